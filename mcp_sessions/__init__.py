@@ -1,0 +1,29 @@
+"""An MCP server that lets agents look after their sessions, over whichever system holds them."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .backends import open_backend
+    from .backends.base import Capability, SessionBackend
+    from .errors import SessionsError
+    from .server import create_server
+
+__all__ = ["Capability", "SessionBackend", "SessionsError", "__version__", "create_server", "open_backend"]
+
+_HOMES = {
+    "create_server": "server",
+    "open_backend": "backends",
+    "SessionBackend": "backends.base",
+    "Capability": "backends.base",
+    "SessionsError": "errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    # Loaded when asked for: `mcp-sessions --help` need not wait for the SDK's half a second.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,40 @@
+"""Which backends there are, by URL scheme; each is imported when it is asked for."""
+
+from importlib import import_module
+from typing import Protocol
+
+from ..errors import Invalid
+from .base import SessionBackend
+
+BACKENDS = {
+    "sqlite": ("mcp_sessions.backends.sql:open_sqlite", ""),
+}
+"""scheme → ("module:function", how to install what it needs)."""
+
+
+class Opener(Protocol):
+    def __call__(self, url: str, *, timeout: float, token: str, keep_deleted: int) -> SessionBackend: ...
+
+
+def open_backend(
+    url: str = "sqlite:///:memory:", *, timeout: float = 25, token: str = "", keep_deleted: int = 30
+) -> SessionBackend:
+    """The backend that a URL names, not yet entered (`async with` connects it).
+
+    `timeout` is in seconds and bounds what one call may spend, `token` is the backend's credential,
+    `keep_deleted` are the days for which the embedded store can restore a deleted session.
+    Raises `Invalid` when the URL names none, or names it wrongly.
+    """
+    scheme, separator, _ = url.partition(":")
+    if not separator or scheme not in BACKENDS:
+        known = " or ".join(f"{name}:" for name in BACKENDS)
+        raise Invalid(f"no backend is known by that URL's scheme. It must begin with {known}")
+    place, install_hint = BACKENDS[scheme]
+    module, _, function = place.partition(":")
+    try:
+        opener: Opener = getattr(import_module(module), function)
+    except ModuleNotFoundError as error:
+        if not install_hint:
+            raise
+        raise Invalid(f"this backend needs {install_hint}") from error
+    return opener(url, timeout=timeout, token=token, keep_deleted=keep_deleted)

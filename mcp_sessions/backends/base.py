@@ -1,0 +1,221 @@
+"""What a backend is: the operations, which of them it has, and the refusal of those it has not."""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from types import TracebackType
+from typing import ClassVar, NoReturn, Self
+
+from ..caller import Caller
+from ..errors import NotFound, SessionsError, Unsupported, quoted
+from ..models import (
+    BulkAction,
+    BulkResult,
+    Change,
+    Clearable,
+    Failure,
+    JsonObject,
+    MessagePage,
+    NewMessage,
+    Role,
+    RunPage,
+    SearchPage,
+    SessionDetail,
+    SessionFilter,
+    SessionPage,
+    StateMode,
+    Target,
+)
+
+
+class Capability(StrEnum):
+    """One value per operation: the method's name and the tool's."""
+
+    LIST_SESSIONS = "list_sessions"
+    GET_SESSION = "get_session"
+    SEARCH_SESSIONS = "search_sessions"
+    CREATE_SESSION = "create_session"
+    RENAME_SESSION = "rename_session"
+    ARCHIVE_SESSION = "archive_session"
+    RESTORE_SESSION = "restore_session"
+    DELETE_SESSION = "delete_session"
+    GET_SESSION_HISTORY = "get_session_history"
+    GET_SESSION_RUNS = "get_session_runs"
+    UPDATE_SESSION_STATE = "update_session_state"
+    UPDATE_SESSION = "update_session"
+    APPLY_TO_SESSIONS = "apply_to_sessions"
+    APPEND_MESSAGES = "append_messages"
+    FORK_SESSION = "fork_session"
+
+
+REQUIRED = frozenset({Capability.LIST_SESSIONS, Capability.GET_SESSION, Capability.GET_SESSION_HISTORY})
+
+
+class SessionBackend:
+    """A system that holds sessions. Entered once, as an async context manager; then `for_caller` gives views of it.
+
+    A subclass declares `capabilities` and overrides exactly those methods; the others raise `Unsupported`.
+    All methods raise `SessionsError`s only; a session that is absent or not the caller's is `NotFound`.
+    """
+
+    title: ClassVar[str]
+    """The system's name in sentences: "This backend (TITLE) …"."""
+    capabilities: ClassVar[frozenset[Capability]] = REQUIRED
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+    def deletion_notice(self) -> str:
+        """What is said before a session is deleted: what goes with it, and whether it can be restored until when."""
+        return "Messages, runs and state are deleted too. This can't be undone."
+
+    def for_caller(self, caller: Caller) -> Self:
+        """The same connections, holding this caller's user id: it sees and changes nobody else's sessions."""
+        raise NotImplementedError
+
+    def _refuse(self, capability: Capability) -> NoReturn:
+        raise Unsupported(f"{self.title} has no {capability}.")
+
+    async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
+        """At most `limit` sessions. Order is total; a walk by `next_cursor` has no gaps and no doubles."""
+        raise NotImplementedError
+
+    async def get_session(self, session_id: str) -> SessionDetail:
+        """One session, active or archived."""
+        raise NotImplementedError
+
+    async def get_session_history(
+        self,
+        session_id: str,
+        *,
+        limit: int = 20,
+        cursor: str = "",
+        around: str = "",
+        roles: Sequence[Role] = (),
+        include_tools: bool = False,
+        message_id: str = "",
+    ) -> MessagePage:
+        """The newest `limit` messages, or those behind `cursor`, or those `around` a message, or only `message_id`.
+
+        Tool messages and tool calls are left out unless `include_tools`, or `roles` names `tool`.
+        """
+        raise NotImplementedError
+
+    async def get_session_runs(
+        self, session_id: str, *, run_id: str = "", limit: int = 20, cursor: str = ""
+    ) -> RunPage:
+        self._refuse(Capability.GET_SESSION_RUNS)
+
+    async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
+        """Names and message texts that have every word of `query`."""
+        self._refuse(Capability.SEARCH_SESSIONS)
+
+    async def create_session(
+        self,
+        *,
+        name: str = "",
+        type: str = "agent",
+        agent_id: str = "",
+        state: JsonObject | None = None,
+        metadata: JsonObject | None = None,
+    ) -> SessionDetail:
+        self._refuse(Capability.CREATE_SESSION)
+
+    async def rename_session(self, session_id: str, name: str) -> Change:
+        """`""` clears the name where the backend can."""
+        self._refuse(Capability.RENAME_SESSION)
+
+    async def archive_session(self, session_id: str) -> Change:
+        """An archived one stays as it is, and `note` says so."""
+        self._refuse(Capability.ARCHIVE_SESSION)
+
+    async def restore_session(self, session_id: str, *, name: str = "") -> Change:
+        """Takes a session out of the archive, or undoes its deletion, under a new name if one is given."""
+        self._refuse(Capability.RESTORE_SESSION)
+
+    async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
+        """`note` says until when `restore_session` takes it, or that it is gone for good."""
+        self._refuse(Capability.DELETE_SESSION)
+
+    async def update_session_state(
+        self, session_id: str, changes: JsonObject, *, mode: StateMode = "merge", expected_version: str = ""
+    ) -> Change:
+        """`merge` is JSON Merge Patch (RFC 7396). A stale `expected_version` is `Conflict`."""
+        self._refuse(Capability.UPDATE_SESSION_STATE)
+
+    async def update_session(
+        self,
+        session_id: str,
+        *,
+        metadata: JsonObject | None = None,
+        summary: str = "",
+        clear: Sequence[Clearable] = (),
+        expected_version: str = "",
+    ) -> Change:
+        """Merges `metadata` (null removes a key), or sets it whole where it is cleared too; sets `summary`."""
+        self._refuse(Capability.UPDATE_SESSION)
+
+    async def append_messages(self, session_id: str, messages: Sequence[NewMessage]) -> Change:
+        """All of them, in order, or none."""
+        self._refuse(Capability.APPEND_MESSAGES)
+
+    async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
+        """A new session with the messages up to and with that one (all without it), state and metadata."""
+        self._refuse(Capability.FORK_SESSION)
+
+    async def apply_to_sessions(
+        self,
+        action: BulkAction,
+        session_ids: Sequence[str],
+        *,
+        dry_run: bool = True,
+        expected_versions: Mapping[str, str] | None = None,
+    ) -> BulkResult:
+        """The same change for each session, one after the other: what fails doesn't stop the rest.
+
+        Of sessions that are to be deleted, one that is not at its expected version fails with `Conflict`, and one
+        that no version is expected of with `NotFound`: nobody was asked about it.
+        """
+        if Capability.APPLY_TO_SESSIONS not in self.capabilities:
+            self._refuse(Capability.APPLY_TO_SESSIONS)
+        done: list[str] = []
+        failed: list[Failure] = []
+        would_change: list[Target] = []
+        for session_id in dict.fromkeys(session_ids):
+            try:
+                if dry_run:
+                    session = await self._preview(action, session_id)
+                    would_change += [Target(session_id=session.id, name=session.name)] if session else []
+                else:
+                    done.append((await self._apply(action, session_id, expected_versions)).session_id)
+            except SessionsError as error:
+                failed.append(Failure(session_id=session_id, error=error.text))
+        return BulkResult(
+            note=self.deletion_notice() if done and action == "delete" else "",
+            action=action,
+            dry_run=dry_run,
+            succeeded=tuple(done),
+            failed=tuple(failed),
+            would_change=tuple(would_change),
+        )
+
+    async def _apply(self, action: BulkAction, session_id: str, expected_versions: Mapping[str, str] | None) -> Change:
+        match action:
+            case "archive":
+                return await self.archive_session(session_id)
+            case "restore":
+                return await self.restore_session(session_id)
+            case "delete":
+                if expected_versions is not None and session_id not in expected_versions:
+                    raise NotFound(f"no session {quoted(session_id)} when it was asked about. Ask again.")
+                expected = (expected_versions or {}).get(session_id, "")
+                return await self.delete_session(session_id, expected_version=expected)
+
+    async def _preview(self, action: BulkAction, session_id: str) -> SessionDetail | None:
+        """The session as it is, if the action would change it."""
+        session = await self.get_session(session_id)
+        unchanged = {"archive": session.archived_at is not None, "restore": session.archived_at is None}
+        return None if unchanged.get(action, False) else session

@@ -1,0 +1,23 @@
+"""The embedded store: one semantics on SQLite (and, by the same statements, on PostgreSQL)."""
+
+from urllib.parse import unquote
+
+from ...errors import Invalid
+from .backend import SqlBackend
+
+
+def open_sqlite(url: str, *, timeout: float, token: str, keep_deleted: int) -> SqlBackend:
+    """`sqlite:///PATH`: relative as it stands, absolute with a fourth slash, `sqlite:///:memory:` for tests.
+
+    Raises `Invalid` for another form.
+    """
+    from .sqlite import SqliteDatabase  # a program on PostgreSQL never loads a SQLite library
+
+    path = unquote(url.removeprefix("sqlite:///"))
+    if not url.startswith("sqlite:///") or not path or "?" in path or "\0" in path:
+        raise Invalid("a SQLite backend is written sqlite:///PATH, with a fourth slash for an absolute path")
+    try:
+        database = SqliteDatabase(path, busy_seconds=timeout)
+    except RuntimeError as error:  # of `Path.expanduser`
+        raise Invalid("the SQLite backend's path begins with ~ and a user that this machine has not") from error
+    return SqlBackend(database, keep_deleted=keep_deleted)

@@ -1,0 +1,79 @@
+"""What the store needs of a database, so that its statements know no dialect."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+# A column's value as the driver hands it over: the statement that reads it knows its type.
+Value = Any
+Row = tuple[Value, ...]
+
+
+class Transaction(Protocol):
+    """A connection inside a transaction. Statements mark parameters with `?`."""
+
+    def all(self, statement: str, *parameters: object) -> list[Row]: ...
+
+    def one(self, statement: str, *parameters: object) -> Row | None: ...
+
+    def run(self, statement: str, *parameters: object) -> int:
+        """The number of rows it changed."""
+        ...
+
+    def insert(self, statement: str, *parameters: object) -> int:
+        """The key of the row it inserted."""
+        ...
+
+
+class SearchIndex(Protocol):
+    """Finds names and message texts by words. Keys are the rows' keys; the largest is the newest."""
+
+    def put_name(self, tx: Transaction, session_key: int, owner: str, name: str) -> None: ...
+
+    def put_messages(self, tx: Transaction, owner: str, texts: Sequence[tuple[int, str]]) -> None: ...
+
+    def drop_session(self, tx: Transaction, session_key: int) -> None: ...
+
+    def find(
+        self, tx: Transaction, kind: str, words: Sequence[str], owner: str, *, below: int, above: int, limit: int
+    ) -> list[int]:
+        """At most `limit` keys with every word, newest first, `above < key < below`. `kind`: `name` or `message`."""
+        ...
+
+    def finds(self, text: str, words: Sequence[str]) -> bool:
+        """Whether these words would find a text, were it in the index."""
+        ...
+
+
+class Database(Protocol):
+    """Every function given to it runs inside one transaction, whole or not at all, and may run twice."""
+
+    @property
+    def index(self) -> SearchIndex: ...
+
+    async def open(self, purge: Callable[[Transaction], None]) -> None:
+        """Connect, bring the schema up to date, then run `purge`."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """For what an index answers in far less than a millisecond."""
+        ...
+
+    async def scan(self, work: Callable[[Transaction], T]) -> T:
+        """For reads that may take longer; they don't hold up others."""
+        ...
+
+    async def search(self, work: Callable[[Transaction], T], seconds: float) -> T:
+        """Like `scan`; after `seconds` a running statement raises `OutOfTime` inside `work`."""
+        ...
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Acknowledged only when it is on the disk."""
+        ...
+
+
+class OutOfTime(Exception):
+    """A statement was stopped because its time was up."""

@@ -1,0 +1,224 @@
+"""The messages of a session: its history, its runs, and what adds to them.
+
+A session's messages are numbered 1, 2, 3 … without a gap, since none is ever removed alone; `m12` is the twelfth.
+One append is one run; `r3` is the third.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from pydantic import TypeAdapter
+
+from ... import cursor as cursors
+from ...errors import Invalid, NotFound, quoted
+from ...models import Attachment, Message, MessagePage, NewMessage, Role, Run, RunPage, ToolCall
+from .database import Row, SearchIndex, Transaction
+from .sessions import Stored, moment, now, update
+from .values import NAME_LENGTH, TEXT_LENGTH, plain
+
+_COLUMNS = "number, run, role, created_at, tool_name, tool_calls, attachments, text"
+_TOOL_CALLS = TypeAdapter(tuple[ToolCall, ...])
+_ATTACHMENTS = TypeAdapter(tuple[Attachment, ...])
+
+
+def _numbered(value: str, letter: str, last: int, what: str) -> int:
+    """The number behind an id such as `m12`. Raises `NotFound` unless the session has it."""
+    digits = value.removeprefix(letter)
+    if (
+        value.startswith(letter)
+        and digits.isascii()
+        and digits.isdigit()
+        and len(digits) < 10
+        and 0 < int(digits) <= last
+    ):
+        return int(digits)
+    tool = {"message": "get_session_history", "run": "get_session_runs"}[what]
+    raise NotFound(f"this session has no {what} {quoted(value)}. {tool} shows those there are.")
+
+
+def _message(row: Row, *, with_tools: bool, cursor: str = "", skipped: int = 0) -> Message:
+    number, run, role, created_at, tool_name, tool_calls, attachments, text = row
+    return Message(
+        id=f"m{number}",
+        role=role,
+        text=text,
+        created_at=moment(created_at),
+        run_id=f"r{run}",
+        tool_calls=_TOOL_CALLS.validate_json(tool_calls) if with_tools and tool_calls else (),
+        tool_name=tool_name,
+        attachments=_ATTACHMENTS.validate_json(attachments) if attachments else (),
+        cursor=cursor,
+        skipped=skipped,
+    )
+
+
+def one_message(tx: Transaction, stored: Stored, message_id: str) -> MessagePage:
+    number = _numbered(message_id, "m", stored.message_count, "message")
+    row = tx.one(f"SELECT {_COLUMNS} FROM messages WHERE session_key = ? AND number = ?", stored.key, number)
+    return MessagePage(session_id=stored.id, messages=(_message(row or (), with_tools=True),))
+
+
+def history(
+    tx: Transaction,
+    stored: Stored,
+    *,
+    limit: int,
+    cursor: str,
+    around: str,
+    roles: Sequence[Role],
+    include_tools: bool,
+) -> MessagePage:
+    walk = cursors.walk("history", stored.id, sorted(roles), include_tools)
+    newest = stored.message_count
+    focus = _numbered(around, "m", newest, "message") if around else 0
+    if cursor:
+        (below,) = cursors.read(cursor, walk, 1)
+        newest = max(min(below - 1, newest), 0)
+    elif focus:
+        newest = min(focus + limit // 2, newest)
+    condition, values = _shown(roles, include_tools, focus)
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM messages WHERE session_key = ? AND number <= ?{condition}"
+        " ORDER BY number DESC LIMIT ?",
+        stored.key,
+        newest,
+        *values,
+        limit + 1,
+    )
+    more = len(rows) > limit
+    with_tools = include_tools or "tool" in roles
+    messages = [
+        _message(row, with_tools=with_tools, cursor=cursors.mark(walk, row[0]), skipped=newest - row[0] - place)
+        for place, row in enumerate(rows[:limit])
+    ]
+    newer = stored.message_count - newest if focus and not cursor else 0
+    return MessagePage(
+        session_id=stored.id,
+        messages=tuple(reversed(messages)),
+        next_cursor=messages[-1].cursor if more else "",
+        omitted_messages=messages[-1].skipped if more else newest - len(messages),
+        note=f'{newer} newer messages come after these; around="m{newest + 1}" shows the next.' if newer else "",
+        focus=f"m{focus}" if focus else "",
+    )
+
+
+def _shown(roles: Sequence[Role], include_tools: bool, focus: int) -> tuple[str, list[object]]:
+    """What a history shows: the roles asked for; without tools, what somebody said. The focus always shows."""
+    conditions: list[str] = []
+    values: list[object] = []
+    if roles:
+        conditions.append(f"role IN ({', '.join('?' * len(roles))})")
+        values += roles
+    if not include_tools and "tool" not in roles:
+        conditions.append("role <> 'tool' AND (text <> '' OR attachments <> '')")
+    if not conditions:
+        return "", []
+    return f" AND (number = ? OR {' AND '.join(conditions)})", [focus, *values]
+
+
+def runs(tx: Transaction, stored: Stored, *, run_id: str, limit: int, cursor: str) -> RunPage:
+    """Newest first. A run's input is its first user message, its output the last text an assistant gave."""
+    walk = cursors.walk("runs", stored.id)
+    if run_id:
+        newest = _numbered(run_id, "r", stored.run_count, "run")
+        limit = 1
+    elif cursor:
+        (below,) = cursors.read(cursor, walk, 1)
+        newest = max(min(below - 1, stored.run_count), 0)
+    else:
+        newest = stored.run_count
+    oldest = max(newest - limit, 0)
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM messages WHERE session_key = ? AND run > ? AND run <= ? ORDER BY number",
+        stored.key,
+        oldest,
+        newest,
+    )
+    found = [
+        _run(stored, number, [_message(row, with_tools=True) for row in group], cursors.mark(walk, number))
+        for number, group in groupby(rows, key=lambda row: row[1])
+    ]
+    found.reverse()
+    return RunPage(
+        session_id=stored.id,
+        runs=tuple(found),
+        next_cursor=found[-1].cursor if oldest and found and not run_id else "",
+    )
+
+
+def _run(stored: Stored, number: int, messages: Sequence[Message], cursor: str) -> Run:
+    return Run(
+        id=f"r{number}",
+        agent_id=stored.agent_id,
+        status="completed",
+        created_at=messages[0].created_at,
+        input=next((message.text for message in messages if message.role == "user"), ""),
+        output=next(
+            (message.text for message in reversed(messages) if message.role == "assistant" and message.text), ""
+        ),
+        tool_calls=sum(len(message.tool_calls) for message in messages),
+        cursor=cursor,
+    )
+
+
+def append(
+    tx: Transaction, index: SearchIndex, stored: Stored, messages: Sequence[NewMessage]
+) -> tuple[int, list[str]]:
+    """Add messages as one run: the session's new version and their ids."""
+    if not messages:
+        raise Invalid('"messages" is empty. Give at least one.')
+    created = now()
+    texts: list[tuple[int, str]] = []
+    for number, message in enumerate(messages, stored.message_count + 1):
+        _check(message)
+        key = tx.insert(
+            f"INSERT INTO messages (session_key, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            stored.key,
+            number,
+            stored.run_count + 1,
+            message.role,
+            created,
+            message.tool_name,
+            _TOOL_CALLS.dump_json(message.tool_calls).decode() if message.tool_calls else "",
+            _ATTACHMENTS.dump_json(message.attachments).decode() if message.attachments else "",
+            message.text,
+        )
+        texts.append((key, message.text))
+    index.put_messages(tx, stored.user_id, texts)
+    count = stored.message_count + len(messages)
+    version = update(tx, stored, message_count=count, run_count=stored.run_count + 1)
+    return version, [f"m{number}" for number in range(stored.message_count + 1, count + 1)]
+
+
+def _check(message: NewMessage) -> None:
+    """Raise `Invalid` for text that can't be stored, wherever in a message it is."""
+    plain(message.text, "text", TEXT_LENGTH)
+    plain(message.tool_name, "tool_name", NAME_LENGTH)
+    for call in message.tool_calls:
+        for text in (call.id, call.name, call.arguments):
+            plain(text, "tool_calls", TEXT_LENGTH)
+    for attachment in message.attachments:
+        for text in (attachment.type, attachment.media_type, attachment.url):
+            plain(text, "attachments", TEXT_LENGTH)
+
+
+def copy(tx: Transaction, index: SearchIndex, source: Stored, target: Stored, up_to_message_id: str) -> None:
+    """The source's messages, up to and with one, as the target's own, under the same ids."""
+    count = source.message_count
+    if up_to_message_id:
+        count = _numbered(up_to_message_id, "m", count, "message")
+    tx.run(
+        f"INSERT INTO messages (session_key, {_COLUMNS})"
+        f" SELECT ?, {_COLUMNS} FROM messages WHERE session_key = ? AND number <= ? ORDER BY number",
+        target.key,
+        source.key,
+        count,
+    )
+    rows = tx.all("SELECT key, text, run FROM messages WHERE session_key = ? ORDER BY number", target.key)
+    index.put_messages(tx, target.user_id, [(key, text) for key, text, _ in rows])
+    tx.run(
+        "UPDATE sessions SET message_count = ?, run_count = ? WHERE key = ?",
+        len(rows),
+        rows[-1][2] if rows else 0,
+        target.key,
+    )

@@ -1,0 +1,263 @@
+"""SQLite: one writing connection on a worker thread, one reading connection on the event loop.
+
+Durability: `synchronous=FULL` in both journal modes, so what a call acknowledged survives a killed process, and
+a power loss as far as the disk keeps what it was told to flush.
+
+Journal mode: several processes on one file can corrupt a WAL file with SQLite 3.7.0–3.51.2, but 3.50.7 and
+3.44.6 (https://sqlite.org/wal.html, "the WAL-reset bug"), so WAL is chosen only for a new file, on a fixed SQLite
+and a local filesystem; else the rollback journal. An existing file keeps the mode it has.
+"""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import TypeVar
+
+from anyio import CancelScope, CapacityLimiter, to_thread
+
+from ...errors import BadResponse, SessionsError, Timeout, Unavailable
+from .database import OutOfTime, Row, SearchIndex, Transaction
+from .fts5 import Fts5Index
+from .sqlite_schema import migrate, transaction
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_LOCAL_FILESYSTEMS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "overlay", "bcachefs"})
+_STEPS_BETWEEN_CHECKS = 1000  # of SQLite's virtual machine: some 20 µs, so that a deadline is met closely
+
+
+def wal_is_safe(version: tuple[int, int, int]) -> bool:
+    """Whether several processes may share a WAL file with this SQLite."""
+    return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
+
+
+def is_local(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
+    """Whether a filesystem is known to be of this machine, by Linux's mount table; elsewhere nothing is known."""
+    if not mounts.exists():
+        return False
+    path = path.resolve()
+    best, kind = "", ""
+    for line in mounts.read_text(errors="replace").splitlines():
+        _, point, filesystem, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        if len(point) >= len(best) and path.is_relative_to(point):
+            best, kind = point, filesystem
+    return kind in _LOCAL_FILESYSTEMS
+
+
+class SqliteTransaction:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def all(self, statement: str, *parameters: object) -> list[Row]:
+        try:
+            return self._connection.execute(statement, parameters).fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                raise OutOfTime from error
+            raise
+
+    def one(self, statement: str, *parameters: object) -> Row | None:
+        rows = self.all(statement, *parameters)
+        return rows[0] if rows else None
+
+    def run(self, statement: str, *parameters: object) -> int:
+        return self._connection.execute(statement, parameters).rowcount
+
+    def insert(self, statement: str, *parameters: object) -> int:
+        return self._connection.execute(statement, parameters).lastrowid or 0
+
+
+class SqliteDatabase:
+    """A file, or `:memory:`. `busy_seconds` is how long a call waits for other processes' changes."""
+
+    def __init__(self, path: str, *, busy_seconds: float) -> None:
+        self.index: SearchIndex = Fts5Index()
+        self._path = path if path == ":memory:" else str(Path(path).expanduser().absolute())
+        self._busy_seconds = busy_seconds
+        self._worker = CapacityLimiter(1)
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+
+    async def open(self, purge: Callable[[Transaction], None]) -> None:
+        await to_thread.run_sync(self._open, purge, limiter=self._worker)
+
+    async def close(self) -> None:
+        with CancelScope(shield=True):
+            await to_thread.run_sync(self._close, limiter=self._worker)
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        # On the loop: such a read takes less time than handing it to a thread and back (some 0.04 ms against 0.11).
+        # It doesn't wait for locks; where another process holds one, the worker waits.
+        if self._reader is not None:
+            try:
+                with _translating(0):
+                    return _transact(self._reader, "BEGIN", work)
+            except Timeout:
+                pass
+        return await self.scan(work)
+
+    async def scan(self, work: Callable[[Transaction], T]) -> T:
+        return await self._on_worker("BEGIN", work)
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        # IMMEDIATE takes the lock before anything is read: two processes' changes never build on the same state.
+        return await self._on_worker("BEGIN IMMEDIATE", work)
+
+    async def search(self, work: Callable[[Transaction], T], seconds: float) -> T:
+        def timed(tx: Transaction) -> T:
+            deadline = monotonic() + seconds
+            self._connection.set_progress_handler(lambda: monotonic() > deadline, _STEPS_BETWEEN_CHECKS)
+            try:
+                return work(tx)
+            finally:
+                self._connection.set_progress_handler(None, 0)
+
+        return await self._on_worker("BEGIN", timed)
+
+    async def _on_worker(self, begin: str, work: Callable[[Transaction], T]) -> T:
+        deadline = monotonic() + self._busy_seconds  # from here on, also while others' calls are before this one
+
+        def run() -> T:
+            with _translating(self._busy_seconds):
+                rest = max(deadline - monotonic(), 0)
+                self._connection.execute(f"PRAGMA busy_timeout = {round(rest * 1000)}")
+                return _transact(self._connection, begin, work)
+
+        return await to_thread.run_sync(run, limiter=self._worker)
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        if self._writer is None:
+            raise Unavailable("the store is closed. Enter it with `async with` first.")
+        return self._writer
+
+    def _open(self, purge: Callable[[Transaction], None]) -> None:
+        with _translating(self._busy_seconds):
+            in_memory = self._path == ":memory:"
+            with _private_to_this_user(self._path):
+                self._writer = self._connect()
+                try:
+                    if not in_memory:
+                        self._choose_journal(self._writer)
+                    migrate(self._writer)
+                    if not in_memory:
+                        self._reader = self._connect()
+                        self._reader.execute("PRAGMA busy_timeout = 0")
+                    _purge(self._writer, purge)
+                except BaseException:
+                    self._close()
+                    raise
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA synchronous = FULL")  # reads the file, and may have to wait for others' changes
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _choose_journal(self, connection: sqlite3.Connection) -> None:
+        # In this order: what isn't new has its mode, while a new file may get one from another process meanwhile.
+        is_new = connection.execute("PRAGMA page_count").fetchone()[0] == 0
+        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+        safe = wal_is_safe(sqlite3.sqlite_version_info)
+        if mode == "wal":
+            if not safe:
+                logger.warning(
+                    "%s is in WAL mode, and SQLite %s can damage it when several processes use it. "
+                    "Use a Python with SQLite 3.51.3 or newer.",
+                    self._path,
+                    sqlite3.sqlite_version,
+                )
+            return
+        wal = is_new and safe and is_local(Path(self._path))
+        try:
+            connection.execute(f"PRAGMA journal_mode = {'WAL' if wal else 'TRUNCATE'}")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            # Another process is making the file. Setting a mode doesn't wait for that as a transaction does.
+            with transaction(connection, "BEGIN IMMEDIATE"):
+                pass
+            self._choose_journal(connection)
+
+    def _close(self) -> None:
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                connection.close()
+        self._reader = self._writer = None
+
+
+def _purge(connection: sqlite3.Connection, purge: Callable[[Transaction], None]) -> None:
+    try:
+        _transact(connection, "BEGIN IMMEDIATE", purge)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:  # what can't be written to can still be read
+            raise
+
+
+def _transact(connection: sqlite3.Connection, begin: str, work: Callable[[Transaction], T]) -> T:
+    # As `transaction` does, without the generator: every quick read comes through here.
+    connection.execute(begin)
+    try:
+        result = work(SqliteTransaction(connection))
+        connection.execute("COMMIT")
+        return result
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _private_to_this_user(path: str) -> Generator[None]:
+    # The file and its journals are SQLite's alone to open, so their mode can only be set by the umask.
+    umask = os.umask(0o077)
+    try:
+        if path != ":memory:":
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise Unavailable(f"the store's folder can't be made ({error.strerror}). Name another in --backend.") from error
+    finally:
+        os.umask(umask)
+
+
+@contextmanager
+def _translating(busy_seconds: float) -> Generator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        known = _known(getattr(error, "sqlite_errorcode", 0) & 0xFF, busy_seconds)
+        if known is None:
+            raise
+        raise known from error
+
+
+def _known(code: int, busy_seconds: float) -> SessionsError | None:
+    """What is said of a failure whose cause lies outside this program; its transaction was rolled back."""
+    match code:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return Timeout(f"others kept the store locked for {busy_seconds:g} s; nothing was changed. Try again.")
+        case sqlite3.SQLITE_FULL:
+            return Unavailable("the disk is full; nothing was changed. Free some space and try again.")
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return Unavailable("the store's file can't be written to; nothing was changed. Check its permissions.")
+        case sqlite3.SQLITE_CANTOPEN:
+            return Unavailable("the store's file can't be opened. Check the path in --backend and its permissions.")
+        case sqlite3.SQLITE_IOERR:
+            return Unavailable("the disk failed to read or write; nothing was changed. Check it, then try again.")
+        case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
+            return BadResponse("the store's file is damaged or no SQLite file. Restore it from a copy or name another.")
+        case _:
+            return None

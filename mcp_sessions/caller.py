@@ -1,0 +1,32 @@
+"""Who is calling, and what a narrowed caller may touch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .errors import Forbidden
+
+
+class Scope(StrEnum):
+    READ = "sessions:read"
+    WRITE = "sessions:write"
+    DELETE = "sessions:delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One caller of one request.
+
+    `user_id` is the only user whose sessions the caller sees and changes; "" sees everybody's.
+    `present` is stored text as the caller may see it: a search finds nothing that it hides.
+    """
+
+    subject: str = "operator"
+    user_id: str = ""
+    scopes: frozenset[Scope] = frozenset(Scope)
+    present: Callable[[str], str] = str
+
+    def require(self, scope: Scope) -> None:
+        """Raise `Forbidden`, naming the scope, unless the caller holds it."""
+        if scope not in self.scopes:
+            raise Forbidden(f"this token lacks the scope {scope}. Ask its issuer for it.")

@@ -1,0 +1,79 @@
+"""The `mcp-sessions` command: flags and variables into settings, then into a command."""
+
+import argparse
+import gc
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from . import __version__
+from .settings import OPTIONS, BadSetting, Settings
+
+_COMMANDS = {
+    "serve": "serve MCP over stdio (what a client starts; the default)",
+    "demo": "walk through the tools on a temporary store, with a real client, and print what happens",
+}
+_EPILOG = """\
+Every flag has a variable too, which it wins over: --max-chars is MCP_SESSIONS_MAX_CHARS.
+MCP_SESSIONS_TOKEN holds the backend's credential; there is no flag for it, since others could read it there.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"mcp-sessions: {message}. `mcp-sessions --help` lists all flags.\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = _Parser(add_help=False)
+    for name, option in OPTIONS.items():
+        if not option.flag:
+            continue
+        text = f"{option.help} (default: {option.shown_default})".replace("%", "%%")
+        if option.metavar:
+            common.add_argument(option.flag, dest=name, metavar=option.metavar, help=text, default=argparse.SUPPRESS)
+        else:
+            common.add_argument(
+                option.flag, dest=name, action="store_const", const="on", help=text, default=argparse.SUPPRESS
+            )
+    parser = _Parser(
+        prog="mcp-sessions",
+        description="Lets agents find, read, name, annotate, archive, restore and delete their own sessions, over MCP.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common],
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"mcp-sessions {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, help in _COMMANDS.items():
+        settings = [common] if name != "demo" else []  # the demo never touches what is configured
+        commands.add_parser(name, help=help, description=help, parents=settings, allow_abbrev=False)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Run a command; its exit status. A wrong setting is one line on stderr and 2."""
+    given = vars(_parser().parse_args(arguments))
+    command = given.pop("command") or "serve"
+    try:
+        settings = Settings.read(given, environ)
+    except BadSetting as error:
+        return refuse(str(error))
+    logging.basicConfig(stream=sys.stderr, level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
+    # Below WARNING the SDK would log whole messages, and those hold what people said.
+    level = logging.getLevelNamesMapping()[settings.log_level]
+    logging.getLogger("mcp").setLevel(max(logging.WARNING, level))
+    gc.disable()  # nothing that importing makes is garbage, and looking for some takes a tenth of the start
+    module = import_module(f".commands.{command}", __package__)
+    gc.freeze()
+    gc.enable()
+    return module.run(settings)
+
+
+def refuse(reason: str) -> int:
+    print(f"mcp-sessions: {reason}", file=sys.stderr)  # noqa: T201  a person reads it: the command ends here
+    return 2

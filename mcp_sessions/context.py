@@ -1,0 +1,83 @@
+"""What every request shares, and the parameters that are filled in for a tool: its backend and its session."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
+
+from mcp.server.mcpserver import Context, Resolve
+
+from .backends.base import SessionBackend
+from .caller import Caller
+from .errors import Invalid
+
+Confirm = Literal["auto", "code", "off"]
+AppRequest = Context["AppContext"]
+
+CURRENT = "current"
+META_KEY = "mcp-sessions/session"
+HEADER = "x-session-id"
+
+
+@dataclass(frozen=True)
+class AppContext:
+    """One server: its backend, already entered, and how it was set up."""
+
+    backend: SessionBackend
+    caller: Caller
+    session: str
+    confirm: Confirm
+    max_chars: int
+    secret: bytes
+
+
+class CurrentSession(NamedTuple):
+    id: str
+    resolved_from: str
+
+
+def app_of(context: AppRequest) -> AppContext:
+    return context.request_context.lifespan_context
+
+
+def current_session(context: AppRequest) -> CurrentSession | None:
+    """The caller's own session, from the first place that names one. A hint only: it widens no right."""
+    meta = (context.request_context.meta or {}).get(META_KEY)
+    if isinstance(meta, str) and meta:
+        return CurrentSession(meta, "meta")
+    header = (context.headers or {}).get(HEADER)
+    if header:
+        return CurrentSession(header, "header")
+    setting = app_of(context).session
+    return CurrentSession(setting, "setting") if setting else None
+
+
+def resolve_id(session_id: str, context: AppRequest) -> str:
+    """`"current"` as the id it stands for; every other id as it is. Raises `Invalid`."""
+    if not session_id:
+        raise Invalid('"session_id" is empty. Give an id that list_sessions returned, or "current".')
+    if session_id != CURRENT:
+        return session_id
+    current = current_session(context)
+    if current is None:
+        raise Invalid(
+            f'nothing says which session is "current". Name one by the request\'s _meta["{META_KEY}"], '
+            "the header X-Session-Id or the setting --session; or give the session's id."
+        )
+    return current.id
+
+
+async def caller_backend(context: AppRequest) -> SessionBackend:
+    app = app_of(context)
+    return app.backend.for_caller(app.caller)
+
+
+async def target_session(session_id: str, context: AppRequest) -> str:
+    return resolve_id(session_id, context)
+
+
+async def target_sessions(session_ids: list[str], context: AppRequest) -> list[str]:
+    return [resolve_id(session_id, context) for session_id in session_ids]
+
+
+Backend = Annotated[SessionBackend, Resolve(caller_backend)]
+Target = Annotated[str, Resolve(target_session)]
+Targets = Annotated[list[str], Resolve(target_sessions)]

@@ -1,0 +1,177 @@
+"""What stored text may carry to a model: what a reader can see, and no known credentials."""
+
+import re
+from bisect import bisect
+from collections.abc import Callable
+from itertools import pairwise
+
+from .redact import redact
+
+__all__ = ["clean", "present", "redact"]
+
+# A text of these bytes alone is clean; deleting them leaves the few characters that are worth a look.
+_PLAIN = bytes(range(0x20, 0x7F)) + b"\t\n"
+
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
+_C1_CONTROL = re.compile("[\x80-\x9f]")
+_ESCAPE = re.compile("\x1b")
+_CARRIAGE_RETURN = re.compile("\r\n?")
+_LINE_BREAK = re.compile("[\v\f\x85]")
+_LINE_SEPARATOR = re.compile("[\u2028\u2029]")
+# The payload of a string ends at any control: an unfinished string hides nothing, and nothing is read twice.
+_STRING = "[^\x00-\x08\x0b-\x1f\x7f-\x9f]*+(?:\x07|\x1b\\\\|\x9c)"
+_TWO_CHARACTERS = " [FGLMN]|[!-/]{1,3}+[0-~]|[6-9<=>@-_clmno|}~]"
+_ESCAPED = re.compile(rf"\x1b(?:[\]PX^_]{_STRING}|\[[0-?]*+[ -/]*+[@-~]?|{_TWO_CHARACTERS})")
+# UTF-8 that was read as Latin-1 is full of C1 characters that introduce nothing. Taken for sequences, the
+# quotation marks of `â\x80\x9d, he said, â\x80\x9c` would take what stands between them away.
+_EIGHT_BIT_OR_MISREAD = re.compile(
+    "([\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})"
+    # In Windows-1252 the 8-bit form of `ESC [` is a quotation mark: before a word, that word stays.
+    rf"|[\x90\x98\x9d-\x9f]{_STRING}|\x9b(?:[0-?]++[ -/]*+[@-~]?|[@-Zm](?![A-Za-z]))"
+)
+
+# Invisible, and without meaning wherever they stand: most of Default_Ignorable_Code_Point in the Unicode
+# Character Database, and the noncharacters.
+_INVISIBLE_RUNS = (
+    "\xad\u034f\u061c\u17b4\u17b5\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufdd0-\ufdef\ufeff\ufff0-\ufffb"
+    "\ufffe\uffff"
+)
+_INVISIBLE = re.compile(f"[{_INVISIBLE_RUNS}]")
+# Asked of high characters only: a set is slow to search for if it has many runs up there.
+_HIGH_RUNS = "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e001f\U000e0080-\U000e00ff\U000e01f0-\U000e0fff"
+_HIGH_NONCHARACTERS = "".join(
+    f"{chr(plane | 0xFFFE)}{chr(plane | 0xFFFF)}" for plane in range(0x10000, 0x110000, 0x10000)
+)
+_HIGH_INVISIBLE = re.compile(rf"[\U00010000-\U0010ffff](?<=[{_HIGH_RUNS}{_HIGH_NONCHARACTERS}])")
+
+# The flag of a region's part (ISO 3166-2) is a black flag, the code in tags and a closing tag. Tags have no
+# other place, and five letters are too few to hide a sentence in.
+_TAG = re.compile("[\U000e0020-\U000e007f]")
+_FLAG_OR_TAG = re.compile(
+    "(\U0001f3f4[\U000e0061-\U000e007a]{2}[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,3}\U000e007f)"
+    "|[\U000e0020-\U000e007f]"
+)
+
+# What has a meaning beside certain characters only, and there may change what is read: joiners, variation
+# selectors, the vowel separator of Mongolian, the fillers of old Korean.
+_CONTEXTUAL_RUNS = "\u115f\u1160\u180b-\u180f\u200c\u200d\u3164\ufe00-\ufe0f\uffa0"
+_IDEOGRAPHIC_SELECTORS = "".join(map(chr, range(0xE0100, 0xE01F0)))
+_SELECTORS = "".join(map(chr, range(0xFE00, 0xFE10)))
+_MONGOLIAN_SELECTORS = "\u180b\u180c\u180d\u180f"
+_ALL_SELECTORS = frozenset(_SELECTORS + _MONGOLIAN_SELECTORS)
+
+# Neighbours, as where a run of code points begins and where it has ended, by turns. All stay in the text
+# themselves, so that what was kept once is kept again.
+_ANY = ""
+_JOINING = (
+    "\u0600\u0e00\u0f00\u10a0\u1700\u180b\u1810\u1c50\ua800\ua960\ua980\uab00\uabc0\uac00\ufb50\ufe00\ufe70\ufeff"
+    "\U00010a00\U00010b00\U00010d00\U00012000\U0001e900\U0001e960"
+)
+_EMOJI = (
+    "\xa9\xaa\xae\xaf\u203c\u203d\u2049\u204a\u2122\u2123\u2139\u213a\u2190\u2200\u2300\u2400\u24c2\u24c3\u25a0\u27c0"
+    "\u2934\u2936\u2b00\u2c00\u3030\u3031\u303d\u303e\u3297\u3298\u3299\u329a\U0001f000\U0001fb00"
+)
+_KEYS, _KEYCAP = "#$*+0:", "\u20e3\u20e4"
+_IDEOGRAPHS = "\u3005\u3008\u3400\ua000\uf900\ufb00\U00020000\U0003fffe"
+_MYANMAR_MANICHAEAN_OPERATORS = "\u1000\u10a0\u2200\u2300\u2a00\u2b00\uaa60\uaa80\U00010ac0\U00010b00"
+_PHAGS_PA_HIEROGLYPHS = "\ua840\ua880\U00013000\U00013430"
+_MONGOLIAN = "\u1820\u18ab"
+_INITIAL_JAMO, _FINAL_JAMO = "\u1100\u115f\ua960\ua97d", "\u11a8\u1200\ud7cb\ud7fc"
+_MIDDLE_JAMO = "\u1161\u11a8\ud7b0\ud7c7"
+_SINGLE_JAMO, _HALF_WIDTH_JAMO = "\u3131\u3164\u3165\u318f", "\uffa1\uffdd"
+
+# Some characters, and what they may stand between.
+_RULES = (
+    ("\u200c", _JOINING, _JOINING),
+    ("\u200d", _JOINING, _ANY),
+    ("\u200d", _ANY, _JOINING),
+    ("\u200d", _EMOJI, _EMOJI),
+    ("\ufe0e\ufe0f", _EMOJI, _ANY),
+    ("\ufe0f", _KEYS, _KEYCAP),
+    ("\ufe00\ufe01\ufe02", _IDEOGRAPHS, _ANY),
+    (_IDEOGRAPHIC_SELECTORS, _IDEOGRAPHS, _ANY),
+    ("\ufe00", _MYANMAR_MANICHAEAN_OPERATORS, _ANY),
+    (_SELECTORS, _PHAGS_PA_HIEROGLYPHS, _ANY),
+    (_MONGOLIAN_SELECTORS, _MONGOLIAN, _ANY),
+    ("\u180e", _MONGOLIAN, _MONGOLIAN),
+    ("\u115f", _ANY, _MIDDLE_JAMO),
+    ("\u1160", _INITIAL_JAMO, _ANY),
+    ("\u1160", _ANY, _FINAL_JAMO),
+    ("\u3164", _SINGLE_JAMO, _ANY),
+    ("\u3164", _ANY, _SINGLE_JAMO),
+    ("\uffa0", _HALF_WIDTH_JAMO, _ANY),
+    ("\uffa0", _ANY, _HALF_WIDTH_JAMO),
+)
+_PLACES = {
+    character: [(left, right) for characters, left, right in _RULES if character in characters]
+    for character in "".join(characters for characters, _, _ in _RULES)
+}
+
+_SUSPICIOUS = re.compile(
+    f"[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029{_INVISIBLE_RUNS}{_CONTEXTUAL_RUNS}\U00010000-\U0010ffff]"
+    f"(?:(?<![\U00010000-\U0010ffff])|(?<=[\U000e0000-\U000e0fff{_HIGH_RUNS}{_HIGH_NONCHARACTERS}]))"
+)
+
+
+def _without_controls(match: re.Match[str]) -> str:
+    """What was misread as Latin-1, but for its invisible part; nothing of a terminal sequence."""
+    return _C1_CONTROL.sub("", match[1] or "")
+
+
+# In this order, each only if its first pattern finds something among the suspicious characters.
+_STEPS: tuple[tuple[re.Pattern[str], re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (_INVISIBLE, _INVISIBLE, ""),
+    (_HIGH_INVISIBLE, _HIGH_INVISIBLE, ""),
+    (_TAG, _FLAG_OR_TAG, r"\1"),
+    (_C1_CONTROL, _EIGHT_BIT_OR_MISREAD, _without_controls),
+    (_ESCAPE, _ESCAPED, ""),
+    (_CONTROL, _CONTROL, ""),
+    (_CARRIAGE_RETURN, _CARRIAGE_RETURN, "\n"),
+    (_LINE_BREAK, _LINE_BREAK, "\n"),
+    (_LINE_SEPARATOR, _LINE_SEPARATOR, "\n"),
+)
+
+
+def present(text: str, *, redacting: bool) -> str:
+    """Stored text as a model may read it: cleaned first, so nothing hidden splits a credential in two."""
+    text = clean(text)
+    return redact(text) if redacting else text
+
+
+def clean(text: str) -> str:
+    """`text` without what no reader sees: control, bidirectional and hidden characters, terminal sequences.
+
+    Joiners, variation selectors, tags and fillers stay where a script or an emoji needs them. Every line break
+    becomes a newline, and a lone surrogate U+FFFD: the result can be encoded. Clean text stays as it is.
+    """
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        data = text.encode()
+    found = "".join(_SUSPICIOUS.findall(data.translate(None, _PLAIN).decode()))
+    if not found:
+        return text
+    for sought, pattern, replacement in _STEPS:
+        if sought.search(found):
+            text = pattern.sub(replacement, text)
+    # Sorted, because the order decides what a joiner behind several selectors belongs to.
+    for character in sorted(_PLACES.keys() & set(found)):
+        text = _where_in_place(text, character)
+    return text
+
+
+def _where_in_place(text: str, character: str) -> str:
+    """`text` with `character` only where it belongs."""
+    pieces = text.split(character)
+    kept = pieces[:1]
+    for before, after in pairwise(pieces):
+        neighbour = before[-1:]
+        if neighbour in _ALL_SELECTORS and character not in _ALL_SELECTORS:
+            neighbour = before[-2:-1]
+        for left, right in _PLACES[character]:
+            if (not left or bisect(left, neighbour) % 2) and (not right or bisect(right, after[:1]) % 2):
+                kept.append(character)
+                break
+        kept.append(after)
+    return "".join(kept)

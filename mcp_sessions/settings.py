@@ -1,0 +1,169 @@
+"""Every setting once: its flag, its variable, what it accepts. `--help` and README's table come from here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+from platformdirs import user_data_dir
+
+PREFIX = "MCP_SESSIONS_"
+Confirm = Literal["auto", "code", "off"]
+_TOOLSETS = ("sessions", "history", "state", "bulk", "authoring")
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class BadSetting(ValueError):
+    """A setting with a value it can't have; the text is one line that says which and what it accepts."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """How one field of `Settings` is given. `flag` "" means: by its variable only."""
+
+    variable: str
+    flag: str
+    metavar: str
+    help: str
+    parse: Callable[[str], Any]
+    shown_default: str
+
+
+def _boolean(text: str) -> bool:
+    word = text.strip().lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off"):
+        return False
+    raise BadSetting("accepts 1, true, yes or on, and 0, false, no or off")
+
+
+def _user(text: str) -> str:
+    if not text:
+        raise BadSetting("accepts a user's id; leave it out to see everybody's sessions")
+    return text
+
+
+def _number(kind: type[int] | type[float], least: float, most: float) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not least <= value <= most:
+            whole = "a whole number" if kind is int else "a number"
+            raise BadSetting(f"accepts {whole} from {least:,} to {most:,}")
+        return value
+
+    return parse
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        known = {choice.lower(): choice for choice in choices}
+        if text.strip().lower() not in known:
+            raise BadSetting(f"accepts {', '.join(choices)}")
+        return known[text.strip().lower()]
+
+    return parse
+
+
+def _toolsets(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if names == ("all",):
+        return _TOOLSETS
+    if not names or not set(names) <= set(_TOOLSETS):
+        raise BadSetting(f"accepts all, or a comma-separated list of {', '.join(_TOOLSETS)}")
+    return names
+
+
+def _default_backend() -> str:
+    path = Path(user_data_dir("mcp-sessions", appauthor=False)) / "sessions.db"
+    return f"sqlite:///{quote(path.as_posix())}"
+
+
+def _setting(
+    default: Any, metavar: str, help: str, parse: Callable[[str], Any] = str, *, secret: bool = False, shown: str = ""
+) -> Any:
+    metadata = {"metavar": metavar, "help": help, "parse": parse, "secret": secret, "shown": shown}
+    if callable(default):
+        return field(default_factory=default, repr=not secret, metadata=metadata)
+    return field(default=default, repr=not secret, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a server is set up."""
+
+    backend: str = _setting(
+        _default_backend, "URL", "where the sessions are", shown="sqlite:///USER_DATA_DIR/mcp-sessions/sessions.db"
+    )
+    token: str = _setting("", "", "credential for the backend (the embedded store needs none)", secret=True)
+    user: str = _setting("", "ID", "see and change only this user's sessions", _user)
+    session: str = _setting("", "ID", 'the session that "current" means')
+    read_only: bool = _setting(False, "", "offer only tools that read", _boolean)
+    toolsets: tuple[str, ...] = _setting(
+        _TOOLSETS[:3],
+        "A,B",
+        f"groups of tools to offer, of {', '.join(_TOOLSETS)}, or all",
+        _toolsets,
+        shown="sessions,history,state",
+    )
+    confirm: Confirm = _setting(
+        "auto",
+        "HOW",
+        "how a deletion is confirmed: auto (ask the user, else a code), code, off",
+        _choice("auto", "code", "off"),
+    )
+    timeout: float = _setting(
+        25.0, "S", "seconds that one call may spend on the backend, 0.1 to 600", _number(float, 0.1, 600), shown="25"
+    )
+    max_chars: int = _setting(
+        24_000, "N", "characters of the largest result, 2000 to 400000", _number(int, 2_000, 400_000)
+    )
+    redact: bool = _setting(
+        True, "on|off", "show known shapes of credentials in transcripts as [redacted: KIND]", _boolean, shown="on"
+    )
+    keep_deleted: int = _setting(
+        30, "DAYS", "days for which the embedded store can restore a deleted session, 1 to 3650", _number(int, 1, 3650)
+    )
+    log_level: str = _setting("WARNING", "LEVEL", f"on stderr: {', '.join(_LEVELS)}", _choice(*_LEVELS))
+
+    @classmethod
+    def read(cls, flags: Mapping[str, str | None], environ: Mapping[str, str]) -> "Settings":
+        """Settings from flags by field name and the environment; a flag wins. Raises `BadSetting`."""
+        values: dict[str, Any] = {}
+        for name, option in OPTIONS.items():
+            given = flags.get(name)
+            text = given if given is not None else environ.get(option.variable)
+            if text is None or (given is None and text == "" and name != "user"):
+                continue  # a client that knows a variable only as empty means: not set; but that would widen `user`
+            try:
+                values[name] = option.parse(text)
+            except BadSetting as error:
+                source = option.flag if given is not None else option.variable
+                raise BadSetting(f"{source} can't be {text[:80]!r}: it {error}.") from None
+        return cls(**values)
+
+
+def _options() -> dict[str, Option]:
+    options: dict[str, Option] = {}
+    for item in fields(Settings):
+        known = item.metadata
+        options[item.name] = Option(
+            variable=PREFIX + item.name.upper(),
+            flag="" if known["secret"] else "--" + item.name.replace("_", "-"),
+            metavar=known["metavar"],
+            help=known["help"],
+            parse=known["parse"],
+            shown_default=known["shown"] or _shown(item.default),
+        )
+    return options
+
+
+def _shown(default: object) -> str:
+    return "none" if default == "" else "off" if default is False else str(default)
+
+
+OPTIONS = _options()

@@ -1,0 +1,32 @@
+"""The tool that does the same to many sessions."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ..backends.base import Capability
+from ..confirmation import ApprovedSessions
+from ..context import Backend, Targets
+from ..models import BulkAction, BulkResult
+from ..toolset import Toolset
+from .params import Confirm
+
+bulk = Toolset("bulk")
+
+
+@bulk.tool("Change many sessions", requires=Capability.APPLY_TO_SESSIONS, effect="destroy")
+async def apply_to_sessions(
+    action: BulkAction,
+    session_ids: Annotated[list[str], Field(min_length=1, max_length=100)],
+    targets: Targets,
+    approved: ApprovedSessions,
+    backend: Backend,
+    dry_run: Annotated[bool, Field(description="false: really do it")] = True,
+    confirm: Confirm = "",
+) -> BulkResult:
+    """Archive, restore or delete many sessions at once. By default it only tells what would change.
+
+    Before it deletes, the user is asked.
+    """
+    versions = {session.id: session.version for session in approved}
+    return await backend.apply_to_sessions(action, targets, dry_run=dry_run, expected_versions=versions)

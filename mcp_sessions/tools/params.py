@@ -1,0 +1,41 @@
+"""Parameters that several tools share: the same name, type and wording everywhere."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from .. import cursor as cursors
+from ..errors import Invalid, quoted
+from ..models import MessagePage, RunPage
+
+SessionId = Annotated[str, Field(description='Id, or "current"')]
+Confirm = Annotated[str, Field(description="The code it asked for")]
+ExpectedVersion = Annotated[str, Field(description="Fails if it changed since")]
+Object = dict[str, Any]
+
+
+def moment(value: str, field: str) -> datetime | None:
+    """An ISO 8601 time, UTC where it names no zone; None for "". Raises `Invalid`."""
+    if not value:
+        return None
+    try:
+        parsed = datetime.fromisoformat(value)
+        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise Invalid(
+            f'"{field}" must be an ISO 8601 time such as "2026-01-31T12:00:00Z", not {quoted(value)}.'
+        ) from None
+
+
+def message_part(page: MessagePage, cursor: str) -> MessagePage:
+    """A page of one message, to be read from where the cursor stands."""
+    return page.model_copy(update={"part": _part(page.session_id, page.messages[0].id, cursor)})
+
+
+def run_part(page: RunPage, cursor: str) -> RunPage:
+    return page.model_copy(update={"part": _part(page.session_id, page.runs[0].id, cursor)})
+
+
+def _part(session_id: str, row_id: str, cursor: str) -> int:
+    return cursors.read(cursor, cursors.walk("part", session_id, row_id), 1)[0] if cursor else 0

@@ -1,0 +1,48 @@
+"""Tools for what a session carries besides its messages."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ..backends.base import Capability
+from ..context import Backend, Target
+from ..models import Change, Clearable, StateMode
+from ..toolset import Toolset
+from .params import ExpectedVersion, Object, SessionId
+
+state = Toolset("state")
+
+
+@state.tool("Update state", requires=Capability.UPDATE_SESSION_STATE, effect="write")
+async def update_session_state(
+    session_id: SessionId,
+    changes: Annotated[Object, Field(description="Merged in; null removes a key")],
+    target: Target,
+    backend: Backend,
+    mode: Annotated[StateMode, Field(description="replace: changes are the whole state")] = "merge",
+    expected_version: ExpectedVersion = "",
+) -> Change:
+    """Change what a session remembers in its state.
+
+    To undo: send previous.state with mode="replace".
+    """
+    return await backend.update_session_state(target, changes, mode=mode, expected_version=expected_version)
+
+
+@state.tool("Update session", requires=Capability.UPDATE_SESSION, effect="write")
+async def update_session(
+    session_id: SessionId,
+    target: Target,
+    backend: Backend,
+    metadata: Annotated[Object, Field(description="Merged in; null removes a key")] = {},
+    summary: str = "",
+    clear: Annotated[list[Clearable], Field(description="Cleared, then set as given")] = [],
+    expected_version: ExpectedVersion = "",
+) -> Change:
+    """Annotate a session: set its metadata or its summary.
+
+    To undo: send `previous`, with what it changed in clear.
+    """
+    return await backend.update_session(
+        target, metadata=metadata, summary=summary, clear=clear, expected_version=expected_version
+    )

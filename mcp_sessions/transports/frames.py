@@ -1,0 +1,235 @@
+"""Turns the bytes a peer sends into messages, and what cannot be one into the answer its sender gets."""
+
+import json
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from mcp.types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    jsonrpc_message_adapter,
+)
+from pydantic import ValidationError
+
+MAX_LINE = 4 * 1024 * 1024
+_HEAD = 4096
+_TAIL = 256
+
+NOT_UTF8 = "the message is not valid UTF-8. Encode it as UTF-8 and send it again."
+HALF_CHARACTER = (
+    "the message holds half of a surrogate pair (an escape such as \\ud83d without its other half), "
+    "which is no text. Send whole characters."
+)
+TOO_DEEP = "the message is nested 200 levels deep or more. Send it flatter."
+LONG_NUMBER = "the message holds a number of more than 4300 digits. Send a shorter one."
+NOT_JSON = "the message is not valid JSON. Send one JSON object a line."
+NOT_AN_OBJECT = "the message is not an object. Send one JSON object a line."
+BATCH = "batches are not served. Send one message a line."
+TOO_LONG = "the message is longer than 4 MiB. Send less at a time."
+
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}:,"]|[^][{}:,"\s]+', re.DOTALL)
+_STEPS = {"{": 1, "[": 1, "}": -1, "]": -1}
+# Unescaped, and right before the end, these quotes can only be those of a key of the outermost object.
+_LAST_MEMBER_IS_ID = re.compile(rb'[,{]\s*"id"\s*:\s*(-?\d{1,18}|"[^"\\\x00-\x1f]*")\s*}\s*$')
+
+
+@dataclass(frozen=True, slots=True)
+class TooLong:
+    """A line over MAX_LINE, of which only the ends were kept."""
+
+    head: bytes
+    tail: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The line to send back, and the message that stands in for a broken reply to one of our own requests."""
+
+    answer: bytes
+    stand_in: JSONRPCError | None = None
+
+
+class LineSplitter:
+    """Cuts a stream of bytes into lines that are not blank, holding at most MAX_LINE of any one of them."""
+
+    def __init__(self) -> None:
+        self._partial = bytearray()
+        self._head: bytes | None = None
+
+    def feed(self, chunk: bytes) -> list[bytes | TooLong]:
+        *ended, rest = chunk.split(b"\n")
+        lines = [self._end(part) for part in ended]
+        self._partial += rest
+        self._bound()
+        return [line for line in lines if isinstance(line, TooLong) or line.strip()]
+
+    def finish(self) -> list[bytes | TooLong]:
+        """The last line, of a peer that does not end it."""
+        return self.feed(b"\n")
+
+    def _end(self, part: bytes) -> bytes | TooLong:
+        self._partial += part
+        self._bound()
+        held = bytes(self._partial)
+        line = held if self._head is None else TooLong(self._head, held)
+        self._partial, self._head = bytearray(), None
+        return line
+
+    def _bound(self) -> None:
+        if self._head is None and len(self._partial) > MAX_LINE:
+            self._head = bytes(self._partial[:_HEAD])
+        if self._head is not None:
+            del self._partial[:-_TAIL]
+
+
+def read_frame(line: bytes | TooLong) -> JSONRPCMessage | Refusal:
+    """The message in `line`, or what to answer instead."""
+    if isinstance(line, TooLong):
+        return Refusal(error_line(_id_of_long_line(line), INVALID_REQUEST, TOO_LONG))
+    try:
+        message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValidationError:
+        return _refuse(line)
+    if isinstance(message, JSONRPCRequest):
+        return message
+    # The SDK's parser takes a request with a bad id for a notification, and one with an error for a reply.
+    misfit = "id" if isinstance(message, JSONRPCNotification) else "method"
+    return _refuse(line) if misfit in json.loads(line) else message
+
+
+def error_line(request_id: str | int | None, code: int, text: str) -> bytes:
+    return _line(request_id, error={"code": code, "message": text})
+
+
+def tool_error_line(request_id: str | int, text: str) -> bytes:
+    return _line(request_id, result=tool_error(text))
+
+
+def tool_error(text: str) -> dict[str, Any]:
+    """A failed tool call as both protocol eras read it: `resultType` is required by the later one only."""
+    return {"content": [{"type": "text", "text": text}], "isError": True, "resultType": "complete"}
+
+
+def _line(request_id: str | int | None, **body: object) -> bytes:
+    # Escaped to ASCII, since the id given back may hold half a surrogate pair.
+    return json.dumps({"jsonrpc": "2.0", "id": request_id, **body}, separators=(",", ":")).encode() + b"\n"
+
+
+def _refuse(line: bytes) -> Refusal:
+    text = line.decode(errors="replace")
+    try:
+        value: object = json.loads(text)
+    except json.JSONDecodeError:
+        return Refusal(error_line(None, PARSE_ERROR, NOT_JSON))
+    except RecursionError:
+        return _refuse_members(_outline(text), "", TOO_DEEP)
+    except ValueError:
+        return _refuse_members(_outline(text), "", LONG_NUMBER)
+    if isinstance(value, list):
+        return Refusal(error_line(None, INVALID_REQUEST, BATCH))
+    if not _is_object(value):
+        return Refusal(error_line(None, INVALID_REQUEST, NOT_AN_OBJECT))
+    return _refuse_members(value, _flaw_of_shape(value), _flaw_of_content(line, value))
+
+
+def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _refuse_members(members: dict[str, Any], flaw_of_shape: str, flaw_of_content: str) -> Refusal:
+    request_id = _readable_id(members)
+    is_tool_call = members.get("method") == "tools/call"
+    flaw = flaw_of_shape or flaw_of_content
+    if "method" not in members and ("result" in members or "error" in members):
+        # Its id is one of ours: under that id the answer would settle an unrelated request of the peer's.
+        stand_in = None if request_id is None else _broken_reply(request_id, flaw)
+        return Refusal(error_line(None, INVALID_REQUEST, flaw), stand_in)
+    if is_tool_call and not flaw_of_shape and request_id is not None:
+        return Refusal(tool_error_line(request_id, f"invalid: {flaw_of_content}"))
+    return Refusal(error_line(request_id, INVALID_REQUEST, flaw))
+
+
+def _broken_reply(request_id: str | int, flaw: str) -> JSONRPCError:
+    return JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=INVALID_REQUEST, message=flaw))
+
+
+def _readable_id(members: dict[str, Any]) -> str | int | None:
+    value = members.get("id")
+    return value if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
+def _flaw_of_shape(members: dict[str, Any]) -> str:
+    if members.get("jsonrpc") != "2.0":
+        return 'the member jsonrpc must be "2.0".'
+    if "id" in members and _readable_id(members) is None:
+        return "the member id must be a string or an integer; a notification has none."
+    if "method" not in members and ("result" in members or "error" in members):
+        return "the reply must have an id, and either an object result or an error with code and message."
+    if not isinstance(members.get("method"), str):
+        return "the member method is missing or not a string."
+    if not isinstance(members.get("params"), dict | None):
+        return "the member params must be an object."
+    if "error" in members:
+        return "a request must not have the member error."
+    return ""
+
+
+def _flaw_of_content(line: bytes, members: dict[str, Any]) -> str:
+    try:
+        line.decode()
+        # The parser's depth is a little more than the writer's.
+        with suppress(RecursionError):
+            json.dumps(members, ensure_ascii=False).encode()
+    except UnicodeDecodeError:
+        return NOT_UTF8
+    except UnicodeEncodeError:
+        return HALF_CHARACTER
+    return TOO_DEEP
+
+
+def _id_of_long_line(line: TooLong) -> str | int | None:
+    members = _outline(line.head.decode(errors="replace"))
+    last = _LAST_MEMBER_IS_ID.search(line.tail)
+    if "id" not in members and last is not None:
+        members["id"] = json.loads(last[1].decode(errors="replace"))
+    return _readable_id(members)
+
+
+def _outline(text: str) -> dict[str, Any]:
+    """The plain members of the outermost object, as far as they can be read without parsing the others.
+
+    For text that is cut off or nested beyond what a parser takes; ends once it has both `id` and `method`.
+    """
+    members: dict[str, Any] = {}
+    depth, key = 0, ""
+    for token in _TOKEN.finditer(text):
+        word = token[0]
+        if depth == 1 and key and _STEPS.get(word) == 1:
+            _add_member(members, key, "null")
+        depth += _STEPS.get(word, 0)
+        if word == '"' or {"id", "method"} <= members.keys():
+            break
+        if depth != 1 or word == ":" or word in _STEPS:
+            continue
+        if word == ",":
+            key = ""
+        elif not key:
+            key = word
+        elif token.end() < len(text):
+            _add_member(members, key, word)
+    return members
+
+
+def _add_member(members: dict[str, Any], key: str, word: str) -> None:
+    try:
+        members[json.loads(key)] = json.loads(word)
+    except (ValueError, TypeError):
+        # Not JSON here, so nothing to go by.
+        return

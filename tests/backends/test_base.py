@@ -1,0 +1,73 @@
+"""What a backend has without writing it: refusals, and bulk actions from the single ones."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from mcp_sessions.backends.base import REQUIRED, Capability, SessionBackend
+from mcp_sessions.errors import Conflict, NotFound, SessionsError, Unsupported
+from mcp_sessions.models import BulkAction, Change, SessionDetail
+
+
+class Shelf(SessionBackend):
+    """Some names that can be archived, and nothing else."""
+
+    title = "the shelf"
+    capabilities = REQUIRED | {Capability.ARCHIVE_SESSION, Capability.APPLY_TO_SESSIONS}
+
+    def __init__(self, **failures: SessionsError) -> None:
+        self._failures = failures
+        self.archived: list[str] = []
+
+    async def get_session(self, session_id: str) -> SessionDetail:
+        archived_at = datetime(2024, 5, 1, tzinfo=UTC) if session_id in self.archived else None
+        return SessionDetail(id=session_id, name=session_id.upper(), archived_at=archived_at)
+
+    async def archive_session(self, session_id: str) -> Change:
+        if session_id in self._failures:
+            raise self._failures[session_id]
+        self.archived.append(session_id)
+        return Change(session_id=f"{session_id}-archived")
+
+
+async def test_a_bulk_action_goes_on_after_a_failure_and_tells_each_by_its_whole_text() -> None:
+    shelf = Shelf(b=NotFound("no b. Look elsewhere."), d=Conflict("d changed."))
+    result = await shelf.apply_to_sessions("archive", ["a", "b", "c", "d", "a"], dry_run=False)
+    assert shelf.archived == ["a", "c"]
+    assert result.succeeded == ("a-archived", "c-archived")
+    assert [(failure.session_id, failure.error) for failure in result.failed] == [
+        ("b", "not_found: no b. Look elsewhere."),
+        ("d", "conflict: d changed."),
+    ]
+
+
+async def test_a_rehearsal_names_what_would_change() -> None:
+    shelf = Shelf()
+    await shelf.archive_session("b")
+    result = await shelf.apply_to_sessions("archive", ["a", "b", "c"])
+    assert [(target.session_id, target.name) for target in result.would_change] == [("a", "A"), ("c", "C")]
+    assert (result.succeeded, shelf.archived) == ((), ["b"])
+
+
+async def test_a_bulk_action_that_is_unforeseen_fails_as_a_whole() -> None:
+    class Broken(Shelf):
+        async def archive_session(self, session_id: str) -> Change:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await Broken().apply_to_sessions("archive", ["a"], dry_run=False)
+
+
+@pytest.mark.parametrize("action", ["restore", "delete"])
+async def test_a_bulk_action_whose_single_one_is_missing_is_refused_for_each(action: BulkAction) -> None:
+    result = await Shelf().apply_to_sessions(action, ["a", "b"], dry_run=False)
+    assert [failure.error for failure in result.failed] == [f"unsupported: the shelf has no {action}_session."] * 2
+
+
+async def test_what_is_not_overridden_is_refused_by_the_backends_title() -> None:
+    with pytest.raises(Unsupported, match=r"the shelf has no rename_session\."):
+        await Shelf().rename_session("a", "b")
+
+
+def test_a_backend_that_says_nothing_of_deletions_says_that_they_are_for_good() -> None:
+    assert "can't be undone" in Shelf().deletion_notice()

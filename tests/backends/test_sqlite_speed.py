@@ -1,0 +1,25 @@
+"""What a page costs, coarsely and as ratios within one run; `tests/benchmarks` has the figures."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ..benchmarks.bench_store import build, list_variants, ratio, timed
+from .files import assert_whole, opened
+
+SESSIONS = 20_000
+TRIES = 3  # since a busy machine can spoil one
+
+
+@pytest.mark.timing
+async def test_a_page_costs_little_more_than_its_statement_however_deep_it_is(path: Path) -> None:
+    build(path, SESSIONS, 0)
+    assert_whole(path)
+    async with opened(path) as store:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            variants = await list_variants(store, connection, SESSIONS)
+            tries = [await timed(variants, rounds=9, calls=30) for _ in range(TRIES)]
+    assert min(ratio(taken, "first", "first, bare") for taken in tries) <= 4
+    assert min(ratio(taken, "deep", "first") for taken in tries) <= 1.5

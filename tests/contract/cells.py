@@ -1,0 +1,89 @@
+"""Which tests there are: one for each backend and operation that it is owed by, made when tests are collected."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+import pytest
+
+from mcp_sessions.backends.base import Capability
+from mcp_sessions.errors import SessionsError
+
+from .embedded import RequiredOnlyHarness, SqliteHarness
+from .harness import Harness
+
+VARIABLE = "MCP_SESSIONS_CONTRACT"
+HARNESSES: tuple[type[Harness], ...] = (SqliteHarness, RequiredOnlyHarness)
+
+MARKS = (
+    "owes(*capabilities): is owed by every backend that declares all of these operations",
+    "owes_each(*capabilities, given=()): the same for each of these that a backend with those given declares",
+    "refuses: is owed for each operation that a backend does not declare",
+)
+
+# How a test that is known to fail may do so: by what it asserts, or by an answer that is another one.
+_DEVIATES = (AssertionError, pytest.fail.Exception, SessionsError)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run of a test: over a backend, and where the mark asks for each operation, with one as `capability`."""
+
+    harness: type[Harness]
+    capability: Capability | None
+    marks: Sequence[pytest.MarkDecorator]
+
+    @property
+    def values(self) -> tuple[object, ...]:
+        return (self.harness,) if self.capability is None else (self.harness, self.capability)
+
+    @property
+    def id(self) -> str:
+        return self.harness.name if self.capability is None else f"{self.harness.name}-{self.capability}"
+
+
+def harnesses() -> tuple[type[Harness], ...]:
+    """Those that the variable names, or those of this package."""
+    named = [name.strip() for name in os.environ.get(VARIABLE, "").split(",")]
+    return tuple(_imported(name) for name in named if name) or HARNESSES
+
+
+def _imported(name: str) -> type[Harness]:
+    module, _, attribute = name.partition(":")
+    found = getattr(import_module(module), attribute)
+    if not (isinstance(found, type) and issubclass(found, Harness)):
+        raise pytest.UsageError(f"{VARIABLE} must name subclasses of Harness; {name} is none")
+    return found
+
+
+def cells(test: object) -> list[Cell] | None:
+    """What a test's mark makes it run over; None for one without such a mark."""
+    all_marks: Sequence[pytest.Mark] = getattr(test, "pytestmark", ())
+    marks = [mark for mark in all_marks if mark.name in {"owes", "owes_each", "refuses"}]
+    if not marks or not callable(test):
+        return None
+    (mark,) = marks
+    return [
+        Cell(harness, capability, _deviation(test, harness, capability))
+        for harness in harnesses()
+        for capability in _owed(mark, harness)
+    ]
+
+
+def _owed(mark: pytest.Mark, harness: type[Harness]) -> list[Capability | None]:
+    declared = harness.capabilities
+    if mark.name == "owes":
+        return [None] if declared >= set(mark.args) else []
+    if not declared >= set(mark.kwargs.get("given", ())):
+        return []
+    asked = set(Capability) - declared if mark.name == "refuses" else declared & set(mark.args)
+    return [capability for capability in Capability if capability in asked]
+
+
+def _deviation(
+    test: Callable[..., object], harness: type[Harness], capability: Capability | None
+) -> list[pytest.MarkDecorator]:
+    reason = harness.deviations.get(f"{test.__name__}[{capability}]") or harness.deviations.get(test.__name__)
+    # Strict: once the test passes, the entry is stale and fails the run.
+    return [pytest.mark.xfail(strict=True, reason=reason, raises=_DEVIATES)] if reason else []

@@ -1,0 +1,35 @@
+"""Generates the cells of the contract suite and opens a system for each."""
+
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from .cells import MARKS, cells
+from .harness import Harness, System
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for mark in MARKS:
+        config.addinivalue_line("markers", mark)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(name: str, obj: object) -> list[pytest.Item] | None:
+    """A test that no backend in the run owes is not there, rather than skipped."""
+    return [] if name.startswith("test_") and cells(obj) == [] else None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    made = cells(metafunc.function)
+    if made is not None:
+        names = ["system", "capability"][: len(made[0].values)]
+        values = [pytest.param(*cell.values, id=cell.id, marks=cell.marks) for cell in made]
+        metafunc.parametrize(names, values, indirect=["system"])
+
+
+@pytest.fixture
+async def system(request: pytest.FixtureRequest) -> AsyncGenerator[System]:
+    """A backend on a system of its own without sessions."""
+    harness: Harness = request.param()
+    async with harness.open() as backend:
+        yield System(harness, backend)

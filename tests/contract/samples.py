@@ -1,0 +1,39 @@
+"""The conversations that the contract suite seeds."""
+
+from datetime import UTC, datetime, timedelta
+
+from mcp_sessions.models import Attachment, NewMessage, ToolCall
+
+WEATHER = (
+    (
+        NewMessage(role="user", text="What is the weather in Rome?"),
+        NewMessage(role="assistant", tool_calls=(ToolCall(id="c1", name="get_weather", arguments='{"city":"Rome"}'),)),
+        NewMessage(role="tool", text="22 degrees", tool_name="get_weather"),
+        NewMessage(role="assistant", text="It is 22 degrees in Rome."),
+    ),
+    (
+        NewMessage(
+            role="user",
+            text="And here?",
+            attachments=(Attachment(type="image", media_type="image/png", url="https://example.org/map.png"),),
+        ),
+        NewMessage(role="assistant", text="That is Oslo: four degrees."),
+    ),
+)
+"""Two runs of six messages; one of them calls a tool, one has an attachment."""
+
+SAID = [message.text for run in WEATHER for message in run if message.text and message.role != "tool"]
+"""What a history shows of it without tools."""
+
+
+def exchanges(count: int) -> tuple[tuple[NewMessage, ...], ...]:
+    """Runs of a question and an answer each: `question 1`, `answer 1`, `question 2` …"""
+    return tuple(
+        (NewMessage(role="user", text=f"question {turn}"), NewMessage(role="assistant", text=f"answer {turn}"))
+        for turn in range(1, count + 1)
+    )
+
+
+def moment(second: int) -> datetime:
+    """A time of its own for each number, a good while ago."""
+    return datetime(2024, 5, 1, 12, tzinfo=UTC) + timedelta(seconds=second)

@@ -1,0 +1,105 @@
+"""Creating sessions, appending messages, forking."""
+
+import pytest
+
+from mcp_sessions.backends.base import Capability
+from mcp_sessions.errors import Invalid, NotFound
+from mcp_sessions.models import NewMessage, SessionFilter
+
+from .harness import Seed, System
+from .samples import WEATHER, exchanges
+
+CREATE, APPEND, FORK = Capability.CREATE_SESSION, Capability.APPEND_MESSAGES, Capability.FORK_SESSION
+
+
+async def _texts(system: System, session_id: str) -> list[str]:
+    page = await system.backend.get_session_history(session_id, limit=200, include_tools=True)
+    return [message.text for message in page.messages]
+
+
+@pytest.mark.owes(CREATE)
+async def test_a_created_session_is_there_as_it_was_given(system: System) -> None:
+    created = await system.backend.create_session(
+        name="Trip", type="team", agent_id="planner", state={"a": [1]}, metadata={"b": "c"}
+    )
+    assert (created.name, created.type, created.agent_id) == ("Trip", "team", "planner")
+    assert (created.state, created.metadata) == ({"a": [1]}, {"b": "c"})
+    assert await system.backend.get_session(created.id) == created
+    assert [session.id for session in (await system.backend.list_sessions(SessionFilter())).sessions] == [created.id]
+    assert (await system.backend.get_session_history(created.id)).messages == ()
+
+
+@pytest.mark.owes(CREATE)
+async def test_nothing_need_be_given_and_each_session_has_an_id_of_its_own(system: System) -> None:
+    created = [await system.backend.create_session() for _ in range(5)]
+    assert len({session.id for session in created}) == 5
+    assert all(session.type == "agent" for session in created)
+
+
+@pytest.mark.owes(APPEND)
+async def test_appended_messages_come_last_and_in_order(system: System) -> None:
+    session_id = await system.seed_one(Seed(runs=exchanges(1)))
+    change = await system.backend.append_messages(
+        session_id, [NewMessage(role="user", text="One"), NewMessage(role="assistant", text="Two")]
+    )
+    assert await _texts(system, session_id) == ["question 1", "answer 1", "One", "Two"]
+    assert change.note
+    assert change.version == (await system.backend.get_session(session_id)).version
+    if "message_count" in change.changed:
+        assert (change.previous["message_count"], change.changed["message_count"]) == (2, 4)
+
+
+@pytest.mark.owes(APPEND)
+@pytest.mark.parametrize("last", [[], ["\ud800"], ["fine", "half \udfff"]])
+async def test_messages_are_appended_all_or_none(system: System, last: list[str]) -> None:
+    session_id = await system.seed_one(Seed(runs=exchanges(1)))
+    before = await system.snapshot(session_id)
+    messages = [NewMessage(role="user", text=text) for text in last]
+    with pytest.raises(Invalid):
+        await system.backend.append_messages(session_id, messages)
+    assert await system.snapshot(session_id) == before
+
+
+@pytest.mark.owes(FORK)
+async def test_a_fork_has_what_the_session_had_and_a_life_of_its_own(system: System) -> None:
+    source = await system.seed_one(
+        Seed(name="Trip", agent_id="planner", user_id="ann", state={"a": 1}, metadata={"b": 2}, runs=WEATHER)
+    )
+    before = await system.snapshot(source)
+    fork = await system.backend.fork_session(source)
+    assert fork.id != source
+    assert (fork.agent_id, fork.user_id, fork.state, fork.metadata) == ("planner", "ann", {"a": 1}, {"b": 2})
+    assert await _texts(system, fork.id) == [message.text for run in WEATHER for message in run]
+    assert fork == await system.backend.get_session(fork.id)
+    after = await system.snapshot(source)
+    assert after[source] == before[source]
+
+
+@pytest.mark.owes(FORK)
+async def test_a_fork_can_end_earlier_and_have_a_name(system: System) -> None:
+    source = await system.seed_one(Seed(name="Trip", runs=exchanges(3)))
+    messages = (await system.backend.get_session_history(source)).messages
+    fork = await system.backend.fork_session(source, up_to_message_id=messages[2].id, name="Another way")
+    assert fork.name == "Another way"
+    assert fork.message_count in (None, 3)
+    assert await _texts(system, fork.id) == ["question 1", "answer 1", "question 2"]
+    assert len(await _texts(system, source)) == 6
+
+
+@pytest.mark.owes(FORK)
+async def test_a_fork_up_to_a_message_that_is_not_there_is_not_found(system: System) -> None:
+    source = await system.seed_one(Seed(runs=exchanges(1)))
+    before = await system.snapshot(source)
+    for message_id in ("m99", "nonsense", "\ud800"):
+        with pytest.raises(NotFound, match="message"):
+            await system.backend.fork_session(source, up_to_message_id=message_id)
+    assert await system.snapshot(source) == before
+
+
+@pytest.mark.owes(FORK, APPEND)
+async def test_what_is_appended_to_a_fork_is_not_in_its_source(system: System) -> None:
+    source = await system.seed_one(Seed(runs=exchanges(1)))
+    fork = await system.backend.fork_session(source)
+    await system.backend.append_messages(fork.id, [NewMessage(role="user", text="Only here")])
+    assert await _texts(system, source) == ["question 1", "answer 1"]
+    assert await _texts(system, fork.id) == ["question 1", "answer 1", "Only here"]

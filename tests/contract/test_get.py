@@ -1,0 +1,81 @@
+"""One session with its state and counts."""
+
+import pytest
+
+from mcp_sessions.backends.base import Capability
+from mcp_sessions.errors import Invalid, NotFound, Unsupported
+from mcp_sessions.models import JsonObject, SessionFilter
+
+from .harness import Seed, System
+from .operations import ADDRESSED
+from .samples import WEATHER, moment
+
+owed = pytest.mark.owes(Capability.GET_SESSION)
+
+ODD_IDS = [
+    *("", " ", ".", "..", "../..", "/", "a/b", "%2e%2e", "%", "*", "?", "#", "a?b=c", "a&b", "a b", "a\tb", "a\nb"),
+    *("\0", "a\0b", "\x1b[31m", "\u202e", "é", "会话", "😀", "\ud800", "current", "null", "None", "-1", "0", "1e9"),
+    *("' OR '1'='1", '"; DROP TABLE sessions; --', "x" * 5000),
+]
+
+
+@owed
+async def test_a_session_is_told_whole(system: System) -> None:
+    state: JsonObject = {"step": 3, "done": False, "plan": {"next": ["a", None]}}
+    session_id = await system.seed_one(
+        Seed(
+            name="Trip",
+            type="agent",
+            agent_id="planner",
+            user_id="ann",
+            state=state,
+            metadata={"source": "web"},
+            runs=WEATHER,
+            moment=moment(7),
+        )
+    )
+    session = await system.backend.get_session(session_id)
+    assert (session.id, session.name, session.type) == (session_id, "Trip", "agent")
+    assert (session.agent_id, session.user_id) == ("planner", "ann")
+    assert (session.created_at, session.archived_at) == (moment(7), None)
+    assert session.state == state
+    assert session.metadata == {"source": "web"}
+    assert session.message_count in (None, 6)
+    assert session.run_count in (None, 2)
+
+
+@owed
+async def test_the_counts_of_an_empty_session_are_not_invented(system: System) -> None:
+    session = await system.backend.get_session(await system.seed_one(Seed()))
+    assert (session.name, session.state, session.metadata, session.summary) == ("", {}, {}, "")
+    assert session.message_count in (None, 0)
+    assert session.run_count in (None, 0)
+    assert session.total_tokens in (None, 0)
+
+
+@pytest.mark.owes(Capability.GET_SESSION, Capability.ARCHIVE_SESSION)
+async def test_an_archived_session_is_told_too(system: System) -> None:
+    await system.seed(Seed(name="Put away", archived=True))
+    (listed,) = (await system.backend.list_sessions(SessionFilter(archived=True))).sessions
+    session = await system.backend.get_session(listed.id)
+    assert session.name == "Put away"
+    assert session.archived_at == listed.archived_at is not None
+
+
+@pytest.mark.owes_each(*ADDRESSED)
+async def test_an_absent_session_is_not_found(system: System, capability: Capability) -> None:
+    await system.seed_one(Seed(name="Another"))
+    with pytest.raises(NotFound, match=system.harness.absent_id):
+        await ADDRESSED[capability](system.backend, system.harness.absent_id)
+
+
+@pytest.mark.owes_each(*ADDRESSED)
+async def test_an_odd_id_is_refused_and_changes_nothing(system: System, capability: Capability) -> None:
+    session_id = await system.seed_one(Seed(name="Another", runs=WEATHER))
+    before = await system.snapshot(session_id)
+    for odd_id in ODD_IDS:
+        with pytest.raises((NotFound, Invalid, Unsupported)) as refusal:
+            await ADDRESSED[capability](system.backend, odd_id)
+        assert refusal.value.text.isprintable()
+        assert len(refusal.value.text) < 300
+    assert await system.snapshot(session_id) == before

@@ -1,0 +1,102 @@
+"""What a search finds."""
+
+import pytest
+
+from mcp_sessions.backends.base import Capability
+from mcp_sessions.errors import Invalid, NotFound
+from mcp_sessions.models import NewMessage, SearchPage
+
+from .harness import Seed, System
+from .samples import WEATHER
+
+owed = pytest.mark.owes(Capability.SEARCH_SESSIONS)
+
+
+def _said(text: str) -> tuple[tuple[NewMessage, ...], ...]:
+    return ((NewMessage(role="user", text=text),),)
+
+
+def _sessions(page: SearchPage) -> set[str]:
+    assert page.complete
+    return {hit.session_id for hit in page.hits}
+
+
+@owed
+async def test_nothing_is_found_where_there_is_nothing(system: System) -> None:
+    page = await system.backend.search_sessions("rome")
+    assert (page.hits, page.next_cursor, page.complete) == ((), "", True)
+
+
+@owed
+async def test_a_hit_in_a_message_leads_to_the_message(system: System) -> None:
+    session_id = await system.seed_one(Seed(name="Trip", runs=WEATHER))
+    (hit,) = (await system.backend.search_sessions("oslo")).hits
+    assert (hit.session_id, hit.session_name, hit.role) == (session_id, "Trip", "assistant")
+    assert "Oslo" in hit.snippet
+    page = await system.backend.get_session_history(session_id, message_id=hit.message_id)
+    assert page.messages[0].text == "That is Oslo: four degrees."
+
+
+@owed
+async def test_a_hit_in_a_name_leads_to_the_session(system: System) -> None:
+    session_id, _ = await system.seed(Seed(name="Trip to Rome"), Seed(name="Another"))
+    (hit,) = (await system.backend.search_sessions("rome")).hits
+    assert (hit.session_id, hit.session_name, hit.message_id) == (session_id, "Trip to Rome", "")
+
+
+@owed
+async def test_every_word_must_be_there_in_any_case_and_order(system: System) -> None:
+    both, _, _ = await system.seed(
+        Seed(runs=_said("The Quick brown fox")), Seed(runs=_said("A quick one")), Seed(runs=_said("A brown one"))
+    )
+    for query in ("quick brown", "BROWN quick", "  brown\tquick\n"):
+        assert _sessions(await system.backend.search_sessions(query)) == {both}
+    assert _sessions(await system.backend.search_sessions("quick absent")) == set()
+
+
+@owed
+async def test_words_of_one_message_are_not_found_across_two(system: System) -> None:
+    await system.seed(Seed(name="alpha", runs=(*_said("beta"), *_said("gamma"))))
+    assert _sessions(await system.backend.search_sessions("beta gamma")) == set()
+    assert _sessions(await system.backend.search_sessions("alpha beta")) == set()
+
+
+@owed
+async def test_a_limit_bounds_the_hits(system: System) -> None:
+    await system.seed(*(Seed(runs=_said(f"common {number}")) for number in range(5)))
+    page = await system.backend.search_sessions("common", limit=3)
+    assert len(page.hits) == 3
+    assert page.next_cursor
+
+
+@owed
+@pytest.mark.parametrize("query", ["", " ", "\n\t", "?!", "*", "…", "\u200b", "😀"])
+async def test_a_query_without_a_word_is_invalid(system: System, query: str) -> None:
+    with pytest.raises(Invalid, match="query"):
+        await system.backend.search_sessions(query)
+
+
+@pytest.mark.owes(Capability.SEARCH_SESSIONS, Capability.ARCHIVE_SESSION)
+async def test_archived_sessions_are_found(system: System) -> None:
+    await system.seed(Seed(name="alpha", archived=True, runs=_said("beta")))
+    (name,) = (await system.backend.search_sessions("alpha")).hits
+    (message,) = (await system.backend.search_sessions("beta")).hits
+    assert name.session_id == message.session_id
+
+
+@pytest.mark.owes(Capability.SEARCH_SESSIONS, Capability.DELETE_SESSION)
+async def test_deleted_sessions_are_not_found(system: System) -> None:
+    session_id = await system.seed_one(Seed(name="alpha", runs=_said("beta")))
+    await system.backend.delete_session(session_id)
+    assert _sessions(await system.backend.search_sessions("alpha")) == set()
+    assert _sessions(await system.backend.search_sessions("beta")) == set()
+    with pytest.raises(NotFound):
+        await system.backend.get_session(session_id)
+
+
+@pytest.mark.owes(Capability.SEARCH_SESSIONS, Capability.RENAME_SESSION)
+async def test_a_name_is_found_as_it_is_now(system: System) -> None:
+    session_id = await system.seed_one(Seed(name="alpha"))
+    renamed = await system.backend.rename_session(session_id, "beta")
+    assert _sessions(await system.backend.search_sessions("alpha")) == set()
+    assert _sessions(await system.backend.search_sessions("beta")) == {renamed.session_id}
