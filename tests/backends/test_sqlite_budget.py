@@ -45,7 +45,7 @@ def _places(page: SearchPage) -> list[str]:
 def _let_time_run(monkeypatch: pytest.MonkeyPatch, looks: int) -> None:
     """Each look takes a second, and after so many of them the time is up."""
     seconds = count()
-    monkeypatch.setattr(search, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(search, "thread_time", lambda: next(seconds))
     monkeypatch.setattr(search, "BUDGET", looks + 0.5)
 
 
@@ -98,7 +98,7 @@ async def test_whichever_statement_is_stopped_the_search_is_answered(
 ) -> None:
     """SQLite counts the steps of a statement over all its runs, so that any of them may be the one to be stopped."""
     monkeypatch.setattr(search, "BUDGET", 0)
-    monkeypatch.setattr(search, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(search, "thread_time", lambda: 0.0)
     pages = [await store.search_sessions("word", limit=50) for _ in range(500)]
     assert {page.complete for page in pages} == {True, False}
     assert all(_places(page) == EVERYTHING[: len(page.hits)] for page in pages)

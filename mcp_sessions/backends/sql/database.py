@@ -67,7 +67,10 @@ class Database(Protocol):
         ...
 
     async def search(self, work: Callable[[Transaction], T], seconds: float) -> T:
-        """Like `scan`; after `seconds` a running statement raises `OutOfTime` inside `work`."""
+        """Like `scan`, but a running statement raises `OutOfTime` inside `work` once the time is up.
+
+        `seconds` are the processor's; waiting for a disk or behind other programs is bounded too, more loosely.
+        """
         ...
 
     async def write(self, work: Callable[[Transaction], T]) -> T:

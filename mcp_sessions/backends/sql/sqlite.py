@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
+from time import monotonic, thread_time
 from typing import TypeVar
 
 from anyio import CancelScope, CapacityLimiter, to_thread
@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 _LOCAL_FILESYSTEMS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "overlay", "bcachefs"})
 _STEPS_BETWEEN_CHECKS = 1000  # of SQLite's virtual machine: some 20 µs, so that a deadline is met closely
+_WAITING_PER_WORK = 20  # how much longer a search may last than it computes: for a slow disk, or a busy machine
 
 
 def wal_is_safe(version: tuple[int, int, int]) -> bool:
@@ -111,8 +112,10 @@ class SqliteDatabase:
 
     async def search(self, work: Callable[[Transaction], T], seconds: float) -> T:
         def timed(tx: Transaction) -> T:
-            deadline = monotonic() + seconds
-            self._connection.set_progress_handler(lambda: monotonic() > deadline, _STEPS_BETWEEN_CHECKS)
+            work_ends, wait_ends = thread_time() + seconds, monotonic() + seconds * _WAITING_PER_WORK
+            self._connection.set_progress_handler(
+                lambda: thread_time() > work_ends or monotonic() > wait_ends, _STEPS_BETWEEN_CHECKS
+            )
             try:
                 return work(tx)
             finally:
