@@ -24,13 +24,14 @@ from ...models import (
     iso,
     merge_patch,
 )
+from .._values import NAME_LENGTH, SUMMARY_LENGTH, json_text, plain, session_name, session_type
+from .._words import words_of
 from ..base import Capability, SessionBackend
 from . import messages as message_rows
 from . import search as searching
 from . import sessions as session_rows
 from .database import Database, Transaction
 from .sessions import ARCHIVED, DELETED, LISTED, Stored
-from .values import NAME_LENGTH, SUMMARY_LENGTH, json_text, plain, session_name, session_type
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ class SqlBackend(SessionBackend):
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
         """Active and archived sessions; names first, then messages, each newest first, for at most 50 ms."""
-        asked = searching.Query(searching.words_of(query), self._owner, self._caller.present)
+        asked = searching.Query(words_of(query), self._owner, self._caller.present)
         return await self._database.search(
             lambda tx: searching.search(tx, self._database.index, asked, limit, cursor), searching.BUDGET
         )

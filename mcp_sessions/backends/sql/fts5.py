@@ -9,19 +9,11 @@ bm25 would read every match (800 ms for a common word in 10⁶ messages). A user
 index itself, since a join would test each match of everybody's (up to 1.4 s for a user without any).
 """
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from ...sanitize import clean
+from .._words import finds, indexed
 from .database import Transaction
-from .words import bare
-
-_UNSPACED = re.compile(
-    "([\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff"
-    "\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff])"
-)
 
 
 class Fts5Index:
@@ -60,19 +52,7 @@ class Fts5Index:
         return [key for (key,) in rows]
 
     def finds(self, text: str, words: Sequence[str]) -> bool:
-        said = f" {_tokens(text)} "
-        return all(f" {_tokens(word)}{'' if word.endswith('*') else ' '}" in said for word in words)
-
-
-def _tokens(text: str) -> str:
-    """The words of a text as the index has them, one space between."""
-    return " ".join(re.findall(r"[^\W_]+", bare(indexed(text))))
-
-
-def indexed(text: str) -> str:
-    """Text as the index holds it: what is seen of it, as bare words, characters of unspaced scripts apart."""
-    text = clean(text)
-    return text if text.isascii() else _UNSPACED.sub(r" \1 ", unicodedata.normalize("NFC", bare(text)))
+        return finds(text, words)
 
 
 def _expression(words: Sequence[str], owner: str) -> str:

@@ -12,9 +12,9 @@ from pydantic import TypeAdapter
 from ... import cursor as cursors
 from ...errors import Invalid, NotFound, quoted
 from ...models import Attachment, Message, MessagePage, NewMessage, Role, Run, RunPage, ToolCall
+from .._values import NAME_LENGTH, TEXT_LENGTH, plain
 from .database import Row, SearchIndex, Transaction
 from .sessions import Stored, moment, now, update
-from .values import NAME_LENGTH, TEXT_LENGTH, plain
 
 _COLUMNS = "number, run, role, created_at, tool_name, tool_calls, attachments, text"
 _TOOL_CALLS = TypeAdapter(tuple[ToolCall, ...])

@@ -1,23 +1,17 @@
 """Search: words into places where all of them stand, newest first, under a deadline."""
 
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import thread_time
 
 from ... import cursor as cursors
-from ...errors import Invalid, quoted
 from ...models import SearchHit, SearchPage
+from .._words import snippet
 from .database import OutOfTime, SearchIndex, Transaction
 from .sessions import DELETED, moment
-from .values import plain
-from .words import first_place
 
 BUDGET = 0.05  # seconds of the processor, so that a busy machine finds as much; no ordinary search takes as long
-_QUERY_LENGTH = 500
-_MOST_WORDS = 16
 _FIRST_STRETCH = 4096  # keys looked through at once; each further stretch is eight times as long
-_SNIPPET = 160  # characters
 
 _KINDS = ("name", "message")
 _HITS = {
@@ -27,26 +21,6 @@ _HITS = {
         " FROM messages m JOIN sessions s ON s.key = m.session_key WHERE m.key IN ({keys})"
     ),
 }
-
-
-def words_of(query: str) -> list[str]:
-    """The words of a query, each with something the index knows, a trailing `*` marking a prefix.
-
-    Raises `Invalid` when there are none, or too many.
-    """
-    words = [
-        word.rstrip("*") + "*" if word.endswith("*") else word
-        for word in plain(query, "query", _QUERY_LENGTH).split()
-        if any(unicodedata.category(char)[0] in "LN" for char in word)
-    ]
-    if not words:
-        raise Invalid('"query" has no letter or digit. Give the words to search for.')
-    short = next((word for word in words if word.endswith("*") and len(word) < 3), "")
-    if short:
-        raise Invalid(f'"query" has {quoted(short)}, too short for a prefix. Give at least two letters before the *.')
-    if len(words) > _MOST_WORDS:
-        raise Invalid(f'"query" has {len(words)} words; at most {_MOST_WORDS} are searched for. Give the rarest.')
-    return words
 
 
 @dataclass(frozen=True)
@@ -155,12 +129,3 @@ def _hits(
                 cursor=cursors.mark(walk, kind, key),
             ),
         )
-
-
-def snippet(text: str, words: Sequence[str]) -> str:
-    """The part of a text around the first of the words, on one line."""
-    start, end = first_place(text, words)
-    begin = max(0, min(start - _SNIPPET // 2, len(text) - _SNIPPET))
-    stop = max(begin + _SNIPPET, end)
-    part = " ".join(text[begin:stop].split())
-    return f"{'…' if begin else ''}{part}{'…' if stop < len(text) else ''}"

@@ -4,6 +4,7 @@
 """
 
 import json
+import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import ceil, floor
@@ -14,12 +15,14 @@ from ... import cursor as cursors
 from ...errors import Conflict, NotFound, quoted
 from ...models import JsonObject, Session, SessionDetail, SessionFilter, SessionPage, iso
 from ...sanitize import clean
+from .._values import NAME_LENGTH, json_text, plain
+from .._words import bare
 from .database import SearchIndex, Transaction
-from .values import NAME_LENGTH, json_text, new_id, plain
-from .words import bare
 
 LISTED, ARCHIVED, DELETED = range(3)
 _PURGE_AT_ONCE = 100
+_LETTERS = "abcdefghjkmnpqrstuvwxyz"
+_ALPHABET = "23456789" + _LETTERS
 
 
 class Stored(NamedTuple):
@@ -77,6 +80,11 @@ def moment(micros: int) -> datetime:
 def folded(name: str) -> str:
     """A name as it is compared: as it is seen, in any case, with or without accents."""
     return bare(clean(name))
+
+
+def _new_id() -> str:
+    """Eight characters, at most eight tokens for a model; a letter first, so that none reads as a number."""
+    return secrets.choice(_LETTERS) + "".join(secrets.choice(_ALPHABET) for _ in range(7))
 
 
 def find(tx: Transaction, owner: str, session_id: str, *, deleted: bool = False) -> Stored:
@@ -201,11 +209,11 @@ def insert(
     summary: str = "",
 ) -> Stored:
     """A new session under an id that was never used before."""
-    session_id = new_id()
+    session_id = _new_id()
     while tx.one(
         "SELECT 1 FROM sessions WHERE id = ? UNION SELECT 1 FROM purged_ids WHERE id = ?", session_id, session_id
     ):
-        session_id = new_id()
+        session_id = _new_id()
     created = now()
     values: dict[str, object] = {
         "id": session_id,

@@ -1,27 +1,19 @@
-"""What may be stored: every refusal names the field and what it accepts."""
+"""What every backend may store, and what none keeps whole: a refusal names the field and what it accepts."""
 
 import json
 import math
 import re
-import secrets
 import unicodedata
 from collections.abc import Iterator
 
-from ...errors import Invalid, quoted
-from ...models import Json, JsonObject, is_array, is_object
+from ..errors import Invalid, quoted
+from ..models import Json, JsonObject, is_array, is_object
 
 NAME_LENGTH = 512
 TEXT_LENGTH = 1024 * 1024
 SUMMARY_LENGTH = 16_384
 JSON_BYTES = 1024 * 1024
 JSON_DEPTH = 64
-_LETTERS = "abcdefghjkmnpqrstuvwxyz"
-_ALPHABET = "23456789" + _LETTERS
-
-
-def new_id() -> str:
-    """Eight characters, at most eight tokens for a model; a letter first, so that none reads as a number."""
-    return secrets.choice(_LETTERS) + "".join(secrets.choice(_ALPHABET) for _ in range(7))
 
 
 def plain(value: str, field: str, length: int) -> str:
