@@ -21,6 +21,12 @@ ALLOWED = {
     "caller": {"errors"},
     "backends.base": {"errors", "models", "caller"},
     "backends": {"errors", "backends.base"},
+    "backends._values": {"errors", "models"},
+    "backends._words": {"errors", "sanitize", "backends._values"},
+    "backends._retry": {"errors"},
+    "backends._address": {"errors"},
+    "backends._answer": {"errors", "models", "backends._retry"},
+    "backends._http": {"errors", "models", "backends._retry", "backends._address", "backends._answer"},
     "pruning": {"models", "errors"},
     "budget": {"models", "errors", "cursor", "pruning"},
     "schema": {"models"},
@@ -43,7 +49,7 @@ def name_of(path: Path) -> str:
 
 def allowed_for(name: str) -> set[str]:
     if is_within(name, {"backends.sql"}):
-        return {"backends.base", "backends.sql", "sanitize"} | FOUNDATION
+        return {"backends.base", "backends.sql", "backends._values", "backends._words", "sanitize"} | FOUNDATION
     if name.split(".")[0] == "tools":
         return {"models", "errors", "cursor", "backends.base", "context", "confirmation", "toolset", "tools"}
     if name.split(".")[0] == "transports":

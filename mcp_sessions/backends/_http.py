@@ -1,0 +1,280 @@
+"""One client for every backend that is reached over HTTP: deadlines, limits, retries, and statuses as errors."""
+
+import json
+import math
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from itertools import count
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlencode
+
+import anyio
+import httpx2
+
+from ..errors import (
+    Busy,
+    Invalid,
+    OutcomeUnknown,
+    SessionsError,
+    Timeout,
+    Unavailable,
+)
+from ..models import JsonObject
+from ._address import base_of, headers_of, path, proxy_for
+from ._answer import Reader, Reply, unexplained
+from ._retry import (
+    ENDED,
+    NOT_RUN,
+    Failure,
+    Kind,
+    RetryBudget,
+    may_change_again,
+    may_read_again,
+    pause_before,
+)
+
+__all__ = ["MOST_BYTES", "AnswerLost", "HttpClient", "Reply", "path"]
+
+MOST_BYTES = 32 * 1024 * 1024
+_CONNECT_SECONDS = 3.0
+_KEEPALIVE_SECONDS = 4.0  # uvicorn closes an idle connection after 5
+_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, UnicodeError)  # the last: an IDNA host
+
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+class AnswerLost(OutcomeUnknown):
+    """A change was sent, and its answer is missing, late, cut or a 5xx; whoever sent it settles by reading back.
+
+    `ended`: the server is done with it, so reading back tells all. Else it may still be at it.
+    """
+
+    def __init__(self, message: str, *, ended: bool) -> None:
+        super().__init__(message)
+        self.ended = ended
+
+
+@dataclass
+class _Exchange:
+    """One read or change over all its tries, and how far it has come."""
+
+    request: httpx2.Request
+    deadline: float
+    most_bytes: int = MOST_BYTES
+    reads: bool = True
+    repeatable: bool = True
+    queued: bool = False
+    may_have_run: bool = False
+
+    async def trace(self, event: str, info: object) -> None:
+        """What httpcore2 tells about a change: from here on, the server may have seen it."""
+        if event == "http11.send_request_headers.started":
+            self.may_have_run = True
+
+    def may_go_again(self, failure: Failure, retries: int, *, in_doubt: bool) -> bool:
+        """`in_doubt`: a try before this one may have run."""
+        if self.reads:
+            return may_read_again(failure, retries)
+        return may_change_again(failure, retries, drops=self.repeatable and not in_doubt)
+
+
+class HttpClient:
+    """A connection pool to one system, named `system` in sentences. Enter it with `async with`.
+
+    `timeout` is in seconds and bounds each read and change, or all of those inside one `call()`. `explain` may turn
+    a 4xx into an error of its own. `at_once` requests are in flight at most, `queue` more wait.
+    Raises `Invalid` for a URL, token or header that can't be used.
+    """
+
+    # httpx2's transport, not its client: no cookies, no redirects, and no log line with the URL of each request.
+    _transport: httpx2.AsyncHTTPTransport | None = None
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        system: str,
+        token: str = "",
+        timeout: float = 25,
+        headers: Mapping[str, str] = {},
+        trust_env: bool = False,
+        allow_http: bool = False,
+        explain: Callable[[Reply], SessionsError | None] = unexplained,
+        at_once: int = 8,
+        queue: int = 256,
+    ) -> None:
+        self._base = base_of(base_url, allow_http=allow_http)
+        self._headers = httpx2.Headers(headers_of(token, headers))
+        self._system = system
+        self._timeout = timeout
+        self._trust_env = trust_env
+        self._reader = Reader(system, explain)
+        self._at_once = at_once
+        self._most_queued = queue
+        self._queued = 0
+        self._pace = 1.0  # seconds that a request takes, smoothed
+        self._slots = anyio.Semaphore(at_once)
+        self._budget = RetryBudget()
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._transport = httpx2.AsyncHTTPTransport(
+                verify=self._base.startswith("https:"),  # plain http needs no certificates, which take time to load
+                trust_env=self._trust_env,
+                proxy=proxy_for(self._base) if self._trust_env else None,
+                limits=httpx2.Limits(
+                    max_connections=self._at_once,
+                    max_keepalive_connections=self._at_once,
+                    keepalive_expiry=_KEEPALIVE_SECONDS,
+                ),
+            )
+        except (ImportError, ValueError, httpx2.InvalidURL) as error:
+            raise Invalid("the proxy that the environment names can't be used. Name an http:// one.") from error
+        await self._transport.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.__aexit__(kind, error, traceback)
+
+    def call(self) -> AbstractContextManager[None]:
+        """One deadline for every request made inside; inside another call, that one's."""
+        return _one_deadline(self._timeout)
+
+    async def read(self, path: str, *, params: Mapping[str, str | int] = {}, most_bytes: int = MOST_BYTES) -> Reply:
+        """GET, repeated where that helps. Raises a `SessionsError` for everything but a 2xx."""
+        return await self._run(_Exchange(self._request("GET", path, params), self._ends_at(), most_bytes))
+
+    async def change(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] = {},
+        json: JsonObject | None = None,
+        repeatable: bool = True,
+    ) -> Reply:
+        """Any other request. `repeatable`: doing it twice is doing it once.
+
+        Raises `AnswerLost` where it may have run, and has kept time for reading back; every other error says that
+        it did not run.
+        """
+        request = self._request(method, path, params, json)
+        ends_at = self._ends_at()
+        kept_back = min(5, (ends_at - anyio.current_time()) / 3)
+        exchange = _Exchange(request, ends_at - kept_back, reads=False, repeatable=repeatable)
+        request.extensions["trace"] = exchange.trace
+        return await self._run(exchange)
+
+    def _ends_at(self) -> float:
+        now, deadline = anyio.current_time(), _deadline.get()
+        if deadline is not None and deadline <= now:
+            raise self._late()
+        return now + self._timeout if deadline is None else deadline
+
+    def _request(
+        self, method: str, path: str, params: Mapping[str, str | int], content: JsonObject | None = None
+    ) -> httpx2.Request:
+        headers, body = self._headers, None
+        try:
+            if content is not None:
+                headers = self._headers | {"Content-Type": "application/json"}
+                body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+            query = f"?{urlencode(params)}" if params else ""
+            extensions = {"timeout": {"connect": _CONNECT_SECONDS}}  # the rest is bounded by the call's deadline
+            return httpx2.Request(
+                method, f"{self._base}{path}{query}", headers=headers, content=body, extensions=extensions
+            )
+        except (ValueError, RecursionError) as error:
+            raise Invalid("half a surrogate pair, NaN or endless nesting can't be sent. Leave it out.") from error
+        except httpx2.InvalidURL as error:
+            raise Invalid("that is too long to be asked for. Shorten it.") from error
+
+    async def _run(self, exchange: _Exchange) -> Reply:
+        self._budget.earn()
+        with anyio.CancelScope(deadline=exchange.deadline):
+            for retries in count():
+                in_doubt = exchange.may_have_run
+                outcome = await self._try(exchange)
+                if isinstance(outcome, Reply):
+                    return outcome
+                if outcome.kind in NOT_RUN:
+                    exchange.may_have_run = in_doubt
+                pause = pause_before(retries, outcome.wait)
+                fits = anyio.current_time() + pause < exchange.deadline
+                again = fits and exchange.may_go_again(outcome, retries, in_doubt=in_doubt)
+                if not (again and self._budget.spend()):
+                    raise self._told(exchange, outcome, in_doubt=in_doubt) from outcome.cause
+                await anyio.sleep(pause)
+        if exchange.may_have_run:
+            raise self._lost(ended=False)
+        raise self._busy() if exchange.queued else self._late()
+
+    def _told(self, exchange: _Exchange, failure: Failure, *, in_doubt: bool) -> SessionsError:
+        if not exchange.may_have_run:
+            return failure.error
+        return self._lost(ended=failure.kind in ENDED and not in_doubt)
+
+    def _lost(self, *, ended: bool) -> AnswerLost:
+        return AnswerLost(
+            f"{self._system} was sent the change, and gave no answer that tells what became of it. "
+            "Look at the session before you repeat it.",
+            ended=ended,
+        )
+
+    def _late(self) -> Timeout:
+        return Timeout(f"{self._system} did not answer within {self._timeout:g} s. Try again, or raise --timeout.")
+
+    def _busy(self) -> Busy:
+        seconds = max(1, math.ceil(min(self._timeout, self._pace * self._queued / self._at_once)))
+        return Busy(f"too many calls wait for {self._system} already. Try again in {seconds} s.")
+
+    async def _try(self, exchange: _Exchange) -> Reply | Failure:
+        if self._slots.value == 0 and self._queued >= self._most_queued:
+            return Failure(Kind.REFUSED, self._busy())
+        exchange.queued = True
+        self._queued += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self._queued -= 1
+        exchange.queued = False
+        began = anyio.current_time()
+        try:
+            return await self._send(exchange)
+        finally:
+            self._slots.release()
+            self._pace += 0.1 * (anyio.current_time() - began - self._pace)
+
+    async def _send(self, exchange: _Exchange) -> Reply | Failure:
+        if self._transport is None:
+            raise Unavailable("the connection is closed. Enter the backend with `async with` first.")
+        try:
+            response = await self._transport.handle_async_request(exchange.request)
+        except _UNSENT as error:
+            told = (
+                f"{self._system} can't be reached. Check that it runs, and its address (and certificate) in --backend."
+            )
+            return Failure(Kind.UNSENT, Unavailable(told), error)
+        except httpx2.TransportError as error:
+            told = f"{self._system} ended the connection before it had answered. Try again."
+            return Failure(Kind.DROPPED, Unavailable(told), error)
+        return await self._reader.read(response, exchange.most_bytes)
+
+
+@contextmanager
+def _one_deadline(seconds: float) -> Generator[None]:
+    if _deadline.get() is not None:
+        yield
+        return
+    token = _deadline.set(anyio.current_time() + seconds)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)

@@ -1,0 +1,101 @@
+"""What a failed request means for whoever sent it, whether it may be sent again, and when."""
+
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum, auto
+
+from ..errors import SessionsError
+
+_DAY = 86_400
+
+
+class Kind(Enum):
+    """How a request failed."""
+
+    UNSENT = auto()
+    """Nothing of it was sent."""
+    REFUSED = auto()
+    """The server wouldn't run it."""
+    LIMITED = auto()
+    """Refused, for now: too many calls (429)."""
+    DROPPED = auto()
+    """The connection ended before an answer began."""
+    GATEWAY = auto()
+    """Something in between gave up on the server (502, 504), which may still be at it."""
+    OVERLOADED = auto()
+    """The server can't, for now (503)."""
+    FAILED = auto()
+    """The server broke (500 and the like). What breaks it once breaks it always."""
+    CUT = auto()
+    """A good answer began, and never ended."""
+    UNREADABLE = auto()
+    """A good answer in a form that isn't taken."""
+
+
+NOT_RUN = {Kind.UNSENT, Kind.REFUSED, Kind.LIMITED}
+ENDED = {Kind.OVERLOADED, Kind.FAILED, Kind.CUT, Kind.UNREADABLE}
+"""After these the server is done with the request, whatever became of it."""
+
+_READ_AGAIN = {Kind.UNSENT, Kind.LIMITED, Kind.DROPPED, Kind.GATEWAY, Kind.OVERLOADED, Kind.CUT}
+_CHANGE_AGAIN = {Kind.UNSENT, Kind.LIMITED}
+_MOST_RETRIES = 2
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A try that failed: `error` is what a caller is told of it, `wait` the seconds the server asked for."""
+
+    kind: Kind
+    error: SessionsError
+    cause: Exception | None = None
+    wait: float | None = None
+
+
+def may_read_again(failure: Failure, retries: int) -> bool:
+    return retries < _MOST_RETRIES and failure.kind in _READ_AGAIN
+
+
+def may_change_again(failure: Failure, retries: int, *, drops: bool) -> bool:
+    """`drops`: whether a dropped connection (an idle one that the server had closed, mostly) is worth a retry."""
+    if failure.kind is Kind.DROPPED:
+        return drops
+    return retries < _MOST_RETRIES and failure.kind in _CHANGE_AGAIN
+
+
+def pause_before(retries: int, asked: float | None) -> float:
+    """Seconds to wait: full jitter, on top of what the server asked for."""
+    return (asked or 0) + random.random() * min(2, 0.1 * 2**retries)
+
+
+def seconds_asked(retry_after: str, now: datetime) -> float | None:
+    """What a `Retry-After` header (RFC 9110 10.2.3: seconds or a date) asks for, at most a day; None for garbage."""
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return min(int(text[:9]), _DAY)
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return min(max((date - now).total_seconds(), 0), _DAY)
+
+
+class RetryBudget:
+    """Keeps retries to a tenth of all requests, so that a server in trouble isn't sent much more for it."""
+
+    _MOST = 5.0
+
+    def __init__(self) -> None:
+        self._tokens = self._MOST
+
+    def earn(self) -> None:
+        self._tokens = min(self._MOST, self._tokens + 0.09)
+
+    def spend(self) -> bool:
+        """Whether one more retry can be afforded; if so it is paid for."""
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True

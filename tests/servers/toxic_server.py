@@ -1,0 +1,123 @@
+"""An HTTP server on a real socket that answers as badly as a test tells it to."""
+
+import socket
+import struct
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+from anyio.abc import SocketAttribute, SocketStream
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, anyio.IncompleteRead)
+
+
+@dataclass
+class Received:
+    """A request as it arrived; `target` is the raw path and query."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Connection:
+    """One accepted connection, in the hands of an `Answer`."""
+
+    def __init__(self, stream: SocketStream) -> None:
+        self.stream = stream
+        self.gone = False
+
+    async def send(self, data: bytes) -> None:
+        await self.stream.send(data)
+
+    async def until_closed(self) -> None:
+        """Returns when the client has closed its side."""
+        while True:
+            try:
+                await self.stream.receive()
+            except GONE:
+                return
+
+    async def close(self) -> None:
+        self.gone = True
+        await self.stream.aclose()
+
+    async def reset(self) -> None:
+        """Ends the connection with a RST instead of a FIN."""
+        raw = self.stream.extra(SocketAttribute.raw_socket)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await self.close()
+
+    async def half_close(self) -> None:
+        self.stream.extra(SocketAttribute.raw_socket).shutdown(socket.SHUT_WR)
+        await self.until_closed()
+
+
+Answer = Callable[[Connection], Awaitable[None]]
+
+
+def whole(status: int = 200, body: bytes = b'{"ok":true}', *headers: str) -> Answer:
+    """An ordinary answer, after which the connection stays open."""
+
+    async def answer(connection: Connection) -> None:
+        lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", *headers, "", ""]
+        await connection.send("\r\n".join(lines).encode() + body)
+
+    return answer
+
+
+@dataclass
+class ToxicServer:
+    """`script` holds the answers to the next requests; `default` follows when it is used up."""
+
+    url: str = ""
+    script: list[Answer] = field(default_factory=list[Answer])
+    default: Answer = field(default_factory=whole)
+    received: list[Received] = field(default_factory=list[Received])
+    connections: int = 0
+    at_once: int = 0
+    most_at_once: int = 0
+
+    async def serve(self, stream: SocketStream) -> None:
+        self.connections += 1
+        connection, incoming = Connection(stream), BufferedByteReceiveStream(stream)
+        async with stream:
+            try:
+                while not connection.gone:
+                    self.received.append(await receive(incoming))
+                    await self._answer(connection)
+            except GONE:
+                return
+
+    async def _answer(self, connection: Connection) -> None:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            answer = self.script.pop(0) if self.script else self.default
+            await answer(connection)
+        finally:
+            self.at_once -= 1
+
+
+async def receive(incoming: BufferedByteReceiveStream) -> Received:
+    head = (await incoming.receive_until(b"\r\n\r\n", 70_000)).decode("latin-1").split("\r\n")
+    method, target, _ = head[0].split(" ")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+    body = await incoming.receive_exactly(length) if (length := int(headers.get("content-length", 0))) else b""
+    return Received(method, target, headers, body)
+
+
+@asynccontextmanager
+async def toxic_server(*script: Answer) -> AsyncGenerator[ToxicServer]:
+    """A server on a free port of this machine; it ends with the block."""
+    server = ToxicServer(script=list(script))
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", backlog=512)
+    port: int = listener.extra(SocketAttribute.local_port)
+    server.url = f"http://127.0.0.1:{port}"
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, server.serve)
+        yield server
+        tasks.cancel_scope.cancel()
