@@ -13,7 +13,7 @@ from . import __version__
 from .settings import OPTIONS, BadSetting, Settings
 
 _COMMANDS = {
-    "serve": "serve MCP over stdio (what a client starts; the default)",
+    "serve": "serve MCP over stdio (what a client starts; the default) or over HTTP (--transport http)",
     "demo": "walk through the tools on a temporary store, with a real client, and print what happens",
 }
 _EPILOG = """\

@@ -10,6 +10,7 @@ from platformdirs import user_data_dir
 
 PREFIX = "MCP_SESSIONS_"
 Confirm = Literal["auto", "code", "off"]
+Transport = Literal["stdio", "http"]
 _TOOLSETS = ("sessions", "history", "state", "bulk", "authoring")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -128,6 +129,11 @@ class Settings:
     keep_deleted: int = _setting(
         30, "DAYS", "days for which the embedded store can restore a deleted session, 1 to 3650", _number(int, 1, 3650)
     )
+    transport: Transport = _setting(
+        "stdio", "HOW", "how serve talks to clients: stdio, http (Streamable HTTP at /mcp)", _choice("stdio", "http")
+    )
+    host: str = _setting("127.0.0.1", "H", "address to serve HTTP on; today this machine's own only: 127.0.0.1, ::1")
+    port: int = _setting(8000, "N", "port to serve HTTP on, 0 to 65535; 0 takes a free one", _number(int, 0, 65_535))
     log_level: str = _setting("WARNING", "LEVEL", f"on stderr: {', '.join(_LEVELS)}", _choice(*_LEVELS))
 
     @classmethod

@@ -17,6 +17,9 @@ GOOD = {
     "max_chars": ("2000", 2000),
     "redact": ("off", False),
     "keep_deleted": ("7", 7),
+    "transport": ("HTTP", "http"),
+    "host": ("::1", "::1"),
+    "port": ("0", 0),
     "log_level": ("debug", "DEBUG"),
 }
 BAD = {
@@ -27,6 +30,8 @@ BAD = {
     "max_chars": "1999",
     "redact": "",
     "keep_deleted": "1.5",
+    "transport": "sse",
+    "port": "65536",
     "log_level": "LOUD",
 }
 

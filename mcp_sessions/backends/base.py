@@ -76,6 +76,10 @@ class SessionBackend:
         """The same connections, holding this caller's user id: it sees and changes nobody else's sessions."""
         raise NotImplementedError
 
+    async def check_reachable(self) -> None:
+        """Raises a `SessionsError` where the system does not answer, or not to this credential."""
+        await self.list_sessions(SessionFilter(), limit=1)
+
     def _refuse(self, capability: Capability) -> NoReturn:
         raise Unsupported(f"{self.title} has no {capability}.")
 

@@ -1,14 +1,15 @@
-"""`mcp-sessions serve`: the configured backend over stdio."""
+"""`mcp-sessions serve`: the configured backend over stdio, or over HTTP."""
 
+import signal
 import sys
 
 import anyio
 
 from mcp_sessions.backends import open_backend
+from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.errors import SessionsError
-from mcp_sessions.server import create_server
-from mcp_sessions.settings import Settings
-from mcp_sessions.transports.stdio import serve_stdio
+from mcp_sessions.server import SessionsServer, create_server
+from mcp_sessions.settings import BadSetting, Settings
 
 _ON_A_TERMINAL = """\
 mcp-sessions serves agent sessions over MCP. It waits here for an MCP client's messages on stdin, so start it from
@@ -22,9 +23,7 @@ def run(settings: Settings) -> int:
             settings.backend, timeout=settings.timeout, token=settings.token, keep_deleted=settings.keep_deleted
         )
     except SessionsError as error:
-        return _refuse(error)
-    if sys.stdin.isatty():
-        print(_ON_A_TERMINAL, file=sys.stderr)
+        return _refuse(f"--backend: {error}")
     server = create_server(
         backend,
         user=settings.user,
@@ -37,14 +36,39 @@ def run(settings: Settings) -> int:
     )
     status = 0
     try:
-        anyio.run(serve_stdio, server, server.is_change)
+        status = _over_http(server, backend, settings) if settings.transport == "http" else _over_stdio(server)
+    except* BadSetting as errors:
+        status = _refuse(str(_first(errors)))
     except* SessionsError as errors:
-        status = _refuse(errors.exceptions[0])
+        status = _refuse(f"--backend: {_first(errors)}")
     except* KeyboardInterrupt:
         status = 130
     return status
 
 
-def _refuse(error: BaseException) -> int:
-    print(f"mcp-sessions: --backend: {error}", file=sys.stderr)
+def _over_stdio(server: SessionsServer) -> int:
+    from mcp_sessions.transports.stdio import serve_stdio
+
+    if sys.stdin.isatty():
+        print(_ON_A_TERMINAL, file=sys.stderr)
+    anyio.run(serve_stdio, server, server.is_change)
+    return 0
+
+
+def _over_http(server: SessionsServer, backend: SessionBackend, settings: Settings) -> int:
+    from mcp_sessions.transports.http import listen, serve_http
+
+    with listen(settings.host, settings.port) as listener:
+        ended_by = anyio.run(serve_http, server, listener, backend.check_reachable)
+    return 130 if ended_by == signal.SIGINT else 0
+
+
+def _first(errors: BaseExceptionGroup[Exception]) -> Exception:
+    """The first of them, however deep in groups of groups."""
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def _refuse(reason: str) -> int:
+    print(f"mcp-sessions: {reason}", file=sys.stderr)
     return 2
