@@ -1,0 +1,121 @@
+"""Real AgentOS servers in processes of their own, on the Pythons that MCP_SESSIONS_AGENTOS leads to."""
+
+import atexit
+import os
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from threading import Timer
+from typing import Literal
+
+import httpx2
+import pytest
+
+from mcp_sessions.models import Json, JsonObject
+
+VARIABLE = "MCP_SESSIONS_AGENTOS"
+"""A folder with the virtual environments `agentos-3.1.10` and `agentos-2.5.6`, as `.ci/agentos` makes them."""
+
+Version = Literal["3.1.10", "2.5.6"]
+VERSIONS: tuple[Version, ...] = ("3.1.10", "2.5.6")
+
+_PROGRAM = Path(__file__).parent / "agentos" / "serve.py"
+_START_SECONDS = 120
+
+
+def are_installed() -> bool:
+    return bool(os.environ.get(VARIABLE))
+
+
+@dataclass(frozen=True, slots=True)
+class AgentOs:
+    """A server that accepts connections; its control routes bypass every authentication."""
+
+    version: Version
+    port: int
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def backend_url(self) -> str:
+        return f"agentos+{self.origin}"
+
+    def client(self, token: str = "") -> httpx2.AsyncClient:
+        """A plain client of its REST API."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx2.AsyncClient(base_url=self.origin, headers=headers, trust_env=False, verify=False, timeout=30)
+
+    async def control(self, path: str, body: Json = None) -> Json:
+        async with self.client() as client:
+            answer = await client.post(f"/_test/{path}", json=body)
+            answer.raise_for_status()
+            return answer.json()
+
+    async def clear(self) -> None:
+        await self.control("clear")
+
+    async def seed(self, *sessions: JsonObject) -> list[str]:
+        """Write sessions through agno's own database class: their ids. `serve.py` tells what one may have."""
+        return await self.control("seed", list(sessions))
+
+    async def rows(self) -> dict[str, dict[str, JsonObject]]:
+        """Every stored row of a session or run: {table: {id: {column: value}}}."""
+        return await self.control("rows")
+
+    async def run(self, kind: str, component_id: str, session_id: str, message: str, user_id: str = "") -> JsonObject:
+        """A run of an agent, team or workflow with the offline model; "slow NAME" waits for `release`."""
+        form = {"message": message, "stream": "false", "session_id": session_id}
+        async with self.client() as client:
+            answer = await client.post(
+                f"/{kind}s/{component_id}/runs", data=form | ({"user_id": user_id} if user_id else {})
+            )
+            answer.raise_for_status()
+            return answer.json()
+
+    async def entered(self, gate: str) -> None:
+        """Comes back when a run waits there."""
+        await self.control(f"gates/{gate}/entered")
+
+    async def release(self, gate: str) -> None:
+        await self.control(f"gates/{gate}/release")
+
+
+@cache
+def running(version: Version, *options: str, security_key: str = "") -> AgentOs:
+    """The server of this version and these options of `serve.py`: one for the whole test process.
+
+    One that doesn't start ends the run.
+    """
+    folder = Path(mkdtemp(prefix="agentos-"))
+    python = Path(os.environ[VARIABLE]).expanduser() / f"agentos-{version}" / "bin" / "python"
+    command = [str(python), str(_PROGRAM), "--db", str(folder / "agentos.db"), "--until-eof", *options]
+    environment = {**os.environ, "OS_SECURITY_KEY": security_key, "PYTHONWARNINGS": "ignore"}
+    errors = (folder / "stderr").open("wb")
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=folder
+        )
+    except OSError as error:
+        pytest.exit(f"AgentOS {version} can't be started: {error}", returncode=1)
+    finally:
+        errors.close()
+    atexit.register(_end, process, folder)
+    overdue = Timer(_START_SECONDS, process.kill)
+    overdue.start()
+    line = process.stdout.readline() if process.stdout else b""
+    overdue.cancel()
+    if not line.strip().isdigit():
+        pytest.exit(f"AgentOS {version} did not start:\n{(folder / 'stderr').read_text()}", returncode=1)
+    return AgentOs(version, int(line))
+
+
+def _end(process: "subprocess.Popen[bytes]", folder: Path) -> None:
+    """Its stdin ends, and so does it."""
+    process.communicate()
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
