@@ -1,16 +1,21 @@
 """Every example runs as it stands."""
 
 import json
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+from tests.servers.agentos_process import VARIABLE, are_installed
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def run(name: str, *arguments: str) -> str:
+def run(name: str, *arguments: str, python: str = sys.executable, **environment: str) -> str:
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name), *arguments],
+        [python, str(EXAMPLES / name), *arguments],
+        env={**os.environ, **environment},
         capture_output=True,
         encoding="utf-8",
         timeout=60,
@@ -23,6 +28,16 @@ def test_the_server_is_embedded_in_a_program(tmp_path: Path) -> None:
     found = json.loads(run("embedded.py", str(tmp_path / "sessions.db")))
     assert [hit["snippet"] for hit in found["hits"]] == ["Two fixes and a faster search."]
     assert json.loads(run("embedded.py"))["complete"] is True
+
+
+if are_installed():  # else it is not there, rather than skipped
+
+    def test_an_agent_on_agentos_names_its_own_session_in_the_middle_of_a_run() -> None:
+        python = Path(os.environ[VARIABLE]).expanduser() / "agentos-3.1.10" / "bin" / "python"
+        command = shlex.join([sys.executable, "-m", "mcp_sessions"])
+        shown = run("agentos.py", python=str(python), MCP_SESSIONS_COMMAND=command)
+        assert '"resolved_from":"header"' in shown
+        assert shown.splitlines()[-1] == "And a little later: Plan the Lisbon trip"
 
 
 def test_every_example_is_run_here() -> None:
