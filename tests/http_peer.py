@@ -60,7 +60,7 @@ async def running(folder: Path, *arguments: str, command: Sequence[str] = COMMAN
             yield Server(process, line.split()[-1], errors)
     finally:
         if process.returncode is None:
-            process.kill()
+            process.terminate()
         await process.aclose()
 
 

@@ -11,8 +11,9 @@ from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult
 
-from tests.http_peer import ROOT, Server, connected, running
+from tests.http_peer import DEADLINE, ROOT, Server, connected, running
 from tests.serving import both_eras, text_of
+from tests.stdio_peer import modern
 
 COMMAND = (sys.executable, str(ROOT / "tests/servers/http_server.py"))
 
@@ -95,6 +96,25 @@ async def test_a_call_that_is_too_slow_for_the_end_is_ended_and_its_client_told(
         assert (status, out) == (0, "")
         assert "1 calls were ended" in errors
         assert "Traceback" not in errors
+
+
+async def test_who_waits_for_an_answer_at_the_end_is_told_to_look_before_repeating(pipe: Path) -> None:
+    async with running(pipe.parent, str(pipe), "0.1", command=COMMAND) as server, httpx2.AsyncClient() as http:
+        answers: list[httpx2.Response] = []
+
+        async def ask() -> None:
+            frame = modern(1, "tools/call", name="wait_silently", arguments={})
+            named = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "wait_silently"}
+            headers = {"Accept": "application/json, text/event-stream", **named}
+            answers.append(await http.post(server.url, json=frame, headers=headers, timeout=DEADLINE))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            assert await anyio.to_thread.run_sync(pipe.read_text) == "begun"
+            server.process.terminate()
+        (answer,) = answers
+        assert answer.status_code == 503
+        assert "look before repeating it" in answer.json()["error"]["message"]
 
 
 @both_eras

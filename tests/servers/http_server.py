@@ -49,6 +49,14 @@ async def wait_for_ever(ctx: Context) -> str:
     raise AssertionError
 
 
+@server.tool()
+async def wait_silently() -> str:
+    """Writes to the pipe when it has begun."""
+    await anyio.to_thread.run_sync(PIPE.write_text, "begun")
+    await anyio.sleep_forever()
+    raise AssertionError
+
+
 async def reachable() -> None: ...
 
 
