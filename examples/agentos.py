@@ -120,16 +120,19 @@ def main(folder: str) -> None:
             # Each needs the other's address, so the tool comes last; with fixed ports it is given to Agent(...).
             agent.tools.append(MCPTools(transport="streamable-http", url=url, header_provider=session_header))
 
+            # AgentOS keeps a session that a run begins only once that run has ended; this one is there before it.
+            new = {"agent_id": agent.id, "session_name": "Untitled"}
+            session_id = http.post("/sessions", json=new).raise_for_status().json()["session_id"]
             print(f"The user asks: {QUESTION}")
-            run = http.post("/agents/planner/runs", data={"message": QUESTION, "stream": "false"})
-            run = run.raise_for_status().json()
+            form = {"message": QUESTION, "session_id": session_id, "stream": "false"}
+            run = http.post(f"/agents/{agent.id}/runs", data=form).raise_for_status().json()
             print(f"The agent answers: {run['content']}")
 
             # AgentOS saves a run's own copy of the session when the run ends, which takes the new name back;
             # mcp-sessions remembers what it changed, and within a few seconds writes it again.
-            print(f"After the run the session is called: {name_of(http, run['session_id'])}")
+            print(f"After the run the session is called: {name_of(http, session_id)}")
             until = time.monotonic() + PATIENCE
-            while name_of(http, run["session_id"]) != NAME:
+            while name_of(http, session_id) != NAME:
                 if time.monotonic() > until:
                     sys.exit(f"After {PATIENCE} s it still is.")
                 time.sleep(0.2)
