@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -86,8 +86,9 @@ class Reader:
             told = f"{self.system} compressed its answer unasked. Turn that off in whatever is in front of it."
             return Failure(Kind.UNREADABLE, BadResponse(told))
         body: list[bytes] = []
+        announced = int(response.headers.get("content-length", 0))
         try:
-            whole = await _collect(response, body, most_bytes)
+            whole = announced <= most_bytes and await _collect(response, body, most_bytes)
         except httpx2.TransportError as error:
             return Failure(Kind.CUT, Unavailable(f"{self.system} broke off its answer. Try again."), error)
         if not whole:
@@ -119,24 +120,24 @@ class Reader:
             if not _is_compressed(response):
                 await _collect(response, body, _MOST_EXPLANATION)
         try:
-            return self.explain(Reply(response.status_code, b"".join(body)[:_MOST_EXPLANATION]))
+            return self.explain(Reply(response.status_code, b"".join(body)))
         except BadResponse:
             return None  # what is no JSON explains nothing
 
 
 async def _collect(response: httpx2.Response, body: list[bytes], most_bytes: int) -> bool:
-    """The raw body into `body`; False, and no more of it, once it is longer than `most_bytes`."""
-    left = most_bytes - int(response.headers.get("content-length", 0))
-    if left < 0:
-        return False
+    """The raw body's first `most_bytes` into `body`; False if that isn't all."""
     left = most_bytes
-    async with aclosing(response.aiter_raw()) as chunks:
-        async for chunk in chunks:
+    try:
+        async for chunk in response.aiter_raw():
+            body.append(chunk[: max(left, 0)])
             left -= len(chunk)
             if left < 0:
-                return False
-            body.append(chunk)
-    return True
+                await response.aclose()  # makes the next chunk an error, which ends all of httpx2's generators
+    except httpx2.TransportError:
+        if left >= 0:
+            raise
+    return left >= 0
 
 
 def _is_compressed(response: httpx2.Response) -> bool:

@@ -187,10 +187,7 @@ class HttpClient:
                 headers = self._headers | {"Content-Type": "application/json"}
                 body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
             query = f"?{urlencode(params)}" if params else ""
-            extensions = {"timeout": {"connect": _CONNECT_SECONDS}}  # the rest is bounded by the call's deadline
-            return httpx2.Request(
-                method, f"{self._base}{path}{query}", headers=headers, content=body, extensions=extensions
-            )
+            return httpx2.Request(method, f"{self._base}{path}{query}", headers=headers, content=body)
         except (ValueError, RecursionError) as error:
             raise Invalid("half a surrogate pair, NaN or endless nesting can't be sent. Leave it out.") from error
         except httpx2.InvalidURL as error:
@@ -236,16 +233,20 @@ class HttpClient:
         return Busy(f"too many calls wait for {self._system} already. Try again in {seconds} s.")
 
     async def _try(self, exchange: _Exchange) -> Reply | Failure:
-        if self._slots.value == 0 and self._queued >= self._most_queued:
+        waits = self._slots.value == 0
+        if waits and self._queued >= self._most_queued:
             return Failure(Kind.REFUSED, self._busy())
-        exchange.queued = True
-        self._queued += 1
+        exchange.queued = waits
+        self._queued += waits
         try:
             await self._slots.acquire()
         finally:
-            self._queued -= 1
+            self._queued -= waits
         exchange.queued = False
         began = anyio.current_time()
+        # A little less than what is left: httpx2 closes a socket that failed in a handshake, not one cancelled there.
+        connect = min(_CONNECT_SECONDS, 0.9 * (exchange.deadline - began))
+        exchange.request.extensions["timeout"] = {"connect": connect}  # the scope around us bounds the rest
         try:
             return await self._send(exchange)
         finally:
@@ -263,7 +264,7 @@ class HttpClient:
             )
             return Failure(Kind.UNSENT, Unavailable(told), error)
         except httpx2.TransportError as error:
-            told = f"{self._system} ended the connection before it had answered. Try again."
+            told = f"{self._system} gave no whole answer. Try again, and check its address in --backend."
             return Failure(Kind.DROPPED, Unavailable(told), error)
         return await self._reader.read(response, exchange.most_bytes)
 

@@ -71,11 +71,15 @@ def whole(status: int = 200, body: bytes = b'{"ok":true}', *headers: str) -> Ans
 
 @dataclass
 class ToxicServer:
-    """`script` holds the answers to the next requests; `default` follows when it is used up."""
+    """`script` holds the answers to the next requests; `default` follows when it is used up.
+
+    `greeting` is sent to whoever connects, before a request is read.
+    """
 
     url: str = ""
     script: list[Answer] = field(default_factory=list[Answer])
     default: Answer = field(default_factory=whole)
+    greeting: bytes = b""
     received: list[Received] = field(default_factory=list[Received])
     connections: int = 0
     at_once: int = 0
@@ -86,6 +90,7 @@ class ToxicServer:
         connection, incoming = Connection(stream), BufferedByteReceiveStream(stream)
         async with stream:
             try:
+                await stream.send(self.greeting)
                 while not connection.gone:
                     self.received.append(await receive(incoming))
                     await self._answer(connection)
