@@ -1,4 +1,4 @@
-"""A store in a file of its own."""
+"""A store in a file of its own; and which tests are there only where real AgentOS servers are."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -7,7 +7,16 @@ import pytest
 
 from mcp_sessions.backends.base import SessionBackend
 
+from ..servers.agentos_process import are_installed
 from .files import opened
+
+NEED_AGENTOS = (
+    "test_agentos_auth.py",
+    "test_agentos_hazards.py",
+    "test_agentos_write_hazards.py",
+    "test_agentos_writes.py",
+)
+collect_ignore = () if are_installed() else NEED_AGENTOS
 
 
 @pytest.fixture
