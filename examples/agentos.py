@@ -96,9 +96,10 @@ def serving_sessions(backend: str, folder: str) -> Iterator[str]:
     environment = {**os.environ, "XDG_DATA_HOME": folder}
     with subprocess.Popen([*command, *arguments], env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
-            line = process.stderr.readline()
-            if "serving at " not in line:
-                sys.exit(f"mcp-sessions did not start: {line}")
+            while "serving at " not in (line := process.stderr.readline()):
+                if not line:
+                    sys.exit("mcp-sessions did not start; it said why above.")
+                sys.stderr.write(line)
             threading.Thread(target=shutil.copyfileobj, args=(process.stderr, sys.stderr), daemon=True).start()
             yield line.split()[-1]
         finally:
