@@ -117,8 +117,7 @@ class Reader:
     async def _explained(self, response: httpx2.Response) -> SessionsError | None:
         body: list[bytes] = []
         with anyio.move_on_after(_EXPLANATION_SECONDS), suppress(httpx2.TransportError):
-            if not _is_compressed(response):
-                await _collect(response, body, _MOST_EXPLANATION)
+            await _collect(response, body, _MOST_EXPLANATION)
         try:
             return self.explain(Reply(response.status_code, b"".join(body)))
         except BadResponse:

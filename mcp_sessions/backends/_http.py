@@ -41,7 +41,7 @@ __all__ = ["MOST_BYTES", "AnswerLost", "HttpClient", "Reply", "path"]
 MOST_BYTES = 32 * 1024 * 1024
 _CONNECT_SECONDS = 3.0
 _KEEPALIVE_SECONDS = 4.0  # uvicorn closes an idle connection after 5
-_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, UnicodeError)  # the last: an IDNA host
+_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, UnicodeError)  # the last: trio, for a bad host
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
@@ -173,10 +173,8 @@ class HttpClient:
         return await self._run(exchange)
 
     def _ends_at(self) -> float:
-        now, deadline = anyio.current_time(), _deadline.get()
-        if deadline is not None and deadline <= now:
-            raise self._late()
-        return now + self._timeout if deadline is None else deadline
+        deadline = _deadline.get()
+        return anyio.current_time() + self._timeout if deadline is None else deadline
 
     def _request(
         self, method: str, path: str, params: Mapping[str, str | int], content: JsonObject | None = None

@@ -146,7 +146,7 @@ async def test_a_read_fails_in_the_right_way_and_the_next_works(fault: Fault) ->
         server.default = fault.answer
         with anyio.fail_after(10), pytest.raises(fault.error) as caught:
             await client.read("/sessions")
-        assert type(caught.value) is fault.error
+        assert caught.value.code == fault.error.code
         assert_safe(caught.value)
         await assert_works(server, client)
 
@@ -158,7 +158,7 @@ async def test_a_change_says_whether_it_may_have_run_and_the_next_works(fault: F
         with anyio.fail_after(10), pytest.raises(SessionsError) as caught:
             await client.change("DELETE", "/sessions/a")
         if fault.ended is None:
-            assert type(caught.value) is fault.error
+            assert caught.value.code == fault.error.code
         else:
             assert isinstance(caught.value, AnswerLost)
             assert caught.value.ended is fault.ended

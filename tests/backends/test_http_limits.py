@@ -95,7 +95,7 @@ async def test_one_deadline_holds_for_every_request_of_a_call(server: ToxicServe
             with client.call(), pytest.raises(Timeout, match=r"within 0.3 s"):
                 await client.read("/b")
             for request in (client.read("/c"), client.change("DELETE", "/d")):
-                with pytest.raises(Timeout):
+                with client.call(), pytest.raises(Timeout):
                     await request
         await client.read("/e")
     assert [one.target for one in server.received] == ["/a", "/b", "/e"]
@@ -169,7 +169,7 @@ async def test_only_a_4xx_is_explained_by_its_beginning(
     async with HttpClient(server.url, system="AgentOS", explain=explain) as client:
         with pytest.raises(error) as caught:
             await client.change("DELETE", "/sessions/a") if status < 500 else await client.read("/sessions")
-    assert type(caught.value) is error
+    assert caught.value.code == error.code
     assert {(reply.status, len(reply.body)) for reply in seen} <= {(status, 65_536)}
     assert bool(seen) is (400 <= status < 500)
 
