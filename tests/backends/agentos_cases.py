@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 
 import httpx2
 
@@ -66,8 +67,9 @@ async def opened(
     await server.clear()
     await server.seed(*seeds)
     url = server.backend_url + (f"?{query}" if query else "")
-    async with server.client(token) as api, open_backend(url, token=token) as backend:
-        yield Case(server, api, backend)
+    with TemporaryDirectory() as folder:
+        async with server.client(token) as api, open_backend(url, token=token, data_folder=folder) as backend:
+            yield Case(server, api, backend)
 
 
 def _parsed(text: str | None) -> Json:

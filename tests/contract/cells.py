@@ -10,11 +10,12 @@ import pytest
 from mcp_sessions.backends.base import Capability
 from mcp_sessions.errors import SessionsError
 
+from . import agentos
 from .embedded import RequiredOnlyHarness, SqliteHarness
 from .harness import Harness
 
 VARIABLE = "MCP_SESSIONS_CONTRACT"
-HARNESSES: tuple[type[Harness], ...] = (SqliteHarness, RequiredOnlyHarness)
+HARNESSES: tuple[type[Harness], ...] = (SqliteHarness, RequiredOnlyHarness, *agentos.REAL)
 
 MARKS = (
     "owes(*capabilities): is owed by every backend that declares all of these operations",
