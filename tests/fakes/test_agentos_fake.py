@@ -1,0 +1,149 @@
+"""The fake AgentOS answers what the real one answers, request by request."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+
+import anyio
+import pytest
+
+from mcp_sessions.models import Json, is_array, is_object
+
+from ..servers.agentos_process import VERSIONS, AgentOs, Version, running
+from .agentos import TWO_TABLES, FakeAgentOs
+from .agentos_requests import (
+    CONVERSATIONS,
+    IN_FLIGHT,
+    OTHER_TABLE_SEEDS,
+    SEEDS,
+    START,
+    TWO_TABLE_CONVERSATION,
+    WITH_A_KEY,
+    Ask,
+    RealRun,
+)
+
+on_each = pytest.mark.parametrize("version", VERSIONS)
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_SPOKEN_OF_POSITIONS = re.compile(r"in position \d+")
+_MEASURED = ("metrics", "session_metrics", "total_tokens", "agent_data", "team_data", "search_time_ms")
+
+
+@dataclass
+class Side:
+    """One of the two that are asked, and what it was asked to keep."""
+
+    url: str
+    kept: dict[str, str] = field(default_factory=dict[str, str])
+    ids: dict[str, str] = field(default_factory=dict[str, str])
+    numbers: "count[int]" = field(default_factory=count)
+
+    async def answer(self, ask: Ask) -> tuple[int, Json]:
+        status, body = await _asked(self.url, ask, ask.path.format(**self.kept))
+        if ask.keep and status < 300:
+            self.kept[ask.keep] = body[0]["run_id"] if is_array(body) else body["session_id"]
+        return status, self._masked(body)
+
+    def _masked(self, value: Json, key: str = "") -> Json:
+        if key in _MEASURED and value:
+            return "measured"
+        if key in ("created_at", "updated_at") and _is_recent(value):
+            return "recent"
+        if is_object(value):
+            return {name: self._masked(item, name) for name, item in value.items()}
+        if is_array(value):
+            return [self._masked(item) for item in value]
+        if isinstance(value, str):
+            return _SPOKEN_OF_POSITIONS.sub("somewhere", _UUID.sub(self._numbered, value))
+        return value
+
+    def _numbered(self, found: re.Match[str]) -> str:
+        """Ids that a side made are the same if they appear in the same places."""
+        return self.ids.setdefault(found[0], f"id {next(self.numbers)}")
+
+
+def _is_recent(value: Json) -> bool:
+    return value > START + 1000 if isinstance(value, int) else isinstance(value, str) and value > "2024-02"
+
+
+async def _asked(url: str, ask: Ask, path: str) -> tuple[int, Json]:
+    """Over a connection of its own, the path as it is given."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    async with await anyio.connect_tcp(host, int(port)) as connection:
+        lines = (
+            f"{ask.method} {path} HTTP/1.1",
+            f"Host: {host}",
+            "Connection: close",
+            "Content-Type: application/json",
+        )
+        if ask.authorization:
+            lines = (*lines, f"Authorization: {ask.authorization}")
+        body = ask.body.encode()
+        await connection.send("\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body)
+        with anyio.fail_after(10):
+            received = b"".join([part async for part in connection])
+    head, _, answer = received.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(answer) if answer else None
+
+
+@asynccontextmanager
+async def both(version: Version, *options: str) -> AsyncGenerator[tuple[AgentOs, FakeAgentOs]]:
+    """A real server and a fake with the same sessions."""
+    real = running(version, *options)
+    await real.clear()
+    seeds = [*SEEDS, *(OTHER_TABLE_SEEDS if options else [])]
+    await real.seed(*seeds)
+    async with FakeAgentOs(version, **({"databases": TWO_TABLES} if options else {})) as fake:
+        fake.seed(*seeds)
+        yield real, fake
+
+
+async def compare(real: Side, fake: Side, asked: list[Ask]) -> None:
+    different = [
+        f"{ask.method} {ask.path} {ask.body[:100]}\n  real {theirs}\n  fake {ours}"
+        for ask in asked
+        if (theirs := await real.answer(ask)) != (ours := await fake.answer(ask))
+    ]
+    assert not different, "\n".join([f"{len(different)} of {len(asked)} differ", *different])
+
+
+@on_each
+@pytest.mark.parametrize("about", CONVERSATIONS)
+async def test_the_fake_answers_as_the_real_server(version: Version, about: str) -> None:
+    async with both(version) as (real, fake):
+        await compare(Side(real.origin), Side(fake.url), CONVERSATIONS[about])
+
+
+@on_each
+async def test_a_second_table_is_as_the_real_one(version: Version) -> None:
+    async with both(version, "--other-table") as (real, fake):
+        await compare(Side(real.origin), Side(fake.url), TWO_TABLE_CONVERSATION)
+
+
+@on_each
+@pytest.mark.parametrize("in_flight", IN_FLIGHT, ids=lambda run: run.type)
+async def test_a_run_undoes_what_was_written_meanwhile(version: Version, in_flight: RealRun) -> None:
+    component = {"agent": "planner", "team": "crew"}[in_flight.type]
+    async with both(version) as (real, fake):
+        sides = Side(real.origin), Side(fake.url)
+        ours = fake.begin_run(in_flight.session_id)
+        theirs = asyncio.create_task(
+            real.run(in_flight.type, component, in_flight.session_id, "slow gate", user_id="ann")
+        )
+        await real.entered("gate")
+        await compare(*sides, list(in_flight.meanwhile))
+        await real.release("gate")
+        await theirs
+        fake.end_run(ours, "slow gate", "You said: slow gate")
+        await compare(*sides, list(in_flight.meanwhile[2:]))
+
+
+@on_each
+async def test_a_security_key_is_asked_for_as_by_the_real_server(version: Version) -> None:
+    real = running(version, security_key="secret")
+    async with FakeAgentOs(version, security_key="secret") as fake:
+        await compare(Side(real.origin), Side(fake.url), WITH_A_KEY)
