@@ -175,6 +175,7 @@ _WRONG_TYPES = [
     change
     for id in ("wrong-agent", "wrong-team", "wrong-flow", "wrong-flow-too", "no-component")
     for wrong in ("team", "agent", "workflow")
+    if (id, wrong) != ("no-component", "workflow")
     for change in (
         patch(f"/sessions/{id}?type={wrong}", metadata={"a": wrong}),
         get(f"/sessions/{id}/runs?type=workflow"),
@@ -201,7 +202,7 @@ _NEW_AND_GONE = [
     post("/workflows/pipeline/sessions/flow/fork"),
     *(post(f"/agents/planner/sessions/{id}/fork") for id in ("nope", "bare", "no-component")),
     post("/agents/planner/sessions/agent/fork?user_id=carl"),
-    *(ask for path in ("agents/planner/sessions/agent", "teams/crew/sessions/agent", "agents/planner/sessions/wrong-team")
+    *(ask for path in ("agents/planner/sessions/agent", "teams/crew/sessions/agent", "agents/planner/sessions/team")
       for ask in (post(f"/{path}/fork", keep="new"), get("/sessions/{new}"), get("/sessions/{new}/runs"))),
     delete("/sessions/nope"),
     delete("/sessions/agent?user_id=carl"),

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -14,7 +14,7 @@ import pytest
 from mcp_sessions.models import Json, is_array, is_object
 
 from ..servers.agentos_process import VERSIONS, AgentOs, Version, running
-from .agentos import TWO_TABLES, FakeAgentOs
+from .agentos import ONE_TABLE, TWO_TABLES, FakeAgentOs
 from .agentos_requests import (
     CONVERSATIONS,
     IN_FLIGHT,
@@ -42,11 +42,11 @@ class Side:
     ids: dict[str, str] = field(default_factory=dict[str, str])
     numbers: "count[int]" = field(default_factory=count)
 
-    async def answer(self, ask: Ask) -> tuple[int, Json]:
+    async def answer(self, ask: Ask) -> JsonObject:
         status, body = await _asked(self.url, ask, ask.path.format(**self.kept))
         if ask.keep and status < 300:
             self.kept[ask.keep] = body[0]["run_id"] if is_array(body) else body["session_id"]
-        return status, self._masked(body)
+        return {"status": status, "body": self._masked(body)}
 
     def _masked(self, value: Json, key: str = "") -> Json:
         if key in _MEASURED and value:
@@ -54,7 +54,8 @@ class Side:
         if key in ("created_at", "updated_at") and _is_recent(value):
             return "recent"
         if is_object(value):
-            return {name: self._masked(item, name) for name, item in value.items()}
+            prompt = {"content": "a prompt"} if value.get("role") == "system" else {}
+            return {name: self._masked(item, name) for name, item in sorted((value | prompt).items())}
         if is_array(value):
             return [self._masked(item) for item in value]
         if isinstance(value, str):
@@ -97,18 +98,29 @@ async def both(version: Version, *options: str) -> AsyncGenerator[tuple[AgentOs,
     await real.clear()
     seeds = [*SEEDS, *(OTHER_TABLE_SEEDS if options else [])]
     await real.seed(*seeds)
-    async with FakeAgentOs(version, **({"databases": TWO_TABLES} if options else {})) as fake:
+    async with FakeAgentOs(version, databases=TWO_TABLES if options else ONE_TABLE) as fake:
         fake.seed(*seeds)
         yield real, fake
 
 
 async def compare(real: Side, fake: Side, asked: list[Ask]) -> None:
-    different = [
-        f"{ask.method} {ask.path} {ask.body[:100]}\n  real {theirs}\n  fake {ours}"
-        for ask in asked
-        if (theirs := await real.answer(ask)) != (ours := await fake.answer(ask))
-    ]
-    assert not different, "\n".join([f"{len(different)} of {len(asked)} differ", *different])
+    different: list[str] = []
+    for ask in asked:
+        theirs, ours = await real.answer(ask), await fake.answer(ask)
+        if theirs != ours:
+            different += [f"{ask.method} {ask.path} {ask.body[:100]}", *_differences(theirs, ours)]
+    assert not different, "\n".join(["the real one / the fake:", *different])
+
+
+def _differences(theirs: Json, ours: Json, where: str = " ") -> Iterator[str]:
+    if is_object(theirs) and is_object(ours):
+        for name in theirs | ours:
+            yield from _differences(theirs.get(name, "absent"), ours.get(name, "absent"), f"{where} {name}")
+    elif is_array(theirs) and is_array(ours) and len(theirs) == len(ours):
+        for position, (one, other) in enumerate(zip(theirs, ours, strict=True)):
+            yield from _differences(one, other, f"{where} {position}")
+    elif theirs != ours:
+        yield f"{where}: {str(theirs)[:200]} / {str(ours)[:200]}"
 
 
 @on_each

@@ -18,13 +18,13 @@ from .parameters import (
     DeleteBody,
     ListQuery,
     Refused,
+    RenameBody,
     Request,
     RunsQuery,
     Scope,
     UpdateBody,
-    body_of,
+    both_of,
     depth,
-    name_in,
     query_of,
 )
 from .store import Filter, Session, Table, blank, session_data
@@ -114,8 +114,7 @@ class Api:
         return Answer(200, {"data": items, "meta": {**meta, "search_time_ms": 0.0}})
 
     def create(self, request: Request, *_: str) -> Answer:
-        query = query_of(request, CreateQuery)
-        given = body_of(request, CreateBody) if request.body else CreateBody()
+        query, given = both_of(request, CreateQuery, CreateBody, newer=self._newer)
         table = self._system.table(query.db_id, None)
         session_id = given.session_id or str(uuid4())
         if self._newer and table.find(session_id) is not None:
@@ -179,16 +178,14 @@ class Api:
         raise Refused(404, f"Run with ID {run_id} not found in session {session_id}")
 
     def rename(self, request: Request, session_id: str, *_: str) -> Answer:
-        query = query_of(request, Scope)
-        name = name_in(request)
+        query, given = both_of(request, Scope, RenameBody, newer=self._newer)
         table = self._system.table(query.db_id, query.table)
         session = self._to_change(table, session_id, query)
-        session_data(session.row)["session_name"] = name
+        session_data(session.row)["session_name"] = given.session_name
         return self._saved(table, session)
 
     def update(self, request: Request, session_id: str, *_: str) -> Answer:
-        query = query_of(request, Scope)
-        given = body_of(request, UpdateBody)
+        query, given = both_of(request, Scope, UpdateBody, newer=self._newer)
         table = self._system.table(query.db_id, query.table, heeds_table=self._newer)
         session = self._to_change(table, session_id, query)
         if given.session_name is not None:
@@ -207,8 +204,7 @@ class Api:
         return Answer(204)
 
     def delete_many(self, request: Request, *_: str) -> Answer:
-        query = query_of(request, Scope)
-        given = body_of(request, DeleteBody)
+        query, given = both_of(request, Scope, DeleteBody, newer=self._newer)
         if len(given.session_ids) != len(given.session_types):
             raise Refused(400, "Session IDs and session types must have the same length")
         self._system.table(query.db_id, query.table).delete(given.session_ids, query.user_id)

@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Self
 
-from pydantic_core import to_json, to_jsonable_python
+from pydantic_core import to_json
 
 from mcp_sessions.models import Json, JsonObject
 
 from . import runs, seeds
 from .api import Api
-from .parameters import Refused, Request
+from .parameters import Refused, Request, depth
 from .server import Response, Server
 from .system import ONE_TABLE, System, Version
 
 _OPEN = ("/", "/health", "/info", "/docs", "/openapi.json")
+_DEEPEST = 255
+"""What pydantic encodes, in levels of nesting."""
 
 
 @dataclass(eq=False)
@@ -151,7 +153,7 @@ class FakeAgentOs:
             return
         given = request.headers.get("authorization", "")
         scheme, _, credential = given.partition(" ")
-        if scheme.lower() != "bearer":
+        if scheme.lower() != "bearer" or not credential:
             credential = given if self._system.newer else ""
         if not credential:
             raise Refused(401, "Authorization header required")
@@ -162,5 +164,7 @@ class FakeAgentOs:
         """As the version's own encoder does it, which fails on half a surrogate pair and on deep nesting."""
         if self._system.newer:
             return to_json(body, inf_nan_mode="null")
-        plain = to_jsonable_python(body, inf_nan_mode="null")
+        if depth(body) > _DEEPEST:
+            raise ValueError("Circular reference detected (depth exceeded)")
+        plain = json.loads(json.dumps(body), parse_constant=lambda _: None)
         return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
@@ -12,6 +12,7 @@ from mcp_sessions.models import Json, JsonObject, is_object
 
 _DEEPEST_THAT_PARSES = 950
 Model = TypeVar("Model", bound=BaseModel)
+Body = TypeVar("Body", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -110,23 +111,38 @@ class DeleteBody(BaseModel):
 
 
 def query_of(request: Request, model: type[Model]) -> Model:
+    checked = _query(request, model)
+    return _raised(checked) if isinstance(checked, list) else checked
+
+
+def both_of(request: Request, query: type[Model], body: type[Body], *, newer: bool) -> tuple[Model, Body]:
+    """The query and the body; what is wrong with either is told together."""
+    asked, given = _query(request, query), _body(request, body, newer=newer)
+    if isinstance(asked, list) or isinstance(given, list):
+        return _raised([problem for part in (asked, given) if isinstance(part, list) for problem in part])
+    return asked, given
+
+
+def _query(request: Request, model: type[Model]) -> Model | list[Json]:
     given: JsonObject = {name: values[-1] for name, values in request.query.items() if name in model.model_fields}
     return _validated(model, given, "query")
 
 
-def body_of(request: Request, model: type[Model]) -> Model:
+def _body(request: Request, model: type[Body], *, newer: bool) -> Body | list[Json]:
     given = _parsed(request)
-    if given is None:
-        raise Refused(422, [_missing("body")])
+    if model is RenameBody:
+        known: JsonObject = given if is_object(given) else {}
+        if "session_name" not in known or (known["session_name"] is None and not newer):
+            return [_missing("body", "session_name")]
+    elif not request.body and model is CreateBody:
+        given = {}
+    elif not request.body or (given is None and not newer):
+        return [_missing("body")]
     return _validated(model, given, "body")
 
 
-def name_in(request: Request) -> str:
-    """The one field of a renaming, which is missing where it is null, and where the body is no object."""
-    given = _parsed(request)
-    if not is_object(given) or given.get("session_name") is None:
-        raise Refused(422, [_missing("body", "session_name")])
-    return _validated(RenameBody, given, "body").session_name
+def _raised(problems: list[Json]) -> NoReturn:
+    raise Refused(422, problems)
 
 
 def _parsed(request: Request) -> Json:
@@ -165,9 +181,8 @@ def _missing(*where: str) -> JsonObject:
     return {"type": "missing", "loc": list(where), "msg": "Field required", "input": None}
 
 
-def _validated(model: type[Model], given: Json, part: str) -> Model:
+def _validated(model: type[Model], given: Json, part: str) -> Model | list[Json]:
     try:
         return TypeAdapter(model).validate_python(given, from_attributes=True)
     except ValidationError as error:
-        problems = error.errors(include_url=False)
-        raise Refused(422, [{**problem, "loc": [part, *problem["loc"]]} for problem in problems]) from error
+        return [{**problem, "loc": [part, *problem["loc"]]} for problem in error.errors(include_url=False)]

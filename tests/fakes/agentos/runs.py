@@ -24,8 +24,9 @@ def begin(table: Table, session_id: str, *, type: str, user_id: str | None, now:
     """`type` and `user_id` are those of a session that is not there yet."""
     loaded = table.load(session_id)
     if loaded is None:
-        component_id, _ = _COMPONENTS[type]
-        row = blank(session_id) | {f"{type}_id": component_id, "user_id": user_id, "created_at": now}
+        component_id, name = _COMPONENTS[type]
+        own = {f"{type}_id": component_id, f"{type}_data": {"name": name, f"{type}_id": component_id}}
+        row = blank(session_id) | own | {"user_id": user_id, "created_at": now}
         loaded = table.read_as(type, row)
     return RunInFlight(table, loaded)
 
@@ -37,11 +38,16 @@ def end(run: RunInFlight, asked: str, answered: str, changes: JsonObject, *, now
     data["session_state"] = {**(data.get("session_state") or {}), **changes}
     used: JsonObject = data.get("session_metrics") or {}
     data["session_metrics"] = {**used, **{key: used.get(key, 0) + count for key, count in _USED.items()}}
-    component_id, name = _COMPONENTS[session.type]
-    row[f"{session.type}_data"] = {"name": name, f"{session.type}_id": component_id}
     said: list[JsonObject] = [{"role": "user", "text": asked}, {"role": "assistant", "text": answered}]
+    if session.type == "team":
+        said.insert(0, {"role": "system", "text": "You coordinate a team."})
     messages = [message_of(message, now, newer=newer) for message in said]
-    made = run_of(session.type, row, messages, newer=newer)
+    messages[-1]["metrics"] = _USED
+    made: JsonObject = run_of(session.type, row, messages, newer=newer)
+    if session.type == "agent":
+        made["session_state"] = data["session_state"]
+    if newer and row["metadata"]:
+        made["metadata"] = row["metadata"]
     made["metrics"] = {"steps": {"first": {"metrics": _USED}}} if session.type == "workflow" else _USED
     session.runs.append(without_nulls(made))
     run.table.save(session)

@@ -114,10 +114,13 @@ class Table:
 
     def _as_workflow_run(self, run: JsonObject) -> JsonObject | None:
         if self._newer:
-            return run if "workflow_id" in run and "agent_id" not in run and "team_id" not in run else None
+            return None if "agent_id" in run or "team_id" in run else run
         if run.get("metrics"):
             run["metrics"]["steps"]  # another type's have none: a KeyError, which the server answers with 500
-        return {key: value for key, value in run.items() if key in _OF_WORKFLOW_RUNS}
+        read = {key: value for key, value in run.items() if key in _OF_WORKFLOW_RUNS}
+        if read.get("step_executor_runs"):
+            read["step_executor_runs"] = [{"events": [], **step} for step in read["step_executor_runs"]]
+        return read
 
     def save(self, session: Session) -> Session | None:
         """Written as its class writes it; None where the row is another user's."""
