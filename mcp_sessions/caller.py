@@ -1,6 +1,6 @@
 """Who is calling, and what a narrowed caller may touch."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,11 +13,16 @@ class Scope(StrEnum):
     DELETE = "sessions:delete"
 
 
+async def _unheard(progress: float, message: str) -> None:
+    """What nobody asked for goes nowhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """One caller of one request.
 
     `user_id` is the only user whose sessions the caller sees and changes; "" sees everybody's.
+    `progress` tells the caller how far a long call has come: a number that grows, and what it counts.
     `present` is stored text as the caller may see it: a search finds nothing that it hides.
     """
 
@@ -25,6 +30,7 @@ class Caller:
     user_id: str = ""
     scopes: frozenset[Scope] = frozenset(Scope)
     present: Callable[[str], str] = str
+    progress: Callable[[float, str], Awaitable[None]] = _unheard
 
     def require(self, scope: Scope) -> None:
         """Raise `Forbidden`, naming the scope, unless the caller holds it."""

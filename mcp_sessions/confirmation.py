@@ -23,7 +23,7 @@ class Approval(BaseModel):
 async def shown_session(target: Target, backend: Backend, context: AppRequest) -> SessionDetail:
     """The session as it is when it is shown."""
     _refuse_current([target], context)
-    return await backend.get_session(target)
+    return await backend.get_session_for_deletion(target)
 
 
 async def ask_to_delete(
@@ -52,7 +52,7 @@ async def shown_sessions(
     found: list[SessionDetail] = []
     for target in dict.fromkeys(targets):
         try:
-            found.append(await backend.get_session(target))
+            found.append(await backend.get_session_for_deletion(target))
         except NotFound:
             continue  # told when it is tried
     return found

@@ -1,6 +1,6 @@
 """What every request shares, and the parameters that are filled in for a tool: its backend and its session."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, NamedTuple
 
 from mcp.server.mcpserver import Context, Resolve
@@ -67,7 +67,11 @@ def resolve_id(session_id: str, context: AppRequest) -> str:
 
 async def caller_backend(context: AppRequest) -> SessionBackend:
     app = app_of(context)
-    return app.backend.for_caller(app.caller)
+
+    async def progress(done: float, message: str) -> None:
+        await context.report_progress(done, message=message)
+
+    return app.backend.for_caller(replace(app.caller, progress=progress))
 
 
 async def target_session(session_id: str, context: AppRequest) -> str:

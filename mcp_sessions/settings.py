@@ -129,6 +129,15 @@ class Settings:
     keep_deleted: int = _setting(
         30, "DAYS", "days for which the embedded store can restore a deleted session, 1 to 3650", _number(int, 1, 3650)
     )
+    recheck: bool = _setting(
+        True,
+        "on|off",
+        "write a change again that a run on AgentOS undid when it ended, for 10 minutes",
+        _boolean,
+        shown="on",
+    )
+    trust_env: bool = _setting(False, "", "reach the backend through the proxy that HTTP(S)_PROXY names", _boolean)
+    allow_http: bool = _setting(False, "", "allow http:// to a backend elsewhere, readable on the way", _boolean)
     transport: Transport = _setting(
         "stdio", "HOW", "how serve talks to clients: stdio, http (Streamable HTTP at /mcp)", _choice("stdio", "http")
     )

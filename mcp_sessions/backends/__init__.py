@@ -4,25 +4,36 @@ from importlib import import_module
 from typing import Protocol
 
 from ..errors import Invalid
-from .base import SessionBackend
+from .base import Options, SessionBackend
 
 BACKENDS = {
     "sqlite": ("mcp_sessions.backends.sql:open_sqlite", ""),
+    "agentos+http": ("mcp_sessions.backends.agentos:open_agentos", ""),
+    "agentos+https": ("mcp_sessions.backends.agentos:open_agentos", ""),
 }
 """scheme → ("module:function", how to install what it needs)."""
 
 
 class Opener(Protocol):
-    def __call__(self, url: str, *, timeout: float, token: str, keep_deleted: int) -> SessionBackend: ...
+    def __call__(self, url: str, options: Options) -> SessionBackend: ...
 
 
 def open_backend(
-    url: str = "sqlite:///:memory:", *, timeout: float = 25, token: str = "", keep_deleted: int = 30
+    url: str = "sqlite:///:memory:",
+    *,
+    timeout: float = 25,
+    token: str = "",
+    keep_deleted: int = 30,
+    recheck: bool = True,
+    trust_env: bool = False,
+    allow_http: bool = False,
+    data_folder: str = "",
 ) -> SessionBackend:
     """The backend that a URL names, not yet entered (`async with` connects it).
 
     `timeout` is in seconds and bounds what one call may spend, `token` is the backend's credential,
-    `keep_deleted` are the days for which the embedded store can restore a deleted session.
+    `keep_deleted` are the days for which the embedded store can restore a deleted session. Those behind it concern
+    backends over HTTP, and say what the settings of the same names do; `data_folder` is where they keep files.
     Raises `Invalid` when the URL names none, or names it wrongly.
     """
     scheme, separator, _ = url.partition(":")
@@ -37,4 +48,13 @@ def open_backend(
         if not install_hint:
             raise
         raise Invalid(f"this backend needs {install_hint}") from error
-    return opener(url, timeout=timeout, token=token, keep_deleted=keep_deleted)
+    options = Options(
+        timeout=timeout,
+        token=token,
+        keep_deleted=keep_deleted,
+        recheck=recheck,
+        trust_env=trust_env,
+        allow_http=allow_http,
+        data_folder=data_folder,
+    )
+    return opener(url, options)

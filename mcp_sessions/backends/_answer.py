@@ -46,6 +46,10 @@ def _finite(text: str) -> float | None:
 _DECODER = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
 
 
+class ServerFailed(Unavailable):
+    """It answered, with a 500 or the like: what breaks it once breaks it always."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """An answer: for a success its whole body, for a refusal at most the beginning."""
@@ -102,7 +106,8 @@ class Reader:
         later = "later" if wait is None else f"in {math.ceil(wait)} s"
         if status >= 500:  # AgentOS closes the connection after a 500 without saying so
             kind = {502: Kind.GATEWAY, 503: Kind.OVERLOADED, 504: Kind.GATEWAY}.get(status, Kind.FAILED)
-            return Failure(kind, Unavailable(f"{self.system} failed (HTTP {status}). Try again {later}."), wait=wait)
+            error_type = ServerFailed if kind is Kind.FAILED else Unavailable
+            return Failure(kind, error_type(f"{self.system} failed (HTTP {status}). Try again {later}."), wait=wait)
         if status < 400:
             told = f"{self.system} answered HTTP {status}, which means nothing here. Check its address in --backend."
             return Failure(Kind.REFUSED, BadResponse(told))

@@ -24,7 +24,7 @@ from ..errors import (
 )
 from ..models import JsonObject
 from ._address import base_of, headers_of, path, proxy_for
-from ._answer import Reader, Reply, unexplained
+from ._answer import Reader, Reply, ServerFailed, unexplained
 from ._retry import (
     ENDED,
     NOT_RUN,
@@ -36,12 +36,17 @@ from ._retry import (
     pause_before,
 )
 
-__all__ = ["MOST_BYTES", "AnswerLost", "HttpClient", "Reply", "path"]
+__all__ = ["MOST_BYTES", "AnswerLost", "HttpClient", "Reply", "ServerFailed", "path"]
 
 MOST_BYTES = 32 * 1024 * 1024
 _CONNECT_SECONDS = 3.0
 _KEEPALIVE_SECONDS = 4.0  # uvicorn closes an idle connection after 5
-_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, UnicodeError)  # the last: trio, for a bad host
+_UNSENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.ProxyError,
+    UnicodeError,
+)  # trio: for a host that IDNA refuses
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
@@ -147,9 +152,19 @@ class HttpClient:
         """One deadline for every request made inside; inside another call, that one's."""
         return _one_deadline(self._timeout)
 
-    async def read(self, path: str, *, params: Mapping[str, str | int] = {}, most_bytes: int = MOST_BYTES) -> Reply:
+    async def read(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, str | int] = {},
+        most_bytes: int = MOST_BYTES,
+        with_credential: bool = True,
+    ) -> Reply:
         """GET, repeated where that helps. Raises a `SessionsError` for everything but a 2xx."""
-        return await self._run(_Exchange(self._request("GET", path, params), self._ends_at(), most_bytes))
+        request = self._request("GET", path, params)
+        if not with_credential:
+            request.headers.pop("Authorization", None)
+        return await self._run(_Exchange(request, self._ends_at(), most_bytes))
 
     async def change(
         self,

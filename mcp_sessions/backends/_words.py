@@ -72,6 +72,11 @@ def indexed(text: str) -> str:
     return text if text.isascii() else _UNSPACED.sub(r" \1 ", unicodedata.normalize("NFC", bare(text)))
 
 
+def folded(name: str) -> str:
+    """A name as it is compared: as it is seen, in any case, with or without accents."""
+    return bare(clean(name))
+
+
 def first_place(text: str, words: Sequence[str]) -> tuple[int, int]:
     """The span of the first of the words that stands by itself, or is a part of another; of nothing if none is seen."""
     parts = [re.findall(r"[^\W_]+", bare(word)) for word in words]

@@ -1,6 +1,7 @@
 """What a backend is: the operations, which of them it has, and the refusal of those it has not."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
 from typing import ClassVar, NoReturn, Self
@@ -50,6 +51,20 @@ class Capability(StrEnum):
 REQUIRED = frozenset({Capability.LIST_SESSIONS, Capability.GET_SESSION, Capability.GET_SESSION_HISTORY})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a backend is set up; each reads what concerns it. README, "Settings", says what they mean."""
+
+    timeout: float = 25
+    token: str = field(default="", repr=False)
+    keep_deleted: int = 30
+    recheck: bool = True
+    trust_env: bool = False
+    allow_http: bool = False
+    data_folder: str = ""
+    """Where a backend may keep files of its own; "" for the user's data folder."""
+
+
 class SessionBackend:
     """A system that holds sessions. Entered once, as an async context manager; then `for_caller` gives views of it.
 
@@ -90,6 +105,10 @@ class SessionBackend:
     async def get_session(self, session_id: str) -> SessionDetail:
         """One session, active or archived."""
         raise NotImplementedError
+
+    async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
+        """The same, with what a user should know before it is deleted: the number of messages or of runs."""
+        return await self.get_session(session_id)
 
     async def get_session_history(
         self,

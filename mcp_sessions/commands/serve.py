@@ -20,7 +20,13 @@ a client's configuration rather than by hand. `mcp-sessions demo` shows what it 
 def run(settings: Settings) -> int:
     try:
         backend = open_backend(
-            settings.backend, timeout=settings.timeout, token=settings.token, keep_deleted=settings.keep_deleted
+            settings.backend,
+            timeout=settings.timeout,
+            token=settings.token,
+            keep_deleted=settings.keep_deleted,
+            recheck=settings.recheck,
+            trust_env=settings.trust_env,
+            allow_http=settings.allow_http,
         )
     except SessionsError as error:
         return _refuse(f"--backend: {error}")

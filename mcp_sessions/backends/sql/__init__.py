@@ -3,10 +3,11 @@
 from urllib.parse import unquote
 
 from ...errors import Invalid
+from ..base import Options
 from .backend import SqlBackend
 
 
-def open_sqlite(url: str, *, timeout: float, token: str, keep_deleted: int) -> SqlBackend:
+def open_sqlite(url: str, options: Options) -> SqlBackend:
     """`sqlite:///PATH`: relative as it stands, absolute with a fourth slash, `sqlite:///:memory:` for tests.
 
     Raises `Invalid` for another form.
@@ -17,7 +18,7 @@ def open_sqlite(url: str, *, timeout: float, token: str, keep_deleted: int) -> S
     if not url.startswith("sqlite:///") or not path or "?" in path or "\0" in path:
         raise Invalid("a SQLite backend is written sqlite:///PATH, with a fourth slash for an absolute path")
     try:
-        database = SqliteDatabase(path, busy_seconds=timeout)
+        database = SqliteDatabase(path, busy_seconds=options.timeout)
     except RuntimeError as error:  # of `Path.expanduser`
         raise Invalid("the SQLite backend's path begins with ~ and a user that this machine has not") from error
-    return SqlBackend(database, keep_deleted=keep_deleted)
+    return SqlBackend(database, keep_deleted=options.keep_deleted)

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 from ... import cursor as cursors
 from ...errors import Conflict, NotFound, quoted
 from ...models import JsonObject, Session, SessionDetail, SessionFilter, SessionPage, iso
-from ...sanitize import clean
 from .._values import NAME_LENGTH, json_text, plain
-from .._words import bare
+from .._words import folded
 from .database import SearchIndex, Transaction
 
 LISTED, ARCHIVED, DELETED = range(3)
@@ -75,11 +74,6 @@ def now() -> int:
 
 def moment(micros: int) -> datetime:
     return datetime.fromtimestamp(micros / 1e6, UTC)
-
-
-def folded(name: str) -> str:
-    """A name as it is compared: as it is seen, in any case, with or without accents."""
-    return bare(clean(name))
 
 
 def _new_id() -> str:

@@ -1,0 +1,89 @@
+"""Pages of messages and runs out of a whole transcript, for backends whose system gives it in one piece.
+
+A cursor counts from the oldest, so what is added while somebody walks to older messages moves nothing.
+"""
+
+from collections.abc import Callable, Sequence
+
+from .. import cursor as cursors
+from ..errors import NotFound, quoted
+from ..models import Message, MessagePage, Role, Run, RunPage
+
+
+def message_page(
+    session_id: str,
+    messages: Sequence[Message],
+    shown: Callable[[Message], bool],
+    *,
+    limit: int,
+    cursor: str,
+    around: str,
+    roles: Sequence[Role],
+    include_tools: bool,
+    message_id: str,
+) -> MessagePage:
+    """`messages` are all, oldest first, each with its tool calls; `shown` says which a history shows.
+
+    Raises `NotFound` for a message that is not among them, `Invalid` for a cursor that is not of this walk.
+    """
+    if message_id:
+        return MessagePage(session_id=session_id, messages=(messages[_index(messages, message_id)],))
+    walk = cursors.walk("history", session_id, sorted(roles), include_tools)
+    newest = len(messages)
+    focus = _index(messages, around) + 1 if around else 0
+    if cursor:
+        (below,) = cursors.read(cursor, walk, 1)
+        newest = max(min(below - 1, newest), 0)
+    elif focus:
+        newest = min(focus + limit // 2, newest)
+    numbers = [number for number in range(newest, 0, -1) if number == focus or shown(messages[number - 1])]
+    more = len(numbers) > limit
+    with_tools = include_tools or "tool" in roles
+    page = [
+        messages[number - 1].model_copy(
+            update={
+                "cursor": cursors.mark(walk, number),
+                "skipped": newest - number - place,
+                "tool_calls": messages[number - 1].tool_calls if with_tools else (),
+            }
+        )
+        for place, number in enumerate(numbers[:limit])
+    ]
+    newer = len(messages) - newest if focus and not cursor else 0
+    return MessagePage(
+        session_id=session_id,
+        messages=tuple(reversed(page)),
+        next_cursor=page[-1].cursor if more else "",
+        omitted_messages=page[-1].skipped if more else newest - len(page),
+        note=f"{newer} newer messages come after these; around={quoted(messages[newest].id)} shows the next."
+        if newer
+        else "",
+        focus=around,
+    )
+
+
+def run_page(session_id: str, runs: Sequence[Run], *, run_id: str, limit: int, cursor: str) -> RunPage:
+    """`runs` are all, oldest first. Raises as `message_page` does."""
+    walk = cursors.walk("runs", session_id)
+    if run_id:
+        found = next((run for run in runs if run.id == run_id), None)
+        if found is None:
+            raise NotFound(f"this session has no run {quoted(run_id)}. get_session_runs shows those there are.")
+        return RunPage(session_id=session_id, runs=(found,))
+    newest = len(runs)
+    if cursor:
+        (below,) = cursors.read(cursor, walk, 1)
+        newest = max(min(below - 1, newest), 0)
+    oldest = max(newest - limit, 0)
+    page = [
+        runs[number - 1].model_copy(update={"cursor": cursors.mark(walk, number)})
+        for number in range(newest, oldest, -1)
+    ]
+    return RunPage(session_id=session_id, runs=tuple(page), next_cursor=page[-1].cursor if oldest and page else "")
+
+
+def _index(messages: Sequence[Message], message_id: str) -> int:
+    for index, message in enumerate(messages):
+        if message.id == message_id:
+            return index
+    raise NotFound(f"this session has no message {quoted(message_id)}. get_session_history shows those there are.")

@@ -1,0 +1,200 @@
+"""AgentOS's routes for sessions, as they are safe to use in the version at hand."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from uuid import uuid4
+
+import anyio
+
+from ...errors import BadResponse, Forbidden, Invalid, NotFound, SessionsError, Unauthorized, Unsupported, quoted
+from ...models import JsonObject, is_array, is_object
+from .._http import HttpClient, Reply, ServerFailed, path
+from .versions import Trait, Version, find_version
+from .wire import TYPES, Stored, component_type, read_session, text
+
+_MOST_PAGE = 64 * 1024 * 1024
+Parameters = Mapping[str, str | int]
+
+
+def explain(reply: Reply) -> SessionsError | None:
+    """What a refusal means, where AgentOS says it only in words."""
+    answer = reply.json()
+    detail = text(answer, "detail") if is_object(answer) else ""
+    if reply.status in (400, 404) and "db_id query parameter is required" in detail:
+        return Invalid("this AgentOS has several databases. Name one in --backend: agentos+http://HOST?db_id=ID.")
+    if reply.status in (400, 404) and re.search("No database|with id '.*' has table", detail):
+        return Invalid("this AgentOS has no such database or table. Correct db_id or table in --backend.")
+    if reply.status == 400 and "no runs to fork" in detail:
+        return Invalid("this session has no messages that could be forked. create_session makes a new one.")
+    if reply.status == 403:
+        scope = re.search(r"\b(sessions|agents|teams|config|system):[a-z*]+\b", detail)
+        lacks = f"lacks {scope.group()}" if scope else "lacks the right to do this"
+        return Forbidden(f"the credential in MCP_SESSIONS_TOKEN {lacks}. Ask whoever runs AgentOS for it.")
+    return None
+
+
+class Api:
+    """The requests for one AgentOS, database and table. `owner` is the user whose sessions are meant, "" everybody's.
+
+    What a narrowed owner may not see is refused here too, where the answer says whose it is.
+    """
+
+    def __init__(self, http: HttpClient, *, db_id: str, table: str) -> None:
+        self.http = http
+        self._place = {key: value for key, value in {"db_id": db_id, "table": table}.items() if value}
+        self._version: Version | None = None
+        self._finding = anyio.Lock()
+
+    async def version(self) -> Version:
+        """Found once, with the first call that AgentOS answers."""
+        if self._version is None:
+            async with self._finding:
+                if self._version is None:
+                    self._version = await find_version(self.http)
+        return self._version
+
+    async def find(self, session_id: str, owner: str, *, type: str = "") -> Stored:
+        """One session, in its true type. Raises `NotFound`; `type` is where to look first before agno 2.6."""
+        version = await self.version()
+        try:
+            if version.has(Trait.FINDS_TYPES):
+                answer = (await self.http.read(path("sessions", session_id), params=self._parameters(owner))).json()
+                found = read_session(answer)
+            else:
+                found = await self._find_typed(session_id, owner, type)
+        except NotFound as error:
+            raise absent(session_id) from error
+        if found.id != session_id or (owner and found.user_id != owner):
+            raise absent(session_id)
+        return found
+
+    async def _find_typed(self, session_id: str, owner: str, first: str) -> Stored:
+        """Asked for in a wrong type, a session comes without the id of its component, or not at all."""
+        shown: Stored | None = None
+        for type in sorted(TYPES, key=lambda known: known != first):
+            try:
+                answer = (
+                    await self.http.read(path("sessions", session_id), params=self._parameters(owner, type=type))
+                ).json()
+            except ServerFailed:
+                if shown is None and type == TYPES[-1]:
+                    raise
+                continue
+            if component_type(answer) == type:
+                return read_session(answer, type=type)
+            shown = shown or replace(read_session(answer, type="agent"), is_proven=False)
+        if shown is None:
+            raise absent(session_id)
+        return shown
+
+    async def list_page(
+        self, owner: str, *, type: str, component: str, by: str, order: str, page: int, size: int
+    ) -> list[Stored]:
+        """Items of a list, `page` from 1. Before agno 2.6 they say neither whose they are nor what is archived."""
+        has_types = (await self.version()).has(Trait.FINDS_TYPES)
+        asked: dict[str, str | int] = {"limit": size, "page": page, "sort_by": by, "sort_order": order}
+        asked |= {"type": type} if type else {}
+        asked |= {"component_id": component} if component else {}
+        reply = await self.http.read(path("sessions"), params=self._parameters(owner, **asked), most_bytes=_MOST_PAGE)
+        answer = reply.json()
+        items = answer.get("data") if is_object(answer) else None
+        if not is_array(items):
+            raise BadResponse("AgentOS answered something that is no list of sessions. Check its version and address.")
+        return [read_session(item, type=type, is_whole=has_types) for item in items]
+
+    async def runs(self, session_id: str, owner: str, type: str) -> Reply:
+        """All runs with their messages; AgentOS can't give a part of them."""
+        return await self._of(session_id, owner, type, "runs")
+
+    async def run(self, session_id: str, owner: str, type: str, run_id: str) -> Reply:
+        return await self._of(session_id, owner, type, "runs", run_id)
+
+    async def previews(self, session_id: str, owner: str, type: str) -> Reply:
+        (await self.version()).require(Trait.SHOWS_PREVIEWS, "shows no previews of runs")
+        return await self._of(session_id, owner, type, "run-previews")
+
+    async def _of(self, session_id: str, owner: str, type: str, *route: str) -> Reply:
+        parameters = self._parameters(owner, **await self._typed(type))
+        try:
+            return await self.http.read(path("sessions", session_id, *route), params=parameters, most_bytes=_MOST_PAGE)
+        except NotFound as error:
+            raise absent(session_id) from error
+
+    async def rename(self, stored: Stored, owner: str, name: str) -> Stored:
+        """The session as AgentOS says that it is now."""
+        return await self._change("POST", stored, owner, {"session_name": name}, "rename")
+
+    async def update(self, stored: Stored, owner: str, fields: JsonObject) -> Stored:
+        """Sets each of `session_name`, `session_state`, `metadata`, `summary` whole."""
+        if "table" in self._place:
+            (await self.version()).require(
+                Trait.UPDATES_HONOUR_TABLE, "would change the session of that id in another table"
+            )
+        return await self._change("PATCH", stored, owner, fields)
+
+    async def _change(self, method: str, stored: Stored, owner: str, fields: JsonObject, *route: str) -> Stored:
+        typed = await self._typed(stored.type)
+        if typed and not stored.is_proven and (await self.runs(stored.id, owner, stored.type)).json():
+            raise Unsupported(
+                "this session names no agent, team or workflow, and before agno 3.0 a change could erase its runs. "
+                "Upgrade AgentOS first."
+            )
+        try:
+            reply = await self.http.change(
+                method, path("sessions", stored.id, *route), params=self._parameters(owner, **typed), json=fields
+            )
+        except NotFound as error:
+            raise absent(stored.id) from error
+        return read_session(reply.json(), type=stored.type)
+
+    async def delete(self, stored: Stored, owner: str) -> None:
+        """AgentOS answers the same whether or not there was such a session."""
+        await self.http.change("DELETE", path("sessions", stored.id), params=self._parameters(owner))
+
+    def new_id(self) -> str:
+        return str(uuid4())
+
+    async def create(self, session_id: str, owner: str, *, type: str, component: str, fields: JsonObject) -> None:
+        """The id must be new: before agno 2.7.4, that of a session there is empties it."""
+        if "table" in self._place:
+            raise Unsupported("AgentOS makes sessions in its default table only. Leave table out of --backend.")
+        content: JsonObject = {"session_id": session_id, **fields}
+        content |= {f"{type}_id": component} if component else {}
+        content |= {"user_id": owner} if owner else {}
+        db_id = self._place.get("db_id")
+        parameters = {"type": type} | ({"db_id": db_id} if db_id else {})
+        await self.http.change("POST", path("sessions"), params=parameters, json=content, repeatable=False)
+
+    async def is_open_to_anyone(self) -> bool:
+        """Whether sessions are shown without a credential, as agno 2.5.6 does under some settings that set a key."""
+        try:
+            await self.http.read(path("sessions"), params={**self._place, "limit": 1}, with_credential=False)
+        except (Unauthorized, Forbidden):
+            return False
+        return True
+
+    async def fork(self, stored: Stored, owner: str) -> str:
+        """The fork's id."""
+        (await self.version()).require(Trait.FORKS, "can't fork sessions")
+        route = path(f"{stored.type}s", stored.agent_id, "sessions", stored.id, "fork")
+        parameters = {"user_id": owner} if owner else {}
+        answer = (await self.http.change("POST", route, params=parameters, json={}, repeatable=False)).json()
+        found = text(answer, "session_id") if is_object(answer) else ""
+        if not found:
+            raise BadResponse("AgentOS forked the session, but did not say which the new one is. List the newest.")
+        return found
+
+    async def _typed(self, type: str) -> dict[str, str]:
+        """Since agno 2.6 the type is left out: a wrong one still loses runs there, before 3.0."""
+        return {} if (await self.version()).has(Trait.FINDS_TYPES) else {"type": type}
+
+    def _parameters(self, owner: str, **more: str | int) -> Parameters:
+        return {**self._place, **({"user_id": owner} if owner else {}), **more}
+
+
+def absent(session_id: str) -> NotFound:
+    return NotFound(
+        f"no session {quoted(session_id)}. list_sessions shows those there are; a new one is there once its first "
+        "run has ended."
+    )

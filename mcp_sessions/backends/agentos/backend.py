@@ -1,0 +1,308 @@
+"""AgentOS as a backend: every operation but adding messages, which only a run can do there."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from ...caller import Caller
+from ...errors import Invalid, SessionsError, Unsupported
+from ...models import (
+    BulkAction,
+    BulkResult,
+    Change,
+    Clearable,
+    JsonObject,
+    MessagePage,
+    Role,
+    RunPage,
+    SearchPage,
+    SessionDetail,
+    SessionFilter,
+    SessionPage,
+    StateMode,
+    iso,
+    merge_patch,
+)
+from .._transcript import message_page
+from .._values import NAME_LENGTH, SUMMARY_LENGTH, json_text, plain, session_name, session_type
+from .._words import words_of
+from ..base import Capability, SessionBackend
+from .api import Api
+from .changes import Changes, Made, Plan, told
+from .creation import create, fork
+from .keeper import Keeper
+from .listing import list_sessions
+from .runs import count_runs, run_page
+from .search import Search
+from .transcript import read_transcript
+from .versions import Trait
+from .wire import ARCHIVED_AT, Stored
+
+logger = logging.getLogger(__name__)
+
+_SHARE_OF_TIME = 0.6
+"""The part of a call's time after which a list or a search says how far it came."""
+
+
+class AgentOsBackend(SessionBackend):
+    """Sessions of an AgentOS, through its REST API. Archived ones bear `archived_at` in their metadata."""
+
+    title = "AgentOS"
+    capabilities = frozenset(Capability) - {Capability.APPEND_MESSAGES}
+
+    def __init__(self, api: Api, keeper: Keeper, *, timeout: float, greets: bool) -> None:
+        self._api = api
+        self._keeper = keeper
+        self._changes = Changes(api, keeper)
+        self._timeout = timeout
+        self._greets = greets
+        self._caller = Caller()
+        self._owner = ""
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._api.http)
+            self._keeper.open()
+            stack.callback(self._keeper.close)
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            stack.callback(tasks.cancel_scope.cancel)
+            tasks.start_soon(self._keeper.run, self._changes.check)
+            if self._greets:
+                tasks.start_soon(self._warn_if_open)
+            self._open = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._open.aclose()
+
+    def for_caller(self, caller: Caller) -> Self:
+        plain(caller.user_id, "user_id", NAME_LENGTH)
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__, _caller=caller, _owner=caller.user_id)
+        return view
+
+    async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
+        """By our own cursors over AgentOS's pages; `pages.py` says what they can't hold against removals."""
+        plain(filter.query, "query", NAME_LENGTH)
+        plain(filter.agent_id, "agent_id", NAME_LENGTH)
+        if filter.type:
+            session_type(filter.type)
+        with self._api.http.call():
+            return await list_sessions(
+                self._api,
+                self._owner,
+                filter,
+                limit,
+                cursor,
+                present=self._caller.present,
+                seconds=self._timeout * _SHARE_OF_TIME,
+            )
+
+    async def get_session(self, session_id: str) -> SessionDetail:
+        with self._api.http.call():
+            return self._detail(await self._find(session_id))
+
+    async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
+        with self._api.http.call():
+            stored = await self._find(session_id)
+            count = await count_runs(self._api, stored, self._owner)
+            return self._detail(stored).model_copy(update={"run_count": count})
+
+    async def get_session_history(
+        self,
+        session_id: str,
+        *,
+        limit: int = 20,
+        cursor: str = "",
+        around: str = "",
+        roles: Sequence[Role] = (),
+        include_tools: bool = False,
+        message_id: str = "",
+    ) -> MessagePage:
+        """From all of a session's runs, which AgentOS gives in one piece: at most 64 MiB are read."""
+        with self._api.http.call():
+            type = await self._type_of(session_id)
+            transcript = read_transcript((await self._api.runs(session_id, self._owner, type)).json())
+            return message_page(
+                session_id,
+                transcript.messages,
+                transcript.shown(roles, include_tools),
+                limit=limit,
+                cursor=cursor,
+                around=around,
+                roles=roles,
+                include_tools=include_tools,
+                message_id=message_id,
+            )
+
+    async def get_session_runs(
+        self, session_id: str, *, run_id: str = "", limit: int = 20, cursor: str = ""
+    ) -> RunPage:
+        with self._api.http.call():
+            type = await self._type_of(session_id)
+            return await run_page(self._api, session_id, self._owner, type, run_id=run_id, limit=limit, cursor=cursor)
+
+    async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
+        """Reads the sessions one by one, newest first: names, summaries and messages, active and archived."""
+        words = words_of(query)
+        with self._api.http.call():
+            search = Search(self._api, self._caller, words, seconds=self._timeout * _SHARE_OF_TIME)
+            return await search.page(limit, cursor)
+
+    async def create_session(
+        self,
+        *,
+        name: str = "",
+        type: str = "agent",
+        agent_id: str = "",
+        state: JsonObject | None = None,
+        metadata: JsonObject | None = None,
+    ) -> SessionDetail:
+        with self._api.http.call():
+            made = await create(
+                self._api,
+                self._owner,
+                name=name,
+                type=type,
+                agent_id=agent_id,
+                state=state or {},
+                metadata=_own(metadata or {}),
+            )
+            return made.detail()
+
+    async def rename_session(self, session_id: str, name: str) -> Change:
+        """`""` clears it: AgentOS then shows no name, rather than the first words."""
+        new = session_name(name)
+        return told(await self._make(session_id, lambda stored: {"name": new}), {"name"})
+
+    async def archive_session(self, session_id: str) -> Change:
+        now = iso(datetime.now(UTC))
+
+        def plan(stored: Stored) -> JsonObject:
+            return {} if stored.archived_at else {"metadata": {**stored.metadata, ARCHIVED_AT: now}}
+
+        made = await self._make(session_id, plan)
+        if made.before.archived_at:
+            return told(made, set(), "It was archived already; nothing was changed.")
+        return told(made, {"archived_at"})
+
+    async def restore_session(self, session_id: str, *, name: str = "") -> Change:
+        new = session_name(name)
+
+        def plan(stored: Stored) -> JsonObject:
+            fields: JsonObject = {"metadata": stored.own_metadata} if stored.archived_at else {}
+            return fields | ({"name": new} if new else {})
+
+        made = await self._make(session_id, plan)
+        changed = ({"archived_at"} if made.before.archived_at else set[str]()) | ({"name"} if new else set[str]())
+        return told(made, changed, "" if made.before.archived_at else "It was active already.")
+
+    async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
+        with self._api.http.call():
+            await self._changes.delete(session_id, self._owner, expected_version=expected_version)
+        return Change(session_id=session_id, note="Deleted for good, with its runs. AgentOS can't bring it back.")
+
+    async def update_session_state(
+        self, session_id: str, changes: JsonObject, *, mode: StateMode = "merge", expected_version: str = ""
+    ) -> Change:
+        json_text(changes, "changes")
+
+        def plan(stored: Stored) -> JsonObject:
+            state = merge_patch(stored.state, changes) if mode == "merge" else changes
+            json_text(state, "state")
+            return {"state": state}
+
+        return told(await self._make(session_id, plan, expected_version), {"state"})
+
+    async def update_session(
+        self,
+        session_id: str,
+        *,
+        metadata: JsonObject | None = None,
+        summary: str = "",
+        clear: Sequence[Clearable] = (),
+        expected_version: str = "",
+    ) -> Change:
+        if not (metadata or summary or clear):
+            raise Invalid('nothing to change. Give "metadata", "summary" or "clear".')
+        given = _own(metadata or {})
+        plain(summary, "summary", SUMMARY_LENGTH)
+
+        def plan(stored: Stored) -> JsonObject:
+            fields: JsonObject = {}
+            if given or "metadata" in clear:
+                new = given if "metadata" in clear else merge_patch(stored.own_metadata, given)
+                json_text(new, "metadata")
+                mark = {ARCHIVED_AT: stored.metadata[ARCHIVED_AT]} if ARCHIVED_AT in stored.metadata else {}
+                fields["metadata"] = new | mark
+            if summary or "summary" in clear:
+                if stored.type == "workflow":
+                    raise Unsupported("AgentOS keeps no summary of a workflow's session. Put it into metadata.")
+                fields["summary"] = summary
+            return fields
+
+        fields = ({"metadata"} if given or "metadata" in clear else set[str]()) | (
+            {"summary"} if summary or "summary" in clear else set[str]()
+        )
+        return told(await self._make(session_id, plan, expected_version), fields)
+
+    async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
+        with self._api.http.call():
+            return await fork(self._api, self._changes, session_id, self._owner, up_to_message_id, session_name(name))
+
+    async def apply_to_sessions(
+        self,
+        action: BulkAction,
+        session_ids: Sequence[str],
+        *,
+        dry_run: bool = True,
+        expected_versions: Mapping[str, str] | None = None,
+    ) -> BulkResult:
+        with self._api.http.call():
+            return await super().apply_to_sessions(
+                action, session_ids, dry_run=dry_run, expected_versions=expected_versions
+            )
+
+    async def _make(self, session_id: str, plan: Plan, expected_version: str = "") -> Made:
+        plain(session_id, "session_id", NAME_LENGTH)
+        with self._api.http.call():
+            return await self._changes.make(session_id, self._owner, plan, expected_version=expected_version)
+
+    async def _find(self, session_id: str) -> Stored:
+        plain(session_id, "session_id", NAME_LENGTH)
+        return await self._api.find(session_id, self._owner)
+
+    async def _type_of(self, session_id: str) -> str:
+        """The type, once it is certain that the caller may read the session; "" where neither need be asked."""
+        plain(session_id, "session_id", NAME_LENGTH)
+        if not self._owner and (await self._api.version()).has(Trait.FINDS_TYPES):
+            return ""
+        return (await self._find(session_id)).type
+
+    def _detail(self, stored: Stored) -> SessionDetail:
+        undone = ", ".join(sorted({item.path[0] for item in self._keeper.undone(stored)}))
+        note = f"A run has undone a change of {undone}; it will be written again." if undone else ""
+        return stored.detail().model_copy(update={"note": note})
+
+    async def _warn_if_open(self) -> None:
+        """Some versions leave sessions open to everybody though a key is set (facts: D15)."""
+        try:
+            if await self._api.is_open_to_anyone():
+                logger.warning("This AgentOS shows its sessions without a credential, though one is configured here.")
+        except SessionsError as error:
+            logger.info("AgentOS could not be asked whether it needs a credential: %s", error.code)
+
+
+def _own(metadata: JsonObject) -> JsonObject:
+    json_text(metadata, "metadata")
+    if ARCHIVED_AT in metadata:
+        raise Invalid(f'"metadata" can\'t hold "{ARCHIVED_AT}": it marks the archive. Use archive_session.')
+    return metadata

@@ -1,0 +1,77 @@
+"""New sessions: empty ones, and forks."""
+
+from ...errors import BadResponse, NotFound, OutcomeUnknown, SessionsError, Unavailable, Unsupported, quoted
+from ...models import JsonObject, SessionDetail
+from .._http import AnswerLost
+from .._values import NAME_LENGTH, json_text, plain, session_name, session_type
+from .api import Api
+from .changes import Changes
+from .versions import Trait
+from .wire import TYPES, Stored
+
+
+async def create(
+    api: Api, owner: str, *, name: str, type: str, agent_id: str, state: JsonObject, metadata: JsonObject
+) -> Stored:
+    """A new session, read back. Its id is ours, so that what became of a lost answer can be read."""
+    if session_type(type) not in TYPES:
+        raise Unsupported(f"AgentOS has sessions of the types agent, team and workflow, and not {quoted(type)}.")
+    if type != "agent" and not agent_id and not (await api.version()).has(Trait.FINDS_TYPES):
+        raise Unsupported(f'this AgentOS tells a {type}\'s session only by its {type}. Give that as "agent_id".')
+    json_text(state, "state")
+    fields: JsonObject = {
+        "session_name": session_name(name),
+        "session_state": state,
+        "metadata": metadata,
+    }
+    component = plain(agent_id, "agent_id", NAME_LENGTH)
+    session_id = api.new_id()
+    lost: SessionsError | None = None
+    try:
+        await api.create(
+            session_id,
+            owner,
+            type=type,
+            component=component,
+            fields={key: value for key, value in fields.items() if value},
+        )
+    except (AnswerLost, BadResponse) as error:
+        lost = error
+    try:
+        return await api.find(session_id, owner, type=type)
+    except NotFound as error:
+        if lost is None:
+            raise BadResponse(
+                "AgentOS made the session, but not for this user. The credential in MCP_SESSIONS_TOKEN is another's."
+            ) from error
+        if isinstance(lost, AnswerLost) and not lost.ended:
+            raise lost from error
+        raise Unavailable("AgentOS failed to make the session; there is none. Try again.") from lost
+    except SessionsError as error:
+        raise OutcomeUnknown(
+            f"AgentOS was told to make session {quoted(session_id)}, and could not be asked whether it did. Look."
+        ) from error
+
+
+async def fork(
+    api: Api, changes: Changes, session_id: str, owner: str, up_to_message_id: str, name: str
+) -> SessionDetail:
+    """A copy of the whole session, active and under its own name."""
+    source = await api.find(session_id, owner)
+    (await api.version()).require(Trait.FORKS, "can't fork sessions")
+    if source.type == "workflow":
+        raise Unsupported("AgentOS forks sessions of agents and teams only.")
+    if up_to_message_id:
+        raise Unsupported("AgentOS forks whole sessions only. Leave out up_to_message_id.")
+    fork_id = await api.fork(source, owner)
+
+    def plan(stored: Stored) -> JsonObject:
+        # AgentOS copies the metadata, and with it the mark of the archive.
+        return {"metadata": stored.own_metadata} | ({"name": name} if name else {})
+
+    try:
+        made = await changes.make(fork_id, owner, plan)
+    except SessionsError as error:
+        note = f"Forked, but the name and the archive's mark are as before: {error.code}. rename_session can mend it."
+        return (await api.find(fork_id, owner)).detail().model_copy(update={"note": note})
+    return made.after.detail()

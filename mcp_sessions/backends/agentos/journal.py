@@ -1,0 +1,131 @@
+"""The journal of changes that are held: a small file of ours, so that a restart forgets none."""
+
+import json
+import logging
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+
+from ...models import Json
+from .held import Held
+
+logger = logging.getLogger(__name__)
+
+HOLD_SECONDS = 600
+"""How long a change is held after it was made: longer than all but few runs last."""
+_AFTERWARDS_SECONDS = 3600
+"""For how long after that a check that could not be made, since nobody was running, still is."""
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS held (
+    server TEXT, session_id TEXT, owner TEXT, values_held TEXT, since REAL, due REAL, rewritten INTEGER,
+    PRIMARY KEY (server, session_id)
+)
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A session's held changes; times are seconds since 1970."""
+
+    session_id: str
+    owner: str
+    held: Sequence[Held]
+    since: float
+    rewritten: int
+
+    @property
+    def is_over(self) -> bool:
+        return time() > self.since + HOLD_SECONDS
+
+
+class Journal:
+    """What is held at one server. Several processes may share the file; each check is claimed by one of them."""
+
+    def __init__(self, folder: Path, server: str) -> None:
+        self._server = server
+        self._connection = _open(folder / "agentos.db")
+        self._connection.execute(_SCHEMA)
+        with closing(self._connection.execute("SELECT session_id FROM held WHERE server = ?", (server,))) as rows:
+            self._ids = {session_id for (session_id,) in rows}
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def entry(self, session_id: str) -> Entry | None:
+        if session_id not in self._ids:  # most sessions, most of the time
+            return None
+        row = self._connection.execute(
+            "SELECT session_id, owner, values_held, since, rewritten FROM held WHERE server = ? AND session_id = ?",
+            (self._server, session_id),
+        ).fetchone()
+        return _entry(row) if row else None
+
+    def put(self, entry: Entry, due: float) -> None:
+        """Hold this of the session, and nothing else."""
+        self._ids.add(entry.session_id)
+        held = json.dumps([[item.path, item.new, item.olds] for item in entry.held])
+        self._connection.execute(
+            "INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (self._server, entry.session_id, entry.owner, held, entry.since, due, entry.rewritten),
+        )
+
+    def drop(self, session_id: str) -> None:
+        self._ids.discard(session_id)
+        self._connection.execute("DELETE FROM held WHERE server = ? AND session_id = ?", (self._server, session_id))
+
+    def next_due(self) -> float | None:
+        row = self._connection.execute("SELECT min(due) FROM held WHERE server = ?", (self._server,)).fetchone()
+        return row[0]
+
+    def claim_due(self) -> list[Entry]:
+        """Those to be checked now, put off for others meanwhile. What was over long ago is dropped."""
+        now = time()
+        self._connection.execute("DELETE FROM held WHERE since < ?", (now - HOLD_SECONDS - _AFTERWARDS_SECONDS,))
+        rows = self._connection.execute(
+            "SELECT session_id, owner, values_held, since, rewritten, due FROM held WHERE server = ? AND due <= ?",
+            (self._server, now),
+        ).fetchall()
+        claimed: list[Entry] = []
+        for *row, due in rows:
+            entry = _entry(row)
+            put_off = self._connection.execute(
+                "UPDATE held SET due = ? WHERE server = ? AND session_id = ? AND due = ?",
+                (next_check(entry.since, now), self._server, entry.session_id, due),
+            )
+            claimed += [entry] if put_off.rowcount else []
+        self._ids |= {entry.session_id for entry in claimed}
+        return claimed
+
+
+def next_check(since: float, now: float) -> float:
+    """Later and later, so that a run's end is noticed within half of the time it took: some 15 checks in all."""
+    return now + min(max((now - since) / 2, 1), 120)
+
+
+def _entry(row: Sequence[object]) -> Entry:
+    session_id, owner, text, since, rewritten = row
+    held: list[tuple[list[str], list[Json], list[list[Json]]]] = json.loads(str(text))
+    return Entry(
+        session_id=str(session_id),
+        owner=str(owner),
+        held=[Held(tuple(path), tuple(new), tuple(tuple(old) for old in olds)) for path, new, olds in held],
+        since=float(str(since)),
+        rewritten=int(str(rewritten)),
+    )
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """The file, readable by this user alone; where there can't be one, a journal that lasts as long as the process."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        connection = sqlite3.connect(path, timeout=1, isolation_level=None)
+        # It is ours and small, and holds what can be lost with the machine: no change waits for the disk.
+        connection.execute("PRAGMA synchronous = OFF")
+    except (OSError, sqlite3.Error) as error:
+        logger.warning("No journal of changes can be kept at %s (%s): a restart forgets them.", path, error)
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+    return connection

@@ -1,0 +1,107 @@
+"""Holds changes until they have held: what a run of AgentOS undid when it ended is written again."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from time import time
+
+import anyio
+
+from ...errors import NotFound, SessionsError, whereabouts
+from ...models import JsonObject, iso
+from .held import Held, held_after
+from .journal import HOLD_SECONDS, Entry, Journal, next_check
+from .wire import Stored
+
+logger = logging.getLogger(__name__)
+
+Rewrite = Callable[[Entry], Awaitable[None]]
+_MOST_REWRITES = 5
+
+
+class Keeper:
+    """Remembers changes and has them checked; without a journal, nothing is held."""
+
+    def __init__(self, open_journal: Callable[[], Journal] | None) -> None:
+        self._open_journal = open_journal
+        self._journal: Journal | None = None
+        self._news = anyio.Event()
+
+    def open(self) -> None:
+        self._journal = self._open_journal() if self._open_journal else None
+
+    def close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+
+    def hold(self, owner: str, session_id: str, before: JsonObject, after: JsonObject) -> str:
+        """Hold a change that was made; what a caller is to know of it."""
+        if self._journal is None:
+            return "If one of its runs is executing now, AgentOS undoes this when that run ends."
+        known = self._journal.entry(session_id)
+        held = held_after(known.held if known else (), before, after)
+        now = time()
+        self._journal.put(Entry(session_id, owner, held, now, 0), next_check(now, now))
+        self._news.set()
+        until = iso(datetime.fromtimestamp(now + HOLD_SECONDS, UTC))
+        return f"A run that is executing now undoes this when it ends; until {until} it is then written again."
+
+    def forget(self, session_id: str) -> None:
+        if self._journal is not None:
+            self._journal.drop(session_id)
+
+    def undone(self, stored: Stored) -> list[Held]:
+        """What of the held changes is undone in the session as it was just read."""
+        entry = self._journal.entry(stored.id) if self._journal is not None else None
+        return [item for item in entry.held if is_undone(item, stored)] if entry else []
+
+    def checked(self, entry: Entry, stored: Stored, rewritten: list[Held]) -> None:
+        """Keep what must be checked again: no longer what others have set since."""
+        if self._journal is None:
+            return
+        document = stored.document
+        kept = [item for item in entry.held if item in rewritten or not item.is_overruled(document)]
+        if len(kept) < len(entry.held):
+            logger.info("Session %s was changed by others; their change stays.", entry.session_id)
+        count = entry.rewritten + bool(rewritten)
+        if not kept or count > _MOST_REWRITES or (entry.is_over and not rewritten):
+            self._journal.drop(entry.session_id)
+        else:
+            due = next_check(time() if rewritten else entry.since, time())
+            self._journal.put(replace(entry, held=kept, rewritten=count), due)
+
+    def current(self, entry: Entry) -> Entry | None:
+        """An entry as it is now: changes may have come, or been settled, since it was claimed."""
+        return self._journal.entry(entry.session_id) if self._journal is not None else None
+
+    async def run(self, check: Rewrite) -> None:
+        """Check what is due, for ever."""
+        while self._journal is not None:
+            self._news = anyio.Event()
+            try:
+                for entry in self._journal.claim_due():
+                    await self._check(entry, check)
+                due = self._journal.next_due()
+            except Exception as error:
+                logger.error("The journal of changes could not be worked on: %s", whereabouts(error))
+                due = time() + 60
+            with anyio.move_on_after(3600 if due is None else max(due - time(), 0)):
+                await self._news.wait()
+
+    async def _check(self, entry: Entry, check: Rewrite) -> None:
+        try:
+            await check(entry)
+        except NotFound:
+            self.forget(entry.session_id)
+        except SessionsError as error:
+            logger.info("Session %s could not be checked: %s", entry.session_id, error.code)
+            if entry.is_over:
+                self.forget(entry.session_id)
+
+
+def is_undone(item: Held, stored: Stored) -> bool:
+    """A name is undone too where AgentOS shows a session's first words, as it does for one without a name."""
+    if item.path == ("name",) and stored.is_named_by_its_first_words and item.new != (stored.name,):
+        return True
+    return item.is_undone(stored.document)

@@ -1,0 +1,219 @@
+"""Lists of sessions, filled to their limit whatever AgentOS can't filter by."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import ceil, floor
+from typing import NamedTuple
+
+import anyio
+
+from ... import cursor as cursors
+from ...errors import NotFound
+from ...models import SessionFilter, SessionPage
+from .._http import ServerFailed
+from .._parallel import each
+from .._words import folded
+from .api import Api
+from .pages import Findings, Key, Merged, Stream
+from .versions import Trait
+from .wire import TYPES, Stored
+
+_SMALL_PAGE, _LARGE_PAGE = 32, 128
+
+
+class Place(NamedTuple):
+    """A session and where it stands: enough to go on behind it."""
+
+    stored: Stored
+    key: Key
+    hints: tuple[int, ...]
+
+    @property
+    def position(self) -> tuple[int, ...]:
+        """As whole numbers, for a cursor."""
+        return abs(self.key.time), self.key.digest, *self.hints
+
+
+class Walk:
+    """The owner's sessions in an order, with what a list's items don't tell before agno 2.6."""
+
+    def __init__(
+        self,
+        api: Api,
+        owner: str,
+        filter: SessionFilter,
+        types: Sequence[str],
+        *,
+        is_rich: bool,
+        large: bool,
+        begins_at: Key | None,
+        begins_with_it: bool,
+        hints: Sequence[int],
+    ) -> None:
+        self._api = api
+        self._owner = owner
+        self._filter = filter
+        self._is_rich = is_rich
+        self.begins_at = begins_at
+        self.findings = Findings()
+        size = _LARGE_PAGE if large else _SMALL_PAGE
+        after = begins_at._replace(digest=begins_at.digest - 1) if begins_at and begins_with_it else begins_at
+        self._merged = Merged(
+            [
+                Stream(partial(self._page, type), filter.order, size, self.findings, after=after, hint=hint)
+                for type, hint in zip(types, hints, strict=True)
+            ]
+        )
+
+    async def next(self, count: int, wanted: Callable[[Stored], bool]) -> list[tuple[Place, bool]]:
+        """At most `count` sessions and whether each is wanted; none at the end."""
+        while True:
+            places = [Place(row.stored, row.key, hints) for row, hints in await self._merged.take(count)]
+            # Where AgentOS shows those of others too, they are as none.
+            own = [place for place in places if not (self._is_rich and self._owner not in ("", place.stored.user_id))]
+            if own or not places:
+                break
+        if self._is_rich:
+            return [(place, wanted(place.stored)) for place in own]
+        return await each(partial(self._completed, wanted), own)
+
+    async def _completed(self, wanted: Callable[[Stored], bool], place: Place) -> tuple[Place, bool]:
+        if not wanted(place.stored):
+            return place, False
+        try:
+            stored = await self._api.find(place.stored.id, self._owner, type=place.stored.type)
+        except NotFound:
+            return place, False  # removed meanwhile
+        except ServerFailed:
+            self.findings.unreadable.append(-1)
+            return place, False
+        return place._replace(stored=stored), wanted(stored)
+
+    async def _page(self, type: str, page: int, size: int) -> list[Stored]:
+        by, _, direction = self._filter.order.partition("_")
+        return await self._api.list_page(
+            self._owner,
+            type=type,
+            component=self._filter.agent_id,
+            by=f"{by}_at",
+            order=direction,
+            page=page,
+            size=size,
+        )
+
+
+async def open_walk(
+    api: Api,
+    owner: str,
+    filter: SessionFilter,
+    cursor: str,
+    walk: str,
+    *,
+    extra: int = 0,
+    large: bool = False,
+    begins_with_it: bool = False,
+) -> tuple[Walk, tuple[int, ...]]:
+    """A walk from where a cursor stands, behind its session or with it, and the `extra` numbers it begins with."""
+    is_rich = (await api.version()).has(Trait.FINDS_TYPES)
+    # Since agno 2.6 a list has every type, and is faster so; before it, agents' only unless another is asked for.
+    types = (filter.type,) if filter.type or is_rich else TYPES
+    begins_at, hints, more = None, [0] * len(types), ()
+    if cursor:
+        position = cursors.read(cursor, walk, extra + 2 + len(types))
+        more, (time, digest, *hints) = position[:extra], position[extra:]
+        begins_at = Key(-time if filter.order.endswith("desc") else time, digest)
+    found = Walk(
+        api,
+        owner,
+        filter,
+        types,
+        is_rich=is_rich,
+        large=large,
+        begins_at=begins_at,
+        begins_with_it=begins_with_it,
+        hints=hints,
+    )
+    return found, more
+
+
+async def list_sessions(
+    api: Api,
+    owner: str,
+    filter: SessionFilter,
+    limit: int,
+    cursor: str,
+    *,
+    present: Callable[[str], str],
+    seconds: float,
+) -> SessionPage:
+    """A full page, or the end; or, where that takes longer than `seconds`, what was found and how far it came."""
+    walk = cursors.walk("list", owner, *vars(filter).values())
+    narrow = bool(filter.archived or filter.query or filter.updated_after or filter.updated_before)
+    source, _ = await open_walk(api, owner, filter, cursor, walk, large=narrow or limit >= _SMALL_PAGE)
+    if filter.type and filter.type not in TYPES:
+        return SessionPage(sessions=(), total=0)
+    wanted = partial(_is_wanted, filter, folded(filter.query), present)
+    stops_at = anyio.current_time() + seconds
+    shown: list[Place] = []
+    came_to: Place | None = None
+    while len(shown) <= limit:
+        rows = await source.next(limit + 1 - len(shown), wanted)
+        if not rows:
+            return _page(shown, walk, source, is_whole=not cursor)
+        came_to = rows[-1][0]
+        shown += [place for place, is_shown in rows if is_shown]
+        if _is_past(filter, came_to.stored):
+            return _page(shown[:limit], walk, source, shown[limit - 1 : limit] if len(shown) > limit else ())
+        if anyio.current_time() > stops_at and len(shown) <= limit:
+            note = f"Looked at {source.findings.rows:,} sessions so far; next_cursor goes on with the others."
+            return _page(shown, walk, source, [came_to], note)
+    return _page(shown[:limit], walk, source, shown[limit - 1 : limit])
+
+
+def _page(
+    shown: Sequence[Place],
+    walk: str,
+    source: Walk,
+    behind: Sequence[Place] = (),
+    note: str = "",
+    *,
+    is_whole: bool = False,
+) -> SessionPage:
+    failed = source.findings.unreadable
+    if failed:
+        known = ", ".join(str(place + 1) for place in failed if place >= 0)
+        where = f"place {known} of its list" if known else "details"
+        note = f"AgentOS failed on {len(failed)} session(s), at {where}; those are left out. {note}".strip()
+    return SessionPage(
+        sessions=tuple(place.stored.session(cursors.mark(walk, *place.position)) for place in shown),
+        next_cursor=cursors.mark(walk, *behind[0].position) if behind else "",
+        total=len(shown) if is_whole and not failed else None,
+        note=note,
+    )
+
+
+def _is_wanted(filter: SessionFilter, part: str, present: Callable[[str], str], stored: Stored) -> bool:
+    # A list before agno 2.6 doesn't say what is archived: then this is asked again of the whole session.
+    if stored.is_whole and (stored.archived_at is not None) != filter.archived:
+        return False
+    if (filter.type and stored.type != filter.type) or not _is_in_time(filter, stored):
+        return False
+    return not part or part in folded(present(stored.name))
+
+
+def _is_in_time(filter: SessionFilter, stored: Stored) -> bool:
+    """Times are compared as they are shown: to the second."""
+    updated = stored.updated_at.timestamp() if stored.updated_at else 0.0
+    after, before = filter.updated_after, filter.updated_before
+    return (after is None or updated >= floor(after.timestamp()) + 1) and (
+        before is None or updated < ceil(before.timestamp())
+    )
+
+
+def _is_past(filter: SessionFilter, stored: Stored) -> bool:
+    """Whether all that comes behind is out of the times asked for."""
+    if stored.updated_at is None or not filter.order.startswith("updated"):
+        return False
+    if filter.order == "updated_desc":
+        return filter.updated_after is not None and stored.updated_at < filter.updated_after
+    return filter.updated_before is not None and stored.updated_at > filter.updated_before

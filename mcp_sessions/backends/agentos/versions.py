@@ -1,0 +1,90 @@
+"""What an AgentOS does, by the version of agno that it runs. Source: facts measured on 2.5.6, 2.9.0 and 3.1.10, and
+the routes in the packages of the versions between."""
+
+import re
+from enum import StrEnum, auto
+from typing import NamedTuple
+
+from ...errors import BadResponse, NotFound, Unsupported
+from ...models import Json, is_array, is_object
+from .._http import HttpClient
+
+
+class Trait(StrEnum):
+    """Behaviour that came with a version; `SINCE` has which."""
+
+    FINDS_TYPES = auto()
+    """A session is found without its type, every write goes to the true one, and a list has all types, with type,
+    owner, component and metadata in each item. Before it, `type` is `agent` unless given, and a write with a wrong
+    type erases all runs of a workflow session."""
+    UPDATES_HONOUR_TABLE = auto()
+    """PATCH changes the table that is named. Before it, the default one: another session of the same id, if any."""
+    FORKS = auto()
+    """Sessions of agents and teams can be forked."""
+    SHOWS_PREVIEWS = auto()
+    """Runs come without their messages, inputs and outputs cut at 280 characters, for a fraction of the bytes."""
+
+
+SINCE: dict[Trait, tuple[int, int, int]] = {
+    Trait.FINDS_TYPES: (2, 6, 0),
+    Trait.UPDATES_HONOUR_TABLE: (2, 6, 7),
+    Trait.FORKS: (2, 7, 0),
+    Trait.SHOWS_PREVIEWS: (3, 1, 4),
+}
+OLDEST = (2, 5, 3)  # before it, renaming and deleting know no user
+
+
+class Version(NamedTuple):
+    major: int
+    minor: int
+    patch: int
+
+    def has(self, trait: Trait) -> bool:
+        return self >= SINCE[trait]
+
+    def require(self, trait: Trait, what: str) -> None:
+        """Raise `Unsupported`, naming the version that can."""
+        if not self.has(trait):
+            needed = ".".join(map(str, SINCE[trait]))
+            raise Unsupported(f"this AgentOS runs agno {self}, which {what}. From agno {needed} on it works.")
+
+    def __str__(self) -> str:
+        return ".".join(map(str, self[:3]))
+
+
+async def find_version(http: HttpClient) -> Version:
+    """By `/info` (agno ≥ 2.5.13), else by what `/openapi.json` says of the routes; neither needs a credential."""
+    try:
+        info = (await http.read("/info")).json()
+    except NotFound:
+        return await _by_routes(http)
+    number = info.get("agno_version") if is_object(info) else None
+    found = re.match(r"(\d{1,4})\.(\d{1,4})\.(\d{1,4})", number) if isinstance(number, str) else None
+    if found is None:
+        raise BadResponse("the server in --backend is no AgentOS. Check the address.")
+    return _supported(Version(*map(int, found.groups())))
+
+
+async def _by_routes(http: HttpClient) -> Version:
+    try:
+        description = (await http.read("/openapi.json")).json()
+    except NotFound:
+        return Version(*OLDEST)  # an AgentOS may hide its description; what is safe on the oldest is safe on all
+    routes = description.get("paths") if is_object(description) else None
+    if not is_object(routes) or "/sessions/{session_id}" not in routes:
+        raise BadResponse("the server in --backend is no AgentOS. Check the address.")
+    deleting = _parameters(routes, "/sessions/{session_id}", "delete")
+    return _supported(Version(*OLDEST) if "user_id" in deleting else Version(2, 0, 0))
+
+
+def _parameters(routes: dict[str, Json], route: str, method: str) -> set[str]:
+    described = routes.get(route)
+    operation = described.get(method) if is_object(described) else None
+    parameters = operation.get("parameters") if is_object(operation) else None
+    return {str(item.get("name")) for item in parameters if is_object(item)} if is_array(parameters) else set()
+
+
+def _supported(version: Version) -> Version:
+    if version < OLDEST:
+        raise Unsupported("this AgentOS runs an agno older than 2.5.3, which mixes users up. Upgrade it.")
+    return version
