@@ -20,7 +20,7 @@ async def _listed(system: System, *, archived: bool = False) -> dict[str, str]:
 
 @pytest.mark.owes(RENAME)
 async def test_a_renamed_session_has_its_new_name(system: System) -> None:
-    session_id, other = await system.seed(Seed(name="Before", runs=WEATHER), Seed(name="Other"))
+    session_id, other = await system.seed(Seed(name="Before", agent_id="planner", runs=WEATHER), Seed(name="Other"))
     change = await system.backend.rename_session(session_id, "After: «Größe», 東京 😀")
     assert change.changed == {"name": "After: «Größe», 東京 😀"}
     assert change.previous == {"name": "Before"}
@@ -51,7 +51,7 @@ async def test_an_empty_name_clears_it_or_is_refused(system: System) -> None:
 
 @pytest.mark.owes(ARCHIVE)
 async def test_an_archived_session_leaves_the_list_for_the_archive(system: System) -> None:
-    session_id, other = await system.seed(Seed(name="Trip", runs=WEATHER), Seed(name="Other"))
+    session_id, other = await system.seed(Seed(name="Trip", agent_id="planner", runs=WEATHER), Seed(name="Other"))
     change = await system.backend.archive_session(session_id)
     assert change.changed["archived_at"]
     assert not change.previous["archived_at"]
@@ -72,7 +72,8 @@ async def test_archiving_twice_changes_nothing_and_says_so(system: System) -> No
 
 @pytest.mark.owes(ARCHIVE, RESTORE)
 async def test_a_restored_session_is_active_with_all_it_had(system: System) -> None:
-    await system.seed(Seed(name="Trip", archived=True, runs=WEATHER, state={"step": 3}, metadata={"a": "b"}))
+    trip = Seed(name="Trip", agent_id="planner", runs=WEATHER, state={"step": 3}, metadata={"a": "b"}, archived=True)
+    await system.seed(trip)
     ((archived_id, _),) = (await _listed(system, archived=True)).items()
     change = await system.backend.restore_session(archived_id)
     assert not change.changed["archived_at"]
@@ -107,7 +108,7 @@ async def test_restoring_an_active_session_changes_nothing_and_says_so(system: S
 
 @pytest.mark.owes(DELETE)
 async def test_a_deleted_session_is_gone_and_the_note_says_for_how_long(system: System) -> None:
-    session_id, other = await system.seed(Seed(name="Trip", runs=WEATHER), Seed(name="Other"))
+    session_id, other = await system.seed(Seed(name="Trip", agent_id="planner", runs=WEATHER), Seed(name="Other"))
     change = await system.backend.delete_session(session_id)
     assert change.note
     assert await _listed(system) == {other: "Other"}

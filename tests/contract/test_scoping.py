@@ -140,7 +140,7 @@ async def test_a_created_session_is_the_callers(system: System) -> None:
 
 @pytest.mark.owes(Capability.FORK_SESSION)
 async def test_a_fork_belongs_to_whom_its_source_belongs(system: System) -> None:
-    source = await system.seed_one(Seed(user_id="ann", name="Mine", runs=WEATHER))
+    source = await system.seed_one(Seed(user_id="ann", name="Mine", agent_id="planner", runs=WEATHER))
     for backend in (system.backend, system.of("ann")):
         fork = await backend.fork_session(source)
         assert fork.user_id == "ann"

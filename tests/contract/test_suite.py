@@ -13,6 +13,7 @@ from mcp_sessions.errors import Unsupported
 from .cells import VARIABLE, harnesses
 from .harness import Harness, Seed, System
 from .operations import CALLS
+from .samples import exchanges
 
 ELSEWHERE = """
 from tests.contract.embedded import RequiredOnlyHarness
@@ -32,7 +33,7 @@ class Elsewhere(RequiredOnlyHarness):
 
 @pytest.mark.owes_each(*Capability)
 async def test_a_declared_operation_is_answered(system: System, capability: Capability) -> None:
-    session_id = await system.seed_one(Seed(name="Hello"))
+    session_id = await system.seed_one(Seed(name="Hello", agent_id="planner", runs=exchanges(1)))
     await CALLS[capability](system.backend, session_id)
 
 

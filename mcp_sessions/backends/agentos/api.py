@@ -111,7 +111,7 @@ class Api:
         return await self._of(session_id, owner, type, "runs", run_id)
 
     async def previews(self, session_id: str, owner: str, type: str) -> Reply:
-        (await self.version()).require(Trait.SHOWS_PREVIEWS, "shows no previews of runs")
+        (await self.version()).require(Trait.SHOWS_PREVIEWS, "a preview of runs")
         return await self._of(session_id, owner, type, "run-previews")
 
     async def _of(self, session_id: str, owner: str, type: str, *route: str) -> Reply:
@@ -129,7 +129,7 @@ class Api:
         """Sets each of `session_name`, `session_state`, `metadata`, `summary` whole."""
         if "table" in self._place:
             (await self.version()).require(
-                Trait.UPDATES_HONOUR_TABLE, "would change the session of that id in another table"
+                Trait.UPDATES_HONOUR_TABLE, "changing more than a name in the table that --backend names"
             )
         return await self._change("PATCH", stored, owner, fields)
 
@@ -176,7 +176,6 @@ class Api:
 
     async def fork(self, stored: Stored, owner: str) -> str:
         """The fork's id."""
-        (await self.version()).require(Trait.FORKS, "can't fork sessions")
         route = path(f"{stored.type}s", stored.agent_id, "sessions", stored.id, "fork")
         parameters = {"user_id": owner} if owner else {}
         answer = (await self.http.change("POST", route, params=parameters, json={}, repeatable=False)).json()

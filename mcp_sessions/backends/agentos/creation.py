@@ -58,9 +58,9 @@ async def fork(
 ) -> SessionDetail:
     """A copy of the whole session, active and under its own name."""
     source = await api.find(session_id, owner)
-    (await api.version()).require(Trait.FORKS, "can't fork sessions")
-    if source.type == "workflow":
-        raise Unsupported("AgentOS forks sessions of agents and teams only.")
+    (await api.version()).require(Trait.FORKS, "fork_session")
+    if source.type == "workflow" or not source.agent_id:
+        raise Unsupported("AgentOS forks sessions of agents and teams only, and this one is of neither.")
     if up_to_message_id:
         raise Unsupported("AgentOS forks whole sessions only. Leave out up_to_message_id.")
     fork_id = await api.fork(source, owner)

@@ -46,10 +46,10 @@ class Version(NamedTuple):
         """Raise `Unsupported`, naming the version that can."""
         if not self.has(trait):
             needed = ".".join(map(str, SINCE[trait]))
-            raise Unsupported(f"this AgentOS runs agno {self}, which {what}. From agno {needed} on it works.")
+            raise Unsupported(f"{what} needs agno {needed} or newer; this AgentOS runs {self}. Upgrade it.")
 
     def __str__(self) -> str:
-        return ".".join(map(str, self[:3]))
+        return "one before 2.5.13" if self == OLDEST else ".".join(map(str, self[:]))
 
 
 async def find_version(http: HttpClient) -> Version:
