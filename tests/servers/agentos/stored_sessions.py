@@ -1,11 +1,13 @@
 """Sessions and runs as agno stores them, made of what a test describes."""
 
 import asyncio
+import json
 import time
 from uuid import uuid4
 
 from agno.media import Audio, File, Image, Video
 from agno.models.message import Message
+from agno.models.response import ToolExecution
 from agno.run.agent import RunInput, RunOutput
 from agno.run.base import RunStatus
 from agno.run.team import TeamRunInput, TeamRunOutput
@@ -45,10 +47,26 @@ def make_message(given, moment):
     )
 
 
+def make_tools(messages):
+    """The calls of a run once more, as agno keeps them beside its messages."""
+    results = {message["tool_name"]: message.get("text") for message in messages if message.get("tool_name")}
+    calls = [call for message in messages for call in message.get("tool_calls", ())]
+    return [
+        ToolExecution(
+            tool_call_id=call["id"],
+            tool_name=call["name"],
+            tool_args=json.loads(call["arguments"] or "{}"),
+            result=results.get(call["name"]),
+        )
+        for call in calls
+    ] or None
+
+
 def make_run(session, messages, moment):
     """A run as agno keeps it of these messages."""
     first = next((m.get("text", "") for m in messages if m["role"] == "user"), "")
     last = next((m.get("text", "") for m in reversed(messages) if m["role"] == "assistant" and m.get("text")), None)
+    tools = make_tools(messages)
     said = [make_message(message, moment) for message in messages]
     common = {
         "run_id": str(uuid4()),
@@ -60,7 +78,9 @@ def make_run(session, messages, moment):
     }
     component = session["component_id"]
     if session["type"] == "team":
-        return TeamRunOutput(team_id=component, messages=said, input=TeamRunInput(input_content=first), **common)
+        return TeamRunOutput(
+            team_id=component, messages=said, tools=tools, input=TeamRunInput(input_content=first), **common
+        )
     if session["type"] == "workflow":
         step = RunOutput(
             **{**common, "run_id": str(uuid4())},
@@ -69,13 +89,14 @@ def make_run(session, messages, moment):
             parent_run_id=common["run_id"],
             workflow_step_id="first",
             messages=said,
+            tools=tools,
             input=RunInput(input_content=first),
         )
         result = StepOutput(step_name="first", executor_name="Helper", content=last, step_run_id=step.run_id)
         return WorkflowRunOutput(
             workflow_id=component, input=first, step_results=[result], step_executor_runs=[step], **common
         )
-    return RunOutput(agent_id=component, messages=said, input=RunInput(input_content=first), **common)
+    return RunOutput(agent_id=component, messages=said, tools=tools, input=RunInput(input_content=first), **common)
 
 
 def make_session(given, moment):
