@@ -21,12 +21,6 @@ ALLOWED = {
     "caller": {"errors"},
     "backends.base": {"errors", "models", "caller"},
     "backends": {"errors", "backends.base"},
-    "backends._values": {"errors", "models"},
-    "backends._words": {"errors", "sanitize", "backends._values"},
-    "backends._retry": {"errors"},
-    "backends._address": {"errors"},
-    "backends._answer": {"errors", "models", "backends._retry"},
-    "backends._http": {"errors", "models", "backends._retry", "backends._address", "backends._answer"},
     "pruning": {"models", "errors"},
     "budget": {"models", "errors", "cursor", "pruning"},
     "schema": {"models"},
@@ -48,8 +42,12 @@ def name_of(path: Path) -> str:
 
 
 def allowed_for(name: str) -> set[str]:
-    if is_within(name, {"backends.sql"}):
-        return {"backends.base", "backends.sql", "backends._values", "backends._words", "sanitize"} | FOUNDATION
+    folder, _, rest = name.partition(".")
+    if folder == "backends" and rest not in ("", "base"):
+        # One concrete backend never imports another; what several need has a name that begins with _.
+        shared = {name_of(path) for path in (PACKAGE / "backends").glob("_[a-z]*.py")}
+        own = set[str]() if rest.startswith("_") else {f"backends.{rest.partition('.')[0]}", "backends.base"}
+        return FOUNDATION | {"sanitize"} | shared | own
     if name.split(".")[0] == "tools":
         return {"models", "errors", "cursor", "backends.base", "context", "confirmation", "toolset", "tools"}
     if name.split(".")[0] == "transports":

@@ -10,7 +10,7 @@ from typing import Self
 import anyio
 
 from ...caller import Caller
-from ...errors import Invalid, SessionsError, Unsupported
+from ...errors import Invalid, SessionsError
 from ...models import (
     BulkAction,
     BulkResult,
@@ -26,12 +26,12 @@ from ...models import (
     SessionPage,
     StateMode,
     iso,
-    merge_patch,
 )
 from .._transcript import message_page
 from .._values import NAME_LENGTH, SUMMARY_LENGTH, json_text, plain, session_name, session_type
 from .._words import words_of
 from ..base import Capability, SessionBackend
+from . import plans
 from .api import Api
 from .changes import Changes, Made, Plan, told
 from .creation import create, fork
@@ -41,7 +41,7 @@ from .runs import count_runs, run_page
 from .search import Search
 from .transcript import read_transcript
 from .versions import Trait
-from .wire import ARCHIVED_AT, Stored
+from .wire import Stored
 
 logger = logging.getLogger(__name__)
 
@@ -174,36 +174,26 @@ class AgentOsBackend(SessionBackend):
                 type=type,
                 agent_id=agent_id,
                 state=state or {},
-                metadata=_own(metadata or {}),
+                metadata=plans.own_metadata(metadata or {}),
             )
             return made.detail()
 
     async def rename_session(self, session_id: str, name: str) -> Change:
         """`""` clears it: AgentOS then shows no name, rather than the first words."""
         new = session_name(name)
-        return told(await self._make(session_id, lambda stored: {"name": new}), {"name"})
+        return told(await self._make(session_id, lambda stored: {"name": new}), ("name",))
 
     async def archive_session(self, session_id: str) -> Change:
-        now = iso(datetime.now(UTC))
-
-        def plan(stored: Stored) -> JsonObject:
-            return {} if stored.archived_at else {"metadata": {**stored.metadata, ARCHIVED_AT: now}}
-
-        made = await self._make(session_id, plan)
+        made = await self._make(session_id, plans.archived(iso(datetime.now(UTC))))
         if made.before.archived_at:
-            return told(made, set(), "It was archived already; nothing was changed.")
-        return told(made, {"archived_at"})
+            return told(made, (), "It was archived already; nothing was changed.")
+        return told(made, ("archived_at",))
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
         new = session_name(name)
-
-        def plan(stored: Stored) -> JsonObject:
-            fields: JsonObject = {"metadata": stored.own_metadata} if stored.archived_at else {}
-            return fields | ({"name": new} if new else {})
-
-        made = await self._make(session_id, plan)
-        changed = ({"archived_at"} if made.before.archived_at else set[str]()) | ({"name"} if new else set[str]())
-        return told(made, changed, "" if made.before.archived_at else "It was active already.")
+        made = await self._make(session_id, plans.restored(new))
+        fields = [*(["archived_at"] if made.before.archived_at else []), *(["name"] if new else [])]
+        return told(made, fields, "" if made.before.archived_at else "It was active already.")
 
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         with self._api.http.call():
@@ -214,13 +204,7 @@ class AgentOsBackend(SessionBackend):
         self, session_id: str, changes: JsonObject, *, mode: StateMode = "merge", expected_version: str = ""
     ) -> Change:
         json_text(changes, "changes")
-
-        def plan(stored: Stored) -> JsonObject:
-            state = merge_patch(stored.state, changes) if mode == "merge" else changes
-            json_text(state, "state")
-            return {"state": state}
-
-        return told(await self._make(session_id, plan, expected_version), {"state"})
+        return told(await self._make(session_id, plans.with_state(changes, mode), expected_version), ("state",))
 
     async def update_session(
         self,
@@ -233,26 +217,11 @@ class AgentOsBackend(SessionBackend):
     ) -> Change:
         if not (metadata or summary or clear):
             raise Invalid('nothing to change. Give "metadata", "summary" or "clear".')
-        given = _own(metadata or {})
+        given = plans.own_metadata(metadata or {})
         plain(summary, "summary", SUMMARY_LENGTH)
-
-        def plan(stored: Stored) -> JsonObject:
-            fields: JsonObject = {}
-            if given or "metadata" in clear:
-                new = given if "metadata" in clear else merge_patch(stored.own_metadata, given)
-                json_text(new, "metadata")
-                mark = {ARCHIVED_AT: stored.metadata[ARCHIVED_AT]} if ARCHIVED_AT in stored.metadata else {}
-                fields["metadata"] = new | mark
-            if summary or "summary" in clear:
-                if stored.type == "workflow":
-                    raise Unsupported("AgentOS keeps no summary of a workflow's session. Put it into metadata.")
-                fields["summary"] = summary
-            return fields
-
-        fields = ({"metadata"} if given or "metadata" in clear else set[str]()) | (
-            {"summary"} if summary or "summary" in clear else set[str]()
-        )
-        return told(await self._make(session_id, plan, expected_version), fields)
+        made = await self._make(session_id, plans.updated(given, summary, clear), expected_version)
+        set_too = {"metadata": bool(given), "summary": bool(summary)}
+        return told(made, [field for field, is_set in set_too.items() if is_set or field in clear])
 
     async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
         with self._api.http.call():
@@ -267,9 +236,12 @@ class AgentOsBackend(SessionBackend):
         expected_versions: Mapping[str, str] | None = None,
     ) -> BulkResult:
         with self._api.http.call():
-            return await super().apply_to_sessions(
+            result = await super().apply_to_sessions(
                 action, session_ids, dry_run=dry_run, expected_versions=expected_versions
             )
+        if action == "delete" or not result.succeeded:
+            return result
+        return result.model_copy(update={"note": self._keeper.notice()})
 
     async def _make(self, session_id: str, plan: Plan, expected_version: str = "") -> Made:
         plain(session_id, "session_id", NAME_LENGTH)
@@ -299,10 +271,3 @@ class AgentOsBackend(SessionBackend):
                 logger.warning("This AgentOS shows its sessions without a credential, though one is configured here.")
         except SessionsError as error:
             logger.info("AgentOS could not be asked whether it needs a credential: %s", error.code)
-
-
-def _own(metadata: JsonObject) -> JsonObject:
-    json_text(metadata, "metadata")
-    if ARCHIVED_AT in metadata:
-        raise Invalid(f'"metadata" can\'t hold "{ARCHIVED_AT}": it marks the archive. Use archive_session.')
-    return metadata

@@ -4,7 +4,7 @@ AgentOS sets whole fields and has no versions, so changes of one session wait fo
 client of the same AgentOS does between our reading and our writing can't be told.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -129,7 +129,7 @@ class Changes:
         raise _not_done(lost) from error
 
 
-def told(made: Made, fields: set[str], note: str = "") -> Change:
+def told(made: Made, fields: Sequence[str], note: str = "") -> Change:
     """What a change set and replaced, in `SessionDetail`'s terms."""
     before, after = made.before.detail(), made.after.detail()
 
@@ -139,8 +139,8 @@ def told(made: Made, fields: set[str], note: str = "") -> Change:
 
     return Change(
         session_id=made.after.id,
-        changed={name: shown(after, name) for name in sorted(fields)},
-        previous={name: shown(before, name) for name in sorted(fields)},
+        changed={name: shown(after, name) for name in fields},
+        previous={name: shown(before, name) for name in fields},
         version=made.after.version,
         note=" ".join(filter(None, (note, made.note))),
     )

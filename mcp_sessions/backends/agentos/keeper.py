@@ -37,15 +37,20 @@ class Keeper:
 
     def hold(self, owner: str, session_id: str, before: JsonObject, after: JsonObject) -> str:
         """Hold a change that was made; what a caller is to know of it."""
+        if self._journal is not None:
+            known = self._journal.entry(session_id)
+            held = held_after(known.held if known else (), before, after)
+            now = time()
+            self._journal.put(Entry(session_id, owner, held, now, 0), next_check(now, now))
+            self._news.set()
+        return self.notice()
+
+    def notice(self) -> str:
+        """What is not settled about a change that was just made."""
         if self._journal is None:
             return "If one of its runs is executing now, AgentOS undoes this when that run ends."
-        known = self._journal.entry(session_id)
-        held = held_after(known.held if known else (), before, after)
-        now = time()
-        self._journal.put(Entry(session_id, owner, held, now, 0), next_check(now, now))
-        self._news.set()
-        until = iso(datetime.fromtimestamp(now + HOLD_SECONDS, UTC))
-        return f"A run that is executing now undoes this when it ends; until {until} it is then written again."
+        until = iso(datetime.fromtimestamp(time() + HOLD_SECONDS, UTC))
+        return f"If a run that is executing now undoes this when it ends, it is written again, until {until}."
 
     def forget(self, session_id: str) -> None:
         if self._journal is not None:
