@@ -26,7 +26,7 @@ WRITES: tuple[Call, ...] = (
 )
 DELETIONS: tuple[Call, ...] = (lambda backend: backend.delete_session("s"),)
 SCOPES = ("sessions:read", "sessions:write", "sessions:delete")
-KEY = "the security key"
+KEY = "the-security-key"
 
 on_each = pytest.mark.parametrize("version", VERSIONS)
 
@@ -50,7 +50,7 @@ async def test_the_security_key_opens_all_operations(version: Version) -> None:
 
 
 @on_each
-@pytest.mark.parametrize("wrong", ["", "another key"])
+@pytest.mark.parametrize("wrong", ["", "another-key"])
 async def test_no_key_and_a_wrong_one_are_unauthorized(version: Version, wrong: str) -> None:
     async with opened(version, security_key=KEY, token=wrong, seeds=[session("s")]) as case:
         for call in (*READS, *WRITES, *DELETIONS):
@@ -92,7 +92,7 @@ async def test_what_a_missing_scope_forbids_is_forbidden_and_not_done(
 
 
 @on_each
-@pytest.mark.parametrize("bad", ["no token", token(*SCOPES, exp=1)], ids=["garbled", "expired"])
+@pytest.mark.parametrize("bad", ["no-token", token(*SCOPES, exp=1)], ids=["garbled", "expired"])
 async def test_a_token_that_does_not_hold_is_unauthorized(version: Version, bad: str) -> None:
     async with opened(version, "--jwt", JWT_KEY, token=bad, seeds=[session("s", user_id="ann")]) as case:
         with pytest.raises(Unauthorized):

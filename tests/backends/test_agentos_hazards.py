@@ -156,7 +156,7 @@ async def test_d12_an_archived_session_is_seen_as_one_by_other_clients(version: 
 
 async def test_d15_a_key_that_protects_nothing_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        async with opened("2.5.6", "--settings-key", "the key", token="the key") as case:
+        async with opened("2.5.6", "--settings-key", "the-key", token="the-key") as case:
             async with case.server.client() as nobody:
                 assert (await nobody.get("/sessions")).status_code == 200
             await case.backend.list_sessions(SessionFilter())
@@ -166,8 +166,15 @@ async def test_d15_a_key_that_protects_nothing_is_warned_of(caplog: pytest.LogCa
 @on_each
 async def test_d15_a_key_that_protects_is_not_warned_of(version: Version, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        async with opened(version, token="the key", security_key="the key", seeds=[session("s")]) as case:
+        async with opened(version, token="the-key", security_key="the-key", seeds=[session("s")]) as case:
             async with case.server.client() as nobody:
                 assert (await nobody.get("/sessions")).status_code == 401
             assert len((await case.backend.list_sessions(SessionFilter())).sessions) == 1
     assert not caplog.records
+
+
+async def test_a_fork_is_refused_where_agno_has_none_with_the_version_that_can() -> None:
+    async with opened("2.5.6", seeds=[session("s")]) as case:
+        assert (await case.api.post("/agents/planner/sessions/s/fork")).status_code == 404
+        with pytest.raises(Unsupported, match=r"2\.7\.0"):
+            await case.backend.fork_session("s")
