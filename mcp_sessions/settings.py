@@ -100,7 +100,9 @@ class Settings:
     backend: str = _setting(
         _default_backend, "URL", "where the sessions are", shown="sqlite:///USER_DATA_DIR/mcp-sessions/sessions.db"
     )
-    token: str = _setting("", "", "credential for the backend (the embedded store needs none)", secret=True)
+    token: str = _setting(
+        "", "", "credential for the backend, sent as a bearer token (the embedded store needs none)", secret=True
+    )
     user: str = _setting("", "ID", "see and change only this user's sessions", _user)
     session: str = _setting("", "ID", 'the session that "current" means')
     read_only: bool = _setting(False, "", "offer only tools that read", _boolean)

@@ -10,7 +10,11 @@ from mcp_sessions.settings import OPTIONS
 from mcp_sessions.tools import DEFAULT_TOOLSETS, TOOLSETS
 
 README = Path(__file__).parent.parent / "README.md"
-EXAMPLES = {"sqlite": "sqlite:///:memory:"}
+EXAMPLES = {
+    "sqlite": "sqlite:///:memory:",
+    "agentos+http": "agentos+http://127.0.0.1:7777",
+    "agentos+https": "agentos+https://os.example.org",
+}
 EFFECTS = {"read": "reads", "write": "changes", "destroy": "deletes"}
 
 
@@ -34,10 +38,16 @@ def settings_table() -> str:
 
 def backends_table() -> str:
     assert set(EXAMPLES) == set(BACKENDS)
-    opened = {scheme: open_backend(url) for scheme, url in EXAMPLES.items()}
-    rows = [f"| operation | {' | '.join(f'`{scheme}:`' for scheme in opened)} |", "| --- |" + " --- |" * len(opened)]
+    schemes: dict[str, list[str]] = {}
+    for scheme, (place, _) in BACKENDS.items():
+        schemes.setdefault(place, []).append(f"`{scheme}:`")
+    opened = [open_backend(EXAMPLES[names[0].strip("`:")]) for names in schemes.values()]
+    rows = [
+        f"| operation | {' | '.join(', '.join(names) for names in schemes.values())} |",
+        "| --- |" + " --- |" * len(opened),
+    ]
     for capability in Capability:
-        marks = ["yes" if capability in backend.capabilities else "no" for backend in opened.values()]
+        marks = ["yes" if capability in backend.capabilities else "no" for backend in opened]
         rows.append(f"| `{capability}` | {' | '.join(marks)} |")
     return "\n".join(rows)
 
