@@ -3,8 +3,8 @@
 import json
 import logging
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
@@ -48,15 +48,20 @@ class Journal:
         self._server = server
         self._connection = _open(folder / "agentos.db")
         self._connection.execute(_SCHEMA)
-        with closing(self._connection.execute("SELECT session_id FROM held WHERE server = ?", (server,))) as rows:
-            self._ids = {session_id for (session_id,) in rows}
 
     def close(self) -> None:
         self._connection.close()
 
+    @contextmanager
+    def alone(self) -> Generator[None]:
+        """Nobody else writes meanwhile."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            self._connection.execute("COMMIT")
+
     def entry(self, session_id: str) -> Entry | None:
-        if session_id not in self._ids:  # most sessions, most of the time
-            return None
         row = self._connection.execute(
             "SELECT session_id, owner, values_held, since, rewritten FROM held WHERE server = ? AND session_id = ?",
             (self._server, session_id),
@@ -65,7 +70,6 @@ class Journal:
 
     def put(self, entry: Entry, due: float) -> None:
         """Hold this of the session, and nothing else."""
-        self._ids.add(entry.session_id)
         held = json.dumps([[item.path, item.new, item.olds] for item in entry.held])
         self._connection.execute(
             "INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -73,7 +77,6 @@ class Journal:
         )
 
     def drop(self, session_id: str) -> None:
-        self._ids.discard(session_id)
         self._connection.execute("DELETE FROM held WHERE server = ? AND session_id = ?", (self._server, session_id))
 
     def next_due(self) -> float | None:
@@ -96,7 +99,6 @@ class Journal:
                 (next_check(entry.since, now), self._server, entry.session_id, due),
             )
             claimed += [entry] if put_off.rowcount else []
-        self._ids |= {entry.session_id for entry in claimed}
         return claimed
 
 

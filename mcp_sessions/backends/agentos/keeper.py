@@ -38,10 +38,11 @@ class Keeper:
     def hold(self, owner: str, session_id: str, before: JsonObject, after: JsonObject) -> str:
         """Hold a change that was made; what a caller is to know of it."""
         if self._journal is not None:
-            known = self._journal.entry(session_id)
-            held = held_after(known.held if known else (), before, after)
             now = time()
-            self._journal.put(Entry(session_id, owner, held, now, 0), next_check(now, now))
+            with self._journal.alone():
+                known = self._journal.entry(session_id)
+                held = held_after(known.held if known else (), before, after)
+                self._journal.put(Entry(session_id, owner, held, now, 0), next_check(now, now))
             self._news.set()
         return self.notice()
 
@@ -70,11 +71,14 @@ class Keeper:
         if len(kept) < len(entry.held):
             logger.info("Session %s was changed by others; their change stays.", entry.session_id)
         count = entry.rewritten + bool(rewritten)
-        if not kept or count > _MOST_REWRITES or (entry.is_over and not rewritten):
-            self._journal.drop(entry.session_id)
-        else:
-            due = next_check(time() if rewritten else entry.since, time())
-            self._journal.put(replace(entry, held=kept, rewritten=count), due)
+        with self._journal.alone():
+            if self._journal.entry(entry.session_id) != entry:
+                return  # another process holds more of this session by now, and has it checked
+            if not kept or count > _MOST_REWRITES or (entry.is_over and not rewritten):
+                self._journal.drop(entry.session_id)
+            else:
+                due = next_check(time() if rewritten else entry.since, time())
+                self._journal.put(replace(entry, held=kept, rewritten=count), due)
 
     def current(self, entry: Entry) -> Entry | None:
         """An entry as it is now: changes may have come, or been settled, since it was claimed."""
