@@ -211,7 +211,7 @@ _NEW_AND_GONE = [
     *(get(path) for path in ("/sessions/agent", "/sessions/agent/runs")),
     delete("/sessions", session_ids=["bare", "nope", "flow"], session_types=["team", "agent", "agent"]),
     delete("/sessions?user_id=carl", session_ids=["same-second-too", "media"], session_types=["agent", "agent"]),
-    *(get(path) for path in ("/sessions?limit=50", "/sessions?type=workflow", "/sessions?type=team")),
+    *(get(f"/sessions?limit=50&sort_by=nothing{type}") for type in ("", "&type=workflow", "&type=team")),
 ]  # fmt: skip
 _DEEP = '{"session_state": ' + '{"a": ' * 290 + "1" + "}" * 291
 _POISON = [

@@ -11,7 +11,7 @@ from itertools import count
 import anyio
 import pytest
 
-from mcp_sessions.models import Json, is_array, is_object
+from mcp_sessions.models import Json, JsonObject, is_array, is_object
 
 from ..servers.agentos_process import VERSIONS, AgentOs, Version, running
 from .agentos import ONE_TABLE, TWO_TABLES, FakeAgentOs

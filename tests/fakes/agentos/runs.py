@@ -43,7 +43,7 @@ def end(run: RunInFlight, asked: str, answered: str, changes: JsonObject, *, now
         said.insert(0, {"role": "system", "text": "You coordinate a team."})
     messages = [message_of(message, now, newer=newer) for message in said]
     messages[-1]["metrics"] = _USED
-    made: JsonObject = run_of(session.type, row, messages, newer=newer)
+    made: JsonObject = run_of(session.type, row, messages, now, newer=newer)
     if session.type == "agent":
         made["session_state"] = data["session_state"]
     if newer and row["metadata"]:

@@ -1,5 +1,6 @@
 """Sessions and runs as agno stores them, made of what a test describes, as tests/servers/agentos does it with agno."""
 
+import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from uuid import uuid4
@@ -10,6 +11,11 @@ from .rendering import without_nulls
 from .store import Session, Table, blank
 
 _MEDIA = {"image": "images", "audio": "audio", "video": "videos", "file": "files"}
+_NOT_CALLED_SO = (
+    *("tool_call_error", "metrics", "child_run_id", "requires_confirmation", "confirmed", "confirmation_note"),
+    *("requires_user_input", "user_input_schema", "user_feedback_schema", "answered", "external_execution_required"),
+    *("external_execution_silent", "approval_type", "approval_id"),
+)
 
 
 def store(table: Table, given: Mapping[str, object], now: int, *, newer: bool) -> str:
@@ -30,7 +36,7 @@ def store(table: Table, given: Mapping[str, object], now: int, *, newer: bool) -
         "created_at": moment,
     }
     runs = [
-        run_of(type, row, [message_of(said, moment, newer=newer) for said in messages], newer=newer)
+        run_of(type, row, [message_of(said, moment, newer=newer) for said in messages], now, newer=newer)
         for messages in wanted.get("runs", ())
     ]
     saved = table.read_as(type, row)
@@ -74,7 +80,7 @@ def _media_of(attachment: JsonObject, *, newer: bool) -> JsonObject:
     return without_nulls(media | {"content": data.decode() if is_text else b64encode(data).decode()})
 
 
-def run_of(type: str, row: JsonObject, messages: Sequence[JsonObject], *, newer: bool) -> JsonObject:
+def run_of(type: str, row: JsonObject, messages: Sequence[JsonObject], now: int, *, newer: bool) -> JsonObject:
     """A run of these messages that has ended, in the session of this row."""
     asked = next((message.get("content", "") for message in messages if message["role"] == "user"), "")
     answers = [message["content"] for message in messages if message["role"] == "assistant" and "content" in message]
@@ -89,6 +95,8 @@ def run_of(type: str, row: JsonObject, messages: Sequence[JsonObject], *, newer:
         "status": "COMPLETED",
     }
     said: JsonObject = {"messages": list(messages), "input": {"input_content": asked}}
+    if tools := _tools_of(messages, now, newer=newer):
+        said["tools"] = tools
     if type != "workflow":
         return without_nulls(common) | said
     ids = {"run_id": str(uuid4()), "agent_id": "helper", "agent_name": "Helper", "parent_run_id": common["run_id"]}
@@ -96,6 +104,20 @@ def run_of(type: str, row: JsonObject, messages: Sequence[JsonObject], *, newer:
     results = [_result(common["content"], step["run_id"], newer=newer)]
     executed: JsonObject = {"step_results": results, "step_executor_runs": [step]}
     return without_nulls(common) | {"input": asked} | executed
+
+
+def _tools_of(messages: Sequence[JsonObject], now: int, *, newer: bool) -> list[JsonObject]:
+    """The calls once more, as agno keeps them beside the messages."""
+    results = {message["tool_name"]: message.get("content") for message in messages if "tool_name" in message}
+    absent: JsonObject = dict.fromkeys((*_NOT_CALLED_SO, *(("parent_tool_call_id",) if newer else ())))
+    return [
+        absent
+        | {"tool_call_id": call["id"], "tool_name": call["function"]["name"], "created_at": now}
+        | {"tool_args": json.loads(call["function"]["arguments"] or "{}")}
+        | {"result": results.get(call["function"]["name"]), "stop_after_tool_call": False}
+        for message in messages
+        for call in message.get("tool_calls", ())
+    ]
 
 
 def _result(content: str | None, step_run_id: str, *, newer: bool) -> JsonObject:

@@ -105,7 +105,7 @@ class Table:
         return None if row is None else self.read_as(type or row["session_type"], row)
 
     def read_as(self, type: str, row: JsonObject) -> Session:
-        runs: list[JsonObject] = row["runs"] or []
+        runs: list[JsonObject] = [run if self._newer else _filled(run) for run in row["runs"] or ()]
         if type == "workflow":
             read = [self._as_workflow_run(run) for run in runs]
             defaults: JsonObject = {key: row[key] or {} for key in ("session_data", "workflow_data", "metadata")}
@@ -117,10 +117,7 @@ class Table:
             return None if "agent_id" in run or "team_id" in run else run
         if run.get("metrics"):
             run["metrics"]["steps"]  # another type's have none: a KeyError, which the server answers with 500
-        read = {key: value for key, value in run.items() if key in _OF_WORKFLOW_RUNS}
-        if read.get("step_executor_runs"):
-            read["step_executor_runs"] = [{"events": [], **step} for step in read["step_executor_runs"]]
-        return read
+        return {key: value for key, value in run.items() if key in _OF_WORKFLOW_RUNS}
 
     def save(self, session: Session) -> Session | None:
         """Written as its class writes it; None where the row is another user's."""
@@ -202,6 +199,17 @@ class Table:
     def _encoded(self, value: Json) -> str:
         text = json.dumps(value)
         return text if self._newer or value is None else json.dumps(text)
+
+
+def _filled(run: JsonObject) -> JsonObject:
+    """A run with the empty fields that 2.5.6 adds when it writes one that it has read."""
+    filled = dict(run)
+    if run.get("tools"):
+        schemas = ("user_input_schema", "user_feedback_schema")
+        filled["tools"] = [{**tool, **{key: tool.get(key) or [] for key in schemas}} for tool in run["tools"]]
+    if run.get("step_executor_runs"):
+        filled["step_executor_runs"] = [{"events": [], **_filled(step)} for step in run["step_executor_runs"]]
+    return filled
 
 
 def blank(session_id: str) -> JsonObject:

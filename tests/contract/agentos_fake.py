@@ -1,0 +1,46 @@
+"""Harnesses of AgentOS in this process, of both versions that the real ones have."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from tempfile import TemporaryDirectory
+from typing import ClassVar
+
+from mcp_sessions.backends import open_backend
+from mcp_sessions.backends.agentos.backend import AgentOsBackend
+from mcp_sessions.backends.base import SessionBackend
+
+from ..fakes.agentos import FakeAgentOs, Version
+from .agentos import RealAgentOs2, as_json
+from .harness import Harness, Seed
+
+_OF_A_WHOLE = "AgentOS forks whole sessions only"
+
+
+class FakeAgentOs3(Harness):
+    """A server of its own for each test."""
+
+    name = "agentos-fake-3.1.10"
+    capabilities = AgentOsBackend.capabilities
+    deviations: ClassVar = {
+        "test_a_fork_can_end_earlier_and_have_a_name": _OF_A_WHOLE,
+        "test_a_fork_up_to_a_message_that_is_not_there_is_not_found": _OF_A_WHOLE,
+    }
+    version: ClassVar[Version] = "3.1.10"
+
+    def __init__(self) -> None:
+        self.fake = FakeAgentOs(self.version)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[SessionBackend]:
+        with TemporaryDirectory() as folder:
+            async with self.fake, open_backend(f"agentos+{self.fake.url}", data_folder=folder) as backend:
+                yield backend
+
+    async def seed(self, backend: SessionBackend, seeds: Sequence[Seed]) -> list[str]:
+        return self.fake.seed(*map(as_json, seeds))
+
+
+class FakeAgentOs2(FakeAgentOs3):
+    name = "agentos-fake-2.5.6"
+    deviations = RealAgentOs2.deviations
+    version = "2.5.6"
