@@ -154,3 +154,18 @@ async def test_d14_creating_a_session_leaves_the_runs_of_all_others() -> None:
         created = await case.backend.create_session(name="New", agent_id="planner")
         assert created.id not in ("raw", "ours")
         assert (await case.stored_runs())["ours"] == before["ours"]
+
+
+@on_each
+async def test_d13_a_run_of_another_table_is_not_shown(version: Version) -> None:
+    seeds = [session("s"), session("s", component_id="archivist", other_table=True)]
+    there = {"db_id": "main", "table": "other_sessions"}
+    async with opened(version, "--other-table", seeds=seeds, query="db_id=main&table=other_sessions") as case:
+        (default_run,) = (await case.api.get("/sessions/s/runs", params={"type": "agent"})).json()
+        raw = await case.api.get(f"/sessions/s/runs/{default_run['run_id']}", params=there | {"type": "agent"})
+        assert (raw.status_code, version) in ((200, "2.5.6"), (404, "3.1.10"))
+        (run,) = (await case.backend.get_session_runs("s")).runs
+        assert run.agent_id == "archivist"
+        assert (await case.backend.get_session_runs("s", run_id=run.id)).runs[0].id == run.id
+        with pytest.raises(NotFound):
+            await case.backend.get_session_runs("s", run_id=default_run["run_id"])
