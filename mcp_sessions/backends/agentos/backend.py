@@ -198,7 +198,9 @@ class AgentOsBackend(SessionBackend):
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         with self._api.http.call():
             await self._changes.delete(session_id, self._owner, expected_version=expected_version)
-        return Change(session_id=session_id, note="Deleted for good, with its runs. AgentOS can't bring it back.")
+        # Seen on 2.5.6 and 3.1.10: a run saves the session when it ends, whether or not it is still there.
+        note = "Deleted for good, with its runs. A run of it that is executing now would make it anew when it ends."
+        return Change(session_id=session_id, note=note)
 
     async def update_session_state(
         self, session_id: str, changes: JsonObject, *, mode: StateMode = "merge", expected_version: str = ""

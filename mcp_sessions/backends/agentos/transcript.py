@@ -37,16 +37,16 @@ class Transcript(NamedTuple):
     def shown(self, roles: Sequence[Role], include_tools: bool) -> Callable[[Message], bool]:
         """Which messages a history shows: without tools, what user and agent said to each other.
 
-        AgentOS keeps the system prompt in each run, so it shows only where it is asked for.
+        AgentOS keeps the whole system prompt in each run, so it shows only where its role is asked for.
         """
         asked = frozenset(roles)
 
         def is_shown(message: Message) -> bool:
-            if asked and message.role not in asked:
+            if message.role not in asked if asked else message.role == "system":
                 return False
             if include_tools:
                 return True
-            if message.run_id in self.inner or (message.role == "system" and not asked):
+            if message.run_id in self.inner:
                 return False
             return "tool" in asked or (message.role != "tool" and bool(message.text or message.attachments))
 
