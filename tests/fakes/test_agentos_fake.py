@@ -25,6 +25,7 @@ from .agentos_requests import (
     WITH_A_KEY,
     Ask,
     RealRun,
+    get,
 )
 
 on_each = pytest.mark.parametrize("version", VERSIONS)
@@ -159,3 +160,18 @@ async def test_a_security_key_is_asked_for_as_by_the_real_server(version: Versio
     real = running(version, security_key="secret")
     async with FakeAgentOs(version, security_key="secret") as fake:
         await compare(Side(real.origin), Side(fake.url), WITH_A_KEY)
+
+
+@on_each
+async def test_the_routes_that_the_fake_describes_are_those_of_the_real_server(version: Version) -> None:
+    async with FakeAgentOs(version) as fake:
+        theirs, ours = [await Side(url).answer(get("/openapi.json")) for url in (running(version).origin, fake.url)]
+    real, described = theirs["body"]["paths"], ours["body"]["paths"]
+    about_sessions = {path for path in real if path.startswith("/sessions") or path.endswith("/fork")}
+    assert about_sessions - {"/sessions/{session_id}/media/{storage_key}"} == set(described)
+    for path, method in [(one, each) for one in described for each in described[one]]:
+        known = {each["name"]: each for each in real[path][method]["parameters"]}
+        for parameter in described[path][method]["parameters"]:
+            actual = known[parameter["name"]]
+            assert (actual["in"], actual["required"]) == (parameter["in"], parameter["required"])
+            assert actual["schema"].get("default") == parameter["schema"].get("default"), (path, method)
