@@ -1,0 +1,323 @@
+"""What our tools add to the REST API of a real AgentOS: the same operation through us and bare, in turns in one run.
+
+MCP_SESSIONS_AGENTOS=FOLDER python -m tests.benchmarks.bench_agentos [--version 2.5.6] [--sessions 300] [--rounds 100]
+
+Bare is an httpx2 client that keeps its connection and decodes the answer. Exits with 1 when a goal is missed.
+"""
+
+import argparse
+import random
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from math import inf
+from os import getloadavg
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any, Self
+
+import anyio
+import httpx2
+from mcp.client import Client
+from mcp.server import MCPServer
+from mcp.types import CallToolResult, TextContent
+
+from mcp_sessions import create_server
+from mcp_sessions.backends import open_backend
+from mcp_sessions.models import JsonObject
+from tests.servers.agentos_process import VERSIONS, AgentOs, are_installed, running
+
+MOST_ADDED = 0.003  # seconds, to one request
+MOST_SHOWN = 1 / 3  # of the characters of AgentOS's own list
+BLOCK = 0.7  # seconds of changes through one backend: it looks at each again after one second, and here nothing may
+WARM_UP = 2  # rounds
+PAGE = 20
+READS = 8  # at once, in a bare search
+SEARCHES = 3
+RARE = "zyzzyva"  # in the oldest session
+
+COMPONENTS = {"agent": "planner", "team": "crew", "workflow": "pipeline"}
+TOPICS = ("Trip to Rome", "Quarterly report", "Kitchen renovation", "Hiring a designer", "Migration to Postgres 17")
+SENTENCE = "The second option costs a little more and leaves a whole afternoon free, so I would take that one. "
+
+Call = Callable[[int], Awaitable[object]]
+"""One operation, in the round of this number."""
+Taken = Mapping[str, Sequence[float]]
+"""Seconds that each variant took, round by round."""
+
+
+def stored_sessions(count: int) -> Iterator[JsonObject]:
+    """Sessions as an assistant leaves them: of eight, six are an agent's; with runs, a state and a summary."""
+    chance = random.Random(1)
+    for number in range(count):
+        type = {6: "team", 7: "workflow"}.get(number % 8, "agent")
+        topic = chance.choice(TOPICS)
+        yield {
+            "session_id": f"00000000-0000-4000-8000-{number:012}",
+            "name": f"{topic} {number}",
+            "type": type,
+            "component_id": COMPONENTS[type],
+            "user_id": f"user{number % 10}@example.org",
+            "state": _state(chance, topic),
+            "metadata": {"channel": "web", "project": f"p{number % 20}"},
+            "summary": f"The user plans: {topic}. " + SENTENCE * chance.randint(2, 4),
+            "runs": [_run(chance, topic, turn) for turn in range(chance.randint(2, 5))]
+            + ([_run(chance, RARE, 9)] if number == 0 else []),
+            "created_at": 1_700_000_000 + number * 60,
+        }
+
+
+def _state(chance: random.Random, topic: str) -> JsonObject:
+    """Of 600 to 1,500 characters: what a planning agent keeps from turn to turn."""
+    return {
+        "goal": topic,
+        "step": chance.randint(1, 9),
+        "preferences": {"language": "en", "currency": "EUR", "tone": "brief", "timezone": "Europe/Rome"},
+        "tasks": [
+            {"id": place, "title": f"Compare offer {place} of {topic}", "done": place % 2 == 0, "due": "2026-03-01"}
+            for place in range(chance.randint(5, 15))
+        ],
+    }
+
+
+def _run(chance: random.Random, topic: str, turn: int) -> list[JsonObject]:
+    return [
+        {"role": "user", "text": f"About {topic}, question {turn}: what do you suggest?"},
+        {
+            "role": "assistant",
+            "tool_calls": [{"id": f"c{turn}", "name": "get_weather", "arguments": '{"city":"Rome"}'}],
+        },
+        {"role": "tool", "text": "22 degrees in Rome", "tool_name": "get_weather", "tool_call_id": f"c{turn}"},
+        {"role": "assistant", "text": SENTENCE * chance.randint(2, 6)},
+    ]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both ways to one AgentOS, a client of an empty tool, and the sessions: {id: type}."""
+
+    server: AgentOs
+    client: Client
+    http: httpx2.AsyncClient
+    empty: Client
+    types: Mapping[str, str]
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, server: AgentOs, count: int) -> AsyncGenerator[Self]:
+        sessions = list(stored_sessions(count))
+        await server.clear()
+        await server.seed(*sessions)
+        types = {session["session_id"]: session["type"] for session in sessions}
+        async with _client(server) as client, server.client() as http, Client(_empty_server()) as empty:
+            yield cls(server, client, http, empty, types)
+
+    @asynccontextmanager
+    async def anew(self) -> AsyncGenerator["Sides"]:
+        """The same with a backend that has changed nothing yet."""
+        async with _client(self.server) as client:
+            yield replace(self, client=client)
+
+    async def call(self, tool: str, **arguments: object) -> CallToolResult:
+        result = await self.client.call_tool(tool, arguments)
+        assert not result.is_error, result.content
+        return result
+
+    async def bare(
+        self, method: str, path: str, params: Mapping[str, str | int] = {}, *, json: JsonObject | None = None
+    ) -> Any:
+        answer = await self.http.request(method, path, params=params, json=json)
+        answer.raise_for_status()
+        return answer.json()
+
+    def of_type(self, type: str) -> list[str]:
+        return [session_id for session_id, its in self.types.items() if its == type]
+
+
+@asynccontextmanager
+async def _client(server: AgentOs) -> AsyncGenerator[Client]:
+    with TemporaryDirectory() as folder:
+        async with Client(create_server(open_backend(server.backend_url, data_folder=folder))) as client:
+            yield client
+
+
+def _empty_server() -> MCPServer:
+    server = MCPServer("empty")
+
+    @server.tool()
+    async def look() -> str:  # pyright: ignore[reportUnusedFunction]  # it is registered
+        return "ok"
+
+    return server
+
+
+async def timed(variants: Mapping[str, Call], rounds: int, *, first: int = 0, seconds: float = inf) -> Taken:
+    """Each variant once a round, in any order, until `seconds` are over; `first` is the number of the first round."""
+    chance = random.Random(first)
+    taken: dict[str, list[float]] = {name: [] for name in variants}
+    stops_at = perf_counter() + seconds
+    for number in range(first, first + WARM_UP + rounds):
+        for name in chance.sample(list(variants), len(variants)):
+            begun = perf_counter()
+            await variants[name](number)
+            taken[name].append(perf_counter() - begun)
+        if perf_counter() > stops_at:
+            break
+    return {name: times[WARM_UP:] for name, times in taken.items()}
+
+
+async def timed_changes(sides: Sides, name: str, rounds: int) -> Taken:
+    """In blocks, each through a backend of its own, so that it ends before its background work begins."""
+    taken: dict[str, list[float]] = {}
+    number = 0
+    while len(taken.get("ours", ())) < rounds:
+        async with sides.anew() as fresh:
+            block = await timed(changes(fresh)[name], rounds, first=number, seconds=BLOCK)
+        number += WARM_UP + len(block["ours"])
+        for variant, times in block.items():
+            taken.setdefault(variant, []).extend(times)
+    return taken
+
+
+def reads(sides: Sides) -> dict[str, dict[str, Call]]:
+    agents, workflows = cycle(sides.of_type("agent")), cycle(sides.of_type("workflow"))
+    newest = {"limit": PAGE, "sort_by": "updated_at", "sort_order": "desc"}
+    return {
+        "get": {
+            "ours": lambda number: sides.call("get_session", session_id=agents(number)),
+            "bare": lambda number: sides.bare("GET", f"/sessions/{agents(number)}"),
+            "empty": lambda number: sides.empty.call_tool("look", {}),
+        },
+        "get, a workflow's": {
+            "ours": lambda number: sides.call("get_session", session_id=workflows(number)),
+            "bare": lambda number: sides.bare("GET", f"/sessions/{workflows(number)}", {"type": "workflow"}),
+        },
+        "list": {
+            "ours": lambda number: sides.call("list_sessions", limit=PAGE),
+            "bare": lambda number: sides.bare("GET", "/sessions", newest),
+        },
+        "history": {
+            "ours": lambda number: sides.call("get_session_history", session_id=agents(number)),
+            "bare": lambda number: sides.bare("GET", f"/sessions/{agents(number)}/runs"),
+        },
+    }
+
+
+def changes(sides: Sides) -> dict[str, dict[str, Call]]:
+    """Of agents' sessions, every other one bare, so that no change meets another; a bare GET beside each."""
+    agents = sides.of_type("agent")
+    ours, theirs = cycle(agents[::2]), cycle(agents[1::2])
+
+    def get(number: int) -> Awaitable[Any]:
+        return sides.bare("GET", f"/sessions/{theirs(number)}")
+
+    def rename(number: int) -> Awaitable[object]:
+        return sides.bare("POST", f"/sessions/{theirs(number)}/rename", json={"session_name": f"Name {number}"})
+
+    async def set_step(number: int) -> object:
+        """What a client must do to merge."""
+        state = (await get(number))["session_state"] | {"step": 100 + number}
+        return await sides.bare("PATCH", f"/sessions/{theirs(number)}", json={"session_state": state})
+
+    return {
+        "rename": {
+            "ours": lambda number: sides.call("rename_session", session_id=ours(number), name=f"Name {number}"),
+            "bare": rename,
+            "get": get,
+        },
+        "state, merged": {
+            "ours": lambda number: sides.call(
+                "update_session_state", session_id=ours(number), changes={"step": 100 + number}
+            ),
+            "bare": set_step,
+        },
+    }
+
+
+def search(sides: Sides) -> dict[str, Call]:
+    """A word of the oldest session; bare, all the runs that must be read for it."""
+
+    async def ours(_: int) -> None:
+        found = (await sides.call("search_sessions", query=RARE)).structured_content
+        assert found is not None
+        assert len(found["hits"]) == 1
+        assert found["searched_sessions"] == len(sides.types)
+
+    async def bare(_: int) -> None:
+        limiter = anyio.CapacityLimiter(READS)
+
+        async def read(session_id: str, type: str) -> None:
+            async with limiter:
+                await sides.bare("GET", f"/sessions/{session_id}/runs", {"type": type})
+
+        async with anyio.create_task_group() as tasks:
+            for session_id, type in sides.types.items():
+                tasks.start_soon(read, session_id, type)
+
+    return {"ours": ours, "bare": bare}
+
+
+def cycle(session_ids: Sequence[str]) -> Callable[[int], str]:
+    """The session of each round."""
+    return lambda number: session_ids[number % len(session_ids)]
+
+
+async def shown_characters(sides: Sides) -> tuple[int, int]:
+    """Of our text block and of AgentOS's own answer, for the same number of sessions."""
+    result = await sides.call("list_sessions", limit=PAGE)
+    (block,) = result.content
+    assert isinstance(block, TextContent)
+    assert result.structured_content is not None
+    assert len(result.structured_content["sessions"]) == PAGE
+    answer = await sides.http.get("/sessions", params={"limit": PAGE})
+    assert len(answer.json()["data"]) == PAGE
+    return len(block.text), len(answer.text)
+
+
+def added(taken: Taken) -> float:
+    return median(taken["ours"]) - median(taken["bare"])
+
+
+async def measure(server: AgentOs, count: int, rounds: int) -> list[str]:
+    """Prints what it finds; returns the goals that were missed."""
+    async with Sides.open(server, count) as sides:
+        ours, theirs = await shown_characters(sides)
+        taken = {name: await timed(variants, rounds) for name, variants in reads(sides).items()}
+        taken["search"] = await timed(search(sides), SEARCHES)
+        taken |= {name: await timed_changes(sides, name, rounds) for name in ("rename", "state, merged")}
+    print(f"AgentOS {server.version}, {count} sessions, {rounds} rounds, load {getloadavg()[0]:.1f}")
+    print(f"\n{'medians, ms':20} {'ours':>9} {'bare':>9} {'added':>9} {'ratio':>7}")
+    for name, each in taken.items():
+        mine, bare = median(each["ours"]), median(each["bare"])
+        print(f"{name:20} {mine * 1e3:9.2f} {bare * 1e3:9.2f} {added(each) * 1e3:+9.2f} {mine / bare:6.2f} ×")
+    empty, one_get = median(taken["get"]["empty"]), median(taken["rename"]["get"])
+    print(f"\nan empty tool of the SDK's takes {empty * 1e3:.2f} ms, a bare GET beside rename {one_get * 1e3:.2f} ms")
+    figures = (
+        ("get adds", added(taken["get"]) * 1e3, MOST_ADDED * 1e3, "ms"),
+        ("rename adds", added(taken["rename"]) * 1e3, (one_get + MOST_ADDED) * 1e3, "ms"),
+        (f"list of {PAGE}: {ours:,} of {theirs:,} characters", ours / theirs, MOST_SHOWN, ""),
+    )
+    missed: list[str] = []
+    for name, figure, goal, unit in figures:
+        print(f"{name} {figure:.2f} {unit}".rstrip(), f"(goal ≤ {goal:.2f}{f' {unit}' if unit else ''})")
+        missed += [name] if figure > goal else []
+    return missed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--version", choices=VERSIONS, default=VERSIONS[0])
+    parser.add_argument("--sessions", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=100)
+    asked = parser.parse_args()
+    if not are_installed():
+        parser.error("MCP_SESSIONS_AGENTOS names no folder with AgentOS environments. .ci/agentos makes one.")
+    missed = anyio.run(measure, running(asked.version), asked.sessions, asked.rounds)
+    if missed:
+        sys.exit(f"missed: {'; '.join(missed)}")
+
+
+if __name__ == "__main__":
+    main()
