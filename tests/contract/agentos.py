@@ -68,7 +68,6 @@ class RealAgentOs3(AgentOsHarness):
     name = "agentos-3.1.10"
     version = "3.1.10"
     deviations: ClassVar = {
-        "test_a_declared_operation_is_answered[fork_session]": "AgentOS forks no session without runs",
         "test_a_fork_can_end_earlier_and_have_a_name": _OF_A_WHOLE,
         "test_a_fork_up_to_a_message_that_is_not_there_is_not_found": _OF_A_WHOLE,
     }
