@@ -43,16 +43,20 @@ class Changes:
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
     async def make(self, session_id: str, owner: str, plan: Plan, *, expected_version: str = "") -> Made:
-        """Set what `plan` makes of the session as it is now; nothing is sent where it is so already."""
+        """Set what `plan` makes of the session as it is now; nothing is sent where it is so already.
+
+        What a run has undone of changes made before counts as theirs still: a change may be to take them back.
+        """
         async with self._lock(session_id):
             before = await self._api.find(session_id, owner)
             check_version(before, expected_version)
-            fields = _changed(before.document, plan(before))
-            if not fields:
+            meant = self._keeper.meant(before)
+            wanted = meant.document | plan(meant)
+            fields = _changed(before.document, wanted)
+            if not fields and meant is before:
                 return Made(before, before, "")
-            after = await self._write(before, owner, fields)
-            note = self._keeper.hold(owner, session_id, before.document, before.document | fields)
-            return Made(before, after, note)
+            after = await self._write(before, owner, fields) if fields else before
+            return Made(meant, after, self._keeper.hold(owner, session_id, meant.document, wanted))
 
     async def delete(self, session_id: str, owner: str, *, expected_version: str = "") -> None:
         async with self._lock(session_id):

@@ -1,7 +1,8 @@
 """Changes that are held against a run that undoes them: which values they set, and which those replaced.
 
 A run of AgentOS saves, when it ends, the copy of the session that it loaded when it began. Whatever was set
-meanwhile is then back at an older value. A value that is neither ours nor an older one is somebody else's change.
+meanwhile is then back at an older value. A value that is neither ours nor an older one is somebody else's change,
+and so is one in the place of an object that ours is in.
 """
 
 import json
@@ -16,17 +17,23 @@ Value = tuple[Json, ...]
 """A value alone, or nothing where there is none."""
 
 
+_MOST_OLDS = 32
+"""How many older values are known of a path: the newest, and the oldest, which a run that changes it often loaded."""
+
+
 @dataclass(frozen=True)
 class Held:
-    """What one path was set to last, and all that it was before, since the first change that is still held."""
+    """What one path was set to last (`since`, in seconds), and what it was before, the newest first."""
 
     path: Path
     new: Value
     olds: tuple[Value, ...]
+    since: float = 0
 
     def is_undone(self, document: JsonObject) -> bool:
-        current = value_at(document, self.path)
-        return not same(current, self.new) and any(same(current, old) for old in self.olds)
+        around, current = value_at(document, self.path[:-1]), value_at(document, self.path)
+        is_other = not same(current, self.new) and bool(around) and is_object(around[0])
+        return is_other and any(same(current, old) for old in self.olds)
 
     def is_overruled(self, document: JsonObject) -> bool:
         """Whether somebody else has set it to a value of theirs."""
@@ -34,7 +41,7 @@ class Held:
         return not same(current, self.new) and not self.is_undone(document)
 
 
-def held_after(held: Sequence[Held], before: JsonObject, after: JsonObject) -> list[Held]:
+def held_after(held: Sequence[Held], before: JsonObject, after: JsonObject, now: float = 0) -> list[Held]:
     """What is to be held once a change from `before` to `after` comes upon what is held already."""
     kept = list(held)
     for path in _differences(before, after):
@@ -42,9 +49,8 @@ def held_after(held: Sequence[Held], before: JsonObject, after: JsonObject) -> l
         path = above.path if above else path
         below = [item for item in kept if item.path[: len(path)] == path]
         was = value_at(before, path)
-        olds = [was, *(old for item in below for old in _olds_at(path, was, item))]
         kept = [item for item in kept if item not in below]
-        kept.append(Held(path, value_at(after, path), tuple(_distinct(olds))))
+        kept.append(Held(path, value_at(after, path), _olds_at(path, was, below), now))
     return kept
 
 
@@ -83,18 +89,23 @@ def _differences(before: Json, after: Json, path: Path = ()) -> Iterator[Path]:
             yield from _differences(before[key], after[key], (*path, key))
 
 
-def _olds_at(path: Path, was: Value, item: Held) -> Iterator[Value]:
-    """What stood at `path` while an item at it, or inside it, had its older values."""
-    inside = item.path[len(path) :]
-    for old in item.olds:
+def _olds_at(path: Path, was: Value, below: Sequence[Held]) -> tuple[Value, ...]:
+    """What stood at `path` before, items at it or inside it having had their older values."""
+    olds = [was]
+    for item in below:
+        inside = item.path[len(path) :]
         if not inside:
-            yield old
+            olds += item.olds
         elif was and is_object(was[0]):
-            yield (_with_value(was[0], inside, old),)
+            olds += [(_with_value(value[0], inside, old),) for value in olds for old in item.olds]
+        olds = _some(olds)
+    return tuple(olds)
 
 
-def _distinct(values: Sequence[Value]) -> list[Value]:
-    return list({_text(value): value for value in values}.values())
+def _some(olds: Sequence[Value]) -> list[Value]:
+    distinct = list({_text(value): value for value in olds}.values())
+    half = _MOST_OLDS // 2
+    return distinct if len(distinct) <= _MOST_OLDS else [*distinct[:half], *distinct[-half:]]
 
 
 def _with_value(document: JsonObject, path: Path, value: Value) -> JsonObject:

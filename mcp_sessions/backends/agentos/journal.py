@@ -47,7 +47,6 @@ class Journal:
     def __init__(self, folder: Path, server: str) -> None:
         self._server = server
         self._connection = _open(folder / "agentos.db")
-        self._connection.execute(_SCHEMA)
 
     def close(self) -> None:
         self._connection.close()
@@ -70,10 +69,9 @@ class Journal:
 
     def put(self, entry: Entry, due: float) -> None:
         """Hold this of the session, and nothing else."""
-        held = json.dumps([[item.path, item.new, item.olds] for item in entry.held])
         self._connection.execute(
             "INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (self._server, entry.session_id, entry.owner, held, entry.since, due, entry.rewritten),
+            (self._server, entry.session_id, entry.owner, _text(entry), entry.since, due, entry.rewritten),
         )
 
     def drop(self, session_id: str) -> None:
@@ -94,6 +92,9 @@ class Journal:
         claimed: list[Entry] = []
         for *row, due in rows:
             entry = _entry(row)
+            if entry is None:
+                self.drop(row[0])
+                continue
             put_off = self._connection.execute(
                 "UPDATE held SET due = ? WHERE server = ? AND session_id = ? AND due = ?",
                 (next_check(entry.since, now), self._server, entry.session_id, due),
@@ -107,16 +108,27 @@ def next_check(since: float, now: float) -> float:
     return now + min(max((now - since) / 2, 1), 120)
 
 
-def _entry(row: Sequence[object]) -> Entry:
+def _text(entry: Entry) -> str:
+    return json.dumps([[item.path, item.new, item.olds, item.since] for item in entry.held])
+
+
+def _entry(row: Sequence[object]) -> Entry | None:
+    """None for a row that something else has written."""
     session_id, owner, text, since, rewritten = row
-    held: list[tuple[list[str], list[Json], list[list[Json]]]] = json.loads(str(text))
-    return Entry(
-        session_id=str(session_id),
-        owner=str(owner),
-        held=[Held(tuple(path), tuple(new), tuple(tuple(old) for old in olds)) for path, new, olds in held],
-        since=float(str(since)),
-        rewritten=int(str(rewritten)),
-    )
+    try:
+        held: list[tuple[list[str], list[Json], list[list[Json]], float]] = json.loads(str(text))
+        return Entry(
+            session_id=str(session_id),
+            owner=str(owner),
+            held=[
+                Held(tuple(path), tuple(new), tuple(tuple(old) for old in olds), set_at)
+                for path, new, olds, set_at in held
+            ],
+            since=float(str(since)),
+            rewritten=int(str(rewritten)),
+        )
+    except (TypeError, ValueError):
+        return None
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -124,10 +136,20 @@ def _open(path: Path) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
-        connection = sqlite3.connect(path, timeout=1, isolation_level=None)
-        # It is ours and small, and holds what can be lost with the machine: no change waits for the disk.
-        connection.execute("PRAGMA synchronous = OFF")
+        return _connected(str(path))
     except (OSError, sqlite3.Error) as error:
         logger.warning("No journal of changes can be kept at %s (%s): a restart forgets them.", path, error)
-        connection = sqlite3.connect(":memory:", isolation_level=None)
+        return _connected(":memory:")
+
+
+def _connected(database: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(database, timeout=1, isolation_level=None)
+    try:
+        # It is ours and small, and holds what can be lost with the machine: no change waits for the disk.
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute(_SCHEMA)
+        connection.execute("SELECT server, session_id, owner, values_held, since, due, rewritten FROM held LIMIT 0")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection

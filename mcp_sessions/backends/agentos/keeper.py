@@ -1,6 +1,7 @@
 """Holds changes until they have held: what a run of AgentOS undid when it ended is written again."""
 
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ import anyio
 
 from ...errors import NotFound, SessionsError, whereabouts
 from ...models import JsonObject, iso
-from .held import Held, held_after
+from .held import Held, held_after, with_held
 from .journal import HOLD_SECONDS, Entry, Journal, next_check
 from .wire import Stored
 
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 Rewrite = Callable[[Entry], Awaitable[None]]
 _MOST_REWRITES = 5
+_NOT_HELD = "If one of its runs is executing now, AgentOS undoes this when that run ends."
 
 
 class Keeper:
@@ -37,30 +39,48 @@ class Keeper:
 
     def hold(self, owner: str, session_id: str, before: JsonObject, after: JsonObject) -> str:
         """Hold a change that was made; what a caller is to know of it."""
-        if self._journal is not None:
-            now = time()
+        if self._journal is None:
+            return self.notice()
+        now = time()
+        try:
             with self._journal.alone():
                 known = self._journal.entry(session_id)
-                held = held_after(known.held if known else (), before, after)
+                kept = [item for item in known.held if now <= item.since + HOLD_SECONDS] if known else []
+                held = held_after(kept, before, after, now)
                 self._journal.put(Entry(session_id, owner, held, now, 0), next_check(now, now))
-            self._news.set()
+        except sqlite3.Error as error:
+            logger.warning("A change can't be put into the journal: %s", error)
+            return _NOT_HELD
+        self._news.set()
         return self.notice()
 
     def notice(self) -> str:
         """What is not settled about a change that was just made."""
         if self._journal is None:
-            return "If one of its runs is executing now, AgentOS undoes this when that run ends."
+            return _NOT_HELD
         until = iso(datetime.fromtimestamp(time() + HOLD_SECONDS, UTC))
         return f"If a run that is executing now undoes this when it ends, it is written again, until {until}."
 
     def forget(self, session_id: str) -> None:
         if self._journal is not None:
-            self._journal.drop(session_id)
+            try:
+                self._journal.drop(session_id)
+            except sqlite3.Error as error:
+                logger.warning("A session can't be taken out of the journal: %s", error)
 
     def undone(self, stored: Stored) -> list[Held]:
         """What of the held changes is undone in the session as it was just read."""
-        entry = self._journal.entry(stored.id) if self._journal is not None else None
+        try:
+            entry = self._journal.entry(stored.id) if self._journal is not None else None
+        except sqlite3.Error as error:
+            logger.warning("The journal of changes can't be read: %s", error)
+            return []
         return [item for item in entry.held if is_undone(item, stored)] if entry else []
+
+    def meant(self, stored: Stored) -> Stored:
+        """The session as the held changes left it: what a run has undone of them is still to be written again."""
+        undone = self.undone(stored)
+        return replace(stored, **with_held(stored.document, undone)) if undone else stored
 
     def checked(self, entry: Entry, stored: Stored, rewritten: list[Held]) -> None:
         """Keep what must be checked again: no longer what others have set since."""
@@ -74,7 +94,7 @@ class Keeper:
         with self._journal.alone():
             if self._journal.entry(entry.session_id) != entry:
                 return  # another process holds more of this session by now, and has it checked
-            if not kept or count > _MOST_REWRITES or (entry.is_over and not rewritten):
+            if not kept or count >= _MOST_REWRITES or (entry.is_over and not rewritten):
                 self._journal.drop(entry.session_id)
             else:
                 due = next_check(time() if rewritten else entry.since, time())

@@ -1,0 +1,93 @@
+"""What the tests on the fake AgentOS share: a clock, our backend on it, and waiting for what it does by itself."""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from mcp_sessions.backends import open_backend
+from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.models import Json, JsonObject
+
+from ..fakes.agentos import FakeAgentOs, Request, Version
+
+FAKED: tuple[Version, ...] = ("3.1.10", "2.5.6")
+on_each_fake = pytest.mark.parametrize("version", FAKED)
+COMPONENTS = {"agent": "planner", "team": "crew", "workflow": "pipeline"}
+
+
+@dataclass
+class Clock:
+    """The time that the journal goes by; it stands still unless it is moved."""
+
+    now: float
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class CarelessAgentOs(FakeAgentOs):
+    """One that shows and changes everybody's sessions, whichever user is named."""
+
+    def _answer(self, request: Request):
+        named = {key: values for key, values in request.query.items() if key != "user_id"}
+        return super()._answer(replace(request, query=named))
+
+
+def session(id: str, type: str = "agent", **given: Json) -> JsonObject:
+    """One with a run, as the fake is seeded with it."""
+    said = [{"role": "user", "text": f"What of {id}?"}, {"role": "assistant", "text": "All is well."}]
+    return {"session_id": id, "type": type, "component_id": COMPONENTS[type], "runs": [said], **given}
+
+
+@asynccontextmanager
+async def on(
+    fake: FakeAgentOs, folder: Path, *, seconds: float = 25, recheck: bool = True, query: str = ""
+) -> AsyncGenerator[SessionBackend]:
+    """The backend, entered anew, with its journal in this folder."""
+    url = f"agentos+{fake.url}{query}"
+    async with open_backend(url, data_folder=str(folder), timeout=seconds, recheck=recheck) as backend:
+        yield backend
+
+
+@asynccontextmanager
+async def faked(
+    version: Version, folder: Path, *seeds: JsonObject, seconds: float = 25
+) -> AsyncGenerator[tuple[FakeAgentOs, SessionBackend]]:
+    """A fake with these sessions, and the backend on it."""
+    async with FakeAgentOs(version) as fake:
+        fake.seed(*seeds)
+        async with on(fake, folder, seconds=seconds) as backend:
+            yield fake, backend
+
+
+async def until(is_so: Callable[[], object]) -> None:
+    with anyio.fail_after(10):
+        while not is_so():
+            await anyio.lowlevel.checkpoint()
+
+
+def stored(fake: FakeAgentOs, session_id: str) -> JsonObject:
+    found = fake.stored(session_id)
+    assert found is not None
+    return found
+
+
+def name_of(fake: FakeAgentOs, session_id: str) -> Json:
+    return _data(fake, session_id).get("session_name")
+
+
+def state_of(fake: FakeAgentOs, session_id: str) -> Json:
+    return _data(fake, session_id).get("session_state")
+
+
+def _data(fake: FakeAgentOs, session_id: str) -> JsonObject:
+    return stored(fake, session_id)["session_data"] or JsonObject()
+
+
+def writes(requests: Sequence[Request]) -> list[Request]:
+    return [request for request in requests if request.method != "GET"]
