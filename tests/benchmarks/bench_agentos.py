@@ -206,15 +206,20 @@ def reads(sides: Sides) -> dict[str, dict[str, Call]]:
 
 
 def changes(sides: Sides) -> dict[str, dict[str, Call]]:
-    """Of agents' sessions, every other one bare, so that no change meets another; a bare GET beside each."""
-    agents = sides.of_type("agent")
+    """Every other session is changed bare, so that no change meets another."""
+    agents, workflows = sides.of_type("agent"), sides.of_type("workflow")
     ours, theirs = cycle(agents[::2]), cycle(agents[1::2])
+    our_workflows, their_workflows = cycle(workflows[::2]), cycle(workflows[1::2])
 
     def get(number: int) -> Awaitable[Any]:
         return sides.bare("GET", f"/sessions/{theirs(number)}")
 
     def rename(number: int) -> Awaitable[object]:
         return sides.bare("POST", f"/sessions/{theirs(number)}/rename", json={"session_name": f"Name {number}"})
+
+    def rename_workflow(number: int) -> Awaitable[object]:
+        route = f"/sessions/{their_workflows(number)}/rename"
+        return sides.bare("POST", route, {"type": "workflow"}, json={"session_name": f"Name {number}"})
 
     async def set_step(number: int) -> object:
         """What a client must do to merge."""
@@ -226,6 +231,12 @@ def changes(sides: Sides) -> dict[str, dict[str, Call]]:
             "ours": lambda number: sides.call("rename_session", session_id=ours(number), name=f"Name {number}"),
             "bare": rename,
             "get": get,
+        },
+        "rename, a workflow's": {
+            "ours": lambda number: sides.call(
+                "rename_session", session_id=our_workflows(number), name=f"Name {number}"
+            ),
+            "bare": rename_workflow,
         },
         "state, merged": {
             "ours": lambda number: sides.call(
@@ -265,7 +276,7 @@ def cycle(session_ids: Sequence[str]) -> Callable[[int], str]:
 
 
 async def shown_characters(sides: Sides) -> tuple[int, int]:
-    """Of our text block and of AgentOS's own answer, for the same number of sessions."""
+    """Of our text block and of AgentOS's own answer, for the same number of sessions (2.5.6 lists agents' only)."""
     result = await sides.call("list_sessions", limit=PAGE)
     (block,) = result.content
     assert isinstance(block, TextContent)
@@ -286,7 +297,7 @@ async def measure(server: AgentOs, count: int, rounds: int) -> list[str]:
         ours, theirs = await shown_characters(sides)
         taken = {name: await timed(variants, rounds) for name, variants in reads(sides).items()}
         taken["search"] = await timed(search(sides), SEARCHES)
-        taken |= {name: await timed_changes(sides, name, rounds) for name in ("rename", "state, merged")}
+        taken |= {name: await timed_changes(sides, name, rounds) for name in changes(sides)}
     print(f"AgentOS {server.version}, {count} sessions, {rounds} rounds, load {getloadavg()[0]:.1f}")
     print(f"\n{'medians, ms':20} {'ours':>9} {'bare':>9} {'added':>9} {'ratio':>7}")
     for name, each in taken.items():
