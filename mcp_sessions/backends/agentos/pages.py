@@ -67,8 +67,9 @@ class Stream:
         self._page = hint // size if after else 0
         self._started = after is None
         self._ended = False
-        self._rows: list[Row] = []  # read, and not yet sorted
+        self._rows: list[Row] = []  # read, and sorted by time alone
         self._group: list[Row] = []  # of one second, sorted
+        self._failed: set[int] = set()
 
     @property
     def hint(self) -> int:
@@ -121,14 +122,17 @@ class Stream:
         found, self._ended = await self._readable(self._page, self._size)
         self._page += 1
         self._findings.rows += len(found)
-        self._rows += [Row(key_of(stored, self._order), stored, place) for place, stored in found]
+        rows = [Row(key_of(stored, self._order), stored, place) for place, stored in found]
+        # What was moved here by rows that were added comes before what waits of the page before.
+        self._rows = sorted(self._rows + rows, key=lambda row: row.key.time)
 
     async def _readable(self, page: int, size: int) -> tuple[list[tuple[int, Stored]], bool]:
         """A page, from 0, and whether the list ends with it. One poisoned row makes AgentOS fail on its whole page."""
         try:
             rows = await self._fetch(page + 1, size)
         except ServerFailed:
-            if size == 1:
+            if size == 1 and page not in self._failed:
+                self._failed.add(page)
                 self._findings.unreadable.append(page)
             if len(self._findings.unreadable) > _MOST_UNREADABLE:
                 raise
