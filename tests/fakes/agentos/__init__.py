@@ -4,8 +4,8 @@ It answers as the real ones do, their errors, losses and oddities included: D1 t
 in the issue about AgentOS. `tests/fakes/test_agentos_fake.py` compares it with them.
 """
 
+from ..http import Request
 from .fake import FakeAgentOs, Fault
-from .parameters import Request
 from .runs import RunInFlight
 from .system import ONE_TABLE, TWO_TABLES, Version
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from mcp_sessions.models import Json, JsonObject
 
+from ..http import Request
 from . import rendering
 from .about import description, health, info
 from .parameters import (
@@ -19,7 +20,6 @@ from .parameters import (
     ListQuery,
     Refused,
     RenameBody,
-    Request,
     RunsQuery,
     Scope,
     UpdateBody,

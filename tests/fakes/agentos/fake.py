@@ -12,10 +12,10 @@ from pydantic_core import to_json
 
 from mcp_sessions.models import Json, JsonObject
 
+from ..http import Request, Response, Server
 from . import runs, seeds
 from .api import Api
-from .parameters import Refused, Request, depth
-from .server import Response, Server
+from .parameters import Refused, depth
 from .system import ONE_TABLE, System, Version
 
 _OPEN = ("/", "/health", "/info", "/docs", "/openapi.json")

@@ -1,8 +1,6 @@
 """What the routes take, and how a request that gives something else is answered."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NoReturn, TypeVar
 
@@ -10,25 +8,11 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from mcp_sessions.models import Json, JsonObject, is_object
 
+from ..http import Request
+
 _DEEPEST_THAT_PARSES = 950
 Model = TypeVar("Model", bound=BaseModel)
 Body = TypeVar("Body", bound=BaseModel)
-
-
-@dataclass(frozen=True)
-class Request:
-    """A request as it arrived; `path` is decoded, and `query` has every value of each name."""
-
-    method: str
-    path: str
-    query: Mapping[str, Sequence[str]] = field(default_factory=dict[str, list[str]])
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    body: bytes = b""
-
-    @property
-    def json(self) -> Json:
-        """Its body, for tests that look at what was sent."""
-        return json.loads(self.body) if self.body else None
 
 
 class Refused(Exception):
