@@ -14,6 +14,7 @@ from .versions import Trait, Version, find_version
 from .wire import TYPES, Stored, component_type, read_session, text
 
 _MOST_PAGE = 64 * 1024 * 1024
+_MOST_TYPES = 10_000
 Parameters = Mapping[str, str | int]
 
 
@@ -44,6 +45,7 @@ class Api:
         self.http = http
         self._place = {key: value for key, value in {"db_id": db_id, "table": table}.items() if value}
         self._version: Version | None = None
+        self._types: dict[str, str] = {}  # of sessions that are no agent's: where to look first
         self._finding = anyio.Lock()
 
     async def version(self) -> Version:
@@ -72,6 +74,7 @@ class Api:
     async def _find_typed(self, session_id: str, owner: str, first: str) -> Stored:
         """Asked for in a wrong type, a session comes without the id of its component, or not at all."""
         shown: Stored | None = None
+        first = first or self._types.get(session_id, "")
         for type in sorted(TYPES, key=lambda known: known != first):
             try:
                 answer = (
@@ -82,11 +85,18 @@ class Api:
                     raise
                 continue
             if component_type(answer) == type:
+                self._remember(session_id, type)
                 return read_session(answer, type=type)
             shown = shown or replace(read_session(answer, type="agent"), is_proven=False)
         if shown is None:
             raise absent(session_id)
         return shown
+
+    def _remember(self, session_id: str, type: str) -> None:
+        if len(self._types) >= _MOST_TYPES:
+            self._types.clear()
+        if type != TYPES[0]:
+            self._types[session_id] = type
 
     async def list_page(
         self, owner: str, *, type: str, component: str, by: str, order: str, page: int, size: int

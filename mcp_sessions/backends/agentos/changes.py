@@ -145,7 +145,7 @@ def told(made: Made, fields: Sequence[str], note: str = "") -> Change:
         session_id=made.after.id,
         changed={name: shown(after, name) for name in fields},
         previous={name: shown(before, name) for name in fields},
-        version=made.after.version,
+        version=after.version,
         note=" ".join(filter(None, (note, made.note))),
     )
 
