@@ -14,6 +14,9 @@ EXAMPLES = {
     "sqlite": "sqlite:///:memory:",
     "agentos+http": "agentos+http://127.0.0.1:7777",
     "agentos+https": "agentos+https://os.example.org",
+    "guayaba": "guayaba:",
+    "guayaba+http": "guayaba+http://127.0.0.1/api/v1",
+    "guayaba+https": "guayaba+https://guayaba.example.org/api/v1",
 }
 EFFECTS = {"read": "reads", "write": "changes", "destroy": "deletes"}
 
@@ -41,7 +44,7 @@ def backends_table() -> str:
     schemes: dict[str, list[str]] = {}
     for scheme, (place, _) in BACKENDS.items():
         schemes.setdefault(place, []).append(f"`{scheme}:`")
-    opened = [open_backend(EXAMPLES[names[0].strip("`:")]) for names in schemes.values()]
+    opened = [open_backend(EXAMPLES[names[0].strip("`:")], token="key") for names in schemes.values()]
     rows = [
         f"| operation | {' | '.join(', '.join(names) for names in schemes.values())} |",
         "| --- |" + " --- |" * len(opened),

@@ -10,6 +10,9 @@ BACKENDS = {
     "sqlite": ("mcp_sessions.backends.sql:open_sqlite", ""),
     "agentos+http": ("mcp_sessions.backends.agentos:open_agentos", ""),
     "agentos+https": ("mcp_sessions.backends.agentos:open_agentos", ""),
+    "guayaba": ("mcp_sessions.backends.guayaba:open_guayaba", ""),
+    "guayaba+http": ("mcp_sessions.backends.guayaba:open_guayaba", ""),
+    "guayaba+https": ("mcp_sessions.backends.guayaba:open_guayaba", ""),
 }
 """scheme → ("module:function", how to install what it needs)."""
 

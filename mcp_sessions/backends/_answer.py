@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from ..errors import (
     Unauthorized,
     Unavailable,
 )
-from ..models import Json
+from ..models import Json, is_array, is_object
 from ._retry import Failure, Kind, seconds_asked
 
 _MOST_EXPLANATION = 64 * 1024
@@ -43,7 +44,20 @@ def _finite(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def _whole(value: Json) -> Json:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if is_object(value):
+        return {_whole(key): _whole(item) for key, item in value.items()}
+    return [_whole(item) for item in value] if is_array(value) else value
+
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # also half of a good pair: then nothing changes
 _DECODER = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
+
+
+class TooLarge(BadResponse):
+    """A good answer, longer than was to be read."""
 
 
 class ServerFailed(Unavailable):
@@ -58,9 +72,14 @@ class Reply:
     body: bytes
 
     def json(self) -> Json:
-        """The body as JSON; numbers that JSON doesn't have (NaN, Infinity, 1e999) are None. Raises `BadResponse`."""
+        """The body as JSON. Raises `BadResponse`.
+
+        Numbers that JSON doesn't have (NaN, Infinity, 1e999) are None, and halves of surrogate pairs, which no text
+        can hold, U+FFFD.
+        """
         try:
-            return _DECODER.decode(self.body.decode())
+            value = _DECODER.decode(self.body.decode())
+            return _whole(value) if _SURROGATE.search(self.body) else value
         except (ValueError, RecursionError) as error:
             raise BadResponse("the backend answered something that is no JSON. Check the URL it is at.") from error
 
@@ -97,7 +116,7 @@ class Reader:
             return Failure(Kind.CUT, Unavailable(f"{self.system} broke off its answer. Try again."), error)
         if not whole:
             told = f"{self.system} answered more than {_size(most_bytes)}. Ask for less."
-            return Failure(Kind.UNREADABLE, BadResponse(told))
+            return Failure(Kind.UNREADABLE, TooLarge(told))
         return Reply(response.status_code, b"".join(body))
 
     async def _failure(self, response: httpx2.Response) -> Failure:

@@ -24,7 +24,7 @@ from ..errors import (
 )
 from ..models import JsonObject
 from ._address import base_of, headers_of, path, proxy_for
-from ._answer import Reader, Reply, ServerFailed, unexplained
+from ._answer import Reader, Reply, ServerFailed, TooLarge, unexplained
 from ._retry import (
     ENDED,
     NOT_RUN,
@@ -36,7 +36,7 @@ from ._retry import (
     pause_before,
 )
 
-__all__ = ["MOST_BYTES", "AnswerLost", "HttpClient", "Reply", "ServerFailed", "path"]
+__all__ = ["MOST_BYTES", "AnswerLost", "HttpClient", "Reply", "ServerFailed", "TooLarge", "path"]
 
 MOST_BYTES = 32 * 1024 * 1024
 _CONNECT_SECONDS = 3.0
@@ -157,11 +157,12 @@ class HttpClient:
         path: str,
         *,
         params: Mapping[str, str | int] = {},
+        json: JsonObject | None = None,
         most_bytes: int = MOST_BYTES,
         with_credential: bool = True,
     ) -> Reply:
-        """GET, repeated where that helps. Raises a `SessionsError` for everything but a 2xx."""
-        request = self._request("GET", path, params)
+        """GET, or POST with what is asked, repeated where that helps. Raises a `SessionsError` but for a 2xx."""
+        request = self._request("GET" if json is None else "POST", path, params, json)
         if not with_credential:
             request.headers.pop("Authorization", None)
         return await self._run(_Exchange(request, self._ends_at(), most_bytes))

@@ -1,12 +1,14 @@
 """Pages of messages and runs out of a whole transcript, for backends whose system gives it in one piece.
 
-A cursor counts from the oldest, so what is added while somebody walks to older messages moves nothing.
+A message's cursor counts from the oldest, so what is added while somebody walks to older ones moves nothing; and it
+knows the message, so that it finds it where a system gives only the newest and others move out of sight.
 """
 
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 
 from .. import cursor as cursors
-from ..errors import NotFound, quoted
+from ..errors import Invalid, NotFound, quoted
 from ..models import Message, MessagePage, Role, Run, RunPage
 
 
@@ -32,8 +34,7 @@ def message_page(
     newest = len(messages)
     focus = _index(messages, around) + 1 if around else 0
     if cursor:
-        (below,) = cursors.read(cursor, walk, 1)
-        newest = max(min(below - 1, newest), 0)
+        newest = _place(messages, *cursors.read(cursor, walk, 2))
     elif focus:
         newest = min(focus + limit // 2, newest)
     numbers = [number for number in range(newest, 0, -1) if number == focus or shown(messages[number - 1])]
@@ -42,7 +43,7 @@ def message_page(
     page = [
         messages[number - 1].model_copy(
             update={
-                "cursor": cursors.mark(walk, number),
+                "cursor": cursors.mark(walk, number - 1, _digest(messages[number - 1])),
                 "skipped": newest - number - place,
                 "tool_calls": messages[number - 1].tool_calls if with_tools else (),
             }
@@ -80,6 +81,20 @@ def run_page(session_id: str, runs: Sequence[Run], *, run_id: str, limit: int, c
         for number in range(newest, oldest, -1)
     ]
     return RunPage(session_id=session_id, runs=tuple(page), next_cursor=page[-1].cursor if oldest and page else "")
+
+
+def _place(messages: Sequence[Message], index: int, digest: int) -> int:
+    """Where the message of a cursor stands: where it stood, unless others before it are gone."""
+    if index < len(messages) and _digest(messages[index]) == digest:
+        return index
+    found = next((place for place, message in enumerate(messages) if _digest(message) == digest), None)
+    if found is None:
+        raise Invalid('"cursor" stands at a message that is gone. Leave it out to start from the newest.')
+    return found
+
+
+def _digest(message: Message) -> int:
+    return int.from_bytes(blake2b(message.id.encode(errors="backslashreplace"), digest_size=5).digest())
 
 
 def _index(messages: Sequence[Message], message_id: str) -> int:

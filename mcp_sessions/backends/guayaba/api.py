@@ -1,0 +1,122 @@
+"""Guayaba's routes for sessions and archives: ten of them, and nothing else is ever asked for.
+
+Source: docs.guayaba.run, the API reference and guides of the Public API v1.
+"""
+
+import re
+from collections.abc import Sequence
+
+from ...errors import BadResponse, Forbidden, NotFound, SessionsError, Unavailable, quoted
+from ...models import Json, JsonObject, is_array, is_object
+from .._http import HttpClient, Reply, TooLarge, path
+from .._parallel import each
+from .wire import Entry, is_uuid, read_archives, read_sessions, text
+
+MOST_MESSAGES = 1000
+_FEWER = (MOST_MESSAGES, 200, 40, 8)
+_MOST_AGENT_PAGES = 10
+_MOST_HISTORY = 64 * 1024 * 1024
+
+
+def explain(reply: Reply) -> SessionsError | None:
+    """What a refusal means, where Guayaba says it only in words."""
+    answer = reply.json()
+    said = text(answer, "message") if is_object(answer) else ""
+    if reply.status == 402:
+        return Forbidden("Guayaba wants credits for this. Top up the account, then try again.")
+    if reply.status == 403 and "subscription" in said:
+        return Forbidden("Guayaba's subscription has lapsed. Renew it, then try again.")
+    scope = re.search(r"scope: ?(agent:[a-z]+|chat|files|channels)\b", said)
+    if reply.status == 403 and scope:
+        return Forbidden(f"the key in MCP_SESSIONS_TOKEN lacks the scope {scope[1]}. Make one that has it.")
+    return None
+
+
+class Api:
+    """The requests with one key. Raises `SessionsError`s only."""
+
+    def __init__(self, http: HttpClient) -> None:
+        self.http = http
+
+    async def sessions(self, agent: str) -> list[Entry]:
+        """All of an agent's active sessions: there is no other way to see one."""
+        return read_sessions(await self._list(agent, "sessions"), agent)
+
+    async def archives(self, agent: str) -> list[Entry]:
+        return read_archives(await self._list(agent, "archives"), agent)
+
+    async def history(self, entry: Entry) -> tuple[Json, int, int]:
+        """The newest messages of an active session, how many were asked for, and the bytes it took.
+
+        A thousand is the most that Guayaba gives; where those are too large, fewer are asked for.
+        """
+        for limit in _FEWER:
+            content: JsonObject = {"sessionKey": entry.key, "limit": limit}
+            route = path("agents", entry.agent, "sessions", "history")
+            try:
+                reply = await self.http.read(route, json=content, most_bytes=_MOST_HISTORY)
+            except TooLarge:
+                continue
+            return reply.json(), limit, len(reply.body)
+        raise BadResponse("the newest messages of this session are larger than can be read.")
+
+    async def rename(self, entry: Entry, name: str) -> None:
+        await self._change(entry, "sessions", "rename", {"key": entry.key, "label": name or None})
+
+    async def archive(self, entry: Entry) -> None:
+        await self._change(entry, "sessions", "archive", {"key": entry.key})
+
+    async def restore(self, entry: Entry, name: str) -> None:
+        # Unlike in a rename, a label may be missing here, but not null.
+        await self._change(entry, "archives", "restore", {"filename": entry.key} | ({"label": name} if name else {}))
+
+    async def delete(self, entry: Entry) -> None:
+        if entry.is_archived:
+            await self._change(entry, "archives", "delete", {"filename": entry.key})
+        else:
+            await self._change(entry, "sessions", "delete", {"key": entry.key})
+
+    async def own_agent(self) -> str:
+        """The agent that an agent's key is of: the only one of its owner's that it may ask about."""
+        agents, _ = await self.agents()
+
+        async def is_own(agent: str) -> bool:
+            try:
+                await self.http.read(path("agents", agent))
+            except (Forbidden, NotFound):
+                return False
+            return True
+
+        own = [agent for agent, found in zip(agents, await each(is_own, agents), strict=True) if found]
+        if len(own) != 1:
+            raise NotFound("Guayaba doesn't tell which agent this key is of. Name it in --backend: ?agent=UUID.")
+        return own[0]
+
+    async def agents(self) -> tuple[Sequence[str], bool]:
+        """The agents of the key's owner, and whether those are all."""
+        found: list[str] = []
+        for page in range(1, _MOST_AGENT_PAGES + 1):
+            answer = (await self.http.read(path("agents"), params={"per_page": 100, "page": page})).json()
+            rows = answer.get("data") if is_object(answer) else None
+            if not is_object(answer) or not is_array(rows):
+                raise BadResponse("Guayaba answered something that is no list of agents. Check --backend.")
+            found += [text(row, "id").lower() for row in rows if is_object(row) and is_uuid(text(row, "id"))]
+            last = answer.get("last_page")
+            if not rows or not isinstance(last, int) or page >= last:
+                return list(dict.fromkeys(found)), True
+        return list(dict.fromkeys(found)), False
+
+    async def _list(self, agent: str, what: str) -> Json:
+        try:
+            return (await self.http.read(path("agents", agent, what))).json()
+        except NotFound as error:
+            raise NotFound(f"Guayaba has no agent {quoted(agent)} for this key. Check ?agent= in --backend.") from error
+
+    async def _change(self, entry: Entry, where: str, what: str, content: JsonObject) -> None:
+        """Sent once. What is answered to it says nothing that is documented, so it isn't read."""
+        await self.http.change("POST", path("agents", entry.agent, where, what), json=content, repeatable=False)
+
+
+def is_away(error: SessionsError) -> bool:
+    """Whether an agent can't be asked now, though others may: stopped, another's, or silent."""
+    return isinstance(error, Forbidden | NotFound | Unavailable)

@@ -1,0 +1,273 @@
+"""Guayaba as a backend: the sessions and archives of hosted agents."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from ... import cursor as cursors
+from ...caller import Caller
+from ...errors import Invalid, SessionsError, Unsupported, quoted
+from ...models import (
+    Change,
+    MessagePage,
+    Role,
+    SearchPage,
+    SessionDetail,
+    SessionFilter,
+    SessionPage,
+    iso,
+)
+from .._search import Search, Subject, Transcript
+from .._transcript import message_page
+from .._values import NAME_LENGTH, plain, session_name, session_type
+from .._words import words_of
+from ..base import Capability, SessionBackend
+from .api import MOST_MESSAGES, Api
+from .changes import Changes
+from .directory import Directory, Listed
+from .listing import page_of
+from .transcript import read_messages, shown
+from .wire import Entry
+
+_SHARE_OF_TIME = 0.6
+_NAME_LENGTH = 255
+_MISSING = "Guayaba tells no state, metadata, summary, creation time or counts of a session."
+
+
+class GuayabaBackend(SessionBackend):
+    """Active sessions by their keys, archived ones by a handle to their file; across agents, `AGENT/` before either.
+
+    Guayaba doesn't tell whose a session is, so a caller that is narrowed to a user may see none.
+    """
+
+    title = "Guayaba"
+    capabilities = frozenset(
+        {
+            Capability.LIST_SESSIONS,
+            Capability.GET_SESSION,
+            Capability.SEARCH_SESSIONS,
+            Capability.RENAME_SESSION,
+            Capability.ARCHIVE_SESSION,
+            Capability.RESTORE_SESSION,
+            Capability.DELETE_SESSION,
+            Capability.GET_SESSION_HISTORY,
+            Capability.APPLY_TO_SESSIONS,
+        }
+    )
+
+    def __init__(self, api: Api, directory: Directory, *, timeout: float) -> None:
+        self._api = api
+        self._directory = directory
+        self._changes = Changes(api, directory)
+        self._timeout = timeout
+        self._caller = Caller()
+
+    async def __aenter__(self) -> Self:
+        await self._api.http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._api.http.__aexit__(exc_type, exc, traceback)
+
+    def deletion_notice(self) -> str:
+        return "Its messages are deleted too. This can't be undone; archive_session would keep it."
+
+    def for_caller(self, caller: Caller) -> Self:
+        plain(caller.user_id, "user_id", NAME_LENGTH)
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__, _caller=caller)
+        return view
+
+    async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
+        """By place in the order of time, over the whole list: `Directory` says what a change in between does."""
+        self._require_everybody()
+        plain(filter.query, "query", NAME_LENGTH)
+        if filter.type:
+            session_type(filter.type)
+        if filter.order.startswith("created"):
+            raise Unsupported("Guayaba doesn't tell when a session was made. Order by updated_desc or updated_asc.")
+        walk = cursors.walk("list", *vars(filter).values())
+        after = cursors.read(cursor, walk, 2) if cursor else None
+        with self._api.http.call():
+            listed = await self._directory.listed(
+                archived=filter.archived, agent_id=filter.agent_id.lower(), fresh=not cursor
+            )
+        return page_of(listed, filter, limit, after, walk, present=self._caller.present, id_of=self._directory.id_of)
+
+    async def get_session(self, session_id: str) -> SessionDetail:
+        return self._detail(await self._find(session_id))
+
+    async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
+        with self._api.http.call():
+            entry = await self._find(session_id)
+            if entry.is_archived:
+                return self._detail(entry)
+            answer, asked, _ = await self._api.history(entry)
+        count = len(read_messages(answer))
+        return self._detail(entry).model_copy(update={"message_count": count if count < asked else None})
+
+    async def get_session_history(
+        self,
+        session_id: str,
+        *,
+        limit: int = 20,
+        cursor: str = "",
+        around: str = "",
+        roles: Sequence[Role] = (),
+        include_tools: bool = False,
+        message_id: str = "",
+    ) -> MessagePage:
+        """Of the newest 1,000 messages, which are all that Guayaba gives; the note says when there may be more."""
+        with self._api.http.call():
+            entry = await self._find(session_id)
+            if entry.is_archived:
+                raise Unsupported("Guayaba shows no messages of an archived session. restore_session first.")
+            answer, asked, _ = await self._api.history(entry)
+        messages = read_messages(answer)
+        page = message_page(
+            session_id,
+            messages,
+            shown(roles, include_tools),
+            limit=limit,
+            cursor=cursor,
+            around=around,
+            roles=roles,
+            include_tools=include_tools,
+            message_id=message_id,
+        )
+        if len(messages) < asked:
+            return page
+        why = "Guayaba gives no more" if asked == MOST_MESSAGES else "they are too large to ask for more"
+        note = f"Only the newest {len(messages):,} messages can be reached: {why}."
+        return page.model_copy(update={"note": f"{page.note} {note}".strip()})
+
+    async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
+        """Reads the active sessions one by one, newest first: names and messages; of archived ones, the names."""
+        self._require_everybody()
+        words = words_of(query)
+        walk = cursors.walk("search", words)
+        position = cursors.read(cursor, walk, 3) if cursor else ()
+        with self._api.http.call():
+            active = await self._directory.listed(archived=False, fresh=not cursor)
+            archived = await self._directory.listed(archived=True, fresh=not cursor)
+            entries = sorted([*active.entries, *archived.entries], key=lambda entry: (-entry.place[0], entry.place[1]))
+            begin = (-position[1], position[2]) if position else (-(10**18), 0)
+            rest = [entry for entry in entries if (-entry.place[0], entry.place[1]) >= begin]
+            by_position = {entry.place: entry for entry in rest}
+
+            async def next(count: int) -> tuple[list[Subject], tuple[int, ...] | None]:
+                taken, rest[:] = rest[:count], rest[count:]
+                subjects = [
+                    Subject(id=self._directory.id_of(entry), name=entry.name, position=entry.place) for entry in taken
+                ]
+                return subjects, taken[-1].place if taken else None
+
+            async def read(subject: Subject) -> Transcript:
+                entry = by_position[subject.position[0], subject.position[1]]
+                if entry.is_archived:
+                    return Transcript((), 0)
+                answer, _, size = await self._api.history(entry)
+                return Transcript(read_messages(answer), size)
+
+            search = Search(self._caller, words, walk, seconds=self._timeout * _SHARE_OF_TIME)
+            page = await search.page(next, read, limit=limit, cursor=cursor, shown=position)
+        notes = [
+            page.note,
+            _left_out(active),
+            "Of archived sessions, only names are searched." * bool(archived.entries),
+        ]
+        return page.model_copy(update={"note": " ".join(filter(None, notes))})
+
+    async def rename_session(self, session_id: str, name: str) -> Change:
+        """`""` clears the label."""
+        new = _label(name)
+        self._check(session_id)
+        with self._api.http.call():
+            before, after = await self._changes.rename(session_id, new)
+        return self._change(after, {"name": after.name}, {"name": before.name})
+
+    async def archive_session(self, session_id: str) -> Change:
+        """The result's id is what restores it."""
+        self._check(session_id)
+        with self._api.http.call():
+            before, after = await self._changes.archive(session_id)
+        if before.is_archived:
+            return self._change(after, note="It was archived already; nothing was changed.")
+        return self._change(after, {"archived_at": self._archived_at(after)}, {"archived_at": ""})
+
+    async def restore_session(self, session_id: str, *, name: str = "") -> Change:
+        """The result's id is the key that it has now, which may be a new one."""
+        new = _label(name)
+        self._check(session_id)
+        with self._api.http.call():
+            before, after = await self._changes.restore(session_id, new)
+            changed = {"archived_at": ""} if before.is_archived else {}
+            previous = {"archived_at": self._archived_at(before)} if before.is_archived else {}
+            note = "" if before.is_archived else "It was active already."
+            if new and after.name != new:
+                try:
+                    _, after = await self._changes.rename(self._directory.id_of(after), new)
+                except SessionsError as error:
+                    note = f"It is active, but could not be renamed ({error.code}). Try rename_session."
+        if new and after.name != before.name:
+            changed, previous = changed | {"name": after.name}, previous | {"name": before.name}
+        return self._change(after, changed, previous, note)
+
+    async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
+        """Of an archived session, its file."""
+        self._check(session_id)
+        with self._api.http.call():
+            await self._changes.delete(session_id, expected_version)
+        return Change(session_id=session_id, note="Deleted for good, with its messages. Guayaba can't bring it back.")
+
+    async def _find(self, session_id: str) -> Entry:
+        self._check(session_id)
+        with self._api.http.call():
+            return await self._directory.find(session_id)
+
+    def _check(self, session_id: str) -> None:
+        self._require_everybody()
+        plain(session_id, "session_id", NAME_LENGTH)
+
+    def _require_everybody(self) -> None:
+        if self._caller.user_id:
+            raise Unsupported(
+                "Guayaba doesn't tell whose a session is, so none is shown to a single user. Give each user an agent "
+                "and a key of its own."
+            )
+
+    def _detail(self, entry: Entry) -> SessionDetail:
+        session = entry.session(self._directory.id_of(entry))
+        return SessionDetail(**dict(session), version=entry.version, note=_MISSING)
+
+    def _archived_at(self, entry: Entry) -> str:
+        archived_at = entry.session("").archived_at
+        return iso(archived_at) if archived_at else ""
+
+    def _change(
+        self,
+        entry: Entry,
+        changed: dict[str, str] | None = None,
+        previous: dict[str, str] | None = None,
+        note: str = "",
+    ) -> Change:
+        return Change(
+            session_id=self._directory.id_of(entry),
+            changed=dict(changed or {}),
+            previous=dict(previous or {}),
+            version=entry.version,
+            note=note,
+        )
+
+
+def _label(name: str) -> str:
+    label = session_name(name)
+    if len(label) > _NAME_LENGTH:
+        raise Invalid(f'"name" has {len(label)} characters; Guayaba keeps at most {_NAME_LENGTH}. Shorten it.')
+    return label
+
+
+def _left_out(listed: Listed) -> str:
+    return f"Not asked: {', '.join(map(quoted, listed.away))}." if listed.away else ""

@@ -1,0 +1,133 @@
+"""Which sessions there are: the lists of one agent, or of all that a key reaches, in one order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import anyio
+
+from ...errors import NotFound, SessionsError, Timeout, quoted
+from .._parallel import each
+from .api import Api, is_away
+from .wire import Entry, is_handle, is_uuid
+
+_KEPT_SECONDS = 60
+_MOST_KEPT = 50_000
+_MASTER_KEY = "g_master_"
+_AGENT_KEY = "g_agent_"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The lists of several agents as they were, newest first; `away` are agents that couldn't be asked."""
+
+    entries: Sequence[Entry]
+    away: Sequence[str] = ()
+    are_all_agents: bool = True
+
+
+@dataclass(slots=True)
+class _Kept:
+    listed: Listed
+    until: float
+
+
+@dataclass(slots=True)
+class Directory:
+    """`agent` is the one of --backend; without it, the key decides: its own agent, or all of its owner's.
+
+    A walk's later pages are cut from the lists that its first page was, for up to a minute: a session that others
+    make, change or remove meanwhile shows as it was, or not yet. First pages, and every look before and after a
+    change, are fetched anew; so is a page whose lists were given up, and it goes on at the same place in the order.
+    """
+
+    api: Api
+    agent: str
+    token: str = field(repr=False)
+    _own_agent: str = ""
+    _kept: dict[tuple[bool, str], _Kept] = field(default_factory=dict[tuple[bool, str], _Kept])
+
+    @property
+    def spans_agents(self) -> bool:
+        """Whether ids must name their agent: each agent's main session has the same key."""
+        return not self.agent and not self.token.startswith(_AGENT_KEY)
+
+    async def listed(self, *, archived: bool, agent_id: str = "", fresh: bool = True) -> Listed:
+        """Of one agent if `agent_id` is given. Raises where no agent could be asked."""
+        place = (archived, agent_id)
+        kept = self._kept.get(place)
+        if not fresh and kept is not None and kept.until > anyio.current_time():
+            return kept.listed
+        listed = await self._fetch(archived=archived, agent_id=agent_id)
+        self._kept.pop(place, None)
+        if sum(len(other.listed.entries) for other in self._kept.values()) + len(listed.entries) > _MOST_KEPT:
+            self._kept.clear()
+        if len(listed.entries) <= _MOST_KEPT:
+            self._kept[place] = _Kept(listed, anyio.current_time() + _KEPT_SECONDS)
+        return listed
+
+    def forget(self) -> None:
+        """After a change of ours, nothing is shown as it was."""
+        self._kept.clear()
+
+    async def find(self, id: str) -> Entry:
+        """The session as it is now. Raises `NotFound`."""
+        agent, local = await self._split(id)
+        for archived in (True, False) if is_handle(local) else (False,):
+            fetch = self.api.archives if archived else self.api.sessions
+            found = next((entry for entry in await fetch(agent) if entry.id == local), None)
+            if found is not None:
+                return found
+        raise absent(id)
+
+    def id_of(self, entry: Entry) -> str:
+        return f"{entry.agent}/{entry.id}" if self.spans_agents else entry.id
+
+    async def _split(self, id: str) -> tuple[str, str]:
+        if not self.spans_agents:
+            return await self._single(), id
+        agent, slash, local = id.partition("/")
+        if not slash or not is_uuid(agent):
+            raise absent(id)
+        return agent.lower(), local
+
+    async def _single(self) -> str:
+        if self.agent:
+            return self.agent
+        if not self._own_agent:
+            self._own_agent = await self.api.own_agent()
+        return self._own_agent
+
+    async def _fetch(self, *, archived: bool, agent_id: str) -> Listed:
+        fetch = self.api.archives if archived else self.api.sessions
+        if not self.spans_agents:
+            agent = await self._single()
+            entries = await fetch(agent) if agent_id in ("", agent) else []
+            return Listed(sorted(entries, key=_newest_first))
+        agents, are_all = await self.api.agents()
+        asked = [agent for agent in agents if agent_id in ("", agent)]
+        failures: list[SessionsError] = []
+        away: list[str] = []
+
+        async def entries_of(agent: str) -> list[Entry]:
+            try:
+                return await fetch(agent)
+            except SessionsError as error:
+                if not (is_away(error) or isinstance(error, Timeout)):
+                    raise
+                failures.append(error)
+                away.append(agent)
+                return []
+
+        found = [entry for entries in await each(entries_of, asked) for entry in entries]
+        if failures and len(failures) == len(asked):
+            raise failures[0]
+        return Listed(sorted(found, key=_newest_first), sorted(away), are_all)
+
+
+def _newest_first(entry: Entry) -> tuple[int, int]:
+    time, digest = entry.place
+    return -time, digest
+
+
+def absent(id: str) -> NotFound:
+    return NotFound(f"no session {quoted(id)}. list_sessions shows those there are, archived=true those put away.")

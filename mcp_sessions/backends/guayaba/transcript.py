@@ -1,0 +1,115 @@
+"""Messages, as Guayaba gives them: contents as text or in blocks, roles as OpenClaw has them."""
+
+import json
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+
+from ...models import Attachment, Json, JsonObject, Message, Role, ToolCall, is_array, is_object
+from .wire import millis, rows_in, text
+
+_ROLES: dict[str, Role] = {
+    "user": "user",
+    "assistant": "assistant",
+    "system": "system",
+    "developer": "system",
+    "tool": "tool",
+    "toolResult": "tool",
+    "tool_result": "tool",
+    "function": "tool",
+}
+_SILENT = ("thinking", "reasoning", "redacted_thinking")
+"""Blocks that were never said to anybody."""
+
+
+def read_messages(answer: Json) -> list[Message]:
+    """Oldest first, each with an id of its own: the one it has, else a digest of what it is."""
+    rows = rows_in(answer)
+    times = [time for row in rows if isinstance(time := row.get("timestamp"), int) and time > 0]
+    if times != sorted(times) and times == sorted(times, reverse=True):
+        rows = rows[::-1]
+    seen: dict[str, int] = {}
+    messages: list[Message] = []
+    for row in rows:
+        id = text(row, "id") or _digest(row)
+        seen[id] = seen.get(id, 0) + 1
+        messages.append(_message(row, id if seen[id] == 1 else f"{id}-{seen[id]}"))
+    return messages
+
+
+def shown(roles: Sequence[Role], include_tools: bool) -> Callable[[Message], bool]:
+    """Without tools: what somebody said."""
+
+    def is_shown(message: Message) -> bool:
+        if roles and message.role not in roles:
+            return False
+        if include_tools or "tool" in roles:
+            return True
+        return message.role != "tool" and bool(message.text or message.attachments)
+
+    return is_shown
+
+
+def _digest(row: JsonObject) -> str:
+    written = json.dumps(row, sort_keys=True)
+    return "m" + blake2b(written.encode(errors="backslashreplace"), digest_size=5).hexdigest()
+
+
+def _message(row: JsonObject, id: str) -> Message:
+    content = row.get("content")
+    blocks = [block for block in content if is_object(block)] if is_array(content) else []
+    said = [content] if isinstance(content, str) else [_said(block) for block in blocks]
+    return Message(
+        id=id,
+        role=_ROLES.get(text(row, "role"), "assistant"),
+        text="\n".join(part for part in said if part),
+        created_at=millis(row.get("timestamp")),
+        tool_calls=tuple(_tool_call(block) for block in blocks if _kind(block) == "toolcall"),
+        tool_name=text(row, "toolName") or text(row, "name"),
+        attachments=tuple(_attachment(block) for block in blocks if _kind(block) == "attachment"),
+    )
+
+
+def _kind(block: JsonObject) -> str:
+    """What a block is to a reader: `text`, `toolcall`, `attachment`, or nothing."""
+    type = text(block, "type")
+    if type in ("toolCall", "tool_use", "toolUse"):
+        return "toolcall"
+    if type in _SILENT:
+        return ""
+    if "text" in block or type in ("toolResult", "tool_result"):
+        return "text"
+    return "attachment" if type else ""
+
+
+def _said(block: JsonObject) -> str:
+    if _kind(block) != "text":
+        return ""
+    if isinstance(block.get("text"), str):
+        return text(block, "text")
+    content = block.get("content")
+    if is_array(content):
+        return "\n".join(text(part, "text") for part in content if is_object(part) and text(part, "text"))
+    return content if isinstance(content, str) else ""
+
+
+def _tool_call(block: JsonObject) -> ToolCall:
+    arguments = block.get("arguments", block.get("input", ""))
+    return ToolCall(
+        id=text(block, "id"),
+        name=text(block, "name"),
+        arguments=arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False),
+    )
+
+
+def _attachment(block: JsonObject) -> Attachment:
+    """What was attached, without its data, which comes as base64."""
+    source = block.get("source")
+    inner = source if is_object(source) else block
+    data = text(inner, "data")
+    url = text(inner, "url")
+    return Attachment(
+        type=text(block, "type"),
+        media_type=text(inner, "mimeType") or text(inner, "media_type"),
+        url="" if url.startswith("data:") else url,
+        bytes=len(data.rstrip("=")) * 3 // 4 if data else None,
+    )
