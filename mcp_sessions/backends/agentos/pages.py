@@ -123,8 +123,10 @@ class Stream:
         self._page += 1
         self._findings.rows += len(found)
         rows = [Row(key_of(stored, self._order), stored, place) for place, stored in found]
+        again = {row.stored.id for row in rows if self._after is None or row.key > self._after}
+        waiting = [row for row in self._rows if row.stored.id not in again]
         # What was moved here by rows that were added comes before what waits of the page before.
-        self._rows = sorted(self._rows + rows, key=lambda row: row.key.time)
+        self._rows = sorted(waiting + rows, key=lambda row: row.key.time)
 
     async def _readable(self, page: int, size: int) -> tuple[list[tuple[int, Stored]], bool]:
         """A page, from 0, and whether the list ends with it. One poisoned row makes AgentOS fail on its whole page."""
