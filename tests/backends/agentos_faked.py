@@ -14,6 +14,7 @@ from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.models import Json, JsonObject
 
 from ..fakes.agentos import FakeAgentOs, Request, Version
+from ..fakes.http import Response
 
 FAKED: tuple[Version, ...] = ("3.1.10", "2.5.6")
 on_each_fake = pytest.mark.parametrize("version", FAKED)
@@ -30,10 +31,37 @@ class Clock:
         return self.now
 
 
-class CarelessAgentOs(FakeAgentOs):
+class SeenAgentOs(FakeAgentOs):
+    """One whose sessions can all be looked at, and which can be worse than AgentOS is."""
+
+    does_nothing = False
+    """It answers a write as if it were done."""
+    garbles = False
+    """It does a write, and answers it with something that is no JSON."""
+    goes_blind = False
+    """Once a write came, it fails on every read."""
+
+    def everything(self) -> dict[str, JsonObject]:
+        """All sessions by their ids, without the times of their changes."""
+        (table,) = self._system.tables
+        ids = table.connection.execute(f"SELECT session_id FROM {table.name}").fetchall()
+        rows = {id: stored(self, id) for (id,) in ids}
+        return {id: {key: row[key] for key in row if key != "updated_at"} for id, row in rows.items()}
+
+    def _answer(self, request: Request) -> Response:
+        if request.method == "GET":
+            return Response(500) if self.goes_blind and writes(self.requests) else super()._answer(request)
+        if self.does_nothing:
+            as_it_is = replace(request, method="GET", path=request.path.removesuffix("/rename"), body=b"")
+            return super()._answer(as_it_is)
+        answered = super()._answer(request)
+        return Response(200, b"<html>Done</html>") if self.garbles else answered
+
+
+class CarelessAgentOs(SeenAgentOs):
     """One that shows and changes everybody's sessions, whichever user is named."""
 
-    def _answer(self, request: Request):
+    def _answer(self, request: Request) -> Response:
         named = {key: values for key, values in request.query.items() if key != "user_id"}
         return super()._answer(replace(request, query=named))
 
@@ -57,9 +85,9 @@ async def on(
 @asynccontextmanager
 async def faked(
     version: Version, folder: Path, *seeds: JsonObject, seconds: float = 25
-) -> AsyncGenerator[tuple[FakeAgentOs, SessionBackend]]:
+) -> AsyncGenerator[tuple[SeenAgentOs, SessionBackend]]:
     """A fake with these sessions, and the backend on it."""
-    async with FakeAgentOs(version) as fake:
+    async with SeenAgentOs(version) as fake:
         fake.seed(*seeds)
         async with on(fake, folder, seconds=seconds) as backend:
             yield fake, backend

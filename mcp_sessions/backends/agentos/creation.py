@@ -73,5 +73,10 @@ async def fork(
         made = await changes.make(fork_id, owner, plan)
     except SessionsError as error:
         note = f"Forked, but the name and the archive's mark are as before: {error.code}. rename_session can mend it."
-        return (await api.find(fork_id, owner)).detail().model_copy(update={"note": note})
+        try:
+            return (await api.find(fork_id, owner)).detail().model_copy(update={"note": note})
+        except SessionsError as unread:
+            raise OutcomeUnknown(
+                f"AgentOS forked the session into {quoted(fork_id)}, which could not be read. Look at that one."
+            ) from unread
     return made.after.detail()
