@@ -1,0 +1,127 @@
+"""Harnesses of Guayaba in this process: one agent's key in two readings, and a master key over three agents."""
+
+import json
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import ClassVar
+
+from mcp_sessions.backends import open_backend
+from mcp_sessions.backends.base import Capability, SessionBackend
+from mcp_sessions.models import JsonObject, NewMessage
+
+from ..fakes.guayaba import FakeGuayaba, seeds
+from ..fakes.guayaba.store import Agent
+from .harness import Harness, Seed
+
+_ABSENT = "agent:main:api:zzzzzzzz"
+
+
+class GuayabaDefault(Harness):
+    """An agent of its own for each test."""
+
+    name = "guayaba"
+    capabilities = frozenset(
+        {
+            Capability.LIST_SESSIONS,
+            Capability.GET_SESSION,
+            Capability.GET_SESSION_HISTORY,
+            Capability.SEARCH_SESSIONS,
+            Capability.RENAME_SESSION,
+            Capability.ARCHIVE_SESSION,
+            Capability.RESTORE_SESSION,
+            Capability.DELETE_SESSION,
+            Capability.APPLY_TO_SESSIONS,
+        }
+    )
+    absent_id = _ABSENT
+    reading: ClassVar[str] = "default"
+
+    def __init__(self) -> None:
+        self.fake = FakeGuayaba(self.reading)
+        self._agents = self.fake.agents[:1]
+        self._numbers = count()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[SessionBackend]:
+        agent = self._agents[0]
+        async with self.fake:
+            url = f"guayaba+{self.fake.url}?agent={agent.id}"
+            async with open_backend(url, token=self.fake.agent_key(agent)) as backend:
+                yield backend
+
+    async def seed(self, backend: SessionBackend, seeds: Sequence[Seed]) -> list[str]:
+        return [self._id(agent, self._add(agent, seed)) for seed, agent in self._placed(seeds)]
+
+    def _placed(self, seeds: Sequence[Seed]) -> list[tuple[Seed, Agent]]:
+        return [(seed, self._agents[next(self._numbers) % len(self._agents)]) for seed in seeds]
+
+    def _id(self, agent: Agent, key: str) -> str:
+        return key
+
+    def _add(self, agent: Agent, seed: Seed) -> str:
+        """What there is no place for in Guayaba is left out: a type, a user, a component, state and metadata."""
+        moment = seed.moment or datetime.now(UTC)
+        session_id = self.fake.new_id()
+        row = seeds.row(
+            f"agent:main:api:{session_id[:8]}",
+            session_id,
+            label=seed.name or None,
+            updatedAt=round(moment.timestamp() * 1000),
+        )
+        messages = [message for run in seed.runs for message in run]
+        transcript = [_stored(messages, place, moment) for place in range(len(messages))]
+        if seed.archived:
+            self.fake.add_archive(agent, row, transcript, moment=moment)
+        else:
+            self.fake.add_session(agent, row, transcript)
+        return row["key"]
+
+
+class GuayabaOther(GuayabaDefault):
+    """What the documents leave open is read the other way throughout."""
+
+    name = "guayaba-other"
+    reading = "other"
+
+
+class GuayabaMaster(GuayabaDefault):
+    """Sessions go to the three agents in turn."""
+
+    name = "guayaba-master"
+    absent_id = f"{FakeGuayaba().agents[1].id}/{_ABSENT}"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._agents = self.fake.agents
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[SessionBackend]:
+        async with self.fake, open_backend(f"guayaba+{self.fake.url}", token=self.fake.master_key) as backend:
+            yield backend
+
+    def _id(self, agent: Agent, key: str) -> str:
+        return f"{agent.id}/{key}"
+
+
+def _stored(messages: Sequence[NewMessage], place: int, moment: datetime) -> JsonObject:
+    """A message as OpenClaw has it, a second before the one after it."""
+    message = messages[place]
+    time = moment - timedelta(seconds=len(messages) - place)
+    fields: JsonObject = {"id": f"{place:08x}", "timestamp": round(time.timestamp() * 1000)}
+    said = [seeds.text(message.text)] if message.text else []
+    if message.role == "tool":
+        return seeds.tool_result(_call_id(messages, place), message.tool_name, message.text, **fields)
+    if message.role == "assistant":
+        calls = [seeds.tool_call(call.id, call.name, json.loads(call.arguments or "{}")) for call in message.tool_calls]
+        return seeds.assistant(*said, *calls, **fields)
+    images = [seeds.linked_image(each.url, each.media_type) for each in message.attachments]
+    return seeds.user([*said, *images] if images else message.text, **fields) | {"role": message.role}
+
+
+def _call_id(messages: Sequence[NewMessage], place: int) -> str:
+    """Of the last call of the tool before its result."""
+    name = messages[place].tool_name
+    calls = [call.id for message in messages[:place] for call in message.tool_calls if call.name == name]
+    return calls[-1] if calls else "unknown"
