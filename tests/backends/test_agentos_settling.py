@@ -8,6 +8,7 @@ import pytest
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.errors import SessionsError
+from mcp_sessions.models import JsonObject
 
 from ..fakes.agentos import Fault, Version
 from .agentos_faked import faked, name_of, on_each_fake, session, writes
@@ -25,7 +26,7 @@ OPERATIONS: dict[str, tuple[str, Operation]] = {
     "delete": ("DELETE", lambda backend: backend.delete_session("s")),
     "create": ("POST", lambda backend: backend.create_session(name="new", agent_id="planner", state={"new": 1})),
 }
-ARCHIVED = {"metadata": {"archived_at": "2024-01-01T00:00:00Z"}}
+ARCHIVED: JsonObject = {"metadata": {"archived_at": "2024-01-01T00:00:00Z"}}
 SEEDS = (session("s", name="old", state={"kept": 1}, summary="old"), session("old", name="old", **ARCHIVED))
 FAULTS: dict[str, tuple[Fault, str]] = {
     "dropped before": (Fault("drop"), ""),

@@ -7,7 +7,8 @@ them, under the ids `RUN:in` and `RUN:out`.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ _ROLES: dict[str, Role] = {
     "tool": "tool",
     "function": "tool",
 }
+_DATA = re.compile(r"(data:[^,\"]{0,200};base64,)[\w+/=-]+", re.IGNORECASE)
 _MEDIA = {"images": "image", "audio": "audio", "videos": "video", "files": "file"}
 
 
@@ -62,15 +64,29 @@ def read_transcript(answer: Json) -> Transcript:
     known = {text(run, "run_id") for run in stored}
     messages: list[Message] = []
     steps: set[str] = set()
-    for run in stored:
-        if text(run, "parent_run_id") in known:
-            continue  # told with its parent, which comes after it
-        told = [*_steps(run), *inner.get(text(run, "run_id"), ())]
-        steps |= {text(step, "run_id") for step in told}
-        messages += _messages_with(run, told)
+    # A run inside another is told with it, which comes after it; runs that name each other as parents are told last.
+    for run in sorted(stored, key=lambda run: text(run, "parent_run_id") in known):
+        if text(run, "parent_run_id") not in known or text(run, "run_id") not in steps:
+            messages += _messages_with(run, _inside(run, inner, steps))
     # A fork's member runs name parents of the session it was forked from.
     steps |= {text(run, "run_id") for run in stored if text(run, "parent_run_id")}
     return Transcript(messages, [read_run(run) for run in stored], frozenset(steps))
+
+
+def _inside(run: JsonObject, inner: Mapping[str, Sequence[JsonObject]], told: set[str]) -> list[JsonObject]:
+    """The runs inside a run, and inside those, each before what is inside it; all are `told` then."""
+    found: list[JsonObject] = []
+    waiting = [run]
+    told.add(text(run, "run_id"))
+    while waiting:
+        outer = waiting.pop()
+        found.append(outer)
+        steps = {text(step, "run_id"): step for step in [*_steps(outer), *inner.get(text(outer, "run_id"), ())]}
+        new = {run_id: step for run_id, step in steps.items() if run_id not in told}
+        told.update(new)
+        waiting += reversed(new.values())
+    told.discard(text(run, "run_id"))
+    return found[1:]
 
 
 def runs_in(answer: Json) -> list[JsonObject]:
@@ -160,7 +176,7 @@ def _attachment(item: JsonObject, kind: str) -> Attachment:
     return Attachment(
         type=kind,
         media_type=text(item, "mime_type") or text(item, "format"),
-        url="" if url.startswith("data:") else url,
+        url="" if url.strip().lower().startswith("data:") else url,
         bytes=len(content.rstrip("=")) * 3 // 4 if isinstance(content, str) and not url else None,
     )
 
@@ -173,7 +189,7 @@ def _written(content: Json) -> str:
         return content
     if is_array(content) and any(is_object(part) and "text" in part for part in content):
         return "\n".join(text(part, "text") for part in content if is_object(part) and "text" in part)
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return _DATA.sub(r"\1…", json.dumps(content, ensure_ascii=False, separators=(",", ":")))
 
 
 def _list(value: JsonObject, key: str) -> list[JsonObject]:
