@@ -187,7 +187,7 @@ async def test_a_deleted_session_is_gone(reading: str) -> None:
         ({"duplicate_labels": False}, "sessions/rename", {"key": KEY, "label": "Main"}, 409, 0),
         ({}, "sessions/rename", {"key": KEY, "label": "😀" * 255}, 200, 1),
         ({"label_counts": "utf16"}, "sessions/rename", {"key": KEY, "label": "😀" * 128}, 422, 0),
-        ({"main_may_go": False}, "sessions/delete", {"key": MAIN}, 422, 0),
+        ({"main_when_removed": "refused"}, "sessions/delete", {"key": MAIN}, 422, 0),
         ({}, "sessions/archive", {"key": "api:trip"}, 200, 1),
         ({"short_keys": False}, "sessions/archive", {"key": "api:trip"}, 404, 0),
         ({"change_answer": "no_content"}, "sessions/archive", {"key": KEY}, 204, 1),
@@ -201,6 +201,19 @@ async def test_a_switch_turns_an_answer(switch: JsonObject, path: str, body: Jso
         client.fake.add_session(client.agent, row(MAIN, client.fake.new_id(), label="Main"))
         assert (await client.answer(path, body)).status_code == status
         assert len(client.fake.applied) == applied
+
+
+async def test_a_key_may_begin_anew_when_its_session_goes() -> None:
+    async with asking(replace(DEFAULT, main_when_removed="anew", archive_resets=True)) as client:
+        client.fake.add_session(client.agent, row(MAIN, client.fake.new_id(), label="Main"))
+        before = await client.listed()
+        await client.ask("sessions/delete", {"key": MAIN})
+        await client.ask("sessions/archive", {"key": KEY})
+        after = await client.listed()
+        assert set(after) == set(before)
+        assert not {item["sessionId"] for item in after.values()} & {item["sessionId"] for item in before.values()}
+        await client.ask("archives/restore", {"filename": client.agent.archives[0].filename})
+        assert len(await client.listed()) == 3
 
 
 async def test_a_browser_gets_pages(client: Client) -> None:

@@ -49,8 +49,11 @@ class Reading:
     """"any_json" is of another shape each time."""
     unknown_key: Literal["not_found", "upserts"] = "not_found"
     """"upserts": a rename creates a session, the other changes do nothing and succeed, a history is empty."""
-    main_may_go: bool = True
-    """`agent:main:main` can be archived and deleted; else that is refused with 422."""
+    main_when_removed: Literal["gone", "anew", "refused"] = "gone"
+    """What becomes of `agent:main:main` when it is archived or deleted: it may be there again at once, empty and with
+    another session id, or that is refused with 422."""
+    archive_resets: bool = False
+    """The key of any archived session is there again at once, in the same way."""
     short_keys: bool = True
     """`api:x` is taken for `agent:main:api:x`."""
 
@@ -101,7 +104,7 @@ OTHER = Reading(
     absent_as="missing",
     change_answer="any_json",
     unknown_key="upserts",
-    main_may_go=False,
+    main_when_removed="refused",
     short_keys=False,
     filenames="full",
     archived_at="mixed",
@@ -119,7 +122,7 @@ OPENCLAW = replace(
     absent_as="missing",
     change_answer="no_content",
     unknown_key="upserts",
-    main_may_go=False,
+    main_when_removed="refused",
     archive_keeps_label=False,
     archived_at="filename",
     deleted_are_archived=True,

@@ -92,7 +92,7 @@ class Store:
             raise Refused(422, "The label field is required.")
         session = self.session(agent, asked.key)
         if session is None:
-            session = self._ghost(agent, asked.key)
+            session = self._ghost(asked.key)
         if not asked.has_label and self._reading.absent_label == "keeps":
             return
         self._refuse_duplicate(agent, session, asked.label)
@@ -103,7 +103,7 @@ class Store:
             session.row["updatedAt"] = self.milliseconds()
         self._log("sessions/rename", agent, session.key)
 
-    def _ghost(self, agent: Agent, key: str) -> Session:
+    def _ghost(self, key: str) -> Session:
         key = key if key.startswith("agent:") else f"agent:main:{key}"
         return Session({"key": key, "sessionId": self.new_id(), "updatedAt": self.milliseconds()})
 
@@ -115,23 +115,28 @@ class Store:
     def archive(self, agent: Agent, asked: Asked) -> None:
         session = self._to_remove(agent, asked.key)
         if session is not None:
-            agent.sessions.remove(session)
+            self._remove(agent, session, anew=self._reading.archive_resets)
             self.put_away(agent, session, "reset")
             self._log("sessions/archive", agent, session.key)
 
     def delete(self, agent: Agent, asked: Asked) -> None:
         session = self._to_remove(agent, asked.key)
         if session is not None:
-            agent.sessions.remove(session)
+            self._remove(agent, session, anew=False)
             if self._reading.deleted_are_archived:
                 self.put_away(agent, session, "deleted")
             self._log("sessions/delete", agent, session.key)
 
     def _to_remove(self, agent: Agent, key: str) -> Session | None:
         session = self.session(agent, key)
-        if session is not None and session.key == MAIN and not self._reading.main_may_go:
+        if session is not None and session.key == MAIN and self._reading.main_when_removed == "refused":
             raise Refused(422, "The main session cannot be removed.")
         return session
+
+    def _remove(self, agent: Agent, session: Session, *, anew: bool) -> None:
+        agent.sessions.remove(session)
+        if anew or (session.key == MAIN and self._reading.main_when_removed == "anew"):
+            agent.sessions.append(self._ghost(session.key))
 
     def put_away(self, agent: Agent, session: Session, reason: str, moment: datetime | None = None) -> Archive:
         """Among the agent's archives, at this moment or now."""
