@@ -86,6 +86,20 @@ def _owed(mark: pytest.Mark, harness: type[Harness]) -> list[Capability | None]:
 def _deviation(
     test: Callable[..., object], harness: type[Harness], capability: Capability | None
 ) -> list[pytest.MarkDecorator]:
-    reason = harness.deviations.get(f"{test.__name__}[{capability}]") or harness.deviations.get(test.__name__)
+    return _marks(harness.deviations.get(f"{test.__name__}[{capability}]") or harness.deviations.get(test.__name__))
+
+
+def deviation_of_a_run(item: pytest.Item) -> list[pytest.MarkDecorator]:
+    """For a test that fails with some of its parameters only, which the mark of a cell can't tell apart."""
+    run = item.callspec if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+    harness = run.params.get("system") if run else None
+    if run is None or not (isinstance(harness, type) and issubclass(harness, Harness)) or "capability" in run.params:
+        return []
+    name = item.name.partition("[")[0]
+    reasons = [harness.deviations.get(f"{name}[{part}]") for part in run.id.split("-")]
+    return _marks(next(filter(None, reasons), None))
+
+
+def _marks(reason: str | None) -> list[pytest.MarkDecorator]:
     # Strict: once the test passes, the entry is stale and fails the run.
     return [pytest.mark.xfail(strict=True, reason=reason, raises=_DEVIATES)] if reason else []

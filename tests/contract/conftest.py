@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from .cells import MARKS, cells
+from .cells import MARKS, cells, deviation_of_a_run
 from .harness import Harness, System
 
 
@@ -25,6 +25,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = ["system", "capability"][: len(made[0].values)]
         values = [pytest.param(*cell.values, id=cell.id, marks=cell.marks) for cell in made]
         metafunc.parametrize(names, values, indirect=["system"])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for mark in deviation_of_a_run(item):
+            item.add_marker(mark)
 
 
 @pytest.fixture

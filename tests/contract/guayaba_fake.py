@@ -15,6 +15,47 @@ from ..fakes.guayaba import FakeGuayaba, seeds
 from ..fakes.guayaba.store import Agent
 from .harness import Harness, Seed
 
+_NO_USERS = "Guayaba doesn't tell whose a session is: a caller that is narrowed to a user is refused"
+_NO_CREATION = "Guayaba doesn't tell when a session was created: that order is refused"
+_AGENTS_ARE_CONTAINERS = "an agent's id is that of its container, a session has no type, user, state and metadata"
+_ARCHIVED_ARE_CLOSED = "Guayaba shows no messages of archived sessions"
+_DEVIATIONS = {
+    **dict.fromkeys(
+        (
+            "test_anothers_session_answers_as_one_that_does_not_exist",
+            "test_anothers_archived_session_answers_as_one_that_does_not_exist",
+            "test_anothers_deleted_session_answers_as_one_that_does_not_exist",
+            "test_nothing_inside_anothers_session_can_be_addressed",
+            "test_users_list_and_count_their_own_sessions_only",
+            "test_users_have_an_archive_of_their_own",
+            "test_users_search_their_own_sessions_only",
+            "test_a_cursor_of_another_caller_shows_nothing_of_theirs",
+        ),
+        _NO_USERS,
+    ),
+    **{
+        f"{test}[{order}]": _NO_CREATION
+        for test in (
+            "test_sessions_come_in_the_order_asked_for",
+            "test_a_list_has_each_session_once_though_many_share_a_time",
+            "test_a_list_has_each_session_once_while_others_are_created",
+        )
+        for order in ("created_desc", "created_asc")
+    },
+    "test_a_cursor_of_a_list_with_other_arguments_is_refused[other1]": _NO_CREATION,
+    **dict.fromkeys(
+        (
+            "test_a_listed_session_says_what_it_is",
+            "test_a_session_is_told_whole",
+            "test_type_and_agent_select",
+            "test_a_filtered_list_has_each_match_once",
+            "test_a_restored_session_is_active_with_all_it_had",
+        ),
+        _AGENTS_ARE_CONTAINERS,
+    ),
+    "test_archiving_twice_changes_nothing_and_says_so": _ARCHIVED_ARE_CLOSED,
+    "test_archived_sessions_are_found": _ARCHIVED_ARE_CLOSED,
+}
 _ABSENT = "agent:main:api:zzzzzzzz"
 
 
@@ -36,6 +77,7 @@ class GuayabaDefault(Harness):
         }
     )
     absent_id = _ABSENT
+    deviations = _DEVIATIONS
     reading: ClassVar[str] = "default"
 
     def __init__(self) -> None:

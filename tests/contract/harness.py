@@ -37,7 +37,10 @@ class Harness(ABC):
     absent_id: ClassVar[str] = "zzzzzzzz"
     """An id of the system's own form that no session has."""
     deviations: ClassVar[Mapping[str, str]] = {}
-    """Tests known to fail on this system (`test_name`, or `test_name[capability]`), with the reason."""
+    """Tests known to fail on this system (`test_name`, or `test_name[capability]`), with the reason.
+
+    `test_name[id]` is only the runs with that id of a parameter.
+    """
 
     @abstractmethod
     def open(self) -> AbstractAsyncContextManager[SessionBackend]:

@@ -119,7 +119,7 @@ async def test_times_of_the_last_update_select(system: System) -> None:
     assert await _names(system, SessionFilter(updated_before=last)) == ["2", "1", "0"]
     assert await _names(system, SessionFilter(updated_after=first, updated_before=last)) == ["2", "1"]
     assert await _names(system, SessionFilter(updated_after=last, updated_before=first)) == []
-    assert await _names(system, SessionFilter(updated_after=first, order="created_asc")) == ["1", "2", "3"]
+    assert await _names(system, SessionFilter(updated_after=first, order="updated_asc")) == ["1", "2", "3"]
 
 
 @owed
