@@ -151,7 +151,7 @@ async def test_a_session_goes_into_the_archive_and_comes_back(reading: str) -> N
         assert (await client.answer("sessions/archive", {"key": KEY})).is_success
         assert await client.listed() == {}
         archives = await client.ask("archives")
-        (archive,) = archives["archives"] if reading == "other" else archives
+        (archive,) = archives["data"] if reading == "other" else archives
         assert archive["sessionId"] == client.session.row["sessionId"]
         assert (await client.answer("archives/restore", {"filename": archive["filename"], "label": "Back"})).is_success
         ((key, restored),) = (await client.listed()).items()
