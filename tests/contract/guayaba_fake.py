@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import ClassVar
@@ -11,7 +12,7 @@ from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.models import JsonObject, NewMessage
 
-from ..fakes.guayaba import FakeGuayaba, seeds
+from ..fakes.guayaba import READINGS, FakeGuayaba, Reading, seeds
 from ..fakes.guayaba.store import Agent
 from .harness import Harness, Seed
 
@@ -78,7 +79,7 @@ class GuayabaDefault(Harness):
     )
     absent_id = _ABSENT
     deviations = _DEVIATIONS
-    reading: ClassVar[str] = "default"
+    reading: ClassVar[Reading] = READINGS["default"]
 
     def __init__(self) -> None:
         self.fake = FakeGuayaba(self.reading)
@@ -125,13 +126,14 @@ class GuayabaOther(GuayabaDefault):
     """What the documents leave open is read the other way throughout."""
 
     name = "guayaba-other"
-    reading = "other"
+    reading = READINGS["other"]
 
 
 class GuayabaMaster(GuayabaDefault):
-    """Sessions go to the three agents in turn."""
+    """Sessions go to the three agents in turn, which are listed by twos."""
 
     name = "guayaba-master"
+    reading = replace(READINGS["default"], most_agents=2)
     absent_id = f"{FakeGuayaba().agents[1].id}/{_ABSENT}"
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from .fake import FakeGuayaba
 from .store import MAIN, Agent, Session, file_of
 
 SECRETS = ("+14155550123", "+4915112345678", "ann@example.org", "1234567890@s.whatsapp.net", "/home/node")
-"""What the rows of `seed_usual` have that no result may have: phone numbers, addresses, places of files."""
+"""What `origin` and `sessionFile` have in the rows of `seed_usual`, and no result may have; keys have numbers too."""
 
 
 def row(key: str, session_id: str, **fields: object) -> JsonObject:
@@ -101,7 +101,7 @@ def seed_usual(fake: FakeGuayaba, agent: Agent) -> list[Session]:
 
     return [
         add(MAIN, odd_messages(), label="Main", updatedAt=now - 1000),
-        add(f"agent:main:whatsapp:direct:{SECRETS[0]}", lastChannel="whatsapp", updatedAt=now - 2000),
+        add("agent:main:whatsapp:direct:+491700000000", lastChannel="whatsapp", updatedAt=now - 2000),
         add("agent:main:telegram:group:-100123:topic:7", chatType="group", lastChannel="telegram", label="Group"),
         add("agent:main:api:Ünïcode key/with ?#%20 all", label="100% sure"),
         add("agent:main:cron:nightly", updatedAt=0),
