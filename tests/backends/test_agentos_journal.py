@@ -119,7 +119,7 @@ async def test_a_session_says_what_a_run_has_undone_of_it(version: Version, tmp_
     async with faked(version, tmp_path, *SEEDS) as (fake, backend):
         async with run_of(fake):
             await backend.rename_session("s", "new")
-        assert "undone a change of name" in (await backend.get_session("s")).note
+        assert "a change of name" in (await backend.get_session("s")).note
         await settled(fake, clock, backend)
         assert (await backend.get_session("s")).note == ""
 

@@ -94,10 +94,16 @@ async def test_a_version_too_old_that_says_so_is_refused() -> None:
 
 
 async def test_what_hides_its_description_is_taken_for_the_oldest() -> None:
-    version = await version_of(NOT_FOUND, NOT_FOUND)
+    version = await version_of(NOT_FOUND, NOT_FOUND, says({"status": "ok"}))
     assert version == OLDEST
     assert str(version) == "one before 2.5.13"
     assert not any(version.has(trait) for trait in Trait)
+
+
+@pytest.mark.parametrize("health", [NOT_FOUND, whole(200, b"<html>"), whole(200, b"[]")])
+async def test_what_knows_none_of_it_is_no_agentos(health: bytes) -> None:
+    with pytest.raises(BadResponse, match="no AgentOS"):
+        await version_of(NOT_FOUND, NOT_FOUND, health)
 
 
 @pytest.mark.parametrize(("status", "error"), [(401, Unauthorized), (500, Unavailable), (503, Unavailable)])
