@@ -13,10 +13,19 @@ from mcp_sessions.errors import SessionsError
 from . import agentos
 from .agentos_fake import FakeAgentOs2, FakeAgentOs3
 from .embedded import RequiredOnlyHarness, SqliteHarness
+from .guayaba_fake import GuayabaDefault, GuayabaMaster
 from .harness import Harness
 
 VARIABLE = "MCP_SESSIONS_CONTRACT"
-HARNESSES: tuple[type[Harness], ...] = (SqliteHarness, RequiredOnlyHarness, FakeAgentOs3, FakeAgentOs2, *agentos.REAL)
+HARNESSES: tuple[type[Harness], ...] = (
+    SqliteHarness,
+    RequiredOnlyHarness,
+    FakeAgentOs3,
+    FakeAgentOs2,
+    *agentos.REAL,
+    GuayabaDefault,
+    GuayabaMaster,
+)
 
 MARKS = (
     "owes(*capabilities): is owed by every backend that declares all of these operations",

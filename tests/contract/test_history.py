@@ -1,5 +1,7 @@
 """The messages of a session: what a history shows, and what it leaves out."""
 
+import json
+
 import pytest
 
 from mcp_sessions.backends.base import Capability
@@ -41,7 +43,7 @@ async def test_the_tools_are_shown_when_asked_for(system: System) -> None:
     assert _texts(page) == [message.text for run in WEATHER for message in run]
     assert page.omitted_messages == 0
     ((call,),) = (message.tool_calls for message in page.messages if message.tool_calls)
-    assert (call.name, call.arguments) == ("get_weather", '{"city":"Rome"}')
+    assert (call.name, json.loads(call.arguments)) == ("get_weather", {"city": "Rome"})
     (tool,) = (message for message in page.messages if message.role == "tool")
     assert (tool.text, tool.tool_name) == ("22 degrees", "get_weather")
 
