@@ -119,3 +119,11 @@ def _data(fake: FakeAgentOs, session_id: str) -> JsonObject:
 
 def writes(requests: Sequence[Request]) -> list[Request]:
     return [request for request in requests if request.method != "GET"]
+
+
+@asynccontextmanager
+async def run_of(fake: FakeAgentOs, session_id: str = "s") -> AsyncGenerator[None]:
+    """While a run of this session is executing; when it ends, it saves the session as it was at its begin."""
+    run = fake.begin_run(session_id)
+    yield
+    fake.end_run(run, "Go on", "Done")

@@ -1,8 +1,8 @@
 """Changes that a run undoes are written again, also by the next process, and never more than they should be."""
 
 import sqlite3
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, closing
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from time import time
 
@@ -11,7 +11,7 @@ import pytest
 from mcp_sessions.backends.base import SessionBackend
 
 from ..fakes.agentos import FakeAgentOs, Version
-from .agentos_faked import Clock, faked, name_of, on, on_each_fake, session, state_of, stored, until, writes
+from .agentos_faked import Clock, faked, name_of, on, on_each_fake, run_of, session, state_of, stored, until, writes
 
 FILE = "agentos.db"
 MINUTE = 60
@@ -23,14 +23,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     for module in ("journal", "keeper"):
         monkeypatch.setattr(f"mcp_sessions.backends.agentos.{module}.time", made)
     return made
-
-
-@asynccontextmanager
-async def run_of(fake: FakeAgentOs, session_id: str = "s") -> AsyncGenerator[None]:
-    """While a run of this session is executing; when it ends, it saves the session as it was at its begin."""
-    run = fake.begin_run(session_id)
-    yield
-    fake.end_run(run, "Go on", "Done")
 
 
 async def settled(fake: FakeAgentOs, clock: Clock, backend: SessionBackend) -> None:

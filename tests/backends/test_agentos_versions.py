@@ -101,7 +101,7 @@ async def test_what_hides_its_description_is_taken_for_the_oldest() -> None:
 
 
 @pytest.mark.parametrize("health", [NOT_FOUND, whole(200, b"<html>"), whole(200, b"[]")])
-async def test_what_knows_none_of_it_is_no_agentos(health: bytes) -> None:
+async def test_what_knows_none_of_it_is_no_agentos(health: Answer) -> None:
     with pytest.raises(BadResponse, match="no AgentOS"):
         await version_of(NOT_FOUND, NOT_FOUND, health)
 
@@ -109,7 +109,7 @@ async def test_what_knows_none_of_it_is_no_agentos(health: bytes) -> None:
 @pytest.mark.parametrize(("status", "error"), [(401, Unauthorized), (500, Unavailable), (503, Unavailable)])
 async def test_a_failure_is_none_of_the_version(status: int, error: type[SessionsError]) -> None:
     failing = whole(status, b"{}")
-    for answers in ((failing,) * 3, (NOT_FOUND, *(failing,) * 3)):
+    for answers in ([failing] * 3, [NOT_FOUND, *[failing] * 3]):
         with pytest.raises(error):
             await version_of(*answers)
 
