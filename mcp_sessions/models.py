@@ -114,6 +114,8 @@ class Message(Row):
     text: str = ""
     created_at: Moment | None = None
     run_id: str = ""
+    agent_id: str = ""
+    """Who said it, where that isn't the session's own agent: a team's member, a workflow's step."""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_name: str = ""
     attachments: tuple[Attachment, ...] = ()

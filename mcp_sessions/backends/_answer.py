@@ -94,6 +94,7 @@ class Reader:
 
     system: str
     explain: Callable[[Reply], SessionsError | None]
+    has_credential: bool
 
     async def read(self, response: httpx2.Response, most_bytes: int) -> Reply | Failure:
         """Reads and closes a response; its connection is dropped unless the body was read to its end."""
@@ -136,6 +137,8 @@ class Reader:
             return Failure(Kind.LIMITED, error or limited, wait=wait)
         unknown = (BadResponse, f"{{}} answered HTTP {status}, which is not foreseen. Check its version and address.")
         error_type, told = _REFUSALS.get(status, unknown)
+        if status == 401 and not self.has_credential:
+            told = "{} asks for a credential, and MCP_SESSIONS_TOKEN is not set. Set it."
         return Failure(Kind.REFUSED, error or error_type(told.format(self.system)))
 
     async def _explained(self, response: httpx2.Response) -> SessionsError | None:

@@ -34,6 +34,7 @@ from ._retry import (
     may_change_again,
     may_read_again,
     pause_before,
+    why_unsent,
 )
 
 __all__ = ["MOST_BYTES", "AnswerLost", "HttpClient", "Reply", "ServerFailed", "TooLarge", "path"]
@@ -116,7 +117,7 @@ class HttpClient:
         self._system = system
         self._timeout = timeout
         self._trust_env = trust_env
-        self._reader = Reader(system, explain)
+        self._reader = Reader(system, explain, has_credential=bool(token))
         self._at_once = at_once
         self._most_queued = queue
         self._queued = 0
@@ -273,9 +274,7 @@ class HttpClient:
         try:
             response = await self._transport.handle_async_request(exchange.request)
         except _UNSENT as error:
-            told = (
-                f"{self._system} can't be reached. Check that it runs, and its address (and certificate) in --backend."
-            )
+            told = f"{self._system} can't be reached: {why_unsent(error)}. Check that it runs, and --backend."
             return Failure(Kind.UNSENT, Unavailable(told), error)
         except httpx2.TransportError as error:
             told = f"{self._system} gave no whole answer. Try again, and check its address in --backend."

@@ -1,6 +1,8 @@
 """What a failed request means for whoever sent it, whether it may be sent again, and when."""
 
 import random
+import socket
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -99,3 +101,19 @@ class RetryBudget:
             return False
         self._tokens -= 1
         return True
+
+
+def why_unsent(error: BaseException) -> str:
+    """Why there is no connection, in our words: what the system says may hold an address."""
+    known = {
+        ssl.SSLError: "its certificate or encryption was not accepted",
+        socket.gaierror: "the host's name is not known",
+        ConnectionRefusedError: "nothing listens at that port",
+    }
+    cause: BaseException | None = error
+    while cause is not None:
+        for kind, told in known.items():
+            if isinstance(cause, kind):
+                return told
+        cause = cause.__cause__ or cause.__context__
+    return "no connection could be made"

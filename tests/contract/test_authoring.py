@@ -20,9 +20,9 @@ async def _texts(system: System, session_id: str) -> list[str]:
 @pytest.mark.owes(CREATE)
 async def test_a_created_session_is_there_as_it_was_given(system: System) -> None:
     created = await system.backend.create_session(
-        name="Trip", type="team", agent_id="planner", state={"a": [1]}, metadata={"b": "c"}
+        name="Trip", type="team", agent_id="crew", state={"a": [1]}, metadata={"b": "c"}
     )
-    assert (created.name, created.type, created.agent_id) == ("Trip", "team", "planner")
+    assert (created.name, created.type, created.agent_id) == ("Trip", "team", "crew")
     assert (created.state, created.metadata) == ({"a": [1]}, {"b": "c"})
     assert await system.backend.get_session(created.id) == created
     assert [session.id for session in (await system.backend.list_sessions(SessionFilter())).sessions] == [created.id]

@@ -1,7 +1,7 @@
 """AgentOS's routes for sessions, as they are safe to use in the version at hand."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
@@ -15,6 +15,7 @@ from .wire import TYPES, Stored, component_type, read_session, text
 
 _MOST_PAGE = 64 * 1024 * 1024
 _MOST_TYPES = 10_000
+_VERSION_SECONDS = 30
 Parameters = Mapping[str, str | int]
 
 
@@ -45,15 +46,18 @@ class Api:
         self.http = http
         self._place = {key: value for key, value in {"db_id": db_id, "table": table}.items() if value}
         self._version: Version | None = None
+        self._asked_at = 0.0
         self._types: dict[str, str] = {}  # of sessions that are no agent's: where to look first
         self._finding = anyio.Lock()
 
-    async def version(self) -> Version:
-        """Found once, with the first call that AgentOS answers."""
-        if self._version is None:
+    async def version(self, *, anew: bool = False) -> Version:
+        """Asked for every half minute, since an AgentOS may come back from a restart as another version."""
+        asked_at = anyio.current_time()
+        if anew or self._version is None or asked_at > self._asked_at + _VERSION_SECONDS:
             async with self._finding:
-                if self._version is None:
+                if self._version is None or self._asked_at < asked_at - (0 if anew else _VERSION_SECONDS):
                     self._version = await find_version(self.http)
+                    self._asked_at = anyio.current_time()
         return self._version
 
     async def find(self, session_id: str, owner: str, *, type: str = "") -> Stored:
@@ -62,7 +66,7 @@ class Api:
         try:
             if version.has(Trait.FINDS_TYPES):
                 answer = (await self.http.read(path("sessions", session_id), params=self._parameters(owner))).json()
-                found = read_session(answer)
+                found = replace(read_session(answer), is_proven=bool(component_type(answer)))
             else:
                 found = await self._find_typed(session_id, owner, type)
         except NotFound as error:
@@ -106,7 +110,12 @@ class Api:
         asked: dict[str, str | int] = {"limit": size, "page": page, "sort_by": by, "sort_order": order}
         asked |= {"type": type} if type else {}
         asked |= {"component_id": component} if component else {}
-        reply = await self.http.read(path("sessions"), params=self._parameters(owner, **asked), most_bytes=_MOST_PAGE)
+        try:
+            reply = await self.http.read(
+                path("sessions"), params=self._parameters(owner, **asked), most_bytes=_MOST_PAGE
+            )
+        except NotFound as error:
+            raise BadResponse("the server in --backend answers, but not as an AgentOS. Check its address.") from error
         answer = reply.json()
         items = answer.get("data") if is_object(answer) else None
         if not is_array(items):
@@ -144,23 +153,41 @@ class Api:
         return await self._change("PATCH", stored, owner, fields)
 
     async def _change(self, method: str, stored: Stored, owner: str, fields: JsonObject, *route: str) -> Stored:
-        typed = await self._typed(stored.type)
-        if typed and not stored.is_proven and (await self.runs(stored.id, owner, stored.type)).json():
-            raise Unsupported(
-                "this session names no agent, team or workflow, and before agno 3.0 a change could erase its runs. "
-                "Upgrade AgentOS first."
-            )
+        parameters = self._parameters(owner, **await self._proven_type(stored, owner))
         try:
-            reply = await self.http.change(
-                method, path("sessions", stored.id, *route), params=self._parameters(owner, **typed), json=fields
-            )
+            reply = await self.http.change(method, path("sessions", stored.id, *route), params=parameters, json=fields)
         except NotFound as error:
             raise absent(stored.id) from error
         return read_session(reply.json(), type=stored.type)
 
+    async def _proven_type(self, stored: Stored, owner: str) -> dict[str, str]:
+        """A type is sent wherever it is certain. Without one, agno ≥ 2.6 finds it, and before that nothing is sent."""
+        if not stored.is_proven and not (await self.version(anew=True)).has(Trait.FINDS_TYPES):
+            stored = await self._find_typed(stored.id, owner, "")
+            if not stored.is_proven and (await self.runs(stored.id, owner, stored.type)).json():
+                raise Unsupported(
+                    "this session names no agent, team or workflow, and before agno 3.0 a change could erase its runs. "
+                    "Upgrade AgentOS first."
+                )
+            return {"type": stored.type}
+        return {"type": stored.type} if stored.is_proven else {}
+
     async def delete(self, stored: Stored, owner: str) -> None:
         """AgentOS answers the same whether or not there was such a session."""
         await self.http.change("DELETE", path("sessions", stored.id), params=self._parameters(owner))
+
+    async def types_of(self, component: str) -> Sequence[str]:
+        """What on this AgentOS has that id: agents, teams, workflows. Nothing where the credential can't ask."""
+        try:
+            answer = (await self.http.read("/config")).json()
+        except (NotFound, Forbidden, ServerFailed, BadResponse):
+            return ()
+        found = [(type, answer.get(f"{type}s")) for type in TYPES] if is_object(answer) else []
+        return [
+            type
+            for type, known in found
+            if is_array(known) and any(is_object(item) and text(item, "id") == component for item in known)
+        ]
 
     def new_id(self) -> str:
         return str(uuid4())
@@ -195,7 +222,7 @@ class Api:
         return found
 
     async def _typed(self, type: str) -> dict[str, str]:
-        """Since agno 2.6 the type is left out: a wrong one still loses runs there, before 3.0."""
+        """What a read says of the type, which agno ≥ 2.6 finds by itself."""
         return {} if (await self.version()).has(Trait.FINDS_TYPES) else {"type": type}
 
     def _parameters(self, owner: str, **more: str | int) -> Parameters:
@@ -204,6 +231,6 @@ class Api:
 
 def absent(session_id: str) -> NotFound:
     return NotFound(
-        f"no session {quoted(session_id)}. list_sessions shows those there are; a new one is there once its first "
-        "run has ended."
+        f"no session {quoted(session_id)}. list_sessions shows those there are; AgentOS has a new one only when its "
+        "first run has ended."
     )

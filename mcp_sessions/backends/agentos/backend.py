@@ -41,7 +41,7 @@ from .runs import count_runs, run_page
 from .search import Search
 from .transcript import read_transcript
 from .versions import Trait
-from .wire import Stored
+from .wire import ARCHIVED_AT, Stored
 
 logger = logging.getLogger(__name__)
 
@@ -262,8 +262,10 @@ class AgentOsBackend(SessionBackend):
         return (await self._find(session_id)).type
 
     def _detail(self, stored: Stored) -> SessionDetail:
-        undone = ", ".join(sorted({item.path[0] for item in self._keeper.undone(stored)}))
-        note = f"A run has undone a change of {undone}; it will be written again." if undone else ""
+        undone = {"archived_at" if ARCHIVED_AT in item.path else item.path[0] for item in self._keeper.undone(stored)}
+        note = (
+            f"A run undid a change of {', '.join(sorted(undone))}, which will be set again shortly." if undone else ""
+        )
         return stored.detail().model_copy(update={"note": note})
 
     async def _warn_if_open(self) -> None:

@@ -136,6 +136,8 @@ class Changes:
 def told(made: Made, fields: Sequence[str], note: str = "") -> Change:
     """What a change set and replaced, in `SessionDetail`'s terms."""
     before, after = made.before.detail(), made.after.detail()
+    if made.before is made.after:
+        note = note or "It was so already; nothing was changed."
 
     def shown(detail: SessionDetail, name: str) -> Json:
         value = getattr(detail, name)

@@ -1,6 +1,6 @@
 """New sessions: empty ones, and forks."""
 
-from ...errors import BadResponse, NotFound, OutcomeUnknown, SessionsError, Unavailable, Unsupported, quoted
+from ...errors import BadResponse, Invalid, NotFound, OutcomeUnknown, SessionsError, Unavailable, Unsupported, quoted
 from ...models import JsonObject, SessionDetail
 from .._http import AnswerLost
 from .._values import NAME_LENGTH, json_text, plain, session_name, session_type
@@ -18,6 +18,9 @@ async def create(
         raise Unsupported(f"AgentOS has sessions of the types agent, team and workflow, and not {quoted(type)}.")
     if type != "agent" and not agent_id and not (await api.version()).has(Trait.FINDS_TYPES):
         raise Unsupported(f'this AgentOS tells a {type}\'s session only by its {type}. Give that as "agent_id".')
+    types = await api.types_of(agent_id) if agent_id else ()
+    if types and type not in types:
+        raise Invalid(f'{quoted(agent_id)} is a {types[0]} on this AgentOS, not a {type}. Give type="{types[0]}".')
     json_text(state, "state")
     fields: JsonObject = {
         "session_name": session_name(name),

@@ -104,8 +104,8 @@ class Journal:
 
 
 def next_check(since: float, now: float) -> float:
-    """Later and later, so that a run's end is noticed within half of the time it took: some 15 checks in all."""
-    return now + min(max((now - since) / 2, 1), 120)
+    """Later and later, so that a run's end is noticed within a third of the time it took: some 25 checks in all."""
+    return now + min(max((now - since) / 3, 1), 60)
 
 
 def _text(entry: Entry) -> str:

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 Rewrite = Callable[[Entry], Awaitable[None]]
 _MOST_REWRITES = 5
-_NOT_HELD = "If one of its runs is executing now, AgentOS undoes this when that run ends."
+_NOT_HELD = "Done. If a run of this session is executing now, AgentOS undoes this when that run ends."
 
 
 class Keeper:
@@ -59,7 +59,10 @@ class Keeper:
         if self._journal is None:
             return _NOT_HELD
         until = iso(datetime.fromtimestamp(time() + HOLD_SECONDS, UTC))
-        return f"If a run that is executing now undoes this when it ends, it is written again, until {until}."
+        return (
+            "Done. If a run of this session is executing now, AgentOS undoes this when that run ends; it is then set "
+            f"again, until {until}."
+        )
 
     def forget(self, session_id: str) -> None:
         if self._journal is not None:
@@ -90,6 +93,9 @@ class Keeper:
         kept = [item for item in entry.held if item in rewritten or not item.is_overruled(document)]
         if len(kept) < len(entry.held):
             logger.info("Session %s was changed by others; their change stays.", entry.session_id)
+        if rewritten:
+            fields = sorted({".".join(item.path) for item in rewritten})
+            logger.info("Session %s: a run undid %s, which was set again.", entry.session_id, ", ".join(fields))
         count = entry.rewritten + bool(rewritten)
         with self._journal.alone():
             if self._journal.entry(entry.session_id) != entry:

@@ -26,6 +26,8 @@ _ROLES: dict[str, Role] = {
     "function": "tool",
 }
 _DATA = re.compile(r"(data:[^,\"]{0,200};base64,)[\w+/=-]+", re.IGNORECASE)
+_UNANSWERED = ("error", "cancelled")
+"""Of such a run, the output is not what an agent said, but why it said nothing; `get_session_runs` shows it."""
 _MEDIA = {"images": "image", "audio": "audio", "videos": "video", "files": "file"}
 
 
@@ -124,7 +126,10 @@ def _messages_with(run: JsonObject, told: Sequence[JsonObject]) -> list[Message]
     """A run's messages, with those of the runs inside it where they were called."""
     own = list(_messages(run))
     place = next((place for place, message in enumerate(own, 1) if message.tool_calls), 1)
-    inside = [message for step in told for message in _messages(step)]
+    # Who says it is the agent or team of the inner run, not the session's own.
+    inside = [
+        message.model_copy(update={"agent_id": read_run(step).agent_id}) for step in told for message in _messages(step)
+    ]
     return [*own[:place], *inside, *own[place:]]
 
 
@@ -138,7 +143,7 @@ def _messages(run: JsonObject) -> Iterator[Message]:
     shown = read_run(run)
     if shown.input:
         yield Message(id=f"{run_id}:in", role="user", text=shown.input, run_id=run_id, created_at=began)
-    if shown.output:
+    if shown.output and shown.status not in _UNANSWERED:
         yield Message(id=f"{run_id}:out", role="assistant", text=shown.output, run_id=run_id, created_at=began)
 
 

@@ -69,12 +69,23 @@ async def _by_routes(http: HttpClient) -> Version:
     try:
         description = (await http.read("/openapi.json")).json()
     except NotFound:
-        return Version(*OLDEST)  # an AgentOS may hide its description; what is safe on the oldest is safe on all
+        # An AgentOS may hide its description; what is safe on the oldest is safe on all.
+        if await _is_healthy(http):
+            return Version(*OLDEST)
+        raise BadResponse("the server in --backend is no AgentOS. Check the address and path.") from None
     routes = description.get("paths") if is_object(description) else None
     if not is_object(routes) or "/sessions/{session_id}" not in routes:
         raise BadResponse("the server in --backend is no AgentOS. Check the address.")
     deleting = _parameters(routes, "/sessions/{session_id}", "delete")
     return _supported(Version(*OLDEST) if "user_id" in deleting else Version(2, 0, 0))
+
+
+async def _is_healthy(http: HttpClient) -> bool:
+    try:
+        answer = (await http.read("/health")).json()
+    except (NotFound, BadResponse):
+        return False
+    return is_object(answer) and "status" in answer
 
 
 def _parameters(routes: dict[str, Json], route: str, method: str) -> set[str]:
