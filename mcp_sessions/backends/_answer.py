@@ -130,7 +130,7 @@ class Reader:
             return Failure(kind, error_type(f"{self.system} failed (HTTP {status}). Try again {later}."), wait=wait)
         if status < 400:
             told = f"{self.system} answered HTTP {status}, which means nothing here. Check its address in --backend."
-            return Failure(Kind.REFUSED, BadResponse(told))
+            return Failure(Kind.REDIRECTED, BadResponse(told))
         error = await self._explained(response)
         if status == 429:
             limited = RateLimited(f"{self.system} takes no more calls for now. Try again {later}.")

@@ -20,6 +20,8 @@ class Kind(Enum):
     """Nothing of it was sent."""
     REFUSED = auto()
     """The server wouldn't run it."""
+    REDIRECTED = auto()
+    """The answer is said to be elsewhere, where nobody looks; what was asked for may be done."""
     LIMITED = auto()
     """Refused, for now: too many calls (429)."""
     DROPPED = auto()
@@ -37,7 +39,7 @@ class Kind(Enum):
 
 
 NOT_RUN = {Kind.UNSENT, Kind.REFUSED, Kind.LIMITED}
-ENDED = {Kind.OVERLOADED, Kind.FAILED, Kind.CUT, Kind.UNREADABLE}
+ENDED = {Kind.REDIRECTED, Kind.OVERLOADED, Kind.FAILED, Kind.CUT, Kind.UNREADABLE}
 """After these the server is done with the request, whatever became of it."""
 
 _READ_AGAIN = {Kind.UNSENT, Kind.LIMITED, Kind.DROPPED, Kind.GATEWAY, Kind.OVERLOADED, Kind.CUT}

@@ -13,7 +13,7 @@ from mcp_sessions.errors import SessionsError
 from . import agentos
 from .agentos_fake import FakeAgentOs2, FakeAgentOs3
 from .embedded import RequiredOnlyHarness, SqliteHarness
-from .guayaba_fake import GuayabaDefault, GuayabaMaster
+from .guayaba_fake import GuayabaDefault, GuayabaMaster, GuayabaOther
 from .harness import Harness
 
 VARIABLE = "MCP_SESSIONS_CONTRACT"
@@ -24,6 +24,7 @@ HARNESSES: tuple[type[Harness], ...] = (
     FakeAgentOs2,
     *agentos.REAL,
     GuayabaDefault,
+    GuayabaOther,
     GuayabaMaster,
 )
 

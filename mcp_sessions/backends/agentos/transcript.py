@@ -170,7 +170,9 @@ def _tool_call(call: JsonObject) -> ToolCall:
     return ToolCall(
         id=text(call, "id"),
         name=text(function, "name"),
-        arguments=arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False),
+        arguments=arguments
+        if isinstance(arguments, str)
+        else json.dumps(arguments, ensure_ascii=False, separators=(",", ":")),
     )
 
 

@@ -195,7 +195,10 @@ class GuayabaBackend(SessionBackend):
             before, after = await self._changes.archive(session_id)
         if before.is_archived:
             return self._change(after, note="It was archived already; nothing was changed.")
-        return self._change(after, {"archived_at": self._archived_at(after)}, {"archived_at": ""})
+        changed, previous = {"archived_at": self._archived_at(after)}, {"archived_at": ""}
+        if after.name != before.name:  # some keep no label in the archive
+            changed, previous = changed | {"name": after.name}, previous | {"name": before.name}
+        return self._change(after, changed, previous)
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
         """The result's id is the key that it has now, which may be a new one."""
@@ -206,12 +209,13 @@ class GuayabaBackend(SessionBackend):
             changed = {"archived_at": ""} if before.is_archived else {}
             previous = {"archived_at": self._archived_at(before)} if before.is_archived else {}
             note = "" if before.is_archived else "It was active already."
-            if new and after.name != new:
+            wanted = new or before.name
+            if after.name != wanted:  # some bring no label back
                 try:
-                    _, after = await self._changes.rename(self._directory.id_of(after), new)
+                    _, after = await self._changes.rename(self._directory.id_of(after), wanted)
                 except SessionsError as error:
                     note = f"It is active, but could not be renamed ({error.code}). Try rename_session."
-        if new and after.name != before.name:
+        if after.name != before.name:
             changed, previous = changed | {"name": after.name}, previous | {"name": before.name}
         return self._change(after, changed, previous, note)
 
@@ -220,7 +224,7 @@ class GuayabaBackend(SessionBackend):
         self._check(session_id)
         with self._api.http.call():
             await self._changes.delete(session_id, expected_version)
-        return Change(session_id=session_id, note="Deleted for good, with its messages. Guayaba can't bring it back.")
+        return Change(session_id=session_id, note="Deleted, with its messages. Guayaba documents no way back.")
 
     async def _find(self, session_id: str) -> Entry:
         self._check(session_id)

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from ...errors import BadResponse, Conflict, OutcomeUnknown, SessionsError, Unavailable, Unsupported, quoted
+from ...errors import BadResponse, Conflict, NotFound, OutcomeUnknown, SessionsError, Unavailable, Unsupported, quoted
 from .._http import AnswerLost
 from .api import Api
 from .directory import Directory
@@ -99,10 +99,10 @@ class Changes:
         return None
 
     async def _settled(self, sending: Awaitable[None], look: Look) -> Entry:
-        lost: AnswerLost | None = None
+        lost: AnswerLost | NotFound | None = None
         try:
             await sending
-        except AnswerLost as error:
+        except (AnswerLost, NotFound) as error:  # it was there a moment ago: what it was sent may be why it isn't
             lost = error
         finally:
             self._directory.forget()
@@ -116,7 +116,7 @@ class Changes:
             return found
         if lost is None:
             raise BadResponse("Guayaba answered that it made the change, but its lists don't show it. List them again.")
-        if lost.ended:
+        if isinstance(lost, AnswerLost) and lost.ended:
             raise Unavailable("Guayaba failed on the change; its lists show that it was not made. Try again.") from lost
         raise lost
 
@@ -131,10 +131,8 @@ def check_version(entry: Entry, expected: str) -> None:
 
 
 def _the_one(entries: Sequence[Entry], session_id: str) -> Entry | None:
-    """Which of them is the conversation: by its id, or, where none is told, the only one."""
-    same = [entry for entry in entries if session_id and entry.session_id == session_id]
-    unnamed = [entry for entry in entries if not (session_id and entry.session_id)]
-    candidates = same or unnamed
+    """Which of the new ones is the conversation: by its id, or, where that is none's, the only one."""
+    candidates = [entry for entry in entries if session_id and entry.session_id == session_id] or entries
     return candidates[0] if len(candidates) == 1 else None
 
 

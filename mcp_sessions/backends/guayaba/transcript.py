@@ -1,7 +1,7 @@
 """Messages, as Guayaba gives them: contents as text or in blocks, roles as OpenClaw has them."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 
 from ...models import Attachment, Json, JsonObject, Message, Role, ToolCall, is_array, is_object
@@ -27,12 +27,15 @@ def read_messages(answer: Json) -> list[Message]:
     times = [time for row in rows if isinstance(time := row.get("timestamp"), int) and time > 0]
     if times != sorted(times) and times == sorted(times, reverse=True):
         rows = rows[::-1]
+    called = {
+        text(block, "id"): text(block, "name") for row in rows for block in _blocks(row) if _kind(block) == "toolcall"
+    }
     seen: dict[str, int] = {}
     messages: list[Message] = []
     for row in rows:
         id = text(row, "id") or _digest(row)
         seen[id] = seen.get(id, 0) + 1
-        messages.append(_message(row, id if seen[id] == 1 else f"{id}-{seen[id]}"))
+        messages.append(_message(row, id if seen[id] == 1 else f"{id}-{seen[id]}", called))
     return messages
 
 
@@ -54,9 +57,14 @@ def _digest(row: JsonObject) -> str:
     return "m" + blake2b(written.encode(errors="backslashreplace"), digest_size=5).hexdigest()
 
 
-def _message(row: JsonObject, id: str) -> Message:
+def _blocks(row: JsonObject) -> list[JsonObject]:
     content = row.get("content")
-    blocks = [block for block in content if is_object(block)] if is_array(content) else []
+    return [block for block in content if is_object(block)] if is_array(content) else []
+
+
+def _message(row: JsonObject, id: str, called: Mapping[str, str]) -> Message:
+    """`called` are the names of tools by the ids of their calls, for results that don't repeat them."""
+    content, blocks = row.get("content"), _blocks(row)
     said = [content] if isinstance(content, str) else [_said(block) for block in blocks]
     return Message(
         id=id,
@@ -64,7 +72,7 @@ def _message(row: JsonObject, id: str) -> Message:
         text="\n".join(part for part in said if part),
         created_at=millis(row.get("timestamp")),
         tool_calls=tuple(_tool_call(block) for block in blocks if _kind(block) == "toolcall"),
-        tool_name=text(row, "toolName") or text(row, "name"),
+        tool_name=text(row, "toolName") or text(row, "name") or _called(row, blocks, called),
         attachments=tuple(_attachment(block) for block in blocks if _kind(block) == "attachment"),
     )
 
@@ -92,12 +100,19 @@ def _said(block: JsonObject) -> str:
     return content if isinstance(content, str) else ""
 
 
+def _called(row: JsonObject, blocks: Sequence[JsonObject], called: Mapping[str, str]) -> str:
+    ids = (text(part, key) for part in (row, *blocks) for key in ("toolCallId", "tool_use_id"))
+    return next((called[id] for id in ids if id in called), "")
+
+
 def _tool_call(block: JsonObject) -> ToolCall:
     arguments = block.get("arguments", block.get("input", ""))
     return ToolCall(
         id=text(block, "id"),
         name=text(block, "name"),
-        arguments=arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False),
+        arguments=arguments
+        if isinstance(arguments, str)
+        else json.dumps(arguments, ensure_ascii=False, separators=(",", ":")),
     )
 
 

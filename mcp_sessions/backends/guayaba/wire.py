@@ -11,6 +11,8 @@ from ...models import Json, JsonObject, Session, is_array, is_object
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _FILE_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d)[-:](\d\d)[-:](\d\d)")
 _HANDLE = "archived-"
+_ENVELOPES = ("data", "messages", "sessions", "archives")
+"""Where a list may be, if it isn't the whole answer: Laravel's way, and OpenClaw's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +109,8 @@ def read_archives(answer: Json, agent: str) -> list[Entry]:
 
 
 def rows_in(answer: Json) -> list[JsonObject]:
-    """A list of objects, bare or in an envelope's `data`. Raises `BadResponse` for anything else."""
-    found = answer.get("data") if is_object(answer) else answer
+    """A list of objects, bare or in an envelope. Raises `BadResponse` for anything else."""
+    found = next((answer[key] for key in _ENVELOPES if key in answer), None) if is_object(answer) else answer
     if not is_array(found) or not all(is_object(row) for row in found):
         raise BadResponse("Guayaba answered something that is no list. Check the address in --backend.")
     return found
