@@ -26,7 +26,7 @@ def explain(reply: Reply) -> SessionsError | None:
         return Forbidden("Guayaba wants credits for this. Top up the account, then try again.")
     if reply.status == 403 and "subscription" in said:
         return Forbidden("Guayaba's subscription has lapsed. Renew it, then try again.")
-    scope = re.search(r"scope: ?(agent:[a-z]+|chat|files|channels)\b", said)
+    scope = re.search(r"scope: ?(agent:(?:read|manage)|chat|files|channels)\b", said)
     if reply.status == 403 and scope:
         return Forbidden(f"the key in MCP_SESSIONS_TOKEN lacks the scope {scope[1]}. Make one that has it.")
     return None
