@@ -149,6 +149,11 @@ class HttpClient:
         if transport is not None:
             await transport.__aexit__(kind, error, traceback)
 
+    @property
+    def address(self) -> str:
+        """What paths are appended to: always spelt the same, without a credential."""
+        return self._base
+
     def call(self) -> AbstractContextManager[None]:
         """One deadline for every request made inside; inside another call, that one's."""
         return _one_deadline(self._timeout)

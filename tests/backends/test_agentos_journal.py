@@ -212,7 +212,7 @@ async def test_without_rechecks_there_is_no_file_and_the_note_says_so(tmp_path: 
             change = await backend.rename_session("s", "new")
         assert "AgentOS undoes this" in change.note
         assert name_of(fake, "s") == "old"
-    assert not _files(tmp_path)
+    assert [file.name for file in _files(tmp_path)] == ["locks"]
 
 
 async def test_the_journal_is_readable_by_this_user_alone(tmp_path: Path, clock: Clock) -> None:

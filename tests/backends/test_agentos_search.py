@@ -13,7 +13,7 @@ from mcp_sessions.models import JsonObject, SearchHit, SearchPage
 from ..fakes.agentos import Fault, Version
 from .agentos_faked import COMPONENTS, faked, on_each_fake
 
-SEARCH = "mcp_sessions.backends.agentos.search"
+SEARCH = "mcp_sessions.backends._search"
 
 
 def talk(number: int, *texts: str, **given: object) -> JsonObject:

@@ -41,7 +41,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "504 before": (Fault("answer", status=504), "outcome_unknown"),
     "something else in a 200, after": (Fault("answer", after=True, status=200), ""),
     "something else in a 200, before": (Fault("answer", status=200), "bad_response"),
-    "redirect": (Fault("answer", status=302), "bad_response"),
+    "redirect": (Fault("answer", status=302), "unavailable"),
     "429": (Fault("answer", status=429, headers={"Retry-After": "100"}), "rate_limited"),
     "401": (Fault("answer", status=401), "unauthorized"),
     "403": (Fault("answer", status=403), "forbidden"),
@@ -60,7 +60,7 @@ async def outcome(operation: Operation, backend: SessionBackend) -> str:
 
 def _expected(name: str, code: str) -> set[str]:
     """A session that may have been made is not made once more; one that isn't there was not made."""
-    of_creation = {"dropped before": {"outcome_unknown"}, "redirect": {"unavailable"}}
+    of_creation = {"dropped before": {"outcome_unknown"}}
     return of_creation.get(code, set()) if name == "create" and code in of_creation else {FAULTS[code][1]}
 
 

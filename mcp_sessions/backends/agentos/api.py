@@ -13,7 +13,7 @@ from .._http import HttpClient, Reply, ServerFailed, path
 from .versions import Trait, Version, find_version
 from .wire import TYPES, Stored, component_type, read_session, text
 
-_MOST_PAGE = 64 * 1024 * 1024
+_MOST_PAGE = 32 * 1024 * 1024
 _MOST_TYPES = 10_000
 _VERSION_SECONDS = 30
 Parameters = Mapping[str, str | int]
@@ -162,15 +162,25 @@ class Api:
 
     async def _proven_type(self, stored: Stored, owner: str) -> dict[str, str]:
         """A type is sent wherever it is certain. Without one, agno ≥ 2.6 finds it, and before that nothing is sent."""
-        if not stored.is_proven and not (await self.version(anew=True)).has(Trait.FINDS_TYPES):
+        version = await self.version(anew=not stored.is_proven)
+        if not stored.is_proven and not version.has(Trait.FINDS_TYPES):
             stored = await self._find_typed(stored.id, owner, "")
-            if not stored.is_proven and (await self.runs(stored.id, owner, stored.type)).json():
-                raise Unsupported(
-                    "this session names no agent, team or workflow, and before agno 3.0 a change could erase its runs. "
-                    "Upgrade AgentOS first."
-                )
-            return {"type": stored.type}
-        return {"type": stored.type} if stored.is_proven else {}
+        if not version.has(Trait.RUNS_STAND_APART):
+            await self._refuse_to_lose_runs(
+                stored, owner, is_certain=stored.is_proven or version.has(Trait.FINDS_TYPES)
+            )
+        return {"type": stored.type} if stored.is_proven or not version.has(Trait.FINDS_TYPES) else {}
+
+    async def _refuse_to_lose_runs(self, stored: Stored, owner: str, *, is_certain: bool) -> None:
+        kept = ("workflow_id",) if stored.type == "workflow" else ("agent_id", "team_id")
+        runs = (await self.runs(stored.id, owner, stored.type)).json()
+        if is_certain and is_array(runs):
+            runs = [run for run in runs if not (is_object(run) and any(text(run, key) for key in kept))]
+        if runs:
+            raise Unsupported(
+                "this session holds runs that are not of its own type, and before agno 3.0 any change would erase "
+                "them. Upgrade AgentOS first."
+            )
 
     async def delete(self, stored: Stored, owner: str) -> None:
         """AgentOS answers the same whether or not there was such a session."""
@@ -188,6 +198,17 @@ class Api:
             for type, known in found
             if is_array(known) and any(is_object(item) and text(item, "id") == component for item in known)
         ]
+
+    async def _is_at_home(self, stored: Stored) -> bool:
+        """Whether the database of --backend is that of the session's agent or team."""
+        if "db_id" not in self._place:
+            return True
+        answer = (await self.http.read("/config")).json()
+        known = answer.get(f"{stored.type}s") if is_object(answer) else None
+        homes = (
+            {text(item, "db_id") for item in known if text(item, "id") == stored.agent_id} if is_array(known) else ()
+        )
+        return self._place["db_id"] in homes
 
     def new_id(self) -> str:
         return str(uuid4())
@@ -212,7 +233,9 @@ class Api:
         return True
 
     async def fork(self, stored: Stored, owner: str) -> str:
-        """The fork's id."""
+        """The fork's id. The route knows neither database nor table: it forks what its agent or team has."""
+        if "table" in self._place or not await self._is_at_home(stored):
+            raise Unsupported("AgentOS forks only in its agents' own database and default table, not in --backend's.")
         route = path(f"{stored.type}s", stored.agent_id, "sessions", stored.id, "fork")
         parameters = {"user_id": owner} if owner else {}
         answer = (await self.http.change("POST", route, params=parameters, json={}, repeatable=False)).json()

@@ -38,7 +38,7 @@ from .creation import create, fork
 from .keeper import Keeper
 from .listing import list_sessions
 from .runs import count_runs, run_page
-from .search import Search
+from .search import search_sessions
 from .transcript import read_transcript
 from .versions import Trait
 from .wire import ARCHIVED_AT, Stored
@@ -55,10 +55,10 @@ class AgentOsBackend(SessionBackend):
     title = "AgentOS"
     capabilities = frozenset(Capability) - {Capability.APPEND_MESSAGES}
 
-    def __init__(self, api: Api, keeper: Keeper, *, timeout: float, greets: bool) -> None:
+    def __init__(self, api: Api, keeper: Keeper, changes: Changes, *, timeout: float, greets: bool) -> None:
         self._api = api
         self._keeper = keeper
-        self._changes = Changes(api, keeper)
+        self._changes = changes
         self._timeout = timeout
         self._greets = greets
         self._caller = Caller()
@@ -68,6 +68,7 @@ class AgentOsBackend(SessionBackend):
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._api.http)
+            self._changes.open()
             self._keeper.open()
             stack.callback(self._keeper.close)
             tasks = await stack.enter_async_context(anyio.create_task_group())
@@ -127,7 +128,7 @@ class AgentOsBackend(SessionBackend):
         include_tools: bool = False,
         message_id: str = "",
     ) -> MessagePage:
-        """From all of a session's runs, which AgentOS gives in one piece: at most 64 MiB are read."""
+        """From all of a session's runs, which AgentOS gives in one piece: at most 32 MiB are read."""
         with self._api.http.call():
             type = await self._type_of(session_id)
             transcript = read_transcript((await self._api.runs(session_id, self._owner, type)).json())
@@ -154,8 +155,9 @@ class AgentOsBackend(SessionBackend):
         """Reads the sessions one by one, newest first: names, summaries and messages, active and archived."""
         words = words_of(query)
         with self._api.http.call():
-            search = Search(self._api, self._caller, words, seconds=self._timeout * _SHARE_OF_TIME)
-            return await search.page(limit, cursor)
+            return await search_sessions(
+                self._api, self._caller, words, limit, cursor, seconds=self._timeout * _SHARE_OF_TIME
+            )
 
     async def create_session(
         self,

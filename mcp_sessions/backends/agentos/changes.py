@@ -1,10 +1,12 @@
 """Every change of a session: read, merged, written at once, read back, and held.
 
-AgentOS sets whole fields and has no versions, so changes of one session wait for each other here; what another
-client of the same AgentOS does between our reading and our writing can't be told.
+AgentOS sets whole fields and has no versions, so changes of one session by this user's servers wait for each other;
+what another client of the same AgentOS does between our reading and our writing can't be told.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -13,17 +15,20 @@ import anyio
 from ...errors import BadResponse, Conflict, NotFound, OutcomeUnknown, SessionsError, Unavailable, quoted
 from ...models import Change, Json, JsonObject, SessionDetail, is_object, iso
 from .._http import AnswerLost
-from .api import Api
-from .held import same, with_held
+from .._locks import FileLocks
+from .api import Api, absent
+from .held import Held, same, with_held
 from .journal import Entry
 from .keeper import Keeper, is_undone
 from .wire import Stored
 
+logger = logging.getLogger(__name__)
+
 Plan = Callable[[Stored], JsonObject]
 """The fields of the session's document that a change sets, each whole. May raise."""
 
-# AgentOS takes these out of whatever metadata it is given, since a run would obey them (agno ≥ 2.7).
-_RESERVED = ("agno_component_version", "agno_dispatch_chain", "agno_dispatch_depth")
+RESERVED = ("agno_component_version", "agno_dispatch_chain", "agno_dispatch_depth")
+"""AgentOS takes these out of whatever metadata it is given, since a run would obey them (agno ≥ 2.7)."""
 
 
 class Made(NamedTuple):
@@ -35,31 +40,51 @@ class Made(NamedTuple):
 
 
 class Changes:
-    """All writes to one AgentOS by this process."""
+    """All writes to one AgentOS; `shared` are the locks of this user's processes, `server` tells it from others."""
 
-    def __init__(self, api: Api, keeper: Keeper) -> None:
+    def __init__(self, api: Api, keeper: Keeper, shared: FileLocks | None, server: str) -> None:
         self._api = api
         self._keeper = keeper
+        self._shared = shared
+        self._server = server
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+
+    def open(self) -> None:
+        try:
+            if self._shared is not None:
+                self._shared.open()
+        except OSError as error:
+            logger.warning("Changes by other processes can't be waited for (%s): no folder for locks.", error)
+            self._shared = None
 
     async def make(self, session_id: str, owner: str, plan: Plan, *, expected_version: str = "") -> Made:
         """Set what `plan` makes of the session as it is now; nothing is sent where it is so already.
 
-        What a run has undone of changes made before counts as theirs still: a change may be to take them back.
+        A change is made to the session as it is meant: what a run has undone of others is set again with it, where it
+        is certain that a run did that, and where a change takes another back, it is held that it does.
         """
-        async with self._lock(session_id):
+        async with self._alone(session_id):
             before = await self._api.find(session_id, owner)
             check_version(before, expected_version)
             meant = self._keeper.meant(before)
-            wanted = meant.document | plan(meant)
+            base = meant if self._keeper.has_run(before) else before
+            wanted, held = base.document | plan(base), meant.document | plan(meant)
             fields = _changed(before.document, wanted)
-            if not fields and meant is before:
+            if not fields and not _changed(meant.document, held):
                 return Made(before, before, "")
-            after = await self._write(before, owner, fields) if fields else before
-            return Made(meant, after, self._keeper.hold(owner, session_id, meant.document, wanted))
+            taken = self._keeper.take(session_id)
+            try:
+                after = await self._write(before, owner, fields) if fields else before
+            except OutcomeUnknown:
+                raise
+            except SessionsError:
+                self._keeper.put_back(taken)
+                raise
+            note = self._keeper.hold(owner, after, without_reserved(meant.document), without_reserved(held), taken)
+            return Made(base, after, " ".join(filter(None, (_dropped(before, fields), note))))
 
     async def delete(self, session_id: str, owner: str, *, expected_version: str = "") -> None:
-        async with self._lock(session_id):
+        async with self._alone(session_id):
             before = await self._api.find(session_id, owner)
             check_version(before, expected_version)
             lost: AnswerLost | None = None
@@ -81,19 +106,30 @@ class Changes:
     async def check(self, entry: Entry) -> None:
         """Write again what a run undid of the changes that are held."""
         with self._api.http.call():
-            async with self._lock(entry.session_id):
+            async with self._alone(entry.session_id):
                 current = self._keeper.current(entry)
                 if current is None:
                     return
                 stored = await self._api.find(current.session_id, current.owner)
-                undone = [item for item in current.held if is_undone(item, stored)]
+                if current.born != stored.born:
+                    raise absent(current.session_id)
+                undone: list[Held] = []
+                if self._keeper.may_rewrite(current, stored):
+                    undone = [item for item in current.held if is_undone(item, stored)]
                 fields = _changed(stored.document, with_held(stored.document, undone))
                 if fields:
                     await self._write(stored, current.owner, fields)
                 self._keeper.checked(current, stored, undone)
 
-    def _lock(self, session_id: str) -> anyio.Lock:
-        return self._locks.setdefault(session_id, anyio.Lock())
+    @asynccontextmanager
+    async def _alone(self, session_id: str) -> AsyncGenerator[None]:
+        """No other change of the session is made meanwhile, by this process or another of this user's."""
+        async with self._locks.setdefault(session_id, anyio.Lock()):
+            if self._shared is None:
+                yield
+                return
+            async with self._shared.held(f"{self._server}/{session_id}"):
+                yield
 
     async def _write(self, before: Stored, owner: str, fields: JsonObject) -> Stored:
         """The session as it is when it was written: AgentOS's word for a name, a look at the rest."""
@@ -186,11 +222,18 @@ def _as_sent(before: Stored, fields: JsonObject) -> JsonObject:
 
 
 def _shows(after: Stored, fields: JsonObject) -> bool:
-    document = after.document
-    return all(same((_kept(document[key]),), (_kept(value),)) for key, value in fields.items())
+    document, wanted = without_reserved(after.document), without_reserved(fields)
+    return all(same((document[key],), (value,)) for key, value in wanted.items())
 
 
-def _kept(value: Json) -> Json:
-    if is_object(value):
-        return {key: item for key, item in value.items() if key not in _RESERVED}
-    return value
+def without_reserved(document: JsonObject) -> JsonObject:
+    """The same without what AgentOS keeps of no metadata."""
+    metadata = document.get("metadata")
+    if not is_object(metadata):
+        return document
+    return document | {"metadata": {key: value for key, value in metadata.items() if key not in RESERVED}}
+
+
+def _dropped(before: Stored, fields: JsonObject) -> str:
+    lost = [key for key in RESERVED if key in before.metadata]
+    return f"AgentOS took its own {', '.join(lost)} out of the metadata." if lost and "metadata" in fields else ""

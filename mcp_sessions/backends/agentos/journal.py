@@ -21,9 +21,11 @@ _AFTERWARDS_SECONDS = 3600
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS held (
     server TEXT, session_id TEXT, owner TEXT, values_held TEXT, since REAL, due REAL, rewritten INTEGER,
+    guessed INTEGER, progress TEXT, born TEXT,
     PRIMARY KEY (server, session_id)
 )
 """
+_COLUMNS = "session_id, owner, values_held, since, rewritten, guessed, progress, born"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,13 @@ class Entry:
     owner: str
     held: Sequence[Held]
     since: float
-    rewritten: int
+    rewritten: int = 0
+    guessed: int = 0
+    """How often that was done although nothing showed that a run had ended."""
+    progress: str = ""
+    """How far the session's runs had come when its changes were last seen to hold."""
+    born: str = ""
+    """Which session it is: its id may come to be another's."""
 
     @property
     def is_over(self) -> bool:
@@ -57,21 +65,26 @@ class Journal:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
-        finally:
             self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
 
     def entry(self, session_id: str) -> Entry | None:
         row = self._connection.execute(
-            "SELECT session_id, owner, values_held, since, rewritten FROM held WHERE server = ? AND session_id = ?",
-            (self._server, session_id),
+            f"SELECT {_COLUMNS} FROM held WHERE server = ? AND session_id = ?", (self._server, session_id)
         ).fetchone()
         return _entry(row) if row else None
 
     def put(self, entry: Entry, due: float) -> None:
         """Hold this of the session, and nothing else."""
         self._connection.execute(
-            "INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (self._server, entry.session_id, entry.owner, _text(entry), entry.since, due, entry.rewritten),
+            f"INSERT OR REPLACE INTO held (server, due, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(self._server, due, entry.session_id, entry.owner, _text(entry), entry.since, entry.rewritten),
+                *(entry.guessed, entry.progress, entry.born),
+            ),
         )
 
     def drop(self, session_id: str) -> None:
@@ -84,10 +97,10 @@ class Journal:
     def claim_due(self) -> list[Entry]:
         """Those to be checked now, put off for others meanwhile. What was over long ago is dropped."""
         now = time()
-        self._connection.execute("DELETE FROM held WHERE since < ?", (now - HOLD_SECONDS - _AFTERWARDS_SECONDS,))
+        oldest, newest = now - HOLD_SECONDS - _AFTERWARDS_SECONDS, now + 60  # a clock may have been set back
+        self._connection.execute("DELETE FROM held WHERE since NOT BETWEEN ? AND ?", (oldest, newest))
         rows = self._connection.execute(
-            "SELECT session_id, owner, values_held, since, rewritten, due FROM held WHERE server = ? AND due <= ?",
-            (self._server, now),
+            f"SELECT {_COLUMNS}, due FROM held WHERE server = ? AND due <= ?", (self._server, now)
         ).fetchall()
         claimed: list[Entry] = []
         for *row, due in rows:
@@ -114,7 +127,7 @@ def _text(entry: Entry) -> str:
 
 def _entry(row: Sequence[object]) -> Entry | None:
     """None for a row that something else has written."""
-    session_id, owner, text, since, rewritten = row
+    session_id, owner, text, since, rewritten, guessed, progress, born = row
     try:
         held: list[tuple[list[str], list[Json], list[list[Json]], float]] = json.loads(str(text))
         return Entry(
@@ -126,6 +139,9 @@ def _entry(row: Sequence[object]) -> Entry | None:
             ],
             since=float(str(since)),
             rewritten=int(str(rewritten)),
+            guessed=int(str(guessed)),
+            progress=str(progress),
+            born=str(born),
         )
     except (TypeError, ValueError):
         return None
@@ -148,7 +164,7 @@ def _connected(database: str) -> sqlite3.Connection:
         # It is ours and small, and holds what can be lost with the machine: no change waits for the disk.
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute(_SCHEMA)
-        connection.execute("SELECT server, session_id, owner, values_held, since, due, rewritten FROM held LIMIT 0")
+        connection.execute(f"SELECT server, due, {_COLUMNS} FROM held LIMIT 0")
     except sqlite3.Error:
         connection.close()
         raise

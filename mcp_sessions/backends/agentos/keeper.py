@@ -11,7 +11,7 @@ import anyio
 
 from ...errors import NotFound, SessionsError, whereabouts
 from ...models import JsonObject, iso
-from .held import Held, held_after, with_held
+from .held import Held, held_after, same, value_at, with_held
 from .journal import HOLD_SECONDS, Entry, Journal, next_check
 from .wire import Stored
 
@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 Rewrite = Callable[[Entry], Awaitable[None]]
 _MOST_REWRITES = 5
+_IDLE_SECONDS = 30
+"""After which the journal is looked at anyhow: a process that ended may have left something."""
 _NOT_HELD = "Done. If a run of this session is executing now, AgentOS undoes this when that run ends."
 
 
@@ -37,22 +39,38 @@ class Keeper:
         if self._journal is not None:
             self._journal.close()
 
-    def hold(self, owner: str, session_id: str, before: JsonObject, after: JsonObject) -> str:
-        """Hold a change that was made; what a caller is to know of it."""
+    def hold(self, owner: str, made: Stored, before: JsonObject, after: JsonObject, taken: Entry | None) -> str:
+        """Hold a change that made the session what it is; what a caller is to know of it. `taken`: what was held."""
         if self._journal is None:
             return self.notice()
         now = time()
         try:
             with self._journal.alone():
-                known = self._journal.entry(session_id)
+                known = self._journal.entry(made.id) or taken
                 kept = [item for item in known.held if now <= item.since + HOLD_SECONDS] if known else []
                 held = held_after(kept, before, after, now)
-                self._journal.put(Entry(session_id, owner, held, now, 0), next_check(now, now))
+                entry = Entry(made.id, owner, held, now, progress=made.progress, born=made.born)
+                self._journal.put(entry, next_check(now, now))
         except sqlite3.Error as error:
             logger.warning("A change can't be put into the journal: %s", error)
             return _NOT_HELD
         self._news.set()
         return self.notice()
+
+    def take(self, session_id: str) -> Entry | None:
+        """Let go of what is held while it is changed: what becomes of it may never be known."""
+        entry = self._entry(session_id)
+        if entry is not None:
+            self.forget(session_id)
+        return entry
+
+    def put_back(self, entry: Entry | None) -> None:
+        """Hold it again: nothing was changed."""
+        if self._journal is not None and entry is not None:
+            try:
+                self._journal.put(entry, next_check(entry.since, time()))
+            except sqlite3.Error as error:
+                logger.warning("A change can't be put back into the journal: %s", error)
 
     def notice(self) -> str:
         """What is not settled about a change that was just made."""
@@ -73,42 +91,63 @@ class Keeper:
 
     def undone(self, stored: Stored) -> list[Held]:
         """What of the held changes is undone in the session as it was just read."""
-        try:
-            entry = self._journal.entry(stored.id) if self._journal is not None else None
-        except sqlite3.Error as error:
-            logger.warning("The journal of changes can't be read: %s", error)
+        entry = self._entry(stored.id)
+        if entry is None or entry.born != stored.born:
             return []
-        return [item for item in entry.held if is_undone(item, stored)] if entry else []
+        return [item for item in entry.held if is_undone(item, stored)]
 
     def meant(self, stored: Stored) -> Stored:
-        """The session as the held changes left it: what a run has undone of them is still to be written again."""
+        """The session as the held changes left it."""
         undone = self.undone(stored)
         return replace(stored, **with_held(stored.document, undone)) if undone else stored
+
+    def has_run(self, stored: Stored) -> bool:
+        """Whether a run has ended since the session's changes were last seen to hold."""
+        entry = self._entry(stored.id)
+        return entry is not None and entry.progress != stored.progress
+
+    def may_rewrite(self, entry: Entry, stored: Stored) -> bool:
+        """Whether what is undone is a run's doing: it ended since, or, once, and soon, may have without a trace."""
+        return entry.progress != stored.progress or (entry.guessed == 0 and not entry.is_over)
 
     def checked(self, entry: Entry, stored: Stored, rewritten: list[Held]) -> None:
         """Keep what must be checked again: no longer what others have set since."""
         if self._journal is None:
             return
-        document = stored.document
-        kept = [item for item in entry.held if item in rewritten or not item.is_overruled(document)]
+        kept = [
+            item for item in entry.held if item in rewritten or same(value_at(stored.document, item.path), item.new)
+        ]
         if len(kept) < len(entry.held):
             logger.info("Session %s was changed by others; their change stays.", entry.session_id)
         if rewritten:
             fields = sorted({".".join(item.path) for item in rewritten})
             logger.info("Session %s: a run undid %s, which was set again.", entry.session_id, ", ".join(fields))
-        count = entry.rewritten + bool(rewritten)
+        is_guess = bool(rewritten) and entry.progress == stored.progress
+        left = replace(
+            entry,
+            held=kept,
+            rewritten=entry.rewritten + bool(rewritten),
+            guessed=entry.guessed + is_guess,
+            progress=stored.progress,
+        )
         with self._journal.alone():
             if self._journal.entry(entry.session_id) != entry:
                 return  # another process holds more of this session by now, and has it checked
-            if not kept or count >= _MOST_REWRITES or (entry.is_over and not rewritten):
+            if not kept or left.rewritten >= _MOST_REWRITES or (entry.is_over and not rewritten):
                 self._journal.drop(entry.session_id)
             else:
-                due = next_check(time() if rewritten else entry.since, time())
-                self._journal.put(replace(entry, held=kept, rewritten=count), due)
+                self._journal.put(left, next_check(time() if rewritten else entry.since, time()))
 
     def current(self, entry: Entry) -> Entry | None:
         """An entry as it is now: changes may have come, or been settled, since it was claimed."""
         return self._journal.entry(entry.session_id) if self._journal is not None else None
+
+    def _entry(self, session_id: str) -> Entry | None:
+        try:
+            return self._journal.entry(session_id) if self._journal is not None else None
+        except sqlite3.Error as error:
+            logger.warning("The journal of changes can't be read: %s", error)
+            return None
 
     async def run(self, check: Rewrite) -> None:
         """Check what is due, for ever."""
@@ -123,7 +162,8 @@ class Keeper:
             except Exception as error:
                 logger.error("The journal of changes could not be worked on: %s", whereabouts(error))
                 due = time() + 60
-            with anyio.move_on_after(3600 if due is None else max(due - time(), 0)):
+            soon = _IDLE_SECONDS if due is None else max(due - time(), 0)
+            with anyio.move_on_after(min(soon, _IDLE_SECONDS)):
                 await self._news.wait()
 
     async def _check(self, entry: Entry, check: Rewrite) -> None:

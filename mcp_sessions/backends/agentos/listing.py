@@ -8,7 +8,7 @@ from typing import NamedTuple
 import anyio
 
 from ... import cursor as cursors
-from ...errors import NotFound
+from ...errors import NotFound, Unsupported
 from ...models import SessionFilter, SessionPage
 from .._http import ServerFailed
 from .._parallel import each
@@ -84,7 +84,7 @@ class Walk:
             stored = await self._api.find(place.stored.id, self._owner, type=place.stored.type)
         except NotFound:
             return place, False  # removed meanwhile
-        except ServerFailed:
+        except (ServerFailed, Unsupported):  # the latter: an id that no path can carry
             self.findings.unreadable.append(-1)
             return place, False
         return place._replace(stored=stored), wanted(stored)
@@ -113,14 +113,14 @@ async def open_walk(
     large: bool = False,
     begins_with_it: bool = False,
 ) -> tuple[Walk, tuple[int, ...]]:
-    """A walk from where a cursor stands, behind its session or with it, and the `extra` numbers it begins with."""
+    """A walk from where a cursor stands, behind its session or with it, and all its numbers, `extra` ones first."""
     is_rich = (await api.version()).has(Trait.FINDS_TYPES)
     # Since agno 2.6 a list has every type, and is faster so; before it, agents' only unless another is asked for.
     types = (filter.type,) if filter.type or is_rich else TYPES
-    begins_at, hints, more = None, [0] * len(types), ()
+    begins_at, hints, position = None, [0] * len(types), ()
     if cursor:
         position = cursors.read(cursor, walk, extra + 2 + len(types))
-        more, (time, digest, *hints) = position[:extra], position[extra:]
+        time, digest, *hints = position[extra:]
         begins_at = Key(-time if filter.order.endswith("desc") else time, digest)
     found = Walk(
         api,
@@ -133,7 +133,7 @@ async def open_walk(
         begins_with_it=begins_with_it,
         hints=hints,
     )
-    return found, more
+    return found, position
 
 
 async def list_sessions(

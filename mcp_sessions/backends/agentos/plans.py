@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ...errors import Invalid, Unsupported
 from ...models import Clearable, JsonObject, StateMode, merge_patch
 from .._values import json_text
-from .changes import Plan
+from .changes import RESERVED, Plan
 from .wire import ARCHIVED_AT, Stored
 
 
@@ -55,4 +55,7 @@ def own_metadata(metadata: JsonObject) -> JsonObject:
     json_text(metadata, "metadata")
     if ARCHIVED_AT in metadata:
         raise Invalid(f'"metadata" can\'t hold "{ARCHIVED_AT}": it marks the archive. Use archive_session.')
+    reserved = next((key for key in RESERVED if key in metadata), None)
+    if reserved is not None:
+        raise Invalid(f'"metadata" can\'t hold "{reserved}": AgentOS keeps that for itself. Use another key.')
     return metadata

@@ -1,129 +1,65 @@
-"""Search: AgentOS has none, so sessions are read one after the other, newest first, within a budget."""
+"""Where a search finds AgentOS's sessions: newest first, archived ones too."""
 
-from collections.abc import Iterator, Sequence
-
-import anyio
+from collections.abc import Sequence
 
 from ... import cursor as cursors
 from ...caller import Caller
-from ...errors import BadResponse, NotFound, Unavailable
-from ...models import Message, SearchHit, SearchPage, SessionFilter
-from .._parallel import each
-from .._words import bare, finds, snippet
+from ...models import SearchPage, SessionFilter
+from .._search import Position, Search, Subject, Transcript
 from .api import Api
-from .listing import Place, Walk, open_walk
+from .listing import Place, open_walk
 from .transcript import read_transcript
-from .wire import Stored
 
-_AT_ONCE = 8
-_MOST_SESSIONS = 400
-_MOST_BYTES = 128 * 1024 * 1024
+_RECENT = 64
+"""How many of the newest sessions are looked at for one that moved."""
 
 
-class Search:
-    """One call: what it looks for, for whom, and what it has spent.
+async def search_sessions(
+    api: Api, caller: Caller, words: Sequence[str], limit: int, cursor: str, *, seconds: float
+) -> SearchPage:
+    """Names, summaries and messages, a session at a time."""
+    owner, filter = caller.user_id, SessionFilter()
+    walk = cursors.walk("search", owner, words)
+    source, shown = await open_walk(api, owner, filter, cursor, walk, extra=1, begins_with_it=True)
+    types: dict[str, str] = {}
 
-    A cursor names the session where the next call begins, and how many of its hits were shown.
-    """
-
-    def __init__(self, api: Api, caller: Caller, words: Sequence[str], *, seconds: float) -> None:
-        self._api = api
-        self._caller = caller
-        self._words = words
-        self._heads = [bare(word.rstrip("*")) for word in words]
-        self._walk = cursors.walk("search", caller.user_id, words)
-        self._stops_at = anyio.current_time() + seconds
-        self._bytes = 0
-        self._sessions = 0
-        self._unread = 0
-
-    async def page(self, limit: int, cursor: str) -> SearchPage:
-        source, shown = await open_walk(
-            self._api, self._caller.user_id, SessionFilter(), cursor, self._walk, extra=1, begins_with_it=True
-        )
-        known = shown[0] if shown else 0
-        hits: list[SearchHit] = []
-        behind = cursor
-        while not self._is_spent():
-            rows = await source.next(_AT_ONCE, lambda stored: True)
-            if not rows:
-                return self._page(source, hits, "", is_whole=True)
-            for place, found in await each(self._look_through, rows):
-                skipped = known if place.key == source.begins_at else 0
-                hits += [
-                    hit.model_copy(update={"cursor": cursors.mark(self._walk, number, *place.position)})
-                    for number, hit in enumerate(found, 1)
-                    if number > skipped
-                ]
-                if len(hits) > limit:
-                    return self._page(source, hits[:limit], hits[limit - 1].cursor, is_whole=True)
-                behind = cursors.mark(self._walk, len(found), *place.position)
-            await self._caller.progress(self._sessions, f"{self._sessions} sessions searched")
-        return self._page(source, hits, behind, is_whole=False)
-
-    def _is_spent(self) -> bool:
-        is_late = anyio.current_time() > self._stops_at
-        return is_late or self._sessions >= _MOST_SESSIONS or self._bytes > _MOST_BYTES
-
-    async def _look_through(self, row: tuple[Place, bool]) -> tuple[Place, list[SearchHit]]:
-        """The hits of a session: its name, its summary, its messages from the newest on."""
-        place, is_readable = row
+    def subject_of(place: Place) -> Subject:
         stored = place.stored
-        if not is_readable:
-            return place, []
-        try:
-            reply = await self._api.runs(stored.id, self._caller.user_id, stored.type)
-            self._bytes += len(reply.body)
-            messages = read_transcript(reply.json()).messages
-        except NotFound:
-            return place, []  # removed meanwhile
-        except (Unavailable, BadResponse):
-            self._unread += 1
-            return place, []
-        self._sessions += 1
-        return place, [*self._about(stored), *self._said(stored, messages)]
-
-    def _said(self, stored: Stored, messages: Sequence[Message]) -> Iterator[SearchHit]:
-        for message in reversed(messages):
-            if message.role != "system" and (seen := self._found_in(message.text)):
-                yield SearchHit(
-                    session_id=stored.id,
-                    session_name=stored.name,
-                    message_id=message.id,
-                    role=message.role,
-                    snippet=snippet(seen, self._words),
-                    created_at=message.created_at,
-                )
-
-    def _about(self, stored: Stored) -> Iterator[SearchHit]:
-        for text, is_name in ((stored.name, True), (stored.summary, False)):
-            if seen := self._found_in(text):
-                yield SearchHit(
-                    session_id=stored.id,
-                    session_name=stored.name,
-                    snippet="" if is_name else snippet(seen, self._words),
-                    created_at=stored.created_at,
-                )
-
-    def _found_in(self, text: str) -> str:
-        """The text as the caller sees it, if that has every word; a quick look at most texts is enough."""
-        if not text:
-            return ""
-        compared = bare(text)
-        if not all(head in compared for head in self._heads):
-            return ""
-        seen = self._caller.present(text)
-        return seen if finds(seen, self._words) else ""
-
-    def _page(self, source: Walk, hits: Sequence[SearchHit], next_cursor: str, *, is_whole: bool) -> SearchPage:
-        unread = self._unread + len(source.findings.unreadable)
-        notes = [f"{unread} sessions could not be read."] if unread else []
-        if not is_whole:
-            notes.append("The search stopped here; next_cursor goes on with older sessions.")
-        return SearchPage(
-            hits=tuple(hits),
-            next_cursor=next_cursor,
-            searched_sessions=self._sessions,
-            complete=is_whole and not unread,
-            note=" ".join(notes),
+        types[stored.id] = stored.type
+        return Subject(
+            id=stored.id,
+            name=stored.name,
+            summary=stored.summary,
+            created_at=stored.created_at,
+            position=place.position,
         )
+
+    async def next(count: int) -> tuple[list[Subject], Position | None]:
+        rows = await source.next(count, lambda stored: True)
+        return [subject_of(place) for place, is_there in rows if is_there], rows[-1][0].position if rows else None
+
+    async def find(digest: int) -> Subject | None:
+        newest, _ = await open_walk(api, owner, filter, "", walk)
+        rows = await newest.next(_RECENT, lambda stored: True)
+        found = [place for place, is_there in rows if is_there and place.key.digest == digest]
+        return subject_of(found[0]) if found else None
+
+    async def read(subject: Subject) -> Transcript:
+        reply = await api.runs(subject.id, owner, types[subject.id])
+        transcript = read_transcript(reply.json())
+        # What a member or step said is the result that the outer run had of it, too.
+        outer = {message.text for message in transcript.messages if message.run_id not in transcript.inner}
+        kept = [
+            message
+            for message in transcript.messages
+            if message.run_id not in transcript.inner or message.text not in outer
+        ]
+        return Transcript(kept, len(reply.body))
+
+    search = Search(caller, words, walk, seconds=seconds)
+    page = await search.page(next, read, find, limit=limit, cursor=cursor, shown=shown)
+    unread = len(source.findings.unreadable)
+    if not unread:
+        return page
+    note = f"{unread} sessions of AgentOS's lists could not be read. {page.note}".strip()
+    return page.model_copy(update={"note": note, "complete": False})

@@ -19,6 +19,9 @@ class Trait(StrEnum):
     type erases all runs of a workflow session."""
     UPDATES_HONOUR_TABLE = auto()
     """PATCH changes the table that is named. Before it, the default one: another session of the same id, if any."""
+    RUNS_STAND_APART = auto()
+    """Runs are rows of their own. Before it, each change writes a session's runs anew, and drops those that are of
+    another type than the session: a workflow's that was run in an agent's session."""
     FORKS = auto()
     """Sessions of agents and teams can be forked."""
     SHOWS_PREVIEWS = auto()
@@ -29,6 +32,7 @@ SINCE: dict[Trait, tuple[int, int, int]] = {
     Trait.FINDS_TYPES: (2, 6, 0),
     Trait.UPDATES_HONOUR_TABLE: (2, 6, 7),
     Trait.FORKS: (2, 7, 0),
+    Trait.RUNS_STAND_APART: (3, 0, 0),
     Trait.SHOWS_PREVIEWS: (3, 1, 4),
 }
 OLDEST = (2, 5, 3)  # before it, renaming and deleting know no user

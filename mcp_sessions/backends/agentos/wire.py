@@ -57,7 +57,19 @@ class Stored:
 
     @property
     def is_named_by_its_first_words(self) -> bool:
-        return bool(self.named_by) and self.name == self.named_by
+        # Before agno 3, a session whose first run failed is named by that run's input, as JSON.
+        is_input = self.name.startswith("{") and '"input_content"' in self.name[:40]
+        return is_input or (bool(self.named_by) and self.name == self.named_by)
+
+    @property
+    def progress(self) -> str:
+        """What a run that ends moves on: nearly all of them say something, or cost tokens."""
+        return f"{self.said}/{self.total_tokens}"
+
+    @property
+    def born(self) -> str:
+        """What tells this session from another that bears its id later."""
+        return f"{self.created_at} {self.user_id}"
 
     @property
     def version(self) -> str:

@@ -155,24 +155,34 @@ class GuayabaBackend(SessionBackend):
             entries = sorted([*active.entries, *archived.entries], key=lambda entry: (-entry.place[0], entry.place[1]))
             begin = (-position[1], position[2]) if position else (-(10**18), 0)
             rest = [entry for entry in entries if (-entry.place[0], entry.place[1]) >= begin]
-            by_position = {entry.place: entry for entry in rest}
+            by_digest = {entry.place[1]: entry for entry in entries}
 
-            async def next(count: int) -> tuple[list[Subject], tuple[int, ...] | None]:
+            async def further(count: int) -> tuple[list[Subject], tuple[int, ...] | None]:
                 taken, rest[:] = rest[:count], rest[count:]
                 subjects = [
                     Subject(id=self._directory.id_of(entry), name=entry.name, position=entry.place) for entry in taken
                 ]
                 return subjects, taken[-1].place if taken else None
 
+            async def find(digest: int) -> Subject | None:
+                return next(
+                    (
+                        Subject(id=self._directory.id_of(entry), name=entry.name, position=entry.place)
+                        for entry in entries
+                        if entry.place[1] == digest
+                    ),
+                    None,
+                )
+
             async def read(subject: Subject) -> Transcript:
-                entry = by_position[subject.position[0], subject.position[1]]
+                entry = by_digest[subject.position[1]]
                 if entry.is_archived:
                     return Transcript((), 0)
                 answer, _, size = await self._api.history(entry)
                 return Transcript(read_messages(answer), size)
 
             search = Search(self._caller, words, walk, seconds=self._timeout * _SHARE_OF_TIME)
-            page = await search.page(next, read, limit=limit, cursor=cursor, shown=position)
+            page = await search.page(further, read, find, limit=limit, cursor=cursor, shown=position)
         notes = [
             page.note,
             _left_out(active),
