@@ -77,7 +77,8 @@ async def served(
 ) -> AsyncGenerator[Tools]:
     """A client of our server on the backend. Every toolset is offered, and nothing is asked, unless told otherwise."""
     backend = open_backend(f"guayaba+{fake.url}{query}", token=token or fake.master_key, timeout=seconds)
-    server = create_server(backend, **({"toolsets": ALL, "confirm": "off"} | options))
+    options = {"toolsets": ALL, "confirm": "off"} | options
+    server = create_server(backend, **options)
     async with Client(server) as client:
         yield Tools(client, fake, backend)
 

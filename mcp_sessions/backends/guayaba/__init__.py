@@ -42,4 +42,5 @@ def open_guayaba(url: str, options: Options) -> GuayabaBackend:
     if not options.token:
         raise Invalid("Guayaba needs a key. Set MCP_SESSIONS_TOKEN to a master key or an agent's")
     api = Api(http)
-    return GuayabaBackend(api, Directory(api, agent.lower(), options.token), timeout=options.timeout)
+    directory = Directory(api, agent.lower(), options.token, options.timeout / 4)
+    return GuayabaBackend(api, directory, timeout=options.timeout)

@@ -6,7 +6,9 @@ Source: docs.guayaba.run, the API reference and guides of the Public API v1.
 import re
 from collections.abc import Sequence
 
-from ...errors import BadResponse, Forbidden, NotFound, SessionsError, Unavailable, quoted
+import anyio
+
+from ...errors import BadResponse, Forbidden, NotFound, SessionsError, Unavailable, Unsupported, quoted
 from ...models import Json, JsonObject, is_array, is_object
 from .._http import HttpClient, Reply, TooLarge, path
 from .._parallel import each
@@ -14,7 +16,10 @@ from .wire import Entry, is_uuid, read_archives, read_sessions, text
 
 MOST_MESSAGES = 1000
 _FEWER = (MOST_MESSAGES, 200, 40, 8)
-_MOST_AGENT_PAGES = 10
+_MOST_AGENTS = 1000
+_MOST_AGENT_PAGES = 100
+_AT_ONCE = 8
+_TRIMMED = "\ufeff\u200b\u200e"
 _MOST_HISTORY = 64 * 1024 * 1024
 
 
@@ -37,6 +42,8 @@ class Api:
 
     def __init__(self, http: HttpClient) -> None:
         self.http = http
+        self.slots = anyio.Semaphore(_AT_ONCE)
+        """For whoever asks many agents at the same time: more than some hundreds can't even wait for a connection."""
 
     async def sessions(self, agent: str) -> list[Entry]:
         """All of an agent's active sessions: there is no other way to see one."""
@@ -50,6 +57,7 @@ class Api:
 
         A thousand is the most that Guayaba gives; where those are too large, fewer are asked for.
         """
+        refuse_ambiguous(entry)
         for limit in _FEWER:
             content: JsonObject = {"sessionKey": entry.key, "limit": limit}
             route = path("agents", entry.agent, "sessions", "history")
@@ -82,7 +90,8 @@ class Api:
 
         async def is_own(agent: str) -> bool:
             try:
-                await self.http.read(path("agents", agent))
+                async with self.slots:
+                    await self.http.read(path("agents", agent))
             except (Forbidden, NotFound):
                 return False
             return True
@@ -93,18 +102,22 @@ class Api:
         return own[0]
 
     async def agents(self) -> tuple[Sequence[str], bool]:
-        """The agents of the key's owner, and whether those are all."""
-        found: list[str] = []
+        """The agents of the key's owner, and whether those are all. A page may have fewer than are asked for."""
+        found: dict[str, None] = {}
         for page in range(1, _MOST_AGENT_PAGES + 1):
             answer = (await self.http.read(path("agents"), params={"per_page": 100, "page": page})).json()
             rows = answer.get("data") if is_object(answer) else None
             if not is_object(answer) or not is_array(rows):
                 raise BadResponse("Guayaba answered something that is no list of agents. Check --backend.")
-            found += [text(row, "id").lower() for row in rows if is_object(row) and is_uuid(text(row, "id"))]
-            last = answer.get("last_page")
-            if not rows or not isinstance(last, int) or page >= last:
-                return list(dict.fromkeys(found)), True
-        return list(dict.fromkeys(found)), False
+            known, last = len(found), answer.get("last_page")
+            ids = (text(row, "id").lower() for row in rows if is_object(row))
+            found |= dict.fromkeys(id for id in ids if is_uuid(id))
+            is_last = page >= last if isinstance(last, int) else len(rows) < 100
+            if is_last or len(found) == known:
+                return list(found), True
+            if len(found) >= _MOST_AGENTS:
+                break
+        return list(found), False
 
     async def _list(self, agent: str, what: str) -> Json:
         try:
@@ -114,9 +127,19 @@ class Api:
 
     async def _change(self, entry: Entry, where: str, what: str, content: JsonObject) -> None:
         """Sent once. What is answered to it says nothing that is documented, so it isn't read."""
+        refuse_ambiguous(entry)
         await self.http.change("POST", path("agents", entry.agent, where, what), json=content, repeatable=False)
 
 
 def is_away(error: SessionsError) -> bool:
     """Whether an agent can't be asked now, though others may: stopped, another's, or silent."""
     return isinstance(error, Forbidden | NotFound | Unavailable)
+
+
+def refuse_ambiguous(entry: Entry) -> None:
+    """Raise `Unsupported` for a key that may be read as another's when it is sent.
+
+    Laravel trims what it is sent, and half a surrogate pair, which can't be sent, was read as U+FFFD.
+    """
+    if entry.key != entry.key.strip().strip(_TRIMMED) or "\ufffd" in entry.key:
+        raise Unsupported("the key of this session can't be sent to Guayaba as it is, so another might be meant.")

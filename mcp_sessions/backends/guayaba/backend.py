@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+import anyio
+
 from ... import cursor as cursors
 from ...caller import Caller
-from ...errors import Invalid, SessionsError, Unsupported, quoted
+from ...errors import Invalid, SessionsError, Unsupported
 from ...models import (
     Change,
     MessagePage,
@@ -24,8 +26,8 @@ from .._words import words_of
 from ..base import Capability, SessionBackend
 from .api import MOST_MESSAGES, Api
 from .changes import Changes
-from .directory import Directory, Listed
-from .listing import page_of
+from .directory import Directory
+from .listing import is_whole, note_of, page_of
 from .transcript import read_messages, shown
 from .wire import Entry
 
@@ -149,6 +151,7 @@ class GuayabaBackend(SessionBackend):
         words = words_of(query)
         walk = cursors.walk("search", words)
         position = cursors.read(cursor, walk, 3) if cursor else ()
+        stops_at = anyio.current_time() + self._timeout * _SHARE_OF_TIME
         with self._api.http.call():
             active = await self._directory.listed(archived=False, fresh=not cursor)
             archived = await self._directory.listed(archived=True, fresh=not cursor)
@@ -181,14 +184,15 @@ class GuayabaBackend(SessionBackend):
                 answer, _, size = await self._api.history(entry)
                 return Transcript(read_messages(answer), size)
 
-            search = Search(self._caller, words, walk, seconds=self._timeout * _SHARE_OF_TIME)
+            search = Search(self._caller, words, walk, seconds=max(stops_at - anyio.current_time(), self._timeout / 10))
             page = await search.page(further, read, find, limit=limit, cursor=cursor, shown=position)
         notes = [
             page.note,
-            _left_out(active),
+            note_of(active),
             "Of archived sessions, only names are searched." * bool(archived.entries),
         ]
-        return page.model_copy(update={"note": " ".join(filter(None, notes))})
+        complete = page.complete and is_whole(active) and is_whole(archived)
+        return page.model_copy(update={"note": " ".join(filter(None, notes)), "complete": complete})
 
     async def rename_session(self, session_id: str, name: str) -> Change:
         """`""` clears the label."""
@@ -220,7 +224,7 @@ class GuayabaBackend(SessionBackend):
             previous = {"archived_at": self._archived_at(before)} if before.is_archived else {}
             note = "" if before.is_archived else "It was active already."
             wanted = new or before.name
-            if after.name != wanted:  # some bring no label back
+            if wanted and after.name != wanted:  # some bring no label back
                 try:
                     _, after = await self._changes.rename(self._directory.id_of(after), wanted)
                 except SessionsError as error:
@@ -281,7 +285,3 @@ def _label(name: str) -> str:
     if len(label) > _NAME_LENGTH:
         raise Invalid(f'"name" has {len(label)} characters; Guayaba keeps at most {_NAME_LENGTH}. Shorten it.')
     return label
-
-
-def _left_out(listed: Listed) -> str:
-    return f"Not asked: {', '.join(map(quoted, listed.away))}." if listed.away else ""

@@ -4,7 +4,8 @@ An unknown key is never sent, since OpenClaw makes a session of it; nor a file's
 """
 
 import unicodedata
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 import anyio
@@ -29,24 +30,22 @@ class Changes:
 
     async def rename(self, id: str, name: str) -> tuple[Entry, Entry]:
         """Before and after."""
-        before = await self._directory.find(id)
-        if before.is_archived:
-            raise Unsupported("Guayaba renames active sessions only. restore_session takes a new name.")
-        if before.name == name:
-            return before, before
+        async with self._held(id) as before:
+            if before.is_archived:
+                raise Unsupported("Guayaba renames active sessions only. restore_session takes a new name.")
+            if before.name == name:
+                return before, before
 
-        async def look() -> Entry | None:
-            now = await self._active(before)
-            return now if now is not None and _same(now.name, name) else None
+            async def look() -> Entry | None:
+                now = await self._active(before)
+                return now if now is not None and _same(now.name, name) else None
 
-        async with self._lock(before):
             return before, await self._settled(self._api.rename(before, name), look)
 
     async def archive(self, id: str) -> tuple[Entry, Entry]:
-        before = await self._directory.find(id)
-        if before.is_archived:
-            return before, before
-        async with self._lock(before):
+        async with self._held(id) as before:
+            if before.is_archived:
+                return before, before
             known = {entry.key for entry in await self._api.archives(before.agent)}
 
             async def look() -> Entry | None:
@@ -59,10 +58,9 @@ class Changes:
 
     async def restore(self, id: str, name: str) -> tuple[Entry, Entry]:
         """The session may be under another key than before."""
-        before = await self._directory.find(id)
-        if not before.is_archived:
-            return before, before
-        async with self._lock(before):
+        async with self._held(id) as before:
+            if not before.is_archived:
+                return before, before
             known = {(entry.key, entry.session_id) for entry in await self._api.sessions(before.agent)}
 
             async def look() -> Entry | None:
@@ -76,20 +74,24 @@ class Changes:
             return before, await self._settled(self._api.restore(before, name), look)
 
     async def delete(self, id: str, expected_version: str) -> None:
-        before = await self._directory.find(id)
-        check_version(before, expected_version)
+        async with self._held(id) as before:
+            check_version(before, expected_version)
 
-        async def look() -> Entry | None:
-            if not before.is_archived:
-                return None if await self._active(before) is not None else before
-            archived = await self._api.archives(before.agent)
-            return None if any(entry.key == before.key for entry in archived) else before
+            async def look() -> Entry | None:
+                if not before.is_archived:
+                    return None if await self._active(before) is not None else before
+                archived = await self._api.archives(before.agent)
+                return None if any(entry.key == before.key for entry in archived) else before
 
-        async with self._lock(before):
             await self._settled(self._api.delete(before), look)
 
-    def _lock(self, entry: Entry) -> anyio.Lock:
-        return self._locks.setdefault(entry.agent, anyio.Lock())
+    @asynccontextmanager
+    async def _held(self, id: str) -> AsyncGenerator[Entry]:
+        """The session as it is once no other change of its agent's is under way. Raises `NotFound`."""
+        agent = await self._directory.agent_of(id)
+        lock = self._locks.setdefault(agent, anyio.Lock())
+        async with lock:
+            yield await self._directory.find(id)
 
     async def _active(self, entry: Entry) -> Entry | None:
         """The same conversation under the same key: an agent's main session begins anew under its own."""

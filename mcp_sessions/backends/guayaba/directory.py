@@ -1,6 +1,6 @@
 """Which sessions there are: the lists of one agent, or of all that a key reaches, in one order."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -43,6 +43,8 @@ class Directory:
     api: Api
     agent: str
     token: str = field(repr=False)
+    patience: float
+    """Seconds that one of several agents may take for a list: a silent one must not use up the call's time."""
     _own_agent: str = ""
     _kept: dict[tuple[bool, str], _Kept] = field(default_factory=dict[tuple[bool, str], _Kept])
 
@@ -53,15 +55,16 @@ class Directory:
 
     async def listed(self, *, archived: bool, agent_id: str = "", fresh: bool = True) -> Listed:
         """Of one agent if `agent_id` is given. Raises where no agent could be asked."""
-        place = (archived, agent_id)
+        place, now = (archived, agent_id), anyio.current_time()
+        self._kept = {place: kept for place, kept in self._kept.items() if kept.until > now}
         kept = self._kept.get(place)
-        if not fresh and kept is not None and kept.until > anyio.current_time():
+        if not fresh and kept is not None:
             return kept.listed
         listed = await self._fetch(archived=archived, agent_id=agent_id)
         self._kept.pop(place, None)
         if sum(len(other.listed.entries) for other in self._kept.values()) + len(listed.entries) > _MOST_KEPT:
             self._kept.clear()
-        if len(listed.entries) <= _MOST_KEPT:
+        if 0 < len(listed.entries) <= _MOST_KEPT:
             self._kept[place] = _Kept(listed, anyio.current_time() + _KEPT_SECONDS)
         return listed
 
@@ -82,13 +85,17 @@ class Directory:
     def id_of(self, entry: Entry) -> str:
         return f"{entry.agent}/{entry.id}" if self.spans_agents else entry.id
 
+    async def agent_of(self, id: str) -> str:
+        """The agent that an id names, which need not exist. Raises `NotFound` for one that names none."""
+        return (await self._split(id))[0]
+
     async def _split(self, id: str) -> tuple[str, str]:
         if not self.spans_agents:
             return await self._single(), id
         agent, slash, local = id.partition("/")
-        if not slash or not is_uuid(agent):
+        if not slash or not is_uuid(agent) or agent != agent.lower():  # a session has one id, not several
             raise absent(id)
-        return agent.lower(), local
+        return agent, local
 
     async def _single(self) -> str:
         if self.agent:
@@ -104,13 +111,21 @@ class Directory:
             entries = await fetch(agent) if agent_id in ("", agent) else []
             return Listed(sorted(entries, key=_newest_first))
         agents, are_all = await self.api.agents()
-        asked = [agent for agent in agents if agent_id in ("", agent)]
+        if agent_id and agent_id not in agents:
+            return await self._unlisted(fetch, agent_id) if not are_all and is_uuid(agent_id) else Listed(())
+        asked = [agent_id] if agent_id else agents
         failures: list[SessionsError] = []
         away: list[str] = []
 
         async def entries_of(agent: str) -> list[Entry]:
             try:
-                return await fetch(agent)
+                async with self.api.slots:
+                    with anyio.fail_after(self.patience if len(asked) > 1 else None):
+                        return await fetch(agent)
+            except TimeoutError:
+                failures.append(Timeout("Guayaba did not answer in time. Try again, or raise --timeout."))
+                away.append(agent)
+                return []
             except SessionsError as error:
                 if not (is_away(error) or isinstance(error, Timeout)):
                     raise
@@ -121,7 +136,14 @@ class Directory:
         found = [entry for entries in await each(entries_of, asked) for entry in entries]
         if failures and len(failures) == len(asked):
             raise failures[0]
-        return Listed(sorted(found, key=_newest_first), sorted(away), are_all)
+        return Listed(sorted(found, key=_newest_first), sorted(away), are_all or bool(agent_id))
+
+    async def _unlisted(self, fetch: Callable[[str], Awaitable[list[Entry]]], agent: str) -> Listed:
+        """Of an agent that there may be beyond those that could be listed."""
+        try:
+            return Listed(sorted(await fetch(agent), key=_newest_first))
+        except NotFound:
+            return Listed(())
 
 
 def _newest_first(entry: Entry) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Pages of a list that Guayaba gives in one piece."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import ceil, floor
 
 from ... import cursor as cursors
@@ -8,6 +8,8 @@ from ...models import SessionFilter, SessionPage
 from .._words import folded
 from .directory import Listed
 from .wire import Entry
+
+_MOST_NAMED = 10
 
 
 def page_of(
@@ -33,22 +35,33 @@ def page_of(
     )
     rest = matching if after is None else [entry for entry in matching if order(entry.place) > order(after)]
     page = rest[:limit]
-    is_whole = not listed.away and listed.are_all_agents
     return SessionPage(
         sessions=tuple(entry.session(id_of(entry), cursors.mark(walk, *entry.place)) for entry in page),
         next_cursor=cursors.mark(walk, *page[-1].place) if len(rest) > limit else "",
-        total=len(matching) if is_whole else None,
-        note=_note(listed),
+        total=len(matching) if is_whole(listed) else None,
+        note=note_of(listed),
     )
 
 
-def _note(listed: Listed) -> str:
+def is_whole(listed: Listed) -> bool:
+    """Whether every agent could be asked."""
+    return not listed.away and listed.are_all_agents
+
+
+def note_of(listed: Listed) -> str:
+    """Which agents could not be asked."""
     notes: list[str] = []
     if listed.away:
-        notes.append(f"These agents did not answer, so their sessions are missing: {', '.join(listed.away)}.")
+        notes.append(f"These agents did not answer, so their sessions are missing: {_named(listed.away)}.")
     if not listed.are_all_agents:
-        notes.append("Only the first 1,000 agents are listed; agent_id names another.")
+        notes.append("There are more agents than can be listed at once; agent_id names another.")
     return " ".join(notes)
+
+
+def _named(agents: Sequence[str]) -> str:
+    """As many as a sentence bears."""
+    more = f" and {len(agents) - _MOST_NAMED:,} more" if len(agents) > _MOST_NAMED else ""
+    return ", ".join(agents[:_MOST_NAMED]) + more
 
 
 def _is_wanted(entry: Entry, filter: SessionFilter, part: str, present: Callable[[str], str]) -> bool:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 
+from ...errors import BadResponse
 from ...models import Attachment, Json, JsonObject, Message, Role, ToolCall, is_array, is_object
 from .wire import millis, rows_in, text
 
@@ -30,13 +31,8 @@ def read_messages(answer: Json) -> list[Message]:
     called = {
         text(block, "id"): text(block, "name") for row in rows for block in _blocks(row) if _kind(block) == "toolcall"
     }
-    seen: dict[str, int] = {}
-    messages: list[Message] = []
-    for row in rows:
-        id = text(row, "id") or _digest(row)
-        seen[id] = seen.get(id, 0) + 1
-        messages.append(_message(row, id if seen[id] == 1 else f"{id}-{seen[id]}", called))
-    return messages
+    own = [text(row, "id") or _digest(row) for row in rows]
+    return [_message(row, id, called) for row, id in zip(rows, _told_apart(own), strict=True)]
 
 
 def shown(roles: Sequence[Role], include_tools: bool) -> Callable[[Message], bool]:
@@ -52,8 +48,23 @@ def shown(roles: Sequence[Role], include_tools: bool) -> Callable[[Message], boo
     return is_shown
 
 
+def _told_apart(ids: Sequence[str]) -> list[str]:
+    """The first of equal ones stays as it is; the others get numbers that make none equal to another."""
+    taken, given, numbers = set(ids), set[str](), dict[str, int]()
+    found: list[str] = []
+    for id in ids:
+        new, number = id, numbers.get(id, 1)
+        while new in given or (number > 1 and new in taken):
+            number += 1
+            new = f"{id}-{number}"
+        numbers[id] = number
+        given.add(new)
+        found.append(new)
+    return found
+
+
 def _digest(row: JsonObject) -> str:
-    written = json.dumps(row, sort_keys=True)
+    written = _json(row, sort_keys=True)
     return "m" + blake2b(written.encode(errors="backslashreplace"), digest_size=5).hexdigest()
 
 
@@ -110,10 +121,15 @@ def _tool_call(block: JsonObject) -> ToolCall:
     return ToolCall(
         id=text(block, "id"),
         name=text(block, "name"),
-        arguments=arguments
-        if isinstance(arguments, str)
-        else json.dumps(arguments, ensure_ascii=False, separators=(",", ":")),
+        arguments=arguments if isinstance(arguments, str) else _json(arguments),
     )
+
+
+def _json(value: Json, *, sort_keys: bool = False) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys)
+    except RecursionError as error:
+        raise BadResponse("Guayaba answered messages that are nested too deeply to be read.") from error
 
 
 def _attachment(block: JsonObject) -> Attachment:
@@ -125,6 +141,6 @@ def _attachment(block: JsonObject) -> Attachment:
     return Attachment(
         type=text(block, "type"),
         media_type=text(inner, "mimeType") or text(inner, "media_type"),
-        url="" if url.startswith("data:") else url,
+        url="" if url.lstrip().lower().startswith("data:") else url,
         bytes=len(data.rstrip("=")) * 3 // 4 if data else None,
     )

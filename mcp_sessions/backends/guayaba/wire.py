@@ -11,6 +11,8 @@ from ...models import Json, JsonObject, Session, is_array, is_object
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _FILE_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d)[-:](\d\d)[-:](\d\d)")
 _HANDLE = "archived-"
+_LEAST_DIGITS = 10  # a date without dashes has 8
+_LEAST_MILLIS = 100_000_000_000  # March 1973; as seconds, far in the future
 _ENVELOPES = ("data", "messages", "sessions", "archives")
 """Where a list may be, if it isn't the whole answer: Laravel's way, and OpenClaw's."""
 
@@ -122,11 +124,11 @@ def text(row: JsonObject, key: str) -> str:
 
 
 def millis(value: Json) -> datetime | None:
-    """Milliseconds since 1970; nothing for 0, which stands for "never", and for what is no time."""
+    """Milliseconds since 1970, or seconds; nothing for 0, which stands for "never", and for what is no time."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
         return None
     try:
-        return datetime.fromtimestamp(value / 1000, UTC)
+        return datetime.fromtimestamp(value / 1000 if value >= _LEAST_MILLIS else value, UTC)
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -137,7 +139,9 @@ def _session_in(filename: str) -> str:
 
 
 def _archived_at(written: str) -> datetime | None:
-    """ISO 8601, or a time as file names have it: with dashes for colons."""
+    """ISO 8601, a time as file names have it (with dashes for colons), or milliseconds."""
+    if written.isascii() and written.isdigit() and len(written) >= _LEAST_DIGITS:
+        return millis(int(written[:18]))
     try:
         parsed = datetime.fromisoformat(written)
     except ValueError:
@@ -149,4 +153,7 @@ def _archived_at(written: str) -> datetime | None:
             parsed = datetime.fromisoformat(f"{day}T{':'.join(clock)}+00:00")
         except ValueError:
             return None
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    try:
+        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    except OverflowError:
+        return None
