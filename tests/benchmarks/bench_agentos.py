@@ -165,6 +165,12 @@ def changes(sides: Sides) -> dict[str, dict[str, Call]]:
     def get(number: int) -> Awaitable[Any]:
         return sides.bare("GET", f"/sessions/{theirs(number)}")
 
+    async def reads_first(number: int) -> None:
+        """What must be read before a change: before agno 3.0, the runs too, since it may lose some."""
+        await get(number)
+        if sides.server.version == "2.5.6":
+            await sides.bare("GET", f"/sessions/{theirs(number)}/runs")
+
     def rename(number: int) -> Awaitable[object]:
         return sides.bare("POST", f"/sessions/{theirs(number)}/rename", json={"session_name": f"Name {number}"})
 
@@ -181,7 +187,7 @@ def changes(sides: Sides) -> dict[str, dict[str, Call]]:
         "rename": {
             "ours": lambda number: sides.call("rename_session", session_id=ours(number), name=f"Name {number}"),
             "bare": rename,
-            "get": get,
+            "reads": reads_first,
         },
         "rename, a workflow's": {
             "ours": lambda number: sides.call(
@@ -254,11 +260,13 @@ async def measure(server: AgentOs, count: int, rounds: int) -> list[str]:
     for name, each in taken.items():
         mine, bare = median(each["ours"]), median(each["bare"])
         print(f"{name:20} {mine * 1e3:9.2f} {bare * 1e3:9.2f} {added(each) * 1e3:+9.2f} {mine / bare:6.2f} ×")
-    empty, one_get = median(taken["get"]["empty"]), median(taken["rename"]["get"])
-    print(f"\nan empty tool of the SDK's takes {empty * 1e3:.2f} ms, a bare GET beside rename {one_get * 1e3:.2f} ms")
+    empty, reading = median(taken["get"]["empty"]), median(taken["rename"]["reads"])
+    print(
+        f"\nan empty tool of the SDK's takes {empty * 1e3:.2f} ms, what a rename must read first {reading * 1e3:.2f} ms"
+    )
     figures = (
         ("get adds", added(taken["get"]) * 1e3, MOST_ADDED * 1e3, "ms"),
-        ("rename adds", added(taken["rename"]) * 1e3, (one_get + MOST_ADDED) * 1e3, "ms"),
+        ("rename adds", added(taken["rename"]) * 1e3, (reading + MOST_ADDED) * 1e3, "ms"),
         (f"list of {PAGE}: {ours:,} of {theirs:,} characters", ours / theirs, MOST_SHOWN, ""),
     )
     missed: list[str] = []
