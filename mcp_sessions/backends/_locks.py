@@ -1,5 +1,6 @@
 """Locks that several processes of one user share: each client window starts a server of its own."""
 
+import logging
 import os
 import sys
 from collections.abc import AsyncGenerator
@@ -10,6 +11,8 @@ from pathlib import Path
 import anyio
 
 from ..errors import Busy
+
+logger = logging.getLogger(__name__)
 
 _FILES = 256  # names share them; who waits for another name's lock waits for one change
 _SECONDS = 20.0
@@ -41,9 +44,15 @@ class FileLocks:
 
     @asynccontextmanager
     async def held(self, name: str) -> AsyncGenerator[None]:
-        """Raises `Busy` if another process holds it for long."""
+        """Raises `Busy` if another process holds it for long. Where there is no file to lock, nobody is waited for."""
         digest = blake2b(name.encode(errors="backslashreplace"), digest_size=1).digest()
-        file = os.open(self._folder / f"{int.from_bytes(digest) % _FILES:02x}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        path = self._folder / f"{int.from_bytes(digest) % _FILES:02x}.lock"
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            logger.warning("Changes by other processes can't be waited for: %s", error)
+            yield
+            return
         try:
             await _locked(file)
             yield
