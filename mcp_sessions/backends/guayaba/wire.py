@@ -1,7 +1,7 @@
 """What Guayaba answers, as it is read: every field may be missing, null or of another shape."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
 
@@ -30,17 +30,19 @@ class Entry:
     changed_at: datetime | None
     """When it was last updated, or archived."""
     channel: str = ""
+    place: tuple[int, int] = field(init=False, compare=False, repr=False)
+    """Its place in the order of time: milliseconds, then a digest that tells those of one time apart."""
+
+    def __post_init__(self) -> None:
+        # Once, since thousands are put in order for every page of them.
+        digest = blake2b(f"{self.agent}/{self.id}".encode(errors="backslashreplace"), digest_size=7).digest()
+        time = max(int(self.changed_at.timestamp() * 1000), 0) if self.changed_at else 0
+        object.__setattr__(self, "place", (time, int.from_bytes(digest)))
 
     @property
     def id(self) -> str:
         """What a caller addresses it by within its agent: its key, or a handle to its file's name."""
         return handle(self.agent, self.key) if self.is_archived else self.key
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Its place in the order of time: milliseconds, then a digest that tells those of one time apart."""
-        digest = blake2b(f"{self.agent}/{self.id}".encode(errors="backslashreplace"), digest_size=7).digest()
-        return (max(int(self.changed_at.timestamp() * 1000), 0) if self.changed_at else 0, int.from_bytes(digest))
 
     @property
     def version(self) -> str:
