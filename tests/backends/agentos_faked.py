@@ -19,6 +19,7 @@ from ..fakes.http import Response
 FAKED: tuple[Version, ...] = ("3.1.10", "2.5.6")
 on_each_fake = pytest.mark.parametrize("version", FAKED)
 COMPONENTS = {"agent": "planner", "team": "crew", "workflow": "pipeline"}
+MINUTE = 60
 
 
 @dataclass
@@ -127,3 +128,18 @@ async def run_of(fake: FakeAgentOs, session_id: str = "s") -> AsyncGenerator[Non
     run = fake.begin_run(session_id)
     yield
     fake.end_run(run, "Go on", "Done")
+
+
+async def settled(fake: FakeAgentOs, clock: Clock, backend: SessionBackend) -> None:
+    """All that is due was checked: of the sessions there are, that with the last id shows it."""
+    sentinel = f"sentinel at {clock.now}"
+    async with run_of(fake, "z"):
+        await backend.rename_session("z", sentinel)
+    assert name_of(fake, "z") != sentinel
+    clock.now += 2 * MINUTE
+    await backend.update_session_state("y", {"at": clock.now})  # news, for which the journal is looked at
+    await until(lambda: name_of(fake, "z") == sentinel)
+
+
+SEEDS = tuple(session(id, name="old", state={"kept": 1}) for id in "syz")
+"""What the journal's tests begin with."""

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from time import time
 
 import pytest
 
 from mcp_sessions.backends.base import SessionBackend
 
 from ..servers.agentos_process import are_installed
+from .agentos_faked import Clock
 from .files import opened
 
 NEED_AGENTOS = (
@@ -28,3 +30,12 @@ def path(tmp_path: Path) -> Path:
 async def store(path: Path) -> AsyncGenerator[SessionBackend]:
     async with opened(path) as backend:
         yield backend
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What AgentOS's journal goes by."""
+    made = Clock(time())
+    for module in ("journal", "keeper"):
+        monkeypatch.setattr(f"mcp_sessions.backends.agentos.{module}.time", made)
+    return made

@@ -4,39 +4,27 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from time import time
 
 import pytest
 
-from mcp_sessions.backends.base import SessionBackend
-
 from ..fakes.agentos import FakeAgentOs, Version
-from .agentos_faked import Clock, faked, name_of, on, on_each_fake, run_of, session, state_of, stored, until, writes
+from .agentos_faked import (
+    MINUTE,
+    SEEDS,
+    Clock,
+    faked,
+    name_of,
+    on,
+    on_each_fake,
+    run_of,
+    settled,
+    state_of,
+    stored,
+    until,
+    writes,
+)
 
 FILE = "agentos.db"
-MINUTE = 60
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock(time())
-    for module in ("journal", "keeper"):
-        monkeypatch.setattr(f"mcp_sessions.backends.agentos.{module}.time", made)
-    return made
-
-
-async def settled(fake: FakeAgentOs, clock: Clock, backend: SessionBackend) -> None:
-    """All that is due was checked: of sessions that are, the one with the last id shows it."""
-    sentinel = f"sentinel at {clock.now}"
-    async with run_of(fake, "z"):
-        await backend.rename_session("z", sentinel)
-    assert name_of(fake, "z") != sentinel
-    clock.now += 2 * MINUTE
-    await backend.update_session_state("y", {"at": clock.now})  # news, for which the journal is looked at
-    await until(lambda: name_of(fake, "z") == sentinel)
-
-
-SEEDS = tuple(session(id, name="old", state={"kept": 1}) for id in "syz")
 
 
 @on_each_fake

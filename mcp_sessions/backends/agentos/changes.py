@@ -107,7 +107,8 @@ class Changes:
         """Write again what a run undid of the changes that are held."""
         with self._api.http.call():
             async with self._alone(entry.session_id):
-                current = self._keeper.current(entry)
+                # Changes may have come, or been settled, since it was claimed.
+                current = self._keeper.current(entry.session_id)
                 if current is None:
                     return
                 stored = await self._api.find(current.session_id, current.owner)

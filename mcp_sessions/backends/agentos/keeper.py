@@ -31,6 +31,8 @@ class Keeper:
         self._open_journal = open_journal
         self._journal: Journal | None = None
         self._news = anyio.Event()
+        self._let_go = set[str]()
+        """Sessions that could not be taken out of the journal, since somebody locks it."""
 
     def open(self) -> None:
         self._journal = self._open_journal() if self._open_journal else None
@@ -46,14 +48,14 @@ class Keeper:
         now = time()
         try:
             with self._journal.alone():
-                known = self._journal.entry(made.id) or taken
-                kept = [item for item in known.held if now <= item.since + HOLD_SECONDS] if known else []
-                held = held_after(kept, before, after, now)
+                known = self.current(made.id) or taken
+                held = held_after(_still_held(known, made, now), before, after, now)
                 entry = Entry(made.id, owner, held, now, progress=made.progress, born=made.born)
                 self._journal.put(entry, next_check(now, now))
         except sqlite3.Error as error:
             logger.warning("A change can't be put into the journal: %s", error)
             return _NOT_HELD
+        self._let_go.discard(made.id)
         self._news.set()
         return self.notice()
 
@@ -67,6 +69,7 @@ class Keeper:
     def put_back(self, entry: Entry | None) -> None:
         """Hold it again: nothing was changed."""
         if self._journal is not None and entry is not None:
+            self._let_go.discard(entry.session_id)
             try:
                 self._journal.put(entry, next_check(entry.since, time()))
             except sqlite3.Error as error:
@@ -86,7 +89,9 @@ class Keeper:
         if self._journal is not None:
             try:
                 self._journal.drop(session_id)
+                self._let_go.discard(session_id)
             except sqlite3.Error as error:
+                self._let_go.add(session_id)
                 logger.warning("A session can't be taken out of the journal: %s", error)
 
     def undone(self, stored: Stored) -> list[Held]:
@@ -138,13 +143,15 @@ class Keeper:
             else:
                 self._journal.put(left, next_check(time() if rewritten else entry.since, time()))
 
-    def current(self, entry: Entry) -> Entry | None:
-        """An entry as it is now: changes may have come, or been settled, since it was claimed."""
-        return self._journal.entry(entry.session_id) if self._journal is not None else None
+    def current(self, session_id: str) -> Entry | None:
+        """What is held of a session now."""
+        if self._journal is None or session_id in self._let_go:
+            return None
+        return self._journal.entry(session_id)
 
     def _entry(self, session_id: str) -> Entry | None:
         try:
-            return self._journal.entry(session_id) if self._journal is not None else None
+            return self.current(session_id)
         except sqlite3.Error as error:
             logger.warning("The journal of changes can't be read: %s", error)
             return None
@@ -154,6 +161,8 @@ class Keeper:
         while self._journal is not None:
             self._news = anyio.Event()
             try:
+                for session_id in list(self._let_go):
+                    self.forget(session_id)
                 for entry in self._journal.claim_due():
                     began = anyio.current_time()
                     await self._check(entry, check)
@@ -175,6 +184,15 @@ class Keeper:
             logger.info("Session %s could not be checked: %s", entry.session_id, error.code)
             if entry.is_over:
                 self.forget(entry.session_id)
+
+
+def _still_held(known: Entry | None, made: Stored, now: float) -> list[Held]:
+    """What is held beside a change that was just made: of this session, not for too long, and not given up."""
+    if known is None or known.born != made.born:
+        return []
+    held = [item for item in known.held if 0 <= now - item.since <= HOLD_SECONDS]
+    # What a guess has written again once, and is undone once more, is somebody's will.
+    return [item for item in held if not (known.guessed and is_undone(item, made))]
 
 
 def is_undone(item: Held, stored: Stored) -> bool:
