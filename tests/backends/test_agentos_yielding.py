@@ -27,6 +27,7 @@ from .agentos_faked import (
     settled,
     state_of,
     stored,
+    writes,
 )
 
 DAY = 24 * 60 * MINUTE
@@ -141,19 +142,17 @@ async def test_a_later_change_of_another_field_does_not_overrule_a_person_again(
 async def test_a_clock_that_is_set_back_drops_what_seems_to_come(
     is_changed: bool, tmp_path: Path, clock: Clock
 ) -> None:
-    async with faked("3.1.10", tmp_path / "another", *SEEDS) as (fake, _):
+    async with faked("3.1.10", tmp_path, *SEEDS) as (fake, backend):
         clock.now += DAY
-        async with on(fake, tmp_path) as backend:
-            await backend.rename_session("s", "new")
+        await backend.rename_session("s", "new")
+        await settled(fake, clock, backend)
         clock.now -= DAY
-        async with on(fake, tmp_path) as backend:
-            if is_changed:
-                await backend.update_session_state("s", {"ours": 1})
-            await renamed_by_a_person(fake, tmp_path, "old")
-            await settled(fake, clock, backend)
+        if is_changed:
+            await backend.update_session_state("s", {"ours": 1})
+        await renamed_by_a_person(fake, tmp_path, "old")
+        await settled(fake, clock, backend)
         clock.now += DAY
-        async with on(fake, tmp_path) as backend:
-            await settled(fake, clock, backend)
+        await settled(fake, clock, backend)
         assert name_of(fake, "s") == "old"
 
 
@@ -176,8 +175,10 @@ async def test_however_an_address_is_spelled_its_journal_is_one(
         async with opened(one, tmp_path) as backend, opened(other, tmp_path) as another:
             await backend.rename_session("s", "new")
             await another.rename_session("s", "old")
+            before = len(fake.requests)
             await settled(fake, clock, backend)
             await settled(fake, clock, another)
+        assert not [request for request in writes(fake.requests[before:]) if request.path.startswith("/sessions/s")]
         assert name_of(fake, "s") == "old"
 
 
