@@ -111,6 +111,16 @@ async def test_a_silent_agent_leaves_time_for_the_others(fake: FakeGuayaba) -> N
         silent.released.set()
 
 
+@pytest.mark.parametrize("path", ["/history", "/archives"])
+async def test_a_search_goes_on_without_what_is_silent(fake: FakeGuayaba, path: str) -> None:
+    silent = fake.fail_next(Fault("hold", path=path, agent_id=fake.agents[0].id, times=99))
+    async with on(fake, seconds=2) as backend:
+        found = await backend.search_sessions("hello")
+        assert (found.complete, bool(found.note)) == (False, True)
+        assert len(found.hits) == (2 if path == "/history" else 3)
+        silent.released.set()
+
+
 async def test_where_no_agent_can_be_asked_it_is_an_error(fake: FakeGuayaba) -> None:
     for agent in fake.agents:
         agent.status = "stopped"

@@ -8,7 +8,7 @@ import anyio
 
 from ... import cursor as cursors
 from ...caller import Caller
-from ...errors import Invalid, SessionsError, Unsupported
+from ...errors import Invalid, SessionsError, Timeout, Unavailable, Unsupported
 from ...models import (
     Change,
     MessagePage,
@@ -181,14 +181,18 @@ class GuayabaBackend(SessionBackend):
                 entry = by_digest[subject.position[1]]
                 if entry.is_archived:
                     return Transcript((), 0)
-                answer, _, size = await self._api.history(entry)
+                try:
+                    with anyio.fail_after(self._timeout / 4):  # one that is silent must not end the search
+                        answer, _, size = await self._api.history(entry)
+                except (TimeoutError, Timeout) as error:
+                    raise Unavailable("Guayaba did not answer in time.") from error
                 return Transcript(read_messages(answer), size)
 
             search = Search(self._caller, words, walk, seconds=max(stops_at - anyio.current_time(), self._timeout / 10))
             page = await search.page(further, read, find, limit=limit, cursor=cursor, shown=position)
         notes = [
             page.note,
-            note_of(active),
+            *dict.fromkeys((note_of(active), note_of(archived))),
             "Of archived sessions, only names are searched." * bool(archived.entries),
         ]
         complete = page.complete and is_whole(active) and is_whole(archived)
