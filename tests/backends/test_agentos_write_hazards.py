@@ -31,6 +31,43 @@ async def test_d1_a_write_to_a_workflow_session_keeps_its_runs() -> None:
         assert contents((await case.stored_runs())["ours"]) == contents(before["ours"])
 
 
+async def test_d1_an_agents_session_that_holds_a_workflows_runs_is_not_changed() -> None:
+    async with opened("2.5.6", seeds=[session("raw"), session("ours")]) as case:
+        for id in ("raw", "ours"):
+            await case.server.run("workflow", "pipeline", id, "weather Oslo")
+        before = await case.stored_runs()
+        rename = {"session_name": "New"}
+        await case.api.post("/sessions/raw/rename", params={"type": "agent"}, json=rename)
+        assert before["raw"]
+        assert (await case.stored_runs())["raw"] is None
+        for change in (
+            lambda: case.backend.rename_session("ours", "New"),
+            lambda: case.backend.archive_session("ours"),
+            lambda: case.backend.update_session_state("ours", {"a": 1}),
+            lambda: case.backend.update_session("ours", metadata={"b": 2}),
+            lambda: case.backend.restore_session("ours", name="New"),
+        ):
+            with pytest.raises(Unsupported, match="Upgrade AgentOS"):
+                await change()
+        assert (await case.stored_runs())["ours"] == before["ours"]
+
+
+async def test_d1_a_session_that_holds_its_own_runs_alone_is_changed_and_keeps_them() -> None:
+    said = {"agent": "weather Rome", "team": "delegate look at it", "workflow": "weather Oslo"}
+    async with opened("2.5.6", seeds=[session(type, type) for type in said]) as case:
+        for type, message in said.items():
+            await case.server.run(type, COMPONENTS[type], type, message)
+        before = await case.stored_runs()
+        assert any(run.get("parent_run_id") for run in before["team"])
+        for type in said:
+            assert (await case.backend.rename_session(type, "New")).changed == {"name": "New"}
+            await case.backend.update_session_state(type, {"a": 1})
+            await case.backend.update_session(type, metadata={"b": 2})
+            await case.backend.archive_session(type)
+            await case.backend.restore_session(type, name="Newer")
+        assert contents(await case.stored_runs()) == contents(before)
+
+
 @on_each
 @on_each_database
 @pytest.mark.parametrize("type", COMPONENTS)
