@@ -168,7 +168,7 @@ async def test_only_a_4xx_is_explained_by_its_beginning(
     server.default = whole(status, b"x" * 100_000)
     async with HttpClient(server.url, system="AgentOS", explain=explain) as client:
         with pytest.raises(error) as caught:
-            await client.change("DELETE", "/sessions/a") if status < 500 else await client.read("/sessions")
+            await client.change("DELETE", "/sessions/a") if 400 <= status < 500 else await client.read("/sessions")
     assert caught.value.code == error.code
     assert {(reply.status, len(reply.body)) for reply in seen} <= {(status, 65_536)}
     assert bool(seen) is (400 <= status < 500)
