@@ -178,3 +178,15 @@ async def test_a_fork_is_refused_where_agno_has_none_with_the_version_that_can()
         assert (await case.api.post("/agents/planner/sessions/s/fork")).status_code == 404
         with pytest.raises(Unsupported, match=r"2\.7\.0"):
             await case.backend.fork_session("s")
+
+
+async def test_a_fork_is_made_in_the_database_that_is_named_where_its_agent_has_its_sessions_there() -> None:
+    async with opened("3.1.10", query="db_id=main", seeds=[session("s"), session("t", "team")]) as case:
+        for id in ("s", "t"):
+            forked = await case.backend.fork_session(id, name="New")
+            assert (await case.backend.get_session(forked.id)).name == "New"
+    async with opened("3.1.10", query="db_id=main&table=agno_sessions", seeds=[session("s")]) as case:
+        before = await case.server.rows()
+        with pytest.raises(Unsupported, match="table"):
+            await case.backend.fork_session("s")
+        assert await case.server.rows() == before

@@ -20,7 +20,7 @@ from .api import Api, absent
 from .held import Held, same, with_held
 from .journal import Entry
 from .keeper import Keeper, is_undone
-from .wire import Stored
+from .wire import Stored, object_in
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Changes:
                 self._keeper.put_back(taken)
                 raise
             note = self._keeper.hold(owner, after, without_reserved(meant.document), without_reserved(held), taken)
-            return Made(base, after, " ".join(filter(None, (_dropped(before, fields), note))))
+            return Made(base, after, " ".join(filter(None, (_dropped(fields, after), note))))
 
     async def delete(self, session_id: str, owner: str, *, expected_version: str = "") -> None:
         async with self._alone(session_id):
@@ -235,6 +235,7 @@ def without_reserved(document: JsonObject) -> JsonObject:
     return document | {"metadata": {key: value for key, value in metadata.items() if key not in RESERVED}}
 
 
-def _dropped(before: Stored, fields: JsonObject) -> str:
-    lost = [key for key in RESERVED if key in before.metadata]
-    return f"AgentOS took its own {', '.join(lost)} out of the metadata." if lost and "metadata" in fields else ""
+def _dropped(fields: JsonObject, after: Stored) -> str:
+    sent = object_in(fields, "metadata")
+    lost = [key for key in RESERVED if key in sent and key not in after.metadata]
+    return f"AgentOS took its own {', '.join(lost)} out of the metadata." if lost else ""
