@@ -11,7 +11,7 @@ import pytest
 from mcp_sessions.backends import _search
 from mcp_sessions.backends.agentos.changes import RESERVED
 from mcp_sessions.errors import Invalid, Unsupported
-from mcp_sessions.models import SearchHit, SessionFilter
+from mcp_sessions.models import JsonObject, SearchHit, SessionFilter
 
 from ..fakes.agentos import TWO_TABLES, Request, Version
 from ..fakes.http import Response
@@ -159,3 +159,18 @@ async def test_what_agentos_keeps_of_the_metadata_is_not_told_to_be_taken_out(tm
         assert (await backend.get_session("s")).note == ""
     async with faked("3.1.10", tmp_path, session("s", metadata=reserved)) as (_, backend):
         assert "agno" not in (await backend.update_session("s", clear=["metadata"])).note
+
+
+async def test_a_session_of_no_component_is_changed_only_where_no_run_can_be_lost(tmp_path: Path) -> None:
+    of_none: JsonObject = {"component_id": "", "name": "old"}
+    seeds: list[JsonObject] = [{**session("runs"), **of_none}, {**session("none"), **of_none, "runs": []}]
+    async with faked("2.5.6", tmp_path, *seeds) as (fake, backend):
+        before = fake.everything()
+        with pytest.raises(Unsupported, match="Upgrade AgentOS"):
+            await backend.rename_session("runs", "new")
+        assert fake.everything() == before
+        assert (await backend.rename_session("none", "new")).changed == {"name": "new"}
+    async with faked("3.1.10", tmp_path, *seeds) as (fake, backend):
+        before = stored(fake, "runs")["runs"]
+        assert (await backend.rename_session("runs", "new")).changed == {"name": "new"}
+        assert stored(fake, "runs")["runs"] == before

@@ -8,7 +8,7 @@ import pytest
 
 from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.base import SessionBackend
-from mcp_sessions.errors import OutcomeUnknown
+from mcp_sessions.errors import Invalid, OutcomeUnknown
 from mcp_sessions.models import JsonObject
 
 from ..fakes.agentos import Fault, Request, Version
@@ -84,10 +84,42 @@ async def test_a_change_that_was_refused_leaves_held_what_was_held(
         async with run_of(fake):
             await backend.rename_session("s", "new")
             fake.fail_next(Fault("answer", status=422, method="POST", path="/rename"))
-            with pytest.raises(Exception, match="AgentOS"):
+            with pytest.raises(Invalid):
                 await backend.rename_session("s", "newest")
         await settled(fake, clock, backend)
         assert name_of(fake, "s") == "new"
+
+
+async def test_a_refused_change_leaves_held_what_was_held_though_a_reader_locks_the_journal(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with faked("3.1.10", tmp_path, *SEEDS) as (fake, backend):
+        async with run_of(fake):
+            await backend.rename_session("s", "new")
+            fake.fail_next(Fault("answer", status=422, method="POST", path="/rename"))
+            with closing(sqlite3.connect(tmp_path / "agentos.db", isolation_level=None)) as reader:
+                reader.execute("BEGIN")
+                reader.execute("SELECT * FROM held").fetchall()
+                with pytest.raises(Invalid):
+                    await backend.rename_session("s", "newest")
+        await settled(fake, clock, backend)
+        assert name_of(fake, "s") == "new"
+
+
+@pytest.mark.parametrize(("minutes", "name"), [(2, "new"), (11, "old")], ids=("in its time", "after its time"))
+async def test_a_check_that_fails_is_made_again_only_in_the_time_of_the_change(
+    minutes: int, name: str, tmp_path: Path, clock: Clock
+) -> None:
+    async with faked("3.1.10", tmp_path / "another", *SEEDS) as (fake, _):
+        async with on(fake, tmp_path) as backend, run_of(fake):
+            await backend.rename_session("s", "new")
+        clock.now += minutes * MINUTE
+        failing = fake.fail_next(Fault("answer", status=403, method="GET", path="/sessions/s"))
+        async with on(fake, tmp_path) as backend:
+            await settled(fake, clock, backend)
+            assert failing not in fake.faults
+            await settled(fake, clock, backend)
+            assert name_of(fake, "s") == name
 
 
 @on_each_fake
