@@ -122,7 +122,7 @@ async def test_where_nothing_can_be_read_back_only_an_answer_that_shows_it_count
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_a_change_that_is_not_answered_in_time_may_have_been_made(name: str, after: bool, tmp_path: Path) -> None:
     method, operation = OPERATIONS[name]
-    async with faked("3.1.10", tmp_path, *SEEDS, seconds=1.5) as (fake, backend):
+    async with faked("3.1.10", tmp_path, *SEEDS, seconds=2.5) as (fake, backend):
         before = fake.everything()
         fault = fake.fail_next(Fault("hold", after=after, method=method))
         assert await outcome(operation, backend) == ("" if after else "outcome_unknown")

@@ -78,7 +78,7 @@ async def test_a_session_has_one_id_only(fake: FakeGuayaba) -> None:
 
 
 @pytest.mark.parametrize("archived", [False, True])
-@pytest.mark.parametrize("why", ["stopped", "403", "404", "dropped"])
+@pytest.mark.parametrize("why", ["stopped", "403", "404", "dropped", "nonsense"])
 async def test_an_agent_that_cannot_be_asked_is_named_and_the_others_are_listed(
     fake: FakeGuayaba, why: str, archived: bool
 ) -> None:
@@ -89,6 +89,8 @@ async def test_an_agent_that_cannot_be_asked_is_named_and_the_others_are_listed(
         away.status = "stopped"
     elif why == "dropped":
         fake.fail_next(Fault("drop", agent_id=away.id, times=99))
+    elif why == "nonsense":
+        fake.fail_next(replace(shaped({"success": True}), agent_id=away.id, times=99))
     else:
         fake.fail_next(Fault("answer", agent_id=away.id, status=int(why), times=99))
     async with on(fake) as backend:
@@ -103,7 +105,7 @@ async def test_an_agent_that_cannot_be_asked_is_named_and_the_others_are_listed(
 
 async def test_a_silent_agent_leaves_time_for_the_others(fake: FakeGuayaba) -> None:
     silent = fake.fail_next(Fault("hold", agent_id=fake.agents[0].id, times=99))
-    async with on(fake, seconds=2) as backend:
+    async with on(fake, seconds=4) as backend:
         page = await backend.list_sessions(SessionFilter())
         assert (len(page.sessions), fake.agents[0].id in page.note) == (2, True)
         found = await backend.search_sessions("hello")
@@ -114,7 +116,7 @@ async def test_a_silent_agent_leaves_time_for_the_others(fake: FakeGuayaba) -> N
 @pytest.mark.parametrize("path", ["/history", "/archives"])
 async def test_a_search_goes_on_without_what_is_silent(fake: FakeGuayaba, path: str) -> None:
     silent = fake.fail_next(Fault("hold", path=path, agent_id=fake.agents[0].id, times=99))
-    async with on(fake, seconds=2) as backend:
+    async with on(fake, seconds=4) as backend:
         found = await backend.search_sessions("hello")
         assert (found.complete, bool(found.note)) == (False, True)
         assert len(found.hits) == (2 if path == "/history" else 3)
@@ -211,3 +213,12 @@ async def test_only_what_is_an_agents_id_enters_a_url(fake: FakeGuayaba, body: o
     async with on(fake) as backend:
         assert (await backend.list_sessions(SessionFilter())).sessions == ()
         assert [request.path for request in fake.requests] == ["/api/v1/agents"]
+
+
+async def test_a_session_whose_messages_cannot_be_read_can_still_be_deleted(fake: FakeGuayaba) -> None:
+    fake.fail_next(replace(shaped({"success": True}), path="/history", times=99))
+    async with on(fake, query=f"?agent={fake.agents[0].id}") as backend:
+        shown = await backend.get_session_for_deletion(MAIN)
+        assert (shown.name, shown.message_count) == (f"Of {fake.agents[0].name}", None)
+        await backend.delete_session(MAIN, expected_version=shown.version)
+        assert await outcome(lambda backend: backend.get_session(MAIN), backend) == "not_found"

@@ -132,8 +132,8 @@ class Api:
 
 
 def is_away(error: SessionsError) -> bool:
-    """Whether an agent can't be asked now, though others may: stopped, another's, or silent."""
-    return isinstance(error, Forbidden | NotFound | Unavailable)
+    """Whether an agent can't be asked now, though others may: stopped, another's, silent, or not making sense."""
+    return isinstance(error, Forbidden | NotFound | Unavailable | BadResponse)
 
 
 def refuse_ambiguous(entry: Entry) -> None:

@@ -8,7 +8,7 @@ import anyio
 
 from ... import cursor as cursors
 from ...caller import Caller
-from ...errors import Invalid, SessionsError, Timeout, Unavailable, Unsupported
+from ...errors import BadResponse, Invalid, SessionsError, Timeout, Unavailable, Unsupported
 from ...models import (
     Change,
     MessagePage,
@@ -106,8 +106,11 @@ class GuayabaBackend(SessionBackend):
             entry = await self._find(session_id)
             if entry.is_archived:
                 return self._detail(entry)
-            answer, asked, _ = await self._api.history(entry)
-        count = len(read_messages(answer))
+            try:
+                answer, asked, _ = await self._api.history(entry)
+                count = len(read_messages(answer))
+            except (BadResponse, Unavailable):  # what can't be read can still be deleted
+                return self._detail(entry)
         return self._detail(entry).model_copy(update={"message_count": count if count < asked else None})
 
     async def get_session_history(

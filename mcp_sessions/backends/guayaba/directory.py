@@ -46,6 +46,7 @@ class Directory:
     patience: float
     """Seconds that one of several agents may take for a list: a silent one must not use up the call's time."""
     _own_agent: str = ""
+    _changes: int = 0
     _kept: dict[tuple[bool, str], _Kept] = field(default_factory=dict[tuple[bool, str], _Kept])
 
     @property
@@ -60,8 +61,11 @@ class Directory:
         kept = self._kept.get(place)
         if not fresh and kept is not None:
             return kept.listed
+        changes = self._changes
         listed = await self._fetch(archived=archived, agent_id=agent_id)
         self._kept.pop(place, None)
+        if changes != self._changes:
+            return listed  # a change was made while it was read
         if sum(len(other.listed.entries) for other in self._kept.values()) + len(listed.entries) > _MOST_KEPT:
             self._kept.clear()
         if 0 < len(listed.entries) <= _MOST_KEPT:
@@ -71,6 +75,7 @@ class Directory:
     def forget(self) -> None:
         """After a change of ours, nothing is shown as it was."""
         self._kept.clear()
+        self._changes += 1
 
     async def find(self, id: str) -> Entry:
         """The session as it is now. Raises `NotFound`."""
