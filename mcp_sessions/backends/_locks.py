@@ -1,5 +1,6 @@
 """Locks that several processes of one user share: each client window starts a server of its own."""
 
+import errno
 import logging
 import os
 import sys
@@ -16,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 _FILES = 256  # names share them; who waits for another name's lock waits for one change
 _SECONDS = 20.0
+_TAKEN = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 _PAUSES = (0.002, 0.05)  # seconds between two tries: at first, and at most
 
 if sys.platform == "win32":
@@ -67,7 +69,10 @@ async def _locked(file: int) -> None:
             try:
                 _try_lock(file)
                 return
-            except OSError:
+            except OSError as error:
+                if error.errno not in _TAKEN:  # a filesystem without locks
+                    logger.warning("Changes by other processes can't be waited for: %s", error)
+                    return
                 await anyio.sleep(pause)
                 pause = min(2 * pause, most)
     raise Busy("another program on this machine is changing this session. Try again in a few seconds.")

@@ -1,5 +1,6 @@
 """Locks that processes share: one holder at a time, given up by whoever ends, and never waited for without end."""
 
+import errno
 import stat
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -132,3 +133,15 @@ async def test_a_folder_that_is_gone_stops_nobody(locks: FileLocks, tmp_path: Pa
     async with locks.held("name"):
         entered = True
     assert entered
+
+
+async def test_where_files_have_no_locks_nobody_is_waited_for(
+    locks: FileLocks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(file: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("mcp_sessions.backends._locks._try_lock", refuse)
+    with anyio.fail_after(5):
+        async with locks.held("name"):
+            assert "can't be waited for" in caplog.text
