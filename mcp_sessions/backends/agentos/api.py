@@ -205,10 +205,8 @@ class Api:
             return True
         answer = (await self.http.read("/config")).json()
         known = answer.get(f"{stored.type}s") if is_object(answer) else None
-        homes = (
-            {text(item, "db_id") for item in known if text(item, "id") == stored.agent_id} if is_array(known) else ()
-        )
-        return self._place["db_id"] in homes
+        own = {"id": stored.agent_id, "db_id": self._place["db_id"]}
+        return is_array(known) and any(is_object(item) and own.items() <= item.items() for item in known)
 
     def new_id(self) -> str:
         return str(uuid4())
