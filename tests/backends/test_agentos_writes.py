@@ -1,32 +1,35 @@
 """Many writes to real AgentOS servers: they touch what they are meant to, and none is lost."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
 import anyio
 import pytest
+from mcp.client import Client
 
+from mcp_sessions import create_server
+from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Conflict
-from mcp_sessions.models import Json
+from mcp_sessions.models import Json, JsonObject
 
 from ..servers.agentos_process import VERSIONS, Version
 from .agentos_cases import COMPONENTS, contents, opened, session
 
-Write = Callable[[SessionBackend, str, int], Awaitable[object]]
+Write = Callable[[int], tuple[str, JsonObject]]
 WRITES: tuple[Write, ...] = (
-    lambda backend, session_id, number: backend.rename_session(session_id, f"Name {number}"),
-    lambda backend, session_id, number: backend.update_session_state(session_id, {f"key {number % 5}": number}),
-    lambda backend, session_id, number: backend.update_session_state(session_id, {"whole": number}, mode="replace"),
-    lambda backend, session_id, number: backend.update_session(session_id, metadata={f"key {number % 5}": [number]}),
-    lambda backend, session_id, number: backend.update_session(
-        session_id, metadata={"whole": number}, clear=["metadata"]
-    ),
-    lambda backend, session_id, _: backend.archive_session(session_id),
-    lambda backend, session_id, _: backend.restore_session(session_id),
+    lambda number: ("rename_session", {"name": f"Name {number}"}),
+    lambda number: ("update_session_state", {"changes": {f"key {number % 5}": number}}),
+    lambda number: ("update_session_state", {"changes": {"whole": number}, "mode": "replace"}),
+    lambda number: ("update_session", {"metadata": {f"key {number % 5}": [number]}}),
+    lambda number: ("update_session", {"metadata": {"whole": number}, "clear": ["metadata"]}),
+    lambda number: ("archive_session", {}),
+    lambda number: ("restore_session", {}),
 )
+"""Each a tool and its arguments, but for the session's id."""
 on_each = pytest.mark.parametrize("version", VERSIONS)
 on_each_database = pytest.mark.parametrize("options", ((), ("--async-db",)), ids=("sync", "async"))
 SAID = {"agent": "weather Rome", "team": "delegate look at it", "workflow": "weather Oslo"}
@@ -34,7 +37,9 @@ SAID = {"agent": "weather Rome", "team": "delegate look at it", "workflow": "wea
 
 @on_each
 @on_each_database
-async def test_two_hundred_writes_leave_every_run_as_it_was(version: Version, options: tuple[str, ...]) -> None:
+async def test_two_hundred_writes_leave_every_run_as_it_was(
+    version: Version, options: tuple[str, ...], tmp_path: Path
+) -> None:
     ids = {f"{type}-{number}": type for type in COMPONENTS for number in range(10)}
     made = [session(id, type) for id, type in ids.items() if not id.endswith(("0", "1"))]
     async with opened(version, *options, seeds=made) as case:
@@ -45,8 +50,12 @@ async def test_two_hundred_writes_leave_every_run_as_it_was(version: Version, op
         before = await case.stored_runs()
         assert set(before) == set(ids)
         random = Random(4)
-        for number in range(200):
-            await random.choice(WRITES)(case.backend, random.choice(list(ids)), number)
+        backend = open_backend(case.server.backend_url, data_folder=str(tmp_path))
+        async with Client(create_server(backend)) as client:
+            for number in range(200):
+                tool, arguments = random.choice(WRITES)(number)
+                result = await client.call_tool(tool, {"session_id": random.choice(list(ids)), **arguments})
+                assert not result.is_error, result.content
         after = await case.stored_runs()
         # 3.x has runs in a table of their own, which no write of a session touches: not a byte differs.
         form = contents if version == "2.5.6" else _unchanged
