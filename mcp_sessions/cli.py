@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from . import __version__
+from .commands import refuse
 from .settings import OPTIONS, BadSetting, Settings
 
 _COMMANDS = {
@@ -72,8 +73,3 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     gc.freeze()
     gc.enable()
     return module.run(settings)
-
-
-def refuse(reason: str) -> int:
-    print(f"mcp-sessions: {reason}", file=sys.stderr)  # noqa: T201  a person reads it: the command ends here
-    return 2

@@ -7,6 +7,7 @@ import anyio
 
 from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.commands import refuse
 from mcp_sessions.errors import SessionsError
 from mcp_sessions.server import SessionsServer, create_server
 from mcp_sessions.settings import BadSetting, Settings
@@ -29,7 +30,7 @@ def run(settings: Settings) -> int:
             allow_http=settings.allow_http,
         )
     except SessionsError as error:
-        return _refuse(f"--backend: {error}")
+        return refuse(f"--backend: {error}")
     server = create_server(
         backend,
         user=settings.user,
@@ -44,9 +45,9 @@ def run(settings: Settings) -> int:
     try:
         status = _over_http(server, backend, settings) if settings.transport == "http" else _over_stdio(server)
     except* BadSetting as errors:
-        status = _refuse(str(_first(errors)))
+        status = refuse(str(_first(errors)))
     except* SessionsError as errors:
-        status = _refuse(f"--backend: {_first(errors)}")
+        status = refuse(f"--backend: {_first(errors)}")
     except* KeyboardInterrupt:
         status = 130
     return status
@@ -65,16 +66,15 @@ def _over_http(server: SessionsServer, backend: SessionBackend, settings: Settin
     from mcp_sessions.transports.http import listen, serve_http
 
     with listen(settings.host, settings.port) as listener:
-        ended_by = anyio.run(serve_http, server, listener, backend.check_reachable)
+        ended_by = anyio.run(serve_http, server, listener, backend.check_reachable, _announce)
     return 130 if ended_by == signal.SIGINT else 0
+
+
+def _announce(url: str) -> None:
+    print(f"mcp-sessions: serving at {url}", file=sys.stderr, flush=True)
 
 
 def _first(errors: BaseExceptionGroup[Exception]) -> Exception:
     """The first of them, however deep in groups of groups."""
     first = errors.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
-
-
-def _refuse(reason: str) -> int:
-    print(f"mcp-sessions: {reason}", file=sys.stderr)
-    return 2

@@ -3,7 +3,6 @@
 import logging
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
@@ -114,18 +113,22 @@ async def _readiness(check: Check) -> Response:
 
 
 async def serve_http(
-    server: MCPServer[Any], listener: socket.socket, check: Check, drain_seconds: float = DRAIN_SECONDS
+    server: MCPServer[Any],
+    listener: socket.socket,
+    check: Check,
+    announce: Callable[[str], None],
+    drain_seconds: float = DRAIN_SECONDS,
 ) -> int:
     """Serve until SIGTERM or SIGINT, and end once the calls that run then have, at the latest after `drain_seconds`.
 
-    The number of the signal that ended it.
+    `announce` is told the URL once it can be called there. The number of the signal that ended it.
     """
     url = url_of(listener)
     app = Endable(http_app(server, loopback_only(listener.getsockname()[0]), check))
     runner = _Runner(app, drain_seconds)
     with runner.handling_signals():
         async with server.session_manager.run():
-            print(f"mcp-sessions: serving at {url}", file=sys.stderr, flush=True)  # noqa: T201  told at every level
+            announce(url)
             await runner.serve(sockets=[listener])
     return runner.ended_by
 

@@ -57,10 +57,14 @@ async def wait_silently() -> str:
     raise AssertionError
 
 
+def announce(url: str) -> None:
+    print(f"mcp-sessions: serving at {url}", file=sys.stderr, flush=True)
+
+
 async def reachable() -> None: ...
 
 
 if __name__ == "__main__":
     with listen("127.0.0.1", 0) as listener:
         drain_seconds = float(sys.argv[2])
-        anyio.run(serve_http, server, listener, reachable, drain_seconds)
+        anyio.run(serve_http, server, listener, reachable, announce, drain_seconds)

@@ -12,7 +12,6 @@ from .wire import Entry, is_handle, is_uuid
 
 _KEPT_SECONDS = 60
 _MOST_KEPT = 50_000
-_MASTER_KEY = "g_master_"
 _AGENT_KEY = "g_agent_"
 
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from ... import cursor as cursors
 from ...errors import Conflict, NotFound, quoted
-from ...models import JsonObject, Session, SessionDetail, SessionFilter, SessionPage, iso
-from .._values import NAME_LENGTH, json_text, plain
+from ...models import Session, SessionDetail, SessionFilter, SessionPage, iso
+from .._values import NAME_LENGTH, plain
 from .._words import folded
 from .database import SearchIndex, Transaction
 
@@ -252,10 +252,6 @@ def update(tx: Transaction, stored: Stored, **columns: Any) -> int:
 def rename(tx: Transaction, index: SearchIndex, stored: Stored, name: str, **columns: Any) -> int:
     index.put_name(tx, stored.key, stored.user_id, name)
     return update(tx, stored, name=name, folded_name=folded(name), **columns)
-
-
-def as_text(value: JsonObject | None, field: str) -> str:
-    return json_text(value or {}, field)
 
 
 def purge(tx: Transaction, index: SearchIndex) -> Sequence[str]:

@@ -13,7 +13,7 @@ from .readings import Reading
 from .schema import Asked, Refused
 
 MAIN = "agent:main:main"
-_FILES = "/home/node/.openclaw/agents/main/sessions"
+_FILES = "/data/agents/main/sessions"
 
 
 @dataclass(eq=False)
