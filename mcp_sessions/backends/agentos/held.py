@@ -32,13 +32,12 @@ class Held:
 
     def is_undone(self, document: JsonObject) -> bool:
         around, current = value_at(document, self.path[:-1]), value_at(document, self.path)
-        is_other = not same(current, self.new) and bool(around) and is_object(around[0])
+        is_other = not self.holds(document) and bool(around) and is_object(around[0])
         return is_other and any(same(current, old) for old in self.olds)
 
-    def is_overruled(self, document: JsonObject) -> bool:
-        """Whether somebody else has set it to a value of theirs."""
-        current = value_at(document, self.path)
-        return not same(current, self.new) and not self.is_undone(document)
+    def holds(self, document: JsonObject) -> bool:
+        """Where it neither holds nor is undone, somebody else has set a value of theirs."""
+        return same(value_at(document, self.path), self.new)
 
 
 def held_after(held: Sequence[Held], before: JsonObject, after: JsonObject, now: float = 0) -> list[Held]:
