@@ -11,7 +11,7 @@ import anyio
 
 from ...errors import NotFound, SessionsError, whereabouts
 from ...models import JsonObject, iso
-from .held import Held, held_after, same, value_at, with_held
+from .held import Held, held_after, with_held
 from .journal import HOLD_SECONDS, Entry, Journal, next_check
 from .wire import Stored
 
@@ -119,9 +119,7 @@ class Keeper:
         """Keep what must be checked again: no longer what others have set since."""
         if self._journal is None:
             return
-        kept = [
-            item for item in entry.held if item in rewritten or same(value_at(stored.document, item.path), item.new)
-        ]
+        kept = [item for item in entry.held if item in rewritten or item.holds(stored.document)]
         if len(kept) < len(entry.held):
             logger.info("Session %s was changed by others; their change stays.", entry.session_id)
         if rewritten:
