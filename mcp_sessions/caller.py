@@ -1,7 +1,7 @@
 """Who is calling, and what a narrowed caller may touch."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .errors import Forbidden
@@ -22,6 +22,7 @@ class Caller:
     """One caller of one request.
 
     `user_id` is the only user whose sessions the caller sees and changes; "" sees everybody's.
+    `credential` is what the backend's system is called with; "" for the one it was opened with.
     `progress` tells the caller how far a long call has come: a number that grows, and what it counts.
     `present` is stored text as the caller may see it: a search finds nothing that it hides.
     """
@@ -29,6 +30,7 @@ class Caller:
     subject: str = "operator"
     user_id: str = ""
     scopes: frozenset[Scope] = frozenset(Scope)
+    credential: str = field(default="", repr=False)
     present: Callable[[str], str] = str
     progress: Callable[[float, str], Awaitable[None]] = _unheard
 

@@ -61,6 +61,10 @@ class Options:
     recheck: bool = True
     trust_env: bool = False
     allow_http: bool = False
+    agents: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    """Of a system whose sessions belong to agents, and that doesn't tell whose they are: user id → agent ids."""
+    callers_have_credentials: bool = False
+    """Whether every caller brings one (`Caller.credential`), so that none is called with `token`."""
     data_folder: str = ""
     """Where a backend may keep files of its own; "" for the user's data folder."""
 
@@ -86,6 +90,10 @@ class SessionBackend:
     def deletion_notice(self) -> str:
         """What is said before a session is deleted: what goes with it, and whether it can be restored until when."""
         return "Messages, runs and state are deleted too. This can't be undone."
+
+    def why_not_narrowed(self) -> str:
+        """Why callers can't be narrowed to their own sessions here, as a sentence; "" where they can."""
+        return ""
 
     def for_caller(self, caller: Caller) -> Self:
         """The same connections, holding this caller's user id: it sees and changes nobody else's sessions."""
