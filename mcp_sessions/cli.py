@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import __version__
 from .commands import refuse
@@ -17,6 +17,7 @@ _COMMANDS = {
     "serve": "serve MCP over stdio (what a client starts; the default) or over HTTP (--transport http)",
     "demo": "walk through the tools on a temporary store, with a real client, and print what happens",
 }
+_TOKEN_HELP = "make a token for --tokens: the token, shown once, and the line for the file"
 _EPILOG = """\
 Every flag has a variable too, which it wins over: --max-chars is MCP_SESSIONS_MAX_CHARS.
 MCP_SESSIONS_TOKEN holds the backend's credential; there is no flag for it, since others could read it there.
@@ -34,12 +35,10 @@ def _parser() -> argparse.ArgumentParser:
         if not option.flag:
             continue
         text = f"{option.help} (default: {option.shown_default})".replace("%", "%%")
-        if option.metavar:
-            common.add_argument(option.flag, dest=name, metavar=option.metavar, help=text, default=argparse.SUPPRESS)
-        else:
-            common.add_argument(
-                option.flag, dest=name, action="store_const", const="on", help=text, default=argparse.SUPPRESS
-            )
+        how: dict[str, Any] = {"metavar": option.metavar, "action": "append" if option.repeatable else "store"}
+        if not option.metavar:
+            how = {"action": "store_const", "const": "on"}
+        common.add_argument(option.flag, dest=name, help=text, default=argparse.SUPPRESS, **how)
     parser = _Parser(
         prog="mcp-sessions",
         description="Lets agents find, read, name, annotate, archive, restore and delete their own sessions, over MCP.",
@@ -53,6 +52,13 @@ def _parser() -> argparse.ArgumentParser:
     for name, help in _COMMANDS.items():
         settings = [common] if name != "demo" else []  # the demo never touches what is configured
         commands.add_parser(name, help=help, description=help, parents=settings, allow_abbrev=False)
+    token = commands.add_parser("token", help=_TOKEN_HELP, description=_TOKEN_HELP, allow_abbrev=False)
+    new = token.add_subparsers(dest="action", metavar="new", required=True).add_parser(
+        "new", help=_TOKEN_HELP, description=_TOKEN_HELP, allow_abbrev=False
+    )
+    new.add_argument("--subject", required=True, metavar="S", help="whose token it is: the user id of their sessions")
+    new.add_argument("--scopes", required=True, metavar="A,B", help="of sessions:read, sessions:write, sessions:delete")
+    new.add_argument("--expires", metavar="ISO", help="when it ends, such as 2027-01-31 (default: never)", default="")
     return parser
 
 
@@ -72,4 +78,5 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     module = import_module(f".commands.{command}", __package__)
     gc.freeze()
     gc.enable()
-    return module.run(settings)
+    own = {name: value for name, value in given.items() if name not in OPTIONS}
+    return module.run(settings, **own)

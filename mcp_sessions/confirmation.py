@@ -111,13 +111,14 @@ def _ask(shown: Sequence[SessionDetail], question: str, code: str, context: AppR
 def _code(shown: Sequence[SessionDetail], context: AppRequest) -> str:
     """Four characters that fit only this caller's deletion of these sessions as they are now."""
     app = app_of(context)
-    subject = json.dumps([app.caller.user_id, sorted((session.id, session.version) for session in shown)])
+    caller = app.caller
+    subject = json.dumps([caller.subject, caller.user_id, sorted((session.id, session.version) for session in shown)])
     digest = new(app.secret, subject.encode(), "sha256").digest()
     return "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:4])
 
 
 def _named(session: SessionDetail, context: AppRequest) -> str:
-    name = quoted(app_of(context).caller.present(session.name)) if session.name else "without a name"
+    name = quoted(app_of(context).operator.present(session.name)) if session.name else "without a name"
     counts = [(session.message_count, "message"), (session.run_count, "run")]
     holds = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts if count is not None]
     # An agreement is held to the question's words, so the version must be one of them.

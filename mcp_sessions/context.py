@@ -5,9 +5,13 @@ from typing import Annotated, Literal, NamedTuple
 
 from mcp.server.mcpserver import Context, Resolve
 
+from .audit import Audit
 from .backends.base import SessionBackend
-from .caller import Caller
-from .errors import Invalid
+from .caller import Caller, Scope
+from .errors import Invalid, Unauthorized
+from .identity import caller_of
+from .rate import Rate
+from .seal import Seal
 
 Confirm = Literal["auto", "code", "off"]
 AppRequest = Context["AppContext"]
@@ -22,11 +26,44 @@ class AppContext:
     """One server: its backend, already entered, and how it was set up."""
 
     backend: SessionBackend
-    caller: Caller
+    operator: Caller
+    """Who calls where nobody needs to say who they are; else what all callers have in common."""
+    authenticated: bool
     session: str
     confirm: Confirm
     max_chars: int
     secret: bytes
+    rate: Rate
+    seal: Seal | None
+    audit: Audit | None
+
+    @property
+    def caller(self) -> Caller:
+        """Who the request at hand is from. Raises `Unauthorized`."""
+        return caller_of(self.operator, authenticated=self.authenticated)
+
+    @property
+    def subject(self) -> str:
+        """Who the request at hand is from, "" where nothing tells it."""
+        try:
+            return self.caller.subject
+        except Unauthorized:
+            return ""
+
+    def admit(self, scope: Scope) -> Caller:
+        """The caller of a request that may go on. Raises `Unauthorized`, `Forbidden` or `RateLimited`."""
+        caller = self.caller
+        caller.require(scope)
+        self.rate.count(caller.subject)
+        return caller
+
+    def opened(self, cursor: str) -> str:
+        """A cursor that a caller sent, as the backend made it. Raises `Invalid`."""
+        return self.seal.open(cursor, self.caller.user_id) if self.seal and cursor else cursor
+
+    def closed(self, cursor: str) -> str:
+        """A backend's cursor as the caller gets it."""
+        return self.seal.close(cursor, self.caller.user_id) if self.seal and cursor else cursor
 
 
 class CurrentSession(NamedTuple):

@@ -45,6 +45,11 @@ _NEEDS = (
 )
 
 
+def needs_of(prompt: str) -> set[str]:
+    """The tools that a prompt tells to use."""
+    return next(needs for function, _, needs in _NEEDS if function.__name__ == prompt)
+
+
 def add_prompts(server: MCPServer[AppContext], offered: Collection[str]) -> None:
     for prompt, title, needs in _NEEDS:
         if needs <= set(offered):

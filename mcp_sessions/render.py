@@ -8,6 +8,7 @@ from .budget import fit
 from .context import CURRENT, AppRequest, app_of, current_session
 from .models import Change, Json, JsonObject, Model, SessionDetail, is_array, is_object
 from .pruning import compact
+from .seal import ROOM as SEAL_ROOM
 
 # Text that came from outside. State and metadata are not among it: they are written back, so they stay exact.
 _STORED_TEXT = frozenset(
@@ -28,14 +29,17 @@ def rendered(result: Model, arguments: JsonObject, context: AppRequest) -> CallT
         if CURRENT in (arguments.get("session_id"), *_listed(arguments.get("session_ids"))):
             payload["resolved_from"] = current.resolved_from
         _mark_current(payload, current.id)
-    payload = fit(result, payload, app_of(context).max_chars)
+    app = app_of(context)
+    payload = fit(result, payload, app.max_chars - (SEAL_ROOM if app.seal else 0))
+    if "next_cursor" in payload:
+        payload["next_cursor"] = app.closed(payload["next_cursor"])
     return CallToolResult(content=[TextContent(type="text", text=compact(payload))], structured_content=payload)
 
 
 def payload_of(result: Model, context: AppRequest) -> JsonObject:
     """A result as plain JSON, without what says nothing, its stored text as a model may see it."""
     payload = result.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
-    _present(payload, app_of(context).caller.present)
+    _present(payload, app_of(context).operator.present)
     if isinstance(result, Change) and any(
         result.previous[key] != shown for key, shown in payload.get("previous", {}).items()
     ):

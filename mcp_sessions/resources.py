@@ -22,6 +22,7 @@ from mcp.types import (
 
 from .backends.base import SessionBackend
 from .budget import fit
+from .caller import Scope
 from .context import AppContext, AppRequest, app_of, resolve_id
 from .errors import NotFound, SessionsError, quoted
 from .models import JsonObject, SessionFilter
@@ -90,7 +91,7 @@ async def list_resources(context: Request, params: PaginatedRequestParams | None
     """The most recent sessions."""
     app = context.lifespan_context
     try:
-        cursor = (params.cursor if params else None) or ""
+        cursor = app.opened((params.cursor if params else None) or "")
         page = await _backend(app).list_sessions(SessionFilter(), limit=_LISTED, cursor=cursor)
     except SessionsError as error:
         raise MCPError(code=INVALID_PARAMS, message=error.text) from error
@@ -98,12 +99,12 @@ async def list_resources(context: Request, params: PaginatedRequestParams | None
         Resource(
             uri=uri_of(session.id),
             name=session.id,
-            title=quoted(app.caller.present(session.name)) if session.name else None,
+            title=quoted(app.operator.present(session.name)) if session.name else None,
             mime_type="application/json",
         )
         for session in page.sessions
     ]
-    return ListResourcesResult(resources=resources, next_cursor=page.next_cursor or None)
+    return ListResourcesResult(resources=resources, next_cursor=app.closed(page.next_cursor) or None)
 
 
 def add_completion(server: Server[AppContext]) -> None:
@@ -111,7 +112,10 @@ def add_completion(server: Server[AppContext]) -> None:
         argument = params.argument
         if argument.name != "session_id":
             return CompleteResult(completion=Completion(values=[]))
-        ids = await _matching(_backend(context.lifespan_context), argument.value)
+        try:
+            ids = await _matching(_backend(context.lifespan_context), argument.value)
+        except SessionsError:
+            ids = []  # nothing can be offered for it, and a client is typing
         return CompleteResult(completion=Completion(values=ids))
 
     server.add_request_handler("completion/complete", CompleteRequestParams, complete)
@@ -119,17 +123,14 @@ def add_completion(server: Server[AppContext]) -> None:
 
 async def _matching(backend: SessionBackend, value: str) -> list[str]:
     """Ids that begin with the value, then ids of sessions whose name has it."""
-    try:
-        recent = await backend.list_sessions(SessionFilter(), limit=_MOST_COMPLETIONS)
-        named = await backend.list_sessions(SessionFilter(query=value), limit=_MOST_COMPLETIONS) if value else recent
-    except SessionsError:
-        return []  # nothing can be offered for it, and a client is typing
+    recent = await backend.list_sessions(SessionFilter(), limit=_MOST_COMPLETIONS)
+    named = await backend.list_sessions(SessionFilter(query=value), limit=_MOST_COMPLETIONS) if value else recent
     by_id = [session.id for session in recent.sessions if session.id.startswith(value)]
     return list(dict.fromkeys(by_id + [session.id for session in named.sessions]))[:_MOST_COMPLETIONS]
 
 
 def _backend(app: AppContext) -> SessionBackend:
-    return app.backend.for_caller(app.caller)
+    return app.backend.for_caller(app.admit(Scope.READ))
 
 
 @contextmanager

@@ -4,10 +4,12 @@ import secrets
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from hashlib import blake2b
 from typing import Any
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
+from mcp.server.request_state import RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 from mcp.types import (
     INVALID_PARAMS,
@@ -15,16 +17,22 @@ from mcp.types import (
     GetPromptResult,
     InputRequiredResult,
     PaginatedRequestParams,
+    Prompt,
+    Tool,
 )
 
 from . import __version__
+from .audit import Audit
 from .backends.base import SessionBackend
-from .caller import Caller
+from .caller import Caller, Scope
 from .context import AppContext, Confirm
 from .errors import quoted
-from .prompts import add_prompts
+from .identity import caller_of
+from .prompts import add_prompts, needs_of
+from .rate import Rate
 from .resources import add_completion, add_resources, list_resources
 from .sanitize import present
+from .seal import Seal
 from .tools import DEFAULT_TOOLSETS, TOOLSETS
 from .toolset import SessionTool, failed, is_offered, not_offered
 
@@ -41,7 +49,13 @@ INSTRUCTIONS = (
 class SessionsServer(MCPServer[AppContext]):
     """The SDK's server, which says in our words when a tool is not there."""
 
-    def __init__(self, tools: Sequence[SessionTool], lifespan: Callable[[Any], Any]) -> None:
+    def __init__(
+        self,
+        tools: Sequence[SessionTool],
+        lifespan: Callable[[Any], Any],
+        scopes: Callable[[], Collection[Scope]],
+        state_key: str,
+    ) -> None:
         super().__init__(
             "mcp-sessions",
             title="Sessions",
@@ -52,18 +66,33 @@ class SessionsServer(MCPServer[AppContext]):
             lifespan=lifespan,
             log_level="WARNING",
             subscriptions=False,  # nothing is ever notified, and the capabilities say so
+            request_state_security=RequestStateSecurity(keys=[state_key]) if state_key else None,
         )
-        self._offered = [tool.name for tool in tools]
+        self._scopes = scopes
+        self._needed = {tool.name: tool.scope for tool in tools}
         self._reading = frozenset(tool.name for tool in tools if tool.reads)
         # Neither can be had otherwise: a paged list of resources, and completion that knows its request.
         self._lowlevel_server.add_request_handler("resources/list", PaginatedRequestParams, list_resources)
         add_completion(self._lowlevel_server)
         add_resources(self)
-        add_prompts(self, self._offered)
+        add_prompts(self, self._needed)
 
     def is_change(self, tool: str) -> bool:
         """Whether a call of a tool may change something, so that it is not to be broken off."""
         return tool not in self._reading
+
+    def _offered(self) -> list[str]:
+        """What the caller of the request at hand may use."""
+        scopes = self._scopes()
+        return [name for name, scope in self._needed.items() if scope in scopes]
+
+    async def list_tools(self) -> list[Tool]:
+        offered = self._offered()
+        return [tool for tool in await super().list_tools() if tool.name in offered]
+
+    async def list_prompts(self) -> list[Prompt]:
+        offered = set(self._offered())
+        return [prompt for prompt in await super().list_prompts() if needs_of(prompt.name) <= offered]
 
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None, context: Context[AppContext, Any] | None = None
@@ -81,8 +110,8 @@ class SessionsServer(MCPServer[AppContext]):
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[AppContext, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        if name not in self._offered:
-            return failed(not_offered(name, self._offered))
+        if name not in self._needed:
+            return failed(not_offered(name, self._offered()))
         return await super().call_tool(name, arguments, context)
 
 
@@ -96,24 +125,33 @@ def create_server(
     confirm: Confirm = "auto",
     max_chars: int = 24_000,
     redact: bool = True,
+    authenticated: bool = False,
+    rate: int = 0,
+    audit: Audit | None = None,
+    state_key: str = "",
 ) -> SessionsServer:
     """A server for one backend, which its lifespan enters; run it, or hand it to the SDK's `Client`.
 
-    The keywords are the settings of the same names (README, "Settings").
+    The keywords are the settings of the same names (README, "Settings"). `authenticated` says that the transport
+    tells of each request who it is from, and that none is served without.
     """
-    caller = Caller(user_id=user, present=partial(present, redacting=redact))
-    secret = secrets.token_bytes(32)
+    operator = Caller(user_id=user, present=partial(present, redacting=redact))
+    secret = state_key.encode() or secrets.token_bytes(32)
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[AppContext]) -> AsyncGenerator[AppContext]:
         async with backend:
             yield AppContext(
                 backend=backend,
-                caller=caller,
+                operator=operator,
+                authenticated=authenticated,
                 session=session,
                 confirm=confirm,
                 max_chars=max_chars,
-                secret=secret,
+                secret=blake2b(secret, digest_size=32, person=b"confirm").digest(),
+                rate=Rate(rate),
+                seal=Seal(secret) if authenticated else None,
+                audit=audit,
             )
 
     offered = [
@@ -126,7 +164,11 @@ def create_server(
             capabilities=backend.capabilities,
             toolsets=toolsets,
             read_only=read_only,
-            scopes=caller.scopes,
+            scopes=operator.scopes,
         )
     ]
-    return SessionsServer(offered, lifespan)
+
+    def scopes() -> Collection[Scope]:
+        return caller_of(operator, authenticated=authenticated).scopes
+
+    return SessionsServer(offered, lifespan, scopes, state_key)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from platformdirs import user_data_dir
 
@@ -12,6 +12,7 @@ PREFIX = "MCP_SESSIONS_"
 Confirm = Literal["auto", "code", "off"]
 Transport = Literal["stdio", "http"]
 _TOOLSETS = ("sessions", "history", "state", "bulk", "authoring")
+_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -29,6 +30,7 @@ class Option:
     help: str
     parse: Callable[[str], Any]
     shown_default: str
+    repeatable: bool
 
 
 def _boolean(text: str) -> bool:
@@ -77,6 +79,28 @@ def _toolsets(text: str) -> tuple[str, ...]:
     if not names or not set(names) <= set(_TOOLSETS):
         raise BadSetting(f"accepts all, or a comma-separated list of {', '.join(_TOOLSETS)}")
     return names
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
+    for name in names:
+        parsed = urlsplit(f"//{name}")
+        if not parsed.hostname or parsed.netloc != name or "@" in name or "*" in parsed.hostname:
+            raise BadSetting("accepts the host of the URL that clients call, such as sessions.example or [::1]:8443")
+    return names
+
+
+def _algorithms(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names or not set(names) <= set(_ALGORITHMS):
+        raise BadSetting(f"accepts a comma-separated list of {', '.join(_ALGORITHMS)}")
+    return names
+
+
+def _key(text: str) -> str:
+    if len(text) < 32:
+        raise BadSetting("accepts 32 characters or more; `openssl rand -base64 32` makes some")
+    return text
 
 
 def _default_backend() -> str:
@@ -143,16 +167,47 @@ class Settings:
     transport: Transport = _setting(
         "stdio", "HOW", "how serve talks to clients: stdio, http (Streamable HTTP at /mcp)", _choice("stdio", "http")
     )
-    host: str = _setting("127.0.0.1", "H", "address to serve HTTP on; today this machine's own only: 127.0.0.1, ::1")
+    host: str = _setting("127.0.0.1", "H", "address to serve HTTP on; others than this machine's need authentication")
     port: int = _setting(8000, "N", "port to serve HTTP on, 0 to 65535; 0 takes a free one", _number(int, 0, 65_535))
+    allowed_host: tuple[str, ...] = _setting(
+        (), "H", "over HTTP: host in the URL that clients call; may be repeated, and separated by commas", _hosts
+    )
+    tokens: str = _setting("", "FILE", "over HTTP: the tokens that are let in, as `mcp-sessions token new` prints them")
+    jwt_issuer: str = _setting("", "URL", "over HTTP: let in JWTs of this issuer (their `iss`)")
+    jwt_audience: str = _setting("", "A", "the `aud` that a JWT must have: this server's URL, as clients call it")
+    jwt_jwks: str = _setting("", "URL|FILE", "where the issuer's public keys are, as a JWKS")
+    jwt_algorithms: tuple[str, ...] = _setting(
+        ("RS256",), "A,B", "algorithms that a JWT may be signed by", _algorithms, shown="RS256"
+    )
+    agents: str = _setting("", "FILE", "Guayaba: the agents of each user, as JSON: user id to a list of UUIDs")
+    backend_tokens: str = _setting("", "FILE", "a backend credential for each subject, as JSON: subject to credential")
+    own_credentials: bool = _setting(
+        False, "", "callers send their own credential for the backend, in X-Backend-Authorization", _boolean
+    )
+    max_body: int = _setting(
+        4_194_304, "BYTES", "over HTTP: largest request, 1024 to 104857600", _number(int, 1024, 104_857_600)
+    )
+    max_concurrent: int = _setting(
+        64, "N", "over HTTP: requests at once; more are told to come back (503), 1 to 10000", _number(int, 1, 10_000)
+    )
+    rate: int = _setting(
+        1_200, "N", "over HTTP: calls a minute of one caller, 0 to 1000000; 0 sets no limit", _number(int, 0, 1_000_000)
+    )
+    audit: str = _setting(
+        "", "FILE", "over HTTP: a JSON line for each change goes here; - is stderr, where it goes with authentication"
+    )
+    state_key: str = _setting(
+        "", "", "over HTTP: a secret of 32 characters or more that all replicas share", _key, secret=True
+    )
     log_level: str = _setting("WARNING", "LEVEL", f"on stderr: {', '.join(_LEVELS)}", _choice(*_LEVELS))
 
     @classmethod
-    def read(cls, flags: Mapping[str, str | None], environ: Mapping[str, str]) -> "Settings":
+    def read(cls, flags: Mapping[str, str | list[str] | None], environ: Mapping[str, str]) -> "Settings":
         """Settings from flags by field name and the environment; a flag wins. Raises `BadSetting`."""
         values: dict[str, Any] = {}
         for name, option in OPTIONS.items():
-            given = flags.get(name)
+            flag = flags.get(name)
+            given = ",".join(flag) if isinstance(flag, list) else flag
             text = given if given is not None else environ.get(option.variable)
             if text is None or (given is None and text == "" and name != "user"):
                 continue  # a client that knows a variable only as empty means: not set; but that would widen `user`
@@ -160,7 +215,8 @@ class Settings:
                 values[name] = option.parse(text)
             except BadSetting as error:
                 source = option.flag if given is not None else option.variable
-                raise BadSetting(f"{source} can't be {text[:80]!r}: it {error}.") from None
+                shown = repr(text[:80]) if option.flag else "what it is"  # nobody's secret is repeated
+                raise BadSetting(f"{source} can't be {shown}: it {error}.") from None
         return cls(**values)
 
 
@@ -175,12 +231,13 @@ def _options() -> dict[str, Option]:
             help=known["help"],
             parse=known["parse"],
             shown_default=known["shown"] or _shown(item.default),
+            repeatable=isinstance(item.default, tuple),
         )
     return options
 
 
 def _shown(default: object) -> str:
-    return "none" if default == "" else "off" if default is False else str(default)
+    return "none" if default in ("", ()) else "off" if default is False else str(default)
 
 
 OPTIONS = _options()

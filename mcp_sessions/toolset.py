@@ -4,6 +4,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Literal, TypeVar
 
 from mcp.server.mcpserver import Context
@@ -15,11 +16,12 @@ from mcp.types import CallToolResult, InputRequiredResult, TextContent, ToolAnno
 from pydantic import PrivateAttr, ValidationError
 
 from . import arguments as argument_errors
+from .audit import Done
 from .backends.base import Capability
 from .caller import Scope
-from .context import app_of
+from .context import CURRENT, AppRequest, app_of, current_session
 from .errors import ConfirmationRequired, Internal, Invalid, SessionsError, quoted, whereabouts
-from .models import Model
+from .models import JsonObject, Model
 from .render import rendered
 from .schema import input_schema, output_schema
 
@@ -114,17 +116,41 @@ class SessionTool(Tool):
         return tool
 
     @property
+    def scope(self) -> Scope:
+        return SCOPES[self._spec.effect]
+
+    @property
     def reads(self) -> bool:
         return self._spec.effect == "read"
 
     async def run(
         self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
     ) -> CallToolResult | InputRequiredResult:
+        app = app_of(context)
+        if app.audit is None or self.reads:
+            return await self._outcome(arguments, context)
+        done = Done(self.name, arguments, _target(arguments, context), context.request_id)
+        began = monotonic()
         try:
-            app_of(context).caller.require(SCOPES[self._spec.effect])
+            result = await self._outcome(arguments, context)
+        except BaseException:
+            app.audit.change(app.subject, done, None, monotonic() - began)
+            raise
+        if not isinstance(result, InputRequiredResult):  # which asks the user first
+            app.audit.change(app.subject, done, result, monotonic() - began)
+        return result
+
+    async def _outcome(
+        self, arguments: dict[str, Any], context: Context[Any, Any]
+    ) -> CallToolResult | InputRequiredResult:
+        try:
+            app = app_of(context)
+            app.admit(self.scope)
             argument_errors.check_names(arguments, self.parameters)
             # Many clients send null for what they leave out.
             arguments = {name: value for name, value in arguments.items() if value is not None}
+            if isinstance(arguments.get("cursor"), str):
+                arguments["cursor"] = app.opened(arguments["cursor"])
             result = await super().run(arguments, context)
             return result if isinstance(result, InputRequiredResult) else rendered(result, arguments, context)
         except SessionsError as error:
@@ -150,6 +176,13 @@ class SessionTool(Tool):
                 return ConfirmationRequired("the user's answer could not be read; nothing was changed. Call again.")
             case _:
                 return None
+
+
+def _target(arguments: JsonObject, context: AppRequest) -> str:
+    """The session that a call names, as it named it where that can't be told."""
+    named = arguments.get("session_id")
+    current = current_session(context) if named == CURRENT else None
+    return current.id if current else named if isinstance(named, str) else ""
 
 
 def failed(error: SessionsError) -> CallToolResult:

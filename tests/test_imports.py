@@ -11,6 +11,7 @@ FILES = sorted([*MODULES, *Path(__file__).parent.rglob("*.py")])
 
 FOUNDATION = {"errors", "models", "cursor", "caller"}
 TOOL_SIDE = {"context", "confirmation", "toolset", "schema", "arguments", "render", "budget", "pruning", "sanitize"}
+MANY = {"identity", "rate", "seal", "audit"}
 ALLOWED = {
     "errors": set[str](),
     "settings": set[str](),
@@ -25,13 +26,17 @@ ALLOWED = {
     "budget": {"models", "errors", "cursor", "pruning"},
     "schema": {"models"},
     "arguments": {"errors", "models"},
-    "context": {"backends.base", "caller", "errors", "mcp"},
-    "render": {"budget", "context", "models", "pruning", "mcp"},
+    "identity": {"caller", "errors", "mcp"},
+    "rate": {"errors"},
+    "seal": {"errors"},
+    "audit": {"errors", "models", "mcp"},
+    "context": {"audit", "backends.base", "caller", "errors", "identity", "rate", "seal", "mcp"},
+    "render": {"budget", "context", "models", "pruning", "seal", "mcp"},
     "confirmation": {"context", "errors", "models", "mcp"},
-    "toolset": {"errors", "models", "caller", "backends.base", "mcp"} | TOOL_SIDE,
+    "toolset": {"audit", "errors", "models", "caller", "backends.base", "mcp"} | TOOL_SIDE,
     "prompts": {"context", "errors", "mcp"},
     "resources": {"backends.base", "mcp"} | FOUNDATION | TOOL_SIDE,
-    "server": {"", "backends.base", "prompts", "resources", "tools", "mcp"} | FOUNDATION | TOOL_SIDE,
+    "server": {"", "backends.base", "prompts", "resources", "tools", "mcp"} | FOUNDATION | TOOL_SIDE | MANY,
 }
 """module → what of ours, and whether the SDK, it may import; tools, transports and backends by folder below."""
 
@@ -51,7 +56,7 @@ def allowed_for(name: str) -> set[str]:
     if name.split(".")[0] == "tools":
         return {"models", "errors", "cursor", "backends.base", "context", "confirmation", "toolset", "tools"}
     if name.split(".")[0] == "transports":
-        return {"server", "caller", "settings", "errors", "transports", "mcp"}
+        return {"server", "caller", "identity", "settings", "errors", "models", "transports", "mcp"}
     return ALLOWED[name]
 
 

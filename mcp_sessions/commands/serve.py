@@ -1,14 +1,18 @@
 """`mcp-sessions serve`: the configured backend over stdio, or over HTTP."""
 
+import json
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 
 import anyio
 
+from mcp_sessions.audit import STDERR, Audit
 from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.commands import refuse
 from mcp_sessions.errors import SessionsError
+from mcp_sessions.models import is_array, is_object
 from mcp_sessions.server import SessionsServer, create_server
 from mcp_sessions.settings import BadSetting, Settings
 
@@ -19,31 +23,10 @@ a client's configuration rather than by hand. `mcp-sessions demo` shows what it 
 
 
 def run(settings: Settings) -> int:
-    try:
-        backend = open_backend(
-            settings.backend,
-            timeout=settings.timeout,
-            token=settings.token,
-            keep_deleted=settings.keep_deleted,
-            recheck=settings.recheck,
-            trust_env=settings.trust_env,
-            allow_http=settings.allow_http,
-        )
-    except SessionsError as error:
-        return refuse(f"--backend: {error}")
-    server = create_server(
-        backend,
-        user=settings.user,
-        session=settings.session,
-        read_only=settings.read_only,
-        toolsets=settings.toolsets,
-        confirm=settings.confirm,
-        max_chars=settings.max_chars,
-        redact=settings.redact,
-    )
     status = 0
     try:
-        status = _over_http(server, backend, settings) if settings.transport == "http" else _over_stdio(server)
+        backend = _backend(settings)
+        status = _over_http(backend, settings) if settings.transport == "http" else _over_stdio(backend, settings)
     except* BadSetting as errors:
         status = refuse(str(_first(errors)))
     except* SessionsError as errors:
@@ -53,20 +36,81 @@ def run(settings: Settings) -> int:
     return status
 
 
-def _over_stdio(server: SessionsServer) -> int:
+def _backend(settings: Settings) -> SessionBackend:
+    return open_backend(
+        settings.backend,
+        timeout=settings.timeout,
+        token=settings.token,
+        keep_deleted=settings.keep_deleted,
+        recheck=settings.recheck,
+        trust_env=settings.trust_env,
+        allow_http=settings.allow_http,
+        agents=_agents(settings.agents),
+        callers_have_credentials=settings.own_credentials or bool(settings.backend_tokens),
+    )
+
+
+def _agents(path: str) -> Mapping[str, Sequence[str]]:
+    from mcp_sessions.transports.watched import WatchedFile
+
+    accepts = 'a file such as {"ada": ["UUID"]}'
+    return WatchedFile("--agents", path, _lists, accepts).check() if path else {}
+
+
+def _lists(content: bytes) -> Mapping[str, Sequence[str]]:
+    agents = json.loads(content)
+    if not is_object(agents) or not all(is_array(ids) for ids in agents.values()):
+        raise ValueError("no object of lists")
+    return agents
+
+
+def _server(backend: SessionBackend, settings: Settings, *, authenticated: bool) -> SessionsServer:
+    if settings.user or authenticated:
+        reason = backend.why_not_narrowed()
+        if reason:
+            raise BadSetting(f"{'--user' if settings.user else 'callers'} can't be told apart here: {reason}")
+    audit = settings.audit or (STDERR if authenticated else "")
+    try:
+        return create_server(
+            backend,
+            user=settings.user,
+            session=settings.session,
+            read_only=settings.read_only,
+            toolsets=settings.toolsets,
+            confirm=settings.confirm,
+            max_chars=settings.max_chars,
+            redact=settings.redact,
+            authenticated=authenticated,
+            rate=settings.rate if settings.transport == "http" else 0,
+            audit=Audit(audit) if audit else None,
+            state_key=settings.state_key,
+        )
+    except OSError as error:
+        reason = (error.strerror or "it can't be written to").lower()
+        raise BadSetting(f"--audit can't be {audit[:80]!r}: {reason}. It accepts a file, or - for stderr.") from None
+
+
+def _over_stdio(backend: SessionBackend, settings: Settings) -> int:
     from mcp_sessions.transports.stdio import serve_stdio
 
+    if settings.own_credentials or settings.backend_tokens:
+        flag = "--own-credentials" if settings.own_credentials else "--backend-tokens"
+        raise BadSetting(f"{flag} needs callers to say who they are, which they do over HTTP: add --transport http.")
+    server = _server(backend, settings, authenticated=False)
     if sys.stdin.isatty():
         print(_ON_A_TERMINAL, file=sys.stderr)
     anyio.run(serve_stdio, server, server.is_change)
     return 0
 
 
-def _over_http(server: SessionsServer, backend: SessionBackend, settings: Settings) -> int:
+def _over_http(backend: SessionBackend, settings: Settings) -> int:
+    from mcp_sessions.transports.access import access_of
     from mcp_sessions.transports.http import listen, serve_http
 
-    with listen(settings.host, settings.port) as listener:
-        ended_by = anyio.run(serve_http, server, listener, backend.check_reachable, _announce)
+    access = access_of(settings)
+    server = _server(backend, settings, authenticated=access.authentication is not None)
+    with listen(settings.host, settings.port, access) as listener:
+        ended_by = anyio.run(serve_http, server, listener, backend.check_reachable, _announce, access)
     return 130 if ended_by == signal.SIGINT else 0
 
 

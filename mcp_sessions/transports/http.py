@@ -1,10 +1,10 @@
-"""Serves clients over Streamable HTTP on this machine: `/mcp`, `/healthz` and `/readyz`."""
+"""Serves clients over Streamable HTTP: `/mcp`, `/healthz` and `/readyz`."""
 
 import logging
 import signal
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from ipaddress import ip_address
 from math import ceil
@@ -14,54 +14,58 @@ from typing import Any
 import anyio
 import uvicorn
 from mcp.server import MCPServer
-from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from mcp.types import CONNECTION_CLOSED, ErrorData, JSONRPCError
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import SessionsError
 from ..settings import BadSetting
+from .http_app import PATH, Access, Check, http_app
 
-PATH = "/mcp"
 DRAIN_SECONDS = 5
 # Longer than clients and load balancers keep a connection: whoever closes first never cuts off a request.
 _KEEP_ALIVE_SECONDS = 75
 _STOPPED = "The server was stopped before this call ended. If it was to change something, look before repeating it."
 
-Check = Callable[[], Awaitable[None]]
 logger = logging.getLogger(__name__)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections from this machine, on a free port where `port` is 0.
+def listen(host: str, port: int, access: Access) -> socket.socket:
+    """A socket that takes connections, on a free port where `port` is 0.
 
-    Raises `BadSetting` for an address that others can reach, and for a port that can't be had.
+    Raises `BadSetting` for a port that can't be had, and for an address that others can reach, unless they must say
+    who they are, and by which name they call is known (the one keeps strangers out, the other rebound DNS names).
     """
-    address = _loopback_address(host)
-    if not address:
+    try:
+        address = _address_of(host)
+    except OSError:
         raise BadSetting(
-            f"--host can't be {host[:80]!r}: others could reach it, and serving others needs authentication, which is "
-            "not there yet. It accepts 127.0.0.1, ::1 or localhost."
-        )
+            f"--host can't be {host[:80]!r}: it stands for no address. It accepts one, or a name."
+        ) from None
+    if not ip_address(address).is_loopback:
+        _require_authentication(host, access)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        return socket.create_server((address, port), family=family, backlog=2048)
+        both = address == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server((address, port), family=family, backlog=2048, dualstack_ipv6=both)
     except OSError as error:
         reason = (error.strerror or "it can't be used").lower()
         raise BadSetting(f"--port can't be {port} on {host}: {reason}. It accepts a free one, or 0 for any.") from None
 
 
-def _loopback_address(host: str) -> str:
-    """ "" for an address that others can reach, and for every name but localhost: what it stands for may change."""
-    if host.lower() == "localhost":
-        host = str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
-    try:
-        return host if ip_address(host).is_loopback else ""
-    except ValueError:
-        return ""
+def _address_of(host: str) -> str:
+    if not host:
+        raise OSError  # it would stand for every address
+    return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]).partition("%")[0]
+
+
+def _require_authentication(host: str, access: Access) -> None:
+    missing = [] if access.authentication else ["authentication (--tokens or --jwt-issuer)"]
+    missing += [] if access.allowed_hosts else ["the name in the URL that they call (--allowed-host)"]
+    if missing:
+        raise BadSetting(
+            f"--host can't be {host[:80]!r}: others could reach it, and that needs {' and '.join(missing)}. "
+            "Without, it accepts 127.0.0.1, ::1 or localhost."
+        )
 
 
 def url_of(listener: socket.socket) -> str:
@@ -69,54 +73,12 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{address}]:{port}{PATH}" if ":" in address else f"http://{address}:{port}{PATH}"
 
 
-def loopback_only(address: str) -> TransportSecuritySettings:
-    """Requests for this machine by one of its own names, and from pages that it served: no rebound DNS name."""
-    own = f"[{address}]" if ":" in address else address
-    names = sorted({own, "127.0.0.1", "localhost", "[::1]"})
-    hosts = [f"{name}{port}" for name in names for port in ("", ":*")]
-    return TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=[f"http://{host}" for host in hosts])
-
-
-def http_app(server: MCPServer[Any], security: TransportSecuritySettings, check: Check) -> Starlette:
-    """The SDK's application and the two probes. Enter `server.session_manager.run()` around it, not its lifespan.
-
-    `check` raises a `SessionsError` while the backend can't be reached.
-    """
-    # A client that goes away ends its call only where responses are streams, so `json_response` is off.
-    app = server.streamable_http_app(
-        streamable_http_path=PATH, stateless_http=True, json_response=False, transport_security=security
-    )
-    guard = TransportSecurityMiddleware(security)
-
-    async def health(request: Request) -> Response:
-        return await guard.validate_request(request) or JSONResponse({"status": "ok"})
-
-    async def readiness(request: Request) -> Response:
-        refusal = await guard.validate_request(request)
-        return refusal or await _readiness(check)
-
-    async def stream(request: Request) -> Response:
-        # The stream that older clients ask for beside their calls: nothing is ever sent there, and it has no end.
-        return await guard.validate_request(request) or Response(status_code=405, headers={"Allow": "POST"})
-
-    app.router.routes.insert(0, Route(PATH, stream, methods=["GET", "DELETE"]))
-    app.router.routes += [Route("/healthz", health), Route("/readyz", readiness)]
-    return app
-
-
-async def _readiness(check: Check) -> Response:
-    try:
-        await check()
-    except SessionsError as error:
-        return JSONResponse({"status": "not ready", "reason": error.code}, status_code=503)
-    return JSONResponse({"status": "ready"})
-
-
 async def serve_http(
     server: MCPServer[Any],
     listener: socket.socket,
     check: Check,
     announce: Callable[[str], None],
+    access: Access,
     drain_seconds: float = DRAIN_SECONDS,
 ) -> int:
     """Serve until SIGTERM or SIGINT, and end once the calls that run then have, at the latest after `drain_seconds`.
@@ -124,7 +86,7 @@ async def serve_http(
     `announce` is told the URL once it can be called there. The number of the signal that ended it.
     """
     url = url_of(listener)
-    app = Endable(http_app(server, loopback_only(listener.getsockname()[0]), check))
+    app = Endable(http_app(server, listener.getsockname()[0], check, access, url))
     runner = _Runner(app, drain_seconds)
     with runner.handling_signals():
         async with server.session_manager.run():

@@ -11,6 +11,7 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 
 from mcp_sessions.transports.http import listen, serve_http
+from mcp_sessions.transports.http_app import Access
 
 PIPE = Path(sys.argv[1])
 entered: list[str] = []
@@ -65,6 +66,6 @@ async def reachable() -> None: ...
 
 
 if __name__ == "__main__":
-    with listen("127.0.0.1", 0) as listener:
+    with listen("127.0.0.1", 0, Access()) as listener:
         drain_seconds = float(sys.argv[2])
-        anyio.run(serve_http, server, listener, reachable, announce, drain_seconds)
+        anyio.run(serve_http, server, listener, reachable, announce, Access(), drain_seconds)

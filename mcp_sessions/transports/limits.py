@@ -1,0 +1,37 @@
+"""How much is done at once over HTTP."""
+
+from mcp.types import CONNECTION_CLOSED, ErrorData, JSONRPCError
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..errors import Busy
+
+RETRY_SECONDS = 1
+
+
+class AtOnce:
+    """An application that runs at most `most` requests at once; beyond them a client is told when to come back.
+
+    None waits in a queue, which would only grow while everybody's call becomes late.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+        self._running = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._running >= self._most:
+            await self._refusal()(scope, receive, send)
+            return
+        self._running += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._running -= 1
+
+    def _refusal(self) -> JSONResponse:
+        busy = Busy(f"too many calls at once here ({self._most}). Try again in {RETRY_SECONDS} second.")
+        said = JSONRPCError(jsonrpc="2.0", id=None, error=ErrorData(code=CONNECTION_CLOSED, message=busy.text))
+        body = said.model_dump(by_alias=True, exclude_unset=True)
+        return JSONResponse(body, 503, headers={"Retry-After": str(RETRY_SECONDS)})
