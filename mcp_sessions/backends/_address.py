@@ -10,6 +10,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx2
 
 from ..errors import Invalid, Unsupported, quoted
+from ._credential import Credential
 
 _KEY = re.compile(r"key|token|secret|passw|credential|auth|signature|jwt", re.IGNORECASE)
 _MOST_SEGMENT = 512
@@ -59,17 +60,14 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def headers_of(token: str, headers: Mapping[str, str]) -> dict[str, str]:
-    """What every request says. Raises `Invalid`, without the value, for what can't be in a header."""
-    if not _is_header_value(token) or " " in token:
-        raise Invalid(
-            "MCP_SESSIONS_TOKEN holds a space, a line break or a character that no header can carry. Set it anew."
-        )
+def headers_of(credential: Credential, headers: Mapping[str, str]) -> dict[str, str]:
+    """What every request says. Raises `Invalid` or `Unauthorized`, without the value, for what can't be in a header."""
+    credential.check()
     for name, value in headers.items():
         if not re.fullmatch(r"[A-Za-z0-9-]+", name) or not _is_header_value(value) or value != value.strip():
             raise Invalid(f"the header {quoted(name)} can't be sent. Use visible ASCII characters.")
     fixed = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "mcp-sessions"}
-    return fixed | dict(headers) | ({"Authorization": f"Bearer {token}"} if token else {})
+    return fixed | dict(headers) | ({"Authorization": f"Bearer {credential.token}"} if credential.token else {})
 
 
 def _is_header_value(text: str) -> bool:

@@ -23,6 +23,7 @@ from ..errors import (
     Unavailable,
 )
 from ..models import Json, is_array, is_object
+from ._credential import Credential
 from ._retry import Failure, Kind, seconds_asked
 
 _MOST_EXPLANATION = 64 * 1024
@@ -30,8 +31,8 @@ _EXPLANATION_SECONDS = 2.0
 
 _REFUSALS: dict[int, tuple[type[SessionsError], str]] = {
     400: (Invalid, "{} refused the request as malformed. Check the arguments."),
-    401: (Unauthorized, "{} refused the credential. Set MCP_SESSIONS_TOKEN to one that it accepts."),
-    403: (Forbidden, "{} doesn't allow this with the credential in MCP_SESSIONS_TOKEN. Use one that may."),
+    401: (Unauthorized, "{} {refusal}"),
+    403: (Forbidden, "{} doesn't allow this with {credential}. Use one that may."),
     404: (NotFound, "{} has nothing by that id. List the sessions to see which there are."),
     409: (Conflict, "{} has something that this contradicts. Read it again before you change it."),
     413: (Invalid, "{} takes no request as large as this. Send less at once."),
@@ -84,17 +85,17 @@ class Reply:
             raise BadResponse("the backend answered something that is no JSON. Check the URL it is at.") from error
 
 
-def unexplained(reply: Reply) -> SessionsError | None:
+def unexplained(reply: Reply, credential: str) -> SessionsError | None:
     return None
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads responses of one system. `explain` may turn a 4xx into an error of its own."""
+    """Reads responses of one system. `explain` may turn a 4xx into an error of its own, naming the credential."""
 
     system: str
-    explain: Callable[[Reply], SessionsError | None]
-    has_credential: bool
+    explain: Callable[[Reply, str], SessionsError | None]
+    credential: Credential
 
     async def read(self, response: httpx2.Response, most_bytes: int) -> Reply | Failure:
         """Reads and closes a response; its connection is dropped unless the body was read to its end."""
@@ -137,16 +138,15 @@ class Reader:
             return Failure(Kind.LIMITED, error or limited, wait=wait)
         unknown = (BadResponse, f"{{}} answered HTTP {status}, which is not foreseen. Check its version and address.")
         error_type, told = _REFUSALS.get(status, unknown)
-        if status == 401 and not self.has_credential:
-            told = "{} asks for a credential, and MCP_SESSIONS_TOKEN is not set. Set it."
-        return Failure(Kind.REFUSED, error or error_type(told.format(self.system)))
+        told = told.format(self.system, refusal=self.credential.refusal, credential=self.credential.name)
+        return Failure(Kind.REFUSED, error or error_type(told))
 
     async def _explained(self, response: httpx2.Response) -> SessionsError | None:
         body: list[bytes] = []
         with anyio.move_on_after(_EXPLANATION_SECONDS), suppress(httpx2.TransportError):
             await _collect(response, body, _MOST_EXPLANATION)
         try:
-            return self.explain(Reply(response.status_code, b"".join(body)))
+            return self.explain(Reply(response.status_code, b"".join(body)), self.credential.name)
         except BadResponse:
             return None  # what is no JSON explains nothing
 

@@ -1,11 +1,11 @@
 """One client for every backend that is reached over HTTP: deadlines, limits, retries, and statuses as errors."""
 
 import json
-import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from itertools import count
 from types import TracebackType
 from typing import Self
@@ -23,14 +23,15 @@ from ..errors import (
     Unavailable,
 )
 from ..models import JsonObject
-from ._address import base_of, headers_of, path, proxy_for
+from ._address import base_of, headers_of, path
 from ._answer import Reader, Reply, ServerFailed, TooLarge, unexplained
+from ._credential import ANONYMOUS, Credential
+from ._pool import Pool
 from ._retry import (
     ENDED,
     NOT_RUN,
     Failure,
     Kind,
-    RetryBudget,
     may_change_again,
     may_read_again,
     pause_before,
@@ -41,7 +42,6 @@ __all__ = ["MOST_BYTES", "AnswerLost", "HttpClient", "Reply", "ServerFailed", "T
 
 MOST_BYTES = 32 * 1024 * 1024
 _CONNECT_SECONDS = 3.0
-_KEEPALIVE_SECONDS = 4.0  # uvicorn closes an idle connection after 5
 _UNSENT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -91,63 +91,51 @@ class HttpClient:
     """A connection pool to one system, named `system` in sentences. Enter it with `async with`.
 
     `timeout` is in seconds and bounds each read and change, or all of those inside one `call()`. `explain` may turn
-    a 4xx into an error of its own. `at_once` requests are in flight at most, `queue` more wait.
-    Raises `Invalid` for a URL, token or header that can't be used.
+    a 4xx into an error of its own; it is told what the credential is in a sentence. `at_once` requests are in flight
+    at most, `queue` more wait. Raises `Invalid` for a URL, credential or header that can't be used.
     """
-
-    # httpx2's transport, not its client: no cookies, no redirects, and no log line with the URL of each request.
-    _transport: httpx2.AsyncHTTPTransport | None = None
 
     def __init__(
         self,
         base_url: str,
         *,
         system: str,
-        token: str = "",
+        credential: Credential = ANONYMOUS,
         timeout: float = 25,
         headers: Mapping[str, str] = {},
         trust_env: bool = False,
         allow_http: bool = False,
-        explain: Callable[[Reply], SessionsError | None] = unexplained,
+        explain: Callable[[Reply, str], SessionsError | None] = unexplained,
         at_once: int = 8,
         queue: int = 256,
     ) -> None:
         self._base = base_of(base_url, allow_http=allow_http)
-        self._headers = httpx2.Headers(headers_of(token, headers))
+        self._given = headers
+        self._headers = httpx2.Headers(headers_of(credential, headers))
         self._system = system
         self._timeout = timeout
-        self._trust_env = trust_env
-        self._reader = Reader(system, explain, has_credential=bool(token))
-        self._at_once = at_once
-        self._most_queued = queue
-        self._queued = 0
-        self._pace = 1.0  # seconds that a request takes, smoothed
-        self._slots = anyio.Semaphore(at_once)
-        self._budget = RetryBudget()
+        self._reader = Reader(system, explain, credential)
+        self._pool = Pool(self._base, trust_env=trust_env, at_once=at_once, queue=queue)
 
     async def __aenter__(self) -> Self:
-        try:
-            self._transport = httpx2.AsyncHTTPTransport(
-                verify=self._base.startswith("https:"),  # plain http needs no certificates, which take time to load
-                trust_env=self._trust_env,
-                proxy=proxy_for(self._base) if self._trust_env else None,
-                limits=httpx2.Limits(
-                    max_connections=self._at_once,
-                    max_keepalive_connections=self._at_once,
-                    keepalive_expiry=_KEEPALIVE_SECONDS,
-                ),
-            )
-        except (ImportError, ValueError, httpx2.InvalidURL) as error:
-            raise Invalid("the proxy that the environment names can't be used. Name an http:// one.") from error
-        await self._transport.__aenter__()
+        await self._pool.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            await transport.__aexit__(kind, error, traceback)
+        await self._pool.__aexit__(kind, error, traceback)
+
+    def bearing(self, credential: Credential) -> Self:
+        """The same connections, called with this credential. Raises as making one does, or `Unauthorized`."""
+        sibling = copy(self)
+        sibling._headers = httpx2.Headers(headers_of(credential, self._given))
+        sibling._reader = replace(self._reader, credential=credential)
+        return sibling
+
+    @property
+    def credential(self) -> Credential:
+        return self._reader.credential
 
     @property
     def address(self) -> str:
@@ -165,12 +153,9 @@ class HttpClient:
         params: Mapping[str, str | int] = {},
         json: JsonObject | None = None,
         most_bytes: int = MOST_BYTES,
-        with_credential: bool = True,
     ) -> Reply:
         """GET, or POST with what is asked, repeated where that helps. Raises a `SessionsError` but for a 2xx."""
         request = self._request("GET" if json is None else "POST", path, params, json)
-        if not with_credential:
-            request.headers.pop("Authorization", None)
         return await self._run(_Exchange(request, self._ends_at(), most_bytes))
 
     async def change(
@@ -201,6 +186,7 @@ class HttpClient:
     def _request(
         self, method: str, path: str, params: Mapping[str, str | int], content: JsonObject | None = None
     ) -> httpx2.Request:
+        self.credential.require()
         headers, body = self._headers, None
         try:
             if content is not None:
@@ -214,7 +200,7 @@ class HttpClient:
             raise Invalid("that is too long to be asked for. Shorten it.") from error
 
     async def _run(self, exchange: _Exchange) -> Reply:
-        self._budget.earn()
+        self._pool.budget.earn()
         with anyio.CancelScope(deadline=exchange.deadline):
             for retries in count():
                 in_doubt = exchange.may_have_run
@@ -226,7 +212,7 @@ class HttpClient:
                 pause = pause_before(retries, outcome.wait)
                 fits = anyio.current_time() + pause < exchange.deadline
                 again = fits and exchange.may_go_again(outcome, retries, in_doubt=in_doubt)
-                if not (again and self._budget.spend()):
+                if not (again and self._pool.budget.spend()):
                     raise self._told(exchange, outcome, in_doubt=in_doubt) from outcome.cause
                 await anyio.sleep(pause)
         if exchange.may_have_run:
@@ -249,35 +235,24 @@ class HttpClient:
         return Timeout(f"{self._system} did not answer within {self._timeout:g} s. Try again, or raise --timeout.")
 
     def _busy(self) -> Busy:
-        seconds = max(1, math.ceil(min(self._timeout, self._pace * self._queued / self._at_once)))
+        seconds = self._pool.seconds_to_wait(self._timeout)
         return Busy(f"too many calls wait for {self._system} already. Try again in {seconds} s.")
 
     async def _try(self, exchange: _Exchange) -> Reply | Failure:
-        waits = self._slots.value == 0
-        if waits and self._queued >= self._most_queued:
+        if self._pool.is_full:
             return Failure(Kind.REFUSED, self._busy())
-        exchange.queued = waits
-        self._queued += waits
-        try:
-            await self._slots.acquire()
-        finally:
-            self._queued -= waits
+        exchange.queued = self._pool.must_wait
+        await self._pool.wait()
         exchange.queued = False
-        began = anyio.current_time()
         # A little less than what is left: httpx2 closes a socket that failed in a handshake, not one cancelled there.
-        connect = min(_CONNECT_SECONDS, 0.9 * (exchange.deadline - began))
-        exchange.request.extensions["timeout"] = {"connect": connect}  # the scope around us bounds the rest
-        try:
+        with self._pool.turn():
+            connect = min(_CONNECT_SECONDS, 0.9 * (exchange.deadline - anyio.current_time()))
+            exchange.request.extensions["timeout"] = {"connect": connect}  # the scope around us bounds the rest
             return await self._send(exchange)
-        finally:
-            self._slots.release()
-            self._pace += 0.1 * (anyio.current_time() - began - self._pace)
 
     async def _send(self, exchange: _Exchange) -> Reply | Failure:
-        if self._transport is None:
-            raise Unavailable("the connection is closed. Enter the backend with `async with` first.")
         try:
-            response = await self._transport.handle_async_request(exchange.request)
+            response = await self._pool.send(exchange.request)
         except _UNSENT as error:
             told = f"{self._system} can't be reached: {why_unsent(error)}. Check that it runs, and --backend."
             return Failure(Kind.UNSENT, Unavailable(told), error)

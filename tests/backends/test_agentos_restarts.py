@@ -74,7 +74,7 @@ async def test_a_change_just_after_a_restart_as_an_older_version_keeps_the_runs(
 async def test_the_version_is_found_anew_within_half_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with restarted(tmp_path) as (_, backend):
         later = SimpleNamespace(current_time=lambda: anyio.current_time() + 30)
-        monkeypatch.setattr("mcp_sessions.backends.agentos.api.anyio", later)
+        monkeypatch.setattr("mcp_sessions.backends.agentos.versions.anyio", later)
         listed = await backend.list_sessions(SessionFilter())
         assert {item.id: item.type for item in listed.sessions} == {id: type for type, id in IDS.items()}
         with pytest.raises(Unsupported, match=r"2\.7\.0"):
@@ -89,7 +89,7 @@ async def test_a_server_that_stays_is_asked_for_its_version_once_in_half_a_minut
         for seconds in (0, 29, 35, 60):
             later = SimpleNamespace(current_time=lambda seconds=seconds: anyio.current_time() + seconds)
             with monkeypatch.context() as moved:
-                moved.setattr("mcp_sessions.backends.agentos.api.anyio", later)
+                moved.setattr("mcp_sessions.backends.agentos.versions.anyio", later)
                 for _ in range(3):
                     await backend.rename_session(IDS["team"], f"at {seconds}")
         assert len([request for request in fake.requests if request.path == "/info"]) == 2

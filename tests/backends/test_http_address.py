@@ -5,6 +5,7 @@ import re
 import httpx2
 import pytest
 
+from mcp_sessions.backends._credential import Credential
 from mcp_sessions.backends._http import HttpClient, path
 from mcp_sessions.errors import Invalid, Unsupported
 from tests.servers.toxic_server import toxic_server
@@ -89,13 +90,13 @@ def test_plain_http_to_another_machine_must_be_allowed(host: str) -> None:
 
 @pytest.mark.parametrize("url", ["http://localhost:7777", "HTTP://127.0.0.2/os/", "http://[::1]:80", "https://host"])
 def test_https_and_this_machine_need_no_permission(url: str) -> None:
-    HttpClient(url, system="AgentOS", token="t")
+    HttpClient(url, system="AgentOS", credential=Credential("t"))
 
 
 @pytest.mark.parametrize("token", ["hunter2\n", "hunter 2", "hunter2\r\nX: y", "hunter2ü", "\0hunter2"])
 def test_a_token_that_no_header_can_carry_is_invalid_and_not_repeated(token: str) -> None:
     with pytest.raises(Invalid, match="MCP_SESSIONS_TOKEN") as caught:
-        HttpClient("http://localhost", system="AgentOS", token=token)
+        HttpClient("http://localhost", system="AgentOS", credential=Credential(token))
     assert "hunter" not in caught.value.text
 
 
@@ -108,7 +109,10 @@ def test_a_header_that_cannot_be_sent_is_invalid(headers: dict[str, str]) -> Non
 
 async def test_every_request_carries_the_credential_and_the_given_headers() -> None:
     given = {"X-Tenant": "a b"}
-    async with toxic_server() as server, HttpClient(server.url, system="A", token="hunter2", headers=given) as client:
+    async with (
+        toxic_server() as server,
+        HttpClient(server.url, system="A", credential=Credential("hunter2"), headers=given) as client,
+    ):
         await client.read("/sessions")
         await client.change("PATCH", "/sessions/a", json={"name": "ü"})
     read, change = server.received

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import anyio
 import pytest
 
+from mcp_sessions.backends._credential import Credential
 from mcp_sessions.backends._http import AnswerLost, HttpClient
 from mcp_sessions.errors import (
     BadResponse,
@@ -125,7 +126,7 @@ each_fault = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.na
 
 
 def client_of(server: ToxicServer, timeout: float = 20) -> HttpClient:
-    return HttpClient(server.url, system="AgentOS", token=TOKEN, timeout=timeout)
+    return HttpClient(server.url, system="AgentOS", credential=Credential(TOKEN), timeout=timeout)
 
 
 def assert_safe(error: SessionsError) -> None:
@@ -201,7 +202,9 @@ async def test_a_host_that_cannot_be_is_unavailable(host: str) -> None:
 async def test_a_server_that_speaks_no_tls_is_unavailable_and_sees_no_token() -> None:
     async with toxic_server() as server:
         server.greeting = b"HTTP/1.1 400 Bad Request\r\n\r\n"
-        async with HttpClient(server.url.replace("http:", "https:"), system="AgentOS", token=TOKEN) as client:
+        async with HttpClient(
+            server.url.replace("http:", "https:"), system="AgentOS", credential=Credential(TOKEN)
+        ) as client:
             with anyio.fail_after(5), pytest.raises(Unavailable, match="certificate") as caught:
                 await client.change("DELETE", "/sessions/a")
         assert_safe(caught.value)

@@ -161,7 +161,7 @@ async def test_only_a_4xx_is_explained_by_its_beginning(
 ) -> None:
     seen: list[Reply] = []
 
-    def explain(reply: Reply) -> SessionsError | None:
+    def explain(reply: Reply, credential: str) -> SessionsError | None:
         seen.append(reply)
         return Conflict("the name is taken. Choose another.") if reply.status == 422 else None
 
@@ -175,7 +175,7 @@ async def test_only_a_4xx_is_explained_by_its_beginning(
 
 
 async def test_an_explanation_that_is_no_json_explains_nothing(server: ToxicServer) -> None:
-    def explain(reply: Reply) -> SessionsError | None:
+    def explain(reply: Reply, credential: str) -> SessionsError | None:
         return Conflict(reply.json()["detail"])
 
     server.default = whole(404, b"<html>")

@@ -5,21 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
-import anyio
-
 from ...errors import BadResponse, Forbidden, Invalid, NotFound, SessionsError, Unauthorized, Unsupported, quoted
 from ...models import JsonObject, is_array, is_object
+from .._credential import ANONYMOUS
 from .._http import HttpClient, Reply, ServerFailed, path
-from .versions import Trait, Version, find_version
+from .versions import KnownVersion, Trait, Version
 from .wire import TYPES, Stored, component_type, read_session, text
 
 _MOST_PAGE = 32 * 1024 * 1024
 _MOST_TYPES = 10_000
-_VERSION_SECONDS = 30
 Parameters = Mapping[str, str | int]
 
 
-def explain(reply: Reply) -> SessionsError | None:
+def explain(reply: Reply, credential: str) -> SessionsError | None:
     """What a refusal means, where AgentOS says it only in words."""
     answer = reply.json()
     detail = text(answer, "detail") if is_object(answer) else ""
@@ -32,33 +30,26 @@ def explain(reply: Reply) -> SessionsError | None:
     if reply.status == 403:
         scope = re.search(r"\b(sessions|agents|teams|config|system):[a-z*]+\b", detail)
         lacks = f"lacks {scope.group()}" if scope else "lacks the right to do this"
-        return Forbidden(f"the credential in MCP_SESSIONS_TOKEN {lacks}. Ask whoever runs AgentOS for it.")
+        return Forbidden(f"{credential} {lacks}. Ask whoever runs AgentOS for it.")
     return None
 
 
 class Api:
-    """The requests for one AgentOS, database and table. `owner` is the user whose sessions are meant, "" everybody's.
+    """The requests for one AgentOS, database and table, with one credential.
 
-    What a narrowed owner may not see is refused here too, where the answer says whose it is.
+    `owner` is the user whose sessions are meant, "" everybody's. What a narrowed owner may not see is refused here
+    too, where the answer says whose it is.
     """
 
-    def __init__(self, http: HttpClient, *, db_id: str, table: str) -> None:
+    def __init__(self, http: HttpClient, version: KnownVersion, *, db_id: str, table: str) -> None:
         self.http = http
+        self._version = version
         self._place = {key: value for key, value in {"db_id": db_id, "table": table}.items() if value}
-        self._version: Version | None = None
-        self._asked_at = 0.0
         self._types: dict[str, str] = {}  # of sessions that are no agent's: where to look first
-        self._finding = anyio.Lock()
 
     async def version(self, *, anew: bool = False) -> Version:
-        """Asked for every half minute, since an AgentOS may come back from a restart as another version."""
-        asked_at = anyio.current_time()
-        if anew or self._version is None or asked_at > self._asked_at + _VERSION_SECONDS:
-            async with self._finding:
-                if self._version is None or self._asked_at < asked_at - (0 if anew else _VERSION_SECONDS):
-                    self._version = await find_version(self.http)
-                    self._asked_at = anyio.current_time()
-        return self._version
+        """What AgentOS runs, which is the same for every credential; `anew`: as of now."""
+        return await self._version.get(self.http, anew=anew)
 
     async def find(self, session_id: str, owner: str, *, type: str = "") -> Stored:
         """One session, in its true type. Raises `NotFound`; `type` is where to look first before agno 2.6."""
@@ -225,7 +216,7 @@ class Api:
     async def is_open_to_anyone(self) -> bool:
         """Whether sessions are shown without a credential, as agno 2.5.6 does under some settings that set a key."""
         try:
-            await self.http.read(path("sessions"), params={**self._place, "limit": 1}, with_credential=False)
+            await self.http.bearing(ANONYMOUS).read(path("sessions"), params={**self._place, "limit": 1})
         except (Unauthorized, Forbidden):
             return False
         return True

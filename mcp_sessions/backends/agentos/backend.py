@@ -2,15 +2,13 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-import anyio
-
 from ...caller import Caller
-from ...errors import Invalid, SessionsError
+from ...errors import Forbidden, Invalid, SessionsError, Unauthorized
 from ...models import (
     BulkAction,
     BulkResult,
@@ -27,11 +25,13 @@ from ...models import (
     StateMode,
     iso,
 )
+from .._credential import ANONYMOUS, Credential
 from .._transcript import message_page
 from .._values import NAME_LENGTH, SUMMARY_LENGTH, json_text, plain, session_name, session_type
 from .._words import words_of
 from ..base import Capability, SessionBackend
 from . import plans
+from .accounts import Accounts
 from .api import Api
 from .changes import Changes, Made, Plan, told
 from .creation import create, fork
@@ -40,7 +40,7 @@ from .listing import list_sessions
 from .runs import count_runs, run_page
 from .search import search_sessions
 from .transcript import read_transcript
-from .versions import Trait
+from .versions import Trait, find_version
 from .wire import ARCHIVED_AT, Stored
 
 logger = logging.getLogger(__name__)
@@ -55,27 +55,20 @@ class AgentOsBackend(SessionBackend):
     title = "AgentOS"
     capabilities = frozenset(Capability) - {Capability.APPEND_MESSAGES}
 
-    def __init__(self, api: Api, keeper: Keeper, changes: Changes, *, timeout: float, greets: bool) -> None:
-        self._api = api
-        self._keeper = keeper
-        self._changes = changes
+    def __init__(self, accounts: Accounts, credential: Credential, *, timeout: float) -> None:
+        self._accounts = accounts
+        self._opened_with = self._credential = credential
         self._timeout = timeout
-        self._greets = greets
         self._caller = Caller()
         self._owner = ""
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._api.http)
-            self._changes.open()
-            self._keeper.open()
-            stack.callback(self._keeper.close)
-            tasks = await stack.enter_async_context(anyio.create_task_group())
-            stack.callback(tasks.cancel_scope.cancel)
-            tasks.start_soon(self._keeper.run, self._changes.check)
-            if self._greets:
+            tasks = await stack.enter_async_context(self._accounts.open())
+            if self._credential.token:
                 tasks.start_soon(self._warn_if_open)
+            self._accounts.of(self._credential)  # which has checked what is held with it
             self._open = stack.pop_all()
         return self
 
@@ -86,9 +79,30 @@ class AgentOsBackend(SessionBackend):
 
     def for_caller(self, caller: Caller) -> Self:
         plain(caller.user_id, "user_id", NAME_LENGTH)
+        credential = self._opened_with.of(caller)
         view = object.__new__(type(self))
-        view.__dict__.update(self.__dict__, _caller=caller, _owner=caller.user_id)
+        view.__dict__.update(self.__dict__, _caller=caller, _owner=caller.user_id, _credential=credential)
         return view
+
+    async def check_reachable(self) -> None:
+        """Where each caller has a credential and this view has none, whether an AgentOS answers anybody."""
+        if not self._credential.is_missing:
+            await super().check_reachable()
+            return
+        with self._accounts.http.call(), suppress(Unauthorized, Forbidden):
+            await find_version(self._accounts.http.bearing(ANONYMOUS))
+
+    @property
+    def _api(self) -> Api:
+        return self._accounts.of(self._credential).api
+
+    @property
+    def _keeper(self) -> Keeper:
+        return self._accounts.of(self._credential).keeper
+
+    @property
+    def _changes(self) -> Changes:
+        return self._accounts.of(self._credential).changes
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
         """By our own cursors over AgentOS's pages; `pages.py` says what they can't hold against removals."""

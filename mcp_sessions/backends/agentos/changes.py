@@ -4,25 +4,18 @@ AgentOS sets whole fields and has no versions, so changes of one session by this
 what another client of the same AgentOS does between our reading and our writing can't be told.
 """
 
-import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
-from weakref import WeakValueDictionary
-
-import anyio
 
 from ...errors import BadResponse, Conflict, NotFound, OutcomeUnknown, SessionsError, Unavailable, quoted
 from ...models import Change, Json, JsonObject, SessionDetail, is_object, iso
 from .._http import AnswerLost
-from .._locks import FileLocks
 from .api import Api, absent
 from .held import Held, same, with_held
 from .journal import Entry
 from .keeper import Keeper, is_undone
+from .turns import Turns
 from .wire import Stored, object_in
-
-logger = logging.getLogger(__name__)
 
 Plan = Callable[[Stored], JsonObject]
 """The fields of the session's document that a change sets, each whole. May raise."""
@@ -40,22 +33,12 @@ class Made(NamedTuple):
 
 
 class Changes:
-    """All writes to one AgentOS; `shared` are the locks of this user's processes, `server` tells it from others."""
+    """All writes to one AgentOS with one credential."""
 
-    def __init__(self, api: Api, keeper: Keeper, shared: FileLocks | None, server: str) -> None:
+    def __init__(self, api: Api, keeper: Keeper, turns: Turns) -> None:
         self._api = api
         self._keeper = keeper
-        self._shared = shared
-        self._server = server
-        self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
-
-    def open(self) -> None:
-        try:
-            if self._shared is not None:
-                self._shared.open()
-        except OSError as error:
-            logger.warning("Changes by other processes can't be waited for (%s): no folder for locks.", error)
-            self._shared = None
+        self._turns = turns
 
     async def make(self, session_id: str, owner: str, plan: Plan, *, expected_version: str = "") -> Made:
         """Set what `plan` makes of the session as it is now; nothing is sent where it is so already.
@@ -63,7 +46,7 @@ class Changes:
         A change is made to the session as it is meant: what a run has undone of others is set again with it, where it
         is certain that a run did that, and where a change takes another back, it is held that it does.
         """
-        async with self._alone(session_id):
+        async with self._turns.alone(session_id):
             before = await self._api.find(session_id, owner)
             check_version(before, expected_version)
             meant = self._keeper.meant(before)
@@ -84,7 +67,7 @@ class Changes:
             return Made(base, after, " ".join(filter(None, (_dropped(fields, after), note))))
 
     async def delete(self, session_id: str, owner: str, *, expected_version: str = "") -> None:
-        async with self._alone(session_id):
+        async with self._turns.alone(session_id):
             before = await self._api.find(session_id, owner)
             check_version(before, expected_version)
             lost: AnswerLost | None = None
@@ -106,7 +89,7 @@ class Changes:
     async def check(self, entry: Entry) -> None:
         """Write again what a run undid of the changes that are held."""
         with self._api.http.call():
-            async with self._alone(entry.session_id):
+            async with self._turns.alone(entry.session_id):
                 # Changes may have come, or been settled, since it was claimed.
                 current = self._keeper.current(entry.session_id)
                 if current is None:
@@ -121,16 +104,6 @@ class Changes:
                 if fields:
                     await self._write(stored, current.owner, fields)
                 self._keeper.checked(current, stored, undone)
-
-    @asynccontextmanager
-    async def _alone(self, session_id: str) -> AsyncGenerator[None]:
-        """No other change of the session is made meanwhile, by this process or another of this user's."""
-        async with self._locks.setdefault(session_id, anyio.Lock()):
-            if self._shared is None:
-                yield
-                return
-            async with self._shared.held(f"{self._server}/{session_id}"):
-                yield
 
     async def _write(self, before: Stored, owner: str, fields: JsonObject) -> Stored:
         """The session as it is when it was written: AgentOS's word for a name, a look at the rest."""

@@ -45,7 +45,7 @@ async def create(
     except NotFound as error:
         if lost is None:
             raise BadResponse(
-                "AgentOS made the session, but not for this user. The credential in MCP_SESSIONS_TOKEN is another's."
+                f"AgentOS made the session, but not for this user: {api.http.credential.name} is another's."
             ) from error
         if isinstance(lost, AnswerLost) and not lost.ended:
             raise lost from error

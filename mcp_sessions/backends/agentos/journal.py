@@ -50,14 +50,11 @@ class Entry:
 
 
 class Journal:
-    """What is held at one server. Several processes may share the file; each check is claimed by one of them."""
+    """What is held at one server, which its opener closes. Processes may share the file; one claims each check."""
 
-    def __init__(self, folder: Path, server: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, server: str) -> None:
+        self._connection = connection
         self._server = server
-        self._connection = _open(folder / "agentos.db")
-
-    def close(self) -> None:
-        self._connection.close()
 
     @contextmanager
     def alone(self) -> Generator[None]:
@@ -147,8 +144,9 @@ def _entry(row: Sequence[object]) -> Entry | None:
         return None
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    """The file, readable by this user alone; where there can't be one, a journal that lasts as long as the process."""
+def open_journal(folder: Path) -> sqlite3.Connection:
+    """Its file, readable by this user alone; where there can't be one, a journal that lasts as long as the process."""
+    path = folder / "agentos.db"
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)

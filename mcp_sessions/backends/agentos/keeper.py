@@ -27,19 +27,21 @@ _NOT_HELD = "Done. If a run of this session is executing now, AgentOS undoes thi
 class Keeper:
     """Remembers changes and has them checked; without a journal, nothing is held."""
 
-    def __init__(self, open_journal: Callable[[], Journal] | None) -> None:
-        self._open_journal = open_journal
-        self._journal: Journal | None = None
+    def __init__(self, journal: Journal | None) -> None:
+        self._journal = journal
         self._news = anyio.Event()
         self._let_go = set[str]()
         """Sessions that could not be taken out of the journal, since somebody locks it."""
 
-    def open(self) -> None:
-        self._journal = self._open_journal() if self._open_journal else None
-
     def close(self) -> None:
-        if self._journal is not None:
-            self._journal.close()
+        """Nothing more is held. What is in the journal stays there, for whoever comes with its credential next."""
+        self._journal = None
+
+    def holds_anything(self) -> bool:
+        try:
+            return self._journal is not None and self._journal.next_due() is not None
+        except sqlite3.Error:
+            return False
 
     def hold(self, owner: str, made: Stored, before: JsonObject, after: JsonObject, taken: Entry | None) -> str:
         """Hold a change that made the session what it is; what a caller is to know of it. `taken`: what was held."""

@@ -5,6 +5,8 @@ import re
 from enum import StrEnum, auto
 from typing import NamedTuple
 
+import anyio
+
 from ...errors import BadResponse, NotFound, Unsupported
 from ...models import Json, is_array, is_object
 from .._http import HttpClient
@@ -35,6 +37,7 @@ SINCE: dict[Trait, tuple[int, int, int]] = {
     Trait.RUNS_STAND_APART: (3, 0, 0),
     Trait.SHOWS_PREVIEWS: (3, 1, 4),
 }
+_VERSION_SECONDS = 30
 OLDEST = (2, 5, 3)  # before it, renaming and deleting know no user
 
 
@@ -54,6 +57,24 @@ class Version(NamedTuple):
 
     def __str__(self) -> str:
         return "one before 2.5.13" if self == OLDEST else ".".join(map(str, self[:]))
+
+
+class KnownVersion:
+    """Asked for every half minute, since an AgentOS may come back from a restart as another version."""
+
+    def __init__(self) -> None:
+        self._version: Version | None = None
+        self._asked_at = 0.0
+        self._finding = anyio.Lock()
+
+    async def get(self, http: HttpClient, *, anew: bool = False) -> Version:
+        asked_at = anyio.current_time()
+        if anew or self._version is None or asked_at > self._asked_at + _VERSION_SECONDS:
+            async with self._finding:
+                if self._version is None or self._asked_at < asked_at - (0 if anew else _VERSION_SECONDS):
+                    self._version = await find_version(http)
+                    self._asked_at = anyio.current_time()
+        return self._version
 
 
 async def find_version(http: HttpClient) -> Version:

@@ -1,13 +1,14 @@
 """Guayaba, through its Public API v1."""
 
+from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
 from ...errors import Invalid, quoted
+from .._credential import opened_with
 from .._http import HttpClient
 from ..base import Options
-from .api import Api, explain
+from .api import explain
 from .backend import GuayabaBackend
-from .directory import Directory
 from .wire import is_uuid
 
 _PUBLIC = "https://api.guayaba.run/api/v1"
@@ -27,7 +28,6 @@ def open_guayaba(url: str, options: Options) -> GuayabaBackend:
     http = HttpClient(
         address,
         system="Guayaba",
-        token=options.token,
         timeout=options.timeout,
         trust_env=options.trust_env,
         allow_http=options.allow_http,
@@ -39,8 +39,19 @@ def open_guayaba(url: str, options: Options) -> GuayabaBackend:
         raise Invalid(f"the Guayaba backend's URL knows agent, and not {quoted(next(iter(given)))}")
     if agent and not is_uuid(agent):
         raise Invalid("the Guayaba backend's URL must name the agent by its UUID")
-    if not options.token:
+    credential = opened_with(options)
+    if not (credential.token or credential.is_callers):
         raise Invalid("Guayaba needs a key. Set MCP_SESSIONS_TOKEN to a master key or an agent's")
-    api = Api(http)
-    directory = Directory(api, agent.lower(), options.token, options.timeout / 4)
-    return GuayabaBackend(api, directory, timeout=options.timeout)
+    return GuayabaBackend(
+        http, credential, agent=agent.lower(), agents_of=_agents_of(options.agents), timeout=options.timeout
+    )
+
+
+def _agents_of(agents: Mapping[str, Sequence[str]]) -> dict[str, frozenset[str]]:
+    for user, ids in agents.items():
+        unfit = next((id for id in ids if not is_uuid(id)), None)
+        if unfit is not None:
+            raise Invalid(f"--agents must name the agents of {quoted(user)} by their UUIDs, and not {quoted(unfit)}")
+        if not user:
+            raise Invalid("--agents names agents of nobody. Each user must have an id")
+    return {user: frozenset(id.lower() for id in ids) for user, ids in agents.items()}

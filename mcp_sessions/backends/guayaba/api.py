@@ -19,11 +19,12 @@ _FEWER = (MOST_MESSAGES, 200, 40, 8)
 _MOST_AGENTS = 1000
 _MOST_AGENT_PAGES = 100
 _AT_ONCE = 8
+_AGENT_KEY = "g_agent_"
 _TRIMMED = "\ufeff\u200b\u200e"
 _MOST_HISTORY = 64 * 1024 * 1024
 
 
-def explain(reply: Reply) -> SessionsError | None:
+def explain(reply: Reply, credential: str) -> SessionsError | None:
     """What a refusal means, where Guayaba says it only in words."""
     answer = reply.json()
     said = text(answer, "message") if is_object(answer) else ""
@@ -33,7 +34,7 @@ def explain(reply: Reply) -> SessionsError | None:
         return Forbidden("Guayaba's subscription has lapsed. Renew it, then try again.")
     scope = re.search(r"scope: ?(agent:(?:read|manage)|chat|files|channels)\b", said)
     if reply.status == 403 and scope:
-        return Forbidden(f"the key in MCP_SESSIONS_TOKEN lacks the scope {scope[1]}. Make one that has it.")
+        return Forbidden(f"{credential} lacks the scope {scope[1]}. Make one that has it.")
     return None
 
 
@@ -44,6 +45,12 @@ class Api:
         self.http = http
         self.slots = anyio.Semaphore(_AT_ONCE)
         """For whoever asks many agents at the same time: more than some hundreds can't even wait for a connection."""
+        self._own_agent = ""
+
+    @property
+    def is_an_agents(self) -> bool:
+        """Whether the key is an agent's, and reaches no other."""
+        return self.http.credential.token.startswith(_AGENT_KEY)
 
     async def sessions(self, agent: str) -> list[Entry]:
         """All of an agent's active sessions: there is no other way to see one."""
@@ -86,6 +93,8 @@ class Api:
 
     async def own_agent(self) -> str:
         """The agent that an agent's key is of: the only one of its owner's that it may ask about."""
+        if self._own_agent:
+            return self._own_agent
         agents, _ = await self.agents()
 
         async def is_own(agent: str) -> bool:
@@ -99,7 +108,8 @@ class Api:
         own = [agent for agent, found in zip(agents, await each(is_own, agents), strict=True) if found]
         if len(own) != 1:
             raise NotFound("Guayaba doesn't tell which agent this key is of. Name it in --backend: ?agent=UUID.")
-        return own[0]
+        self._own_agent = own[0]
+        return self._own_agent
 
     async def agents(self) -> tuple[Sequence[str], bool]:
         """The agents of the key's owner, and whether those are all. A page may have fewer than are asked for."""
@@ -123,7 +133,9 @@ class Api:
         try:
             return (await self.http.read(path("agents", agent, what))).json()
         except NotFound as error:
-            raise NotFound(f"Guayaba has no agent {quoted(agent)} for this key. Check ?agent= in --backend.") from error
+            raise NotFound(
+                f"Guayaba has no agent {quoted(agent)} for this key. Check ?agent= in --backend, and --agents."
+            ) from error
 
     async def _change(self, entry: Entry, where: str, what: str, content: JsonObject) -> None:
         """Sent once. What is answered to it says nothing that is documented, so it isn't read."""

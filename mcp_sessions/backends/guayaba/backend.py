@@ -1,14 +1,16 @@
 """Guayaba as a backend: the sessions and archives of hosted agents."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
+from weakref import WeakValueDictionary
 
 import anyio
 
 from ... import cursor as cursors
 from ...caller import Caller
-from ...errors import BadResponse, Invalid, SessionsError, Timeout, Unavailable, Unsupported
+from ...errors import BadResponse, Forbidden, Invalid, SessionsError, Unauthorized, Unavailable, Unsupported
 from ...models import (
     Change,
     MessagePage,
@@ -19,15 +21,17 @@ from ...models import (
     SessionPage,
     iso,
 )
-from .._search import Search, Subject, Transcript
+from .._credential import ANONYMOUS, Credential, PerCredential
+from .._http import HttpClient, path
 from .._transcript import message_page
 from .._values import NAME_LENGTH, plain, session_name, session_type
 from .._words import words_of
 from ..base import Capability, SessionBackend
 from .api import MOST_MESSAGES, Api
 from .changes import Changes
-from .directory import Directory
-from .listing import is_whole, note_of, page_of
+from .directory import Directory, Kept
+from .listing import page_of
+from .search import search_sessions
 from .transcript import read_messages, shown
 from .wire import Entry
 
@@ -39,7 +43,8 @@ _MISSING = "Guayaba tells no state, metadata, summary, creation time or counts o
 class GuayabaBackend(SessionBackend):
     """Active sessions by their keys, archived ones by a handle to their file; across agents, `AGENT/` before either.
 
-    Guayaba doesn't tell whose a session is, so a caller that is narrowed to a user may see none.
+    Guayaba doesn't tell whose a session is. A caller that is narrowed to a user sees those of the user's agents, where
+    `agents_of` says which these are, and else is refused.
     """
 
     title = "Guayaba"
@@ -57,52 +62,95 @@ class GuayabaBackend(SessionBackend):
         }
     )
 
-    def __init__(self, api: Api, directory: Directory, *, timeout: float) -> None:
-        self._api = api
-        self._directory = directory
-        self._changes = Changes(api, directory)
+    def __init__(
+        self,
+        http: HttpClient,
+        credential: Credential,
+        *,
+        agent: str,
+        agents_of: Mapping[str, frozenset[str]],
+        timeout: float,
+    ) -> None:
+        self._http = http
+        self._apis = PerCredential(lambda credential: Api(http.bearing(credential)))
+        self._opened_with = self._credential = credential
+        self._agent = agent
+        self._agents_of = agents_of
+        self._kept = Kept()
+        self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._timeout = timeout
         self._caller = Caller()
 
     async def __aenter__(self) -> Self:
-        await self._api.http.__aenter__()
+        await self._http.__aenter__()
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._api.http.__aexit__(exc_type, exc, traceback)
+        await self._http.__aexit__(exc_type, exc, traceback)
 
     def deletion_notice(self) -> str:
         return "Its messages are deleted too. This can't be undone; archive_session would keep it."
 
+    def why_not_narrowed(self) -> str:
+        if self._agents_of:
+            return ""
+        return "Guayaba doesn't tell whose a session is, so each user's agents must be named: set --agents FILE."
+
     def for_caller(self, caller: Caller) -> Self:
         plain(caller.user_id, "user_id", NAME_LENGTH)
+        credential = self._opened_with.of(caller)
         view = object.__new__(type(self))
-        view.__dict__.update(self.__dict__, _caller=caller)
+        view.__dict__.update(self.__dict__, _caller=caller, _credential=credential)
         return view
+
+    async def check_reachable(self) -> None:
+        """Where each caller has a key and this view has none, whether Guayaba answers anybody."""
+        if not self._credential.is_missing:
+            await super().check_reachable()
+            return
+        with self._http.call(), suppress(Unauthorized, Forbidden):
+            await self._http.bearing(ANONYMOUS).read(path("agents"))
+
+    @property
+    def _api(self) -> Api:
+        return self._apis.of(self._credential)
+
+    @property
+    def _directory(self) -> Directory:
+        user = self._caller.user_id
+        reach = self._agents_of.get(user, frozenset[str]()) if user else None
+        return Directory(self._api, self._kept, self._agent, reach, patience=self._timeout / 4)
+
+    @property
+    def _changes(self) -> Changes:
+        return Changes(self._directory, self._locks)
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
         """By place in the order of time, over the whole list: `Directory` says what a change in between does."""
-        self._require_everybody()
+        self._require_users_are_known()
         plain(filter.query, "query", NAME_LENGTH)
         if filter.type:
             session_type(filter.type)
         if filter.order.startswith("created"):
             raise Unsupported("Guayaba doesn't tell when a session was made. Order by updated_desc or updated_asc.")
-        walk = cursors.walk("list", *vars(filter).values())
+        walk = cursors.walk("list", self._caller.user_id, *vars(filter).values())
         after = cursors.read(cursor, walk, 2) if cursor else None
-        with self._api.http.call():
-            listed = await self._directory.listed(
+        directory, caller = self._directory, self._caller
+        with self._http.call():
+            listed = await directory.listed(
                 archived=filter.archived, agent_id=filter.agent_id.lower(), fresh=not cursor
             )
-        return page_of(listed, filter, limit, after, walk, present=self._caller.present, id_of=self._directory.id_of)
+        return page_of(
+            listed, filter, limit, after, walk, present=caller.present, id_of=directory.id_of, owner=caller.user_id
+        )
 
     async def get_session(self, session_id: str) -> SessionDetail:
         return self._detail(await self._find(session_id))
 
     async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
-        with self._api.http.call():
+        with self._http.call():
             entry = await self._find(session_id)
             if entry.is_archived:
                 return self._detail(entry)
@@ -125,7 +173,7 @@ class GuayabaBackend(SessionBackend):
         message_id: str = "",
     ) -> MessagePage:
         """Of the newest 1,000 messages, which are all that Guayaba gives; the note says when there may be more."""
-        with self._api.http.call():
+        with self._http.call():
             entry = await self._find(session_id)
             if entry.is_archived:
                 raise Unsupported("Guayaba shows no messages of an archived session. restore_session first.")
@@ -150,69 +198,24 @@ class GuayabaBackend(SessionBackend):
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
         """Reads the active sessions one by one, newest first: names and messages; of archived ones, the names."""
-        self._require_everybody()
+        self._require_users_are_known()
         words = words_of(query)
-        walk = cursors.walk("search", words)
-        position = cursors.read(cursor, walk, 3) if cursor else ()
-        stops_at = anyio.current_time() + self._timeout * _SHARE_OF_TIME
-        with self._api.http.call():
-            active = await self._directory.listed(archived=False, fresh=not cursor)
-            archived = await self._directory.listed(archived=True, fresh=not cursor)
-            entries = sorted([*active.entries, *archived.entries], key=lambda entry: (-entry.place[0], entry.place[1]))
-            begin = (-position[1], position[2]) if position else (-(10**18), 0)
-            rest = [entry for entry in entries if (-entry.place[0], entry.place[1]) >= begin]
-            by_digest = {entry.place[1]: entry for entry in entries}
-
-            async def further(count: int) -> tuple[list[Subject], tuple[int, ...] | None]:
-                taken, rest[:] = rest[:count], rest[count:]
-                subjects = [
-                    Subject(id=self._directory.id_of(entry), name=entry.name, position=entry.place) for entry in taken
-                ]
-                return subjects, taken[-1].place if taken else None
-
-            async def find(digest: int) -> Subject | None:
-                return next(
-                    (
-                        Subject(id=self._directory.id_of(entry), name=entry.name, position=entry.place)
-                        for entry in entries
-                        if entry.place[1] == digest
-                    ),
-                    None,
-                )
-
-            async def read(subject: Subject) -> Transcript:
-                entry = by_digest[subject.position[1]]
-                if entry.is_archived:
-                    return Transcript((), 0)
-                try:
-                    with anyio.fail_after(self._timeout / 4):  # one that is silent must not end the search
-                        answer, _, size = await self._api.history(entry)
-                except (TimeoutError, Timeout) as error:
-                    raise Unavailable("Guayaba did not answer in time.") from error
-                return Transcript(read_messages(answer), size)
-
-            search = Search(self._caller, words, walk, seconds=max(stops_at - anyio.current_time(), self._timeout / 10))
-            page = await search.page(further, read, find, limit=limit, cursor=cursor, shown=position)
-        notes = [
-            page.note,
-            *dict.fromkeys((note_of(active), note_of(archived))),
-            "Of archived sessions, only names are searched." * bool(archived.entries),
-        ]
-        complete = page.complete and is_whole(active) and is_whole(archived)
-        return page.model_copy(update={"note": " ".join(filter(None, notes)), "complete": complete})
+        with self._http.call():
+            seconds = self._timeout * _SHARE_OF_TIME
+            return await search_sessions(self._directory, self._caller, words, limit, cursor, seconds=seconds)
 
     async def rename_session(self, session_id: str, name: str) -> Change:
         """`""` clears the label."""
         new = _label(name)
         self._check(session_id)
-        with self._api.http.call():
+        with self._http.call():
             before, after = await self._changes.rename(session_id, new)
         return self._change(after, {"name": after.name}, {"name": before.name})
 
     async def archive_session(self, session_id: str) -> Change:
         """The result's id is what restores it."""
         self._check(session_id)
-        with self._api.http.call():
+        with self._http.call():
             before, after = await self._changes.archive(session_id)
         if before.is_archived:
             return self._change(after, note="It was archived already; nothing was changed.")
@@ -225,7 +228,7 @@ class GuayabaBackend(SessionBackend):
         """The result's id is the key that it has now, which may be a new one."""
         new = _label(name)
         self._check(session_id)
-        with self._api.http.call():
+        with self._http.call():
             before, after = await self._changes.restore(session_id, new)
             changed = {"archived_at": ""} if before.is_archived else {}
             previous = {"archived_at": self._archived_at(before)} if before.is_archived else {}
@@ -243,28 +246,25 @@ class GuayabaBackend(SessionBackend):
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         """Of an archived session, its file."""
         self._check(session_id)
-        with self._api.http.call():
+        with self._http.call():
             await self._changes.delete(session_id, expected_version)
         return Change(session_id=session_id, note="Deleted, with its messages. Guayaba documents no way back.")
 
     async def _find(self, session_id: str) -> Entry:
         self._check(session_id)
-        with self._api.http.call():
+        with self._http.call():
             return await self._directory.find(session_id)
 
     def _check(self, session_id: str) -> None:
-        self._require_everybody()
+        self._require_users_are_known()
         plain(session_id, "session_id", NAME_LENGTH)
 
-    def _require_everybody(self) -> None:
-        if self._caller.user_id:
-            raise Unsupported(
-                "Guayaba doesn't tell whose a session is, so none is shown to a single user. Give each user an agent "
-                "and a key of its own."
-            )
+    def _require_users_are_known(self) -> None:
+        if self._caller.user_id and (why_not := self.why_not_narrowed()):
+            raise Unsupported(why_not)
 
     def _detail(self, entry: Entry) -> SessionDetail:
-        session = entry.session(self._directory.id_of(entry))
+        session = entry.session(self._directory.id_of(entry), owner=self._caller.user_id)
         return SessionDetail(**dict(session), version=entry.version, note=_MISSING)
 
     def _archived_at(self, entry: Entry) -> str:

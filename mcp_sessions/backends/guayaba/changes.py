@@ -12,7 +12,6 @@ import anyio
 
 from ...errors import BadResponse, Conflict, NotFound, OutcomeUnknown, SessionsError, Unavailable, Unsupported, quoted
 from .._http import AnswerLost
-from .api import Api
 from .directory import Directory
 from .wire import Entry
 
@@ -21,12 +20,15 @@ Look = Callable[[], Awaitable[Entry | None]]
 
 
 class Changes:
-    """One after the other for each agent, so that what a list shows more or less is this change's doing."""
+    """One after the other for each agent, so that what a list shows more or less is this change's doing.
 
-    def __init__(self, api: Api, directory: Directory) -> None:
-        self._api = api
+    `locks` are those of all callers, by agent.
+    """
+
+    def __init__(self, directory: Directory, locks: WeakValueDictionary[str, anyio.Lock]) -> None:
+        self._api = directory.api
         self._directory = directory
-        self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+        self._locks = locks
 
     async def rename(self, id: str, name: str) -> tuple[Entry, Entry]:
         """Before and after."""
@@ -107,7 +109,7 @@ class Changes:
         except (AnswerLost, NotFound) as error:  # it was there a moment ago: what it was sent may be why it isn't
             lost = error
         finally:
-            self._directory.forget()
+            self._directory.kept.forget()
         try:
             found = await look()
         except SessionsError as error:

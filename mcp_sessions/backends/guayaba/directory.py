@@ -1,7 +1,7 @@
 """Which sessions there are: the lists of one agent, or of all that a key reaches, in one order."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
 
 import anyio
 
@@ -12,7 +12,6 @@ from .wire import Entry, is_handle, is_uuid
 
 _KEPT_SECONDS = 60
 _MOST_KEPT = 50_000
-_AGENT_KEY = "g_agent_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +23,37 @@ class Listed:
     are_all_agents: bool = True
 
 
-@dataclass(slots=True)
-class _Kept:
-    listed: Listed
-    until: float
+class Kept:
+    """Lists as they were up to a minute ago, each for the credential and the agents that it was made with."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, tuple[Listed, float]] = {}
+        self.changes = 0
+        """How many changes of ours there were."""
+
+    def get(self, place: Hashable) -> Listed | None:
+        now = anyio.current_time()
+        self._kept = {place: kept for place, kept in self._kept.items() if kept[1] > now}
+        return self._kept[place][0] if place in self._kept else None
+
+    def put(self, place: Hashable, listed: Listed) -> None:
+        self._kept.pop(place, None)
+        if sum(len(other.entries) for other, _ in self._kept.values()) + len(listed.entries) > _MOST_KEPT:
+            self._kept.clear()
+        if 0 < len(listed.entries) <= _MOST_KEPT:
+            self._kept[place] = listed, anyio.current_time() + _KEPT_SECONDS
+
+    def forget(self) -> None:
+        """After a change of ours, nothing is shown as it was, to nobody."""
+        self._kept.clear()
+        self.changes += 1
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Directory:
     """`agent` is the one of --backend; without it, the key decides: its own agent, or all of its owner's.
+
+    `reach` are the agents of the user that a caller is narrowed to, beyond which nothing is; None for no such limit.
 
     A walk's later pages are cut from the lists that its first page was, for up to a minute: a session that others
     make, change or remove meanwhile shows as it was, or not yet. First pages, and every look before and after a
@@ -40,41 +61,28 @@ class Directory:
     """
 
     api: Api
+    kept: Kept
     agent: str
-    token: str = field(repr=False)
+    reach: frozenset[str] | None
     patience: float
     """Seconds that one of several agents may take for a list: a silent one must not use up the call's time."""
-    _own_agent: str = ""
-    _changes: int = 0
-    _kept: dict[tuple[bool, str], _Kept] = field(default_factory=dict[tuple[bool, str], _Kept])
 
     @property
     def spans_agents(self) -> bool:
         """Whether ids must name their agent: each agent's main session has the same key."""
-        return not self.agent and not self.token.startswith(_AGENT_KEY)
+        return not self.agent and not self.api.is_an_agents
 
     async def listed(self, *, archived: bool, agent_id: str = "", fresh: bool = True) -> Listed:
         """Of one agent if `agent_id` is given. Raises where no agent could be asked."""
-        place, now = (archived, agent_id), anyio.current_time()
-        self._kept = {place: kept for place, kept in self._kept.items() if kept.until > now}
-        kept = self._kept.get(place)
+        place = (self.api.http.credential, self.reach, archived, agent_id)
+        kept = self.kept.get(place)
         if not fresh and kept is not None:
-            return kept.listed
-        changes = self._changes
+            return kept
+        changes = self.kept.changes
         listed = await self._fetch(archived=archived, agent_id=agent_id)
-        self._kept.pop(place, None)
-        if changes != self._changes:
-            return listed  # a change was made while it was read
-        if sum(len(other.listed.entries) for other in self._kept.values()) + len(listed.entries) > _MOST_KEPT:
-            self._kept.clear()
-        if 0 < len(listed.entries) <= _MOST_KEPT:
-            self._kept[place] = _Kept(listed, anyio.current_time() + _KEPT_SECONDS)
+        if changes == self.kept.changes:  # else a change was made while it was read
+            self.kept.put(place, listed)
         return listed
-
-    def forget(self) -> None:
-        """After a change of ours, nothing is shown as it was."""
-        self._kept.clear()
-        self._changes += 1
 
     async def find(self, id: str) -> Entry:
         """The session as it is now. Raises `NotFound`."""
@@ -94,27 +102,32 @@ class Directory:
         return (await self._split(id))[0]
 
     async def _split(self, id: str) -> tuple[str, str]:
-        if not self.spans_agents:
-            return await self._single(), id
-        agent, slash, local = id.partition("/")
-        if not slash or not is_uuid(agent) or agent != agent.lower():  # a session has one id, not several
+        if self.spans_agents:
+            agent, slash, local = id.partition("/")
+            if not slash or not is_uuid(agent) or agent != agent.lower():  # a session has one id, not several
+                raise absent(id)
+        else:
+            agent, local = await self._single(), id
+        if not self._reaches(agent):
             raise absent(id)
         return agent, local
 
     async def _single(self) -> str:
-        if self.agent:
-            return self.agent
-        if not self._own_agent:
-            self._own_agent = await self.api.own_agent()
-        return self._own_agent
+        return self.agent or await self.api.own_agent()
+
+    def _reaches(self, agent: str) -> bool:
+        return self.reach is None or agent in self.reach
+
+    async def _agents(self) -> tuple[Sequence[str], bool]:
+        """Those whose sessions are listed, and whether these are all."""
+        if not self.spans_agents:
+            agent = await self._single()
+            return [agent] if self._reaches(agent) else [], True
+        return await self.api.agents() if self.reach is None else (sorted(self.reach), True)
 
     async def _fetch(self, *, archived: bool, agent_id: str) -> Listed:
         fetch = self.api.archives if archived else self.api.sessions
-        if not self.spans_agents:
-            agent = await self._single()
-            entries = await fetch(agent) if agent_id in ("", agent) else []
-            return Listed(sorted(entries, key=_newest_first))
-        agents, are_all = await self.api.agents()
+        agents, are_all = await self._agents()
         if agent_id and agent_id not in agents:
             return await self._unlisted(fetch, agent_id) if not are_all and is_uuid(agent_id) else Listed(())
         asked = [agent_id] if agent_id else agents

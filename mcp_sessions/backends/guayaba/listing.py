@@ -21,6 +21,7 @@ def page_of(
     *,
     present: Callable[[str], str],
     id_of: Callable[[Entry], str],
+    owner: str,
 ) -> SessionPage:
     """The page behind a place in the order; `total` is known where every agent could be asked."""
     sign = -1 if filter.order.endswith("desc") else 1
@@ -36,7 +37,7 @@ def page_of(
     rest = matching if after is None else [entry for entry in matching if order(entry.place) > order(after)]
     page = rest[:limit]
     return SessionPage(
-        sessions=tuple(entry.session(id_of(entry), cursors.mark(walk, *entry.place)) for entry in page),
+        sessions=tuple(entry.session(id_of(entry), cursors.mark(walk, *entry.place), owner=owner) for entry in page),
         next_cursor=cursors.mark(walk, *page[-1].place) if len(rest) > limit else "",
         total=len(matching) if is_whole(listed) else None,
         note=note_of(listed),

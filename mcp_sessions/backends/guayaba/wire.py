@@ -50,13 +50,15 @@ class Entry:
         told = (self.agent, self.key, self.is_archived, self.name, self.session_id, str(self.changed_at))
         return blake2b(repr(told).encode(errors="backslashreplace"), digest_size=6).hexdigest()
 
-    def session(self, id: str, cursor: str = "") -> Session:
+    def session(self, id: str, cursor: str = "", *, owner: str = "") -> Session:
+        """`owner` is the user whose it is, where a caller is narrowed to one."""
         archived = (self.changed_at or datetime.fromtimestamp(0, UTC)) if self.is_archived else None
         return Session(
             id=id,
             name=self.name,
             type="agent",
             agent_id=self.agent,
+            user_id=owner,
             updated_at=None if self.is_archived else self.changed_at,
             archived_at=archived,
             channel=self.channel,
