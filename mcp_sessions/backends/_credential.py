@@ -7,7 +7,6 @@ from typing import Generic, TypeVar
 
 from ..caller import Caller
 from ..errors import Invalid, Unauthorized
-from .base import Options
 
 _MOST_CHARACTERS = 16 * 1024
 _MOST_KEPT = 256
@@ -70,11 +69,11 @@ ANONYMOUS = Credential()
 """None, where none is needed."""
 
 
-def opened_with(options: Options) -> Credential:
-    """What a backend is called with for callers who bring none. Raises `Invalid` for one that can't be sent."""
-    if options.callers_have_credentials:
+def opened_with(token: str, *, callers_have_credentials: bool) -> Credential:
+    """What a system is called with for callers who bring none. Raises `Invalid` for a token that can't be sent."""
+    if callers_have_credentials:
         return Credential(is_callers=True)
-    configured = Credential(options.token)
+    configured = Credential(token)
     configured.check()
     return configured
 

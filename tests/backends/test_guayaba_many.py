@@ -149,7 +149,8 @@ async def test_lists_that_nobody_goes_on_with_are_not_kept_for_ever(
 
 
 def _kept(backend: SessionBackend) -> int:
-    return len(vars(vars(backend)["_kept"])["_kept"])
+    kept: directory.Kept = vars(backend)["_kept"]
+    return len(vars(kept)["_kept"])
 
 
 async def test_two_walks_at_the_same_time_disturb_each_other_in_nothing(some: tuple[FakeGuayaba, set[str]]) -> None:

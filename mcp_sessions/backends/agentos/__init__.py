@@ -36,4 +36,5 @@ def open_agentos(url: str, options: Options) -> AgentOsBackend:
         raise Invalid("the AgentOS backend's URL names a table without its database. Add db_id=ID")
     folder = Path(options.data_folder or user_data_dir("mcp-sessions", appauthor=False))
     accounts = Accounts(http, db_id=db_id, table=table, folder=folder, recheck=options.recheck)
-    return AgentOsBackend(accounts, opened_with(options), timeout=options.timeout)
+    credential = opened_with(options.token, callers_have_credentials=options.callers_have_credentials)
+    return AgentOsBackend(accounts, credential, timeout=options.timeout)

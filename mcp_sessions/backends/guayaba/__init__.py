@@ -39,7 +39,7 @@ def open_guayaba(url: str, options: Options) -> GuayabaBackend:
         raise Invalid(f"the Guayaba backend's URL knows agent, and not {quoted(next(iter(given)))}")
     if agent and not is_uuid(agent):
         raise Invalid("the Guayaba backend's URL must name the agent by its UUID")
-    credential = opened_with(options)
+    credential = opened_with(options.token, callers_have_credentials=options.callers_have_credentials)
     if not (credential.token or credential.is_callers):
         raise Invalid("Guayaba needs a key. Set MCP_SESSIONS_TOKEN to a master key or an agent's")
     return GuayabaBackend(
