@@ -12,6 +12,7 @@ from mcp_sessions.tools import DEFAULT_TOOLSETS, TOOLSETS
 README = Path(__file__).parent.parent / "README.md"
 EXAMPLES = {
     "sqlite": "sqlite:///:memory:",
+    "postgresql": "postgresql://sessions@db.example.org/sessions",
     "agentos+http": "agentos+http://127.0.0.1:7777",
     "agentos+https": "agentos+https://os.example.org",
     "guayaba": "guayaba:",

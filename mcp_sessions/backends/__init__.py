@@ -1,5 +1,6 @@
 """Which backends there are, by URL scheme; each is imported when it is asked for."""
 
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Protocol
 
@@ -8,6 +9,7 @@ from .base import Options, SessionBackend
 
 BACKENDS = {
     "sqlite": ("mcp_sessions.backends.sql:open_sqlite", ""),
+    "postgresql": ("mcp_sessions.backends.sql:open_postgresql", "the extra: pip install 'mcp-sessions[postgres]'"),
     "agentos+http": ("mcp_sessions.backends.agentos:open_agentos", ""),
     "agentos+https": ("mcp_sessions.backends.agentos:open_agentos", ""),
     "guayaba": ("mcp_sessions.backends.guayaba:open_guayaba", ""),
@@ -30,6 +32,8 @@ def open_backend(
     recheck: bool = True,
     trust_env: bool = False,
     allow_http: bool = False,
+    agents: Mapping[str, Sequence[str]] | None = None,
+    callers_have_credentials: bool = False,
     data_folder: str = "",
 ) -> SessionBackend:
     """The backend that a URL names, not yet entered (`async with` connects it).
@@ -37,6 +41,8 @@ def open_backend(
     `timeout` is in seconds and bounds what one call may spend, `token` is the backend's credential,
     `keep_deleted` are the days for which the embedded store can restore a deleted session. Those behind it concern
     backends over HTTP, and say what the settings of the same names do; `data_folder` is where they keep files.
+    `agents` are a user's on a system that doesn't tell whose a session is (Guayaba), by user id. With
+    `callers_have_credentials` each caller brings their own, as `Caller.credential`, and `token` is nobody's.
     Raises `Invalid` when the URL names none, or names it wrongly.
     """
     scheme, separator, _ = url.partition(":")
@@ -58,6 +64,8 @@ def open_backend(
         recheck=recheck,
         trust_env=trust_env,
         allow_http=allow_http,
+        agents=agents or {},
+        callers_have_credentials=callers_have_credentials,
         data_folder=data_folder,
     )
     return opener(url, options)

@@ -57,11 +57,11 @@ def bare(text: str) -> str:
 
 def finds(text: str, words: Sequence[str]) -> bool:
     """Whether every one of the words is in a text."""
-    said = f" {_tokens(text)} "
-    return all(f" {_tokens(word)}{'' if word.endswith('*') else ' '}" in said for word in words)
+    said = f" {tokens(text)} "
+    return all(f" {tokens(word)}{'' if word.endswith('*') else ' '}" in said for word in words)
 
 
-def _tokens(text: str) -> str:
+def tokens(text: str) -> str:
     """The words of a text as the index has them, one space between."""
     return " ".join(re.findall(r"[^\W_]+", bare(indexed(text))))
 

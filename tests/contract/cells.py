@@ -10,7 +10,7 @@ import pytest
 from mcp_sessions.backends.base import Capability
 from mcp_sessions.errors import SessionsError
 
-from . import agentos
+from . import agentos, postgres
 from .agentos_fake import FakeAgentOs2, FakeAgentOs3
 from .embedded import RequiredOnlyHarness, SqliteHarness
 from .guayaba_fake import GuayabaDefault, GuayabaMaster, GuayabaOther
@@ -19,6 +19,7 @@ from .harness import Harness
 VARIABLE = "MCP_SESSIONS_CONTRACT"
 HARNESSES: tuple[type[Harness], ...] = (
     SqliteHarness,
+    *postgres.REAL,
     RequiredOnlyHarness,
     FakeAgentOs3,
     FakeAgentOs2,

@@ -34,7 +34,7 @@ class SqliteHarness(Harness):
                 yield backend
 
     async def seed(self, backend: SessionBackend, seeds: Sequence[Seed]) -> list[str]:
-        ids = [await _write(backend, seed) for seed in seeds]
+        ids = [await write(backend, seed) for seed in seeds]
         with closing(sqlite3.connect(self._file, isolation_level=None)) as connection:
             for session_id, seed in zip(ids, seeds, strict=True):
                 if seed.moment is not None:
@@ -42,7 +42,8 @@ class SqliteHarness(Harness):
         return ids
 
 
-async def _write(backend: SessionBackend, seed: Seed) -> str:
+async def write(backend: SessionBackend, seed: Seed) -> str:
+    """A session as its seed says, but for its time: its id."""
     theirs = backend.for_caller(Caller(user_id=seed.user_id))
     session = await theirs.create_session(
         name=seed.name, type=seed.type, agent_id=seed.agent_id, state=seed.state, metadata=seed.metadata

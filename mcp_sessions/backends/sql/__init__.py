@@ -1,4 +1,4 @@
-"""The embedded store: one semantics on SQLite (and, by the same statements, on PostgreSQL)."""
+"""The embedded store: one semantics on SQLite and, by the same statements, on PostgreSQL."""
 
 from urllib.parse import unquote
 
@@ -22,3 +22,13 @@ def open_sqlite(url: str, options: Options) -> SqlBackend:
     except RuntimeError as error:  # of `Path.expanduser`
         raise Invalid("the SQLite backend's path begins with ~ and a user that this machine has not") from error
     return SqlBackend(database, keep_deleted=options.keep_deleted)
+
+
+def open_postgresql(url: str, options: Options) -> SqlBackend:
+    """`postgresql://USER:PASSWORD@HOST:PORT/DATABASE?…`: as libpq reads it, with PGPASSWORD and ~/.pgpass.
+
+    Raises `Invalid` for another form.
+    """
+    from .postgres import PostgresDatabase
+
+    return SqlBackend(PostgresDatabase(url, seconds=options.timeout), keep_deleted=options.keep_deleted)

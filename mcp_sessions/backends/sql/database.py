@@ -13,6 +13,9 @@ Row = tuple[Value, ...]
 class Transaction(Protocol):
     """A connection inside a transaction. Statements mark parameters with `?`."""
 
+    lock: str
+    """Ends a SELECT of rows that the transaction goes on to change, where it must keep others off them."""
+
     def all(self, statement: str, *parameters: object) -> list[Row]: ...
 
     def one(self, statement: str, *parameters: object) -> Row | None: ...

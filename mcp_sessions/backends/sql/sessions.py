@@ -1,6 +1,7 @@
 """What is done with the row of a session, as statements inside a transaction.
 
 `owner` is the user id a caller is narrowed to, or "" for everybody; it is part of every statement that finds a row.
+The others go by the key of a row that was so found in the same transaction, and locked if it is to be changed.
 """
 
 import json
@@ -85,7 +86,7 @@ def find(tx: Transaction, owner: str, session_id: str, *, deleted: bool = False)
     """The session with this id, if it is the owner's. Raises `NotFound`; `deleted` finds deleted ones too."""
     plain(session_id, "session_id", NAME_LENGTH)
     row = tx.one(
-        f"SELECT {_COLUMNS} FROM sessions WHERE id = ?" + (" AND user_id = ?" if owner else ""),
+        f"SELECT {_COLUMNS} FROM sessions WHERE id = ?" + (" AND user_id = ?" if owner else "") + tx.lock,
         *((session_id, owner) if owner else (session_id,)),
     )
     if row is None:
@@ -256,7 +257,9 @@ def rename(tx: Transaction, index: SearchIndex, stored: Stored, name: str, **col
 
 def purge(tx: Transaction, index: SearchIndex) -> Sequence[str]:
     """Remove deleted sessions whose time is over, a bounded number at once; their ids stay taken."""
-    rows = tx.all("SELECT key, id FROM sessions WHERE purge_at < ? ORDER BY purge_at LIMIT ?", now(), _PURGE_AT_ONCE)
+    rows = tx.all(
+        f"SELECT key, id FROM sessions WHERE purge_at < ? ORDER BY purge_at LIMIT ?{tx.lock}", now(), _PURGE_AT_ONCE
+    )
     for key, session_id in rows:
         index.drop_session(tx, key)
         tx.run("INSERT INTO purged_ids (id) VALUES (?)", session_id)

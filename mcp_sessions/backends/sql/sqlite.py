@@ -52,6 +52,8 @@ def is_local(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
 
 
 class SqliteTransaction:
+    lock = ""  # BEGIN IMMEDIATE keeps everybody off
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
