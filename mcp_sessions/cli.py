@@ -17,6 +17,7 @@ _COMMANDS = {
     "serve": "serve MCP over stdio (what a client starts; the default) or over HTTP (--transport http)",
     "demo": "walk through the tools on a temporary store, with a real client, and print what happens",
 }
+_COPY_HELP = "copy all sessions of one store into another one that is empty, and compare the two"
 _TOKEN_HELP = "make a token for --tokens: the token, shown once, and the line for the file"
 _EPILOG = """\
 Every flag has a variable too, which it wins over: --max-chars is MCP_SESSIONS_MAX_CHARS.
@@ -52,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     for name, help in _COMMANDS.items():
         settings = [common] if name != "demo" else []  # the demo never touches what is configured
         commands.add_parser(name, help=help, description=help, parents=settings, allow_abbrev=False)
+    copy = commands.add_parser("copy", help=_COPY_HELP, description=_COPY_HELP, allow_abbrev=False)
+    copy.add_argument("--from", dest="source", required=True, metavar="URL", help="sqlite:///PATH or postgresql://…")
+    copy.add_argument("--to", dest="target", required=True, metavar="URL", help="the same; what it has is not touched")
     token = commands.add_parser("token", help=_TOKEN_HELP, description=_TOKEN_HELP, allow_abbrev=False)
     new = token.add_subparsers(dest="action", metavar="new", required=True).add_parser(
         "new", help=_TOKEN_HELP, description=_TOKEN_HELP, allow_abbrev=False

@@ -4,7 +4,7 @@ Rows keep their keys, since those are their order. A session and its messages ar
 at all: a copy that was broken off goes on where it was.
 """
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence, Sized
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -89,7 +89,7 @@ async def _require_no_others(source: Database, target: Database) -> None:
         if others:
             shown = ", ".join(map(quoted, others[:_SHOWN_IDS]))
             raise Conflict(
-                f"the target holds sessions of its own, such as {shown}; nothing was copied. Name an empty store in --to."
+                f"the target holds sessions of its own, such as {shown}; nothing was copied. Name an empty store."
             )
         last = there[-1][0]
 
@@ -166,5 +166,5 @@ def _insert(index: SearchIndex, batch: Sequence[_Whole], tx: Transaction) -> Non
         index.put_messages(tx, session.user_id, [(row[0], row[-1]) for row in messages])
 
 
-def _marks(values: Sequence[object] | dict[str, object] | Row) -> str:
+def _marks(values: Sized) -> str:
     return ", ".join("?" * len(values))
