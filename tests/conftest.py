@@ -1,6 +1,18 @@
-"""What every test shares: one event loop implementation."""
+"""What every test shares: one event loop implementation; and which real servers this run has not."""
+
+import os
 
 import pytest
+
+REAL_SERVERS = {"PostgreSQL": "MCP_SESSIONS_POSTGRES", "AgentOS": "MCP_SESSIONS_AGENTOS"}
+
+
+def pytest_report_header() -> list[str]:
+    return [
+        f"{system}: not named in {variable}, so nothing runs on a real one"
+        for system, variable in REAL_SERVERS.items()
+        if not os.environ.get(variable)
+    ]
 
 
 @pytest.fixture(scope="session")
