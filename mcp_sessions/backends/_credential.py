@@ -54,7 +54,7 @@ class Credential:
         if self.is_missing:
             raise Unauthorized(
                 "no credential of yours for the backend came with this call, and nobody else's is used for it. "
-                "Send yours, or ask whoever runs this server."
+                "Send yours, or ask whoever runs this server for one."
             )
 
     def of(self, caller: Caller) -> "Credential":

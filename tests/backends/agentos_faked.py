@@ -67,6 +67,21 @@ class CarelessAgentOs(SeenAgentOs):
         return super()._answer(replace(request, query=named))
 
 
+class GuardedAgentOs(SeenAgentOs):
+    """One where `Bearer USER…` is the credential of a user, of which one may have several, and shows theirs alone."""
+
+    users = ("ann", "ben")
+
+    def _answer(self, request: Request) -> Response:
+        if request.path in ("/info", "/openapi.json", "/health"):
+            return super()._answer(request)
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        user = next((user for user in self.users if token.startswith(user)), "")
+        if not user:
+            return Response(401, b'{"detail": "Invalid authentication token"}')
+        return super()._answer(replace(request, query={**request.query, "user_id": [user]}))
+
+
 def session(id: str, type: str = "agent", **given: Json) -> JsonObject:
     """One with a run, as the fake is seeded with it."""
     said = [{"role": "user", "text": f"What of {id}?"}, {"role": "assistant", "text": "All is well."}]

@@ -1,10 +1,14 @@
 """Credentials on real AgentOS servers: open, a security key, and tokens that lack a scope each."""
 
 from collections.abc import Awaitable, Callable
+from tempfile import TemporaryDirectory
 
+import anyio
 import pytest
 
+from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Forbidden, NotFound, Unauthorized
 from mcp_sessions.models import SessionFilter
 
@@ -33,6 +37,11 @@ on_each = pytest.mark.parametrize("version", VERSIONS)
 
 def token(*scopes: str, **claims: object) -> str:
     return signed({"sub": "ann", "scopes": list(scopes), "exp": 4_000_000_000, **claims})
+
+
+def isolation_in(version: Version) -> tuple[str, ...]:
+    """2.5.6 always isolates."""
+    return ("--user-isolation",) if version == "3.1.10" else ()
 
 
 @on_each
@@ -101,12 +110,40 @@ async def test_a_token_that_does_not_hold_is_unauthorized(version: Version, bad:
 
 @on_each
 async def test_what_isolation_hides_is_not_found(version: Version) -> None:
-    isolated = ("--user-isolation",) if version == "3.1.10" else ()  # 2.5.6 always isolates
     seeds = [session("mine", user_id="ann"), session("s", user_id="ben")]
-    async with opened(version, "--jwt", JWT_KEY, *isolated, token=token(*SCOPES), seeds=seeds) as case:
+    async with opened(version, "--jwt", JWT_KEY, *isolation_in(version), token=token(*SCOPES), seeds=seeds) as case:
         assert [item.id for item in (await case.backend.list_sessions(SessionFilter())).sessions] == ["mine"]
         before = await case.server.rows()
         for call in (*READS[1:], *WRITES[:3], *DELETIONS):
             with pytest.raises(NotFound):
                 await call(case.backend)
         assert await case.server.rows() == before
+
+
+@on_each
+async def test_callers_with_tokens_of_their_own_share_a_server_and_nothing_else(version: Version) -> None:
+    tokens = {user: token(*SCOPES, sub=user) for user in ("ann", "ben")}
+    seeds = [session(f"{user}-{place}", "team", user_id=user) for user in tokens for place in range(4)]
+    async with opened(version, "--jwt", JWT_KEY, *isolation_in(version), seeds=seeds) as case:
+
+        async def work(backend: SessionBackend, user: str, other: str) -> None:
+            own = {f"{user}-{place}" for place in range(4)}
+            assert {item.id for item in (await backend.list_sessions(SessionFilter())).sessions} == own
+            for session_id in own:
+                assert (await backend.update_session_state(session_id, {"by": user})).changed["state"] == {"by": user}
+                assert (await backend.get_session_history(session_id)).messages
+                with pytest.raises(NotFound):
+                    await backend.get_session(session_id.replace(user, other))
+
+        with TemporaryDirectory() as folder:
+            async with (
+                open_backend(case.server.backend_url, callers_have_credentials=True, data_folder=folder) as backend,
+                anyio.create_task_group() as tasks,
+            ):
+                await backend.check_reachable()
+                for _ in range(3):
+                    for user, other in (("ann", "ben"), ("ben", "ann")):
+                        view = backend.for_caller(Caller(user_id=user, credential=tokens[user]))
+                        tasks.start_soon(work, view, user, other)
+        with pytest.raises(Unauthorized):
+            await case.backend.list_sessions(SessionFilter())
