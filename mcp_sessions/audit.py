@@ -44,7 +44,7 @@ class Audit:
             return
         became = said.get("session_id") or said.get("id") or ""
         line: JsonObject = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "subject": subject,
             "tool": done.tool,
             "action": done.arguments.get("action"),

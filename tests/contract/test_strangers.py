@@ -1,0 +1,161 @@
+"""A client that is narrowed to a user: in no answer of any tool, resource or completion is there anybody else."""
+
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self
+from urllib.parse import quote
+
+import pytest
+from mcp.client import Client
+from mcp.shared.exceptions import MCPError
+from mcp.types import ResourceTemplateReference, TextContent, TextResourceContents
+
+from mcp_sessions import create_server
+from mcp_sessions.backends.base import Capability, SessionBackend
+from mcp_sessions.caller import Caller
+
+from ..serving import ALL
+from .harness import Seed, System
+from .samples import WEATHER
+
+ARGUMENTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "get_session": [{}, {"state_path": "/a"}],
+    "get_session_history": [{}, {"message_id": "m1"}, {"around": "m1"}, {"cursor": "x"}],
+    "get_session_runs": [{}, {"run_id": "r1"}, {"cursor": "x"}],
+    "rename_session": [{"name": "Taken over"}],
+    "archive_session": [{}],
+    "restore_session": [{}],
+    "delete_session": [{}, {"confirm": "abcd"}],
+    "update_session_state": [{"changes": {"a": 1}}, {"changes": {}, "mode": "replace", "expected_version": "1"}],
+    "update_session": [{"metadata": {"a": 1}}],
+    "append_messages": [{"messages": [{"role": "user", "text": "Hello"}]}],
+    "fork_session": [{}],
+    "apply_to_sessions": [
+        {"action": action, "dry_run": dry_run}
+        for action in ("archive", "restore", "delete")
+        for dry_run in (True, False)
+    ],
+}
+"""What every tool that names sessions is called with beside them."""
+
+UNNAMED = {"list_sessions", "search_sessions", "create_session"}
+TEMPLATE = ResourceTemplateReference(uri="session://{session_id}")
+
+
+class Opened(SessionBackend):
+    """A backend that is entered already, as one that a server may enter."""
+
+    title = "an opened backend"
+
+    def __init__(self, inner: SessionBackend) -> None:
+        self._inner = inner
+
+    def for_caller(self, caller: Caller) -> Self:
+        return self._inner.for_caller(caller)  # pyright: ignore[reportReturnType] # the server asks for no more
+
+
+def opened(backend: SessionBackend) -> SessionBackend:
+    return type("Opened", (Opened,), {"capabilities": backend.capabilities})(backend)
+
+
+@asynccontextmanager
+async def client_of(system: System, user: str) -> AsyncGenerator[Client]:
+    server = create_server(opened(system.backend), user=user, toolsets=ALL)
+    async with Client(server) as client:
+        yield client
+
+
+async def said(client: Client, tool: str, arguments: Mapping[str, Any]) -> tuple[bool, str]:
+    result = await client.call_tool(tool, dict(arguments))
+    (block,) = result.content
+    assert isinstance(block, TextContent)
+    return bool(result.is_error), block.text
+
+
+async def read(client: Client, uri: str) -> str:
+    try:
+        (content,) = (await client.read_resource(uri)).contents
+    except MCPError as error:
+        return f"{error.code} {error.message} {error.data}"
+    assert isinstance(content, TextResourceContents)
+    return content.text
+
+
+async def answers(client: Client, session_id: str) -> dict[str, object]:
+    """What everything that can name a session says of this one, but for its id."""
+    shown: dict[str, object] = {}
+    for tool in (await client.list_tools()).tools:
+        if tool.name in UNNAMED:
+            continue
+        several = "session_ids" in tool.input_schema["properties"]
+        for extra in ARGUMENTS[tool.name]:
+            named = {"session_ids": [session_id]} if several else {"session_id": session_id}
+            shown[f"{tool.name} {json.dumps(extra)}"] = await said(client, tool.name, {**named, **extra})
+    for uri in (f"session://{quote(session_id, safe='')}", f"session://{quote(session_id, safe='')}/transcript"):
+        shown[uri] = await read(client, uri)
+    completed = await client.complete(TEMPLATE, {"name": "session_id", "value": session_id})
+    shown["completion"] = completed.completion.values
+    written = json.dumps(shown, ensure_ascii=False)
+    for form in (json.dumps(session_id)[1:-1], quote(session_id, safe="")):
+        written = written.replace(form.replace("\\", "\\\\"), "ID")
+    return json.loads(written)
+
+
+async def overview(client: Client, system: System) -> dict[str, object]:
+    """What everything says that names no session."""
+    shown: dict[str, object] = {}
+    for archived in (False, True):
+        for query in ("", "weather"):
+            shown[f"list {archived} {query}"] = await said(
+                client, "list_sessions", {"archived": archived, "query": query, "limit": 3}
+            )
+    if Capability.SEARCH_SESSIONS in system.harness.capabilities:
+        for query in ("weather", "22", "absent"):
+            shown[f"search {query}"] = await said(client, "search_sessions", {"query": query})
+    shown["resources"] = [str(item.uri) for item in (await client.list_resources()).resources]
+    for typed in ("", "weather"):
+        completed = await client.complete(TEMPLATE, {"name": "session_id", "value": typed})
+        shown[f"completion {typed}"] = completed.completion.model_dump()
+    return shown
+
+
+@pytest.mark.owes(Capability.GET_SESSION)
+async def test_everything_says_the_same_of_anothers_session_as_of_none(system: System) -> None:
+    await system.seed(Seed(user_id="ann", name="Mine", runs=WEATHER))
+    foreign = await system.seed(
+        Seed(user_id="ben", name="Theirs", runs=WEATHER, state={"a": 0}), Seed(user_id="ben", name="Theirs, empty")
+    )
+    before = await system.snapshot(*foreign)
+    async with client_of(system, "ann") as client:
+        absent = await answers(client, system.harness.absent_id)
+        for session_id in foreign:
+            assert await answers(client, session_id) == absent
+    assert await system.snapshot(*foreign) == before
+
+
+@pytest.mark.owes(Capability.LIST_SESSIONS)
+async def test_nothing_says_more_once_others_have_sessions(system: System) -> None:
+    await system.seed(*(Seed(user_id="ann", name=f"weather {number}", runs=WEATHER) for number in range(2)))
+    async with client_of(system, "ann") as client:
+        alone = await overview(client, system)
+        await system.seed(
+            *(Seed(user_id="ben", name=f"weather of {number}", runs=WEATHER) for number in range(3)),
+            *(
+                [Seed(user_id="ben", archived=True)]
+                if Capability.ARCHIVE_SESSION in system.harness.capabilities
+                else []
+            ),
+        )
+        assert await overview(client, system) == alone
+
+
+@pytest.mark.owes(Capability.GET_SESSION)
+async def test_a_callers_own_session_answers_everywhere(system: System) -> None:
+    own = await system.seed_one(Seed(user_id="ann", name="Mine", runs=WEATHER))
+    async with client_of(system, "ann") as client:
+        assert not (await said(client, "get_session", {"session_id": own}))[0]
+        assert not (await said(client, "get_session_history", {"session_id": own}))[0]
+        assert (await overview(client, system))["resources"] == [f"session://{quote(own, safe='')}"]
+        assert (await client.complete(TEMPLATE, {"name": "session_id", "value": own})).completion.values == [own]
+        assert "not_found" not in await read(client, f"session://{quote(own, safe='')}/transcript")
