@@ -1,4 +1,4 @@
-"""Harnesses of Guayaba in this process: one agent's key in two readings, and a master key over three agents."""
+"""Harnesses of Guayaba in this process: one agent's key in two readings, and a master key over agents of users."""
 
 import json
 from collections.abc import AsyncGenerator, Sequence
@@ -16,24 +16,23 @@ from ..fakes.guayaba import READINGS, FakeGuayaba, Reading, seeds
 from ..fakes.guayaba.store import Agent
 from .harness import Harness, Seed
 
-_NO_USERS = "Guayaba doesn't tell whose a session is: a caller that is narrowed to a user is refused"
+_NO_USERS = "of one agent, Guayaba doesn't tell whose a session is: a caller that is narrowed to a user is refused"
 _NO_CREATION = "Guayaba doesn't tell when a session was created: that order is refused"
 _AGENTS_ARE_CONTAINERS = "an agent's id is that of its container, a session has no type, user, state and metadata"
 _ARCHIVED_ARE_CLOSED = "Guayaba shows no messages of archived sessions"
-_DEVIATIONS = {
-    **dict.fromkeys(
-        (
-            "test_anothers_session_answers_as_one_that_does_not_exist",
-            "test_anothers_archived_session_answers_as_one_that_does_not_exist",
-            "test_anothers_deleted_session_answers_as_one_that_does_not_exist",
-            "test_nothing_inside_anothers_session_can_be_addressed",
-            "test_users_list_and_count_their_own_sessions_only",
-            "test_users_have_an_archive_of_their_own",
-            "test_users_search_their_own_sessions_only",
-            "test_a_cursor_of_another_caller_shows_nothing_of_theirs",
-        ),
-        _NO_USERS,
+_UNNARROWED = dict.fromkeys(
+    (
+        "test_anothers_session_answers_as_one_that_does_not_exist",
+        "test_anothers_archived_session_answers_as_one_that_does_not_exist",
+        "test_anothers_deleted_session_answers_as_one_that_does_not_exist",
+        "test_nothing_inside_anothers_session_can_be_addressed",
+        "test_users_have_an_archive_of_their_own",
+        "test_users_search_their_own_sessions_only",
+        "test_a_cursor_of_another_caller_shows_nothing_of_theirs",
     ),
+    _NO_USERS,
+)
+_DEVIATIONS = {
     **{
         f"{test}[{order}]": _NO_CREATION
         for test in (
@@ -51,6 +50,7 @@ _DEVIATIONS = {
             "test_type_and_agent_select",
             "test_a_filtered_list_has_each_match_once",
             "test_a_restored_session_is_active_with_all_it_had",
+            "test_users_list_and_count_their_own_sessions_only",
         ),
         _AGENTS_ARE_CONTAINERS,
     ),
@@ -58,6 +58,23 @@ _DEVIATIONS = {
     "test_archived_sessions_are_found": _ARCHIVED_ARE_CLOSED,
 }
 _ABSENT = "agent:main:api:zzzzzzzz"
+_USERS: Sequence[str] = (
+    "ann",
+    "ben",
+    "Ann",
+    "an",
+    "ann%",
+    "ann_",
+    "*",
+    "' OR ''='",
+    "ann,ben",
+    "анна",
+    "an*",
+    '"',
+    "owner",
+    "ann OR ben",
+)
+"""All that the suite has."""
 
 
 class GuayabaDefault(Harness):
@@ -78,7 +95,7 @@ class GuayabaDefault(Harness):
         }
     )
     absent_id = _ABSENT
-    deviations = _DEVIATIONS
+    deviations: ClassVar = _DEVIATIONS | _UNNARROWED
     reading: ClassVar[Reading] = READINGS["default"]
 
     def __init__(self) -> None:
@@ -130,20 +147,31 @@ class GuayabaOther(GuayabaDefault):
 
 
 class GuayabaMaster(GuayabaDefault):
-    """Sessions go to the three agents in turn, which are listed by twos."""
+    """Each user has an agent, and nobody's sessions go to three others in turn; agents are listed by twos."""
 
     name = "guayaba-master"
     reading = replace(READINGS["default"], most_agents=2)
-    absent_id = f"{FakeGuayaba().agents[1].id}/{_ABSENT}"
+    absent_id = f"{FakeGuayaba().agents[0].id}/{_ABSENT}"
+    """Of the first user's agent, where there is something to look through."""
+    deviations: ClassVar = _DEVIATIONS
 
     def __init__(self) -> None:
         super().__init__()
-        self._agents = self.fake.agents
+        self.fake = FakeGuayaba(self.reading, agents=len(_USERS) + 3)
+        self._agents = self.fake.agents[len(_USERS) :]
+        self._of = dict(zip(_USERS, self.fake.agents, strict=False))
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[SessionBackend]:
-        async with self.fake, open_backend(f"guayaba+{self.fake.url}", token=self.fake.master_key) as backend:
-            yield backend
+        agents = {user: [agent.id] for user, agent in self._of.items()}
+        async with self.fake:
+            url = f"guayaba+{self.fake.url}"
+            async with open_backend(url, token=self.fake.master_key, agents=agents) as backend:
+                yield backend
+
+    def _placed(self, seeds: Sequence[Seed]) -> list[tuple[Seed, Agent]]:
+        placed = super()._placed(seeds)
+        return [(seed, self._of[seed.user_id] if seed.user_id else agent) for seed, agent in placed]
 
     def _id(self, agent: Agent, key: str) -> str:
         return f"{agent.id}/{key}"
