@@ -100,6 +100,10 @@ class Postgres:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def send_to(self, pid: int, number: Signals) -> None:
+        """To the process that serves one connection."""
+        os.kill(pid, number)
+
     def stop(self, how: Signals = SIGINT) -> None:
         """SIGINT ends what runs and shuts down; SIGQUIT breaks everything off, as a crash does."""
         self.send(how)

@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 CONNECTIONS = 10  # a server has 100 by default, for all of its clients; a call holds one for some milliseconds
 _RESTART_SECONDS = 10  # how long a server may be away before calls are told so
+_RESTARTS_SHARE = 0.8  # at most, of a call's time
 _MOST_LOSSES = 3  # what breaks a connection off each time may be the call itself
 _WAITING_PER_WORK = 20  # how much longer a search may last than it would compute here
 _OLDEST = 140_000
@@ -214,7 +215,7 @@ class PostgresDatabase:
 
     async def _connect(self, clock: _Clock, *, patience: float) -> Held:
         """A new connection; while a server restarts, tried again for so many seconds."""
-        away = _Clock(min(patience, clock.rest))
+        away = _Clock(min(patience, clock.rest * _RESTARTS_SHARE))
         while True:
             try:
                 return await self._connect_once(clock)
