@@ -134,17 +134,18 @@ async def test_a_user_changes_their_own_sessions(fake: FakeGuayaba) -> None:
 
 
 async def test_lists_that_are_kept_for_one_user_are_shown_to_no_other(fake: FakeGuayaba) -> None:
+    oldest_first = SessionFilter(order="updated_asc")
     async with opened(fake, agents_of(fake) | {"cy": [agent.id for agent in fake.agents]}) as backend:
         cursors = {
-            user: (await of(backend, user).list_sessions(SessionFilter(), limit=1)).next_cursor
+            user: (await of(backend, user).list_sessions(oldest_first, limit=1)).next_cursor
             for user in ("ann", "ben", "cy")
         }
-        rest = await of(backend, "ann").list_sessions(SessionFilter(), limit=9, cursor=cursors["ann"])
-        assert [session.name for session in rest.sessions] == ["Of Agent 1"]
+        rest = await of(backend, "ann").list_sessions(oldest_first, cursor=cursors["ann"])
+        assert [session.name for session in rest.sessions] == ["Of Agent 2"]
         assert cursors["ben"] == ""
         for user in ("ann", "ben", ""):
             with pytest.raises(Invalid):
-                await of(backend, user).list_sessions(SessionFilter(), cursor=cursors["cy"])
+                await of(backend, user).list_sessions(oldest_first, cursor=cursors["cy"])
 
 
 async def test_agents_of_a_user_that_cannot_be_asked_are_named_to_that_user_alone(fake: FakeGuayaba) -> None:

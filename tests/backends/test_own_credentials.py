@@ -114,6 +114,22 @@ async def test_keys_of_another_kind_have_ids_of_their_own_form(tmp_path: Path) -
         assert all(listed.id.startswith(f"{listed.agent_id}/") for listed in found[1])
 
 
+async def test_lists_that_are_kept_with_one_key_are_shown_with_no_other(tmp_path: Path) -> None:
+    async with guayaba(tmp_path) as (fake, backend):
+        assert isinstance(fake, FakeGuayaba)
+        for agent in fake.agents:
+            seed(fake, agent)
+            agent.sessions[1].row["key"] += "-too"
+        keys = (fake.agent_key(fake.agents[0]), fake.master_key)
+        first = [await of(backend, key).list_sessions(SessionFilter(), limit=1) for key in keys]
+        rest = await of(backend, keys[0]).list_sessions(SessionFilter(), cursor=first[0].next_cursor)
+        assert len(rest.sessions) == 1
+        assert (
+            len((await of(backend, keys[1]).list_sessions(SessionFilter(), cursor=first[1].next_cursor)).sessions) == 5
+        )
+        assert set(borne(fake.requests)) == set(keys)
+
+
 @on_each
 async def test_a_caller_without_a_credential_is_unauthorized_and_nothing_is_asked(
     opened: Callable[[Path], Opened], tmp_path: Path
