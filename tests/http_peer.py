@@ -47,14 +47,16 @@ async def _all_of(stream: anyio.abc.ByteReceiveStream) -> str:
 
 
 @asynccontextmanager
-async def running(folder: Path, *arguments: str, command: Sequence[str] = COMMAND) -> AsyncGenerator[Server]:
+async def running(
+    folder: Path, *arguments: str, command: Sequence[str] = COMMAND, deadline: float = DEADLINE
+) -> AsyncGenerator[Server]:
     """`mcp-sessions serve --transport http` on a free port, unless told otherwise."""
     given = [*command, *(arguments or ("--port", "0"))]
     process = await anyio.open_process(given, env=environment(folder))
     assert process.stderr is not None
     errors = BufferedByteReceiveStream(process.stderr)
     try:
-        with anyio.fail_after(DEADLINE):
+        with anyio.fail_after(deadline):
             line = (await errors.receive_until(b"\n", 4096)).decode()
             assert line.startswith("mcp-sessions: serving at http://"), line
             yield Server(process, line.split()[-1], errors)

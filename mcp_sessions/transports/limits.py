@@ -2,7 +2,7 @@
 
 from mcp.types import CONNECTION_CLOSED, ErrorData, JSONRPCError
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import Busy
 
@@ -25,10 +25,19 @@ class AtOnce:
             await self._refusal()(scope, receive, send)
             return
         self._running += 1
+        is_answered = False
+
+        async def watched(message: Message) -> None:
+            nonlocal is_answered
+            if message["type"] == "http.response.body" and not message.get("more_body") and not is_answered:
+                is_answered = True  # before it is sent: whoever has the answer may call again
+                self._running -= 1
+            await send(message)
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, watched)
         finally:
-            self._running -= 1
+            self._running -= not is_answered
 
     def _refusal(self) -> JSONResponse:
         busy = Busy(f"too many calls at once here ({self._most}). Try again in {RETRY_SECONDS} second.")
