@@ -53,6 +53,12 @@ def base_of(url: str, *, allow_http: bool) -> str:
     return str(parsed.copy_with(query=None)).rstrip("/")
 
 
+def server_of(url: str) -> dict[str, str | int]:
+    """What spans say of whom they are sent to."""
+    parsed = httpx2.URL(url)
+    return {"server.address": parsed.host, "server.port": parsed.port or (443 if parsed.scheme == "https" else 80)}
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ip_address(host).is_loopback

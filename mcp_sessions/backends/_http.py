@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from types import TracebackType
 from typing import Self
@@ -23,24 +23,15 @@ from ..errors import (
     Unavailable,
 )
 from ..models import JsonObject
-from ._address import base_of, headers_of, path
+from ._address import base_of, headers_of, path, server_of
 from ._answer import Reader, Reply, ServerFailed, TooLarge, unexplained
 from ._credential import ANONYMOUS, Credential
+from ._exchange import MOST_BYTES, Exchange
 from ._pool import Pool
-from ._retry import (
-    ENDED,
-    NOT_RUN,
-    Failure,
-    Kind,
-    may_change_again,
-    may_read_again,
-    pause_before,
-    why_unsent,
-)
+from ._retry import ENDED, NOT_RUN, Failure, Kind, pause_before, why_unsent
 
 __all__ = ["MOST_BYTES", "AnswerLost", "HttpClient", "Reply", "ServerFailed", "TooLarge", "path"]
 
-MOST_BYTES = 32 * 1024 * 1024
 _CONNECT_SECONDS = 3.0
 _UNSENT = (
     httpx2.ConnectError,
@@ -61,30 +52,6 @@ class AnswerLost(OutcomeUnknown):
     def __init__(self, message: str, *, ended: bool) -> None:
         super().__init__(message)
         self.ended = ended
-
-
-@dataclass
-class _Exchange:
-    """One read or change over all its tries, and how far it has come."""
-
-    request: httpx2.Request
-    deadline: float
-    most_bytes: int = MOST_BYTES
-    reads: bool = True
-    repeatable: bool = True
-    queued: bool = False
-    may_have_run: bool = False
-
-    async def trace(self, event: str, info: object) -> None:
-        """What httpcore2 tells about a change: from here on, the server may have seen it."""
-        if event == "http11.send_request_headers.started":
-            self.may_have_run = True
-
-    def may_go_again(self, failure: Failure, retries: int, *, in_doubt: bool) -> bool:
-        """`in_doubt`: a try before this one may have run."""
-        if self.reads:
-            return may_read_again(failure, retries)
-        return may_change_again(failure, retries, drops=self.repeatable and not in_doubt)
 
 
 class HttpClient:
@@ -110,6 +77,7 @@ class HttpClient:
         queue: int = 256,
     ) -> None:
         self._base = base_of(base_url, allow_http=allow_http)
+        self._server = server_of(self._base)
         self._given = headers
         self._headers = httpx2.Headers(headers_of(credential, headers))
         self._system = system
@@ -156,7 +124,7 @@ class HttpClient:
     ) -> Reply:
         """GET, or POST with what is asked, repeated where that helps. Raises a `SessionsError` but for a 2xx."""
         request = self._request("GET" if json is None else "POST", path, params, json)
-        return await self._run(_Exchange(request, self._ends_at(), most_bytes))
+        return await self._run(Exchange(request, self._ends_at(), most_bytes))
 
     async def change(
         self,
@@ -175,7 +143,7 @@ class HttpClient:
         request = self._request(method, path, params, json)
         ends_at = self._ends_at()
         kept_back = min(5, (ends_at - anyio.current_time()) / 3)
-        exchange = _Exchange(request, ends_at - kept_back, reads=False, repeatable=repeatable)
+        exchange = Exchange(request, ends_at - kept_back, reads=False, repeatable=repeatable)
         request.extensions["trace"] = exchange.trace
         return await self._run(exchange)
 
@@ -199,10 +167,11 @@ class HttpClient:
         except httpx2.InvalidURL as error:
             raise Invalid("that is too long to be asked for. Shorten it.") from error
 
-    async def _run(self, exchange: _Exchange) -> Reply:
+    async def _run(self, exchange: Exchange) -> Reply:
         self._pool.budget.earn()
         with anyio.CancelScope(deadline=exchange.deadline):
             for retries in count():
+                exchange.tries = retries
                 in_doubt = exchange.may_have_run
                 outcome = await self._try(exchange)
                 if isinstance(outcome, Reply):
@@ -219,7 +188,7 @@ class HttpClient:
             raise self._lost(ended=False)
         raise self._busy() if exchange.queued else self._late()
 
-    def _told(self, exchange: _Exchange, failure: Failure, *, in_doubt: bool) -> SessionsError:
+    def _told(self, exchange: Exchange, failure: Failure, *, in_doubt: bool) -> SessionsError:
         if not exchange.may_have_run:
             return failure.error
         return self._lost(ended=failure.kind in ENDED and not in_doubt)
@@ -238,7 +207,7 @@ class HttpClient:
         seconds = self._pool.seconds_to_wait(self._timeout)
         return Busy(f"too many calls wait for {self._system} already. Try again in {seconds} s.")
 
-    async def _try(self, exchange: _Exchange) -> Reply | Failure:
+    async def _try(self, exchange: Exchange) -> Reply | Failure:
         if self._pool.is_full:
             return Failure(Kind.REFUSED, self._busy())
         exchange.queued = self._pool.must_wait
@@ -248,11 +217,12 @@ class HttpClient:
         with self._pool.turn():
             connect = min(_CONNECT_SECONDS, 0.9 * (exchange.deadline - anyio.current_time()))
             exchange.request.extensions["timeout"] = {"connect": connect}  # the scope around us bounds the rest
-            return await self._send(exchange)
+            return await exchange.traced(self._send, self._server)
 
-    async def _send(self, exchange: _Exchange) -> Reply | Failure:
+    async def _send(self, exchange: Exchange) -> Reply | Failure:
         try:
             response = await self._pool.send(exchange.request)
+            exchange.status = response.status_code
         except _UNSENT as error:
             told = f"{self._system} can't be reached: {why_unsent(error)}. Check that it runs, and --backend."
             return Failure(Kind.UNSENT, Unavailable(told), error)

@@ -5,6 +5,7 @@ from urllib.parse import unquote
 from ...errors import Invalid
 from ..base import Options
 from .backend import SqlBackend
+from .traced import TracedDatabase
 
 
 def open_sqlite(url: str, options: Options) -> SqlBackend:
@@ -21,7 +22,7 @@ def open_sqlite(url: str, options: Options) -> SqlBackend:
         database = SqliteDatabase(path, busy_seconds=options.timeout)
     except RuntimeError as error:  # of `Path.expanduser`
         raise Invalid("the SQLite backend's path begins with ~ and a user that this machine has not") from error
-    return SqlBackend(database, keep_deleted=options.keep_deleted)
+    return SqlBackend(TracedDatabase(database, "sqlite"), keep_deleted=options.keep_deleted)
 
 
 def open_postgresql(url: str, options: Options) -> SqlBackend:
@@ -31,4 +32,5 @@ def open_postgresql(url: str, options: Options) -> SqlBackend:
     """
     from .postgres import PostgresDatabase
 
-    return SqlBackend(PostgresDatabase(url, seconds=options.timeout), keep_deleted=options.keep_deleted)
+    database = PostgresDatabase(url, seconds=options.timeout)
+    return SqlBackend(TracedDatabase(database, "postgresql"), keep_deleted=options.keep_deleted)
