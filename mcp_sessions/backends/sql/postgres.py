@@ -84,6 +84,11 @@ class PostgresDatabase:
         self._is_open = False
         self._close_idle()
 
+    def count_on(self, tx: Transaction) -> None:
+        for table in ("sessions", "messages"):
+            sequence = f"pg_get_serial_sequence('{table}', 'key')"
+            tx.all(f"SELECT setval({sequence}, greatest(nextval({sequence}), (SELECT max(key) FROM {table})))")
+
     async def read(self, work: Callable[[Transaction], T]) -> T:
         return await self._run(READ, work)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil
+from math import ceil, inf
 from threading import Event, Lock
 from time import monotonic, time_ns
 from typing import Any, Generic, TypeVar
@@ -34,10 +34,12 @@ def parameters(url: str, seconds: float) -> dict[str, Any]:
     """What libpq is told. Raises `Invalid`, without repeating anything of it, for what is no PostgreSQL URL."""
     try:
         given = conninfo.conninfo_to_dict(url)
-    except psycopg.Error:
+        if not all(0 < int(port) < 65_536 for port in str(given.get("port", "")).split(",") if port):
+            raise ValueError
+    except (psycopg.Error, ValueError):
         raise Invalid(
             "the PostgreSQL URL is malformed, or has an option that PostgreSQL's library has not. "
-            "Write it as postgresql://USER@HOST:PORT/DATABASE."
+            "Write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %2F for a / in one of them, and so on."
         ) from None
     # A server that vanished without a word is noticed in time for a second try.
     defaults = {
@@ -125,12 +127,13 @@ class Connecting:
 
 
 class PostgresTransaction:
-    """`ends`: when its statements begin to raise `OutOfTime`, if they do."""
+    """`seconds`: after which its statements raise `OutOfTime`, if they do."""
 
-    def __init__(self, connection: psycopg.Connection[Row], lock: str, ends: float, has_stopped: Callable[[], bool]):
+    def __init__(self, connection: psycopg.Connection[Row], lock: str, seconds: float, has_stopped: Callable[[], bool]):
         self.lock = lock
         self._connection = connection
-        self._ends = ends
+        self._ends = monotonic() + seconds if seconds else 0
+        self._set_seconds = inf
         self._has_stopped = has_stopped
 
     def all(self, statement: str, *parameters: object) -> list[Row]:
@@ -151,15 +154,21 @@ class PostgresTransaction:
             raise Stopped
         try:
             if self._ends:
-                rest = ceil((self._ends - monotonic()) * 1000)
-                if rest <= 0:
-                    raise OutOfTime
-                self._connection.execute(f"SET LOCAL statement_timeout = {rest}".encode())
+                self._limit()
             return self._connection.execute(_for_driver(statement), parameters)
         except (errors.QueryCanceled, errors.LockNotAvailable) as error:
             if self._ends and not self._has_stopped():
                 raise OutOfTime from error
             raise
+
+    def _limit(self) -> None:
+        """At most a half too long, so that not every statement takes one more round trip."""
+        rest = self._ends - monotonic()
+        if rest <= 0:
+            raise OutOfTime
+        if rest < self._set_seconds / 1.5:
+            self._set_seconds = rest
+            self._connection.execute(f"SET LOCAL statement_timeout = {ceil(rest * 1000)}".encode())
 
 
 class Stopped(Exception):
@@ -207,8 +216,7 @@ class Attempt(Generic[T]):
         connection = self.held.connection
         try:
             connection.execute(self._begin())
-            ends = monotonic() + self._searching if self._searching else 0
-            tx = PostgresTransaction(connection, self.kind.lock, ends, lambda: self._has_stopped)
+            tx = PostgresTransaction(connection, self.kind.lock, self._searching, lambda: self._has_stopped)
             self.results.append(self._work(tx))
             with self._lock:
                 if self._has_stopped:

@@ -84,9 +84,8 @@ def migrate(tx: Transaction) -> None:
         return
     tx.all("SELECT pg_advisory_xact_lock(?)", _LOCK)
     made = _version(tx)
-    if made is None:
-        _check_rights(tx)
-        tx.run(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+    if made is None and not _has_schema(tx):
+        tx.run(f"CREATE SCHEMA {SCHEMA}")
     for step in MIGRATIONS[made or 0 :]:
         for statement in step.split(";\n"):
             if statement.strip():
@@ -96,35 +95,37 @@ def migrate(tx: Transaction) -> None:
 
 def _version(tx: Transaction) -> int | None:
     """None where nothing was made yet."""
-    found = tx.one("SELECT to_regclass(?) IS NOT NULL", f"{SCHEMA}.mcp_sessions_version")
-    if found == (True,):
-        ((version,),) = tx.all("SELECT version FROM mcp_sessions_version")
-        if version > len(MIGRATIONS):
-            raise Unavailable(
-                f"the store was made by a newer mcp-sessions (its version {version}, known here {len(MIGRATIONS)}). "
-                "Upgrade mcp-sessions; the database was not touched."
-            )
-        return int(version)
-    if tx.one(
-        "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ? LIMIT 1", SCHEMA
-    ):
+    # One statement, and no name that PostgreSQL resolves: it would remember that there was none.
+    names = tx.all(
+        "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ?", SCHEMA
+    )
+    if not names:
+        return None
+    if ("mcp_sessions_version",) not in names:
         raise Unavailable(
             f"the database's schema {SCHEMA} holds something else than sessions; it was not touched. "
             "Name another database in --backend."
         )
-    return None
+    ((version,),) = tx.all(f"SELECT version FROM {SCHEMA}.mcp_sessions_version")
+    if version > len(MIGRATIONS):
+        raise Unavailable(
+            f"the store was made by a newer mcp-sessions (its version {version}, known here {len(MIGRATIONS)}). "
+            "Upgrade mcp-sessions; the database was not touched."
+        )
+    return int(version)
 
 
-def _check_rights(tx: Transaction) -> None:
+def _has_schema(tx: Transaction) -> bool:
+    """Whether there is one, empty. Raises `Forbidden` where this role may not go on."""
     exists = tx.one("SELECT 1 FROM pg_namespace WHERE nspname = ?", SCHEMA)
-    may = (
-        tx.one("SELECT has_schema_privilege(?, 'CREATE') AND has_schema_privilege(?, 'USAGE')", SCHEMA, SCHEMA)
-        if (exists)
-        else tx.one("SELECT has_database_privilege(current_database(), 'CREATE')")
-    )
+    if exists:
+        may = tx.one("SELECT has_schema_privilege(?, 'CREATE') AND has_schema_privilege(?, 'USAGE')", SCHEMA, SCHEMA)
+    else:
+        may = tx.one("SELECT has_database_privilege(current_database(), 'CREATE')")
     if may != (True,):
         ((role,),) = tx.all("SELECT quote_ident(current_user)")
         change = f"GRANT ALL ON SCHEMA {SCHEMA} TO {role}" if exists else f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {role}"
         raise Forbidden(
             f"this PostgreSQL role may not make the store's tables. Let an administrator run in this database: {change}"
         )
+    return exists is not None
