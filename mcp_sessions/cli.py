@@ -21,7 +21,8 @@ _COPY_HELP = "copy all sessions of one store into another one that is empty, and
 _TOKEN_HELP = "make a token for --tokens: the token, shown once, and the line for the file"
 _EPILOG = """\
 Every flag has a variable too, which it wins over: --max-chars is MCP_SESSIONS_MAX_CHARS.
-MCP_SESSIONS_TOKEN holds the backend's credential; there is no flag for it, since others could read it there.
+MCP_SESSIONS_TOKEN holds the backend's credential, and MCP_SESSIONS_STATE_KEY what replicas share (over HTTP, 32
+characters or more); there are no flags for them, since others could read them there.
 """
 
 

@@ -1,5 +1,6 @@
 """Every setting once: its flag, its variable, what it accepts. `--help` and README's table come from here."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ Confirm = Literal["auto", "code", "off"]
 Transport = Literal["stdio", "http"]
 _TOOLSETS = ("sessions", "history", "state", "bulk", "authoring")
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+_HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -83,11 +85,18 @@ def _toolsets(text: str) -> tuple[str, ...]:
 
 def _hosts(text: str) -> tuple[str, ...]:
     names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
-    for name in names:
-        parsed = urlsplit(f"//{name}")
-        if not parsed.hostname or parsed.netloc != name or "@" in name or "*" in parsed.hostname:
-            raise BadSetting("accepts the host of the URL that clients call, such as sessions.example or [::1]:8443")
+    if not all(_HOST.fullmatch(name) and is_url(f"http://{name}") for name in names):
+        raise BadSetting("accepts the host of the URL that clients call, such as sessions.example or [::1]:8443")
     return names
+
+
+def is_url(text: str) -> bool:
+    """Whether it is a whole URL of HTTP, with a host and, if any, a port that there can be."""
+    try:
+        parsed = urlsplit(text)
+        return parsed.scheme in ("http", "https") and bool(parsed.hostname) and parsed.port != 0
+    except ValueError:
+        return False
 
 
 def _algorithms(text: str) -> tuple[str, ...]:

@@ -1,9 +1,8 @@
 """Who may call over HTTP, as the settings say it."""
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
-from ..settings import BadSetting, Settings
+from ..settings import BadSetting, Settings, is_url
 from .auth import Authentication, Verifier
 from .credentials import SubjectCredentials
 from .http_app import Access
@@ -22,11 +21,10 @@ def access_of(settings: Settings) -> Access:
     if (credentials or settings.own_credentials) and not verifiers:
         flag = "--backend-tokens" if credentials else "--own-credentials"
         raise BadSetting(f"{flag} needs callers to say who they are: add --tokens or --jwt-issuer.")
-    is_url = urlsplit(settings.jwt_audience).scheme in ("http", "https")
     authentication = Authentication(
         verifiers=verifiers,
         issuer=settings.jwt_issuer,
-        resource=settings.jwt_audience if is_url else "",
+        resource=settings.jwt_audience if is_url(settings.jwt_audience) else "",
         own_credentials=settings.own_credentials,
         credentials=credentials,
     )
@@ -58,6 +56,11 @@ def _jwts(settings: Settings) -> list[Verifier]:
     if missing:
         named = next(flag for flag, value in given.items() if value)
         raise BadSetting(f"{named} needs {' and '.join(missing)} too: a JWT is let in only if all three fit.")
+    if settings.jwt_audience.lower().startswith(("http:", "https:")) and not is_url(settings.jwt_audience):
+        raise BadSetting(
+            f"--jwt-audience can't be {settings.jwt_audience[:80]!r}: it is no whole URL. It accepts this server's, as "
+            "clients call it, or another word that the issuer puts into `aud`."
+        )
     keys = KeySet(settings.jwt_jwks)
     keys.check()
     return [JwtVerifier(settings.jwt_issuer, settings.jwt_audience, keys, settings.jwt_algorithms)]

@@ -15,6 +15,7 @@ import jwt
 from ..errors import Unavailable
 from ..identity import Identity
 from ..models import is_array, is_object
+from ..settings import is_url
 from .tokens import SUBJECT_LENGTH
 from .watched import WatchedFile
 
@@ -96,6 +97,8 @@ class KeySet:
         if not self._url:
             self._file.check()
             return
+        if not is_url(self._url):
+            raise self._file.refused("it is no whole URL of that kind")
         url = urlsplit(self._url)
         if not (url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.hostname or ""))):
             raise self._file.refused("keys from there could be anyone's")
