@@ -11,7 +11,7 @@ import pytest
 from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.caller import Caller
-from mcp_sessions.errors import NotFound, Unauthorized, Unavailable
+from mcp_sessions.errors import NotFound, SessionsError, Unauthorized, Unavailable
 from mcp_sessions.models import SessionFilter
 
 from ..contract.operations import CALLS
@@ -128,6 +128,19 @@ async def test_lists_that_are_kept_with_one_key_are_shown_with_no_other(tmp_path
             len((await of(backend, keys[1]).list_sessions(SessionFilter(), cursor=first[1].next_cursor)).sessions) == 5
         )
         assert set(borne(fake.requests)) == set(keys)
+
+
+async def test_a_caller_is_told_only_what_a_caller_can_mend(tmp_path: Path) -> None:
+    async with guayaba(tmp_path) as (fake, backend):
+        assert isinstance(fake, FakeGuayaba)
+        for key, error in (
+            (fake.agent_key(fake.foreign_agent), "which agent this key is of. Use another"),
+            (fake.agent_key(fake.agents[0], ["agent:read"]), "your own credential lacks the scope agent:manage"),
+        ):
+            with pytest.raises(SessionsError, match=error) as caught:
+                await of(backend, key).list_sessions(SessionFilter())
+            assert "MCP_SESSIONS_TOKEN" not in caught.value.text
+            assert "--backend" not in caught.value.text
 
 
 @on_each

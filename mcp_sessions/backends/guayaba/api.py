@@ -107,7 +107,8 @@ class Api:
 
         own = [agent for agent, found in zip(agents, await each(is_own, agents), strict=True) if found]
         if len(own) != 1:
-            raise NotFound("Guayaba doesn't tell which agent this key is of. Name it in --backend: ?agent=UUID.")
+            mend = "Use another." if self.http.credential.is_callers else "Name it in --backend: ?agent=UUID."
+            raise NotFound(f"Guayaba doesn't tell which agent this key is of. {mend}")
         self._own_agent = own[0]
         return self._own_agent
 
