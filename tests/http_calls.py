@@ -34,13 +34,18 @@ class Calls:
         )
 
     async def call(self, tool: str, *, headers: dict[str, str] | None = None, **arguments: Any) -> dict[str, Any]:
-        """The result, which must be a good one."""
+        """What a call returns that must succeed."""
+        result = await self.result(tool, headers=headers, **arguments)
+        assert not result.get("isError"), result
+        return result["structuredContent"]
+
+    async def result(self, tool: str, *, headers: dict[str, str] | None = None, **arguments: Any) -> dict[str, Any]:
+        """The result, which may be an error's."""
         response = await self._http.send(self.request(tool, arguments, **(headers or {})))
         assert response.status_code == 200, response.text
         answer = answer_of(response)
         assert answer["id"] == ID
-        assert not answer["result"].get("isError"), answer
-        return answer["result"]["structuredContent"]
+        return answer["result"]
 
 
 def answer_of(response: httpx2.Response) -> dict[str, Any]:

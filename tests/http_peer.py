@@ -48,11 +48,11 @@ async def _all_of(stream: anyio.abc.ByteReceiveStream) -> str:
 
 @asynccontextmanager
 async def running(
-    folder: Path, *arguments: str, command: Sequence[str] = COMMAND, deadline: float = DEADLINE
+    folder: Path, *arguments: str, command: Sequence[str] = COMMAND, deadline: float = DEADLINE, **variables: str
 ) -> AsyncGenerator[Server]:
-    """`mcp-sessions serve --transport http` on a free port, unless told otherwise."""
+    """`mcp-sessions serve --transport http` on a free port, unless told otherwise, with these variables."""
     given = [*command, *(arguments or ("--port", "0"))]
-    process = await anyio.open_process(given, env=environment(folder))
+    process = await anyio.open_process(given, env={**environment(folder), **variables})
     assert process.stderr is not None
     errors = BufferedByteReceiveStream(process.stderr)
     try:
