@@ -1,5 +1,6 @@
 """A store in a file or database of its own; and which tests are there only where real servers are."""
 
+import inspect
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from time import time
@@ -29,15 +30,28 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "sessions.db"
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What both databases owe is asked of both, unless a test looks into the file."""
+    is_owed = "store" in metafunc.fixturenames and metafunc.definition.path.name.startswith("test_sql_")
+    if is_owed and "path" not in inspect.signature(metafunc.function).parameters:
+        databases = ["sqlite", "postgresql"] if postgres_process.is_installed() else ["sqlite"]
+        metafunc.parametrize("store", databases, indirect=True)
+
+
 @pytest.fixture
-async def store(path: Path) -> AsyncGenerator[SessionBackend]:
-    async with opened(path) as backend:
+async def store(request: pytest.FixtureRequest, path: Path) -> AsyncGenerator[SessionBackend]:
+    is_sqlite = getattr(request, "param", "sqlite") == "sqlite"
+    async with opened(path) if is_sqlite else _new_place().opened() as backend:
         yield backend
 
 
 @pytest.fixture
 def place() -> Place:
     """An empty database on the server that every test has."""
+    return _new_place()
+
+
+def _new_place() -> Place:
     server = postgres_process.running()
     return Place(server, server.database())
 

@@ -125,16 +125,14 @@ def started(*options: str) -> Postgres:
     if owner:
         for path in (folder, password):
             shutil.chown(path, owner)
-    made = subprocess.run(
-        [
-            *(_program("initdb"), "-D", str(folder / "data"), "-U", "postgres", "-A", "scram-sha-256", "--no-sync"),
-            *("--pwfile", str(password), "-E", "UTF8", "--locale", "C.UTF-8"),
-        ],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        user=owner,
-    )
+    command = [
+        *(_program("initdb"), "-D", str(folder / "data"), "-U", "postgres", "-A", "scram-sha-256", "--no-sync"),
+        *("--pwfile", str(password), "-E", "UTF8", "--locale", "C.UTF-8"),
+    ]
+    try:
+        made = subprocess.run(command, capture_output=True, text=True, cwd=folder, user=owner)
+    except OSError as error:
+        pytest.exit(f"PostgreSQL can't be started: {error}", returncode=1)
     if made.returncode:
         pytest.exit(f"PostgreSQL's initdb failed:\n{made.stdout}{made.stderr}", returncode=1)
     with socket.socket() as free:
