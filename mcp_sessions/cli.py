@@ -31,6 +31,14 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"mcp-sessions: {message}. `mcp-sessions --help` lists all flags.\n")
 
 
+class _Visible(logging.Formatter):
+    """What is logged may hold strangers' words, such as a Host header: none of them moves a terminal's cursor."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        message = super().formatMessage(record)
+        return "".join(char if char.isprintable() or char == "\n" else "�" for char in message)
+
+
 def _parser() -> argparse.ArgumentParser:
     common = _Parser(add_help=False)
     for name, option in OPTIONS.items():
@@ -75,10 +83,13 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         settings = Settings.read(given, environ)
     except BadSetting as error:
         return refuse(str(error))
-    logging.basicConfig(stream=sys.stderr, level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
-    # Below WARNING the SDK would log whole messages, and those hold what people said.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Visible("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=settings.log_level)
+    # Below WARNING these would log whole messages, and those hold what people said.
     level = logging.getLevelNamesMapping()[settings.log_level]
-    logging.getLogger("mcp").setLevel(max(logging.WARNING, level))
+    for name in ("mcp", "sse_starlette"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, level))
     gc.disable()  # nothing that importing makes is garbage, and looking for some takes a tenth of the start
     module = import_module(f".commands.{command}", __package__)
     gc.freeze()

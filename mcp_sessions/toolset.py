@@ -20,7 +20,7 @@ from .audit import Done
 from .backends.base import Capability
 from .caller import Scope
 from .context import CURRENT, AppRequest, app_of, current_session
-from .errors import ConfirmationRequired, Internal, Invalid, SessionsError, quoted, whereabouts
+from .errors import ConfirmationRequired, Internal, Invalid, SessionsError, printable, quoted, whereabouts
 from .models import JsonObject, Model
 from .render import rendered
 from .schema import input_schema, output_schema
@@ -190,7 +190,7 @@ def failed(error: SessionsError) -> CallToolResult:
 
 
 def _unforeseen(error: BaseException, tool: str, request_id: str) -> SessionsError:
-    logger.error("Request %s: %s failed by %s", request_id, tool, whereabouts(error))
+    logger.error("Request %s: %s failed by %s", printable(request_id), tool, whereabouts(error))
     return Internal(
         f"something unforeseen went wrong here; it was logged as request {quoted(request_id)}. "
         "Read the session again before you repeat a change."

@@ -16,14 +16,13 @@ def run(settings: Settings, *, action: str, subject: str, scopes: str, expires: 
         return refuse(f"--scopes can't be {scopes[:80]!r}: it accepts a comma-separated list of {', '.join(Scope)}.")
     try:
         until = datetime.fromisoformat(expires) if expires else None
-    except ValueError:
+        until = (until if until.tzinfo else until.replace(tzinfo=UTC)).astimezone(UTC) if until else None
+    except (ValueError, OverflowError):
         return refuse(
             f"--expires can't be {expires[:80]!r}: it accepts a time such as 2027-01-31 or 2027-01-31T12:00Z."
         )
-    if until is not None:
-        until = (until if until.tzinfo else until.replace(tzinfo=UTC)).astimezone(UTC)
-        if until <= datetime.now(UTC):
-            return refuse(f"--expires can't be {expires[:80]!r}: that is over. It accepts a time to come.")
+    if until is not None and until <= datetime.now(UTC):
+        return refuse(f"--expires can't be {expires[:80]!r}: that is over. It accepts a time to come.")
     try:
         token, line = new_token(subject, [scope for scope in Scope if scope in names], until)
     except ValueError:

@@ -1,5 +1,6 @@
 """Who may call over HTTP: a bearer token with each request, and nothing else."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,13 +15,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from ..caller import Scope
-from ..errors import Unavailable
+from ..errors import Unavailable, whereabouts
 from ..identity import Identity
 from .credentials import SubjectCredentials
 
 CREDENTIAL_HEADER = "x-backend-authorization"
 METADATA_PATH = "/.well-known/oauth-protected-resource"
 _MOST_CHARACTERS = 16_384
+
+logger = logging.getLogger(__name__)
 
 
 class Verifier(Protocol):
@@ -73,6 +76,9 @@ class _Bearer(AuthenticationBackend):
                 identity = await verifier.verify_token(token)
             except Unavailable as error:
                 raise AuthenticationError(error.text) from error
+            except Exception as error:
+                logger.error("a token was not let in, since judging it failed by %s", whereabouts(error))
+                continue
             if identity is not None:
                 identity = identity.model_copy(update={"credential": self._credential(conn, identity)})
                 return AuthCredentials(identity.scopes), AuthenticatedUser(identity)

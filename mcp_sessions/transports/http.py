@@ -134,6 +134,7 @@ class _Runner(uvicorn.Server):
         config = uvicorn.Config(
             app,
             lifespan="off",
+            http="h11",  # never one that happens to be installed: what it refuses by itself is relied on
             ws="none",
             log_config=None,
             access_log=False,

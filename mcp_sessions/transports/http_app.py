@@ -81,7 +81,10 @@ def http_app(server: MCPServer[Any], address: str, check: Check, access: Access,
         origin = urljoin(access.authentication.resource or url, "/").rstrip("/")
         app = access.authentication.around(app, origin + metadata_path if has_issuer else "")
         routes += [Route(metadata_path, _Guarded(_endpoint(metadata), calls))] if has_issuer else []
-    return Starlette(routes=[*routes, Route(PATH, _Guarded(app, calls))])
+    served = Starlette(routes=[*routes, Route(PATH, _Guarded(app, calls))])
+    # It would send whoever adds a slash, with their token, to http:// also where a proxy answers by https://.
+    served.router.redirect_slashes = False
+    return served
 
 
 def _mcp_app(server: MCPServer[Any], security: TransportSecuritySettings, max_body: int) -> ASGIApp:

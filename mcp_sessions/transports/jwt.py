@@ -59,7 +59,7 @@ class JwtVerifier:
             )
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):  # whatever is wrong with it, it's not let in
             return None
-        return _identity(claims) if claims["exp"] > time() else None
+        return _identity(claims) if int(claims["exp"]) > time() else None
 
 
 def _identity(claims: Mapping[str, Any]) -> Identity | None:
@@ -159,15 +159,20 @@ class KeySet:
 
 def _keys_of(text: bytes) -> list[jwt.PyJWK]:
     """The public keys for signatures of a JWKS. Raises `ValueError` where there are none."""
-    document = json.loads(text)
+    try:
+        document = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
     listed = document.get("keys") if is_object(document) else None
     keys: list[jwt.PyJWK] = []
     for item in listed if is_array(listed) else []:
         if not is_object(item) or item.get("use", "sig") != "sig" or item.get("kty") not in _KEY_TYPES.values():
             continue
+        if "d" in item:
+            continue  # a private key, which nobody but the issuer may have
         try:
             keys.append(jwt.PyJWK(item))
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, TypeError):
             continue  # of a kind that is not known here
     if not keys:
         raise ValueError("no public keys")

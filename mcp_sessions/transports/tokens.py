@@ -3,6 +3,7 @@
 import json
 import logging
 import secrets
+from codecs import BOM_UTF8
 from collections.abc import Collection
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class Line(BaseModel):
-    """One token of the file. `expires` "" is never."""
+    """One token of the file. Without `expires` it never ends."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -86,8 +87,8 @@ class TokenFile:
         """The tokens, and the numbers of the lines that are none. Empty lines and those with # are neither."""
         lines: list[Line] = []
         wrong: list[int] = []
-        for number, text in enumerate(content.decode("utf-8-sig").splitlines(), 1):
-            if not text.strip() or text.lstrip().startswith("#"):
+        for number, text in enumerate(content.removeprefix(BOM_UTF8).splitlines(), 1):
+            if not text.strip() or text.lstrip().startswith(b"#"):
                 continue
             try:
                 lines.append(Line.model_validate_json(text))
