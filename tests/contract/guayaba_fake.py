@@ -29,6 +29,8 @@ _UNNARROWED = dict.fromkeys(
         "test_users_have_an_archive_of_their_own",
         "test_users_search_their_own_sessions_only",
         "test_a_cursor_of_another_caller_shows_nothing_of_theirs",
+        "test_nothing_says_more_once_others_have_sessions",
+        "test_a_callers_own_session_answers_everywhere",
     ),
     _NO_USERS,
 )
