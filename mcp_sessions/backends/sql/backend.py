@@ -43,23 +43,23 @@ class SqlBackend(SessionBackend):
     capabilities = frozenset(Capability)
 
     def __init__(self, database: Database, *, keep_deleted: int, caller: Caller | None = None) -> None:
-        self._database = database
+        self.database = database
         self._keep_deleted = keep_deleted
         self._caller = caller or Caller()
         self._owner = self._caller.user_id
 
     async def __aenter__(self) -> Self:
-        await self._database.open(self._purge)
+        await self.database.open(self._purge)
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._database.close()
+        await self.database.close()
 
     def for_caller(self, caller: Caller) -> Self:
         plain(caller.user_id, "user_id", NAME_LENGTH)
-        return type(self)(self._database, keep_deleted=self._keep_deleted, caller=caller)
+        return type(self)(self.database, keep_deleted=self._keep_deleted, caller=caller)
 
     def deletion_notice(self) -> str:
         until = iso(session_rows.moment(session_rows.days_from_now(self._keep_deleted)))
@@ -75,14 +75,14 @@ class SqlBackend(SessionBackend):
         if filter.type:
             session_type(filter.type)
         if filter.query:
-            return await self._database.scan(
+            return await self.database.scan(
                 lambda tx: session_rows.named_page(tx, self._owner, filter, limit, cursor, self._caller.present)
             )
-        run = self._database.read if session_rows.is_quick(filter, self._owner) else self._database.scan
+        run = self.database.read if session_rows.is_quick(filter, self._owner) else self.database.scan
         return await run(lambda tx: session_rows.list_page(tx, self._owner, filter, limit, cursor))
 
     async def get_session(self, session_id: str) -> SessionDetail:
-        return await self._database.read(lambda tx: self._find(tx, session_id).detail())
+        return await self.database.read(lambda tx: self._find(tx, session_id).detail())
 
     async def get_session_history(
         self,
@@ -103,21 +103,21 @@ class SqlBackend(SessionBackend):
                 tx, stored, limit=limit, cursor=cursor, around=around, roles=roles, include_tools=include_tools
             )
 
-        return await self._database.read(work)
+        return await self.database.read(work)
 
     async def get_session_runs(
         self, session_id: str, *, run_id: str = "", limit: int = 20, cursor: str = ""
     ) -> RunPage:
         """One append is one run."""
-        return await self._database.read(
+        return await self.database.read(
             lambda tx: message_rows.runs(tx, self._find(tx, session_id), run_id=run_id, limit=limit, cursor=cursor)
         )
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
         """Active and archived sessions; names first, then messages, each newest first, for at most 50 ms."""
         asked = searching.Query(words_of(query), self._owner, self._caller.present)
-        return await self._database.search(
-            lambda tx: searching.search(tx, self._database.index, asked, limit, cursor), searching.BUDGET
+        return await self.database.search(
+            lambda tx: searching.search(tx, self.database.index, asked, limit, cursor), searching.BUDGET
         )
 
     async def create_session(
@@ -136,8 +136,8 @@ class SqlBackend(SessionBackend):
             "state": json_text(state or {}, "state"),
             "metadata": json_text(metadata or {}, "metadata"),
         }
-        stored = await self._database.write(
-            lambda tx: session_rows.insert(tx, self._database.index, user_id=self._owner, **values)
+        stored = await self.database.write(
+            lambda tx: session_rows.insert(tx, self.database.index, user_id=self._owner, **values)
         )
         return stored.detail()
 
@@ -146,10 +146,10 @@ class SqlBackend(SessionBackend):
 
         def work(tx: Transaction) -> Change:
             stored = self._find(tx, session_id)
-            version = session_rows.rename(tx, self._database.index, stored, new)
+            version = session_rows.rename(tx, self.database.index, stored, new)
             return _change(stored, version, {"name": new}, {"name": stored.name})
 
-        return await self._database.write(work)
+        return await self.database.write(work)
 
     async def archive_session(self, session_id: str) -> Change:
         def work(tx: Transaction) -> Change:
@@ -161,7 +161,7 @@ class SqlBackend(SessionBackend):
             shown = iso(session_rows.moment(archived))
             return _change(stored, version, {"archived_at": shown}, {"archived_at": ""})
 
-        return await self._database.write(work)
+        return await self.database.write(work)
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
         """A deleted one comes back as it was, archived if it was; an archived one becomes active."""
@@ -172,14 +172,14 @@ class SqlBackend(SessionBackend):
             place, columns, changed, previous, note = _restored(stored)
             if new:
                 changed, previous = changed | {"name": new}, previous | {"name": stored.name}
-                version = session_rows.rename(tx, self._database.index, stored, new, place=place, **columns)
+                version = session_rows.rename(tx, self.database.index, stored, new, place=place, **columns)
             elif place == stored.place:
                 version = stored.version
             else:
                 version = session_rows.update(tx, stored, place=place, **columns)
             return _change(stored, version, changed, previous, note)
 
-        return await self._database.write(work)
+        return await self.database.write(work)
 
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         def work(tx: Transaction) -> Change:
@@ -192,7 +192,7 @@ class SqlBackend(SessionBackend):
                 stored, version, note=f'Deleted. restore_session("{stored.id}") can bring it back until {until}.'
             )
 
-        return await self._database.write(work)
+        return await self.database.write(work)
 
     async def update_session_state(
         self, session_id: str, changes: JsonObject, *, mode: StateMode = "merge", expected_version: str = ""
@@ -207,7 +207,7 @@ class SqlBackend(SessionBackend):
             version = session_rows.update(tx, stored, state=json_text(state, "state"))
             return _change(stored, version, {"state": state}, {"state": detail.state})
 
-        return await self._database.write(work)
+        return await self.database.write(work)
 
     async def update_session(
         self,
@@ -237,18 +237,18 @@ class SqlBackend(SessionBackend):
             version = session_rows.update(tx, stored, **columns)
             return _change(stored, version, changed, {key: getattr(detail, key) for key in changed})
 
-        return await self._database.write(work)
+        return await self.database.write(work)
 
     async def append_messages(self, session_id: str, messages: Sequence[NewMessage]) -> Change:
         def work(tx: Transaction) -> Change:
             stored = self._find(tx, session_id)
-            version, ids = message_rows.append(tx, self._database.index, stored, messages)
+            version, ids = message_rows.append(tx, self.database.index, stored, messages)
             which = ids[0] if len(ids) == 1 else f"{ids[0]} to {ids[-1]}"
             note = f"Appended {which}. Messages can't be removed again; fork_session can leave them out."
             count = stored.message_count
             return _change(stored, version, {"message_count": count + len(ids)}, {"message_count": count}, note)
 
-        return await self._database.write(work)
+        return await self.database.write(work)
 
     async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
         new = session_name(name)
@@ -256,14 +256,14 @@ class SqlBackend(SessionBackend):
         def work(tx: Transaction) -> Stored:
             source = self._find(tx, session_id)
             copied = {field: getattr(source, field) for field in _FORKED}
-            target = session_rows.insert(tx, self._database.index, name=new or source.name, **copied)
-            message_rows.copy(tx, self._database.index, source, target, up_to_message_id)
+            target = session_rows.insert(tx, self.database.index, name=new or source.name, **copied)
+            message_rows.copy(tx, self.database.index, source, target, up_to_message_id)
             return self._find(tx, target.id)
 
-        return (await self._database.write(work)).detail()
+        return (await self.database.write(work)).detail()
 
     async def _preview(self, action: BulkAction, session_id: str) -> SessionDetail | None:
-        stored = await self._database.read(lambda tx: self._find(tx, session_id, deleted=action == "restore"))
+        stored = await self.database.read(lambda tx: self._find(tx, session_id, deleted=action == "restore"))
         unchanged = {"archive": ARCHIVED, "restore": LISTED}.get(action)
         return None if stored.place == unchanged else stored.detail()
 
@@ -271,7 +271,7 @@ class SqlBackend(SessionBackend):
         return session_rows.find(tx, self._owner, session_id, deleted=deleted)
 
     def _purge(self, tx: Transaction) -> None:
-        purged = session_rows.purge(tx, self._database.index)
+        purged = session_rows.purge(tx, self.database.index)
         if purged:
             logger.info("Purged %d deleted sessions whose time was over: %s", len(purged), purged)
 

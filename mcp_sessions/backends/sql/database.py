@@ -61,6 +61,10 @@ class Database(Protocol):
 
     async def close(self) -> None: ...
 
+    def count_on(self, tx: Transaction) -> None:
+        """After rows came with keys of their own: the keys of those that follow are larger."""
+        ...
+
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """For what an index answers in far less than a millisecond."""
         ...

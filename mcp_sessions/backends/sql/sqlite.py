@@ -94,6 +94,9 @@ class SqliteDatabase:
         with CancelScope(shield=True):
             await to_thread.run_sync(self._close, limiter=self._worker)
 
+    def count_on(self, tx: Transaction) -> None:
+        """SQLite does so by itself."""
+
     async def read(self, work: Callable[[Transaction], T]) -> T:
         # On the loop: such a read takes less time than handing it to a thread and back (some 0.04 ms against 0.11).
         # It doesn't wait for locks; where another process holds one, the worker waits.
