@@ -1,0 +1,107 @@
+"""`mcp-sessions copy`: a store moves whole, or goes on where it was broken off, and never over what is there."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from mcp_sessions import open_backend
+
+from .copied import copy, fill, require_same
+
+
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+async def test_a_copy_shows_all_that_its_source_shows(tmp_path: Path) -> None:
+    source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
+    ids = await fill(source)
+    done = copy(source, target)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith(f"{len(ids)} sessions with ")
+    await require_same(source, target, ids)
+
+
+async def test_a_copy_that_was_broken_off_goes_on(tmp_path: Path) -> None:
+    source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
+    ids = await fill(source)
+    assert copy(source, target).status == 0
+    with closing(sqlite3.connect(tmp_path / "b.db")) as half:
+        half.execute("PRAGMA foreign_keys = ON")
+        half.execute("DELETE FROM message_index WHERE rowid IN (SELECT key FROM messages WHERE session_key > 5)")
+        half.execute("DELETE FROM name_index WHERE rowid > 5")
+        half.execute("DELETE FROM sessions WHERE key > 5")
+        half.commit()
+    done = copy(source, target)
+    assert (done.status, done.err) == (0, "")
+    assert ", 5 of the sessions were there already" in done.out
+    await require_same(source, target, ids)
+
+
+async def test_what_was_changed_since_it_was_copied_is_told_and_left_alone(tmp_path: Path) -> None:
+    source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
+    ids = await fill(source)
+    assert copy(source, target).status == 0
+    async with open_backend(target) as backend:
+        await backend.rename_session(ids[0], "changed here")
+    done = copy(source, target)
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith(f"mcp-sessions: not the same in both stores: {ids[0]}. ")
+    async with open_backend(target) as backend:
+        assert (await backend.get_session(ids[0])).name == "changed here"
+
+
+async def test_a_changed_message_is_seen_by_the_comparison(tmp_path: Path) -> None:
+    source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
+    ids = await fill(source)
+    assert copy(source, target).status == 0
+    with closing(sqlite3.connect(tmp_path / "b.db")) as other:
+        other.execute("UPDATE messages SET text = text || ' ' WHERE key = (SELECT max(key) FROM messages)")
+        other.commit()
+    assert f"not the same in both stores: {ids[-1]}. " in copy(source, target).err
+
+
+async def test_a_store_with_sessions_of_its_own_is_not_touched(tmp_path: Path) -> None:
+    source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
+    await fill(source)
+    (other,) = await fill(target, 1)
+    done = copy(source, target)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("mcp-sessions: --to: the target holds sessions of its own, such as")
+    async with open_backend(target) as backend:
+        assert (await backend.get_session(other)).id == other
+    with closing(sqlite3.connect(tmp_path / "b.db")) as store:
+        assert store.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
+
+
+async def test_ids_that_were_in_use_once_stay_taken(tmp_path: Path) -> None:
+    source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
+    await fill(source, 1)
+    with closing(sqlite3.connect(tmp_path / "a.db")) as store:
+        store.execute("INSERT INTO purged_ids VALUES ('gone2345')")
+        store.commit()
+    for _ in range(2):
+        assert copy(source, target).status == 0
+    with closing(sqlite3.connect(tmp_path / "b.db")) as store:
+        assert store.execute("SELECT id FROM purged_ids").fetchall() == [("gone2345",)]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "says"),
+    [
+        ("sqlite:///{}/none.db", "sqlite:///{}/b.db", "--from names a file that does not exist"),
+        ("sqlite:///{}/a.db", "sqlite:///{}/a.db", "--to can't be what --from is"),
+        ("guayaba:", "sqlite:///{}/b.db", "--from accepts a store of our own"),
+        ("sqlite:///{}/a.db", "agentos+http://127.0.0.1:7", "--to accepts a store of our own"),
+        ("sqlite:///{}/a.db", "postgresql://[", "--to: "),
+    ],
+)
+async def test_what_can_not_be_copied_is_one_line(source: str, target: str, says: str, tmp_path: Path) -> None:
+    await fill(url(tmp_path / "a.db"), 1)
+    done = copy(source.format(tmp_path), target.format(tmp_path))
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+    assert done.err.startswith(f"mcp-sessions: {says}")
+    assert not (tmp_path / "b.db").exists()
+    assert not (tmp_path / "none.db").exists()
