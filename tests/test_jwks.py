@@ -133,11 +133,10 @@ async def test_a_server_starts_without_its_issuer_and_lets_in_other_tokens_meanw
 
 
 async def test_a_real_server_takes_the_keys_that_its_issuer_publishes(tmp_path: Path) -> None:
-    async with publishing(lambda request: Response(200, KEYS)) as (url, came):
-        async with running(tmp_path, *FLAGS, "--jwt-jwks", url) as server:
-            assert [await status(server.url, f"Bearer {signed(kid=kid)}") for kid in ("rsa", "x", "y")] == [
-                200,
-                401,
-                401,
-            ]
-    assert len(came) == 1
+    kids = ("rsa", "x", "y")
+    async with (
+        publishing(lambda request: Response(200, KEYS)) as (url, came),
+        running(tmp_path, *FLAGS, "--jwt-jwks", url) as server,
+    ):
+        assert [await status(server.url, f"Bearer {signed(kid=kid)}") for kid in kids] == [200, 401, 401]
+        assert len(came) == 1
