@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,11 +48,15 @@ async def _all_of(stream: anyio.abc.ByteReceiveStream) -> str:
 
 @asynccontextmanager
 async def running(
-    folder: Path, *arguments: str, command: Sequence[str] = COMMAND, deadline: float = DEADLINE, **variables: str
+    folder: Path,
+    *arguments: str,
+    command: Sequence[str] = COMMAND,
+    deadline: float = DEADLINE,
+    variables: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[Server]:
     """`mcp-sessions serve --transport http` on a free port, unless told otherwise, with these variables."""
     given = [*command, *(arguments or ("--port", "0"))]
-    process = await anyio.open_process(given, env={**environment(folder), **variables})
+    process = await anyio.open_process(given, env={**environment(folder), **(variables or {})})
     assert process.stderr is not None
     errors = BufferedByteReceiveStream(process.stderr)
     try:

@@ -29,7 +29,9 @@ async def replicas(place: Place, folder: Path) -> AsyncGenerator[tuple[Sequence[
     options += ["--tokens", str(folder / "tokens"), "--audit", str(folder / "audit")]
     async with AsyncExitStack() as stack:
         servers = [
-            await stack.enter_async_context(running(folder, *options, deadline=240, MCP_SESSIONS_STATE_KEY=KEY))
+            await stack.enter_async_context(
+                running(folder, *options, deadline=240, variables={"MCP_SESSIONS_STATE_KEY": KEY})
+            )
             for _ in range(2)
         ]
         yield servers, token
