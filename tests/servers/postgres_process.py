@@ -54,8 +54,9 @@ class Postgres:
     _process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
     def url(self, database: str = "postgres", user: str = "postgres", password: str = "secret", **query: str) -> str:
+        who = f"{quote(user, safe='')}:{quote(password, safe='')}"
         asked = f"?{urlencode(query)}" if query else ""
-        return f"postgresql://{quote(user, safe='')}:{quote(password, safe='')}@127.0.0.1:{self.port}/{quote(database)}{asked}"
+        return f"postgresql://{who}@127.0.0.1:{self.port}/{quote(database)}{asked}"
 
     def connect(self, database: str = "postgres") -> "psycopg.Connection[tuple[Any, ...]]":
         """Another program's connection, each of whose statements is a transaction; to be closed."""

@@ -22,7 +22,12 @@ class Proxy:
     is_closed: bool = False
     closes_after: bool = False
     """Whether a fault leaves the proxy closed."""
+    gate: anyio.Event | None = None
+    """What connections wait for before they go on to the server."""
+    passed: int = 0
     commits: int = 0
+    replaced: tuple[bytes, bytes] = (b"", b"")
+    """In each answer: what the server says, and what is passed on instead."""
 
 
 @dataclass
@@ -47,7 +52,7 @@ class _Passage:
             async for chunk in self.server:
                 if self.is_muted:
                     break
-                await self.client.send(chunk)
+                await self.client.send(chunk.replace(*self.proxy.replaced) if self.proxy.replaced[0] else chunk)
         scope.cancel()
 
     async def _call(self) -> None:
@@ -76,6 +81,9 @@ async def before(port: int) -> AsyncGenerator[Proxy]:
 
     async def serve(client: ByteStream) -> None:
         async with client:
+            if proxy.gate is not None:
+                await proxy.gate.wait()
+                proxy.passed += 1
             if not proxy.is_closed:
                 async with await anyio.connect_tcp("127.0.0.1", port) as server:
                     await _Passage(proxy, client, server).run()
