@@ -62,9 +62,9 @@ class Kind:
 
 
 READ = Kind("ISOLATION LEVEL REPEATABLE READ READ ONLY")
-CHANGE = Kind("ISOLATION LEVEL READ COMMITTED READ WRITE", " FOR UPDATE", has_receipt=True)
+CHANGE = Kind("ISOLATION LEVEL READ COMMITTED", " FOR UPDATE", has_receipt=True)
 """Rows are locked as they are found, so that no change builds on a row that another is changing."""
-UPKEEP = Kind("ISOLATION LEVEL READ COMMITTED READ WRITE", " FOR UPDATE")
+UPKEEP = Kind("ISOLATION LEVEL READ COMMITTED", " FOR UPDATE")
 """What can be done twice."""
 
 
