@@ -2,11 +2,15 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from mcp_sessions.settings import OPTIONS
 from tests.servers.agentos_process import VARIABLE, are_installed
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -38,6 +42,15 @@ if are_installed():  # else it is not there, rather than skipped
         shown = run("agentos.py", python=str(python), MCP_SESSIONS_COMMAND=command)
         assert '"resolved_from":"header"' in shown
         assert shown.splitlines()[-1] == "And a little later: Plan the Lisbon trip"
+
+
+@pytest.mark.parametrize(
+    "file", [EXAMPLES / "compose.yaml", EXAMPLES.parent / "Dockerfile"], ids=lambda file: file.name
+)
+def test_what_starts_containers_names_settings_that_there_are(file: Path) -> None:
+    named = set(re.findall(r"MCP_SESSIONS_[A-Z_]+", file.read_text(encoding="utf-8")))
+    assert named
+    assert named <= {option.variable for option in OPTIONS.values()}
 
 
 def test_every_example_is_run_here() -> None:
