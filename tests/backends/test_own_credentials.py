@@ -1,8 +1,9 @@
 """Callers who bring a credential of their own: nothing is asked with another's, and nothing learned serves another."""
 
 import logging
+import sqlite3
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 
 import anyio
@@ -179,6 +180,7 @@ async def test_a_system_that_asks_for_a_credential_is_reachable(
     async with opened(tmp_path) as (fake, backend):
         await backend.check_reachable()
         assert set(borne(fake.requests)) == {""}
+        await of(backend, fake.master_key if isinstance(fake, FakeGuayaba) else "ann-1").check_reachable()
         with pytest.raises(Unauthorized):
             await of(backend, "wrong").check_reachable()
         await fake.__aexit__(None, None, None)
@@ -246,6 +248,17 @@ async def test_what_was_held_when_the_server_ended_is_checked_when_its_credentia
             await of(backend, "ann-1").list_sessions(SessionFilter())
             await until(lambda: name_of(fake, "s") == "new")
         assert set(borne(writes(fake.requests))) == {"ann-1"}
+
+
+async def test_a_journal_that_is_broken_keeps_no_more_credentials_than_there_may_be(tmp_path: Path) -> None:
+    async with GuardedAgentOs() as fake:
+        fake.seed(session("s", user_id="ann"))
+        async with on(f"agentos+{fake.url}", tmp_path) as backend:
+            await of(backend, "ann").rename_session("s", "new")
+            with closing(sqlite3.connect(tmp_path / "agentos.db")) as file:
+                file.execute("DROP TABLE held")
+            for number in range(300):
+                assert (await of(backend, f"ann-{number}").get_session("s")).name == "new"
 
 
 async def test_two_credentials_change_a_session_one_after_the_other(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from mcp_sessions.errors import SessionsError
 from . import agentos, postgres
 from .agentos_fake import FakeAgentOs2, FakeAgentOs3
 from .embedded import RequiredOnlyHarness, SqliteHarness
-from .guayaba_fake import GuayabaDefault, GuayabaMaster, GuayabaOther
+from .guayaba_fake import GuayabaDefault, GuayabaMaster, GuayabaMasterOther, GuayabaOther
 from .harness import Harness
 
 VARIABLE = "MCP_SESSIONS_CONTRACT"
@@ -28,6 +28,7 @@ HARNESSES: tuple[type[Harness], ...] = (
     GuayabaDefault,
     GuayabaOther,
     GuayabaMaster,
+    GuayabaMasterOther,
 )
 
 MARKS = (

@@ -179,6 +179,13 @@ class GuayabaMaster(GuayabaDefault):
         return f"{agent.id}/{key}"
 
 
+class GuayabaMasterOther(GuayabaMaster):
+    """The same in the other reading."""
+
+    name = "guayaba-master-other"
+    reading = replace(READINGS["other"], most_agents=2)
+
+
 def _stored(messages: Sequence[NewMessage], place: int, moment: datetime) -> JsonObject:
     """A message as OpenClaw has it, a second before the one after it."""
     message = messages[place]
