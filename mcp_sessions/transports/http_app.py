@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import SessionsError
 from .auth import METADATA_PATH, Authentication
-from .limits import AtOnce
+from .limits import AtOnce, whole
 
 PATH = "/mcp"
 _READY_SECONDS = 1
@@ -70,7 +70,7 @@ def http_app(server: MCPServer[Any], address: str, check: Check, access: Access,
         return access.authentication.metadata(url)
 
     app = _mcp_app(server, calls, access.max_body)
-    app = AtOnce(app, access.max_concurrent)
+    app = AtOnce(whole(app, access.max_body), access.max_concurrent)
     routes = [
         Route("/healthz", _Guarded(_endpoint(health), probes)),
         Route("/readyz", _Guarded(_endpoint(readiness.answer), probes)),

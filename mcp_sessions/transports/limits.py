@@ -1,5 +1,6 @@
 """How much is done at once over HTTP."""
 
+from mcp.server.transport_security import RequestBodyLimitMiddleware
 from mcp.types import CONNECTION_CLOSED, ErrorData, JSONRPCError
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -7,6 +8,25 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..errors import Busy
 
 RETRY_SECONDS = 1
+
+
+def whole(app: ASGIApp, max_body: int) -> ASGIApp:
+    """The application for requests that came whole and are at most `max_body` bytes long; 413 for longer ones.
+
+    It isn't called for a client that left before: the SDK would log that as a failure of the server's.
+    """
+
+    async def unless_broken_off(scope: Scope, receive: Receive, send: Send) -> None:
+        came = [await receive()]
+        if came[0]["type"] == "http.disconnect" or came[0].get("more_body", False):
+            return
+
+        async def again() -> Message:
+            return came.pop() if came else await receive()
+
+        await app(scope, again, send)
+
+    return RequestBodyLimitMiddleware(unless_broken_off, max_body)
 
 
 class AtOnce:
