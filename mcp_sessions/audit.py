@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 
 from mcp.types import CallToolResult, TextContent
@@ -34,8 +35,7 @@ class Audit:
         if path == STDERR:
             self._handler: logging.Handler = logging.StreamHandler(sys.stderr)
         else:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-            self._handler = WatchedFileHandler(path, encoding="utf-8")
+            self._handler = _OwnersFile(path, encoding="utf-8")
 
     def change(self, subject: str, done: Done, result: CallToolResult | None, seconds: float) -> None:
         """How a change ended; one without a result was broken off. A dry run is none."""
@@ -58,6 +58,13 @@ class Audit:
         }
         kept = {key: _shown(value) for key, value in line.items() if value or value == 0.0}
         self._handler.handle(logging.makeLogRecord({"msg": json.dumps(kept, ensure_ascii=False)}))
+
+
+class _OwnersFile(WatchedFileHandler):
+    def _open(self) -> TextIOWrapper:
+        """Also when it is opened anew."""
+        os.close(os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        return super()._open()
 
 
 def _outcome(result: CallToolResult | None) -> str:
