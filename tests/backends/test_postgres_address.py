@@ -44,6 +44,7 @@ async def _refused(url: str) -> SessionsError:
             "postgresql://u:hunter2@h/%00",
         ),
         *("postgresql://u:hunter2@host/db?sslmode", "postgresql://u@host/db?sslmode=hunter2&&=x"),
+        *("postgresql://u:hunter2@host:99999/db", "postgresql://u:hunter2@host:0/db"),
     ],
 )
 async def test_a_malformed_url_is_invalid(url: str) -> None:

@@ -51,6 +51,25 @@ async def test_a_frozen_server_holds_no_call_beyond_its_time(own_server: Postgre
         await CALLS[what](store, session.id)
 
 
+async def test_a_call_to_a_frozen_server_can_be_cancelled(own_server: Postgres) -> None:
+    place = Place(own_server, own_server.database())
+    database, store = place.below()
+    async with store:
+        frozen = place.backends()
+        try:
+            own_server.send(SIGSTOP)
+            for pid in frozen:
+                own_server.send_to(pid, SIGSTOP)
+            with anyio.fail_after(2 + GRACE), anyio.move_on_after(0.2) as scope:
+                await database.read(asleep)
+            assert scope.cancelled_caught
+        finally:
+            for pid in frozen:
+                own_server.send_to(pid, SIGCONT)
+            own_server.send(SIGCONT)
+        await store.list_sessions(SessionFilter())
+
+
 async def test_a_server_that_freezes_during_the_commit_leaves_the_outcome_unknown(own_server: Postgres) -> None:
     place = Place(own_server, own_server.database())
     database, store = place.below(timeout=0.5)

@@ -93,6 +93,12 @@ async def test_characters_are_found_as_neighbours_only(store: SessionBackend) ->
     assert await _found(store, "京 北") == ["m4", "m3", "m2", "m1"]
 
 
+async def test_a_word_that_cannot_be_seen_finds_nothing(store: SessionBackend) -> None:
+    await _say(store, "word", "\u3164", "")
+    assert await _found(store, "\u3164") == []
+    assert await _found(store, "word \u3164") == []
+
+
 async def test_a_walk_through_many_texts_finds_each_once(store: SessionBackend, place: Place) -> None:
     """More than one stretch of keys, so that each way of looking through them is taken."""
     session_id = await _say(store, "word")

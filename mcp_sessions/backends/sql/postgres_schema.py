@@ -58,6 +58,7 @@ MIGRATIONS = (
         lexemes TSVECTOR NOT NULL        -- what finds rows that may have the words
     );
     CREATE INDEX name_lexemes ON name_index USING gin (lexemes) WITH (fastupdate = off);
+    CREATE INDEX name_owner ON name_index (owner, key);
     CREATE TABLE message_index (
         key BIGINT PRIMARY KEY,
         owner TEXT NOT NULL,
@@ -65,6 +66,7 @@ MIGRATIONS = (
         lexemes TSVECTOR NOT NULL
     );
     CREATE INDEX message_lexemes ON message_index USING gin (lexemes) WITH (fastupdate = off);
+    CREATE INDEX message_owner ON message_index (owner, key);
     CREATE TABLE receipts (
         holder BIGINT PRIMARY KEY,       -- a connection
         number BIGINT NOT NULL,          -- of its newest change

@@ -2,7 +2,8 @@
 
 A row of the index has the words of a text as `_words.tokens` makes them, between single spaces: a word or phrase is
 in the text when it is in there between spaces. Its lexemes are those words, the pairs of neighbours in scripts
-without spaces, and its owner, so that a search never looks at the rows of others. They are made here and not by a
+without spaces, and its owner, so that a search need not look at the rows of others: PostgreSQL takes that way, or
+an owner's rows from the newest, by what it knows of how common the words are. Lexemes are made here and not by a
 text search configuration of PostgreSQL's: those depend on the server, and know no such scripts.
 
 pg_trgm would find rows by three letters at a time, in any text that has them; it is an extension that somebody has
