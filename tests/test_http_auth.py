@@ -11,9 +11,14 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp.types import PromptReference, ResourceTemplateReference
 
+from mcp_sessions import create_server, open_backend
+from mcp_sessions.settings import Settings
+from mcp_sessions.transports.access import access_of
+from mcp_sessions.transports.http_app import http_app
 from tests.http_calls import calls
 from tests.http_peer import DEADLINE, Server, connected
 from tests.http_tokens import answer, guarded
+from tests.issuer import reachable
 from tests.serving import both_eras, text_of
 
 ALL = "sessions:read sessions:write sessions:delete"
@@ -189,3 +194,33 @@ async def test_a_call_that_is_malformed_is_nobodys_business_without_a_token(era:
             assert (await http.post(served[0].url, content=body, headers=headers)).status_code == 401
             headers["Authorization"] = f"Bearer {served[1]['ada']}"
             assert (await http.post(served[0].url, content=body, headers=headers)).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("audience", "hosts", "resource"),
+    [
+        ("sessions", [], "http://127.0.0.1:8000/mcp"),
+        ("sessions", ["sessions.example"], "https://sessions.example/mcp"),
+        ("sessions", ["[2001:db8::1]:8443"], "https://[2001:db8::1]:8443/mcp"),
+        ("https://sessions.example/mcp", ["other.example"], "https://sessions.example/mcp"),
+        ("https://sessions.example/team/mcp/", [], "https://sessions.example/team/mcp/"),
+        ("https://sessions.example", [], "https://sessions.example"),
+    ],
+)
+async def test_a_client_without_a_token_is_told_of_the_document_that_names_the_issuer(
+    audience: str, hosts: list[str], resource: str
+) -> None:
+    flags: dict[str, str | list[str] | None] = {"jwt_audience": audience, "allowed_host": hosts}
+    flags |= {"jwt_issuer": "https://issuer.example", "jwt_jwks": "https://issuer.example/keys"}
+    access = access_of(Settings.read(flags, {}))
+    app = http_app(create_server(open_backend()), "127.0.0.1", reachable, access, "http://127.0.0.1:8000/mcp")
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http:
+        told = (await http.get("/mcp")).headers["www-authenticate"].partition('resource_metadata="')[2].rstrip('"')
+        url = httpx2.URL(told)
+        assert told.startswith(f"{httpx2.URL(resource).copy_with(raw_path=b'')}/.well-known/oauth-protected-resource")
+        assert url.path == "/.well-known/oauth-protected-resource" + httpx2.URL(resource).path.rstrip("/")
+        document = await http.get(url.path)
+        assert document.json()["resource"] == resource
+        assert document.json()["authorization_servers"] == ["https://issuer.example"]
+        assert (await http.get(url.path, headers={"Host": "evil.example"})).status_code == 421
