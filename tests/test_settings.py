@@ -220,7 +220,6 @@ def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
             "--backend-tokens needs callers to say who they are, which",
         ),
     ],
-    ids=lambda given: " ".join(given) if isinstance(given, list) else "",
 )
 def test_settings_that_do_not_go_together_are_one_line_and_no_start(
     arguments: list[str], line: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
