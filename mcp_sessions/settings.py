@@ -122,13 +122,13 @@ def _setting(
 ) -> Any:
     metadata = {"metavar": metavar, "help": help, "parse": parse, "secret": secret, "shown": shown}
     if callable(default):
-        return field(default_factory=default, repr=not secret, metadata=metadata)
-    return field(default=default, repr=not secret, metadata=metadata)
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Settings:
-    """How a server is set up."""
+    """How a server is set up. It has no `repr` of its own, since a token, or a URL with a password, would be in it."""
 
     backend: str = _setting(
         _default_backend, "URL", "where the sessions are", shown="sqlite:///USER_DATA_DIR/mcp-sessions/sessions.db"
