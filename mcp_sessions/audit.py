@@ -9,22 +9,30 @@ from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 
-from mcp.types import CallToolResult, TextContent
-
-from .errors import printable
-from .models import Json, JsonObject, is_array
+from .errors import Unavailable
+from .models import BulkResult, Change, Json, JsonObject, Model, SessionDetail, is_array
 
 STDERR = "-"
+_LONGEST = 512  # characters: what a subject or an id may have
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Done:
-    """A call that was to change something. `target` is the session that it names."""
+    """A call that was to change something, and how it ended. `target` is the session that it names.
 
+    `result` is none, and `code` the error's, where it failed.
+    """
+
+    subject: str
     tool: str
     arguments: JsonObject
     target: str
     request_id: str
+    seconds: float
+    result: Model | None
+    code: str = ""
 
 
 class Audit:
@@ -32,32 +40,31 @@ class Audit:
 
     def __init__(self, path: str) -> None:
         """Raises `OSError` for a file that can't be written to."""
-        if path == STDERR:
-            self._handler: logging.Handler = logging.StreamHandler(sys.stderr)
-        else:
-            self._handler = _OwnersFile(path, encoding="utf-8")
+        self._stderr = logging.StreamHandler(sys.stderr)
+        self._file = None if path == STDERR else _OwnersFile(path, encoding="utf-8")
 
-    def change(self, subject: str, done: Done, result: CallToolResult | None, seconds: float) -> None:
-        """How a change ended; one without a result was broken off. A dry run is none."""
-        said: JsonObject = (result.structured_content if result else None) or {}
-        if said.get("dry_run"):
+    def require(self) -> None:
+        """Raise `Unavailable` while what is done could not be written down."""
+        try:
+            if self._file is not None:
+                self._file.reopenIfNeeded()
+        except OSError as error:
+            logger.error("the file of --audit can't be opened: %s", error.strerror)
+            raise Unavailable(
+                "changes are not made while they can't be audited; nothing was changed. Ask the operator."
+            ) from None
+
+    def change(self, done: Done) -> None:
+        """A dry run is none."""
+        if isinstance(done.result, BulkResult) and done.result.dry_run:
             return
-        became = said.get("session_id") or said.get("id") or ""
-        line: JsonObject = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "subject": subject,
-            "tool": done.tool,
-            "action": done.arguments.get("action"),
-            "session_id": done.target or became,
-            "new_session_id": became if done.target and became != done.target else "",
-            "session_ids": said.get("succeeded") or ("succeeded" not in said and done.arguments.get("session_ids")),
-            "failed_session_ids": [failure["session_id"] for failure in said.get("failed", ())],
-            "outcome": _outcome(result),
-            "duration_ms": round(seconds * 1000, 1),
-            "request_id": done.request_id,
-        }
-        kept = {key: _shown(value) for key, value in line.items() if value or value == 0.0}
-        self._handler.handle(logging.makeLogRecord({"msg": json.dumps(kept, ensure_ascii=False)}))
+        line = {key: _shown(value) for key, value in _line(done).items() if value or value == 0.0}
+        record = logging.makeLogRecord({"msg": json.dumps(line, ensure_ascii=False)})
+        try:
+            (self._file or self._stderr).handle(record)
+        except OSError as error:
+            logger.error("the file of --audit can't be written to: %s", error.strerror)
+            self._stderr.handle(record)
 
 
 class _OwnersFile(WatchedFileHandler):
@@ -66,19 +73,33 @@ class _OwnersFile(WatchedFileHandler):
         os.close(os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
         return super()._open()
 
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        raise  # it is called where an error is being handled
 
-def _outcome(result: CallToolResult | None) -> str:
-    """`ok`, `partial` (of many sessions, some failed), `cancelled` or the code of the error."""
-    if result is None:
-        return "cancelled"
-    if result.is_error:
-        return result.content[0].text.partition(":")[0] if isinstance(result.content[0], TextContent) else "internal"
-    said: JsonObject = result.structured_content or {}
-    return "partial" if said.get("failed") else "ok"
+
+def _line(done: Done) -> JsonObject:
+    result = done.result
+    bulk = result if isinstance(result, BulkResult) else None
+    became = result.session_id if isinstance(result, Change) else result.id if isinstance(result, SessionDetail) else ""
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "subject": done.subject,
+        "tool": done.tool,
+        "action": done.arguments.get("action"),
+        "session_id": done.target or became,
+        "new_session_id": became if done.target and became != done.target else "",
+        "session_ids": list(bulk.succeeded) if bulk else done.arguments.get("session_ids"),
+        "failed_session_ids": [failure.session_id for failure in bulk.failed] if bulk else [],
+        "outcome": done.code or ("partial" if bulk and bulk.failed else "ok"),
+        "duration_ms": round(done.seconds * 1000, 1),
+        "request_id": done.request_id,
+    }
 
 
 def _shown(value: Json) -> Json:
     """What can be seen of a caller's words, and not too many."""
     if is_array(value):
         return [_shown(item) for item in value[:100]]
-    return printable(value) if isinstance(value, str) else value if isinstance(value, int | float) else "?"
+    if isinstance(value, str):
+        return "".join(char if char.isprintable() else "�" for char in value[:_LONGEST])
+    return value if isinstance(value, int | float) else "?"

@@ -26,17 +26,20 @@ characters or more); there are no flags for them, since others could read them t
 """
 
 
+_LINE = 300  # characters of a line of the log that strangers' words may fill
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"mcp-sessions: {message}. `mcp-sessions --help` lists all flags.\n")
+        self.exit(2, f"mcp-sessions: {message}. `{self.prog} --help` lists all flags.\n")
 
 
 class _Visible(logging.Formatter):
     """What is logged may hold strangers' words, such as a Host header: none of them moves a terminal's cursor."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
-        message = super().formatMessage(record)
-        return "".join(char if char.isprintable() or char == "\n" else "�" for char in message)
+        lines = super().formatMessage(record).split("\n")
+        return "\n".join("".join(char if char.isprintable() else "�" for char in line[:_LINE]) for line in lines)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,14 +67,19 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser(name, help=help, description=help, parents=settings, allow_abbrev=False)
     copy = commands.add_parser("copy", help=_COPY_HELP, description=_COPY_HELP, allow_abbrev=False)
     copy.add_argument("--from", dest="source", required=True, metavar="URL", help="sqlite:///PATH or postgresql://…")
-    copy.add_argument("--to", dest="target", required=True, metavar="URL", help="the same; what it has is not touched")
+    copy.add_argument("--to", dest="target", required=True, metavar="URL", help="the same; it must hold nothing else")
     token = commands.add_parser("token", help=_TOKEN_HELP, description=_TOKEN_HELP, allow_abbrev=False)
     new = token.add_subparsers(dest="action", metavar="new", required=True).add_parser(
         "new", help=_TOKEN_HELP, description=_TOKEN_HELP, allow_abbrev=False
     )
     new.add_argument("--subject", required=True, metavar="S", help="whose token it is: the user id of their sessions")
     new.add_argument("--scopes", required=True, metavar="A,B", help="of sessions:read, sessions:write, sessions:delete")
-    new.add_argument("--expires", metavar="ISO", help="when it ends, such as 2027-01-31 (default: never)", default="")
+    new.add_argument(
+        "--expires",
+        metavar="ISO",
+        help="when it ends, in UTC: 2027-01-31 is that day's first moment (default: never)",
+        default="",
+    )
     return parser
 
 

@@ -53,8 +53,8 @@ class AppContext:
     def admit(self, scope: Scope) -> Caller:
         """The caller of a request that may go on. Raises `Unauthorized`, `Forbidden` or `RateLimited`."""
         caller = self.caller
-        caller.require(scope)
         self.rate.count(caller.subject)
+        caller.require(scope)
         return caller
 
     def opened(self, cursor: str) -> str:

@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from .errors import Invalid
 
-ROOM = 64
+_BLOCK = 16
+ROOM = 80
 """The characters by which a sealed cursor is longer than a plain one, at most."""
 
 
@@ -19,13 +20,15 @@ class Seal:
         self._cipher = AESSIV(blake2b(secret, digest_size=32, person=b"cursor").digest())
 
     def close(self, cursor: str, user_id: str) -> str:
-        return urlsafe_b64encode(self._cipher.encrypt(cursor.encode(), [user_id.encode()])).decode().rstrip("=")
+        # All of one length, as far as they go: how many digits a number has would tell how large it is.
+        padded = cursor.ljust(-(-len(cursor) // _BLOCK) * _BLOCK)
+        return urlsafe_b64encode(self._cipher.encrypt(padded.encode(), [user_id.encode()])).decode().rstrip("=")
 
     def open(self, sealed: str, user_id: str) -> str:
         """Raises `Invalid` for what was not sealed here, for this user."""
         try:
             content = urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
-            return self._cipher.decrypt(content, [user_id.encode()]).decode()
+            return self._cipher.decrypt(content, [user_id.encode()]).decode().rstrip(" ")
         except (ValueError, InvalidTag):
             raise Invalid(
                 '"cursor" is not one that this tool returned to you. Leave it out to start from the beginning.'

@@ -133,8 +133,13 @@ def create_server(
     """A server for one backend, which its lifespan enters; run it, or hand it to the SDK's `Client`.
 
     The keywords are the settings of the same names (README, "Settings"). `authenticated` says that the transport
-    tells of each request who it is from, and that none is served without.
+    tells of each request who it is from, and that none is served without. Raises `ValueError` for an unknown toolset.
     """
+    if "all" in toolsets:
+        toolsets = [toolset.name for toolset in TOOLSETS]
+    unknown = sorted(set(toolsets) - {toolset.name for toolset in TOOLSETS})
+    if unknown:
+        raise ValueError(f"no toolset is called {', '.join(unknown)}")
     operator = Caller(user_id=user, present=partial(present, redacting=redact))
     secret = state_key.encode() or secrets.token_bytes(32)
 

@@ -50,6 +50,13 @@ def _user(text: str) -> str:
     return text
 
 
+def _given(text: str) -> str:
+    """Where nothing means that nobody needs to say who they are, a variable of a shell that isn't set must not."""
+    if not text:
+        raise BadSetting("accepts no empty value; leave it out for none")
+    return text
+
+
 def _number(kind: type[int] | type[float], least: float, most: float) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
         try:
@@ -181,20 +188,26 @@ class Settings:
     allowed_host: tuple[str, ...] = _setting(
         (), "H", "over HTTP: host in the URL that clients call; may be repeated, and separated by commas", _hosts
     )
-    tokens: str = _setting("", "FILE", "over HTTP: the tokens that are let in, as `mcp-sessions token new` prints them")
-    jwt_issuer: str = _setting("", "URL", "over HTTP: let in JWTs of this issuer (their `iss`)")
-    jwt_audience: str = _setting("", "A", "the `aud` that a JWT must have: this server's URL, as clients call it")
-    jwt_jwks: str = _setting("", "URL|FILE", "where the issuer's public keys are, as a JWKS")
+    tokens: str = _setting(
+        "", "FILE", "over HTTP: the tokens that are let in, as `mcp-sessions token new` prints them", _given
+    )
+    jwt_issuer: str = _setting("", "URL", "over HTTP: let in JWTs of this issuer (their `iss`)", _given)
+    jwt_audience: str = _setting(
+        "", "A", "the `aud` that a JWT must have: this server's URL, as clients call it", _given
+    )
+    jwt_jwks: str = _setting("", "URL|FILE", "where the issuer's public keys are, as a JWKS", _given)
     jwt_algorithms: tuple[str, ...] = _setting(
         ("RS256",), "A,B", "algorithms that a JWT may be signed by", _algorithms, shown="RS256"
     )
-    agents: str = _setting("", "FILE", "Guayaba: the agents of each user, as JSON: user id to a list of UUIDs")
-    backend_tokens: str = _setting("", "FILE", "a backend credential for each subject, as JSON: subject to credential")
+    agents: str = _setting("", "FILE", "Guayaba: the agents of each user, as JSON: user id to a list of UUIDs", _given)
+    backend_tokens: str = _setting(
+        "", "FILE", "a backend credential for each subject, as JSON: subject to credential", _given
+    )
     own_credentials: bool = _setting(
         False, "", "callers send their own credential for the backend, in X-Backend-Authorization", _boolean
     )
     max_body: int = _setting(
-        4_194_304, "BYTES", "over HTTP: largest request, 1024 to 104857600", _number(int, 1024, 104_857_600)
+        2_097_152, "BYTES", "over HTTP: largest request, 1024 to 104857600", _number(int, 1024, 104_857_600)
     )
     max_concurrent: int = _setting(
         64, "N", "over HTTP: requests at once; more are told to come back (503), 1 to 10000", _number(int, 1, 10_000)
@@ -203,7 +216,10 @@ class Settings:
         1_200, "N", "over HTTP: calls a minute of one caller, 0 to 1000000; 0 sets no limit", _number(int, 0, 1_000_000)
     )
     audit: str = _setting(
-        "", "FILE", "over HTTP: a JSON line for each change goes here; - is stderr, where it goes with authentication"
+        "",
+        "FILE",
+        "over HTTP: a JSON line for each change goes here; - is stderr, where it goes with authentication",
+        _given,
     )
     state_key: str = _setting(
         "", "", "over HTTP: a secret of 32 characters or more that all replicas share", _key, secret=True

@@ -19,8 +19,17 @@ from . import arguments as argument_errors
 from .audit import Done
 from .backends.base import Capability
 from .caller import Scope
-from .context import CURRENT, AppRequest, app_of, current_session
-from .errors import ConfirmationRequired, Internal, Invalid, SessionsError, printable, quoted, whereabouts
+from .context import CURRENT, AppContext, AppRequest, app_of, current_session
+from .errors import (
+    ConfirmationRequired,
+    Internal,
+    Invalid,
+    OutcomeUnknown,
+    SessionsError,
+    printable,
+    quoted,
+    whereabouts,
+)
 from .models import JsonObject, Model
 from .render import rendered
 from .schema import input_schema, output_schema
@@ -127,43 +136,47 @@ class SessionTool(Tool):
         self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
     ) -> CallToolResult | InputRequiredResult:
         app = app_of(context)
-        if app.audit is None or self.reads:
-            return await self._outcome(arguments, context)
-        done = Done(self.name, arguments, _target(arguments, context), context.request_id)
+        audit = None if self.reads else app.audit
         began = monotonic()
+        result: Model | InputRequiredResult | None = None
+        code = OutcomeUnknown.code  # of a call that is broken off
         try:
-            result = await self._outcome(arguments, context)
-        except BaseException:
-            app.audit.change(app.subject, done, None, monotonic() - began)
-            raise
-        if not isinstance(result, InputRequiredResult):  # which asks the user first
-            app.audit.change(app.subject, done, result, monotonic() - began)
-        return result
-
-    async def _outcome(
-        self, arguments: dict[str, Any], context: Context[Any, Any]
-    ) -> CallToolResult | InputRequiredResult:
-        try:
-            app = app_of(context)
+            if audit is not None:
+                audit.require()
             app.admit(self.scope)
-            argument_errors.check_names(arguments, self.parameters)
-            # Many clients send null for what they leave out.
-            arguments = {name: value for name, value in arguments.items() if value is not None}
-            if isinstance(arguments.get("cursor"), str):
-                arguments["cursor"] = app.opened(arguments["cursor"])
-            result = await super().run(arguments, context)
-            return result if isinstance(result, InputRequiredResult) else rendered(result, arguments, context)
+            arguments = self._given(arguments, app)
+            result = await self._done(arguments, context)
+            answer = result if isinstance(result, InputRequiredResult) else rendered(result, arguments, context)
+            code = ""
         except SessionsError as error:
-            return failed(error)
-        except MCPError:
-            # Only asking the user sends the client anything, and this is its refusal.
-            return failed(
-                ConfirmationRequired("the client could not ask the user; nothing was changed. Set --confirm code.")
-            )
-        except ToolError as error:
-            return failed(self._foreseen(error) or _unforeseen(error.__cause__ or error, self.name, context.request_id))
+            code, answer = error.code, failed(error)
         except Exception as error:
-            return failed(_unforeseen(error, self.name, context.request_id))
+            code, answer = Internal.code, failed(_unforeseen(error, self.name, context.request_id))
+        finally:
+            if audit is not None and not isinstance(result, InputRequiredResult):  # which asks the user first
+                target, seconds = _target(arguments, context), monotonic() - began
+                audit.change(Done(app.subject, self.name, arguments, target, context.request_id, seconds, result, code))
+        return answer
+
+    def _given(self, arguments: dict[str, Any], app: AppContext) -> dict[str, Any]:
+        argument_errors.check_names(arguments, self.parameters)
+        # Many clients send null for what they leave out.
+        given = {name: value for name, value in arguments.items() if value is not None}
+        if isinstance(given.get("cursor"), str):
+            given["cursor"] = app.opened(given["cursor"])
+        return given
+
+    async def _done(self, arguments: dict[str, Any], context: Context[Any, Any]) -> Model | InputRequiredResult:
+        """What the function returns. Raises `SessionsError` for whatever is foreseen."""
+        try:
+            return await super().run(arguments, context)
+        except MCPError as error:
+            # Only asking the user sends the client anything, and this is its refusal.
+            raise ConfirmationRequired(
+                "the client could not ask the user; nothing was changed. Set --confirm code."
+            ) from error
+        except ToolError as error:
+            raise self._foreseen(error) or error.__cause__ or error from error
 
     def _foreseen(self, error: ToolError) -> SessionsError | None:
         match error.__cause__:

@@ -46,17 +46,14 @@ def open_backend(
     Raises `Invalid` when the URL names none, or names it wrongly.
     """
     scheme, separator, _ = url.partition(":")
+    if scheme == "postgres":
+        raise Invalid("a PostgreSQL backend is written postgresql://…, with the whole word")
     if not separator or scheme not in BACKENDS:
         known = " or ".join(f"{name}:" for name in BACKENDS)
         raise Invalid(f"no backend is known by that URL's scheme. It must begin with {known}")
     place, install_hint = BACKENDS[scheme]
     module, _, function = place.partition(":")
-    try:
-        opener: Opener = getattr(import_module(module), function)
-    except ModuleNotFoundError as error:
-        if not install_hint:
-            raise
-        raise Invalid(f"this backend needs {install_hint}") from error
+    opener: Opener = getattr(import_module(module), function)
     options = Options(
         timeout=timeout,
         token=token,
@@ -68,4 +65,9 @@ def open_backend(
         callers_have_credentials=callers_have_credentials,
         data_folder=data_folder,
     )
-    return opener(url, options)
+    try:
+        return opener(url, options)
+    except ModuleNotFoundError as error:
+        if not install_hint:
+            raise
+        raise Invalid(f"this backend needs {install_hint}") from error

@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import anyio
 
@@ -16,6 +17,7 @@ from mcp_sessions.models import is_array, is_object
 from mcp_sessions.server import SessionsServer, create_server
 from mcp_sessions.settings import BadSetting, Settings
 
+_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 _ON_A_TERMINAL = """\
 mcp-sessions serves agent sessions over MCP. It waits here for an MCP client's messages on stdin, so start it from
 a client's configuration rather than by hand. `mcp-sessions demo` shows what it does; Ctrl-D ends it.
@@ -96,6 +98,12 @@ def _over_stdio(backend: SessionBackend, settings: Settings) -> int:
     if settings.own_credentials or settings.backend_tokens:
         flag = "--own-credentials" if settings.own_credentials else "--backend-tokens"
         raise BadSetting(f"{flag} needs callers to say who they are, which they do over HTTP: add --transport http.")
+    ignored = {"--tokens": settings.tokens, "--jwt-issuer": settings.jwt_issuer, "--jwt-jwks": settings.jwt_jwks}
+    for flag, value in ignored.items():
+        if value:
+            raise BadSetting(
+                f"{flag} lets nobody in over stdio, where whoever starts it is served: add --transport http."
+            )
     server = _server(backend, settings, authenticated=False)
     if sys.stdin.isatty():
         print(_ON_A_TERMINAL, file=sys.stderr)
@@ -110,12 +118,25 @@ def _over_http(backend: SessionBackend, settings: Settings) -> int:
     access = access_of(settings)
     server = _server(backend, settings, authenticated=access.authentication is not None)
     with listen(settings.host, settings.port, access) as listener:
-        ended_by = anyio.run(serve_http, server, listener, backend.check_reachable, _announce, access)
+        announce = partial(_announce, _warnings(settings, authenticated=access.authentication is not None))
+        ended_by = anyio.run(serve_http, server, listener, backend.check_reachable, announce, access)
     return 130 if ended_by == signal.SIGINT else 0
 
 
-def _announce(url: str) -> None:
+def _announce(warnings: Sequence[str], url: str) -> None:
     print(f"mcp-sessions: serving at {url}", file=sys.stderr, flush=True)
+    for warning in warnings:
+        print(f"mcp-sessions: warning: {warning}", file=sys.stderr, flush=True)
+
+
+def _warnings(settings: Settings, *, authenticated: bool) -> list[str]:
+    warnings: list[str] = []
+    if not authenticated and settings.allowed_host:
+        name = settings.allowed_host[0]
+        warnings.append(f"whoever can call it by {name} sees everybody's sessions. --tokens lets in those you know.")
+    if authenticated and not settings.state_key and settings.host not in _THIS_MACHINE:
+        warnings.append("MCP_SESSIONS_STATE_KEY is not set, so another replica would refuse what this one began.")
+    return warnings
 
 
 def _first(errors: BaseExceptionGroup[Exception]) -> Exception:

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from errno import EADDRNOTAVAIL
 from ipaddress import ip_address
 from math import ceil
 from types import FrameType
@@ -15,15 +16,18 @@ import anyio
 import uvicorn
 from mcp.server import MCPServer
 from mcp.types import CONNECTION_CLOSED, ErrorData, JSONRPCError
+from sse_starlette.sse import AppStatus
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..settings import BadSetting
+from .connections import PromptConnection
 from .http_app import PATH, Access, Check, http_app
 
 DRAIN_SECONDS = 5
 # Longer than clients and load balancers keep a connection: whoever closes first never cuts off a request.
 _KEEP_ALIVE_SECONDS = 75
+_BACKLOG = 128  # and no more, since that many are taken at once also when there is no room for them
 _STOPPED = "The server was stopped before this call ended. If it was to change something, look before repeating it."
 
 logger = logging.getLogger(__name__)
@@ -46,9 +50,11 @@ def listen(host: str, port: int, access: Access) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         both = address == "::" and socket.has_dualstack_ipv6()
-        return socket.create_server((address, port), family=family, backlog=2048, dualstack_ipv6=both)
+        return socket.create_server((address, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
     except OSError as error:
-        reason = (error.strerror or "it can't be used").lower()
+        reason = (error.strerror or "it can't be used").lower().partition(" (")[0]
+        if error.errno == EADDRNOTAVAIL:
+            raise BadSetting(f"--host can't be {host!r}: this machine has no such address.") from None
         raise BadSetting(f"--port can't be {port} on {host}: {reason}. It accepts a free one, or 0 for any.") from None
 
 
@@ -134,7 +140,8 @@ class _Runner(uvicorn.Server):
         config = uvicorn.Config(
             app,
             lifespan="off",
-            http="h11",  # never one that happens to be installed: what it refuses by itself is relied on
+            backlog=_BACKLOG,
+            http=PromptConnection,  # h11's, never one that happens to be installed: what it refuses is relied on
             ws="none",
             log_config=None,
             access_log=False,
@@ -144,6 +151,8 @@ class _Runner(uvicorn.Server):
             timeout_graceful_shutdown=ceil(drain_seconds) + 1,
         )
         super().__init__(config)
+        # It would break off every stream as soon as the server is told to stop; `_end_late_calls` does so in time.
+        AppStatus.disable_automatic_graceful_drain()
         self._app = app
         self._drain_seconds = drain_seconds
         self.ended_by = 0

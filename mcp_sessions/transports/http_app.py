@@ -1,5 +1,7 @@
 """The application that is served over HTTP: the SDK's behind its guards, and the probes."""
 
+import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -15,15 +17,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..errors import SessionsError
+from ..errors import Busy, SessionsError, Timeout
 from .auth import METADATA_PATH, Authentication
 from .limits import AtOnce, whole
 
 PATH = "/mcp"
 _READY_SECONDS = 1
+_ANSWER_SECONDS = 3  # less than those who ask wait for an answer
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
+_PORT = re.compile(r"^(\[[0-9a-f:.]+\]|[^:]*)(:\d+)?$")
+
 Check = Callable[[], Awaitable[None]]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +38,7 @@ class Access:
 
     allowed_hosts: Sequence[str] = ()
     authentication: Authentication | None = None
-    max_body: int = 4 * 1024 * 1024
+    max_body: int = 2 * 1024 * 1024
     max_concurrent: int = 64
 
 
@@ -120,7 +126,13 @@ class _Guarded:
         self._guard = TransportSecurityMiddleware(security)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = await self._guard.validate_request(Request(scope, receive))
+        # Names of hosts have no case, and the SDK compares what it is given.
+        headers = [(name, value.lower() if name in (b"host", b"origin") else value) for name, value in scope["headers"]]
+        scope = {**scope, "headers": headers}
+        request = Request(scope, receive)
+        refusal = await self._guard.validate_request(request)
+        if refusal is None and not all(map(_PORT.search, request.headers.getlist("host"))):
+            refusal = Response("Invalid Host header", 421)
         await (refusal or self._app)(scope, receive, send)
 
 
@@ -131,17 +143,27 @@ class _Readiness:
         self._check = check
         self._asking = anyio.Lock()
         self._asked_at = -_READY_SECONDS
-        self._reason = ""
+        self._reason: str = ""
 
     async def answer(self, request: Request) -> Response:
         async with self._asking:
             if anyio.current_time() >= self._asked_at + _READY_SECONDS:
-                try:
-                    await self._check()
-                    self._reason = ""
-                except SessionsError as error:
-                    self._reason = error.code
-                self._asked_at = anyio.current_time()
+                reason = await self._reason_against()
+                if reason != self._reason:
+                    logger.warning("not ready: the backend is %s" if reason else "ready again%s", reason)
+                self._reason, self._asked_at = reason, anyio.current_time()
         if self._reason:
             return JSONResponse({"status": "not ready", "reason": self._reason}, status_code=503)
         return JSONResponse({"status": "ready"})
+
+    async def _reason_against(self) -> str:
+        try:
+            with anyio.fail_after(_ANSWER_SECONDS):
+                await self._check()
+        except Busy:
+            pass  # with calls that the backend answers
+        except TimeoutError:
+            return Timeout.code
+        except SessionsError as error:
+            return error.code
+        return ""

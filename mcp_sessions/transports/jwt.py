@@ -26,6 +26,15 @@ _FETCH_SECONDS = 5
 _MOST_BYTES = 1024 * 1024
 _KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 
+_REASONS: Mapping[type[Exception], str] = {
+    jwt.ExpiredSignatureError: "it has expired",
+    jwt.ImmatureSignatureError: "it is of the future, by this machine's clock",
+    jwt.InvalidAudienceError: "its aud is not --jwt-audience",
+    jwt.InvalidIssuerError: "its iss is not --jwt-issuer",
+    jwt.InvalidSignatureError: "its signature is not by the key that it names",
+    jwt.MissingRequiredClaimError: "it lacks one of exp, iss, aud and sub",
+}
+
 logger = logging.getLogger(__name__)
 
 
@@ -44,10 +53,10 @@ class JwtVerifier:
             header = jwt.get_unverified_header(token)
             algorithm = header.get("alg")
             if algorithm not in self._algorithms:
-                return None
+                return _refused("its algorithm is not one of --jwt-algorithms")
             key = await self._keys.find(header.get("kid"), algorithm)
             if key is None:
-                return None
+                return _refused("its key is not among the issuer's")
             claims = jwt.decode(
                 token,
                 key.key,
@@ -57,9 +66,14 @@ class JwtVerifier:
                 leeway=_AHEAD_SECONDS,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):  # whatever is wrong with it, it's not let in
-            return None
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:  # whatever is wrong with it
+            return _refused(_REASONS.get(type(error), "it is malformed"))
         return _identity(claims) if int(claims["exp"]) > time() else None
+
+
+def _refused(reason: str) -> None:
+    """For whoever looks for it in the log; strangers learn nothing of it."""
+    logger.info("a JWT was refused: %s", reason)
 
 
 def _identity(claims: Mapping[str, Any]) -> Identity | None:

@@ -12,6 +12,7 @@ from hmac import compare_digest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ..caller import Scope
+from ..errors import quoted
 from ..identity import Identity
 from .watched import WatchedFile
 
@@ -64,9 +65,11 @@ class TokenFile:
 
     def check(self) -> None:
         """Raises `BadSetting` for a file that can't be read, and for a line that is no token's."""
-        _, wrong = self._file.check()
+        lines, wrong = self._file.check()
         if wrong:
             raise self._file.refused(f"its line {wrong[0]} is no token's")
+        if not lines:
+            logger.warning("%s has no token yet, so nobody is let in by one", self._file.path)
 
     async def verify_token(self, token: str) -> Identity | None:
         """Whom a token names; None for one that isn't let in (any more)."""
@@ -79,7 +82,11 @@ class TokenFile:
         for line in lines:
             if compare_digest(line.sha256, digest):
                 found = line
-        if found is None or (found.expires is not None and found.expires <= datetime.now(UTC)):
+        if found is None:
+            logger.info("a token was refused: it is not in the file")
+            return None
+        if found.expires is not None and found.expires <= datetime.now(UTC):
+            logger.info("a token of %s was refused: it has expired", quoted(found.subject))
             return None
         return Identity(client_id=found.subject, subject=found.subject, scopes=list(found.scopes))
 

@@ -1,5 +1,6 @@
 """README's steps to two replicas on PostgreSQL, word for word but for the address, the ports and the waiting."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -25,9 +26,12 @@ def exported(lines: list[str]) -> dict[str, str]:
     return dict(word.split("=", 1) for word in words)
 
 
-def run(arguments: str) -> str:
-    command = [sys.executable, "-m", "mcp_sessions", *shlex.split(arguments, comments=True)]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=60).stdout
+def run(lines: list[str], folder: Path) -> None:
+    program = f"{shlex.quote(sys.executable)} -m mcp_sessions"
+    script = "\n".join(["set -e", f'mcp-sessions() {{ {program} "$@"; }}', *lines])
+    subprocess.run(
+        ["bash", "-c", script], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=60
+    )
 
 
 def secret() -> str:
@@ -40,12 +44,11 @@ async def test_the_steps_of_readme_lead_to_two_replicas_that_share_what_a_token_
 ) -> None:
     lines = steps()
     assert lines[0] == "pip install '.[postgres]' && createdb sessions"
-    (new,) = [line.removeprefix(NAME) for line in lines if line.startswith("mcp-sessions token")]
-    token, line = run(new).splitlines()
+    run([line for line in lines if "ada.token" in line], tmp_path)
+    token = (tmp_path / "ada.token").read_text().splitlines()[0]
     variables = exported(lines)
     assert variables["MCP_SESSIONS_BACKEND"] == "postgresql:///sessions"
     assert variables["MCP_SESSIONS_STATE_KEY"] == "$(openssl rand -base64 32)"
-    (tmp_path / variables["MCP_SESSIONS_TOKENS"]).write_text(line)
     variables |= {
         "MCP_SESSIONS_BACKEND": place.url,
         "MCP_SESSIONS_TOKENS": str(tmp_path / variables["MCP_SESSIONS_TOKENS"]),
