@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -42,6 +43,12 @@ class Audit:
         """Raises `OSError` for a file that can't be written to."""
         self._stderr = logging.StreamHandler(sys.stderr)
         self._file = None if path == STDERR else _OwnersFile(path, encoding="utf-8")
+
+    def close(self) -> None:
+        with suppress(OSError):  # of a line that could not be written, and went to stderr
+            self._stderr.close()
+            if self._file is not None:
+                self._file.close()
 
     def require(self) -> None:
         """Raise `Unavailable` while what is done could not be written down."""

@@ -138,7 +138,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
 
 def test_the_limits_over_http_are_on_unless_they_are_set() -> None:
     settings = Settings.read({}, {})
-    assert (settings.max_body, settings.max_concurrent, settings.rate) == (4 * 1024 * 1024, 64, 1_200)
+    assert (settings.max_body, settings.max_concurrent, settings.rate) == (2 * 1024 * 1024, 64, 1_200)
     assert (settings.jwt_algorithms, settings.allowed_host, settings.own_credentials) == (("RS256",), (), False)
 
 

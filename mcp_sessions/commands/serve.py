@@ -3,7 +3,8 @@
 import json
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 
 import anyio
@@ -66,30 +67,39 @@ def _lists(content: bytes) -> Mapping[str, Sequence[str]]:
     return agents
 
 
-def _server(backend: SessionBackend, settings: Settings, *, authenticated: bool) -> SessionsServer:
+def _server(
+    backend: SessionBackend, settings: Settings, audit: Audit | None, *, authenticated: bool = False
+) -> SessionsServer:
     if settings.user or authenticated:
         reason = backend.why_not_narrowed()
         if reason:
             raise BadSetting(f"{'--user' if settings.user else 'callers'} can't be told apart here: {reason}")
-    audit = settings.audit or (STDERR if authenticated else "")
+    return create_server(
+        backend,
+        user=settings.user,
+        session=settings.session,
+        read_only=settings.read_only,
+        toolsets=settings.toolsets,
+        confirm=settings.confirm,
+        max_chars=settings.max_chars,
+        redact=settings.redact,
+        authenticated=authenticated,
+        rate=settings.rate if settings.transport == "http" else 0,
+        audit=audit,
+        state_key=settings.state_key,
+    )
+
+
+@contextmanager
+def _audit(settings: Settings, *, authenticated: bool = False) -> Generator[Audit | None]:
+    path = settings.audit or (STDERR if authenticated else "")
     try:
-        return create_server(
-            backend,
-            user=settings.user,
-            session=settings.session,
-            read_only=settings.read_only,
-            toolsets=settings.toolsets,
-            confirm=settings.confirm,
-            max_chars=settings.max_chars,
-            redact=settings.redact,
-            authenticated=authenticated,
-            rate=settings.rate if settings.transport == "http" else 0,
-            audit=Audit(audit) if audit else None,
-            state_key=settings.state_key,
-        )
+        audit = Audit(path) if path else None
     except OSError as error:
         reason = (error.strerror or "it can't be written to").lower()
-        raise BadSetting(f"--audit can't be {audit[:80]!r}: {reason}. It accepts a file, or - for stderr.") from None
+        raise BadSetting(f"--audit can't be {path[:80]!r}: {reason}. It accepts a file, or - for stderr.") from None
+    with closing(audit) if audit else nullcontext():
+        yield audit
 
 
 def _over_stdio(backend: SessionBackend, settings: Settings) -> int:
@@ -104,10 +114,11 @@ def _over_stdio(backend: SessionBackend, settings: Settings) -> int:
             raise BadSetting(
                 f"{flag} lets nobody in over stdio, where whoever starts it is served: add --transport http."
             )
-    server = _server(backend, settings, authenticated=False)
-    if sys.stdin.isatty():
-        print(_ON_A_TERMINAL, file=sys.stderr)
-    anyio.run(serve_stdio, server, server.is_change)
+    with _audit(settings) as audit:
+        server = _server(backend, settings, audit)
+        if sys.stdin.isatty():
+            print(_ON_A_TERMINAL, file=sys.stderr)
+        anyio.run(serve_stdio, server, server.is_change)
     return 0
 
 
@@ -116,10 +127,12 @@ def _over_http(backend: SessionBackend, settings: Settings) -> int:
     from mcp_sessions.transports.http import listen, serve_http
 
     access = access_of(settings)
-    server = _server(backend, settings, authenticated=access.authentication is not None)
-    with listen(settings.host, settings.port, access) as listener:
-        announce = partial(_announce, _warnings(settings, authenticated=access.authentication is not None))
-        ended_by = anyio.run(serve_http, server, listener, backend.check_reachable, announce, access)
+    authenticated = access.authentication is not None
+    with _audit(settings, authenticated=authenticated) as audit:
+        server = _server(backend, settings, audit, authenticated=authenticated)
+        announce = partial(_announce, _warnings(settings, authenticated=authenticated))
+        with listen(settings.host, settings.port, access) as listener:
+            ended_by = anyio.run(serve_http, server, listener, backend.check_reachable, announce, access)
     return 130 if ended_by == signal.SIGINT else 0
 
 
