@@ -58,7 +58,9 @@ async def test_a_wrong_password_or_role_is_unauthorized(place: Place) -> None:
         assert f'"{user}"' in refusal.text
     refusal = await _refused(place.server.url(place.name).replace(":secret", ""))
     assert isinstance(refusal, Unauthorized)
-    assert "wants a password" in refusal.text
+    assert refusal.text.endswith(
+        'wants a password for "postgres". Set PGPASSWORD or ~/.pgpass, or put it into the URL.'
+    )
 
 
 async def test_a_database_that_is_not_there_is_named(place: Place) -> None:

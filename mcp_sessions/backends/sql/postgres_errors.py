@@ -50,7 +50,11 @@ def refusal(error: psycopg.Error, seconds: float) -> SessionsError | None:
 # No code comes with a refused connection, so its text must tell, in the language of the server. What is not
 # recognised is told in general.
 _REFUSED: tuple[tuple[tuple[str, ...], type[SessionsError], str], ...] = (
-    (("no password supplied",), Unauthorized, "PostgreSQL wants a password for {user}. Give one in --backend."),
+    (
+        ("no password supplied",),
+        Unauthorized,
+        "PostgreSQL wants a password for {user}. Set PGPASSWORD or ~/.pgpass, or put it into the URL.",
+    ),
     (
         ("password authentication failed", "authentication failed", "SCRAM"),
         Unauthorized,
