@@ -1,6 +1,7 @@
 """Time that is up, calls that are cancelled, and connections that are all in use."""
 
 from collections.abc import Awaitable, Callable
+from errno import EMFILE
 from signal import SIGCONT, SIGSTOP
 from threading import Event
 from time import monotonic
@@ -104,6 +105,27 @@ async def test_work_that_never_ends_holds_no_call_beyond_its_time(place: Place) 
         await until(ran_on.is_set)
         await until(lambda: not place.backends("state = 'idle in transaction'"))
         assert place.sql("SELECT id FROM mcp_sessions.purged_ids") == []
+
+
+async def test_time_that_is_up_between_two_statements_is_a_timeout(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the call's thread sees that before its connection is cut off."""
+    database, store = place.below(timeout=0.3)
+
+    def fail(descriptor: int) -> int:
+        raise OSError(EMFILE, "Too many open files")
+
+    def work(tx: Transaction) -> None:
+        while True:
+            tx.run("INSERT INTO purged_ids (id) VALUES ('x') ON CONFLICT DO NOTHING")
+
+    async with store:
+        with monkeypatch.context() as patched:
+            patched.setattr("os.dup", fail)
+            with anyio.fail_after(0.3 + GRACE), pytest.raises(Timeout, match="nothing was changed"):
+                await database.write(work)
+        assert await database.read(lambda tx: tx.all("SELECT id FROM purged_ids")) == []
 
 
 async def test_a_session_that_others_keep_locked_is_a_timeout_and_unchanged(place: Place) -> None:
@@ -215,7 +237,7 @@ async def test_a_call_that_others_leave_no_connection_is_told_to_wait(place: Pla
                 tasks.start_soon(ask)
         assert {type(error) for error in refused} <= {Busy, Timeout}  # some got one too late
         assert min(error.text for error in refused).startswith(
-            "busy: all 10 connections to PostgreSQL were in use for 1 s; nothing was"
+            f"busy: all {CONNECTIONS} connections to PostgreSQL were in use for 1 s; nothing was"
         )
         await store.list_sessions(SessionFilter())
 

@@ -8,6 +8,7 @@ import pytest
 
 from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.sql import purging
 from mcp_sessions.backends.sql import sessions as session_rows
 from mcp_sessions.backends.sql.database import Transaction
 from mcp_sessions.errors import Conflict, NotFound, Timeout
@@ -119,16 +120,18 @@ async def test_what_is_due_is_purged_when_a_server_starts_and_its_id_stays_taken
     place.assert_whole()
 
 
-async def test_a_session_that_is_restored_while_a_purge_waits_for_it_stays(place: Place) -> None:
+async def test_a_session_that_is_being_restored_is_not_purged_and_holds_nobody_up(place: Place) -> None:
     async with place.opened() as store:
-        due = await _delete(store, place)
+        due, other = [await _delete(store, place, is_due=False) for _ in range(2)]
+        place.sql("UPDATE mcp_sessions.sessions SET purge_at = 1")
         with place.connected() as restoring:
             restoring.execute("BEGIN")
             restoring.execute("UPDATE mcp_sessions.sessions SET purge_at = NULL, place = 0 WHERE id = %s", (due,))
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_open, place)
-                await until(lambda: place.backends("wait_event_type = 'Lock'"))
-                restoring.execute("COMMIT")
+            with anyio.fail_after(5):
+                await _open(place)
+                await _delete(store, place, is_due=False)
+            restoring.execute("COMMIT")
+        assert place.sql("SELECT id FROM mcp_sessions.purged_ids") == [(other,)]
         assert (await store.get_session(due)).message_count == 1
         assert len((await store.search_sessions("hello")).hits) == 1
     place.assert_whole()
@@ -144,7 +147,7 @@ async def test_a_session_that_is_purged_while_a_restore_waits_for_it_is_gone(pla
             refused: list[NotFound] = []
 
             def purge(tx: Transaction) -> object:
-                return session_rows.purge(tx, database.index)
+                return purging.purge(tx, database.index)
 
             async def restore() -> None:
                 try:
@@ -169,7 +172,8 @@ async def _open(place: Place) -> None:
 
 async def test_servers_that_purge_at_once_share_the_work(place: Place) -> None:
     async with place.opened() as store:
-        ids = [await _delete(store, place) for _ in range(20)]
+        ids = [await _delete(store, place, is_due=False) for _ in range(20)]
+    place.sql("UPDATE mcp_sessions.sessions SET purge_at = 1")
     async with anyio.create_task_group() as tasks:
         for _ in range(4):
             tasks.start_soon(_open, place)

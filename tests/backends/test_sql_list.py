@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.sql import sessions as session_rows
+from mcp_sessions.backends.sql.backend import SqlBackend
+from mcp_sessions.backends.sql.database import Transaction
 from mcp_sessions.caller import Caller
 from mcp_sessions.models import Order, SessionFilter
 
@@ -106,6 +109,35 @@ async def test_every_mix_of_filters_selects_what_each_of_them_does(
                 names = await _names(theirs, SessionFilter(query=query, type=type, agent_id=agent_id, order=order))
                 assert len(names) == 8 // (2 if query else 1) // (2 if type else 1) // (2 if agent_id else 1)
                 assert all(query in name and type in name and name.endswith(agent_id) for name in names)
+
+
+async def test_a_page_ends_after_many_names_that_the_caller_cannot_see(store: SessionBackend) -> None:
+    assert isinstance(store, SqlBackend)
+    index = store.database.index
+
+    def create(tx: Transaction) -> None:
+        for name in ("trip there", *["trip hidden"] * 4100, "trip here"):
+            values = {"type": "agent", "agent_id": "", "user_id": "ann", "state": "{}", "metadata": "{}"}
+            session_rows.insert(tx, index, name=name, **values)
+
+    await store.database.write(create)
+    looked_at: list[str] = []
+
+    def present(text: str) -> str:
+        looked_at.append(text)
+        return text.replace("trip hidden", "[redacted]")
+
+    ann = store.for_caller(Caller(user_id="ann", present=present))
+    pages: list[tuple[list[str], bool, str]] = []
+    cursor = ""
+    while not pages or cursor:
+        looked_at.clear()
+        page = await ann.list_sessions(SessionFilter(query="trip"), limit=20, cursor=cursor)
+        cursor = page.next_cursor
+        pages.append(([session.name for session in page.sessions], page.total is None, page.note))
+        assert len(looked_at) < 2_050
+    note = "Stopped after 2,000 names; next_cursor goes on behind them."
+    assert pages == [(["trip here"], True, note), ([], True, note), (["trip there"], True, "")]
 
 
 @pytest.mark.parametrize("query", ["%", "_", "\\", "100%", "a_b"])

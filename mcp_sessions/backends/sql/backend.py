@@ -1,6 +1,5 @@
 """The embedded store as a backend: every operation, each one transaction."""
 
-import logging
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -28,12 +27,11 @@ from .._values import NAME_LENGTH, SUMMARY_LENGTH, json_text, plain, session_nam
 from .._words import words_of
 from ..base import Capability, SessionBackend
 from . import messages as message_rows
+from . import purging
 from . import search as searching
 from . import sessions as session_rows
 from .database import Database, Transaction
 from .sessions import ARCHIVED, DELETED, LISTED, Stored
-
-logger = logging.getLogger(__name__)
 
 
 class SqlBackend(SessionBackend):
@@ -114,7 +112,11 @@ class SqlBackend(SessionBackend):
         )
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
-        """Active and archived sessions; names first, then messages, each newest first, for at most 50 ms."""
+        """Active and archived sessions; names first, then messages, each newest first.
+
+        For at most 50 ms of this process's processor: on SQLite all of the work, on PostgreSQL what is done with its
+        answers. With waiting, for the disk or for PostgreSQL's own work, it may take a second.
+        """
         asked = searching.Query(words_of(query), self._owner, self._caller.present)
         return await self.database.search(
             lambda tx: searching.search(tx, self.database.index, asked, limit, cursor), searching.BUDGET
@@ -185,6 +187,7 @@ class SqlBackend(SessionBackend):
         def work(tx: Transaction) -> Change:
             stored = self._find(tx, session_id)
             session_rows.check_version(stored, expected_version)
+            purging.purge(tx, self.database.index, purging.AT_DELETION)
             purge_at = session_rows.days_from_now(self._keep_deleted)
             version = session_rows.update(tx, stored, place=DELETED, purge_at=purge_at)
             until = iso(session_rows.moment(purge_at))
@@ -270,10 +273,8 @@ class SqlBackend(SessionBackend):
     def _find(self, tx: Transaction, session_id: str, *, deleted: bool = False) -> Stored:
         return session_rows.find(tx, self._owner, session_id, deleted=deleted)
 
-    def _purge(self, tx: Transaction) -> None:
-        purged = session_rows.purge(tx, self.database.index)
-        if purged:
-            logger.info("Purged %d deleted sessions whose time was over: %s", len(purged), purged)
+    def _purge(self, tx: Transaction) -> bool:
+        return purging.purge(tx, self.database.index)
 
 
 _FORKED = ("type", "agent_id", "user_id", "state", "metadata", "summary")

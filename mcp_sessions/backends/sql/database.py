@@ -55,8 +55,15 @@ class Database(Protocol):
     @property
     def index(self) -> SearchIndex: ...
 
-    async def open(self, purge: Callable[[Transaction], None]) -> None:
-        """Connect, bring the schema up to date, then run `purge`."""
+    async def open(self, purge: Callable[[Transaction], bool]) -> None:
+        """Connect, bring the schema up to date, then run `purge`, each time in a transaction, while it says True."""
+        ...
+
+    async def open_existing(self) -> None:
+        """Connect to a store that is there, for reading: nothing is made, brought up to date or purged.
+
+        Raises `Unavailable` where there is none, and for one of an older program.
+        """
         ...
 
     async def close(self) -> None: ...

@@ -25,17 +25,20 @@ from .postgres_connection import (
     Connecting,
     Held,
     Kind,
+    Stopped,
     committed_number,
     forget_receipts,
     parameters,
 )
 from .postgres_errors import RUN_AGAIN, ReadOnly, connection_refusal, is_passing, refusal
-from .postgres_schema import migrate
+from .postgres_schema import migrate, require_made
 from .tsvector import TsvectorIndex
 
 T = TypeVar("T")
 
-CONNECTIONS = 10  # a server has 100 by default, for all of its clients; a call holds one for some milliseconds
+# More than the 16 calls that one caller may have at once, so that others find one too. A server has 100 by default,
+# for all of its clients; a call holds one for some milliseconds, and those that are idle for long are closed.
+CONNECTIONS = 20
 _RESTART_SECONDS = 10  # how long a server may be away before calls are told so
 _RESTARTS_SHARE = 0.8  # at most, of a call's time
 _MOST_LOSSES = 3  # what breaks a connection off each time may be the call itself
@@ -68,14 +71,24 @@ class PostgresDatabase:
         self._is_open = False
         self._answers = 0
 
-    async def open(self, purge: Callable[[Transaction], None]) -> None:
+    async def open(self, purge: Callable[[Transaction], bool]) -> None:
+        async with self._connected():
+            await self._run(UPKEEP, migrate)
+            await self._purge(purge)
+
+    async def open_existing(self) -> None:
+        async with self._connected():
+            await self._run(READ, require_made)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncGenerator[None]:
+        """Until it is closed, or what is done first fails."""
         held = await self._connect(_Clock(self._seconds), patience=0)
         self._is_open = True
         self._idle.append(held)
         try:
             _check_server(held.connection)
-            await self._run(UPKEEP, migrate)
-            await self._purge(purge)
+            yield
         except BaseException:
             await self.close()
             raise
@@ -101,13 +114,11 @@ class PostgresDatabase:
     async def write(self, work: Callable[[Transaction], T]) -> T:
         return await self._run(CHANGE, work)
 
-    async def _purge(self, purge: Callable[[Transaction], None]) -> None:
-        def work(tx: Transaction) -> None:
-            purge(tx)
-            forget_receipts(tx)
-
+    async def _purge(self, purge: Callable[[Transaction], bool]) -> None:
         with suppress(ReadOnly, Forbidden):  # what can't be written to can still be read
-            await self._run(CHANGE, work)
+            await self._run(CHANGE, forget_receipts)
+            while await self._run(CHANGE, purge):
+                pass
 
     async def _run(self, kind: Kind, work: Callable[[Transaction], T], searching: float = 0) -> T:
         if not self._is_open:
@@ -158,6 +169,8 @@ class PostgresDatabase:
             if not clock.rest:
                 raise _late(clock)
             return True
+        if isinstance(error, Stopped):
+            raise _late(clock)  # it noticed before the connection broke off
         if isinstance(error, RUN_AGAIN):
             await sleep(min(random.uniform(0, 0.02), clock.rest))
             if clock.rest:

@@ -95,6 +95,18 @@ def migrate(tx: Transaction) -> None:
     tx.run("UPDATE mcp_sessions_version SET version = ?", len(MIGRATIONS))
 
 
+def require_made(tx: Transaction) -> None:
+    """Raise `Unavailable` unless there is a store of the newest shape."""
+    version = _version(tx)
+    if version is None:
+        raise Unavailable("there is no session store in this database. Name one that has one.")
+    if version < len(MIGRATIONS):
+        raise Unavailable(
+            f"the store was made by an older mcp-sessions (its version {version}, known here {len(MIGRATIONS)}). "
+            "Let this one serve it once, which brings it up to date."
+        )
+
+
 def _version(tx: Transaction) -> int | None:
     """None where nothing was made yet."""
     # One statement, and no name that PostgreSQL resolves: it would remember that there was none.

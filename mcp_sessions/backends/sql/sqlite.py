@@ -22,7 +22,7 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 from ...errors import BadResponse, SessionsError, Timeout, Unavailable
 from .database import OutOfTime, Row, SearchIndex, Transaction
 from .fts5 import Fts5Index
-from .sqlite_schema import migrate, transaction
+from .sqlite_schema import migrate, require_file, require_made, transaction
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -87,8 +87,11 @@ class SqliteDatabase:
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
 
-    async def open(self, purge: Callable[[Transaction], None]) -> None:
+    async def open(self, purge: Callable[[Transaction], bool]) -> None:
         await to_thread.run_sync(self._open, purge, limiter=self._worker)
+
+    async def open_existing(self) -> None:
+        await to_thread.run_sync(self._open_existing, limiter=self._worker)
 
     async def close(self) -> None:
         with CancelScope(shield=True):
@@ -145,7 +148,7 @@ class SqliteDatabase:
             raise Unavailable("the store is closed. Enter it with `async with` first.")
         return self._writer
 
-    def _open(self, purge: Callable[[Transaction], None]) -> None:
+    def _open(self, purge: Callable[[Transaction], bool]) -> None:
         with _translating(self._busy_seconds):
             in_memory = self._path == ":memory:"
             with _private_to_this_user(self._path):
@@ -162,9 +165,25 @@ class SqliteDatabase:
                     self._close()
                     raise
 
-    def _connect(self) -> sqlite3.Connection:
+    def _open_existing(self) -> None:
+        with _translating(self._busy_seconds):
+            require_file(self._path)
+            # "rw", since what a program that was killed left of a change must be undone before anything is read.
+            self._writer = self._connect(f"{Path(self._path).as_uri()}?mode=rw")
+            try:
+                self._writer.execute("PRAGMA query_only = ON")
+                require_made(self._writer)
+            except BaseException:
+                self._close()
+                raise
+
+    def _connect(self, uri: str = "") -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
+            uri or self._path,
+            timeout=self._busy_seconds,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=bool(uri),
         )
         try:
             connection.execute("PRAGMA foreign_keys = ON")
@@ -206,9 +225,10 @@ class SqliteDatabase:
         self._reader = self._writer = None
 
 
-def _purge(connection: sqlite3.Connection, purge: Callable[[Transaction], None]) -> None:
+def _purge(connection: sqlite3.Connection, purge: Callable[[Transaction], bool]) -> None:
     try:
-        _transact(connection, "BEGIN IMMEDIATE", purge)
+        while _transact(connection, "BEGIN IMMEDIATE", purge):
+            pass
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:  # what can't be written to can still be read
             raise

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 from ...errors import Unavailable
 
@@ -75,6 +76,32 @@ def migrate(connection: sqlite3.Connection) -> None:
                 connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def require_file(path: str) -> None:
+    """Raise `Unavailable` where none is."""
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Unavailable(
+            "there is no such file. Name one with a session store; an absolute path has four slashes, "
+            "as in sqlite:////srv/sessions.db."
+        ) from error
+    except OSError:
+        pass  # SQLite will say what is wrong with it
+
+
+def require_made(connection: sqlite3.Connection) -> None:
+    """Raise `Unavailable` unless a file holds a store of the newest shape."""
+    with transaction(connection, "BEGIN"):
+        version, application = _version(connection), _pragma(connection, "application_id")
+    if not application:
+        raise Unavailable("there is no session store in this file, which is empty. Name one that has one.")
+    if version < len(MIGRATIONS):
+        raise Unavailable(
+            f"the store was made by an older mcp-sessions (its version {version}, known here {len(MIGRATIONS)}). "
+            "Let this one serve it once, which brings it up to date."
+        )
 
 
 @contextmanager

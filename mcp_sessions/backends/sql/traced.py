@@ -23,8 +23,11 @@ class TracedDatabase:
     def index(self) -> SearchIndex:
         return self._database.index
 
-    async def open(self, purge: Callable[[Transaction], None]) -> None:
+    async def open(self, purge: Callable[[Transaction], bool]) -> None:
         await self._database.open(purge)
+
+    async def open_existing(self) -> None:
+        await self._database.open_existing()
 
     async def close(self) -> None:
         await self._database.close()
