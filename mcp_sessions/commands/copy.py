@@ -1,7 +1,7 @@
 """`mcp-sessions copy`: all of one store into another, then both compared."""
 
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from time import monotonic
 from urllib.parse import unquote
@@ -10,36 +10,35 @@ import anyio
 
 from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.sql.backend import SqlBackend
-from mcp_sessions.backends.sql.copying import Copied, copy_store
+from mcp_sessions.backends.sql.copying import Copied, copy_store, require_copyable
+from mcp_sessions.backends.sql.flagged import FlaggedStore, said_of
 from mcp_sessions.commands import refuse
-from mcp_sessions.errors import Conflict, SessionsError
+from mcp_sessions.errors import Busy, Conflict, OutcomeUnknown, SessionsError, Timeout, Unavailable
 from mcp_sessions.settings import BadSetting, Settings
 
 _SECONDS_BETWEEN_LINES = 2
 _SQLITE = "sqlite:///"
+_FROM, _TO = "--from", "--to"
+_AGAIN = "Run the same command again to go on."
+_PASSING = (Busy, OutcomeUnknown, Timeout, Unavailable)
 
 
 def run(settings: Settings, *, source: str, target: str) -> int:
     """0 when both are the same afterwards, 1 when they are not or it was broken off, 2 when it can't begin."""
     try:
-        if source == target:
+        stores = _store(_FROM, source, settings), _store(_TO, target, settings)
+        if source == target or _is_one_file(source, target):
             raise BadSetting("--to can't be what --from is: it accepts another store.")
-        if source.startswith(_SQLITE) and not Path(unquote(source.removeprefix(_SQLITE))).expanduser().exists():
-            raise BadSetting("--from names a file that does not exist. It accepts the URL of a store that is there.")
-        source_store, target_store = _store("--from", source, settings), _store("--to", target, settings)
+        return _told(anyio.run(_copy, *stores))
     except BadSetting as error:
         return refuse(str(error))
-    try:
-        copied = anyio.run(_copy, source_store, target_store)
-    except Conflict as error:
-        return refuse(f"--to: {error}")
     except SessionsError as error:
-        print(f"mcp-sessions: {error} Run the same command again to go on.", file=sys.stderr)
+        again = f" {_AGAIN}" if isinstance(error, _PASSING) else ""
+        print(f"mcp-sessions: {error}{again}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("mcp-sessions: broken off. Run the same command again to go on.", file=sys.stderr)
+        print(f"mcp-sessions: broken off. {_AGAIN}", file=sys.stderr)
         return 130
-    return _told(copied)
 
 
 def _store(flag: str, url: str, settings: Settings) -> SqlBackend:
@@ -47,18 +46,38 @@ def _store(flag: str, url: str, settings: Settings) -> SqlBackend:
     if scheme not in ("sqlite", "postgresql"):
         raise BadSetting(f"{flag} accepts a store of our own: sqlite:///PATH or postgresql://…")
     try:
-        backend = open_backend(url, timeout=settings.timeout, keep_deleted=settings.keep_deleted)
+        with said_of(flag):
+            backend = open_backend(url, timeout=settings.timeout, keep_deleted=settings.keep_deleted)
     except SessionsError as error:
-        raise BadSetting(f"{flag}: {error}") from error
+        raise BadSetting(str(error)) from error
     assert isinstance(backend, SqlBackend)
     return backend
 
 
+def _is_one_file(source: str, target: str) -> bool:
+    """By whatever names: SQLite keeps a journal for each of them, so that it damages a file that is open by two."""
+    if source.startswith(_SQLITE) and target.startswith(_SQLITE):
+        one, other = (Path(unquote(url.removeprefix(_SQLITE))).expanduser() for url in (source, target))
+        with suppress(OSError):
+            return one.samefile(other)
+    return False
+
+
 async def _copy(source: SqlBackend, target: SqlBackend) -> Copied:
+    ends = FlaggedStore(_FROM, source.database), FlaggedStore(_TO, target.database)
     async with AsyncExitStack() as stack:
-        for store in (source, target):
-            await stack.enter_async_context(store)
-        return await copy_store(source.database, target.database, _Progress().tell)
+        try:
+            with said_of(_FROM):
+                await source.database.open_existing()
+            stack.push_async_callback(source.database.close)
+            with said_of(_TO):
+                await stack.enter_async_context(target)
+            await require_copyable(*ends)
+        except Conflict as error:
+            raise BadSetting(f"{_TO}: {error}") from error
+        except SessionsError as error:
+            raise BadSetting(str(error)) from error
+        return await copy_store(*ends, _Progress().tell)
 
 
 class _Progress:
@@ -86,5 +105,13 @@ def _told(copied: Copied) -> int:
         return 1
     print(
         f"{copied.sessions:,} sessions with {copied.messages:,} messages are in both, equal by count and digest{there}."
+        + _of_nobody(copied.without_user)
     )
     return 0
+
+
+def _of_nobody(sessions: int) -> str:
+    if not sessions:
+        return ""
+    who, them = ("1 of them has", "it") if sessions == 1 else (f"{sessions:,} of them have", "them")
+    return f" {who} no user: callers who say who they are don't see {them}."
