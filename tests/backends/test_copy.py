@@ -177,6 +177,11 @@ async def test_sessions_that_no_user_will_see_are_counted(sessions: int, told: s
         ("sqlite:///{}/none.db", "sqlite:///{}/b.db", "--from: there is no such file. Name one with a session store; "),
         ("sqlite:///{}/a.db/none.db", "sqlite:///{}/b.db", "--from: there is no such file."),
         ("sqlite:///:memory:", "sqlite:///{}/b.db", "--from: there is no such file."),
+        (
+            f"sqlite:///{'x' * 300}",
+            "sqlite:///{}/b.db",
+            "--from: the store's file can't be opened. Check the path in --from",
+        ),
         ("sqlite:///{}", "sqlite:///{}/b.db", "--from: the store's file can't be opened. Check the path in --from "),
         ("sqlite:///{}/a.db", "sqlite:///{}", "--to: the store's file can't be opened. Check the path in --to and"),
         (
