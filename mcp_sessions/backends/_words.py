@@ -56,9 +56,11 @@ def bare(text: str) -> str:
 
 
 def finds(text: str, words: Sequence[str]) -> bool:
-    """Whether every one of the words is in a text."""
-    said = f" {tokens(text)} "
-    return all(f" {tokens(word)}{'' if word.endswith('*') else ' '}" in said for word in words)
+    """Whether every one of the words is in a text. One of which nothing can be seen is in none."""
+    said, asked = f" {tokens(text)} ", [tokens(word) for word in words]
+    return all(asked) and all(
+        f" {part}{'' if word.endswith('*') else ' '}" in said for word, part in zip(words, asked, strict=True)
+    )
 
 
 def tokens(text: str) -> str:

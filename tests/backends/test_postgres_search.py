@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mcp_sessions.backends._words import finds, words_of
@@ -42,6 +42,7 @@ async def _found(store: SessionBackend, query: str, limit: int = 7) -> list[str]
             return found
 
 
+@example(said="00000000000000000\x9b0", other="", start=17, length=2, is_open=False)
 @given(said=texts, other=texts, start=st.integers(0, 30), length=st.integers(1, 12), is_open=st.booleans())
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_query_finds_what_its_words_are_in(
