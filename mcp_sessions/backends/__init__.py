@@ -53,7 +53,6 @@ def open_backend(
         raise Invalid(f"no backend is known by that URL's scheme. It must begin with {known}")
     place, install_hint = BACKENDS[scheme]
     module, _, function = place.partition(":")
-    opener: Opener = getattr(import_module(module), function)
     options = Options(
         timeout=timeout,
         token=token,
@@ -66,7 +65,8 @@ def open_backend(
         data_folder=data_folder,
     )
     try:
-        return opener(url, options)
+        opener: Opener = getattr(import_module(module), function)
+        return opener(url, options)  # which imports what only this backend needs
     except ModuleNotFoundError as error:
         if not install_hint:
             raise
