@@ -5,10 +5,10 @@ SessionsError
 ├── NotFound              no such session, message or run, or not this caller's
 ├── Conflict              changed since `expected_version`, or the name or id is taken
 ├── Unsupported           this backend can't do it, or can't address this id
-├── Unauthorized          the backend refused the credential
+├── Unauthorized          no credential, or one that is refused
 ├── Forbidden             the credential lacks the right
 ├── ConfirmationRequired  a destructive call that nobody has agreed to yet
-├── RateLimited           too many calls, says the backend
+├── RateLimited           too many calls for now, here or says the backend
 ├── Timeout               no answer in time
 ├── Unavailable           no answer at all
 ├── Busy                  too many calls at once here

@@ -68,7 +68,9 @@ class JwtVerifier:
             )
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:  # whatever is wrong with it
             return _refused(_REASONS.get(type(error), "it is malformed"))
-        return _identity(claims) if int(claims["exp"]) > time() else None
+        if int(claims["exp"]) <= time():
+            return _refused(_REASONS[jwt.ExpiredSignatureError])
+        return _identity(claims)
 
 
 def _refused(reason: str) -> None:
@@ -79,7 +81,7 @@ def _refused(reason: str) -> None:
 def _identity(claims: Mapping[str, Any]) -> Identity | None:
     subject = claims["sub"]
     if not 0 < len(subject) <= SUBJECT_LENGTH or not subject.isprintable():
-        return None
+        return _refused(f"its sub is not of 1 to {SUBJECT_LENGTH} characters that can be seen")
     words, listed = claims.get("scope"), claims.get("scopes")
     scopes: list[object] = [*words.split()] if isinstance(words, str) else []
     scopes += listed.split() if isinstance(listed, str) else listed if is_array(listed) else []
