@@ -22,18 +22,31 @@ _MOST_OLDS = 32
 
 
 @dataclass(frozen=True)
+class Old:
+    """What stood at a path before a change, and what stood inside it before earlier ones, each at a path of its own."""
+
+    value: Value
+    inside: tuple[tuple[Path, tuple["Old", ...]], ...] = ()
+
+    def is_at(self, current: Value) -> bool:
+        """Whether it is back, with any of the older values inside it."""
+        for path, olds in self.inside:
+            if current and is_object(current[0]) and _is_back(olds, current, path):
+                current = (_with_value(current[0], path, _inside(self.value, path)),)
+        return same(current, self.value)
+
+
+@dataclass(frozen=True)
 class Held:
     """What one path was set to last (`since`, in seconds), and what it was before, the newest first."""
 
     path: Path
     new: Value
-    olds: tuple[Value, ...]
+    olds: tuple[Old, ...]
     since: float = 0
 
     def is_undone(self, document: JsonObject) -> bool:
-        around, current = value_at(document, self.path[:-1]), value_at(document, self.path)
-        is_other = not self.holds(document) and bool(around) and is_object(around[0])
-        return is_other and any(same(current, old) for old in self.olds)
+        return not self.holds(document) and _is_back(self.olds, (document,), self.path)
 
     def holds(self, document: JsonObject) -> bool:
         """Where it neither holds nor is undone, somebody else has set a value of theirs."""
@@ -90,23 +103,26 @@ def _differences(before: Json, after: Json, path: Path = ()) -> Iterator[Path]:
             yield from _differences(before[key], after[key], (*path, key))
 
 
-def _olds_at(path: Path, was: Value, below: Sequence[Held]) -> tuple[Value, ...]:
+def _olds_at(path: Path, was: Value, below: Sequence[Held]) -> tuple[Old, ...]:
     """What stood at `path` before, items at it or inside it having had their older values."""
-    olds = [was]
-    for item in below:
-        inside = item.path[len(path) :]
-        if not inside:
-            olds += item.olds
-        elif was and is_object(was[0]):
-            olds += [(_with_value(value[0], inside, old),) for value in olds for old in item.olds]
-        olds = _some(olds)
-    return tuple(olds)
+    if len(below) == 1 and below[0].path == path:
+        return _some([Old(was), *below[0].olds])
+    return (Old(was, tuple((item.path[len(path) :], item.olds) for item in below)),)
 
 
-def _some(olds: Sequence[Value]) -> list[Value]:
-    distinct = list({_text(value): value for value in olds}.values())
+def _some(olds: Sequence[Old]) -> tuple[Old, ...]:
     half = _MOST_OLDS // 2
-    return distinct if len(distinct) <= _MOST_OLDS else [*distinct[:half], *distinct[-half:]]
+    return tuple(olds) if len(olds) <= _MOST_OLDS else (*olds[:half], *olds[-half:])
+
+
+def _is_back(olds: Sequence[Old], around: Value, path: Path) -> bool:
+    """Whether one of them stands at this path; nothing does where there is no object to stand in."""
+    parent = _inside(around, path[:-1])
+    return bool(parent) and is_object(parent[0]) and any(old.is_at(_inside(around, path)) for old in olds)
+
+
+def _inside(value: Value, path: Path) -> Value:
+    return value_at(value[0], path) if value else ()
 
 
 def _with_value(document: JsonObject, path: Path, value: Value) -> JsonObject:

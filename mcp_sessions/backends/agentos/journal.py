@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
+from typing import Any
 
 from ...models import Json
-from .held import Held
+from .held import Held, Old
 
 logger = logging.getLogger(__name__)
 
@@ -119,21 +120,28 @@ def next_check(since: float, now: float) -> float:
 
 
 def _text(entry: Entry) -> str:
-    return json.dumps([[item.path, item.new, item.olds, item.since] for item in entry.held])
+    return json.dumps([[item.path, item.new, _plain(item.olds), item.since] for item in entry.held])
+
+
+def _plain(olds: Sequence[Old]) -> Any:
+    return [[old.value, [[path, _plain(inside)] for path, inside in old.inside]] for old in olds]
+
+
+def _olds(plain: Any) -> tuple[Old, ...]:
+    return tuple(
+        Old(tuple(value), tuple((tuple(path), _olds(olds)) for path, olds in inside)) for value, inside in plain
+    )
 
 
 def _entry(row: Sequence[object]) -> Entry | None:
     """None for a row that something else has written."""
     session_id, owner, text, since, rewritten, guessed, progress, born = row
     try:
-        held: list[tuple[list[str], list[Json], list[list[Json]], float]] = json.loads(str(text))
+        held: list[tuple[list[str], list[Json], Any, float]] = json.loads(str(text))
         return Entry(
             session_id=str(session_id),
             owner=str(owner),
-            held=[
-                Held(tuple(path), tuple(new), tuple(tuple(old) for old in olds), set_at)
-                for path, new, olds, set_at in held
-            ],
+            held=[Held(tuple(path), tuple(new), _olds(olds), set_at) for path, new, olds, set_at in held],
             since=float(str(since)),
             rewritten=int(str(rewritten)),
             guessed=int(str(guessed)),
