@@ -11,6 +11,7 @@ import pytest
 from anyio import CancelScope
 
 from mcp_sessions.backends import open_backend
+from mcp_sessions.backends.sql.sqlite_schema import APPLICATION_ID
 from mcp_sessions.errors import BadResponse, Invalid, SessionsError, Unavailable
 from mcp_sessions.models import SessionFilter
 
@@ -132,6 +133,28 @@ async def test_an_empty_database_of_another_program_is_left_alone(path: Path, pr
         async with opened(path):
             pass
     assert contents(path.parent) == before
+
+
+@pytest.mark.parametrize("version", [0, -1])
+async def test_a_store_whose_version_is_lost_is_left_alone(path: Path, version: int) -> None:
+    async with opened(path):
+        pass
+    with connected(path) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+    before = contents(path.parent)
+    with pytest.raises(Unavailable, match="marked as a session store and is none"):
+        async with opened(path):
+            pass
+    assert contents(path.parent) == before
+
+
+async def test_a_store_whose_tables_are_lost_is_left_alone(path: Path) -> None:
+    with connected(path) as connection:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("PRAGMA user_version = 1")
+    with pytest.raises(Unavailable, match="marked as a session store and is none"):
+        async with opened(path):
+            pass
 
 
 @pytest.mark.parametrize(

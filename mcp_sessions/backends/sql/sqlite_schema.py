@@ -120,14 +120,20 @@ def transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
 def _version(connection: sqlite3.Connection) -> int:
     """Inside a transaction, so that all it looks at is of one moment."""
     version, application = _pragma(connection, "user_version"), _pragma(connection, "application_id")
+    is_empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     if application == APPLICATION_ID:
         if version > len(MIGRATIONS):
             raise Unavailable(
                 f"the store was made by a newer mcp-sessions (its version {version}, known here {len(MIGRATIONS)}). "
                 "Upgrade mcp-sessions; the file was not touched."
             )
+        if is_empty != (version == 0) or version < 0:
+            raise Unavailable(
+                "the store's file is marked as a session store and is none, so something else changed it; it was not "
+                "touched. Restore it from a copy or name another."
+            )
         return version
-    if version or application or connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    if version or application or not is_empty:
         raise Unavailable("the SQLite file holds something else than sessions; it was not touched. Name another file.")
     return 0
 
