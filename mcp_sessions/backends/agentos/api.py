@@ -2,10 +2,21 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from uuid import uuid4
 
-from ...errors import BadResponse, Forbidden, Invalid, NotFound, SessionsError, Unauthorized, Unsupported, quoted
+from ...errors import (
+    BadResponse,
+    Forbidden,
+    Invalid,
+    NotFound,
+    OutcomeUnknown,
+    SessionsError,
+    Unauthorized,
+    Unsupported,
+    quoted,
+)
 from ...models import JsonObject, is_array, is_object
 from .._credential import ANONYMOUS
 from .._http import HttpClient, Reply, ServerFailed, path
@@ -227,11 +238,12 @@ class Api:
             raise Unsupported("AgentOS forks only in its agents' own database and default table, not in --backend's.")
         route = path(f"{stored.type}s", stored.agent_id, "sessions", stored.id, "fork")
         parameters = {"user_id": owner} if owner else {}
-        answer = (await self.http.change("POST", route, params=parameters, json={}, repeatable=False)).json()
-        found = text(answer, "session_id") if is_object(answer) else ""
-        if not found:
-            raise BadResponse("AgentOS forked the session, but did not say which the new one is. List the newest.")
-        return found
+        reply = await self.http.change("POST", route, params=parameters, json={}, repeatable=False)
+        with suppress(BadResponse):
+            answer = reply.json()
+            if found := text(answer, "session_id") if is_object(answer) else "":
+                return found
+        raise OutcomeUnknown("AgentOS took the fork, but did not say which session is the new one. List the newest.")
 
     async def _typed(self, type: str) -> dict[str, str]:
         """What a read says of the type, which agno ≥ 2.6 finds by itself."""
