@@ -21,7 +21,7 @@ from mcp_sessions.errors import (
     Unauthorized,
     Unavailable,
 )
-from tests.servers.toxic_server import Answer, Connection, ToxicServer, toxic_server, whole
+from tests.servers.toxic_server import Answer, Connection, ToxicServer, endless, raw, toxic_server, whole
 
 TOKEN = "hunter2-the-token"
 BODY = b"hunter2-in-the-body"
@@ -30,24 +30,6 @@ BODY = b"hunter2-in-the-body"
 @pytest.fixture(params=["asyncio", "trio"], scope="module")
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-def raw(data: bytes, end: Answer = Connection.close) -> Answer:
-    async def answer(connection: Connection) -> None:
-        await connection.send(data)
-        await end(connection)
-
-    return answer
-
-
-def endless(start: bytes, piece: bytes, pause: float = 0) -> Answer:
-    async def answer(connection: Connection) -> None:
-        await connection.send(start)
-        while True:
-            await connection.send(piece)
-            await anyio.sleep(pause)
-
-    return answer
 
 
 STALLS = Connection.until_closed

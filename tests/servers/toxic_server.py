@@ -69,6 +69,28 @@ def whole(status: int = 200, body: bytes = b'{"ok":true}', *headers: str) -> Ans
     return answer
 
 
+def raw(data: bytes, end: Answer = Connection.close) -> Answer:
+    """These bytes, whatever they are, and this end."""
+
+    async def answer(connection: Connection) -> None:
+        await connection.send(data)
+        await end(connection)
+
+    return answer
+
+
+def endless(start: bytes, piece: bytes, pause: float = 0) -> Answer:
+    """A piece after the other, this many seconds apart, until the client has gone."""
+
+    async def answer(connection: Connection) -> None:
+        await connection.send(start)
+        while True:
+            await connection.send(piece)
+            await anyio.sleep(pause)
+
+    return answer
+
+
 @dataclass
 class ToxicServer:
     """`script` holds the answers to the next requests; `default` follows when it is used up.
@@ -119,10 +141,15 @@ async def receive(incoming: BufferedByteReceiveStream) -> Received:
 async def toxic_server(*script: Answer) -> AsyncGenerator[ToxicServer]:
     """A server on a free port of this machine; it ends with the block."""
     server = ToxicServer(script=list(script))
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", backlog=512)
-    port: int = listener.extra(SocketAttribute.local_port)
-    server.url = f"http://127.0.0.1:{port}"
+    async with listening(server):
+        yield server
+
+
+@asynccontextmanager
+async def listening(server: ToxicServer, port: int = 0) -> AsyncGenerator[None]:
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port, backlog=512)
+    server.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
     async with listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, server.serve)
-        yield server
+        yield
         tasks.cancel_scope.cancel()

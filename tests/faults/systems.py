@@ -1,0 +1,117 @@
+"""The systems that are reached over HTTP, faked, each with a session for every tool, named after it."""
+
+import json
+import re
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mcp.client import Client
+
+from mcp_sessions import create_server, open_backend
+from mcp_sessions.tools import TOOLSETS
+
+from ..backends.agentos_faked import SeenAgentOs, session
+from ..fakes.agentos import FakeAgentOs
+from ..fakes.guayaba import FakeGuayaba
+from ..fakes.guayaba.seeds import row, user
+from ..servers.toxic_server import Received
+from ..serving import ALL
+from ..test_bad_input import good_arguments
+
+TOKEN = "hunter2-the-token"
+TOOLS = {spec.name: spec.effect for toolset in TOOLSETS for spec in toolset.specs}
+
+
+def named(tool: str) -> str:
+    """The session of a tool, no part of any other's name."""
+    return f"{tool}-0"
+
+
+@dataclass(frozen=True)
+class System:
+    """A fake, and how to look at it. `url` is the backend's at an origin; `rows` are all that it keeps."""
+
+    fake: FakeAgentOs | FakeGuayaba
+    origin: str
+    token: str
+    url: Callable[[str], str]
+    rows: Callable[[], Iterable[object]]
+    is_change: Callable[[Received], bool]
+
+    def kept(self, tool: str) -> list[str]:
+        """What it keeps of a tool's session, copies included, without what is new in each run."""
+        rows = [_MINTED.sub("*", json.dumps(row)) for row in self.rows()]
+        return sorted(row for row in rows if named(tool) in row)
+
+
+_MINTED = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.-]+Z|\b[12]\d{9}(\d{3})?\b")
+"""Ids and times."""
+
+
+@asynccontextmanager
+async def agentos() -> AsyncGenerator[System]:
+    seeds = {tool: session(named(tool), name=named(tool), state={"kept": 1}) for tool in TOOLS}
+    seeds["restore_session"]["metadata"] = {"archived_at": "2026-01-02T03:04:05Z"}
+    del seeds["create_session"]
+    async with SeenAgentOs(security_key=TOKEN) as fake:
+        fake.seed(*seeds.values())
+        yield System(
+            fake,
+            fake.url,
+            TOKEN,
+            lambda origin: f"agentos+{origin}",
+            lambda: fake.everything().values(),
+            lambda asked: asked.method != "GET",
+        )
+
+
+@asynccontextmanager
+async def guayaba() -> AsyncGenerator[System]:
+    async with FakeGuayaba() as fake:
+        agent = fake.agents[0]
+        for tool in TOOLS:
+            add = fake.add_archive if tool == "restore_session" else fake.add_session
+            add(agent, row(f"agent:main:api:{named(tool)}", fake.new_id(), label=named(tool)), [user("Hello", id="m1")])
+
+        def rows() -> Iterable[object]:
+            for session in agent.sessions:
+                yield {name: value for name, value in session.row.items() if name != "updatedAt"}
+            for archive in agent.archives:
+                yield [archive.filename, archive.label, archive.session.row["key"]]
+
+        yield System(
+            fake,
+            fake.origin,
+            fake.agent_key(agent),
+            lambda origin: f"guayaba+{origin}/api/v1?agent={agent.id}",
+            rows,
+            lambda asked: asked.method == "POST" and not asked.target.endswith("/history"),
+        )
+
+
+SYSTEMS: Mapping[str, Callable[[], AbstractAsyncContextManager[System]]] = {"agentos": agentos, "guayaba": guayaba}
+
+
+@asynccontextmanager
+async def client_of(system: System, origin: str, folder: Path, seconds: float) -> AsyncGenerator[Client]:
+    """A client of a server on the system, which is reached at this origin; a call has so many seconds."""
+    url = system.url(origin)
+    backend = open_backend(url, timeout=seconds, token=system.token, recheck=False, data_folder=str(folder))
+    async with Client(create_server(backend, toolsets=ALL, confirm="off")) as client:
+        yield client
+
+
+async def arguments_of(client: Client) -> dict[str, dict[str, Any]]:
+    """What to call each tool with that is offered, found out while all is well."""
+    offered = [tool.name for tool in (await client.list_tools()).tools]
+    ids: dict[str, str] = {}
+    for archived in (False, True):
+        listed = await client.call_tool("list_sessions", {"archived": archived, "limit": 100})
+        assert listed.structured_content is not None
+        ids |= {session["name"]: session["id"] for session in listed.structured_content["sessions"]}
+    given = {tool: good_arguments(tool, ids.get(named(tool), "")) for tool in offered}
+    given.get("create_session", {})["name"] = named("create_session")
+    return given
