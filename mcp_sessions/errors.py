@@ -97,9 +97,14 @@ def whereabouts(error: BaseException) -> str:
     return f"{type(error).__qualname__}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
+def visible(text: str) -> str:
+    """It without line breaks and whatever else moves a terminal's cursor."""
+    return "".join(char if char.isprintable() else "�" for char in text)
+
+
 def printable(value: str) -> str:
     """A caller's own word, fit to be repeated in our sentences: at most 80 characters that can be seen."""
-    shown = "".join(char if char.isprintable() else "�" for char in value[:80])
+    shown = visible(value[:80])
     return f"{shown}…" if len(value) > 80 else shown
 
 

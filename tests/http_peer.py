@@ -62,7 +62,7 @@ async def running(
     try:
         with anyio.fail_after(deadline):
             line = (await errors.receive_until(b"\n", 4096)).decode()
-            assert line.startswith("mcp-sessions: serving at http://"), line
+            assert line.startswith("mcp-sessions: serving ") and " at http://" in line, line
             yield Server(process, line.split()[-1], errors)
     finally:
         if process.returncode is None:

@@ -74,7 +74,8 @@ def test_on_a_terminal_it_says_what_it_waits_for(tmp_path: Path) -> None:
     os.close(terminal)
     assert done.returncode == 0
     assert "It waits here for an MCP client's messages on stdin" in done.stderr
-    assert "mcp-sessions demo" in done.stderr
+    assert all(f"`mcp-sessions {name}" in done.stderr for name in ("demo", "doctor", "config"))
+    assert f"sqlite:///{tmp_path}/mcp-sessions/sessions.db\n" in done.stderr
 
 
 def test_a_demo_whose_server_does_not_start_says_so(tmp_path: Path) -> None:

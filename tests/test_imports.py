@@ -14,7 +14,10 @@ TOOL_SIDE = {"context", "confirmation", "toolset", "schema", "arguments", "rende
 MANY = {"identity", "rate", "seal", "audit"}
 ALLOWED = {
     "errors": set[str](),
-    "settings": set[str](),
+    "accepted": set[str](),
+    "settings": {"accepted"},
+    "command_line": {"", "errors", "settings"},
+    "configured": {"backends", "models", "settings", "transports"},
     "redact": set[str](),
     "sanitize": {"redact"},
     "models": {"errors"},

@@ -1,8 +1,10 @@
 """Which backends there are, by URL scheme; each is imported when it is asked for."""
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Protocol
+from urllib.parse import unquote
 
 from ..errors import Invalid
 from .base import Options, SessionBackend
@@ -17,6 +19,20 @@ BACKENDS = {
     "guayaba+https": ("mcp_sessions.backends.guayaba:open_guayaba", ""),
 }
 """scheme → ("module:function", how to install what it needs)."""
+
+
+_IN_FRONT = re.compile(r"(postgresql://[^:@/]*):[^@/]*@(?:[^/?]*@)?")  # as libpq reads it, and an @ that it wouldn't
+_SECRETS = re.compile("passw|secret|scram", re.IGNORECASE)
+
+
+def without_passwords(url: str) -> str:
+    """A backend's URL with PASSWORD in place of each. Those that hold another credential aren't opened at all."""
+    address, mark, query = _IN_FRONT.sub(r"\1:PASSWORD@", url).partition("?")
+    named = (pair.partition("=") for pair in query.split("&"))
+    shown = (
+        f"{name}=PASSWORD" if _SECRETS.search(unquote(name)) else name + given + value for name, given, value in named
+    )
+    return address + mark + "&".join(shown)
 
 
 class Opener(Protocol):

@@ -1,0 +1,98 @@
+"""What the text of a setting means, or what it accepts instead."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+TOOLSETS = ("sessions", "history", "state", "bulk", "authoring")
+_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+_HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
+
+
+class BadSetting(ValueError):
+    """A setting with a value it can't have; the text is one line that says which and what it accepts."""
+
+
+def boolean(text: str) -> bool:
+    word = text.strip().lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off"):
+        return False
+    raise BadSetting("accepts 1, true, yes or on, and 0, false, no or off")
+
+
+def user(text: str) -> str:
+    if not text:
+        raise BadSetting("accepts a user's id; leave it out to see everybody's sessions")
+    return text
+
+
+def given(text: str) -> str:
+    """Where nothing means that nobody needs to say who they are, a variable of a shell that isn't set must not."""
+    if not text:
+        raise BadSetting("accepts no empty value; leave it out for none")
+    return text
+
+
+def number(kind: type[int] | type[float], least: float, most: float) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not least <= value <= most:
+            whole = "a whole number" if kind is int else "a number"
+            raise BadSetting(f"accepts {whole} from {least:,} to {most:,}")
+        return value
+
+    return parse
+
+
+def choice(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        known = {word.lower(): word for word in choices}
+        if text.strip().lower() not in known:
+            raise BadSetting(f"accepts {', '.join(choices)}")
+        return known[text.strip().lower()]
+
+    return parse
+
+
+def toolsets(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if names == ("all",):
+        return TOOLSETS
+    if not names or not set(names) <= set(TOOLSETS):
+        raise BadSetting(f"accepts all, or a comma-separated list of {', '.join(TOOLSETS)}")
+    return names
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
+    if not all(_HOST.fullmatch(name) and is_url(f"http://{name}") for name in names):
+        raise BadSetting("accepts the host of the URL that clients call, such as sessions.example or [::1]:8443")
+    return names
+
+
+def is_url(text: str) -> bool:
+    """Whether it is a whole URL of HTTP, with a host and, if any, a port that there can be."""
+    try:
+        parsed = urlsplit(text)
+        return parsed.scheme in ("http", "https") and bool(parsed.hostname) and parsed.port != 0
+    except ValueError:
+        return False
+
+
+def algorithms(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names or not set(names) <= set(_ALGORITHMS):
+        raise BadSetting(f"accepts a comma-separated list of {', '.join(_ALGORITHMS)}")
+    return names
+
+
+def key(text: str) -> str:
+    if len(text) < 32:
+        raise BadSetting("accepts 32 characters or more; `openssl rand -base64 32` makes some")
+    return text
