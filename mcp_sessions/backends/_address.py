@@ -14,6 +14,7 @@ from ._credential import Credential
 
 _KEY = re.compile(r"key|token|secret|passw|credential|auth|signature|jwt", re.IGNORECASE)
 _MOST_SEGMENT = 512
+READABLE = "the credential and all contents can be read on the way. Use https://"
 
 
 def path(*segments: str) -> str:
@@ -45,12 +46,18 @@ def base_of(url: str, *, allow_http: bool) -> str:
         raise Invalid("the backend's URL must be http:// or https:// with a host, and no #. Correct it.")
     if parsed.port is not None and not 0 < parsed.port < 65_536:
         raise Invalid("the port in the backend's URL must be between 1 and 65535. Correct it.")
-    if parsed.scheme == "http" and not allow_http and not _is_loopback(parsed.host):
+    if not allow_http and is_readable(parsed):
         raise Invalid(
             "http:// sends the credential and all contents readably to another machine. "
             "Use https://, or allow it with --allow-http or MCP_SESSIONS_ALLOW_HTTP=1."
         )
     return str(parsed.copy_with(query=None)).rstrip("/")
+
+
+def is_readable(url: httpx2.URL | str) -> bool:
+    """Whether what is sent there can be read on the way."""
+    parsed = httpx2.URL(url)
+    return parsed.scheme == "http" and not _is_loopback(parsed.host)
 
 
 def server_of(url: str) -> dict[str, str | int]:

@@ -1,10 +1,10 @@
 """What a backend is: the operations, which of them it has, and the refusal of those it has not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
-from typing import ClassVar, NoReturn, Self
+from typing import ClassVar, Literal, NoReturn, Self
 
 from ..caller import Caller
 from ..errors import NotFound, SessionsError, Unsupported, quoted
@@ -69,6 +69,18 @@ class Options:
     """Where a backend may keep files of its own; "" for the user's data folder."""
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: what was found and, where that isn't `ok`, what to do next."""
+
+    name: str
+    text: str
+    status: Literal["ok", "warning", "failed"] = "ok"
+
+
+Tell = Callable[[Check], None]
+
+
 class SessionBackend:
     """A system that holds sessions. Entered once, as an async context manager; then `for_caller` gives views of it.
 
@@ -102,6 +114,16 @@ class SessionBackend:
     async def check_reachable(self) -> None:
         """Raises a `SessionsError` where the system does not answer, or not to this credential."""
         await self.list_sessions(SessionFilter(), limit=1)
+
+    async def examine(self, tell: Tell) -> None:
+        """Tell, one by one, what is known of the system and what is hazardous there, before this is entered.
+
+        Changes nothing there, which a backend whose entering does must see to. Raises a `SessionsError` where it
+        can't go on.
+        """
+        async with self:
+            await self.check_reachable()
+        tell(Check("backend", f"{self.title} answers"))
 
     def _refuse(self, capability: Capability) -> NoReturn:
         raise Unsupported(f"{self.title} has no {capability}.")

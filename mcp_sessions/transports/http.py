@@ -36,17 +36,9 @@ logger = logging.getLogger(__name__)
 def listen(host: str, port: int, access: Access) -> socket.socket:
     """A socket that takes connections, on a free port where `port` is 0.
 
-    Raises `BadSetting` for a port that can't be had, and for an address that others can reach, unless they must say
-    who they are, and by which name they call is known (the one keeps strangers out, the other rebound DNS names).
+    Raises `BadSetting` for a port that can't be had, and as `address_of` does.
     """
-    try:
-        address = _address_of(host)
-    except OSError:
-        raise BadSetting(
-            f"--host can't be {host[:80]!r}: it stands for no address. It accepts one, or a name."
-        ) from None
-    if not ip_address(address).is_loopback:
-        _require_authentication(host, access)
+    address = address_of(host, access)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         both = address == "::" and socket.has_dualstack_ipv6()
@@ -58,7 +50,24 @@ def listen(host: str, port: int, access: Access) -> socket.socket:
         raise BadSetting(f"--port can't be {port} on {host}: {reason}. It accepts a free one, or 0 for any.") from None
 
 
-def _address_of(host: str) -> str:
+def address_of(host: str, access: Access) -> str:
+    """What a host stands for.
+
+    Raises `BadSetting` where that is nothing, and for an address that others can reach, unless they must say who they
+    are, and by which name they call is known (the one keeps strangers out, the other rebound DNS names).
+    """
+    try:
+        address = _looked_up(host)
+    except (OSError, UnicodeError):
+        raise BadSetting(
+            f"--host can't be {host[:80]!r}: it stands for no address. It accepts one, or a name."
+        ) from None
+    if not ip_address(address).is_loopback:
+        _require_authentication(host, access)
+    return address
+
+
+def _looked_up(host: str) -> str:
     if not host:
         raise OSError  # it would stand for every address
     return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]).partition("%")[0]

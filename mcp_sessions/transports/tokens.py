@@ -63,13 +63,14 @@ class TokenFile:
         accepts = "a file of lines that `mcp-sessions token new` prints"
         self._file = WatchedFile("--tokens", path, self._parsed, accepts)
 
-    def check(self) -> None:
-        """Raises `BadSetting` for a file that can't be read, and for a line that is no token's."""
+    def check(self) -> tuple[Line, ...]:
+        """The tokens. Raises `BadSetting` for a file that can't be read, and for a line that is no token's."""
         lines, wrong = self._file.check()
         if wrong:
             raise self._file.refused(f"its line {wrong[0]} is no token's")
         if not lines:
             logger.warning("%s has no token yet, so nobody is let in by one", self._file.path)
+        return lines
 
     async def verify_token(self, token: str) -> Identity | None:
         """Whom a token names; None for one that isn't let in (any more)."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mcp_sessions.backends.sql.sqlite import is_local, wal_is_safe
+from mcp_sessions.backends.sql.sqlite_wal import is_local, wal_is_safe
 
 from .files import connected, opened
 from .processes import context, run_together

@@ -29,11 +29,12 @@ from .._credential import ANONYMOUS, Credential
 from .._transcript import message_page
 from .._values import NAME_LENGTH, SUMMARY_LENGTH, json_text, plain, session_name, session_type
 from .._words import words_of
-from ..base import Capability, SessionBackend
+from ..base import Capability, SessionBackend, Tell
 from . import plans
 from .accounts import Accounts
 from .api import Api
 from .changes import Changes, Made, Plan, told
+from .checks import examine
 from .creation import create, fork
 from .keeper import Keeper
 from .listing import list_sessions
@@ -91,6 +92,11 @@ class AgentOsBackend(SessionBackend):
             return
         with self._accounts.http.call(), suppress(Unauthorized, Forbidden):
             await find_version(self._accounts.http.bearing(ANONYMOUS))
+
+    async def examine(self, tell: Tell) -> None:
+        async with self._accounts.http:
+            with self._accounts.http.call():
+                await examine(self._api, self.check_reachable, tell)
 
     @property
     def _api(self) -> Api:

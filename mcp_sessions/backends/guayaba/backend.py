@@ -26,9 +26,10 @@ from .._http import HttpClient, path
 from .._transcript import message_page
 from .._values import NAME_LENGTH, plain, session_name, session_type
 from .._words import words_of
-from ..base import Capability, SessionBackend
+from ..base import Capability, SessionBackend, Tell
 from .api import MOST_MESSAGES, Api
 from .changes import Changes
+from .checks import examine
 from .directory import Directory, Kept
 from .listing import page_of
 from .search import search_sessions
@@ -112,6 +113,11 @@ class GuayabaBackend(SessionBackend):
             return
         with self._http.call(), suppress(Unauthorized, Forbidden):
             await self._http.bearing(ANONYMOUS).read(path("agents"))
+
+    async def examine(self, tell: Tell) -> None:
+        async with self:
+            with self._http.call():
+                await examine(self._directory, self._agents_of, self.check_reachable, tell)
 
     @property
     def _api(self) -> Api:

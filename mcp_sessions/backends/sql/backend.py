@@ -25,7 +25,7 @@ from ...models import (
 )
 from .._values import NAME_LENGTH, SUMMARY_LENGTH, json_text, plain, session_name, session_type
 from .._words import words_of
-from ..base import Capability, SessionBackend
+from ..base import Capability, SessionBackend, Tell
 from . import messages as message_rows
 from . import purging
 from . import search as searching
@@ -54,6 +54,9 @@ class SqlBackend(SessionBackend):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.database.close()
+
+    async def examine(self, tell: Tell) -> None:
+        await self.database.examine(tell)
 
     def for_caller(self, caller: Caller) -> Self:
         plain(caller.user_id, "user_id", NAME_LENGTH)
@@ -171,7 +174,7 @@ class SqlBackend(SessionBackend):
 
         def work(tx: Transaction) -> Change:
             stored = self._find(tx, session_id, deleted=True)
-            place, columns, changed, previous, note = _restored(stored)
+            place, columns, changed, previous, note = session_rows.restored(stored)
             if new:
                 changed, previous = changed | {"name": new}, previous | {"name": stored.name}
                 version = session_rows.rename(tx, self.database.index, stored, new, place=place, **columns)
@@ -278,19 +281,6 @@ class SqlBackend(SessionBackend):
 
 
 _FORKED = ("type", "agent_id", "user_id", "state", "metadata", "summary")
-
-
-def _restored(stored: Stored) -> tuple[int, JsonObject, JsonObject, JsonObject, str]:
-    """Where a session belongs again, the columns to set, what that changes and replaces, and what to say of it."""
-    if stored.place == DELETED:
-        if stored.archived_at is None:
-            return LISTED, {"purge_at": None}, {}, {}, "It was deleted and is back."
-        note = "It was deleted and is back in the archive, as before. Restore it once more to make it active."
-        return ARCHIVED, {"purge_at": None}, {}, {}, note
-    if stored.place == ARCHIVED and stored.archived_at is not None:
-        was = iso(session_rows.moment(stored.archived_at))
-        return LISTED, {"archived_at": None}, {"archived_at": ""}, {"archived_at": was}, ""
-    return LISTED, {}, {}, {}, "It was active already."
 
 
 def _change(

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from ..base import Tell
+
 T = TypeVar("T")
 
 # A column's value as the driver hands it over: the statement that reads it knows its type.
@@ -64,6 +66,10 @@ class Database(Protocol):
 
         Raises `Unavailable` where there is none, and for one of an older program.
         """
+        ...
+
+    async def examine(self, tell: Tell) -> None:
+        """Tell what there is, and what the next `open` makes of it, while it is closed. Nothing is changed."""
         ...
 
     async def close(self) -> None: ...

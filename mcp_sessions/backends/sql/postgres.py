@@ -16,7 +16,9 @@ import psycopg
 from anyio import CancelScope, CapacityLimiter, get_cancelled_exc_class, move_on_after, sleep, to_thread
 
 from ...errors import Busy, Forbidden, OutcomeUnknown, SessionsError, Timeout, Unavailable
-from .database import SearchIndex, Transaction
+from ..base import Tell
+from .database import Row, SearchIndex, Transaction
+from .postgres_checks import examine_server, tell_of_connection
 from .postgres_connection import (
     CHANGE,
     READ,
@@ -31,6 +33,7 @@ from .postgres_connection import (
     parameters,
 )
 from .postgres_errors import RUN_AGAIN, ReadOnly, connection_refusal, is_passing, refusal
+from .postgres_schema import examine as examine_store
 from .postgres_schema import migrate, require_made
 from .tsvector import TsvectorIndex
 
@@ -80,15 +83,22 @@ class PostgresDatabase:
         async with self._connected():
             await self._run(READ, require_made)
 
+    async def examine(self, tell: Tell) -> None:
+        async with self._connected() as connection:
+            tell_of_connection(connection, tell)
+            for check in [*await self._run(READ, examine_server), *await self._run(READ, examine_store)]:
+                tell(check)
+        await self.close()
+
     @asynccontextmanager
-    async def _connected(self) -> AsyncGenerator[None]:
+    async def _connected(self) -> "AsyncGenerator[psycopg.Connection[Row]]":
         """Until it is closed, or what is done first fails."""
         held = await self._connect(_Clock(self._seconds), patience=0)
         self._is_open = True
         self._idle.append(held)
         try:
             _check_server(held.connection)
-            yield
+            yield held.connection
         except BaseException:
             await self.close()
             raise

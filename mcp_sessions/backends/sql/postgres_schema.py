@@ -1,6 +1,7 @@
 """The store's shape on PostgreSQL, as numbered steps: a step's position is its version, and none ever changes."""
 
 from ...errors import Forbidden, Unavailable
+from ..base import Check
 from .database import Transaction
 
 SCHEMA = "mcp_sessions"  # our own, so that no table of an application's bears the name of one of ours
@@ -105,6 +106,28 @@ def require_made(tx: Transaction) -> None:
             f"the store was made by an older mcp-sessions (its version {version}, known here {len(MIGRATIONS)}). "
             "Let this one serve it once, which brings it up to date."
         )
+
+
+def examine(tx: Transaction) -> list[Check]:
+    """What a start would find, and make, as far as it may. Raises as `migrate` does."""
+    version = _version(tx)
+    if version is None:
+        _has_schema(tx)
+        return [Check("store", f"no tables yet; the first start makes them in the schema {SCHEMA}")]
+    now = f"version {version} of its shape"
+    if version < len(MIGRATIONS):
+        now += f"; the next start brings it to {len(MIGRATIONS)}, which older programs can't read"
+    return [Check("store", f"in the schema {SCHEMA}: {now}"), *_rights(tx)]
+
+
+def _rights(tx: Transaction) -> list[Check]:
+    needed = " AND ".join(
+        f"has_table_privilege('{SCHEMA}.sessions', '{right}')" for right in ("SELECT", "INSERT", "UPDATE", "DELETE")
+    )
+    if tx.one(f"SELECT {needed}") == (True,):
+        return []
+    text = f"this role can't change sessions. Let the owner of the schema {SCHEMA} grant it, or name another role"
+    return [Check("permissions", text, "warning")]
 
 
 def _version(tx: Transaction) -> int | None:

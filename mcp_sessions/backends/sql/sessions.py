@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ... import cursor as cursors
 from ...errors import Conflict, NotFound, quoted
-from ...models import Session, SessionDetail, SessionFilter, SessionPage, iso
+from ...models import JsonObject, Session, SessionDetail, SessionFilter, SessionPage, iso
 from .._values import NAME_LENGTH, plain
 from .._words import folded
 from .database import SearchIndex, Transaction
@@ -254,3 +254,16 @@ def update(tx: Transaction, stored: Stored, **columns: Any) -> int:
 def rename(tx: Transaction, index: SearchIndex, stored: Stored, name: str, **columns: Any) -> int:
     index.put_name(tx, stored.key, stored.user_id, name)
     return update(tx, stored, name=name, folded_name=folded(name), **columns)
+
+
+def restored(stored: Stored) -> tuple[int, JsonObject, JsonObject, JsonObject, str]:
+    """Where a session belongs again, the columns to set, what that changes and replaces, and what to say of it."""
+    if stored.place == DELETED:
+        if stored.archived_at is None:
+            return LISTED, {"purge_at": None}, {}, {}, "It was deleted and is back."
+        note = "It was deleted and is back in the archive, as before. Restore it once more to make it active."
+        return ARCHIVED, {"purge_at": None}, {}, {}, note
+    if stored.place == ARCHIVED and stored.archived_at is not None:
+        was = iso(moment(stored.archived_at))
+        return LISTED, {"archived_at": None}, {"archived_at": ""}, {"archived_at": was}, ""
+    return LISTED, {}, {}, {}, "It was active already."

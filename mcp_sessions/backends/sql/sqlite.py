@@ -20,35 +20,18 @@ from typing import TypeVar
 from anyio import CancelScope, CapacityLimiter, to_thread
 
 from ...errors import BadResponse, SessionsError, Timeout, Unavailable
+from ..base import Tell
 from .database import OutOfTime, Row, SearchIndex, Transaction
 from .fts5 import Fts5Index
+from .sqlite_checks import examine
 from .sqlite_schema import migrate, require_file, require_made, transaction
+from .sqlite_wal import is_local, wal_is_safe
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_LOCAL_FILESYSTEMS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "overlay", "bcachefs"})
 _STEPS_BETWEEN_CHECKS = 1000  # of SQLite's virtual machine: some 20 µs, so that a deadline is met closely
 _WAITING_PER_WORK = 20  # how much longer a search may last than it computes: for a slow disk, or a busy machine
-
-
-def wal_is_safe(version: tuple[int, int, int]) -> bool:
-    """Whether several processes may share a WAL file with this SQLite."""
-    return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
-
-
-def is_local(path: Path, mounts: Path = Path("/proc/self/mounts")) -> bool:
-    """Whether a filesystem is known to be of this machine, by Linux's mount table; elsewhere nothing is known."""
-    if not mounts.exists():
-        return False
-    path = path.resolve()
-    best, kind = "", ""
-    for line in mounts.read_text(errors="replace").splitlines():
-        _, point, filesystem, *_ = line.split(" ")
-        point = point.replace("\\040", " ")
-        if len(point) >= len(best) and path.is_relative_to(point):
-            best, kind = point, filesystem
-    return kind in _LOCAL_FILESYSTEMS
 
 
 class SqliteTransaction:
@@ -92,6 +75,9 @@ class SqliteDatabase:
 
     async def open_existing(self) -> None:
         await to_thread.run_sync(self._open_existing, limiter=self._worker)
+
+    async def examine(self, tell: Tell) -> None:
+        await to_thread.run_sync(self._examine, tell, limiter=self._worker)
 
     async def close(self) -> None:
         with CancelScope(shield=True):
@@ -168,14 +154,22 @@ class SqliteDatabase:
     def _open_existing(self) -> None:
         with _translating(self._busy_seconds):
             require_file(self._path)
-            # "rw", since what a program that was killed left of a change must be undone before anything is read.
-            self._writer = self._connect(f"{Path(self._path).as_uri()}?mode=rw")
+            self._writer = self._connect_existing()
             try:
-                self._writer.execute("PRAGMA query_only = ON")
                 require_made(self._writer)
             except BaseException:
                 self._close()
                 raise
+
+    def _examine(self, tell: Tell) -> None:
+        with _translating(self._busy_seconds):
+            examine(self._path, self._connect_existing, tell)
+
+    def _connect_existing(self) -> sqlite3.Connection:
+        # "rw", since what a program that was killed left of a change must be undone before anything is read.
+        connection = self._connect(f"{Path(self._path).as_uri()}?mode=rw")
+        connection.execute("PRAGMA query_only = ON")
+        return connection
 
     def _connect(self, uri: str = "") -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -68,10 +68,10 @@ def migrate(connection: sqlite3.Connection) -> None:
     Raises `Unavailable`, with the file untouched, when it is newer than this program or not a session store.
     """
     with transaction(connection, "BEGIN"):
-        if _version(connection) == len(MIGRATIONS):
+        if made_version(connection) == len(MIGRATIONS):
             return
     with transaction(connection, "BEGIN IMMEDIATE"):
-        for step in MIGRATIONS[_version(connection) :]:
+        for step in MIGRATIONS[made_version(connection) :]:
             for statement in step.split(";\n"):
                 connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -94,7 +94,7 @@ def require_file(path: str) -> None:
 def require_made(connection: sqlite3.Connection) -> None:
     """Raise `Unavailable` unless a file holds a store of the newest shape."""
     with transaction(connection, "BEGIN"):
-        version, application = _version(connection), _pragma(connection, "application_id")
+        version, application = made_version(connection), _pragma(connection, "application_id")
     if not application:
         raise Unavailable("there is no session store in this file, which is empty. Name one that has one.")
     if version < len(MIGRATIONS):
@@ -117,8 +117,11 @@ def transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
         raise
 
 
-def _version(connection: sqlite3.Connection) -> int:
-    """Inside a transaction, so that all it looks at is of one moment."""
+def made_version(connection: sqlite3.Connection) -> int:
+    """0 for an empty file. Inside a transaction, so that all it looks at is of one moment.
+
+    Raises `Unavailable` for a file that is newer than this program, or no session store.
+    """
     version, application = _pragma(connection, "user_version"), _pragma(connection, "application_id")
     is_empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     if application == APPLICATION_ID:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from .._spans import started, within
+from ..base import Tell
 from .database import Database, SearchIndex, Transaction
 
 T = TypeVar("T")
@@ -28,6 +29,9 @@ class TracedDatabase:
 
     async def open_existing(self) -> None:
         await self._database.open_existing()
+
+    async def examine(self, tell: Tell) -> None:
+        await self._database.examine(tell)
 
     async def close(self) -> None:
         await self._database.close()

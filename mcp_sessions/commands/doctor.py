@@ -1,0 +1,102 @@
+"""`mcp-sessions doctor`: whether these settings and their backend would do, without a change to either."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import anyio
+
+from mcp_sessions import __version__
+from mcp_sessions.backends import without_passwords
+from mcp_sessions.backends.base import Capability, Check, SessionBackend, Tell
+from mcp_sessions.commands import refuse
+from mcp_sessions.configured import backend_of, require_nothing_of_http, require_users_are_known, warnings_of
+from mcp_sessions.errors import SessionsError, quoted, visible
+from mcp_sessions.settings import BadSetting, Settings
+
+
+def run(settings: Settings) -> int:
+    """A line for each check on stdout. 1 where one failed, 2 for settings that nothing can be started with."""
+    told: list[Check] = []
+
+    def tell(check: Check) -> None:
+        told.append(check)
+        print(f"{check.status:<7}  {check.name}: {visible(check.text).rstrip('.')}.", flush=True)
+
+    try:
+        backend = backend_of(settings)
+        callers = _over_http(backend, settings) if settings.transport == "http" else _over_stdio(backend, settings)
+        shown = visible(without_passwords(settings.backend))
+        print(f"mcp-sessions {__version__} looks at {shown}, for {settings.timeout:g} s at most.", flush=True)
+        anyio.run(_look, backend, settings, callers, tell)
+    except BadSetting as error:
+        return refuse(str(error))
+    except SessionsError as error:
+        return refuse(f"--backend: {error}")
+    except KeyboardInterrupt:
+        return 130
+    return 1 if any(check.status == "failed" for check in told) else 0
+
+
+async def _look(backend: SessionBackend, settings: Settings, callers: Sequence[Check], tell: Tell) -> None:
+    try:
+        with anyio.fail_after(settings.timeout + 1):  # backends give up by themselves before
+            await backend.examine(tell)
+    except TimeoutError:
+        tell(Check("backend", f"there was no end to it within {settings.timeout:g} s. See whether it hangs", "failed"))
+    except SessionsError as error:
+        tell(Check("backend", str(error), "failed"))
+    else:
+        tell(Check("operations", _operations(backend)))
+    for check in callers:
+        tell(check)
+    if settings.transport == "http" and settings.jwt_jwks:
+        tell(await _issuer(settings))
+
+
+def _operations(backend: SessionBackend) -> str:
+    lacking = [capability for capability in Capability if capability not in backend.capabilities]
+    if not lacking:
+        return f"all {len(Capability)}"
+    return f"{len(backend.capabilities)} of {len(Capability)}, without {', '.join(lacking)}"
+
+
+def _over_stdio(backend: SessionBackend, settings: Settings) -> Sequence[Check]:
+    require_nothing_of_http(settings)
+    require_users_are_known(backend, settings, authenticated=False)
+    whose = f"those of {quoted(settings.user)}" if settings.user else "everybody's sessions"
+    return [Check("callers", f"whoever starts the server, over stdio, sees {whose}")]
+
+
+def _over_http(backend: SessionBackend, settings: Settings) -> Sequence[Check]:
+    from mcp_sessions.transports.access import access_of
+    from mcp_sessions.transports.http import address_of
+
+    access = access_of(settings)
+    authenticated = access.authentication is not None
+    require_users_are_known(backend, settings, authenticated=authenticated)
+    address_of(settings.host, access)
+    names = ", ".join(settings.allowed_host) or "this machine's own names"
+    who = "those who are let in see their own sessions" if authenticated else "whoever reaches it sees all sessions"
+    checks = [Check("address", f"{settings.host}, port {settings.port}, called by {names}"), Check("callers", who)]
+    checks += [Check("callers", text, "warning") for text in warnings_of(settings, authenticated=authenticated)]
+    return [*checks, _tokens(settings.tokens)] if settings.tokens else checks
+
+
+def _tokens(path: str) -> Check:
+    from mcp_sessions.transports.tokens import TokenFile
+
+    tokens = TokenFile(path).check()
+    usable = sum(token.expires is None or token.expires > datetime.now(UTC) for token in tokens)
+    if not usable:
+        return Check("tokens", "none that hasn't expired, so nobody is let in by one. Make one: token new", "warning")
+    return Check("tokens", f"{usable:,} let somebody in, {len(tokens) - usable:,} have expired")
+
+
+async def _issuer(settings: Settings) -> Check:
+    from mcp_sessions.transports.jwt import KeySet
+
+    try:
+        await KeySet(settings.jwt_jwks).find(None, settings.jwt_algorithms[0])
+    except SessionsError as error:
+        return Check("issuer", str(error), "failed")
+    return Check("issuer", "its public keys are there")
