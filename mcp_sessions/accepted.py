@@ -7,11 +7,21 @@ from urllib.parse import urlsplit
 
 TOOLSETS = ("sessions", "history", "state", "bulk", "authoring")
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+_USER_LENGTH = 512
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
 
 
 class BadSetting(ValueError):
     """A setting with a value it can't have; the text is one line that says which and what it accepts."""
+
+
+def utf8(text: str) -> str:
+    """What every setting is, since a variable or flag of other bytes could be stored and sent nowhere."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadSetting("accepts text in UTF-8") from None
+    return text
 
 
 def boolean(text: str) -> bool:
@@ -24,8 +34,10 @@ def boolean(text: str) -> bool:
 
 
 def user(text: str) -> str:
-    if not text:
-        raise BadSetting("accepts a user's id; leave it out to see everybody's sessions")
+    if not 0 < len(text) <= _USER_LENGTH:
+        raise BadSetting(
+            f"accepts a user's id, of up to {_USER_LENGTH} characters; leave it out to see everybody's sessions"
+        )
     return text
 
 

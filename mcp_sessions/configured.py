@@ -39,8 +39,12 @@ def require_nothing_of_http(settings: Settings) -> None:
     if settings.own_credentials or settings.backend_tokens:
         flag = "--own-credentials" if settings.own_credentials else "--backend-tokens"
         raise BadSetting(f"{flag} needs callers to say who they are, which they do over HTTP: add --transport http.")
-    ignored = {"--tokens": settings.tokens, "--jwt-issuer": settings.jwt_issuer, "--jwt-jwks": settings.jwt_jwks}
-    for flag, value in ignored.items():
+    jwt = {
+        "--jwt-issuer": settings.jwt_issuer,
+        "--jwt-audience": settings.jwt_audience,
+        "--jwt-jwks": settings.jwt_jwks,
+    }
+    for flag, value in {"--tokens": settings.tokens, **jwt}.items():
         if value:
             raise BadSetting(
                 f"{flag} lets nobody in over stdio, where whoever starts it is served: add --transport http."

@@ -187,7 +187,7 @@ class Settings:
             if text is None or (given is None and text == "" and name != "user"):
                 continue  # a client that knows a variable only as empty means: not set; but that would widen `user`
             try:
-                values[name] = option.parse(text)
+                values[name] = option.parse(accepted.utf8(text))
             except BadSetting as error:
                 source = option.flag if given is not None else option.variable
                 shown = repr(text[:80]) if option.flag else "what it is"  # nobody's secret is repeated

@@ -142,7 +142,7 @@ def test_files_are_named_so_that_they_are_found_from_anywhere(
         (["--transport", "http", "--port", "0"], "--port can't be 0 here"),
         (["--tokens", "x"], "--tokens lets nobody in over stdio"),
         (["--backend", "nonsense"], "--backend: no backend is known"),
-        (["--user", "\udcff"], "--user holds bytes that are no text"),
+        (["--user", "\udcff"], "--user can't be '\\udcff': it accepts text in UTF-8"),
     ],
 )
 def test_settings_that_no_client_could_use_are_one_line(

@@ -123,6 +123,12 @@ def test_an_empty_user_is_refused_since_it_would_show_everybodys_sessions() -> N
             Settings.read(flags, environ)
 
 
+@pytest.mark.parametrize(("user", "accepts"), [("a" * 513, "a user's id, of up to 512 characters"), ("\udcff", "text")])
+def test_a_user_that_nothing_can_be_stored_for_is_refused(user: str, accepts: str) -> None:
+    with pytest.raises(BadSetting, match=f"it accepts {accepts}"):
+        Settings.read({"user": user}, {})
+
+
 def test_all_stands_for_every_toolset() -> None:
     assert Settings.read({"toolsets": "all"}, {}).toolsets == ("sessions", "history", "state", "bulk", "authoring")
 
@@ -241,7 +247,22 @@ def test_a_wrong_command_line_is_one_line(arguments: list[str], capsys: pytest.C
     assert line.count("\n") == 1
 
 
-@pytest.mark.parametrize("url", ["mysql://x", "nonsense", "", "sqlite:", "sqlite://x", "sqlite:///", "sqlite:///a?b=c"])
+def test_agents_that_are_none_are_said_of_the_flag_that_names_them(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "agents").write_text('{"ada": ["x"]}')
+    given = ["--backend", "guayaba:", "--agents", str(tmp_path / "agents")]
+    assert main(["serve", *given], {"MCP_SESSIONS_TOKEN": "key"}) == 2
+    assert capfd.readouterr().err.startswith('mcp-sessions: --agents must name the agents of "ada" by their UUIDs')
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("mysql://x", "nonsense", "", "sqlite:", "sqlite://x", "sqlite:///", "sqlite:///a?b=c"),
+        *("agentos+https://exa mple", 'agentos+https://ex"ample', "agentos+https://exa%20mple"),
+    ],
+)
 def test_a_wrong_backend_is_one_line_and_no_traceback(url: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--backend", url], {}) == 2
     line = capfd.readouterr().err

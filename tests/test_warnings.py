@@ -36,7 +36,7 @@ def test_a_file_without_tokens_is_warned_of(tmp_path: Path, caplog: pytest.LogCa
     assert "has no token yet, so nobody is let in by one" in caplog.text
 
 
-@pytest.mark.parametrize("flag", ["--tokens", "--jwt-issuer", "--jwt-jwks"])
+@pytest.mark.parametrize("flag", ["--tokens", "--jwt-issuer", "--jwt-audience", "--jwt-jwks"])
 def test_who_is_let_in_can_not_be_set_where_everybody_is(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", flag, "x"], {}) == 2
     assert capsys.readouterr().err.startswith(f"mcp-sessions: {flag} lets nobody in over stdio")

@@ -13,6 +13,7 @@ from ..errors import Invalid, Unsupported, quoted
 from ._credential import Credential
 
 _KEY = re.compile(r"key|token|secret|passw|credential|auth|signature|jwt", re.IGNORECASE)
+_HOST = re.compile(r"[\w.:-]+(%25\w+)?")  # a name in any script, or an address, which may have a zone
 _MOST_SEGMENT = 512
 READABLE = "the credential and all contents can be read on the way. Use https://"
 
@@ -42,7 +43,7 @@ def base_of(url: str, *, allow_http: bool) -> str:
     names = (unquote_plus(pair.partition("=")[0]) for pair in parsed.query.decode("ascii", "replace").split("&"))
     if parsed.userinfo or any(_KEY.search(name) for name in names):
         raise Invalid("the backend's URL holds a credential. Put it into MCP_SESSIONS_TOKEN instead.")
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.fragment:
+    if parsed.scheme not in ("http", "https") or not _HOST.fullmatch(parsed.host) or parsed.fragment:
         raise Invalid("the backend's URL must be http:// or https:// with a host, and no #. Correct it.")
     if parsed.port is not None and not 0 < parsed.port < 65_536:
         raise Invalid("the port in the backend's URL must be between 1 and 65535. Correct it.")

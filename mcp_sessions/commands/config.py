@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from mcp_sessions.backends import without_passwords
-from mcp_sessions.commands import refuse
+from mcp_sessions.commands import refuse, refuse_backend
 from mcp_sessions.configured import (
     THIS_MACHINE,
     backend_of,
@@ -51,7 +51,7 @@ def run(settings: Settings, *, client: str) -> int:
     except BadSetting as error:
         return refuse(str(error))
     except SessionsError as error:
-        return refuse(f"--backend: {error}")
+        return refuse_backend(error)
     write, place = _CLIENTS[client]
     print(f"mcp-sessions: {place}. Where it says REPLACE or PASSWORD, fill in yours.", file=sys.stderr, flush=True)
     print(write(server))
@@ -74,10 +74,6 @@ def _variables(settings: Settings) -> dict[str, str]:
     given = settings.variables()
     for name, option in OPTIONS.items():
         text = given.get(option.variable, "")
-        if not text.isascii() and text.encode(errors="replace").decode() != text:
-            raise BadSetting(
-                f"{option.flag or option.variable} holds bytes that are no text: no file could carry them."
-            )
         if text and not option.flag:
             given[option.variable] = f"REPLACE-WITH-YOUR-{option.variable}"
         elif text and "FILE" in option.metavar and text != "-" and "://" not in text:

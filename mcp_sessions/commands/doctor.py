@@ -8,7 +8,7 @@ import anyio
 from mcp_sessions import __version__
 from mcp_sessions.backends import without_passwords
 from mcp_sessions.backends.base import Capability, Check, SessionBackend, Tell
-from mcp_sessions.commands import refuse
+from mcp_sessions.commands import refuse, refuse_backend
 from mcp_sessions.configured import backend_of, require_nothing_of_http, require_users_are_known, warnings_of
 from mcp_sessions.errors import SessionsError, quoted, visible
 from mcp_sessions.settings import BadSetting, Settings
@@ -31,7 +31,7 @@ def run(settings: Settings) -> int:
     except BadSetting as error:
         return refuse(str(error))
     except SessionsError as error:
-        return refuse(f"--backend: {error}")
+        return refuse_backend(error)
     except KeyboardInterrupt:
         return 130
     return 1 if any(check.status == "failed" for check in told) else 0

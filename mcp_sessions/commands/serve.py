@@ -5,6 +5,7 @@ import sys
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
+from typing import TypeVar
 
 import anyio
 
@@ -12,11 +13,13 @@ from mcp_sessions.audit import STDERR, Audit
 from mcp_sessions.backends import without_passwords
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.command_line import CLIENTS
-from mcp_sessions.commands import refuse
+from mcp_sessions.commands import refuse, refuse_backend
 from mcp_sessions.configured import backend_of, require_nothing_of_http, require_users_are_known, warnings_of
 from mcp_sessions.errors import SessionsError, visible
 from mcp_sessions.server import SessionsServer, create_server
 from mcp_sessions.settings import BadSetting, Settings
+
+E = TypeVar("E", bound=Exception)
 
 _ON_A_TERMINAL = """\
 mcp-sessions lets agents find, read and change their sessions, over MCP: here those of
@@ -35,7 +38,7 @@ def run(settings: Settings) -> int:
     except* BadSetting as errors:
         status = refuse(str(_first(errors)))
     except* SessionsError as errors:
-        status = refuse(f"--backend: {_first(errors)}")
+        status = refuse_backend(_first(errors))
     except* KeyboardInterrupt:
         status = 130
     return status
@@ -107,7 +110,7 @@ def _announce(settings: Settings, warnings: Sequence[str], url: str) -> None:
         print(f"mcp-sessions: warning: {warning}", file=sys.stderr, flush=True)
 
 
-def _first(errors: BaseExceptionGroup[Exception]) -> Exception:
+def _first(errors: BaseExceptionGroup[E]) -> E:
     """The first of them, however deep in groups of groups."""
     first = errors.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first

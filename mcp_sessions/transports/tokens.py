@@ -4,7 +4,7 @@ import json
 import logging
 import secrets
 from codecs import BOM_UTF8
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from hmac import compare_digest
@@ -61,7 +61,8 @@ class TokenFile:
 
     def __init__(self, path: str) -> None:
         accepts = "a file of lines that `mcp-sessions token new` prints"
-        self._file = WatchedFile("--tokens", path, self._parsed, accepts)
+        self._file = WatchedFile("--tokens", path, _parsed, accepts)
+        self._told: Sequence[int] = ()
 
     def check(self) -> tuple[Line, ...]:
         """The tokens. Raises `BadSetting` for a file that can't be read, and for a line that is no token's."""
@@ -75,10 +76,13 @@ class TokenFile:
     async def verify_token(self, token: str) -> Identity | None:
         """Whom a token names; None for one that isn't let in (any more)."""
         try:
-            lines, _ = self._file.read()
+            lines, wrong = self._file.read()
         except (OSError, ValueError):
             logger.error("%s can't be read, so no token is let in", self._file.path)
             return None
+        if wrong != self._told:
+            logger.error("%s: no token can be read in these lines: %s", self._file.path, wrong)
+            self._told = wrong
         digest, found = _digest(token), None
         for line in lines:
             if compare_digest(line.sha256, digest):
@@ -91,20 +95,19 @@ class TokenFile:
             return None
         return Identity(client_id=found.subject, subject=found.subject, scopes=list(found.scopes))
 
-    def _parsed(self, content: bytes) -> tuple[tuple[Line, ...], list[int]]:
-        """The tokens, and the numbers of the lines that are none. Empty lines and those with # are neither."""
-        lines: list[Line] = []
-        wrong: list[int] = []
-        for number, text in enumerate(content.removeprefix(BOM_UTF8).splitlines(), 1):
-            if not text.strip() or text.lstrip().startswith(b"#"):
-                continue
-            try:
-                lines.append(Line.model_validate_json(text))
-            except ValidationError:
-                wrong.append(number)
-        if wrong:
-            logger.error("%s: no token can be read in these lines: %s", self._file.path, wrong)
-        return tuple(lines), wrong
+
+def _parsed(content: bytes) -> tuple[tuple[Line, ...], list[int]]:
+    """The tokens, and the numbers of the lines that are none. Empty lines and those with # are neither."""
+    lines: list[Line] = []
+    wrong: list[int] = []
+    for number, text in enumerate(content.removeprefix(BOM_UTF8).splitlines(), 1):
+        if not text.strip() or text.lstrip().startswith(b"#"):
+            continue
+        try:
+            lines.append(Line.model_validate_json(text))
+        except ValidationError:
+            wrong.append(number)
+    return tuple(lines), wrong
 
 
 def _digest(token: str) -> str:
