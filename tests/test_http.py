@@ -122,6 +122,13 @@ def test_every_address_of_this_machine_alone_is_accepted(host: str) -> None:
         assert listener.getsockname()[1] > 0
 
 
+def test_an_answer_is_sent_at_once_and_does_not_wait_to_be_filled() -> None:
+    with listen("127.0.0.1", 0, Access()) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_start_that_is_refused_is_one_line_and_no_traceback(tmp_path: Path) -> None:
     assert refused(tmp_path, "--host", "0.0.0.0").startswith("mcp-sessions: --host can't be '0.0.0.0': others could")
     with socket.create_server(("127.0.0.1", 0)) as taken:
