@@ -4,6 +4,7 @@ Fields that are not part of a result (`exclude=True`) tell `budget` where a page
 """
 
 from datetime import UTC, datetime
+from math import ceil, floor
 from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
@@ -238,6 +239,14 @@ class SessionFilter(Model):
     updated_after: datetime | None = None
     updated_before: datetime | None = None
     order: Order = "updated_desc"
+
+    def is_in_time(self, updated_at: datetime | None) -> bool:
+        """Whether it was last updated when asked for. Times are compared as they are shown: to the second."""
+        updated = updated_at.timestamp() if updated_at else 0.0
+        after, before = self.updated_after, self.updated_before
+        return (after is None or updated >= floor(after.timestamp()) + 1) and (
+            before is None or updated < ceil(before.timestamp())
+        )
 
 
 def merge_patch(target: Json, patch: Json) -> Json:

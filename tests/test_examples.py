@@ -34,6 +34,13 @@ def test_the_server_is_embedded_in_a_program(tmp_path: Path) -> None:
     assert json.loads(run("embedded.py"))["complete"] is True
 
 
+def test_a_backend_of_ones_own_is_served(tmp_path: Path) -> None:
+    said = {"name": "Trip", "user_id": "ada", "messages": [{"role": "user", "text": "Where to?"}]}
+    (tmp_path / "s1.json").write_text(json.dumps(said), encoding="utf-8")
+    (session,) = json.loads(run("custom_backend.py", str(tmp_path)))["sessions"]
+    assert (session["id"], session["name"], session["user_id"]) == ("s1", "Trip", "ada")
+
+
 if are_installed():  # else it is not there, rather than skipped
 
     def test_an_agent_on_agentos_names_its_own_session_in_the_middle_of_a_run() -> None:

@@ -12,6 +12,19 @@ from ..errors import Invalid, NotFound, quoted
 from ..models import Message, MessagePage, Role, Run, RunPage
 
 
+def shown(roles: Sequence[Role], include_tools: bool) -> Callable[[Message], bool]:
+    """Without tools: what somebody said."""
+
+    def is_shown(message: Message) -> bool:
+        if roles and message.role not in roles:
+            return False
+        if include_tools or "tool" in roles:
+            return True
+        return message.role != "tool" and bool(message.text or message.attachments)
+
+    return is_shown
+
+
 def message_page(
     session_id: str,
     messages: Sequence[Message],

@@ -1,7 +1,7 @@
 """The contract: one suite over every backend.
 
 It runs over the harnesses named in `conftest.HARNESSES`. To run it over another backend, subclass `Harness` (see
-`harness.py`) anywhere and name the class, or several separated by commas:
+`harness.py`, and `custom.py` for a short one) anywhere and name the class, or several separated by commas:
 
     MCP_SESSIONS_CONTRACT=package.module:Class pytest tests/contract
 

@@ -13,6 +13,7 @@ from mcp_sessions.errors import SessionsError
 
 from . import agentos, postgres
 from .agentos_fake import FakeAgentOs2, FakeAgentOs3
+from .custom import JsonFolderHarness
 from .embedded import RequiredOnlyHarness, SqliteHarness
 from .guayaba_fake import GuayabaDefault, GuayabaMaster, GuayabaMasterOther, GuayabaOther
 from .harness import Harness
@@ -22,6 +23,7 @@ HARNESSES: tuple[type[Harness], ...] = (
     SqliteHarness,
     *postgres.REAL,
     RequiredOnlyHarness,
+    JsonFolderHarness,
     FakeAgentOs3,
     FakeAgentOs2,
     *agentos.REAL,

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from math import ceil, floor
 from typing import NamedTuple
 
 import anyio
@@ -196,18 +195,9 @@ def _is_wanted(filter: SessionFilter, part: str, present: Callable[[str], str], 
     # A list before agno 2.6 doesn't say what is archived: then this is asked again of the whole session.
     if stored.is_whole and (stored.archived_at is not None) != filter.archived:
         return False
-    if (filter.type and stored.type != filter.type) or not _is_in_time(filter, stored):
+    if (filter.type and stored.type != filter.type) or not filter.is_in_time(stored.updated_at):
         return False
     return not part or part in folded(present(stored.name))
-
-
-def _is_in_time(filter: SessionFilter, stored: Stored) -> bool:
-    """Times are compared as they are shown: to the second."""
-    updated = stored.updated_at.timestamp() if stored.updated_at else 0.0
-    after, before = filter.updated_after, filter.updated_before
-    return (after is None or updated >= floor(after.timestamp()) + 1) and (
-        before is None or updated < ceil(before.timestamp())
-    )
 
 
 def _is_past(filter: SessionFilter, stored: Stored) -> bool:

@@ -23,7 +23,7 @@ from ...models import (
 )
 from .._credential import ANONYMOUS, Credential, PerCredential
 from .._http import HttpClient, path
-from .._transcript import message_page
+from .._transcript import message_page, shown
 from .._values import NAME_LENGTH, plain, session_name, session_type
 from .._words import words_of
 from ..base import Capability, SessionBackend, Tell
@@ -33,7 +33,7 @@ from .checks import examine
 from .directory import Directory, Kept
 from .listing import page_of
 from .search import search_sessions
-from .transcript import read_messages, shown
+from .transcript import read_messages
 from .wire import Entry
 
 _SHARE_OF_TIME = 0.6

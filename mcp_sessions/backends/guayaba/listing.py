@@ -1,7 +1,6 @@
 """Pages of a list that Guayaba gives in one piece."""
 
 from collections.abc import Callable, Sequence
-from math import ceil, floor
 
 from ... import cursor as cursors
 from ...models import SessionFilter, SessionPage
@@ -68,8 +67,4 @@ def _named(agents: Sequence[str]) -> str:
 def _is_wanted(entry: Entry, filter: SessionFilter, part: str, present: Callable[[str], str]) -> bool:
     if filter.type not in ("", "agent") or (part and part not in folded(present(entry.name))):
         return False
-    changed = entry.changed_at.timestamp() if entry.changed_at else 0.0
-    after, before = filter.updated_after, filter.updated_before
-    return (after is None or changed >= floor(after.timestamp()) + 1) and (
-        before is None or changed < ceil(before.timestamp())
-    )
+    return filter.is_in_time(entry.changed_at)

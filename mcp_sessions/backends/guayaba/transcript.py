@@ -1,7 +1,7 @@
 """Messages, as Guayaba gives them: contents as text or in blocks, roles as OpenClaw has them."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 from ...errors import BadResponse
@@ -33,19 +33,6 @@ def read_messages(answer: Json) -> list[Message]:
     }
     own = [text(row, "id") or _digest(row) for row in rows]
     return [_message(row, id, called) for row, id in zip(rows, _told_apart(own), strict=True)]
-
-
-def shown(roles: Sequence[Role], include_tools: bool) -> Callable[[Message], bool]:
-    """Without tools: what somebody said."""
-
-    def is_shown(message: Message) -> bool:
-        if roles and message.role not in roles:
-            return False
-        if include_tools or "tool" in roles:
-            return True
-        return message.role != "tool" and bool(message.text or message.attachments)
-
-    return is_shown
 
 
 def _told_apart(ids: Sequence[str]) -> list[str]:
