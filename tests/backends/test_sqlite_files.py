@@ -186,6 +186,19 @@ async def test_a_damaged_file_is_a_bad_response(path: Path) -> None:
             await store.list_sessions(SessionFilter())
 
 
+@pytest.mark.parametrize("wrong", ["state = '{'", "metadata = '[]'", "summary = x'ff'"])
+async def test_a_row_that_another_program_wrote_is_a_bad_response_and_forked_by_nobody(path: Path, wrong: str) -> None:
+    async with opened(path) as store:
+        session = await store.create_session(name="First")
+        with connected(path) as connection:
+            connection.execute(f"UPDATE sessions SET {wrong}")
+        for call in (store.get_session(session.id), store.fork_session(session.id)):
+            with pytest.raises(BadResponse, match="never wrote"):
+                await call
+    with connected(path) as connection:
+        assert connection.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
+
+
 async def test_a_closed_store_is_unavailable(path: Path) -> None:
     store = opened(path)
     with pytest.raises(Unavailable, match="closed"):

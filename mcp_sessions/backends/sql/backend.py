@@ -259,19 +259,23 @@ class SqlBackend(SessionBackend):
     async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
         new = session_name(name)
 
-        def work(tx: Transaction) -> Stored:
+        def work(tx: Transaction) -> SessionDetail:
             source = self._find(tx, session_id)
             copied = {field: getattr(source, field) for field in _FORKED}
             target = session_rows.insert(tx, self.database.index, name=new or source.name, **copied)
             message_rows.copy(tx, self.database.index, source, target, up_to_message_id)
-            return self._find(tx, target.id)
+            return self._find(tx, target.id).detail()
 
-        return (await self.database.write(work)).detail()
+        return await self.database.write(work)
 
     async def _preview(self, action: BulkAction, session_id: str) -> SessionDetail | None:
-        stored = await self.database.read(lambda tx: self._find(tx, session_id, deleted=action == "restore"))
         unchanged = {"archive": ARCHIVED, "restore": LISTED}.get(action)
-        return None if stored.place == unchanged else stored.detail()
+
+        def work(tx: Transaction) -> SessionDetail | None:
+            stored = self._find(tx, session_id, deleted=action == "restore")
+            return None if stored.place == unchanged else stored.detail()
+
+        return await self.database.read(work)
 
     def _find(self, tx: Transaction, session_id: str, *, deleted: bool = False) -> Stored:
         return session_rows.find(tx, self._owner, session_id, deleted=deleted)

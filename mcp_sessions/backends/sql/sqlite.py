@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from anyio import CancelScope, CapacityLimiter, to_thread
 
-from ...errors import BadResponse, SessionsError, Timeout, Unavailable
+from ...errors import BadResponse, SessionsError, Timeout, Unavailable, whereabouts
 from ..base import Tell
 from .database import OutOfTime, Row, SearchIndex, Transaction
 from .fts5 import Fts5Index
@@ -264,6 +264,12 @@ def _translating(busy_seconds: float) -> Generator[None]:
         if known is None:
             raise
         raise known from error
+    except (AttributeError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        # A row that another program wrote; a mistake of ours would show so too, hence the log.
+        logger.error("What the store's file holds can't be read: %s", whereabouts(error))
+        raise BadResponse(
+            "the store's file has a row that mcp-sessions never wrote. Mend it or name another."
+        ) from error
 
 
 def _known(code: int, busy_seconds: float) -> SessionsError | None:
