@@ -1,0 +1,55 @@
+"""Whatever a tool is called with, it answers in time, with a result or an error of the contract."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_sessions.models import JsonObject
+from mcp_sessions.tools import TOOLSETS
+from mcp_sessions.toolset import SessionTool
+
+from ..serving import serving
+from .fuzz import CALLS, Caller, calls_of, share
+from .systems import SYSTEMS, client_of
+
+pytestmark = pytest.mark.load
+
+TOOLS = {spec.name: SessionTool.of(spec).parameters for toolset in TOOLSETS for spec in toolset.specs}
+CALL = st.one_of(*[calls_of(tool, schema) for tool, schema in TOOLS.items()])
+SOME = st.lists(CALL, min_size=CALLS, max_size=CALLS)
+LEAST = 2_000
+Calls = Sequence[tuple[str, JsonObject]]
+
+
+async def answered(caller: Caller, calls: Calls) -> None:
+    """The sessions there are come first, so that later calls can name them."""
+    for archived in (False, True):
+        await caller.call("list_sessions", {"archived": archived})
+    for tool, arguments in calls:
+        await caller.call(tool, arguments)
+
+
+@given(SOME)
+@share(0.5)
+async def test_the_embedded_store_answers_whatever_it_is_asked(calls: Calls) -> None:
+    async with serving(max_chars=LEAST) as peer:
+        for name in ("first", "second", "third"):
+            session = await peer.session(*[f"hello {number}" * 99 for number in range(4)], name=name, state={"a": [1]})
+        await peer.backend.archive_session(session.id)
+        await answered(Caller(peer.client, LEAST), calls)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("journals")
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+@given(SOME)
+@share(0.1)
+async def test_a_system_over_http_is_asked_whatever(name: str, folder: Path, calls: Calls) -> None:
+    async with SYSTEMS[name]() as system, client_of(system, system.origin, folder, 5) as client:
+        await answered(Caller(client), calls)
