@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from mcp_sessions import command_line
+from mcp_sessions.cli import main
 from mcp_sessions.settings import OPTIONS
 from tests.servers.agentos_process import VARIABLE, are_installed
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+CLIENTS = EXAMPLES / "clients"
 
 
 def run(name: str, *arguments: str, python: str = sys.executable, **environment: str) -> str:
@@ -49,6 +52,23 @@ if are_installed():  # else it is not there, rather than skipped
         shown = run("agentos.py", python=str(python), MCP_SESSIONS_COMMAND=command)
         assert '"resolved_from":"header"' in shown
         assert shown.splitlines()[-1] == "And a little later: Plan the Lisbon trip"
+
+
+@pytest.mark.parametrize("file", sorted(CLIENTS.iterdir()), ids=lambda file: file.name)
+def test_a_clients_configuration_is_what_the_command_prints(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/home/ada/.local/bin/mcp-sessions"])
+    given = ["--backend", "agentos+http://127.0.0.1:7777", "--user", "ada"]
+    assert main(["config", file.stem, *given], {"MCP_SESSIONS_TOKEN": "OSK-1"}) == 0
+    printed = capsys.readouterr().out
+    if os.environ.get("UPDATE_SNAPSHOTS") == "1":
+        file.write_text(printed, encoding="utf-8")
+    assert printed == file.read_text(encoding="utf-8")
+
+
+def test_each_client_has_an_example() -> None:
+    assert {file.stem for file in CLIENTS.iterdir()} == set(command_line.CLIENTS)
 
 
 @pytest.mark.parametrize(
