@@ -1,8 +1,10 @@
-"""What every test shares: one event loop implementation; and which real servers this run has not."""
+"""What tests share: one event loop implementation, and how doctor is run; and which real servers this run has not."""
 
 import os
 
 import pytest
+
+from .doctored import Examine, examining
 
 REAL_SERVERS = {"PostgreSQL": "MCP_SESSIONS_POSTGRES", "AgentOS": "MCP_SESSIONS_AGENTOS"}
 
@@ -18,3 +20,8 @@ def pytest_report_header() -> list[str]:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture
+def examined(capsys: pytest.CaptureFixture[str]) -> Examine:
+    return examining(capsys)

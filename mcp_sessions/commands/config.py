@@ -119,11 +119,9 @@ def _url(settings: Settings) -> str:
 
 
 def _entry(server: Server) -> JsonObject:
-    match server:
-        case Started(command, args, env):
-            return {"command": command, "args": [*args]} | ({"env": {**env}} if env else {})
-        case Called(url, headers):
-            return {"url": url} | ({"headers": {**headers}} if headers else {})
+    if isinstance(server, Started):
+        return {"command": server.command, "args": [*server.args]} | ({"env": {**server.env}} if server.env else {})
+    return {"url": server.url} | ({"headers": {**server.headers}} if server.headers else {})
 
 
 def _typed(server: Server) -> JsonObject:
@@ -156,16 +154,14 @@ def _vscode(server: Server) -> str:
 
 
 def _codex(server: Server) -> str:
-    lines = ["[mcp_servers.sessions]"]
-    match server:
-        case Started(command, args, env):
-            lines += [f"command = {_toml(command)}", f"args = [{', '.join(map(_toml, args))}]"]
-            lines += _table("env", env)
-        case Called(url, headers):
-            others = {name: value for name, value in headers.items() if name != "Authorization"}
-            lines += [f"url = {_toml(url)}", *(['bearer_token_env_var = "SESSIONS_TOKEN"'] if headers else [])]
-            lines += _table("http_headers", others)
-    return "\n".join(lines)
+    if isinstance(server, Started):
+        lines = [f"command = {_toml(server.command)}", f"args = [{', '.join(map(_toml, server.args))}]"]
+        lines += _table("env", server.env)
+    else:
+        others = {name: value for name, value in server.headers.items() if name != "Authorization"}
+        bearer = ['bearer_token_env_var = "SESSIONS_TOKEN"'] if server.headers else []
+        lines = [f"url = {_toml(server.url)}", *bearer, *_table("http_headers", others)]
+    return "\n".join(["[mcp_servers.sessions]", *lines])
 
 
 def _table(name: str, values: Mapping[str, str]) -> list[str]:

@@ -1,57 +1,53 @@
 """`mcp-sessions doctor` on a real PostgreSQL: what it says of it, and that it changes nothing."""
 
-from collections.abc import Sequence
-
-import pytest
 from anyio.to_thread import run_sync
 
-from mcp_sessions.cli import main
-
+from ..doctored import Examine, text_of
 from .databases import Place
 
 
-def examined(capsys: pytest.CaptureFixture[str], url: str) -> tuple[int, Sequence[str]]:
-    status = main(["doctor", "--backend", url], {})
-    said = capsys.readouterr()
-    assert ":secret@" not in said.out + said.err
-    return status, said.out.splitlines()[1:]
-
-
-def test_a_database_without_a_store_is_left_without(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    status, lines = examined(capsys, place.url)
+def test_a_database_without_a_store_is_left_without(place: Place, examined: Examine) -> None:
+    status, told = examined("--backend", place.url)
     assert status == 0
-    assert lines[0].startswith("ok       server: PostgreSQL ")
-    assert "ok       store: no tables yet; the first start makes them in the schema mcp_sessions." in lines
-    assert "ok       operations: all 15." in lines
+    assert text_of(told, "server", "ok").startswith("server: PostgreSQL ")
+    assert "no tables yet; the first start makes them in the schema mcp_sessions" in text_of(told, "store", "ok")
+    assert "all 15" in text_of(told, "operations", "ok")
     assert place.sql("SELECT 1 FROM pg_namespace WHERE nspname = 'mcp_sessions'") == []
     assert place.backends() == []
 
 
-async def test_a_store_tells_its_version_and_what_its_role_may_not(
-    place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_store_tells_its_version_and_what_its_role_may_not(place: Place, examined: Examine) -> None:
     async with place.opened():
         pass
-    _, lines = await run_sync(examined, capsys, place.url)
-    assert "ok       store: in the schema mcp_sessions: version 1 of its shape." in lines
+    _, told = await run_sync(examined, "--backend", place.url)
+    assert text_of(told, "store", "ok") == "store: in the schema mcp_sessions: version 1 of its shape."
+    place.sql("UPDATE mcp_sessions.mcp_sessions_version SET version = 0")
+    _, told = await run_sync(examined, "--backend", place.url)
+    assert "version 0 of its shape; the next start brings it to 1, " in text_of(told, "store", "ok")
     place.sql(f"CREATE ROLE {place.name}_reader LOGIN PASSWORD 'secret'")
     place.sql(f"GRANT USAGE ON SCHEMA mcp_sessions TO {place.name}_reader")
     place.sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA mcp_sessions TO {place.name}_reader")
     as_reader = place.url.replace("//postgres:", f"//{place.name}_reader:")
-    status, lines = await run_sync(examined, capsys, as_reader)
+    status, told = await run_sync(examined, "--backend", as_reader)
     assert status == 0
-    assert any(line.startswith("warning  permissions: this role can't change sessions.") for line in lines)
+    assert "this role can't change sessions" in text_of(told, "permissions", "warning")
 
 
-def test_a_store_that_is_newer_fails(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_store_that_is_newer_fails(place: Place, examined: Examine) -> None:
     place.sql("CREATE SCHEMA mcp_sessions")
     place.sql("CREATE TABLE mcp_sessions.mcp_sessions_version AS SELECT 99 AS version")
-    status, lines = examined(capsys, place.url)
+    status, told = examined("--backend", place.url)
     assert status == 1
-    assert any(line.startswith("failed   backend: the store was made by a newer mcp-sessions") for line in lines)
+    assert "made by a newer mcp-sessions" in text_of(told, "backend", "failed")
 
 
-def test_what_a_power_loss_would_take_is_warned_of(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_power_loss_would_take_is_warned_of(place: Place, examined: Examine) -> None:
     place.sql(f"ALTER DATABASE {place.name} SET synchronous_commit = off")
-    _, lines = examined(capsys, place.url)
-    assert any(line.startswith("warning  durability: ") and "synchronous_commit is off" in line for line in lines)
+    _, told = examined("--backend", place.url)
+    assert "synchronous_commit is off" in text_of(told, "durability", "warning")
+
+
+def test_a_password_that_is_refused_is_said_and_not_shown(place: Place, examined: Examine) -> None:
+    status, told = examined("--backend", place.url.replace(":secret@", ":hunter2@"))
+    assert status == 1
+    assert "refused the password or name" in text_of(told, "backend", "failed")

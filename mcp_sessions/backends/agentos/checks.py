@@ -10,11 +10,11 @@ from ..base import Check, Tell
 from .api import Api
 from .versions import SINCE, Trait, Version
 
-_WITHOUT: Mapping[Trait, str] = {
+_BEFORE: Mapping[Trait, str] = {
     Trait.FINDS_TYPES: "a change with a wrong type erases runs, so more is asked before each, and lists are slow",
-    Trait.UPDATES_HONOUR_TABLE: "a change goes to the default table, so &table= in --backend can only be read",
-    Trait.FORKS: "there is no fork_session",
-    Trait.RUNS_STAND_APART: "a change can erase runs of another type, so such a session is refused",
+    Trait.UPDATES_HONOUR_TABLE: "changes are refused where --backend names a table",
+    Trait.FORKS: "fork_session is refused",
+    Trait.RUNS_STAND_APART: "a change of a session can erase runs of another type, so that of such a one is refused",
 }
 
 
@@ -27,17 +27,17 @@ async def examine(api: Api, check_reachable: Callable[[], Awaitable[None]], tell
         tell(Check("credential", "each caller's own, so that none can be tried here"))
         return
     version = await api.version(anew=True)
-    tell(Check("version", f"AgentOS runs agno {version}"))
+    tell(Check("version", f"AgentOS answers; the version of agno is {version}"))
     _tell_of_version(version, tell)
     await check_reachable()
     await _tell_of_access(api, tell)
 
 
 def _tell_of_version(version: Version, tell: Tell) -> None:
-    for trait, harm in _WITHOUT.items():
+    for trait, harm in _BEFORE.items():
         if not version.has(trait):
             since = ".".join(map(str, SINCE[trait]))
-            tell(Check("version", f"before agno {since}, {harm}. Upgrade AgentOS", "warning"))
+            tell(Check("operations", f"before agno {since}, {harm}. Upgrade AgentOS", "warning"))
 
 
 async def _tell_of_access(api: Api, tell: Tell) -> None:

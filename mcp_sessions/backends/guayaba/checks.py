@@ -24,18 +24,14 @@ async def examine(
         return
     tell(Check("credential", f"{'an agent' if api.is_an_agents else 'a master'} key, which may list sessions"))
     if directory.spans_agents or agents_of:
-        agents, are_all = await api.agents()
-        some = f"{len(agents):,}{'' if are_all else ' or more'}"
-        text = f"the key's owner has {some}" if agents else "the key's owner has none, so there are no sessions"
+        agents, _ = await api.agents()
+        text = f"{len(agents):,} could be listed" if agents else "the key's owner has none, so there are no sessions"
         tell(Check("agents", text, "ok" if agents else "warning"))
-        if are_all:
-            _tell_of_strangers(frozenset(agents), agents_of, tell)
+        _tell_of_strangers(frozenset(agents), agents_of, tell)
 
 
 def _tell_of_strangers(agents: frozenset[str], agents_of: Mapping[str, frozenset[str]], tell: Tell) -> None:
     for user, named in agents_of.items():
         for agent in sorted(named - agents):
-            text = (
-                f"the key's owner has no {agent}, which --agents names for {quoted(user)}. Correct the file, or the key"
-            )
+            text = f"{agent}, which --agents names for {quoted(user)}, is not among them. Correct the file, or the key"
             tell(Check("agents", text, "warning"))
