@@ -8,15 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 
 from mcp_sessions import command_line
 from mcp_sessions.cli import main
 from mcp_sessions.settings import OPTIONS
+from tests.http_peer import running
 from tests.servers.agentos_process import VARIABLE, are_installed
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 CLIENTS = EXAMPLES / "clients"
+DOCKERFILE = EXAMPLES.parent / "Dockerfile"
 
 
 def run(name: str, *arguments: str, python: str = sys.executable, **environment: str) -> str:
@@ -71,13 +74,21 @@ def test_each_client_has_an_example() -> None:
     assert {file.stem for file in CLIENTS.iterdir()} == set(command_line.CLIENTS)
 
 
-@pytest.mark.parametrize(
-    "file", [EXAMPLES / "compose.yaml", EXAMPLES.parent / "Dockerfile"], ids=lambda file: file.name
-)
+@pytest.mark.parametrize("file", [EXAMPLES / "compose.yaml", DOCKERFILE], ids=lambda file: file.name)
 def test_what_starts_containers_names_settings_that_there_are(file: Path) -> None:
     named = set(re.findall(r"MCP_SESSIONS_[A-Z_]+", file.read_text(encoding="utf-8")))
     assert named
     assert named <= {option.variable for option in OPTIONS.values()}
+
+
+async def test_a_containers_health_is_that_of_its_server(tmp_path: Path) -> None:
+    lines = DOCKERFILE.read_text(encoding="utf-8").replace("\\\n", "")
+    (check,) = re.findall(r"^HEALTHCHECK .*CMD (.*)$", lines, re.MULTILINE)
+    command = [sys.executable, *json.loads(check)[1:]]
+    async with running(tmp_path) as server:
+        environment = {**os.environ, "MCP_SESSIONS_PORT": server.root.rpartition(":")[2]}
+        assert (await anyio.run_process(command, env=environment, check=False)).returncode == 0
+    assert (await anyio.run_process(command, env=environment, check=False)).returncode == 1
 
 
 def test_every_example_is_run_here() -> None:
