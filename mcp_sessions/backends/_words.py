@@ -105,6 +105,8 @@ def first_place(text: str, words: Sequence[str]) -> tuple[int, int]:
 
 def _span(begin: int, part: str, start: int, end: int) -> tuple[int, int]:
     """What a span of the bare part is in the text."""
+    if part.isascii():  # whose bare form differs in case alone
+        return begin + start, begin + end
     places = [place for place, char in enumerate(part) for _ in bare(char)]
     return begin + places[start], begin + places[end - 1] + 1
 

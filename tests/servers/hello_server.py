@@ -1,4 +1,7 @@
-"""The SDK's smallest server: what a start costs without us."""
+"""The SDK's smallest server: what a start, and a call, costs without us. `hello_server.py [http]`."""
+
+import socket
+import sys
 
 from mcp.server import MCPServer
 
@@ -11,5 +14,16 @@ async def hello() -> str:
     return "hello"
 
 
+def serve_http() -> None:
+    """On a free port, with nothing but what the SDK does; it says where on stderr."""
+    import uvicorn
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        print(f"hello: serving at http://127.0.0.1:{listener.getsockname()[1]}/mcp", file=sys.stderr, flush=True)
+        app = server.streamable_http_app(stateless_http=True)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+
+
 if __name__ == "__main__":
-    server.run()
+    serve_http() if sys.argv[1:] == ["http"] else server.run()

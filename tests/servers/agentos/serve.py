@@ -5,6 +5,7 @@ The security key is given as the environment variable OS_SECURITY_KEY (2.5.6 tak
 """
 
 import argparse
+import inspect
 import os
 import socket
 import sys
@@ -24,6 +25,9 @@ from control import make_control
 from offline_model import Offline
 
 
+MCP = ("mcp", "enable_mcp_server")  # from 3.1 on, and before
+
+
 def get_weather(city: str) -> str:
     """The weather in a city."""
     return f"22 degrees in {city}"
@@ -37,6 +41,8 @@ def make_os(db, other, options):
     arguments = {"user_isolation": True} if options.user_isolation else {}
     if options.settings_key:
         arguments["settings"] = AgnoAPISettings(os_security_key=options.settings_key)
+    if options.mcp:
+        arguments[next(name for name in MCP if name in inspect.signature(AgentOS).parameters)] = True
     return AgentOS(
         id="os",
         agents=[agent("planner", db), *([agent("archivist", other)] if other else [])],
@@ -91,6 +97,7 @@ def read_options():
     parser.add_argument("--jwt", help="the HS256 key")
     parser.add_argument("--settings-key", help="a security key, given as most people give it")
     parser.add_argument("--user-isolation", action="store_true")
+    parser.add_argument("--mcp", action="store_true", help="serve AgentOS's own MCP server too, at /mcp")
     parser.add_argument("--until-eof", action="store_true", help="end when stdin does")
     return parser.parse_args()
 

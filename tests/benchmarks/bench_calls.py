@@ -1,0 +1,230 @@
+"""What a call through us costs beside the same request made directly: `python -m tests.benchmarks.bench_calls`.
+
+The upstream answers next to at once, which no system does: the ratios are the worst there can be.
+"""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter, process_time
+
+import anyio
+import httpx2
+from pydantic_core import to_json
+
+from mcp_sessions import open_backend
+from tests.benchmarks.clients import (
+    OURS,
+    SDK,
+    HttpServer,
+    StdioServer,
+    http_call,
+    is_whole,
+    line,
+    median_call,
+    processor_call,
+)
+from tests.benchmarks.measuring import Figure, in_turns, print_table, ratios
+from tests.fakes.agentos import FakeAgentOs
+from tests.stdio_peer import call
+
+ROUNDS = 11
+CALLS = 60  # of each way in a round
+CALLERS = 64
+SIZES = {"2 KB": 2_000, "200 KB": 200_000}
+STDIO_GOALS = {"2 KB": 1.8, "200 KB": 2.1}
+SENTENCE = "The second option costs a little more and leaves a whole afternoon free, so I would take that one. "
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A session on the upstream whose answer has this many bytes."""
+
+    session_id: str
+    size: int
+
+    @property
+    def path(self) -> str:
+        return f"/sessions/{self.session_id}"
+
+
+async def recorded() -> tuple[dict[str, str], dict[str, Asked]]:
+    """What an AgentOS answers to every request of ours about two sessions, by target; and the sessions, by size."""
+    async with FakeAgentOs() as fake, httpx2.AsyncClient(base_url=fake.url, trust_env=False) as http:
+        asked: dict[str, Asked] = {}
+        for name, size in SIZES.items():
+            turns = size // 810
+            runs = [
+                [{"role": "user", "text": "What do you suggest?"}, {"role": "assistant", "text": SENTENCE * 5}]
+                for _ in range(turns)
+            ]
+            (session_id,) = fake.seed({"name": name, "type": "agent", "component_id": "planner", "runs": runs})
+            answer = await http.get(f"/sessions/{session_id}")
+            asked[name] = Asked(session_id, len(answer.content))
+        with TemporaryDirectory() as folder:
+            async with open_backend(f"agentos+{fake.url}", data_folder=folder) as backend:
+                for each in asked.values():
+                    await backend.get_session(each.session_id)
+        targets = {request.target for request in fake.requests if request.method == "GET"}
+        return {target: (await http.get(target)).text for target in sorted(targets)}, asked
+
+
+@contextmanager
+def upstream(folder: Path, answers: dict[str, str]) -> Generator[str]:
+    """Its URL, while it runs."""
+    file = folder / "answers.json"
+    file.write_bytes(to_json(answers))
+    command = [sys.executable, str(Path(__file__).with_name("upstream.py")), str(file)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        process.communicate()
+
+
+@dataclass(frozen=True)
+class Direct:
+    """The same request by httpx2, whose connections stay open."""
+
+    runner: asyncio.Runner
+    http: httpx2.AsyncClient
+    asked: Asked
+
+    @classmethod
+    @contextmanager
+    def of(cls, url: str, asked: Asked) -> Generator["Direct"]:
+        with asyncio.Runner() as runner:
+            limits = httpx2.Limits(max_connections=CALLERS, max_keepalive_connections=CALLERS)
+            http = httpx2.AsyncClient(base_url=url, trust_env=False, limits=limits, timeout=60)
+            yield cls(runner, http, asked)
+            runner.run(http.aclose())
+
+    async def get(self) -> None:
+        answer = await self.http.get(self.asked.path)
+        assert len(answer.content) == self.asked.size
+
+    def median(self, calls: int) -> float:
+        async def block() -> list[float]:
+            taken: list[float] = []
+            for _ in range(calls):
+                began = perf_counter()
+                await self.get()
+                taken.append(perf_counter() - began)
+            return taken
+
+        return sorted(self.runner.run(block()))[calls // 2]
+
+    def processor(self, calls: int) -> float:
+        began = process_time()
+        self.median(calls)
+        return (process_time() - began) / calls
+
+    def at_once(self, calls: int) -> float:
+        """Seconds a call, of many callers."""
+
+        async def block() -> float:
+            async def caller() -> None:
+                for _ in range(calls // CALLERS):
+                    await self.get()
+
+            began = perf_counter()
+            async with anyio.create_task_group() as tasks:
+                for _ in range(CALLERS):
+                    tasks.start_soon(caller)
+            return (perf_counter() - began) / (calls // CALLERS * CALLERS)
+
+        return self.runner.run(block())
+
+
+def posts_at_once(server: HttpServer, data: bytes, calls: int) -> float:
+    """Seconds a call of many callers, each on a connection of its own."""
+
+    async def block() -> float:
+        connections = [await asyncio.open_connection(*server.address, limit=1 << 22) for _ in range(CALLERS)]
+
+        async def caller(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            for _ in range(calls // CALLERS):
+                writer.write(data)
+                answer = b""
+                while not is_whole(answer):
+                    answer += await reader.read(1 << 20)
+                assert b'"isError":true' not in answer
+                assert answer.startswith(b"HTTP/1.1 200"), answer
+
+        began = perf_counter()
+        async with asyncio.TaskGroup() as tasks:
+            for reader, writer in connections:
+                tasks.create_task(caller(reader, writer))
+        seconds = (perf_counter() - began) / (calls // CALLERS * CALLERS)
+        for _, writer in connections:
+            writer.close()
+            await writer.wait_closed()
+        return seconds
+
+    return asyncio.run(block())
+
+
+def measure(folder: Path, url: str, asked: Asked, size: str) -> list[Figure]:
+    backend = ("--backend", f"agentos+{url}", "--recheck", "off")
+    over_http = [*OURS, *backend, "--transport", "http", "--port", "0", "--rate", "0", "--max-concurrent", "1000"]
+    with ExitStack() as stack:
+        direct = stack.enter_context(Direct.of(url, asked))
+        http = stack.enter_context(HttpServer(folder, over_http))
+        stdio = stack.enter_context(StdioServer(folder, [*OURS, *backend]))
+        empty_http = stack.enter_context(HttpServer(folder, [*SDK, "http"]))
+        empty_stdio = stack.enter_context(StdioServer(folder, SDK))
+        posted = http_call("get_session", session_id=asked.session_id)
+        piped = line(call(1, "get_session", session_id=asked.session_id))
+        latency = in_turns(
+            {
+                "direct": direct.median,
+                "http": partial(median_call, http, posted, 300),
+                "stdio": partial(median_call, stdio, piped, 300),
+            },
+            rounds=ROUNDS,
+            calls=CALLS,
+        )
+        processor = in_turns(
+            {
+                "direct": direct.processor,
+                "http": partial(processor_call, http, posted),
+                "stdio": partial(processor_call, stdio, piped),
+                "empty http": partial(processor_call, empty_http, http_call("hello")),
+                "empty stdio": partial(processor_call, empty_stdio, line(call(1, "hello"))),
+            },
+            rounds=ROUNDS,
+            calls=CALLS,
+        )
+        many = {"direct": direct.at_once, "http": partial(posts_at_once, http, posted)}
+        throughput = in_turns(many, rounds=ROUNDS, calls=4 * CALLERS)
+    return [
+        Figure(f"HTTP call ÷ direct, {size}", ratios(latency, "http", "direct"), 2.0),
+        Figure(f"stdio call ÷ direct, {size}", ratios(latency, "stdio", "direct"), STDIO_GOALS[size]),
+        Figure(
+            f"calls a second of {CALLERS} callers ÷ direct, {size}", ratios(throughput, "direct", "http"), 0.6, True
+        ),
+        Figure(f"own processor time over HTTP ÷ the SDK's empty tool, {size}", own(processor, "http"), 1.15),
+        Figure(f"own processor time over stdio ÷ the SDK's empty tool, {size}", own(processor, "stdio"), 1.15),
+    ]
+
+
+def own(taken: Mapping[str, Sequence[float]], way: str) -> list[float]:
+    """A call's processor time without that of the request to the backend, beside an empty tool's."""
+    rounds = zip(taken[way], taken["direct"], taken[f"empty {way}"], strict=True)
+    return [(ours - direct) / empty for ours, direct, empty in rounds]
+
+
+def main() -> None:
+    answers, asked = anyio.run(recorded)
+    with TemporaryDirectory() as name, upstream(Path(name), answers) as url:
+        for size, each in asked.items():
+            print_table(f"Calls, an answer of {each.size:,} bytes", measure(Path(name), url, each, size))
+
+
+if __name__ == "__main__":
+    main()
