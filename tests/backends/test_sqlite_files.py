@@ -186,7 +186,7 @@ async def test_a_damaged_file_is_a_bad_response(path: Path) -> None:
             await store.list_sessions(SessionFilter())
 
 
-@pytest.mark.parametrize("wrong", ["state = '{'", "metadata = '[]'", "summary = x'ff'"])
+@pytest.mark.parametrize("wrong", ["state = '{'", "metadata = '[]'", "name = x'ff'"])
 async def test_a_row_that_another_program_wrote_is_a_bad_response_and_forked_by_nobody(path: Path, wrong: str) -> None:
     async with opened(path) as store:
         session = await store.create_session(name="First")

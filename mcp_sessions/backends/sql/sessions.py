@@ -92,6 +92,8 @@ def find(tx: Transaction, owner: str, session_id: str, *, deleted: bool = False)
     )
     if row is None:
         raise NotFound(f"no session {quoted(session_id)}. list_sessions shows those there are.")
+    if bytes in map(type, row):
+        raise TypeError("a BLOB")  # which SQLite takes in any column, and the store puts in none
     stored = Stored(*row)
     if stored.purge_at is not None and not deleted:
         until = iso(moment(stored.purge_at))
