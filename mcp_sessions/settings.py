@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -206,6 +205,8 @@ def unknown_variables(environ: Mapping[str, str]) -> Generator[tuple[str, str]]:
     known = [option.variable for option in OPTIONS.values()]
     for name in environ:
         if name.startswith(PREFIX) and name not in (*known, *_OF_TESTS):
+            from difflib import get_close_matches  # a start without such a variable saves the time
+
             yield name, get_close_matches(name, known, n=1, cutoff=0)[0]
 
 

@@ -62,8 +62,9 @@ async def running(
     try:
         with anyio.fail_after(deadline):
             line = (await errors.receive_until(b"\n", 4096)).decode()
-            assert line.startswith("mcp-sessions: serving ") and " at http://" in line, line
-            yield Server(process, line.split()[-1], errors)
+            said, backend, at, url = line.removeprefix("mcp-sessions: ").split()
+            assert (said, at, ":" in backend) == ("serving", "at", True), line
+            yield Server(process, url, errors)
     finally:
         if process.returncode is None:
             process.terminate()

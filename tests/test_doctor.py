@@ -149,6 +149,14 @@ async def test_who_may_call_over_http_is_told(examined: Examine, tmp_path: Path)
     assert "tokens" in names(told, "warning")
 
 
+@pytest.mark.parametrize(("name", "said"), [("new", "ok"), ("no/such", "failed"), ("", "failed")])
+def test_where_changes_are_to_be_written_is_looked_at(examined: Examine, tmp_path: Path, name: str, said: str) -> None:
+    status, told = examined("--backend", "sqlite:///:memory:", "--audit", str(tmp_path / name))
+    assert (status, told[-1][0]) == (0 if said == "ok" else 1, said)
+    assert told[-1][1].startswith("audit: ")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(("status", "said"), [(200, "ok"), (500, "failed")])
 async def test_an_issuers_keys_are_fetched(examined: Examine, status: int, said: str) -> None:
     async with publishing(lambda _: Response(status, KEYS)) as (url, _):

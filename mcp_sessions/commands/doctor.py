@@ -1,11 +1,14 @@
 """`mcp-sessions doctor`: whether these settings and their backend would do, without a change to either."""
 
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import anyio
 
 from mcp_sessions import __version__
+from mcp_sessions.audit import STDERR
 from mcp_sessions.backends import without_passwords
 from mcp_sessions.backends.base import Capability, Check, SessionBackend, Tell
 from mcp_sessions.commands import refuse, refuse_backend
@@ -47,7 +50,7 @@ async def _look(backend: SessionBackend, settings: Settings, callers: Sequence[C
         tell(Check("backend", str(error), "failed"))
     else:
         tell(Check("operations", _operations(backend)))
-    for check in callers:
+    for check in [*callers, *_audit(settings.audit)]:
         tell(check)
     if settings.transport == "http" and settings.jwt_jwks:
         tell(await _issuer(settings))
@@ -90,6 +93,15 @@ def _tokens(path: str) -> Check:
     if not usable:
         return Check("tokens", "none that hasn't expired, so nobody is let in by one. Make one: token new", "warning")
     return Check("tokens", f"{usable:,} let somebody in, {len(tokens) - usable:,} have expired")
+
+
+def _audit(path: str) -> Sequence[Check]:
+    if path in ("", STDERR):
+        return ()
+    file = Path(path)
+    if os.access(file if file.exists() else file.parent, os.W_OK) and not file.is_dir():
+        return [Check("audit", f"each change will be a line of {path}")]
+    return [Check("audit", f"{path} can't be written to. Name another file in --audit", "failed")]
 
 
 async def _issuer(settings: Settings) -> Check:
