@@ -48,7 +48,7 @@ async def logged(folder: Path, *arguments: str) -> AsyncGenerator[tuple[str, Pat
         process = await anyio.open_process([*COMMAND, *given], env=environment(folder), stderr=errors)
     try:
         with anyio.fail_after(DEADLINE):
-            while "serving" not in await anyio.Path(log).read_text("utf-8"):  # noqa: ASYNC110 - it is a process
+            while "serving at" not in await anyio.Path(log).read_text("utf-8"):  # noqa: ASYNC110 - it is a process
                 await anyio.sleep(0.05)
             yield f"http://127.0.0.1:{port}/mcp", log
     finally:

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import anyio
 import pytest
 
 from mcp_sessions import create_server, open_backend
 from mcp_sessions.cli import main
 from mcp_sessions.transports.tokens import TokenFile
 from tests.http_peer import running
-from tests.http_tokens import add
+from tests.http_tokens import add, logged
 
 
 async def warned(folder: Path, *arguments: str) -> str:
@@ -16,6 +17,12 @@ async def warned(folder: Path, *arguments: str) -> str:
         server.process.terminate()
         _, _, errors = await server.rest()
         return errors
+
+
+async def test_a_server_says_whose_sessions_it_serves_and_where(tmp_path: Path) -> None:
+    async with logged(tmp_path, "--backend", f"sqlite:///{tmp_path}/s.db") as (url, log):
+        said = await anyio.Path(log).read_text("utf-8")
+    assert f"\nmcp-sessions: sessions of sqlite:///{tmp_path}/s.db, serving at {url}\n" in f"\n{said}"
 
 
 async def test_a_name_that_others_call_by_is_warned_of_where_nobody_says_who_they_are(tmp_path: Path) -> None:

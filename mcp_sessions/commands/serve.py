@@ -105,7 +105,7 @@ def _over_http(backend: SessionBackend, settings: Settings) -> int:
 
 def _announce(settings: Settings, warnings: Sequence[str], url: str) -> None:
     backend = visible(without_passwords(settings.backend))
-    print(f"mcp-sessions: serving {backend} at {url}", file=sys.stderr, flush=True)
+    print(f"mcp-sessions: sessions of {backend}, serving at {url}", file=sys.stderr, flush=True)
     for warning in warnings:
         print(f"mcp-sessions: warning: {warning}", file=sys.stderr, flush=True)
 

@@ -59,7 +59,7 @@ async def wait_silently() -> str:
 
 
 def announce(url: str) -> None:
-    print(f"mcp-sessions: serving tests: at {url}", file=sys.stderr, flush=True)
+    print(f"mcp-sessions: serving at {url}", file=sys.stderr, flush=True)
 
 
 async def reachable() -> None: ...
