@@ -1,6 +1,6 @@
 """The contract: one suite over every backend.
 
-It runs over the harnesses named in `conftest.HARNESSES`. To run it over another backend, subclass `Harness` (see
+It runs over the harnesses named in `cells.HARNESSES`. To run it over another backend, subclass `Harness` (see
 `harness.py`, and `custom.py` for a short one) anywhere and name the class, or several separated by commas:
 
     MCP_SESSIONS_CONTRACT=package.module:Class pytest tests/contract
