@@ -1,6 +1,6 @@
 """The JSON schemas that clients are shown: as small as they can be and still say everything."""
 
-from .models import Json, JsonObject, Model, is_array, is_object
+from .models import Json, JsonObject, is_array, is_object
 
 _SAYS_NOTHING: tuple[Json, ...] = ("", [], {}, None, False)
 
@@ -34,14 +34,3 @@ def _lean(schema: Json, definitions: JsonObject) -> Json:
     if "default" in schema and schema["default"] not in _SAYS_NOTHING:
         lean["default"] = schema["default"]
     return lean
-
-
-def output_schema(result: type[Model]) -> JsonObject:
-    """What every result of this kind has, one level deep.
-
-    A deeper schema costs Python clients 9 ms a call; the optional fields of all tools would cost a model 3,000
-    characters before its first call, and they explain themselves when they come.
-    """
-    schema = result.model_json_schema(mode="serialization")
-    properties = {name: {"type": schema["properties"][name]["type"]} for name in schema["required"]}
-    return {"type": "object", "properties": properties}

@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeVar
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
-from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
 from pydantic import PrivateAttr, ValidationError
@@ -32,7 +31,7 @@ from .errors import (
 )
 from .models import JsonObject, Model
 from .render import rendered
-from .schema import input_schema, output_schema
+from .schema import input_schema
 
 logger = logging.getLogger(__name__)
 
@@ -118,9 +117,8 @@ class SessionTool(Tool):
         )
         assert isinstance(tool, SessionTool)  # the SDK makes it of the class it is asked of, and declares its own
         tool.parameters = input_schema(tool.parameters)
-        result: type[Model] = inspect.signature(spec.function).return_annotation
-        # Advertised, not validated against: what is sent is that model's own dump, cut to the budget.
-        tool.fn_metadata = FuncMetadata(arg_model=tool.fn_metadata.arg_model, output_schema=output_schema(result))
+        # No schema of the results: one that said all of them would cost a model 3,000 characters before its first
+        # call, and Python clients 9 ms for each; results explain themselves when they come.
         tool._spec = spec
         return tool
 

@@ -76,9 +76,7 @@ async def test_descriptions_are_short_and_parameters_no_unions(spec: ToolSpec) -
     assert 20 <= len(tool.description or "") <= 250
     for word in ("anyOf", "oneOf", "allOf", "$ref", "$defs", '"title"', '"null"'):
         assert word not in json.dumps(tool.input_schema)
-    assert tool.output_schema is not None
-    for nested in tool.output_schema["properties"].values():
-        assert set(nested) == {"type"}
+    assert tool.output_schema is None
 
 
 async def test_a_parameter_has_one_type_and_wording_everywhere() -> None:
@@ -99,8 +97,8 @@ def test_tools_that_show_what_others_wrote_say_that_it_is_data(spec: ToolSpec) -
 
 
 async def test_the_tool_list_is_small() -> None:
-    assert length(*(await offered(toolsets=DEFAULT_TOOLSETS)).values()) <= 8_000
-    assert length(*(await offered()).values()) <= 12_000
+    assert length(*(await offered(toolsets=DEFAULT_TOOLSETS)).values()) <= 7_000
+    assert length(*(await offered()).values()) <= 10_500
 
 
 async def test_toolsets_read_only_and_capabilities_narrow_what_is_offered() -> None:
