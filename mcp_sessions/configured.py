@@ -3,9 +3,11 @@
 import json
 from collections.abc import Mapping, Sequence
 
+from .audit import Audit
 from .backends import open_backend
 from .backends.base import SessionBackend
 from .models import is_array, is_object
+from .server import SessionsServer, create_server
 from .settings import BadSetting, Settings
 
 THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
@@ -26,12 +28,34 @@ def backend_of(settings: Settings) -> SessionBackend:
     )
 
 
-def require_users_are_known(backend: SessionBackend, settings: Settings, *, authenticated: bool) -> None:
-    """Raise `BadSetting` where callers are to be told apart, and this backend can't."""
-    if settings.user or authenticated:
-        reason = backend.why_not_narrowed()
-        if reason:
-            raise BadSetting(f"{'--user' if settings.user else 'callers'} can't be told apart here: {reason}")
+def server_of(
+    backend: SessionBackend, settings: Settings, audit: Audit | None = None, *, authenticated: bool = False
+) -> SessionsServer:
+    """Raises `BadSetting` where callers are to be told apart and this backend can't, and where no tool is offered."""
+    reason = backend.why_not_narrowed() if settings.user or authenticated else ""
+    if reason:
+        raise BadSetting(f"{'--user' if settings.user else 'callers'} can't be told apart here: {reason}")
+    server = create_server(
+        backend,
+        user=settings.user,
+        session=settings.session,
+        read_only=settings.read_only,
+        toolsets=settings.toolsets,
+        confirm=settings.confirm,
+        max_chars=settings.max_chars,
+        redact=settings.redact,
+        authenticated=authenticated,
+        rate=settings.rate if settings.transport == "http" else 0,
+        audit=audit,
+        state_key=settings.state_key,
+    )
+    if not server.tool_names:
+        narrowed = " with --read-only" if settings.read_only else ""
+        raise BadSetting(
+            f"--toolsets can't be {','.join(settings.toolsets)!r}{narrowed}: {backend.title} has no tool of these. "
+            "It accepts sessions, history and all."
+        )
+    return server
 
 
 def require_nothing_of_http(settings: Settings) -> None:

@@ -77,6 +77,11 @@ class SessionsServer(MCPServer[AppContext]):
         add_resources(self)
         add_prompts(self, self._needed)
 
+    @property
+    def tool_names(self) -> Sequence[str]:
+        """Of all tools there are, for those whose scopes allow them."""
+        return [*self._needed]
+
     def is_change(self, tool: str) -> bool:
         """Whether a call of a tool may change something, so that it is not to be broken off."""
         return tool not in self._reading

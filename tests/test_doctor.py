@@ -71,7 +71,7 @@ async def test_a_guayaba_tells_whether_the_key_has_the_scope(examined: Examine, 
         url += f"?agent={fake.agents[0].id}"
         own = fake.agent_key(fake.agents[0])
         status, told = await run_sync(partial(examined, "--backend", url, TOKEN=own))
-        assert (status, names(told, "ok")) == (0, ["credential", "operations", "callers"])
+        assert (status, names(told, "ok")) == (0, ["credential", "operations", "tools", "callers"])
         status, told = await run_sync(partial(examined, "--backend", url, TOKEN=narrow))
         assert (status, fake.sent_changes) == (1, [])
         assert "scope" in text_of(told, "backend", "failed")

@@ -17,7 +17,7 @@ ALLOWED = {
     "accepted": set[str](),
     "settings": {"accepted"},
     "command_line": {"", "errors", "settings"},
-    "configured": {"backends", "models", "settings", "transports"},
+    "configured": {"audit", "backends", "models", "server", "settings", "transports"},
     "redact": set[str](),
     "sanitize": {"redact"},
     "models": {"errors"},

@@ -209,6 +209,7 @@ def test_settings_are_those_that_their_variables_make() -> None:
         (["--tokens", "."], "--tokens can't be '.': is a directory"),
         (["--host", "a..b"], "--host can't be 'a..b': it stands for no address"),
         (["--tokens", "pyproject.toml"], "--tokens can't be 'pyproject.toml': its line 1 is no token's"),
+        (["--read-only", "--toolsets", "authoring"], "--toolsets can't be 'authoring' with --read-only: "),
         (["--own-credentials"], "--own-credentials needs callers to say who they are: add --tokens or --jwt-issuer"),
         (["--backend-tokens", "/dev/null"], "--backend-tokens can't be '/dev/null': it holds something else"),
         (["--agents", "/no/such/file"], "--agents can't be '/no/such/file': no such file or directory"),

@@ -14,7 +14,7 @@ from mcp_sessions.configured import (
     THIS_MACHINE,
     backend_of,
     require_nothing_of_http,
-    require_users_are_known,
+    server_of,
 )
 from mcp_sessions.errors import SessionsError
 from mcp_sessions.models import JsonObject
@@ -47,7 +47,7 @@ def run(settings: Settings, *, client: str) -> int:
     try:
         backend = backend_of(settings)
         server = _called(settings) if settings.transport == "http" else _started(settings)
-        require_users_are_known(backend, settings, authenticated=_is_authenticated(settings))
+        server_of(backend, settings, authenticated=_is_authenticated(settings))
     except BadSetting as error:
         return refuse(str(error))
     except SessionsError as error:

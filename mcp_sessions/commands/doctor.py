@@ -12,8 +12,9 @@ from mcp_sessions.audit import STDERR
 from mcp_sessions.backends import without_passwords
 from mcp_sessions.backends.base import Capability, Check, SessionBackend, Tell
 from mcp_sessions.commands import refuse, refuse_backend
-from mcp_sessions.configured import backend_of, require_nothing_of_http, require_users_are_known, warnings_of
+from mcp_sessions.configured import backend_of, require_nothing_of_http, server_of, warnings_of
 from mcp_sessions.errors import SessionsError, quoted, visible
+from mcp_sessions.server import SessionsServer
 from mcp_sessions.settings import BadSetting, Settings
 
 
@@ -65,9 +66,13 @@ def _operations(backend: SessionBackend) -> str:
 
 def _over_stdio(backend: SessionBackend, settings: Settings) -> Sequence[Check]:
     require_nothing_of_http(settings)
-    require_users_are_known(backend, settings, authenticated=False)
+    tools = _tools(server_of(backend, settings))
     whose = f"those of {quoted(settings.user)}" if settings.user else "everybody's sessions"
-    return [Check("callers", f"whoever starts the server, over stdio, sees {whose}")]
+    return [tools, Check("callers", f"whoever starts the server, over stdio, sees {whose}")]
+
+
+def _tools(server: SessionsServer) -> Check:
+    return Check("tools", f"{len(server.tool_names)} are offered by these settings")
 
 
 def _over_http(backend: SessionBackend, settings: Settings) -> Sequence[Check]:
@@ -76,11 +81,15 @@ def _over_http(backend: SessionBackend, settings: Settings) -> Sequence[Check]:
 
     access = access_of(settings)
     authenticated = access.authentication is not None
-    require_users_are_known(backend, settings, authenticated=authenticated)
+    tools = _tools(server_of(backend, settings, authenticated=authenticated))
     address_of(settings.host, access)
     names = ", ".join(settings.allowed_host) or "this machine's own names"
     who = "those who are let in see their own sessions" if authenticated else "whoever reaches it sees all sessions"
-    checks = [Check("address", f"{settings.host}, port {settings.port}, called by {names}"), Check("callers", who)]
+    checks = [
+        tools,
+        Check("address", f"{settings.host}, port {settings.port}, called by {names}"),
+        Check("callers", who),
+    ]
     checks += [Check("callers", text, "warning") for text in warnings_of(settings, authenticated=authenticated)]
     return [*checks, _tokens(settings.tokens)] if settings.tokens else checks
 

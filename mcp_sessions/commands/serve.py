@@ -14,9 +14,8 @@ from mcp_sessions.backends import without_passwords
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.command_line import CLIENTS
 from mcp_sessions.commands import refuse, refuse_backend
-from mcp_sessions.configured import backend_of, require_nothing_of_http, require_users_are_known, warnings_of
+from mcp_sessions.configured import backend_of, require_nothing_of_http, server_of, warnings_of
 from mcp_sessions.errors import SessionsError, visible
-from mcp_sessions.server import SessionsServer, create_server
 from mcp_sessions.settings import BadSetting, Settings
 
 E = TypeVar("E", bound=Exception)
@@ -44,26 +43,6 @@ def run(settings: Settings) -> int:
     return status
 
 
-def _server(
-    backend: SessionBackend, settings: Settings, audit: Audit | None, *, authenticated: bool = False
-) -> SessionsServer:
-    require_users_are_known(backend, settings, authenticated=authenticated)
-    return create_server(
-        backend,
-        user=settings.user,
-        session=settings.session,
-        read_only=settings.read_only,
-        toolsets=settings.toolsets,
-        confirm=settings.confirm,
-        max_chars=settings.max_chars,
-        redact=settings.redact,
-        authenticated=authenticated,
-        rate=settings.rate if settings.transport == "http" else 0,
-        audit=audit,
-        state_key=settings.state_key,
-    )
-
-
 @contextmanager
 def _audit(settings: Settings, *, authenticated: bool = False) -> Generator[Audit | None]:
     path = settings.audit or (STDERR if authenticated else "")
@@ -81,7 +60,7 @@ def _over_stdio(backend: SessionBackend, settings: Settings) -> int:
 
     require_nothing_of_http(settings)
     with _audit(settings) as audit:
-        server = _server(backend, settings, audit)
+        server = server_of(backend, settings, audit)
         if sys.stdin.isatty():
             backend_shown = visible(without_passwords(settings.backend))
             print(_ON_A_TERMINAL.format(backend=backend_shown, clients=", ".join(CLIENTS)), file=sys.stderr)
@@ -96,7 +75,7 @@ def _over_http(backend: SessionBackend, settings: Settings) -> int:
     access = access_of(settings)
     authenticated = access.authentication is not None
     with _audit(settings, authenticated=authenticated) as audit:
-        server = _server(backend, settings, audit, authenticated=authenticated)
+        server = server_of(backend, settings, audit, authenticated=authenticated)
         announce = partial(_announce, settings, warnings_of(settings, authenticated=authenticated))
         with listen(settings.host, settings.port, access) as listener:
             ended_by = anyio.run(serve_http, server, listener, backend.check_reachable, announce, access)

@@ -9,13 +9,14 @@ from anyio.to_thread import run_sync
 from ..doctored import Examine, names, text_of
 from .files import connected, contents, opened
 
+TOOLS = ("ok", "tools: 12 are offered by these settings.")
 STDIO = ("ok", "callers: whoever starts the server, over stdio, sees everybody's sessions.")
 
 
 def test_a_file_that_is_yet_to_be_made_is_not_made(examined: Examine, tmp_path: Path) -> None:
     path = tmp_path / "new" / "sessions.db"
     status, told = examined("--backend", f"sqlite:///{path}")
-    assert (status, told[-2:]) == (0, [("ok", "operations: all 15."), STDIO])
+    assert (status, told[-3:]) == (0, [("ok", "operations: all 15."), TOOLS, STDIO])
     assert ("ok", f"store: there is no {path} yet; the first start makes it.") in told
     assert contents(tmp_path) == {}
 
