@@ -2,17 +2,18 @@
 
 import subprocess
 import sys
+from pathlib import Path
+from statistics import median
 
 import pytest
 
-from tests.benchmarks.bench_start import ratios
+from tests.benchmarks.bench_start import start_ratios
 
 
 @pytest.mark.timing
-def test_the_first_reply_comes_about_as_early_as_from_an_empty_server() -> None:
-    first, listed = ratios(rounds=7)
-    assert first < 1.25
-    assert listed < 1.25
+@pytest.mark.parametrize("answer", [1, 2], ids=["initialize", "tools/list"])
+def test_the_first_answers_come_about_as_early_as_from_an_empty_server(answer: int, tmp_path: Path) -> None:
+    assert median(start_ratios(tmp_path, rounds=7, answer=answer)) < 1.25
 
 
 def test_only_the_chosen_backend_and_command_are_imported() -> None:

@@ -1,69 +1,82 @@
-"""How long a start takes to its first reply, beside the SDK's: `python -m tests.benchmarks.bench_start [ROUNDS]`."""
+"""What a start costs beside the SDK's smallest server: `python -m tests.benchmarks.bench_start [ROUNDS]`."""
 
 import json
-import os
-import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
-HELLO = [sys.executable, str(Path(__file__).parent.parent / "servers" / "hello_server.py")]
-OURS = [sys.executable, "-m", "mcp_sessions"]
+from tests.benchmarks.clients import OURS, SDK, StdioServer, environment, line
+from tests.benchmarks.measuring import Block, Figure, in_turns, kilobytes, print_table, ratios
+from tests.stdio_peer import call, initialize, notification, request
 
-_OPENING = [
-    {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": {"name": "bench", "version": "1"},
-        },
-    },
-    {"jsonrpc": "2.0", "method": "notifications/initialized"},
-    {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
-]
+ROUNDS = 15
+CALLS = 20_000
+
+_OPENING = b"".join(map(line, (initialize(1), notification("notifications/initialized"), request(2, "tools/list"))))
 
 
-def start(command: Sequence[str], folder: str) -> tuple[float, float]:
-    """Seconds from the start to the answers to `initialize` and to `tools/list`."""
-    environment = {**os.environ, "XDG_DATA_HOME": folder, "HOME": folder}
+def seconds_to(answer: int, command: Sequence[str], folder: Path) -> float:
+    """From the start to this answer: 1 is that to `initialize`, 2 to `tools/list`."""
     began = perf_counter()
+    pipe = subprocess.PIPE
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+        command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment(folder)
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(b"".join(json.dumps(message).encode() + b"\n" for message in _OPENING))
+        process.stdin.write(_OPENING)
         process.stdin.flush()
-        assert json.loads(process.stdout.readline())["id"] == 1
-        replied = perf_counter() - began
-        assert json.loads(process.stdout.readline())["id"] == 2
-        listed = perf_counter() - began
+        for number in range(1, answer + 1):
+            assert json.loads(process.stdout.readline())["id"] == number
+        taken = perf_counter() - began
         process.stdin.close()
+        process.stdout.read()
         process.wait(timeout=30)
-    return replied, listed
+    return taken
 
 
-def ratios(rounds: int) -> tuple[float, float]:
-    """Ours ÷ hello, to the first reply and to the first `tools/list`: medians of pairs, after a start of each."""
-    pairs: list[tuple[float, float]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for command in (HELLO, OURS):
-            start(command, folder)
-        for place in range(rounds):
-            both = [(HELLO, 0), (OURS, 1)]
-            taken = [(0.0, 0.0)] * 2
-            for command, index in both if place % 2 else reversed(both):
-                taken[index] = start(command, folder)
-            pairs.append((taken[1][0] / taken[0][0], taken[1][1] / taken[0][1]))
-    return statistics.median(first for first, _ in pairs), statistics.median(second for _, second in pairs)
+def start_ratios(folder: Path, rounds: int, answer: int) -> list[float]:
+    def starts(command: Sequence[str]) -> Block:
+        return lambda _: seconds_to(answer, command, folder)
+
+    return ratios(in_turns({"ours": starts(OURS), "hello": starts(SDK)}, rounds=rounds, calls=1), "ours", "hello")
+
+
+def memory(folder: Path, rounds: int) -> list[float]:
+    """Resident memory of ours ÷ hello's, once both have listed their tools."""
+
+    def after_start(command: Sequence[str]) -> int:
+        with StdioServer(folder, command) as server:
+            server.ask(line(request(1, "tools/list")))
+            return kilobytes(server.process.pid)
+
+    return [after_start(OURS) / after_start(SDK) for _ in range(rounds)]
+
+
+def growth(folder: Path, calls: int) -> float:
+    """Resident memory after so many calls ÷ after a tenth of them."""
+    asked = line(call(1, "list_sessions"))
+    with StdioServer(folder, OURS) as server:
+        at: list[int] = []
+        for share in (calls // 10, calls - calls // 10):
+            for _ in range(share):
+                server.ask(asked)
+            at.append(kilobytes(server.process.pid))
+    return at[1] / at[0]
+
+
+def measure(folder: Path, rounds: int) -> list[Figure]:
+    return [
+        Figure("start to the first reply ÷ an SDK hello server", start_ratios(folder, rounds, 1), 1.10),
+        Figure("start to tools/list ÷ an SDK hello server", start_ratios(folder, rounds, 2), 1.10),
+        Figure("resident memory after start ÷ an SDK hello server", memory(folder, 5), 1.10),
+        Figure(f"resident memory after {CALLS:,} calls ÷ after a tenth", [growth(folder, CALLS)], 1.02),
+    ]
 
 
 if __name__ == "__main__":
-    first, listed = ratios(rounds=int(sys.argv[1]) if len(sys.argv) > 1 else 15)
-    print(f"first reply {first:.2f}, first tools/list {listed:.2f} of the SDK's hello server (goal: 1.10)")
+    with TemporaryDirectory() as name:
+        print_table("Start", measure(Path(name), int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS))

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import blake2b
 from itertools import count
 from math import ceil
@@ -25,8 +26,10 @@ from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.caller import Caller
 from mcp_sessions.models import SessionFilter, SessionPage
-from tests.benchmarks.measuring import Figure, print_table, ratios
+from tests.benchmarks.clients import OURS, SDK, StdioServer, line, median_call
+from tests.benchmarks.measuring import Figure, in_turns, print_table, ratios
 from tests.benchmarks.store_seeds import build, session_id
+from tests.stdio_peer import call
 
 ROUNDS = 11
 CALLS = 60  # of each variant in a round, in one block
@@ -94,14 +97,14 @@ async def timed(variants: Mapping[str, Call], *, rounds: int = ROUNDS, calls: in
     """Seconds a call takes, for each variant and round: in blocks, one variant after the other, in any order."""
     chance = random.Random(1)
     taken: dict[str, list[float]] = {name: [] for name in variants}
-    for call in variants.values():
-        await call()
+    for warm_up in variants.values():
+        await warm_up()
     for _ in range(rounds):
         for name in chance.sample(list(variants), len(variants)):
-            call = variants[name]
+            variant = variants[name]
             begun = perf_counter()
             for _ in range(calls):
-                await call()
+                await variant()
             taken[name].append((perf_counter() - begun) / calls)
     return taken
 
@@ -209,7 +212,7 @@ async def measure(path: Path, sessions: int) -> list[Figure]:
             taken = await timed(await list_variants(backend, connection, sessions))
             taken |= await timed(one_session_variants(backend, connection, sessions))
             taken |= await timed(searches, calls=20)
-            single = {name: await each(call) for name, call in searches.items() if by_hand("") not in name}
+            single = {name: await each(search) for name, search in searches.items() if by_hand("") not in name}
             taken |= await timed(rename_variants(backend, connection, sessions), calls=20)
     figures = [
         Figure(f"{name} ÷ by hand", ratios(taken, name, by_hand(name)), 2.0) for name in taken if by_hand(name) in taken
@@ -222,12 +225,30 @@ async def measure(path: Path, sessions: int) -> list[Figure]:
     ]
 
 
-async def each(call: Call, calls: int = 200) -> Sequence[float]:
+def calls_of(folder: Path, path: Path) -> list[Figure]:
+    """A list through the tool, beside the SDK's empty tool."""
+    asked = line(call(1, "list_sessions", limit=PAGE))
+    with (
+        StdioServer(folder, [*OURS, "--backend", f"sqlite:///{path}"]) as ours,
+        StdioServer(folder, SDK) as hello,
+    ):
+        taken = in_turns(
+            {
+                "ours": partial(median_call, ours, asked, 1_000),
+                "empty": partial(median_call, hello, line(call(1, "hello")), 50),
+            },
+            rounds=ROUNDS,
+            calls=CALLS,
+        )
+    return [Figure(f"list_sessions of {PAGE} over stdio ÷ the SDK's empty tool", ratios(taken, "ours", "empty"), 1.25)]
+
+
+async def each(search: Call, calls: int = 200) -> Sequence[float]:
     """Seconds of every single call."""
     taken: list[float] = []
     for _ in range(calls):
         begun = perf_counter()
-        await call()
+        await search()
         taken.append(perf_counter() - begun)
     return taken
 
@@ -241,10 +262,9 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         path = asked.file or Path(folder) / "sessions.db"
         build(path, asked.sessions, asked.messages)
-        print_table(
-            f"The embedded store, {asked.sessions:,} sessions, {asked.messages:,} messages",
-            anyio.run(measure, path, asked.sessions),
-        )
+        title = f"The embedded store, {asked.sessions:,} sessions, {asked.messages:,} messages"
+        figures = [*calls_of(Path(folder), path), *anyio.run(measure, path, asked.sessions)]
+        print_table(title, figures)
 
 
 if __name__ == "__main__":
