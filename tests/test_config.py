@@ -61,6 +61,7 @@ def test_a_snippet_for_the_defaults_has_nothing_but_the_command(
     assert set(read(client, shown)) <= {"command", "args", "type"}
     assert read(client, shown)["command"] == sys.executable
     assert "run this in a shell" in said or "this belongs into " in said
+    assert "REPLACE" not in said
 
 
 @EVERY
@@ -77,6 +78,7 @@ def test_no_secret_is_in_a_snippet(client: str, url: str, capsys: pytest.Capture
     environ = {"MCP_SESSIONS_TOKEN": SECRET, "MCP_SESSIONS_STATE_KEY": SECRET, "MCP_SESSIONS_BACKEND": url}
     shown, said = printed(capsys, client, **environ)
     assert "hunter2" not in shown + said
+    assert said.endswith("Where it says REPLACE-WITH- or PASSWORD, put yours.\n")
     env = read(client, shown)["env"]
     assert env["MCP_SESSIONS_TOKEN"] == "REPLACE-WITH-YOUR-MCP_SESSIONS_TOKEN"
     assert env["MCP_SESSIONS_BACKEND"].startswith("postgresql://ada")
@@ -140,6 +142,7 @@ def test_files_are_named_so_that_they_are_found_from_anywhere(
     ("arguments", "line"),
     [
         (["--transport", "http", "--port", "0"], "--port can't be 0 here"),
+        (["--transport", "http", "--host", "0.0.0.0"], "--host can't be '0.0.0.0': others could reach it"),
         (["--tokens", "x"], "--tokens lets nobody in over stdio"),
         (["--backend", "nonsense"], "--backend: no backend is known"),
         (["--user", "\udcff"], "--user can't be '\\udcff': it accepts text in UTF-8"),

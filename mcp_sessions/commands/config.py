@@ -53,8 +53,11 @@ def run(settings: Settings, *, client: str) -> int:
     except SessionsError as error:
         return refuse_backend(error)
     write, place = _CLIENTS[client]
-    print(f"mcp-sessions: {place}. Where it says REPLACE or PASSWORD, fill in yours.", file=sys.stderr, flush=True)
-    print(write(server))
+    snippet = write(server)
+    has_gaps = any(word in snippet for word in ("REPLACE-WITH-", "PASSWORD"))
+    fill = " Where it says REPLACE-WITH- or PASSWORD, put yours." if has_gaps else ""
+    print(f"mcp-sessions: {place}.{fill}", file=sys.stderr, flush=True)
+    print(snippet)
     return 0
 
 
@@ -97,8 +100,9 @@ def _is_authenticated(settings: Settings) -> bool:
 
 def _called(settings: Settings) -> Called:
     from mcp_sessions.transports.access import access_of
+    from mcp_sessions.transports.http import address_of
 
-    access_of(settings)
+    address_of(settings.host, access_of(settings))
     headers = {"Authorization": _BEARER} if _is_authenticated(settings) else {}
     if settings.own_credentials:
         headers["X-Backend-Authorization"] = _BEARER
