@@ -19,7 +19,8 @@ PATIENCE = 60  # seconds until a process counts as hanging
 def context() -> ForkServerContext:
     """Makes processes that fork off one which has imported all this and opened nothing."""
     made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["__main__", __name__, "mcp_sessions.backends.sql.sqlite", "asyncio.runners"])
+    preloaded = ["mcp_sessions.backends.sql.sqlite", "mcp_sessions.transports.stdio", "mcp_sessions.server"]
+    made.set_forkserver_preload(["__main__", __name__, "asyncio.runners", *preloaded])
     return made
 
 
