@@ -1,7 +1,7 @@
 """Connections that break off, wherever a call stands: it is answered all the same, and no change is made twice."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from signal import SIGINT, SIGQUIT, Signals
+from signal import SIGINT, SIGKILL, SIGQUIT, Signals
 from threading import Event
 
 import anyio
@@ -149,7 +149,7 @@ async def _read(store: SessionBackend, session_id: str, done: Event, counts: lis
         counts.append((await store.get_session(session_id)).message_count or 0)
 
 
-@pytest.mark.parametrize("how", [SIGINT, SIGQUIT])
+@pytest.mark.parametrize("how", [SIGINT, SIGQUIT, SIGKILL])
 async def test_a_restart_of_the_server_is_survived(own_server: Postgres, how: Signals) -> None:
     place = Place(own_server, own_server.database())
     done = Event()

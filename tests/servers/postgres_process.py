@@ -106,7 +106,7 @@ class Postgres:
         os.kill(pid, number)
 
     def stop(self, how: Signals = SIGINT) -> None:
-        """SIGINT ends what runs and shuts down; SIGQUIT breaks everything off, as a crash does."""
+        """SIGINT ends what runs and shuts down; SIGQUIT and SIGKILL break everything off, as a crash does."""
         self.send(how)
         assert self._process is not None
         self._process.wait(_START_SECONDS)
