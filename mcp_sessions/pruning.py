@@ -123,6 +123,8 @@ def prune_values(payload: JsonObject, limit: int, at: str = "") -> None:
     `at` is the JSON Pointer of the part of the state that the payload has. Of a change, `previous` is spared if it
     can be: nothing else holds what undoes the change.
     """
+    if size(payload) <= limit:
+        return
     before = payload.get("note", "")
     groups = [_group(payload[key], f"{key}.") for key in ("changed", "previous") if key in payload]
     is_change = bool(groups)
@@ -130,8 +132,6 @@ def prune_values(payload: JsonObject, limit: int, at: str = "") -> None:
     parts = [part for group in groups for part in group.parts]
     places = [(part.holder, part.key) for part in parts]
     values = sum(part.size - len('""') for part in parts)
-    if values + size_apart(payload, places) <= limit:
-        return
     payload["note"] = _note(before, ["previous"], limit, is_change)
     over = values + size_apart(payload, places) - limit
     if over > sum(groups[0].spare(LEAST_TEXT).values()) + sum(part.saved for part in groups[0].parts):

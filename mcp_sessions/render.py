@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mcp.types import CallToolResult, TextContent
 
 from .budget import fit
-from .context import CURRENT, AppRequest, app_of, current_session
+from .context import CURRENT, AppContext, AppRequest, app_of, current_session
 from .models import Change, Json, JsonObject, Model, SessionDetail, is_array, is_object
 from .pruning import compact
 from .seal import ROOM as SEAL_ROOM
@@ -21,7 +21,8 @@ _ALTERED = "The previous text is shown without hidden characters and credentials
 
 
 def rendered(result: Model, arguments: JsonObject, context: AppRequest) -> CallToolResult:
-    payload = payload_of(result, context)
+    app = app_of(context)
+    payload = payload_of(result, app)
     if isinstance(result, SessionDetail) and arguments.get("state_path"):
         payload["state"] = result.state  # asked for, so an empty one says something
     current = current_session(context)
@@ -29,17 +30,16 @@ def rendered(result: Model, arguments: JsonObject, context: AppRequest) -> CallT
         if CURRENT in (arguments.get("session_id"), *_listed(arguments.get("session_ids"))):
             payload["resolved_from"] = current.resolved_from
         _mark_current(payload, current.id)
-    app = app_of(context)
     payload = fit(result, payload, app.max_chars - (SEAL_ROOM if app.seal else 0))
     if "next_cursor" in payload:
         payload["next_cursor"] = app.closed(payload["next_cursor"])
     return CallToolResult(content=[TextContent(type="text", text=compact(payload))], structured_content=payload)
 
 
-def payload_of(result: Model, context: AppRequest) -> JsonObject:
+def payload_of(result: Model, app: AppContext) -> JsonObject:
     """A result as plain JSON, without what says nothing, its stored text as a model may see it."""
     payload = result.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
-    _present(payload, app_of(context).operator.present)
+    _present(payload, app.operator.present)
     if isinstance(result, Change) and any(
         result.previous[key] != shown for key, shown in payload.get("previous", {}).items()
     ):

@@ -50,9 +50,10 @@ def add_resources(server: MCPServer[AppContext]) -> None:
         security=_NOT_A_PATH,
     )
     async def session(session_id: str, context: AppRequest) -> str:
+        app = app_of(context)
         with _told():
-            detail = await _backend(app_of(context)).get_session(resolve_id(session_id, context))
-        return compact(fit(detail, payload_of(detail, context), app_of(context).max_chars))
+            detail = await _backend(app).get_session(resolve_id(session_id, context))
+        return compact(fit(detail, payload_of(detail, app), app.max_chars))
 
     @server.resource(
         "session://{session_id}/transcript",
@@ -63,11 +64,12 @@ def add_resources(server: MCPServer[AppContext]) -> None:
         security=_NOT_A_PATH,
     )
     async def transcript(session_id: str, context: AppRequest) -> str:
+        app = app_of(context)
         with _told():
             target = resolve_id(session_id, context)
-            page = await _backend(app_of(context)).get_session_history(target, limit=200)
+            page = await _backend(app).get_session_history(target, limit=200)
         # Two thirds: a line break takes two characters in JSON, and up to three as a quoted line.
-        return _markdown(fit(page, payload_of(page, context), app_of(context).max_chars * 2 // 3))
+        return _markdown(fit(page, payload_of(page, app), app.max_chars * 2 // 3))
 
     del session, transcript
 
