@@ -1,12 +1,14 @@
 """Frames of clients with some of their bytes or members changed, and what each must be answered with."""
 
 import json
+import os
 import random
 import re
 from typing import Any
 
 from .stdio_peer import Frame, call, initialize, modern, notification, request
 
+FRAMES = int(os.environ.get("FRAMES", "10000"))
 DEEP = b"[" * 300 + b"]" * 300
 
 SEEDS: list[Frame] = [

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from signal import SIGKILL, Signals
 from typing import IO
 
 import anyio
@@ -64,9 +65,10 @@ class PipedServer:
 class ForkedServer(PipedServer):
     process: ForkServerProcess = field(kw_only=True)
 
-    def kill_after(self, seconds: float) -> None:
+    def end_after(self, seconds: float, how: Signals = SIGKILL) -> None:
         self.process.join(seconds)
-        self.process.kill()
+        assert self.process.pid is not None
+        os.kill(self.process.pid, how)
         self.process.join(PATIENCE)
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
+from signal import SIGKILL, SIGTERM, Signals
 from time import perf_counter
 
 import anyio
@@ -52,7 +53,9 @@ def made(session: JsonObject) -> int:
     return appended + counted + named
 
 
-def killed_at_work(path: Path, session_id: str, known: int, chance: random.Random) -> tuple[int, int, bool]:
+def ended_at_work(
+    path: Path, session_id: str, known: int, chance: random.Random, how: Signals = SIGKILL
+) -> tuple[int, int, bool]:
     """How many changes it found, how many are acknowledged now, and whether the last that was sent is one of them.
 
     `known` are those that had been acknowledged.
@@ -67,8 +70,9 @@ def killed_at_work(path: Path, session_id: str, known: int, chance: random.Rando
             assert server.receive() is not None
             number, seconds = number + 1, perf_counter() - began
         send_change(server, session_id, number)
-        server.kill_after(chance.uniform(0, 1.5 * seconds))
+        server.end_after(chance.uniform(0, 1.5 * seconds), how)
         is_answered = server.receive() is not None
+        assert server.process.exitcode == (-SIGKILL if how == SIGKILL else 0)
     return found, number + is_answered, is_answered
 
 
@@ -84,7 +88,7 @@ def test_what_was_acknowledged_survives_the_servers_death_at_every_phase(tmp_pat
     for number in range(KILLS):
         if number % LIVES == 0:
             session_id, known, was_answered = created(path), 0, True
-        found, known_now, is_answered = killed_at_work(path, session_id, known, chance)
+        found, known_now, is_answered = ended_at_work(path, session_id, known, chance)
         assert not was_answered or found == known
         phases["answered" if was_answered else "made" if found > known else "not made"] += 1
         known, was_answered = known_now, is_answered
@@ -92,6 +96,15 @@ def test_what_was_acknowledged_survives_the_servers_death_at_every_phase(tmp_pat
     print(phases)
     # Were it always killed at the same phase, this would prove little.
     assert min(phases[phase] for phase in ("answered", "made", "not made")) > KILLS / 50
+
+
+def test_a_server_that_is_told_to_stop_makes_what_it_answers_and_nothing_else(tmp_path: Path) -> None:
+    chance, path = random.Random(6), tmp_path / "sessions.db"
+    session_id, known = created(path), 0
+    for _ in range(KILLS // 4):
+        found, told, _ = ended_at_work(path, session_id, known, chance, SIGTERM)
+        assert found == known
+        known = told
 
 
 def test_messages_that_are_appended_one_by_one_are_found_half_done(tmp_path: Path) -> None:
@@ -102,7 +115,7 @@ def test_messages_that_are_appended_one_by_one_are_found_half_done(tmp_path: Pat
         for _ in range(MESSAGES):
             server.send("append_messages", session_id=session_id, messages=[message])
         assert server.receive() is not None
-        server.kill_after(0)
+        server.end_after(0)
     with forked_server(path) as server, pytest.raises(AssertionError):
         made(server.call("get_session", session_id=session_id))
 
