@@ -8,7 +8,7 @@ from typing import Annotated
 from mcp.server.mcpserver import AcceptedElicitation, Elicit, ElicitationResult, Resolve
 from pydantic import BaseModel, Field
 
-from .context import AppRequest, Backend, Target, Targets, app_of, current_session
+from .context import AppRequest, Backend, app_of, current_session
 from .errors import ConfirmationRequired, Invalid, NotFound, quoted
 from .models import SessionDetail
 
@@ -20,10 +20,10 @@ class Approval(BaseModel):
     confirm: bool = Field(default=True, title="Delete", description="Yes, delete what is named above.")
 
 
-async def shown_session(target: Target, backend: Backend, context: AppRequest) -> SessionDetail:
+async def shown_session(session_id: str, backend: Backend, context: AppRequest) -> SessionDetail:
     """The session as it is when it is shown."""
-    _refuse_current([target], context)
-    return await backend.get_session_for_deletion(target)
+    _refuse_current([session_id], context)
+    return await backend.get_session_for_deletion(session_id)
 
 
 async def ask_to_delete(
@@ -41,18 +41,18 @@ async def approved_session(
 
 
 async def shown_sessions(
-    targets: Targets, backend: Backend, action: str, dry_run: bool, context: AppRequest
+    session_ids: list[str], backend: Backend, action: str, dry_run: bool, context: AppRequest
 ) -> list[SessionDetail]:
     """Those that exist, where their deletion is asked for."""
     if action != "delete":
         return []
-    _refuse_current(targets, context)
+    _refuse_current(session_ids, context)
     if dry_run:
         return []
     found: list[SessionDetail] = []
-    for target in dict.fromkeys(targets):
+    for session_id in dict.fromkeys(session_ids):
         try:
-            found.append(await backend.get_session_for_deletion(target))
+            found.append(await backend.get_session_for_deletion(session_id))
         except NotFound:
             continue  # told when it is tried
     return found
@@ -85,9 +85,9 @@ def _require(answer: ElicitationResult[Approval]) -> None:
         raise ConfirmationRequired("the user declined; nothing was changed.")
 
 
-def _refuse_current(targets: Sequence[str], context: AppRequest) -> None:
+def _refuse_current(session_ids: Sequence[str], context: AppRequest) -> None:
     current = current_session(context)
-    if current is not None and current.id in targets:
+    if current is not None and current.id in session_ids:
         raise Invalid(
             f"{quoted(current.id)} is the current session, which can't be deleted. archive_session puts it away."
         )

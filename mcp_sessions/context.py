@@ -111,14 +111,4 @@ async def caller_backend(context: AppRequest) -> SessionBackend:
     return app.backend.for_caller(replace(app.caller, progress=progress))
 
 
-async def target_session(session_id: str, context: AppRequest) -> str:
-    return resolve_id(session_id, context)
-
-
-async def target_sessions(session_ids: list[str], context: AppRequest) -> list[str]:
-    return [resolve_id(session_id, context) for session_id in session_ids]
-
-
 Backend = Annotated[SessionBackend, Resolve(caller_backend)]
-Target = Annotated[str, Resolve(target_session)]
-Targets = Annotated[list[str], Resolve(target_sessions)]

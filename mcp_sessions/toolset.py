@@ -18,7 +18,7 @@ from . import arguments as argument_errors
 from .audit import Done
 from .backends.base import Capability
 from .caller import Scope
-from .context import CURRENT, AppContext, AppRequest, app_of, current_session
+from .context import CURRENT, AppRequest, app_of, current_session, resolve_id
 from .errors import (
     ConfirmationRequired,
     Internal,
@@ -29,7 +29,7 @@ from .errors import (
     quoted,
     whereabouts,
 )
-from .models import JsonObject, Model
+from .models import JsonObject, Model, is_array
 from .render import rendered
 from .schema import input_schema
 
@@ -142,8 +142,7 @@ class SessionTool(Tool):
             if audit is not None:
                 audit.require()
             app.admit(self.scope)
-            arguments = self._given(arguments, app)
-            result = await self._done(arguments, context)
+            result = await self._done(self._given(arguments, context), context)
             answer = result if isinstance(result, InputRequiredResult) else rendered(result, arguments, context)
             code = ""
         except SessionsError as error:
@@ -156,12 +155,18 @@ class SessionTool(Tool):
                 audit.change(Done(app.subject, self.name, arguments, target, context.request_id, seconds, result, code))
         return answer
 
-    def _given(self, arguments: dict[str, Any], app: AppContext) -> dict[str, Any]:
+    def _given(self, arguments: dict[str, Any], context: AppRequest) -> dict[str, Any]:
+        """The arguments as the function takes them, not yet validated: `"current"` is an id there."""
         argument_errors.check_names(arguments, self.parameters)
         # Many clients send null for what they leave out.
         given = {name: value for name, value in arguments.items() if value is not None}
         if isinstance(given.get("cursor"), str):
-            given["cursor"] = app.opened(given["cursor"])
+            given["cursor"] = app_of(context).opened(given["cursor"])
+        if isinstance(given.get("session_id"), str):
+            given["session_id"] = resolve_id(given["session_id"], context)
+        if is_array(given.get("session_ids")):
+            ids = given["session_ids"]
+            given["session_ids"] = [resolve_id(id, context) if isinstance(id, str) else id for id in ids]
         return given
 
     async def _done(self, arguments: dict[str, Any], context: Context[Any, Any]) -> Model | InputRequiredResult:

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..backends.base import Capability
-from ..context import Backend, Target
+from ..context import Backend
 from ..models import Change, NewMessage, Role, SessionDetail
 from ..toolset import Toolset
 from .params import SessionId
@@ -24,22 +24,20 @@ class GivenMessage(BaseModel):
 async def append_messages(
     session_id: SessionId,
     messages: Annotated[list[GivenMessage], Field(min_length=1, max_length=100)],
-    target: Target,
     backend: Backend,
 ) -> Change:
     """Add messages to the end of a session, as one run. They can't be removed again."""
     return await backend.append_messages(
-        target, [NewMessage(role=message.role, text=message.text) for message in messages]
+        session_id, [NewMessage(role=message.role, text=message.text) for message in messages]
     )
 
 
 @authoring.tool("Fork session", requires=Capability.FORK_SESSION, effect="write", idempotent=False)
 async def fork_session(
     session_id: SessionId,
-    target: Target,
     backend: Backend,
     up_to_message_id: Annotated[str, Field(description="The last message to take along")] = "",
     name: str = "",
 ) -> SessionDetail:
     """Copy a session into a new one, whole or up to a message, to go on from there another way."""
-    return await backend.fork_session(target, up_to_message_id=up_to_message_id, name=name)
+    return await backend.fork_session(session_id, up_to_message_id=up_to_message_id, name=name)

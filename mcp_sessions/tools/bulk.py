@@ -6,7 +6,7 @@ from pydantic import Field
 
 from ..backends.base import Capability
 from ..confirmation import ApprovedSessions
-from ..context import Backend, Targets
+from ..context import Backend
 from ..models import BulkAction, BulkResult
 from ..toolset import Toolset
 from .params import Confirm
@@ -18,7 +18,6 @@ bulk = Toolset("bulk")
 async def apply_to_sessions(
     action: BulkAction,
     session_ids: Annotated[list[str], Field(min_length=1, max_length=100)],
-    targets: Targets,
     approved: ApprovedSessions,
     backend: Backend,
     dry_run: Annotated[bool, Field(description="false: really do it")] = True,
@@ -29,4 +28,4 @@ async def apply_to_sessions(
     Before it deletes, the user is asked.
     """
     versions = {session.id: session.version for session in approved}
-    return await backend.apply_to_sessions(action, targets, dry_run=dry_run, expected_versions=versions)
+    return await backend.apply_to_sessions(action, session_ids, dry_run=dry_run, expected_versions=versions)

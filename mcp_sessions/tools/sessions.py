@@ -6,7 +6,7 @@ from pydantic import Field
 
 from ..backends.base import Capability
 from ..confirmation import ApprovedSession
-from ..context import Backend, Target
+from ..context import Backend
 from ..models import Change, Order, SearchPage, SessionDetail, SessionFilter, SessionPage
 from ..toolset import Toolset
 from .params import Confirm, Object, SessionId, moment
@@ -44,12 +44,11 @@ async def list_sessions(
 @sessions.tool("Get session", requires=Capability.GET_SESSION, effect="read")
 async def get_session(
     session_id: SessionId,
-    target: Target,
     backend: Backend,
     state_path: Annotated[str, Field(description="JSON Pointer: only that part of the state")] = "",
 ) -> SessionDetail:
     """Show a session's name, state, metadata, summary, counts and version; its messages: get_session_history."""
-    return (await backend.get_session(target)).with_state_at(state_path)
+    return (await backend.get_session(session_id)).with_state_at(state_path)
 
 
 @sessions.tool("Search sessions", requires=Capability.SEARCH_SESSIONS, effect="read")
@@ -83,26 +82,25 @@ async def create_session(
 async def rename_session(
     session_id: SessionId,
     name: Annotated[str, Field(description='At most 512 characters; "" clears it')],
-    target: Target,
     backend: Backend,
 ) -> Change:
     """Give a session a new name."""
-    return await backend.rename_session(target, name)
+    return await backend.rename_session(session_id, name)
 
 
 @sessions.tool("Archive session", requires=Capability.ARCHIVE_SESSION, effect="write")
-async def archive_session(session_id: SessionId, target: Target, backend: Backend) -> Change:
+async def archive_session(session_id: SessionId, backend: Backend) -> Change:
     """Put a session away; restore_session brings it back."""
-    return await backend.archive_session(target)
+    return await backend.archive_session(session_id)
 
 
 @sessions.tool("Restore session", requires=Capability.RESTORE_SESSION, effect="write")
-async def restore_session(session_id: SessionId, target: Target, backend: Backend, name: str = "") -> Change:
+async def restore_session(session_id: SessionId, backend: Backend, name: str = "") -> Change:
     """Bring back a session from the archive (list_sessions with archived=true), or one deleted lately.
 
     Go on with the session_id in the result.
     """
-    return await backend.restore_session(target, name=name)
+    return await backend.restore_session(session_id, name=name)
 
 
 @sessions.tool("Delete session", requires=Capability.DELETE_SESSION, effect="destroy")

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ..backends.base import Capability
-from ..context import Backend, Target
+from ..context import Backend
 from ..models import Change, Clearable, StateMode
 from ..toolset import Toolset
 from .params import ExpectedVersion, Object, SessionId
@@ -17,7 +17,6 @@ state = Toolset("state")
 async def update_session_state(
     session_id: SessionId,
     changes: Annotated[Object, Field(description="Merged in; null removes a key")],
-    target: Target,
     backend: Backend,
     mode: Annotated[StateMode, Field(description="replace: changes are the whole state")] = "merge",
     expected_version: ExpectedVersion = "",
@@ -26,13 +25,12 @@ async def update_session_state(
 
     To undo: send previous.state with mode="replace".
     """
-    return await backend.update_session_state(target, changes, mode=mode, expected_version=expected_version)
+    return await backend.update_session_state(session_id, changes, mode=mode, expected_version=expected_version)
 
 
 @state.tool("Update session", requires=Capability.UPDATE_SESSION, effect="write")
 async def update_session(
     session_id: SessionId,
-    target: Target,
     backend: Backend,
     metadata: Annotated[Object, Field(description="Merged in; null removes a key")] = {},
     summary: str = "",
@@ -44,5 +42,5 @@ async def update_session(
     To undo: send `previous`, with what it changed in clear.
     """
     return await backend.update_session(
-        target, metadata=metadata, summary=summary, clear=clear, expected_version=expected_version
+        session_id, metadata=metadata, summary=summary, clear=clear, expected_version=expected_version
     )

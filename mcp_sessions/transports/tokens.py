@@ -4,7 +4,7 @@ import json
 import logging
 import secrets
 from codecs import BOM_UTF8
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import UTC, datetime
 from hashlib import sha256
 from hmac import compare_digest
@@ -62,7 +62,7 @@ class TokenFile:
     def __init__(self, path: str) -> None:
         accepts = "a file of lines that `mcp-sessions token new` prints"
         self._file = WatchedFile("--tokens", path, _parsed, accepts)
-        self._told: Sequence[int] = ()
+        self._told: list[int] = []
 
     def check(self) -> tuple[Line, ...]:
         """The tokens. Raises `BadSetting` for a file that can't be read, and for a line that is no token's."""
@@ -80,9 +80,9 @@ class TokenFile:
         except (OSError, ValueError):
             logger.error("%s can't be read, so no token is let in", self._file.path)
             return None
-        if wrong != self._told:
+        if wrong and wrong != self._told:
             logger.error("%s: no token can be read in these lines: %s", self._file.path, wrong)
-            self._told = wrong
+        self._told = wrong
         digest, found = _digest(token), None
         for line in lines:
             if compare_digest(line.sha256, digest):

@@ -24,7 +24,6 @@ from agno.workflow.types import StepOutput
 from control import make_control
 from offline_model import Offline
 
-
 MCP = ("mcp", "enable_mcp_server")  # from 3.1 on, and before
 
 
