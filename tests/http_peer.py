@@ -15,7 +15,7 @@ from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
 ROOT = Path(__file__).parent.parent
-DEADLINE = 30
+DEADLINE = 60
 COMMAND = (sys.executable, "-m", "mcp_sessions", "serve", "--transport", "http")
 
 

@@ -14,7 +14,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-DEADLINE = 15
+DEADLINE = 60
 Frame = dict[str, Any]
 
 CLIENT: Frame = {"name": "peer", "version": "1"}

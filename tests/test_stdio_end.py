@@ -66,6 +66,7 @@ async def test_a_change_too_slow_for_the_end_has_an_unknown_outcome(tmp_path: Pa
         assert not (tmp_path / "marker").exists()
 
 
+@pytest.mark.timing
 async def test_a_call_that_awaits_a_reply_ends_when_none_can_come(tmp_path: Path) -> None:
     async with serving(tmp_path) as peer:
         await peer.start()

@@ -47,6 +47,7 @@ async def _walk(
     pytest.fail("the walk did not end")
 
 
+@pytest.mark.load
 async def test_fifteen_thousand_sessions_come_each_once_and_are_fetched_once() -> None:
     async with FakeGuayaba() as fake:
         expected = {id for agent in fake.agents for id in _seed(fake, agent, EACH)}
