@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,7 +65,7 @@ def _change(holder: Any, place: Any, kind: str, junk: Json) -> None:
         case "nest":
             holder[place] = [[value]] if isinstance(junk, str) else {"data": value}
         case _:
-            holder[place] = junk
+            holder[place] = deepcopy(junk)  # which a later step may change
 
 
 @dataclass
