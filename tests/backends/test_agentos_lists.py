@@ -50,7 +50,7 @@ async def test_active_sessions_are_found_among_a_thousand_archived_ones(version:
         assert ids_of(page) == numbered(*range(907, 0, -100))
         assert (page.next_cursor, page.total) == ("", 10)
         lists = [request for request in fake.requests if request.path == "/sessions"]
-        assert len(lists) < 40
+        assert len(lists) < 48
         assert fake.most_at_once <= 8
 
 

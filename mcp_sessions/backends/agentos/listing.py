@@ -17,7 +17,8 @@ from .pages import Findings, Key, Merged, Stream
 from .versions import Trait
 from .wire import TYPES, Stored
 
-_SMALL_PAGE, _LARGE_PAGE = 32, 128
+# Each row costs AgentOS some 0.3 ms. To show 20 takes 22: one tells that there are more, one that its second is whole.
+_SMALL_PAGE, _LARGE_PAGE = 24, 128
 
 
 class Place(NamedTuple):
@@ -148,7 +149,7 @@ async def list_sessions(
     """A full page, or the end; or, where that takes longer than `seconds`, what was found and how far it came."""
     walk = cursors.walk("list", owner, *vars(filter).values())
     narrow = bool(filter.archived or filter.query or filter.updated_after or filter.updated_before)
-    source, _ = await open_walk(api, owner, filter, cursor, walk, large=narrow or limit >= _SMALL_PAGE)
+    source, _ = await open_walk(api, owner, filter, cursor, walk, large=narrow or limit > _SMALL_PAGE - 2)
     if filter.type and filter.type not in TYPES:
         return SessionPage(sessions=(), total=0)
     wanted = partial(_is_wanted, filter, folded(filter.query), present)

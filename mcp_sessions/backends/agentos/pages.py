@@ -54,7 +54,7 @@ def key_of(stored: Stored, order: Order) -> Key:
 
 
 class Stream:
-    """One upstream list, row by row, from behind a key. `size`, of its pages, is a power of two: they are halved."""
+    """One upstream list, row by row, from behind a key, in pages of `size`."""
 
     def __init__(
         self, fetch: Fetch, order: Order, size: int, findings: Findings, *, after: Key | None, hint: int
@@ -140,12 +140,18 @@ class Stream:
                 raise
             if size == 1:
                 return [], False
-            first, ended = await self._readable(2 * page, size // 2)
-            if ended:
-                return first, True
-            second, ended = await self._readable(2 * page + 1, size // 2)
-            return first + second, ended
+            return await self._readable_parts(page, size)
         return [(page * size + number, row) for number, row in enumerate(rows)], len(rows) < size
+
+    async def _readable_parts(self, page: int, size: int) -> tuple[list[tuple[int, Stored]], bool]:
+        parts = 2 if size % 2 == 0 else size
+        found: list[tuple[int, Stored]] = []
+        for part in range(parts):
+            rows, ended = await self._readable(page * parts + part, size // parts)
+            found += rows
+            if ended:
+                return found, True
+        return found, False
 
 
 class Merged:
