@@ -65,5 +65,5 @@ def _present(value: Json, present: Callable[[str], str]) -> None:
         for key, child in value.items():
             if key in _STORED_TEXT:
                 value[key] = [present(item) for item in child] if is_array(child) else present(child)
-            elif key not in ("state", "metadata"):
+            elif not isinstance(child, str) and key not in ("state", "metadata"):
                 _present(child, present)
