@@ -43,8 +43,9 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     level = logging.getLevelNamesMapping()[settings.log_level]
     for name in ("mcp", "sse_starlette"):
         logging.getLogger(name).setLevel(max(logging.WARNING, level))
-    for name, nearest in unknown_variables(environ):
-        logger.warning("%s is no setting and changes nothing; the nearest is %s", name, nearest)
+    if command != "doctor":  # which tells it as a check
+        for text in unknown_variables(environ):
+            logger.warning(text)
     gc.disable()  # nothing that importing makes is garbage, and looking for some takes a tenth of the start
     module = import_module(f".commands.{command}", __package__)
     gc.freeze()

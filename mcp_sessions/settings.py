@@ -200,14 +200,15 @@ class Settings:
         return {OPTIONS[name].variable: _text(getattr(self, name)) for name in changed}
 
 
-def unknown_variables(environ: Mapping[str, str]) -> Generator[tuple[str, str]]:
-    """Those that look like a setting's and are none's, each with the nearest that is."""
+def unknown_variables(environ: Mapping[str, str]) -> Generator[str]:
+    """What to say of those that look like a setting's and are none's."""
     known = [option.variable for option in OPTIONS.values()]
     for name in environ:
         if name.startswith(PREFIX) and name not in (*known, *_OF_TESTS):
             from difflib import get_close_matches  # a start without such a variable saves the time
 
-            yield name, get_close_matches(name, known, n=1, cutoff=0)[0]
+            (nearest,) = get_close_matches(name, known, n=1, cutoff=0)
+            yield f"{name} is no setting and changes nothing; the nearest is {nearest}"
 
 
 def _text(value: str | float | tuple[str, ...]) -> str:

@@ -86,6 +86,17 @@ def test_no_secret_is_in_a_snippet(client: str, url: str, capsys: pytest.Capture
     assert "PASSWORD" in env["MCP_SESSIONS_BACKEND"]
 
 
+@EVERY
+def test_a_password_that_no_client_passes_on_is_asked_for(
+    client: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", SECRET)
+    shown, said = printed(capsys, client, "--backend", "postgresql://ada@db.example/sessions")
+    assert read(client, shown)["env"]["PGPASSWORD"] == "REPLACE-WITH-YOUR-PGPASSWORD"
+    assert "hunter2" not in shown + said
+    assert "PGPASSWORD" not in printed(capsys, client)[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "url"),
     [
@@ -106,7 +117,8 @@ def test_no_secret_is_in_a_snippet(client: str, url: str, capsys: pytest.Capture
 def test_a_server_over_http_is_called_where_it_is(
     client: str, arguments: Sequence[str], url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server = read(client, printed(capsys, client, "--transport", "http", *arguments)[0])
+    shown, said = printed(capsys, client, "--transport", "http", *arguments)
+    server = read(client, shown)
     if client == "claude-desktop":
         assert (server["command"], server["args"][:3]) == ("npx", ["-y", "mcp-remote", url])
     else:
@@ -115,6 +127,8 @@ def test_a_server_over_http_is_called_where_it_is(
     is_there = bearer in [*server.get("headers", {}).values(), *server.get("env", {}).values()]
     is_there |= isinstance(bearer, dict) and bearer.items() <= server.items()
     assert is_there is ("--jwt-issuer" in arguments)
+    assert "yours to start: mcp-sessions serve" in said
+    assert ("environment" in said) is ("bearer_token_env_var" in server)
 
 
 @EVERY
@@ -144,7 +158,7 @@ def test_files_are_named_so_that_they_are_found_from_anywhere(
         (["--transport", "http", "--port", "0"], "--port can't be 0 here"),
         (["--transport", "http", "--host", "0.0.0.0"], "--host can't be '0.0.0.0': others could reach it"),
         (["--tokens", "x"], "--tokens lets nobody in over stdio"),
-        (["--backend", "nonsense"], "--backend: no backend is known"),
+        (["--backend", "nonsense:x"], "--backend: no backend is known"),
         (["--user", "\udcff"], "--user can't be '\\udcff': it accepts text in UTF-8"),
     ],
 )

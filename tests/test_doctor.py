@@ -166,10 +166,19 @@ async def test_an_issuers_keys_are_fetched(examined: Examine, status: int, said:
     assert told[-1][1].startswith("issuer: ")
 
 
+def test_a_misspelt_variable_is_a_warning(examined: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCP_SESSIONS_USR", "ada")
+    ended, told = examined("--backend", "sqlite:///:memory:")
+    text = "MCP_SESSIONS_USR is no setting and changes nothing; the nearest is MCP_SESSIONS_USER."
+    assert (ended, text_of(told, "settings", "warning")) == (0, f"settings: {text}")
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--backend", "nonsense"], "--backend: no backend is known"),
+        (["--backend", "http://127.0.0.1:7777"], "--backend: the URL must say which system that is: agentos+http://"),
+        (["--backend", "/srv/sessions.db"], "--backend: it must be a URL; the store in a file is sqlite:///PATH"),
+        (["--backend", "nonsense:x"], "--backend: no backend is known"),
         (["--tokens", "x"], "--tokens lets nobody in over stdio"),
         (["--transport", "http", "--host", "0.0.0.0"], "--host can't be '0.0.0.0': others could reach it"),
         (["--backend", "agentos+http://u:hunter2@h"], "--backend: the backend's URL holds a credential"),

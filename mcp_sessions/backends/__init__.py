@@ -64,7 +64,13 @@ def open_backend(
     scheme, separator, _ = url.partition(":")
     if scheme == "postgres":
         raise Invalid("a PostgreSQL backend is written postgresql://…, with the whole word")
-    if not separator or scheme not in BACKENDS:
+    if scheme in ("http", "https"):
+        raise Invalid(f"the URL must say which system that is: agentos+{scheme}://… or guayaba+{scheme}://…")
+    if not separator:
+        raise Invalid(
+            "it must be a URL; the store in a file is sqlite:///PATH, where an absolute path has a fourth slash"
+        )
+    if scheme not in BACKENDS:
         known = " or ".join(f"{name}:" for name in BACKENDS)
         raise Invalid(f"no backend is known by that URL's scheme. It must begin with {known}")
     place, install_hint = BACKENDS[scheme]

@@ -1,6 +1,7 @@
 """`mcp-sessions config CLIENT`: what makes a client start this server, or call it over HTTP, with these settings."""
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from mcp_sessions.models import JsonObject
 from mcp_sessions.settings import OPTIONS, BadSetting, Settings, is_url
 
 _SQLITE = "sqlite:///"
+_BEARER_VARIABLE = "bearer_token_env_var"
 _BEARER = "Bearer REPLACE-WITH-YOUR-TOKEN"
 
 
@@ -54,9 +56,14 @@ def run(settings: Settings, *, client: str) -> int:
         return refuse_backend(error)
     write, place = _CLIENTS[client]
     snippet = write(server)
-    has_gaps = any(word in snippet for word in ("REPLACE-WITH-", "PASSWORD"))
-    fill = " Where it says REPLACE-WITH- or PASSWORD, put yours." if has_gaps else ""
-    print(f"mcp-sessions: {place}.{fill}", file=sys.stderr, flush=True)
+    said = [f"mcp-sessions: {place}."]
+    if any(word in snippet for word in ("REPLACE-WITH-", "PASSWORD")):
+        said.append("Where it says REPLACE-WITH- or PASSWORD, put yours.")
+    if _BEARER_VARIABLE in snippet:
+        said.append("The token belongs into that variable of its environment.")
+    if isinstance(server, Called):
+        said.append("The server itself is yours to start: mcp-sessions serve, with the same settings.")
+    print(*said, file=sys.stderr, flush=True)
     print(snippet)
     return 0
 
@@ -83,6 +90,8 @@ def _variables(settings: Settings) -> dict[str, str]:
             given[option.variable] = str(Path(text).absolute())
         elif text and name == "backend":
             given[option.variable] = without_passwords(_from_anywhere(text))
+    if settings.backend.startswith("postgresql:") and "PGPASSWORD" in os.environ:
+        given["PGPASSWORD"] = "REPLACE-WITH-YOUR-PGPASSWORD"  # which clients don't pass on by themselves
     return given
 
 
@@ -163,7 +172,7 @@ def _codex(server: Server) -> str:
         lines += _table("env", server.env)
     else:
         others = {name: value for name, value in server.headers.items() if name != "Authorization"}
-        bearer = ['bearer_token_env_var = "SESSIONS_TOKEN"'] if server.headers else []
+        bearer = [f'{_BEARER_VARIABLE} = "SESSIONS_TOKEN"'] if "Authorization" in server.headers else []
         lines = [f"url = {_toml(server.url)}", *bearer, *_table("http_headers", others)]
     return "\n".join(["[mcp_servers.sessions]", *lines])
 
@@ -191,5 +200,5 @@ _CLIENTS: Mapping[str, tuple[Callable[[Server], str], str]] = {
         _vscode,
         "this belongs into a project's .vscode/mcp.json, or what the command MCP: Open User Configuration opens",
     ),
-    "codex": (_codex, "this belongs into ~/.codex/config.toml; a SESSIONS_TOKEN that it names, into the environment"),
+    "codex": (_codex, "this belongs into ~/.codex/config.toml"),
 }

@@ -15,7 +15,7 @@ from mcp_sessions.commands import refuse, refuse_backend
 from mcp_sessions.configured import backend_of, require_nothing_of_http, server_of, warnings_of
 from mcp_sessions.errors import SessionsError, quoted, visible
 from mcp_sessions.server import SessionsServer
-from mcp_sessions.settings import BadSetting, Settings
+from mcp_sessions.settings import BadSetting, Settings, unknown_variables
 
 
 def run(settings: Settings) -> int:
@@ -31,6 +31,8 @@ def run(settings: Settings) -> int:
         callers = _over_http(backend, settings) if settings.transport == "http" else _over_stdio(backend, settings)
         shown = visible(without_passwords(settings.backend))
         print(f"mcp-sessions {__version__} looks at {shown}, for {settings.timeout:g} s at most.", flush=True)
+        for text in unknown_variables(os.environ):
+            tell(Check("settings", text, "warning"))
         anyio.run(_look, backend, settings, callers, tell)
     except BadSetting as error:
         return refuse(str(error))

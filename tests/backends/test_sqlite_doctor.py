@@ -17,7 +17,8 @@ def test_a_file_that_is_yet_to_be_made_is_not_made(examined: Examine, tmp_path: 
     path = tmp_path / "new" / "sessions.db"
     status, told = examined("--backend", f"sqlite:///{path}")
     assert (status, told[-3:]) == (0, [("ok", "operations: all 15."), TOOLS, STDIO])
-    assert ("ok", f"store: there is no {path} yet; the first start makes it.") in told
+    made = f"makes it and its folder, in {path.parent.parent}"
+    assert ("ok", f"store: there is no {path} yet; the first start {made}.") in told
     assert contents(tmp_path) == {}
 
 

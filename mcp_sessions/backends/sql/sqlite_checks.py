@@ -41,7 +41,8 @@ def _tell_of_new(file: Path, tell: Tell) -> None:
     folder = next(parent for parent in file.parents if parent.exists())
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         raise Unavailable(f"there is no {file}, and it can't be made in {folder}. Name another in --backend.")
-    tell(Check("store", f"there is no {file} yet; the first start makes it"))
+    made = "it" if folder == file.parent else f"it and its folder, in {folder}"
+    tell(Check("store", f"there is no {file} yet; the first start makes {made}"))
     wal = wal_is_safe(sqlite3.sqlite_version_info) and is_local(file)
     tell(Check("journal", f"it will have {'a write-ahead log' if wal else 'a rollback journal'}, which is safe here"))
     _tell_of_filesystem(file, tell)
