@@ -105,9 +105,9 @@ def first_place(text: str, words: Sequence[str]) -> tuple[int, int]:
 
 def _span(begin: int, part: str, start: int, end: int) -> tuple[int, int]:
     """What a span of the bare part is in the text."""
-    if part.isascii():  # whose bare form differs in case alone
-        return begin + start, begin + end
-    places = [place for place, char in enumerate(part) for _ in bare(char)]
+    plain = len(part) if part.isascii() else next(place for place, char in enumerate(part) if not char.isascii())
+    # What is ASCII differs from its bare form in case alone.
+    places = [*range(plain), *(plain + place for place, char in enumerate(part[plain:]) for _ in bare(char))]
     return begin + places[start], begin + places[end - 1] + 1
 
 
