@@ -2,7 +2,7 @@
 
 What is compared is measured in turns within the run, so that ratios hold on a busy machine; times don't. With
 MCP_SESSIONS_AGENTOS also beside real AgentOS servers (`.ci/agentos FOLDER` makes their environments). It takes some
-20 minutes, most of them to fill the stores.
+four minutes.
 """
 
 import argparse
