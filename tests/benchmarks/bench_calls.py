@@ -4,15 +4,16 @@ The upstream answers next to at once, which no system does: the ratios are the w
 """
 
 import asyncio
+import json
 import subprocess
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter, process_time
+from time import perf_counter
 
 import anyio
 import httpx2
@@ -108,10 +109,11 @@ class Direct:
         answer = await self.http.get(self.asked.path)
         assert len(answer.content) == self.asked.size
 
-    def median(self, calls: int) -> float:
+    def median(self, calls: int, *, rest: float = 0) -> float:
         async def block() -> list[float]:
             taken: list[float] = []
             for _ in range(calls):
+                await asyncio.sleep(rest)
                 began = perf_counter()
                 await self.get()
                 taken.append(perf_counter() - began)
@@ -119,10 +121,9 @@ class Direct:
 
         return sorted(self.runner.run(block()))[calls // 2]
 
-    def processor(self, calls: int) -> float:
-        began = process_time()
-        self.median(calls)
-        return (process_time() - began) / calls
+    def median_rested(self, calls: int) -> float:
+        """As a server makes it, which has done something else before."""
+        return self.median(calls, rest=0.0007)
 
     def at_once(self, calls: int) -> float:
         """Seconds a call, of many callers."""
@@ -176,26 +177,14 @@ def measure(folder: Path, url: str, asked: Asked, size: str) -> list[Figure]:
         direct = stack.enter_context(Direct.of(url, asked))
         http = stack.enter_context(HttpServer(folder, over_http))
         stdio = stack.enter_context(StdioServer(folder, [*OURS, *backend]))
-        empty_http = stack.enter_context(HttpServer(folder, [*SDK, "http"]))
-        empty_stdio = stack.enter_context(StdioServer(folder, SDK))
         posted = http_call("get_session", session_id=asked.session_id)
         piped = line(call(1, "get_session", session_id=asked.session_id))
         latency = in_turns(
             {
                 "direct": direct.median,
+                "rested": direct.median_rested,
                 "http": partial(median_call, http, posted, 300),
                 "stdio": partial(median_call, stdio, piped, 300),
-            },
-            rounds=ROUNDS,
-            calls=CALLS,
-        )
-        processor = in_turns(
-            {
-                "direct": direct.processor,
-                "http": partial(processor_call, http, posted),
-                "stdio": partial(processor_call, stdio, piped),
-                "empty http": partial(processor_call, empty_http, http_call("hello")),
-                "empty stdio": partial(processor_call, empty_stdio, line(call(1, "hello"))),
             },
             rounds=ROUNDS,
             calls=CALLS,
@@ -208,15 +197,37 @@ def measure(folder: Path, url: str, asked: Asked, size: str) -> list[Figure]:
         Figure(
             f"calls a second of {CALLERS} callers ÷ direct, {size}", ratios(throughput, "direct", "http"), 0.6, True
         ),
-        Figure(f"own processor time over HTTP ÷ the SDK's empty tool, {size}", own(processor, "http"), 1.15),
-        Figure(f"own processor time over stdio ÷ the SDK's empty tool, {size}", own(processor, "stdio"), 1.15),
+        Figure(f"the direct request after a rest ÷ without one, {size}", ratios(latency, "rested", "direct")),
     ]
 
 
-def own(taken: Mapping[str, Sequence[float]], way: str) -> list[float]:
-    """A call's processor time without that of the request to the backend, beside an empty tool's."""
-    rounds = zip(taken[way], taken["direct"], taken[f"empty {way}"], strict=True)
-    return [(ours - direct) / empty for ours, direct, empty in rounds]
+def measure_own(folder: Path) -> list[Figure]:
+    """The built-in store takes next to no time: what is left is ours and the SDK's."""
+    asked = {"session_id": "current"}
+    with ExitStack() as stack:
+        maker = stack.enter_context(StdioServer(folder, OURS))
+        made = json.loads(maker.ask(line(call(1, "create_session", name="Trip to Rome"))))["result"]
+        ours = [*OURS, "--session", made["structuredContent"]["id"]]
+        http = stack.enter_context(HttpServer(folder, [*ours, "--transport", "http", "--port", "0", "--rate", "0"]))
+        stdio = stack.enter_context(StdioServer(folder, ours))
+        empty_http = stack.enter_context(HttpServer(folder, [*SDK, "http"]))
+        empty_stdio = stack.enter_context(StdioServer(folder, SDK))
+        taken = in_turns(
+            {
+                "http": partial(processor_call, http, http_call("get_session", **asked)),
+                "stdio": partial(processor_call, stdio, line(call(1, "get_session", **asked))),
+                "empty http": partial(processor_call, empty_http, http_call("hello")),
+                "empty stdio": partial(processor_call, empty_stdio, line(call(1, "hello"))),
+            },
+            rounds=ROUNDS,
+            calls=CALLS,
+        )
+    return [
+        Figure(
+            f"processor time of get_session over {way} ÷ the SDK's empty tool", ratios(taken, key, f"empty {key}"), 1.15
+        )
+        for way, key in (("HTTP", "http"), ("stdio", "stdio"))
+    ]
 
 
 def main() -> None:
@@ -224,6 +235,7 @@ def main() -> None:
     with TemporaryDirectory() as name, upstream(Path(name), answers) as url:
         for size, each in asked.items():
             print_table(f"Calls, an answer of {each.size:,} bytes", measure(Path(name), url, each, size))
+        print_table("What is ours of a call", measure_own(Path(name)))
 
 
 if __name__ == "__main__":
