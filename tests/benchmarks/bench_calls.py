@@ -1,6 +1,7 @@
 """What a call through us costs beside the same request made directly: `python -m tests.benchmarks.bench_calls`.
 
-The upstream answers next to at once, which no system does: the ratios are the worst there can be.
+The upstream answers next to at once, which no system does: the ratios are the worst there can be. A plain server is
+the SDK's with a tool that returns what httpx2 got.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from mcp_sessions import open_backend
 from tests.benchmarks.clients import (
     OURS,
     SDK,
+    SDK_HTTP,
     HttpServer,
     StdioServer,
     http_call,
@@ -177,6 +179,8 @@ def measure(folder: Path, url: str, asked: Asked, size: str) -> list[Figure]:
         direct = stack.enter_context(Direct.of(url, asked))
         http = stack.enter_context(HttpServer(folder, over_http))
         stdio = stack.enter_context(StdioServer(folder, [*OURS, *backend]))
+        plain_http = stack.enter_context(HttpServer(folder, [*SDK_HTTP, url]))
+        plain_stdio = stack.enter_context(StdioServer(folder, [*SDK, url]))
         posted = http_call("get_session", session_id=asked.session_id)
         piped = line(call(1, "get_session", session_id=asked.session_id))
         latency = in_turns(
@@ -185,6 +189,8 @@ def measure(folder: Path, url: str, asked: Asked, size: str) -> list[Figure]:
                 "rested": direct.median_rested,
                 "http": partial(median_call, http, posted, 300),
                 "stdio": partial(median_call, stdio, piped, 300),
+                "plain http": partial(median_call, plain_http, http_call("fetch", path=asked.path), 300),
+                "plain stdio": partial(median_call, plain_stdio, line(call(1, "fetch", path=asked.path)), 300),
             },
             rounds=ROUNDS,
             calls=CALLS,
@@ -197,6 +203,8 @@ def measure(folder: Path, url: str, asked: Asked, size: str) -> list[Figure]:
         Figure(
             f"calls a second of {CALLERS} callers ÷ direct, {size}", ratios(throughput, "direct", "http"), 0.6, True
         ),
+        Figure(f"a plain server's HTTP call ÷ direct, {size}", ratios(latency, "plain http", "direct")),
+        Figure(f"a plain server's stdio call ÷ direct, {size}", ratios(latency, "plain stdio", "direct")),
         Figure(f"the direct request after a rest ÷ without one, {size}", ratios(latency, "rested", "direct")),
     ]
 
@@ -210,7 +218,7 @@ def measure_own(folder: Path) -> list[Figure]:
         ours = [*OURS, "--session", made["structuredContent"]["id"]]
         http = stack.enter_context(HttpServer(folder, [*ours, "--transport", "http", "--port", "0", "--rate", "0"]))
         stdio = stack.enter_context(StdioServer(folder, ours))
-        empty_http = stack.enter_context(HttpServer(folder, [*SDK, "http"]))
+        empty_http = stack.enter_context(HttpServer(folder, SDK_HTTP))
         empty_stdio = stack.enter_context(StdioServer(folder, SDK))
         taken = in_turns(
             {

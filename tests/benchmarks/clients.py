@@ -16,7 +16,8 @@ from tests.stdio_peer import Frame, initialize, modern, notification
 
 ROOT = Path(__file__).parent.parent.parent
 OURS = (sys.executable, "-m", "mcp_sessions", "serve")
-SDK = (sys.executable, str(ROOT / "tests/servers/hello_server.py"))
+SDK = (sys.executable, str(ROOT / "tests/servers/hello_server.py"), "stdio")
+SDK_HTTP = (*SDK[:-1], "http")
 
 
 def environment(folder: Path, variables: Mapping[str, str] = {}) -> dict[str, str]:

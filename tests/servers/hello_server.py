@@ -1,7 +1,11 @@
-"""The SDK's smallest server: what a start, and a call, costs without us. `hello_server.py [http]`."""
+"""The SDK's smallest server: what a start, and a call, costs without us. `hello_server.py stdio|http [URL]`.
+
+`hello` does nothing; `fetch` is the shortest way to what is at the URL.
+"""
 
 import socket
 import sys
+from typing import Any
 
 from mcp.server import MCPServer
 
@@ -12,6 +16,17 @@ server = MCPServer("hello", log_level="WARNING")
 async def hello() -> str:
     """Say hello."""
     return "hello"
+
+
+def add_fetch(url: str) -> None:
+    import httpx2
+
+    http = httpx2.AsyncClient(base_url=url, trust_env=False)
+
+    @server.tool()
+    async def fetch(path: str) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]  # it is registered
+        """Fetch JSON."""
+        return (await http.get(path)).json()
 
 
 def serve_http() -> None:
@@ -26,4 +41,7 @@ def serve_http() -> None:
 
 
 if __name__ == "__main__":
-    serve_http() if sys.argv[1:] == ["http"] else server.run()
+    transport, *urls = sys.argv[1:]
+    for url in urls:
+        add_fetch(url)
+    serve_http() if transport == "http" else server.run()
