@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     gc.disable()  # nothing that importing makes is garbage, and looking for some takes a tenth of the start
     module = import_module(f".commands.{command}", __package__)
     gc.freeze()
+    gc.set_threshold(10_000)  # an answer of 100 KB is thousands of objects, and no cycle of garbage among them
     gc.enable()
     own = {name: value for name, value in given.items() if name not in OPTIONS}
     return module.run(settings, **own)

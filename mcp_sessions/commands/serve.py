@@ -1,5 +1,6 @@
 """`mcp-sessions serve`: the configured backend over stdio, or over HTTP."""
 
+import gc
 import signal
 import sys
 from collections.abc import Generator, Sequence
@@ -64,6 +65,7 @@ def _over_stdio(backend: SessionBackend, settings: Settings) -> int:
         if sys.stdin.isatty():
             backend_shown = visible(without_passwords(settings.backend))
             print(_ON_A_TERMINAL.format(backend=backend_shown, clients=", ".join(CLIENTS)), file=sys.stderr)
+        gc.freeze()  # as in cli.py, what was made since
         anyio.run(serve_stdio, server, server.is_change)
     return 0
 
@@ -78,6 +80,7 @@ def _over_http(backend: SessionBackend, settings: Settings) -> int:
         server = server_of(backend, settings, audit, authenticated=authenticated)
         announce = partial(_announce, settings, warnings_of(settings, authenticated=authenticated))
         with listen(settings.host, settings.port, access) as listener:
+            gc.freeze()
             ended_by = anyio.run(serve_http, server, listener, backend.check_reachable, announce, access)
     return 130 if ended_by == signal.SIGINT else 0
 
