@@ -39,9 +39,9 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Visible("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
     logging.basicConfig(handlers=[handler], level=settings.log_level)
-    # Below WARNING these would log whole messages, and those hold what people said.
+    # Below WARNING these would log whole messages, which hold what people said, and whole URLs.
     level = logging.getLevelNamesMapping()[settings.log_level]
-    for name in ("mcp", "sse_starlette"):
+    for name in ("mcp", "sse_starlette", "httpx2"):
         logging.getLogger(name).setLevel(max(logging.WARNING, level))
     if command != "doctor":  # which tells it as a check
         for text in unknown_variables(environ):

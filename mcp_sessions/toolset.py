@@ -142,6 +142,7 @@ class SessionTool(Tool):
             if audit is not None:
                 audit.require()
             app.admit(self.scope)
+            arguments = self.fn_metadata.pre_parse_json(arguments)  # some clients send a list as a string
             result = await self._done(self._given(arguments, context), context)
             answer = result if isinstance(result, InputRequiredResult) else rendered(result, arguments, context)
             code = ""

@@ -56,3 +56,15 @@ async def test_a_hint_of_another_kind_than_text_is_no_hint(era: str) -> None:
         for strange in (5, {"id": "x"}, ["x"], "", True):
             result = await peer.client.call_tool("get_session", {"session_id": "current"}, meta={META_KEY: strange})
             assert text_of(result).startswith("invalid: nothing says which session")
+
+
+@both_eras
+async def test_in_a_list_that_is_sent_as_a_string_it_is_the_same_session(era: str) -> None:
+    async with serving(era) as peer:
+        session = await peer.session(name="mine")
+        given = {"action": "archive", "session_ids": '["current"]', "dry_run": False}
+        result = await peer.client.call_tool("apply_to_sessions", given, meta={META_KEY: session.id})
+        assert result.structured_content is not None
+        assert result.structured_content["succeeded"] == [session.id]
+        assert result.structured_content["resolved_from"] == "meta"
+        assert (await peer.error("apply_to_sessions", action="archive", session_ids='[""]')).startswith("invalid: ")

@@ -1,6 +1,9 @@
 """`mcp-sessions doctor`: what it says of each backend and of who may call, and that it changes nothing."""
 
+import os
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,7 +23,7 @@ from .fakes.agentos import FakeAgentOs
 from .fakes.guayaba import FakeGuayaba
 from .fakes.http import Request, Response
 from .http_tokens import add
-from .issuer import KEYS, publishing
+from .issuer import KEYS, RSA, jwk, jwks, publishing
 
 
 @pytest.mark.parametrize(
@@ -149,7 +152,9 @@ async def test_who_may_call_over_http_is_told(examined: Examine, tmp_path: Path)
     assert "tokens" in names(told, "warning")
 
 
-@pytest.mark.parametrize(("name", "said"), [("new", "ok"), ("no/such", "failed"), ("", "failed")])
+@pytest.mark.parametrize(
+    ("name", "said"), [("new", "ok"), ("no/such", "failed"), ("", "failed"), ("a" * 300, "failed")]
+)
 def test_where_changes_are_to_be_written_is_looked_at(examined: Examine, tmp_path: Path, name: str, said: str) -> None:
     status, told = examined("--backend", "sqlite:///:memory:", "--audit", str(tmp_path / name))
     assert (status, told[-1][0]) == (0 if said == "ok" else 1, said)
@@ -158,12 +163,46 @@ def test_where_changes_are_to_be_written_is_looked_at(examined: Examine, tmp_pat
 
 
 @pytest.mark.parametrize(("status", "said"), [(200, "ok"), (500, "failed")])
-async def test_an_issuers_keys_are_fetched(examined: Examine, status: int, said: str) -> None:
+async def test_an_issuers_keys_are_fetched(
+    examined: Examine, status: int, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     async with publishing(lambda _: Response(status, KEYS)) as (url, _):
-        jwt = ["--jwt-issuer", "https://i.example", "--jwt-audience", "a", "--jwt-jwks", url]
+        jwt = ["--jwt-issuer", "https://i.example", "--jwt-audience", "a", "--jwt-jwks", f"{url}?apikey=hunter2"]
         ended, told = await run_sync(examined, "--backend", "sqlite:///:memory:", "--transport", "http", *jwt)
     assert (ended, told[-1][0]) == (0 if said == "ok" else 1, said)
     assert told[-1][1].startswith("issuer: ")
+    assert "hunter2" not in caplog.text
+
+
+async def test_keys_for_no_algorithm_that_is_let_in_are_a_failed_check(examined: Examine) -> None:
+    async with publishing(lambda _: Response(200, jwks(jwk(RSA, "rsa")))) as (url, _):
+        jwt = ["--jwt-issuer", "https://i.example", "--jwt-audience", "a", "--jwt-jwks", url]
+        given = [*jwt, "--jwt-algorithms", "EdDSA"]
+        ended, told = await run_sync(examined, "--backend", "sqlite:///:memory:", "--transport", "http", *given)
+    assert ended == 1
+    assert text_of(told, "issuer", "failed").startswith("issuer: none of its public keys is for EdDSA")
+
+
+@pytest.mark.parametrize("said", [b"", b"\\xe9.db"])
+def test_a_reader_that_is_gone_or_knows_no_such_letter_gets_no_traceback(said: bytes, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    if not said:
+        os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, "-m", "mcp_sessions", "doctor", "--backend", "sqlite:///é.db"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(__file__).parent.parent)},
+        cwd=tmp_path,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0 if said else 1, b"")
+    if said:
+        with os.fdopen(reading, "rb") as stream:
+            assert said in stream.read()
 
 
 def test_a_misspelt_variable_is_a_warning(examined: Examine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,6 +200,8 @@ def test_settings_are_those_that_their_variables_make() -> None:
         ([*JWT, "ftp://i.example/keys"], "--jwt-jwks can't be 'ftp://i.example/keys': it is no whole URL of that kind"),
         ([*JWT, "https://[i.example/keys"], "--jwt-jwks can't be 'https://[i.example/keys': "),
         ([*JWT, "https://i.example:x/keys"], "--jwt-jwks can't be 'https://i.example:x/keys': "),
+        ([*JWT, "https://ab..é..com/keys"], "--jwt-jwks can't be 'https://ab..é..com/keys': "),
+        ([*JWT, "https://ada:hunter2@i.example/keys"], "--jwt-jwks holds a credential"),
         ([*JWT, "https:///keys"], "--jwt-jwks can't be 'https:///keys': "),
         ([*JWT, "/no/such/file"], "--jwt-jwks can't be '/no/such/file': no such file or directory"),
         ([*JWT, "README.md"], "--jwt-jwks can't be 'README.md': it holds something else"),

@@ -1,6 +1,7 @@
 """Tokens of our own making: how one comes about, what the file may hold, and when one is no longer let in."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -218,3 +219,9 @@ async def test_no_token_is_logged_at_any_level(tmp_path: Path) -> None:
     assert ada not in errors
     assert gone not in errors
     assert sha256(ada.encode()).hexdigest() not in errors
+
+
+def test_tokens_in_a_pipe_are_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadSetting, match="it holds something else"):
+        TokenFile(str(tmp_path / "pipe")).check()

@@ -1,5 +1,6 @@
 """One command a file: `run(settings)` returns the exit status."""
 
+import os
 import sys
 
 from mcp_sessions.errors import SessionsError, visible
@@ -14,3 +15,9 @@ def refuse(reason: str) -> int:
 def refuse_backend(error: SessionsError) -> int:
     """The same for what a backend can't be opened with; --backend, unless it names another setting itself."""
     return refuse(str(error) if error.message.startswith(("--", "MCP_SESSIONS_")) else f"--backend: {error}")
+
+
+def unread() -> int:
+    """The exit status where nobody reads what is printed; what is still unsaid has nowhere to go."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1

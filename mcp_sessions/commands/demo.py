@@ -1,7 +1,6 @@
 """`mcp-sessions demo`: the server over stdio on a temporary store, a real client, and a walk through the tools."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +14,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import TextContent
 
 from mcp_sessions.backends import open_backend
+from mcp_sessions.commands import unread
 from mcp_sessions.models import NewMessage, ToolCall
 from mcp_sessions.settings import Settings
 
@@ -65,8 +65,7 @@ def run(settings: Settings) -> int:
             print("mcp-sessions demo: the server ended before the walk did; it said why above.", file=sys.stderr)
             status = 1
         except* BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still unsaid has nowhere to go
-            status = 1
+            status = unread()
     return status
 
 

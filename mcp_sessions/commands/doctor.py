@@ -1,9 +1,13 @@
 """`mcp-sessions doctor`: whether these settings and their backend would do, without a change to either."""
 
 import os
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -11,7 +15,7 @@ from mcp_sessions import __version__
 from mcp_sessions.audit import STDERR
 from mcp_sessions.backends import without_passwords
 from mcp_sessions.backends.base import Capability, Check, SessionBackend, Tell
-from mcp_sessions.commands import refuse, refuse_backend
+from mcp_sessions.commands import refuse, refuse_backend, unread
 from mcp_sessions.configured import backend_of, require_nothing_of_http, server_of, warnings_of
 from mcp_sessions.errors import SessionsError, quoted, visible
 from mcp_sessions.server import SessionsServer
@@ -21,6 +25,9 @@ from mcp_sessions.settings import BadSetting, Settings, unknown_variables
 def run(settings: Settings) -> int:
     """A line for each check on stdout. 1 where one failed, 2 for settings that nothing can be started with."""
     told: list[Check] = []
+    stdout: Any = sys.stdout
+    if isinstance(stdout, TextIOWrapper):
+        stdout.reconfigure(errors="backslashreplace")  # whatever a file may be called
 
     def tell(check: Check) -> None:
         told.append(check)
@@ -40,6 +47,8 @@ def run(settings: Settings) -> int:
         return refuse_backend(error)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        return unread()
     return 1 if any(check.status == "failed" for check in told) else 0
 
 
@@ -110,8 +119,9 @@ def _audit(path: str) -> Sequence[Check]:
     if path in ("", STDERR):
         return ()
     file = Path(path)
-    if os.access(file if file.exists() else file.parent, os.W_OK) and not file.is_dir():
-        return [Check("audit", f"each change will be a line of {path}")]
+    with suppress(OSError):
+        if os.access(file if file.exists() else file.parent, os.W_OK) and not file.is_dir():
+            return [Check("audit", f"each change will be a line of {path}")]
     return [Check("audit", f"{path} can't be written to. Name another file in --audit", "failed")]
 
 
@@ -119,7 +129,12 @@ async def _issuer(settings: Settings) -> Check:
     from mcp_sessions.transports.jwt import KeySet
 
     try:
-        await KeySet(settings.jwt_jwks).find(None, settings.jwt_algorithms[0])
+        fits = await KeySet(settings.jwt_jwks).has_any(settings.jwt_algorithms)
     except SessionsError as error:
         return Check("issuer", str(error), "failed")
+    if not fits:
+        algorithms = ", ".join(settings.jwt_algorithms)
+        return Check(
+            "issuer", f"none of its public keys is for {algorithms}. Name others in --jwt-algorithms", "failed"
+        )
     return Check("issuer", "its public keys are there")

@@ -15,7 +15,7 @@ import jwt
 from ..errors import Unavailable
 from ..identity import Identity
 from ..models import is_array, is_object
-from ..settings import is_url
+from ..settings import BadSetting, is_url
 from .tokens import SUBJECT_LENGTH
 from .watched import WatchedFile
 
@@ -113,9 +113,11 @@ class KeySet:
         if not self._url:
             self._file.check()
             return
-        if not is_url(self._url):
+        if not is_url(self._url) or not _is_sendable(self._url):
             raise self._file.refused("it is no whole URL of that kind")
         url = urlsplit(self._url)
+        if "@" in url.netloc:
+            raise BadSetting("--jwt-jwks holds a credential, which others could read there. It accepts a URL without.")
         if not (url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.hostname or ""))):
             raise self._file.refused("keys from there could be anyone's")
 
@@ -133,6 +135,11 @@ class KeySet:
             await self._fetch_again()
             found = self._among(kid, algorithm)
         return found
+
+    async def has_any(self, algorithms: Collection[str]) -> bool:
+        """Whether a key is there for one of them. Raises as `find` does."""
+        await self.find(None, next(iter(algorithms)))
+        return bool({key.key_type for key in self._keys} & {_KEY_TYPES[algorithm[:2]] for algorithm in algorithms})
 
     def _read_file(self) -> None:
         try:
@@ -193,6 +200,14 @@ def _keys_of(text: bytes) -> list[jwt.PyJWK]:
     if not keys:
         raise ValueError("no public keys")
     return keys
+
+
+def _is_sendable(url: str) -> bool:
+    try:
+        httpx2.URL(url)
+    except httpx2.InvalidURL:
+        return False
+    return True
 
 
 def _is_loopback(host: str) -> bool:

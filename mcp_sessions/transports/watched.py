@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from stat import S_ISFIFO
 from typing import Generic, TypeVar
 
 from ..settings import BadSetting
@@ -23,6 +24,8 @@ class WatchedFile(Generic[T]):
     def read(self) -> T:
         """Raises `OSError`, or the `ValueError` of `parse`, also for what could be read before."""
         status = self.path.stat()
+        if S_ISFIFO(status.st_mode):
+            raise ValueError("a pipe can be read only once")
         seen = (status.st_mtime_ns, status.st_size, status.st_ino)
         if self._held is None or seen != self._seen:
             self._held = None

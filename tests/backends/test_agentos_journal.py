@@ -271,13 +271,16 @@ async def test_a_journal_that_is_locked_at_the_start_does_not_break_it(tmp_path:
                 await settled(fake, clock, backend)
 
 
-async def test_a_damaged_entry_is_dropped_and_the_others_are_checked(tmp_path: Path, clock: Clock) -> None:
+@pytest.mark.parametrize("damaged", ['{"no": [1]', "[" * 100_000, "[[[{}], [1], [], 0]]", "[[[], [1], [], 0]]", "[5]"])
+async def test_a_damaged_entry_is_dropped_and_the_others_are_checked(
+    damaged: str, tmp_path: Path, clock: Clock
+) -> None:
     async with faked("3.1.10", tmp_path / "another", *SEEDS) as (fake, _):
         async with on(fake, tmp_path) as backend, run_of(fake), run_of(fake, "y"):
             await backend.rename_session("s", "new")
             await backend.rename_session("y", "new")
         with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as connection:
-            connection.execute("UPDATE held SET values_held = '{\"no\": [1]' WHERE session_id = 's'")
+            connection.execute("UPDATE held SET values_held = ? WHERE session_id = 's'", (damaged,))
         clock.now += MINUTE
         async with on(fake, tmp_path) as backend:
             await until(lambda: name_of(fake, "y") == "new")

@@ -129,8 +129,14 @@ def _plain(olds: Sequence[Old]) -> Any:
 
 def _olds(plain: Any) -> tuple[Old, ...]:
     return tuple(
-        Old(tuple(value), tuple((tuple(path), _olds(olds)) for path, olds in inside)) for value, inside in plain
+        Old(tuple(value), tuple((_path(path), _olds(olds)) for path, olds in inside)) for value, inside in plain
     )
+
+
+def _path(plain: Any) -> tuple[str, ...]:
+    if not plain or not all(isinstance(key, str) for key in plain):
+        raise ValueError("no path")
+    return tuple(plain)
 
 
 def _entry(row: Sequence[object]) -> Entry | None:
@@ -141,14 +147,14 @@ def _entry(row: Sequence[object]) -> Entry | None:
         return Entry(
             session_id=str(session_id),
             owner=str(owner),
-            held=[Held(tuple(path), tuple(new), _olds(olds), set_at) for path, new, olds, set_at in held],
+            held=[Held(_path(path), tuple(new), _olds(olds), set_at) for path, new, olds, set_at in held],
             since=float(str(since)),
             rewritten=int(str(rewritten)),
             guessed=int(str(guessed)),
             progress=str(progress),
             born=str(born),
         )
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return None
 
 
