@@ -61,7 +61,7 @@ if are_installed():  # else it is not there, rather than skipped
 def test_a_clients_configuration_is_what_the_command_prints(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["/home/ada/.local/bin/mcp-sessions"])
+    monkeypatch.setattr(sys, "argv", ["/usr/local/bin/mcp-sessions"])
     given = ["--backend", "agentos+http://127.0.0.1:7777", "--user", "ada"]
     assert main(["config", file.stem, *given], {"MCP_SESSIONS_TOKEN": "OSK-1"}) == 0
     printed = capsys.readouterr().out
