@@ -172,7 +172,7 @@ def posts_at_once(server: HttpServer, data: bytes, calls: int) -> float:
     return asyncio.run(block())
 
 
-def measure(folder: Path, url: str, asked: Asked, size: str) -> list[Figure]:
+def call_figures(folder: Path, url: str, asked: Asked, size: str, rounds: int = ROUNDS) -> list[Figure]:
     backend = ("--backend", f"agentos+{url}", "--recheck", "off")
     over_http = [*OURS, *backend, "--transport", "http", "--port", "0", "--rate", "0", "--max-concurrent", "1000"]
     with ExitStack() as stack:
@@ -192,11 +192,11 @@ def measure(folder: Path, url: str, asked: Asked, size: str) -> list[Figure]:
                 "plain http": partial(median_call, plain_http, http_call("fetch", path=asked.path), 300),
                 "plain stdio": partial(median_call, plain_stdio, line(call(1, "fetch", path=asked.path)), 300),
             },
-            rounds=ROUNDS,
+            rounds=rounds,
             calls=CALLS,
         )
         many = {"direct": direct.at_once, "http": partial(posts_at_once, http, posted)}
-        throughput = in_turns(many, rounds=ROUNDS, calls=4 * CALLERS)
+        throughput = in_turns(many, rounds=rounds, calls=4 * CALLERS)
     return [
         Figure(f"HTTP call ÷ direct, {size}", ratios(latency, "http", "direct"), 2.0),
         Figure(f"stdio call ÷ direct, {size}", ratios(latency, "stdio", "direct"), STDIO_GOALS[size]),
@@ -209,7 +209,7 @@ def measure(folder: Path, url: str, asked: Asked, size: str) -> list[Figure]:
     ]
 
 
-def measure_own(folder: Path) -> list[Figure]:
+def own_figures(folder: Path) -> list[Figure]:
     """The built-in store takes next to no time: what is left is ours and the SDK's."""
     asked = {"session_id": "current"}
     with ExitStack() as stack:
@@ -242,8 +242,8 @@ def main() -> None:
     answers, asked = anyio.run(recorded)
     with TemporaryDirectory() as name, upstream(Path(name), answers) as url:
         for size, each in asked.items():
-            print_table(f"Calls, an answer of {each.size:,} bytes", measure(Path(name), url, each, size))
-        print_table("What is ours of a call", measure_own(Path(name)))
+            print_table(f"Calls, an answer of {each.size:,} bytes", call_figures(Path(name), url, each, size))
+        print_table("What is ours of a call", own_figures(Path(name)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,42 @@
+"""The benchmarks in short: what holds on any machine, by a margin. `python -m tests.benchmarks` has the figures."""
+
+from pathlib import Path
+from statistics import median
+
+import anyio
+import pytest
+
+from tests.benchmarks import bench_calls, bench_growth, bench_size
+from tests.benchmarks.measuring import ratios
+
+SIZES = (1_000, 20_000)
+TIMES = 2  # that a call may take among twenty times as many sessions, which looking at each would take
+TRIES = 3  # since a busy machine can spoil one
+
+
+@pytest.mark.timing
+def test_a_large_answer_comes_sooner_than_through_a_plain_server(tmp_path: Path) -> None:
+    answers, asked = anyio.run(bench_calls.recorded)
+    with bench_calls.upstream(tmp_path, answers) as url:
+        measured = bench_calls.call_figures(tmp_path, url, asked["200 KB"], "200 KB", rounds=3)
+    values = {figure.name: figure.value for figure in measured}
+    for way in ("HTTP", "stdio"):
+        assert values[f"{way} call ÷ direct, 200 KB"] < values[f"a plain server's {way} call ÷ direct, 200 KB"]
+
+
+@pytest.mark.timing
+async def test_a_list_and_a_session_take_as_long_among_many_as_among_few(tmp_path: Path) -> None:
+    for size in SIZES:
+        bench_growth.build(tmp_path / f"{size}.db", size, size)
+    tries = [await bench_growth.measure(tmp_path, SIZES) for _ in range(TRIES)]
+    for operation in ("list", "get"):
+        assert min(median(ratios(taken[operation], "20000", "1000")) for taken in tries) < TIMES
+    bench_growth.plot(tries[0], SIZES, tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+async def test_results_are_a_fraction_of_agentos_own() -> None:
+    values = {figure.name: figure.value for figure in await bench_size.measure()}
+    assert values["list of 20 ÷ AgentOS's answer, characters"] < 1 / 4
+    assert values["history of 50 ÷ AgentOS's answer, characters"] < 1 / 2
+    assert values["history of 50 of the store ÷ its texts alone, characters"] < 1.25
