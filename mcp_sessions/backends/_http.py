@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from copy import copy
 from dataclasses import replace
 from itertools import count
+from time import monotonic
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
@@ -59,7 +60,8 @@ class HttpClient:
 
     `timeout` is in seconds and bounds each read and change, or all of those inside one `call()`. `explain` may turn
     a 4xx into an error of its own; it is told what the credential is in a sentence. `at_once` requests are in flight
-    at most, `queue` more wait. Raises `Invalid` for a URL, credential or header that can't be used.
+    at most, `queue` more wait. `clock` returns seconds and never goes back; retries are limited by it. Raises
+    `Invalid` for a URL, credential or header that can't be used.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class HttpClient:
         explain: Callable[[Reply, str], SessionsError | None] = unexplained,
         at_once: int = 8,
         queue: int = 256,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._base = base_of(base_url, allow_http=allow_http)
         self._server = server_of(self._base)
@@ -83,7 +86,7 @@ class HttpClient:
         self._system = system
         self._timeout = timeout
         self._reader = Reader(system, explain, credential)
-        self._pool = Pool(self._base, trust_env=trust_env, at_once=at_once, queue=queue)
+        self._pool = Pool(self._base, trust_env=trust_env, at_once=at_once, queue=queue, clock=clock)
 
     async def __aenter__(self) -> Self:
         await self._pool.__aenter__()

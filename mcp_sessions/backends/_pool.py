@@ -1,7 +1,7 @@
 """The connections to one system, and whose turn it is: shared by all who call it, with whatever credential."""
 
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -21,8 +21,8 @@ class Pool:
     # httpx2's transport, not its client: no cookies, no redirects, and no log line with the URL of each request.
     _transport: httpx2.AsyncHTTPTransport | None = None
 
-    def __init__(self, base: str, *, trust_env: bool, at_once: int, queue: int) -> None:
-        self.budget = RetryBudget()
+    def __init__(self, base: str, *, trust_env: bool, at_once: int, queue: int, clock: Callable[[], float]) -> None:
+        self.budget = RetryBudget(clock)
         self._base = base
         self._trust_env = trust_env
         self._at_once = at_once

@@ -152,11 +152,58 @@ async def test_a_dead_server_is_sent_at_most_a_tenth_more(server: ToxicServer, c
     assert 1_000 < len(server.received) <= 1_100
 
 
-def test_a_budget_does_not_grow_with_good_times() -> None:
-    budget = RetryBudget()
+class Clock:
+    """Returns the seconds that a test sets."""
+
+    seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def spent(budget: RetryBudget) -> int:
+    """Spend the whole budget, and return how many retries it held."""
+    return sum(budget.spend() for _ in range(100))
+
+
+def test_a_budget_holds_five_retries_however_many_requests_and_hours_came_before() -> None:
+    clock = Clock()
+    budget = RetryBudget(clock)
     for _ in range(10_000):
         budget.earn()
-    assert sum(budget.spend() for _ in range(100)) == 5
+    clock.seconds += 86_400
+    assert spent(budget) == 5
+
+
+def test_a_spent_budget_comes_back_with_time_one_retry_every_30_seconds() -> None:
+    clock = Clock()
+    budget = RetryBudget(clock)
+    assert spent(budget) == 5
+    for seconds, retries in ((29, 0), (1.5, 1), (29, 0), (1.5, 1), (60.5, 2), (3600, 5)):
+        clock.seconds += seconds
+        assert spent(budget) == retries
+
+
+def test_a_spent_budget_comes_back_with_requests_too() -> None:
+    budget = RetryBudget(Clock())
+    assert spent(budget) == 5
+    for _ in range(25):
+        budget.earn()
+    assert spent(budget) == 2
+
+
+async def test_a_server_that_failed_often_an_hour_ago_is_asked_twice_again(server: ToxicServer) -> None:
+    clock = Clock()
+    async with HttpClient(server.url, system="AgentOS", clock=clock) as client:
+        server.default = whole(503)
+        for sent in (3, 6, 8, 9):  # the fifth retry is the last
+            with pytest.raises(Unavailable):
+                await client.read("/sessions")
+            assert len(server.received) == sent
+        clock.seconds += 3600
+        server.script = [whole(503), whole(503), whole()]
+        await client.read("/sessions")
+        assert len(server.received) == 12
 
 
 @pytest.mark.parametrize(
