@@ -61,6 +61,10 @@ class TooLarge(BadResponse):
     """A good answer, longer than was to be read."""
 
 
+class Redirected(BadResponse):
+    """A redirect, which is not followed: the credential goes to no other address."""
+
+
 class ServerFailed(Unavailable):
     """It answered, with a 500 or the like: what breaks it once breaks it always."""
 
@@ -130,8 +134,8 @@ class Reader:
             error_type = ServerFailed if kind is Kind.FAILED else Unavailable
             return Failure(kind, error_type(f"{self.system} failed (HTTP {status}). Try again {later}."), wait=wait)
         if status < 400:
-            told = f"{self.system} answered HTTP {status}, which means nothing here. Check its address in --backend."
-            return Failure(Kind.REDIRECTED, BadResponse(told))
+            told = f"{self.system} answered with a redirect (HTTP {status}), which is not followed."
+            return Failure(Kind.REDIRECTED, Redirected(f"{told} Set --backend to the address of {self.system} itself."))
         error = await self._explained(response)
         if status == 429:
             limited = RateLimited(f"{self.system} takes no more calls for now. Try again {later}.")

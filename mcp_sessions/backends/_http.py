@@ -25,13 +25,13 @@ from ..errors import (
 )
 from ..models import JsonObject
 from ._address import base_of, headers_of, path, server_of
-from ._answer import Reader, Reply, ServerFailed, TooLarge, unexplained
+from ._answer import Reader, Redirected, Reply, ServerFailed, TooLarge, unexplained
 from ._credential import ANONYMOUS, Credential
 from ._exchange import MOST_BYTES, Exchange
 from ._pool import Pool
 from ._retry import ENDED, NOT_RUN, Failure, Kind, pause_before, why_unsent
 
-__all__ = ["MOST_BYTES", "AnswerLost", "HttpClient", "Reply", "ServerFailed", "TooLarge", "path"]
+__all__ = ["MOST_BYTES", "AnswerLost", "HttpClient", "Redirected", "Reply", "ServerFailed", "TooLarge", "path"]
 
 _CONNECT_SECONDS = 3.0
 _UNSENT = (
@@ -45,14 +45,22 @@ _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
 class AnswerLost(OutcomeUnknown):
-    """A change was sent, and its answer is missing, late, cut or a 5xx; whoever sent it settles by reading back.
+    """A change was sent, and its answer does not say whether it was made. The sender finds out by reading back.
 
-    `ended`: the server is done with it, so reading back tells all. Else it may still be at it.
+    `failure` is what was wrong with the answer. `ended`: the server is done with the request, so that reading back
+    tells whether the change was made; otherwise the server may still make it.
     """
 
-    def __init__(self, message: str, *, ended: bool) -> None:
+    def __init__(self, message: str, failure: SessionsError, *, ended: bool) -> None:
         super().__init__(message)
+        self.failure = failure
         self.ended = ended
+
+    def not_made(self) -> SessionsError:
+        """Return the error for a change that reading back does not show."""
+        if not self.ended:
+            return self
+        return type(self.failure)(f"the change was not made: {self.failure.message}")
 
 
 class HttpClient:
@@ -188,18 +196,19 @@ class HttpClient:
                     raise self._told(exchange, outcome, in_doubt=in_doubt) from outcome.cause
                 await anyio.sleep(pause)
         if exchange.may_have_run:
-            raise self._lost(ended=False)
+            raise self._lost(self._late(), ended=False)
         raise self._busy() if exchange.queued else self._late()
 
     def _told(self, exchange: Exchange, failure: Failure, *, in_doubt: bool) -> SessionsError:
         if not exchange.may_have_run:
             return failure.error
-        return self._lost(ended=failure.kind in ENDED and not in_doubt)
+        return self._lost(failure.error, ended=failure.kind in ENDED and not in_doubt)
 
-    def _lost(self, *, ended: bool) -> AnswerLost:
+    def _lost(self, failure: SessionsError, *, ended: bool) -> AnswerLost:
         return AnswerLost(
             f"{self._system} was sent the change, and gave no answer that tells what became of it. "
             "Look at the session before you repeat it.",
+            failure,
             ended=ended,
         )
 

@@ -23,7 +23,7 @@ class Kind(Enum):
     REFUSED = auto()
     """The server wouldn't run it."""
     REDIRECTED = auto()
-    """The answer is said to be elsewhere, where nobody looks; what was asked for may be done."""
+    """The server answered with a redirect (3xx), which is not followed. It may have run the request."""
     LIMITED = auto()
     """Refused, for now: too many calls (429)."""
     DROPPED = auto()

@@ -193,18 +193,6 @@ async def test_a_server_that_speaks_no_tls_is_unavailable_and_sees_no_token() ->
         assert server.received == []
 
 
-async def test_a_redirect_is_not_followed() -> None:
-    async with toxic_server() as elsewhere, toxic_server() as server, client_of(server) as client:
-        server.default = whole(302, b"", f"Location: {elsewhere.url}/x")
-        with pytest.raises(BadResponse):
-            await client.read("/sessions")
-        with pytest.raises(AnswerLost) as caught:
-            await client.change("POST", "/sessions", json={"a": 1})
-        assert caught.value.ended
-        assert elsewhere.connections == 0
-        await assert_works(server, client)
-
-
 async def test_after_a_500_the_next_request_takes_a_new_connection() -> None:
     async def fails_and_closes(connection: Connection) -> None:
         await whole(500, BODY)(connection)

@@ -7,7 +7,7 @@ what another client of the same AgentOS does between our reading and our writing
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ...errors import BadResponse, Conflict, NotFound, OutcomeUnknown, SessionsError, Unavailable, quoted
+from ...errors import BadResponse, Conflict, NotFound, OutcomeUnknown, SessionsError, quoted
 from ...models import Change, Json, JsonObject, SessionDetail, is_object, iso
 from .._http import AnswerLost
 from .api import Api, absent
@@ -175,9 +175,7 @@ def _not_done(lost: AnswerLost | None) -> SessionsError:
     """The error for a change that reading back does not show."""
     if lost is None:
         return BadResponse("AgentOS answered that it made the change, but reading back does not show it. Look again.")
-    if lost.ended:
-        return Unavailable("AgentOS failed on the change; reading back shows that it was not made. Try again.")
-    return lost
+    return lost.not_made()
 
 
 def _changed(document: JsonObject, wanted: JsonObject) -> JsonObject:

@@ -1,8 +1,8 @@
 """New sessions: empty ones, and forks."""
 
-from ...errors import BadResponse, Invalid, NotFound, OutcomeUnknown, SessionsError, Unavailable, Unsupported, quoted
+from ...errors import BadResponse, Invalid, NotFound, OutcomeUnknown, SessionsError, Unsupported, quoted
 from ...models import JsonObject, SessionDetail
-from .._http import AnswerLost
+from .._http import AnswerLost, Redirected
 from .._values import NAME_LENGTH, json_text, plain, session_name, session_type
 from .api import Api
 from .changes import Changes
@@ -47,10 +47,10 @@ async def create(
             raise BadResponse(
                 f"AgentOS made the session, but not for this user: {api.http.credential.name} is another's."
             ) from error
-        if isinstance(lost, AnswerLost) and not lost.ended:
-            raise lost from error
-        raise Unavailable("AgentOS failed to make the session; there is none. Try again.") from lost
+        raise (lost.not_made() if isinstance(lost, AnswerLost) else lost) from error
     except SessionsError as error:
+        if isinstance(lost, AnswerLost) and isinstance(lost.failure, Redirected) and isinstance(error, Redirected):
+            raise lost.not_made() from error  # what redirects everything is not AgentOS, so nothing ran there
         raise OutcomeUnknown(
             f"AgentOS was told to make session {quoted(session_id)}, and could not be asked whether it did. Look."
         ) from error

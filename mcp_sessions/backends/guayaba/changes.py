@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from ...errors import BadResponse, Conflict, NotFound, OutcomeUnknown, SessionsError, Unavailable, Unsupported, quoted
+from ...errors import BadResponse, Conflict, NotFound, OutcomeUnknown, SessionsError, Unsupported, quoted
 from .._http import AnswerLost
 from .directory import Directory
 from .wire import Entry
@@ -120,9 +120,7 @@ class Changes:
             return found
         if lost is None:
             raise BadResponse("Guayaba answered that it made the change, but its lists don't show it. List them again.")
-        if isinstance(lost, AnswerLost) and lost.ended:
-            raise Unavailable("Guayaba failed on the change; its lists show that it was not made. Try again.") from lost
-        raise lost
+        raise lost.not_made() if isinstance(lost, AnswerLost) else lost
 
 
 def check_version(entry: Entry, expected: str) -> None:
