@@ -60,8 +60,9 @@ async def test_who_sends_no_token_is_refused_and_not_sent_anywhere(served: Serve
     )
     async with httpx2.AsyncClient(trust_env=False) as http:
         for method in ("GET", "DELETE", "PUT", "OPTIONS", "HEAD"):
-            assert (await http.request(method, served[0].url)).status_code == 401
-        for path in ("/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-authorization-server", "/mcp/"):
+            for url in (served[0].url, f"{served[0].url}/"):
+                assert (await http.request(method, url)).status_code == 401
+        for path in ("/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-authorization-server"):
             assert (await http.get(served[0].root + path)).status_code == 404
         for path in ("/healthz", "/readyz"):
             assert (await http.get(served[0].root + path)).status_code == 200

@@ -29,9 +29,9 @@ HALF_CHARACTER = (
 )
 TOO_DEEP = "the message is nested 200 levels deep or more. Send it flatter."
 LONG_NUMBER = "the message holds a number of more than 4300 digits. Send a shorter one."
-NOT_JSON = "the message is not valid JSON. Send one JSON object a line."
-NOT_AN_OBJECT = "the message is not an object. Send one JSON object a line."
-BATCH = "batches are not served. Send one message a line."
+NOT_JSON = "the message is not valid JSON. Send one JSON object at a time."
+NOT_AN_OBJECT = "the message is not an object. Send one JSON object at a time."
+BATCH = "batches are not served. Send one message at a time."
 TOO_LONG = "the message is longer than 4 MiB. Send less at a time."
 
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}:,"]|[^][{}:,"\s]+', re.DOTALL)
@@ -50,9 +50,13 @@ class TooLong:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The line to send back, and the message that stands in for a broken reply to one of our own requests."""
+    """The line to send back, and the message that stands in for a broken reply to one of our own requests.
+
+    `is_result`: the line is the result of a tool call that failed; otherwise it is a JSON-RPC error.
+    """
 
     answer: bytes
+    is_result: bool = False
     stand_in: JSONRPCError | None = None
 
 
@@ -150,9 +154,9 @@ def _refuse_members(members: dict[str, Any], flaw_of_shape: str, flaw_of_content
     if "method" not in members and ("result" in members or "error" in members):
         # Its id is one of ours: under that id the answer would settle an unrelated request of the peer's.
         stand_in = None if request_id is None else _broken_reply(request_id, flaw)
-        return Refusal(error_line(None, INVALID_REQUEST, flaw), stand_in)
+        return Refusal(error_line(None, INVALID_REQUEST, flaw), stand_in=stand_in)
     if is_tool_call and not flaw_of_shape and request_id is not None:
-        return Refusal(tool_error_line(request_id, f"invalid: {flaw_of_content}"))
+        return Refusal(tool_error_line(request_id, f"invalid: {flaw_of_content}"), is_result=True)
     return Refusal(error_line(request_id, INVALID_REQUEST, flaw))
 
 

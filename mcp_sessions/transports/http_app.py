@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import Busy, SessionsError, Timeout
 from .auth import METADATA_PATH, Authentication
+from .endpoint import Endpoint
 from .limits import AtOnce, whole
 
 PATH = "/mcp"
@@ -75,7 +76,7 @@ def http_app(server: MCPServer[Any], address: str, check: Check, access: Access,
         assert access.authentication is not None
         return access.authentication.metadata(url)
 
-    app = _mcp_app(server, calls, access.max_body)
+    app = Endpoint(_mcp_app(server, calls, access.max_body))
     app = AtOnce(whole(app, access.max_body), access.max_concurrent)
     routes = [
         Route("/healthz", _Guarded(_endpoint(health), probes)),
@@ -87,28 +88,22 @@ def http_app(server: MCPServer[Any], address: str, check: Check, access: Access,
         origin = urljoin(access.authentication.resource or url, "/").rstrip("/")
         app = access.authentication.around(app, origin + metadata_path if has_issuer else "")
         routes += [Route(metadata_path, _Guarded(_endpoint(metadata), calls))] if has_issuer else []
-    served = Starlette(routes=[*routes, Route(PATH, _Guarded(app, calls))])
-    # It would send whoever adds a slash, with their token, to http:// also where a proxy answers by https://.
+    app = _Guarded(app, calls)
+    # Two routes, since Starlette's redirect from /mcp/ would name http:// also behind a proxy that speaks https://.
+    served = Starlette(routes=[*routes, Route(PATH, app), Route(f"{PATH}/", app)])
     served.router.redirect_slashes = False
     return served
 
 
 def _mcp_app(server: MCPServer[Any], security: TransportSecuritySettings, max_body: int) -> ASGIApp:
     # A client that goes away ends its call only where responses are streams, so `json_response` is off.
-    app = server.streamable_http_app(
-        streamable_http_path=PATH,
+    server.streamable_http_app(
         stateless_http=True,
         json_response=False,
         max_request_body_size=max_body,
         transport_security=security,
     )
-
-    async def stream(request: Request) -> Response:
-        # The stream that older clients ask for beside their calls: nothing is ever sent there, and it has no end.
-        return Response(status_code=405, headers={"Allow": "POST"})
-
-    app.router.routes.insert(0, Route(PATH, stream, methods=["GET", "DELETE"]))
-    return app
+    return server.session_manager.handle_request  # not the application, whose router knows one path only
 
 
 def _endpoint(handler: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
