@@ -15,6 +15,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitRequestFormParams, ElicitRequestParams, ElicitResult, ErrorData, ListRootsResult
 
 from mcp_sessions import open_backend
+from tests import stdio_peer as raw
 from tests.serving import Peer, both_eras, serving
 
 AGREEMENTS = [
@@ -128,6 +129,19 @@ async def test_an_answer_to_another_kind_of_question_changes_nothing(transport: 
         session = await peer.session()
         assert await peer.error("delete_session", session_id=session.id) == UNREADABLE
         assert await peer.backend.get_session(session.id) == session
+
+
+async def test_an_answer_of_another_form_changes_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mcp_sessions", "--backend", f"sqlite:///{tmp_path / 'sessions.db'}"]
+    async with raw.serving(tmp_path, arguments=command) as peer:
+        await peer.start()
+        created = await peer.ask(raw.call(1, "create_session"))
+        arguments = {"session_id": created["result"]["structuredContent"]["id"]}
+        await peer.send(raw.call(2, "delete_session", **arguments))
+        question = await peer.receive()
+        await peer.send({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "perhaps"}})
+        assert raw.text_of(await peer.answer(2)) == UNREADABLE
+        assert not (await peer.ask(raw.call(3, "get_session", **arguments)))["result"]["isError"]
 
 
 @both_eras
