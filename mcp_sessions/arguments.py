@@ -15,8 +15,6 @@ _ARTICLES = {
     "object": "an object",
     "array": "a list",
 }
-
-
 _MAX_SAFE_INTEGER = 2**53 - 1  # JavaScript clients round larger integers, so their digits can't be trusted
 
 
