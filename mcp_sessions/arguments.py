@@ -1,11 +1,11 @@
-"""Bad arguments, in words a model can act on: which one, and what is allowed."""
+"""Reading a call's arguments, and saying which one is wrong and what is allowed instead."""
 
 from collections.abc import Mapping
 
 from pydantic import ValidationError
 
 from .errors import Invalid, quoted
-from .models import JsonObject
+from .models import Json, JsonObject, is_array, is_object
 
 _ARTICLES = {
     "string": "a string",
@@ -15,19 +15,43 @@ _ARTICLES = {
     "object": "an object",
     "array": "a list",
 }
+_MAX_SAFE_INTEGER = 2**53 - 1  # JavaScript clients round larger integers, so their digits can't be trusted
 
 
-def check_names(arguments: Mapping[str, object], schema: JsonObject) -> None:
-    """Raise `Invalid` for an argument the tool has not: a filter misspelt would widen what a call does."""
-    allowed: JsonObject = schema["properties"]
-    unknown = [name for name in arguments if name not in allowed]
-    if unknown:
+def read_arguments(arguments: Mapping[str, Json], schema: JsonObject) -> JsonObject:
+    """Return the arguments that were given, before validation. Raise `Invalid` for a name the tool doesn't have.
+
+    Null counts as not given, and so does "" for a string parameter that has a default. An integer where the schema
+    wants a string becomes its digits.
+    """
+    properties: JsonObject = schema["properties"]
+    unknown = [name for name in arguments if name not in properties]
+    if unknown:  # ignoring a misspelt filter would widen what the call does
         named = ", ".join(quoted(name) for name in unknown[:5])
-        raise Invalid(f"unknown argument {named}. Allowed are: {', '.join(allowed)}.")
+        raise Invalid(f"unknown argument {named}. Allowed are: {', '.join(properties)}.")
+    optional = properties.keys() - schema.get("required", ())
+    return {
+        name: _integers_as_text(value, properties[name])
+        for name, value in arguments.items()
+        if value is not None and not (value == "" and name in optional and properties[name]["type"] == "string")
+    }
+
+
+def _integers_as_text(value: Json, schema: JsonObject) -> Json:
+    """Return the value with the integers that stand where the schema wants a string as their digits."""
+    kind = schema.get("type")
+    if kind == "string" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if abs(value) <= _MAX_SAFE_INTEGER else value
+    if kind == "array" and is_array(value):
+        return [_integers_as_text(item, schema["items"]) for item in value]
+    if kind == "object" and is_object(value):
+        children: JsonObject = schema.get("properties", {})
+        return {name: _integers_as_text(child, children.get(name, {})) for name, child in value.items()}
+    return value
 
 
 def explained(error: ValidationError, schema: JsonObject) -> Invalid:
-    """The first thing wrong with the arguments; what was given is not repeated."""
+    """Return the first error of a validation in words a model can act on, without repeating the value."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     node = schema
     shown = ""

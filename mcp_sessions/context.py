@@ -13,7 +13,7 @@ from .identity import caller_of
 from .rate import Rate
 from .seal import Seal
 
-Confirm = Literal["auto", "code", "off"]
+Confirm = Literal["auto", "code", "user", "off"]
 AppRequest = Context["AppContext"]
 
 CURRENT = "current"

@@ -14,7 +14,7 @@ from .accepted import BadSetting, is_url
 __all__ = ["OPTIONS", "BadSetting", "Option", "Settings", "is_url", "unknown_variables"]
 
 PREFIX = "MCP_SESSIONS_"
-Confirm = Literal["auto", "code", "off"]
+Confirm = Literal["auto", "code", "user", "off"]
 Transport = Literal["stdio", "http"]
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _GROUPS = {"user": "general", "toolsets": "tools", "backend": "backend", "host": "over HTTP"}
@@ -75,8 +75,9 @@ class Settings:
     confirm: Confirm = _setting(
         "auto",
         "HOW",
-        "how a deletion is confirmed: auto (ask the user, else a code), code, off",
-        accepted.choice("auto", "code", "off"),
+        "how a deletion is confirmed: auto (ask the user; where the client can't, by a code that the model gets), "
+        "code, user (only by the user's answer), off",
+        accepted.choice("auto", "code", "user", "off"),
     )
     max_chars: int = _setting(
         24_000, "N", "characters of the largest result, 2000 to 400000", accepted.number(int, 2_000, 400_000)

@@ -10,14 +10,14 @@ from typing import Any, Literal, TypeVar
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
-from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
 from pydantic import PrivateAttr, ValidationError
 
-from . import arguments as argument_errors
+from .arguments import explained, read_arguments
 from .audit import Done
 from .backends.base import Capability
 from .caller import Scope
+from .confirmation import UNREADABLE_ANSWER
 from .context import CURRENT, AppRequest, app_of, current_session, resolve_id
 from .errors import (
     ConfirmationRequired,
@@ -142,8 +142,9 @@ class SessionTool(Tool):
             if audit is not None:
                 audit.require()
             app.admit(self.scope)
-            arguments = self.fn_metadata.pre_parse_json(arguments)  # some clients send a list as a string
-            result = await self._done(self._given(arguments, context), context)
+            # Some clients send a list as a string.
+            arguments = read_arguments(self.fn_metadata.pre_parse_json(arguments), self.parameters)
+            result = await self._done(_resolved(arguments, context), context)
             answer = result if isinstance(result, InputRequiredResult) else rendered(result, arguments, context)
             code = ""
         except SessionsError as error:
@@ -156,29 +157,10 @@ class SessionTool(Tool):
                 audit.change(Done(app.subject, self.name, arguments, target, context.request_id, seconds, result, code))
         return answer
 
-    def _given(self, arguments: dict[str, Any], context: AppRequest) -> dict[str, Any]:
-        """The arguments as the function takes them, not yet validated: `"current"` is an id there."""
-        argument_errors.check_names(arguments, self.parameters)
-        # Many clients send null for what they leave out.
-        given = {name: value for name, value in arguments.items() if value is not None}
-        if isinstance(given.get("cursor"), str):
-            given["cursor"] = app_of(context).opened(given["cursor"])
-        if isinstance(given.get("session_id"), str):
-            given["session_id"] = resolve_id(given["session_id"], context)
-        if is_array(given.get("session_ids")):
-            ids = given["session_ids"]
-            given["session_ids"] = [resolve_id(id, context) if isinstance(id, str) else id for id in ids]
-        return given
-
     async def _done(self, arguments: dict[str, Any], context: Context[Any, Any]) -> Model | InputRequiredResult:
-        """What the function returns. Raises `SessionsError` for whatever is foreseen."""
+        """Return what the function returns. Raise `SessionsError` for a foreseen failure."""
         try:
             return await super().run(arguments, context)
-        except MCPError as error:
-            # Only asking the user sends the client anything, and this is its refusal.
-            raise ConfirmationRequired(
-                "the client could not ask the user; nothing was changed. Set --confirm code."
-            ) from error
         except ToolError as error:
             raise self._foreseen(error) or error.__cause__ or error from error
 
@@ -187,12 +169,25 @@ class SessionTool(Tool):
             case SessionsError() as cause:
                 return cause
             case ValidationError() as cause if not isinstance(error, UnexpectedToolError):
-                return argument_errors.explained(cause, self.parameters)
+                return explained(cause, self.parameters)
             case _ if not isinstance(error, UnexpectedToolError):
-                # Only the confirming resolver's own failures are left: an answer that fits no form.
-                return ConfirmationRequired("the user's answer could not be read; nothing was changed. Call again.")
+                # The SDK raises this for an answer to the confirmation question that is no answer to a form.
+                return ConfirmationRequired(UNREADABLE_ANSWER)
             case _:
                 return None
+
+
+def _resolved(arguments: JsonObject, context: AppRequest) -> JsonObject:
+    """Return the arguments with `"current"` replaced by the session's id and the cursor as the backend made it."""
+    resolved = dict(arguments)
+    if isinstance(resolved.get("cursor"), str):
+        resolved["cursor"] = app_of(context).opened(resolved["cursor"])
+    if isinstance(resolved.get("session_id"), str):
+        resolved["session_id"] = resolve_id(resolved["session_id"], context)
+    if is_array(resolved.get("session_ids")):
+        ids = resolved["session_ids"]
+        resolved["session_ids"] = [resolve_id(id, context) if isinstance(id, str) else id for id in ids]
+    return resolved
 
 
 def _target(arguments: JsonObject, context: AppRequest) -> str:

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -144,11 +144,13 @@ class Peer:
 
 
 @asynccontextmanager
-async def serving(folder: Path, mode: str = "ours") -> AsyncGenerator[Peer]:
-    """A server process; `folder` gets its stderr and its marker file. It must end in order."""
+async def serving(folder: Path, mode: str = "ours", arguments: Sequence[str] = ()) -> AsyncGenerator[Peer]:
+    """A server process, by these arguments if given; `folder` gets its stderr and marker file. It must end in order."""
     errors = folder / "stderr"
     with errors.open("wb") as stderr:
-        process = await anyio.open_process(command(mode, folder / "marker"), stderr=stderr, env=ENVIRONMENT)
+        process = await anyio.open_process(
+            arguments or command(mode, folder / "marker"), stderr=stderr, env=ENVIRONMENT
+        )
     peer = Peer(process, errors)
     try:
         yield peer

@@ -156,6 +156,63 @@ async def test_null_stands_for_what_is_left_out() -> None:
         assert " is missing. Give " in await peer.error("rename_session", session_id=session.id, name=None)
 
 
+@both_eras
+@pytest.mark.parametrize("tool", GOOD)
+async def test_an_empty_text_stands_for_what_is_left_out(era: str, tool: str) -> None:
+    """Models in strict mode must send every parameter, and send "" for what they don't mean."""
+    async with serving(era, confirm="off") as peer:
+        (shown,) = [shown for shown in (await peer.client.list_tools()).tools if shown.name == tool]
+        required = shown.input_schema.get("required", ())
+        properties = shown.input_schema["properties"].items()
+        empty = {name: "" for name, schema in properties if schema["type"] == "string" and name not in required}
+        session = await peer.session("hello", name="here")
+        if tool == "restore_session":
+            await peer.backend.archive_session(session.id)
+        result = await peer.call(tool, **{**empty, **good_arguments(tool, session.id)})
+        assert tool != "create_session" or result["type"] == "agent"
+
+
+async def test_an_empty_text_is_no_value_for_a_required_parameter() -> None:
+    async with serving() as peer:
+        session = await peer.session(name="here")
+        assert (await peer.error("get_session", session_id="")).startswith('invalid: "session_id" is empty.')
+        assert await peer.error("apply_to_sessions", action="", session_ids=[session.id]) == (
+            'invalid: "action" must be "archive" or "restore" or "delete".'
+        )
+        renamed = await peer.call("rename_session", session_id=session.id, name="")
+        assert renamed["changed"] == {"name": ""}
+
+
+@both_eras
+async def test_an_integer_for_a_text_is_taken_as_its_digits(era: str) -> None:
+    async with serving(era) as peer:
+        for number in (0, 123, -7, 2**53 - 1, 1 - 2**53):
+            created = await peer.call("create_session", name=number, state={"kept": number})
+            assert created["name"] == str(number)
+            assert created["state"] == {"kept": number}
+            message = {"role": "user", "text": number}
+            await peer.call("append_messages", session_id=created["id"], messages=[message])
+            read = await peer.call("get_session_history", session_id=created["id"])
+            assert [message["text"] for message in read["messages"]] == [str(number)]
+        assert await peer.error("get_session", session_id=123) == await peer.error("get_session", session_id="123")
+        result = await peer.call("apply_to_sessions", action="archive", session_ids=[5, "5"], dry_run=False)
+        assert {row["session_id"] for row in result["failed"]} == {"5"}
+
+
+@both_eras
+@pytest.mark.parametrize("value", [True, 1.0, 1.5, 2**53, -(2**53), 10**30])
+async def test_what_is_no_unambiguous_integer_is_no_text(era: str, value: object) -> None:
+    async with serving(era) as peer:
+        session = await peer.session(name="here")
+        assert await peer.error("rename_session", session_id=session.id, name=value) == (
+            'invalid: "name" must be a string.'
+        )
+        assert await peer.error("apply_to_sessions", action="archive", session_ids=[value]) == (
+            'invalid: "session_ids[0]" must be a string.'
+        )
+        assert await peer.backend.get_session(session.id) == session
+
+
 async def test_bounds_are_told() -> None:
     async with serving() as peer:
         session = await peer.session()

@@ -3,10 +3,8 @@
 import re
 from typing import Any
 
-import pytest
 from mcp.client import ClientRequestContext
-from mcp.shared.exceptions import MCPError
-from mcp.types import ElicitRequestParams, ElicitResult, ErrorData, RequestParamsMeta
+from mcp.types import ElicitRequestParams, ElicitResult, RequestParamsMeta
 
 from mcp_sessions.context import META_KEY
 from mcp_sessions.models import NewMessage
@@ -14,7 +12,7 @@ from tests.serving import Peer, both_eras, serving, text_of
 
 
 def answering(answer: ElicitResult, questions: list[str]) -> Any:
-    """A client's user who gives this answer and remembers what was asked."""
+    """Return a client's callback that gives this answer and adds each question to the list."""
 
     async def callback(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
         questions.append(params.message)
@@ -23,12 +21,7 @@ def answering(answer: ElicitResult, questions: list[str]) -> Any:
     return callback
 
 
-YES = ElicitResult(action="accept", content={"confirm": True})
-REFUSALS = [
-    ElicitResult(action="decline"),
-    ElicitResult(action="cancel"),
-    ElicitResult(action="accept", content={"confirm": False}),
-]
+YES = ElicitResult(action="accept", content={})
 
 
 def code_in(error: str) -> str:
@@ -54,18 +47,6 @@ async def test_a_user_who_agrees_is_asked_by_name_once(era: str) -> None:
         assert await ids_of(peer) == []
         await peer.call("restore_session", session_id=session.id)
         assert await ids_of(peer) == [session.id]
-
-
-@both_eras
-@pytest.mark.parametrize("refusal", REFUSALS, ids=["decline", "cancel", "unticked"])
-async def test_a_user_who_does_not_agree_keeps_everything(era: str, refusal: ElicitResult) -> None:
-    async with serving(era, elicitation=answering(refusal, [])) as peer:
-        session = await peer.session()
-        expected = "confirmation_required: the user declined; nothing was changed."
-        assert await peer.error("delete_session", session_id=session.id, confirm="yes") == expected
-        arguments = {"action": "delete", "session_ids": [session.id], "dry_run": False}
-        assert await peer.error("apply_to_sessions", **arguments) == expected
-        assert await peer.backend.get_session(session.id) == session
 
 
 @both_eras
@@ -114,31 +95,6 @@ async def test_more_than_can_be_named_in_one_question_is_refused() -> None:
         ids = [(await peer.session(name=f"number {place} " + "x" * 60)).id for place in range(30)]
         error = await peer.error("apply_to_sessions", action="delete", session_ids=ids, dry_run=False)
         assert error == "invalid: 30 sessions are too many to be named in one question. Delete fewer at once."
-
-
-@both_eras
-async def test_an_answer_that_fits_no_form_changes_nothing(era: str) -> None:
-    strange = ElicitResult(action="accept", content={"confirm": ["a"]})
-    async with serving(era, elicitation=answering(strange, [])) as peer:
-        session = await peer.session()
-        assert (await peer.error("delete_session", session_id=session.id)).startswith("confirmation_required: ")
-        assert await peer.backend.get_session(session.id) == session
-
-
-@both_eras
-async def test_a_client_that_fails_to_ask_changes_nothing(era: str) -> None:
-    async def failing(context: ClientRequestContext, params: ElicitRequestParams) -> ErrorData:
-        return ErrorData(code=-32000, message="no window")
-
-    async with serving(era, elicitation=failing) as peer:
-        session = await peer.session()
-        try:
-            assert (await peer.error("delete_session", session_id=session.id)).startswith(
-                "confirmation_required: the client"
-            )
-        except MCPError as error:
-            assert era != "legacy", error  # there the client's own driver gives up, and nothing is sent
-        assert await peer.backend.get_session(session.id) == session
 
 
 @both_eras

@@ -1,5 +1,7 @@
 """The tools as a client meets them, in both protocol eras."""
 
+import json
+
 import pytest
 
 from mcp_sessions.server import INSTRUCTIONS
@@ -139,14 +141,31 @@ async def test_the_instructions_fit_and_say_that_transcripts_are_data(era: str) 
         assert '"current"' in INSTRUCTIONS
 
 
+NAMES = (
+    "Fix the flaky login test",
+    "Plan the trip to Lisbon",
+    "Why is the nightly build slow?",
+    "Migrate the billing tables to PostgreSQL",
+    "Groceries",
+    "Draft the Q3 report for the board",
+    "Rename user_id to account_id everywhere",
+    "Refund for order 48213",
+    "Übersetzung der Startseite",
+    "Add dark mode to the settings page",
+)
+
+
 async def test_a_page_of_twenty_sessions_is_short() -> None:
     async with serving() as peer:
         for place in range(25):
-            await peer.session(name=f"Plan the trip to Lisbon {place}")
+            await peer.session("hello", "hi", name=NAMES[place % 10], state={"step": place}, metadata={"tag": "work"})
         result = await peer.result("list_sessions")
         assert result.structured_content is not None
-        assert len(result.structured_content["sessions"]) == 20
+        rows = result.structured_content["sessions"]
+        assert len(rows) == 20
         assert len(text_of(result)) <= 3_000
+        for row in rows:  # besides its name: id, type and two times, and nothing that says nothing
+            assert len(json.dumps({**row, "name": ""}, separators=(",", ":"))) <= 114
 
 
 async def test_what_is_left_out_of_a_part_of_the_state_is_named_by_where_it_is() -> None:

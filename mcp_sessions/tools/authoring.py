@@ -8,7 +8,7 @@ from ..backends.base import Capability
 from ..context import Backend
 from ..models import Change, NewMessage, Role, SessionDetail
 from ..toolset import Toolset
-from .params import SessionId
+from .params import Name, SessionId
 
 authoring = Toolset("authoring")
 
@@ -17,13 +17,13 @@ class GivenMessage(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     role: Role
-    text: Annotated[str, Field(min_length=1)]
+    text: Annotated[str, Field(min_length=1, description="At least 1 character")]
 
 
 @authoring.tool("Append messages", requires=Capability.APPEND_MESSAGES, effect="write", idempotent=False)
 async def append_messages(
     session_id: SessionId,
-    messages: Annotated[list[GivenMessage], Field(min_length=1, max_length=100)],
+    messages: Annotated[list[GivenMessage], Field(min_length=1, max_length=100, description="1-100, oldest first")],
     backend: Backend,
 ) -> Change:
     """Add messages to the end of a session, as one run. They can't be removed again."""
@@ -36,8 +36,8 @@ async def append_messages(
 async def fork_session(
     session_id: SessionId,
     backend: Backend,
-    up_to_message_id: Annotated[str, Field(description="The last message to take along")] = "",
-    name: str = "",
+    up_to_message_id: Annotated[str, Field(description="Id of the last message to copy, all if not given")] = "",
+    name: Name = "",
 ) -> SessionDetail:
-    """Copy a session into a new one, whole or up to a message, to go on from there another way."""
+    """Copy a session into a new one, whole or up to a message, to continue from there in another way."""
     return await backend.fork_session(session_id, up_to_message_id=up_to_message_id, name=name)

@@ -17,15 +17,15 @@ bulk = Toolset("bulk")
 @bulk.tool("Change many sessions", requires=Capability.APPLY_TO_SESSIONS, effect="destroy")
 async def apply_to_sessions(
     action: BulkAction,
-    session_ids: Annotated[list[str], Field(min_length=1, max_length=100)],
+    session_ids: Annotated[list[str], Field(min_length=1, max_length=100, description="1-100 session ids")],
     approved: ApprovedSessions,
     backend: Backend,
-    dry_run: Annotated[bool, Field(description="false: really do it")] = True,
+    dry_run: Annotated[bool, Field(description="true (if not given): only show what would change")] = True,
     confirm: Confirm = "",
 ) -> BulkResult:
-    """Archive, restore or delete many sessions at once. By default it only tells what would change.
+    """Archive, restore or delete many sessions at once. Without dry_run=false it only shows what would change.
 
-    Before it deletes, the user is asked.
+    Deleting asks the user first.
     """
     versions = {session.id: session.version for session in approved}
     return await backend.apply_to_sessions(action, session_ids, dry_run=dry_run, expected_versions=versions)

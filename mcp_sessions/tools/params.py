@@ -10,8 +10,10 @@ from ..errors import Invalid, quoted
 from ..models import MessagePage, RunPage
 
 SessionId = Annotated[str, Field(description='Id, or "current"')]
-Confirm = Annotated[str, Field(description="The code it asked for")]
-ExpectedVersion = Annotated[str, Field(description="Fails if it changed since")]
+Cursor = Annotated[str, Field(description="next_cursor of the previous page")]
+Name = Annotated[str, Field(description="At most 512 characters")]
+Confirm = Annotated[str, Field(description="Code from the refusal, once the user agrees")]
+ExpectedVersion = Annotated[str, Field(description="Fail unless the session is at this version")]
 Object = dict[str, Any]
 
 

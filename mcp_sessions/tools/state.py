@@ -16,14 +16,16 @@ state = Toolset("state")
 @state.tool("Update state", requires=Capability.UPDATE_SESSION_STATE, effect="write")
 async def update_session_state(
     session_id: SessionId,
-    changes: Annotated[Object, Field(description="Merged in; null removes a key")],
+    changes: Annotated[Object, Field(description="Keys to set; null removes a key, when merging")],
     backend: Backend,
-    mode: Annotated[StateMode, Field(description="replace: changes are the whole state")] = "merge",
+    mode: Annotated[
+        StateMode, Field(description="merge (if not given), or replace: changes become the whole state")
+    ] = "merge",
     expected_version: ExpectedVersion = "",
 ) -> Change:
-    """Change what a session remembers in its state.
+    """Change a session's state: merge changes into it, or replace it.
 
-    To undo: send previous.state with mode="replace".
+    To undo, send previous.state with mode="replace".
     """
     return await backend.update_session_state(session_id, changes, mode=mode, expected_version=expected_version)
 
@@ -32,14 +34,14 @@ async def update_session_state(
 async def update_session(
     session_id: SessionId,
     backend: Backend,
-    metadata: Annotated[Object, Field(description="Merged in; null removes a key")] = {},
+    metadata: Annotated[Object, Field(description="Keys to set; null removes a key")] = {},
     summary: str = "",
-    clear: Annotated[list[Clearable], Field(description="Cleared, then set as given")] = [],
+    clear: Annotated[list[Clearable], Field(description="What to clear before the rest is set")] = [],
     expected_version: ExpectedVersion = "",
 ) -> Change:
-    """Annotate a session: set its metadata or its summary.
+    """Change a session's metadata or summary.
 
-    To undo: send `previous`, with what it changed in clear.
+    To undo, send `previous`, and the names of what it changed as clear.
     """
     return await backend.update_session(
         session_id, metadata=metadata, summary=summary, clear=clear, expected_version=expected_version
