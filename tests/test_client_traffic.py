@@ -13,7 +13,7 @@ async def test_a_recorded_client_gets_the_right_answers_to_its_end(name: str, tm
     await replay(corrected(name), tmp_path)
 
 
-def test_there_are_recordings_of_seventeen_clients() -> None:
+def test_there_are_seventeen_recordings() -> None:
     assert len(names()) == 17
 
 

@@ -1,4 +1,4 @@
-"""Checks a request to the MCP endpoint before the SDK sees it, whose refusals quote the request."""
+"""Checks requests to the MCP endpoint before the SDK sees them: the SDK's own refusals quote the request."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response

@@ -29,7 +29,7 @@ async def create(
     }
     component = plain(agent_id, "agent_id", NAME_LENGTH)
     session_id = api.new_id()
-    lost: SessionsError | None = None
+    lost: AnswerLost | None = None
     try:
         await api.create(
             session_id,
@@ -38,7 +38,7 @@ async def create(
             component=component,
             fields={key: value for key, value in fields.items() if value},
         )
-    except (AnswerLost, BadResponse) as error:
+    except AnswerLost as error:
         lost = error
     try:
         return await api.find(session_id, owner, type=type)
@@ -47,9 +47,9 @@ async def create(
             raise BadResponse(
                 f"AgentOS made the session, but not for this user: {api.http.credential.name} is another's."
             ) from error
-        raise (lost.not_made() if isinstance(lost, AnswerLost) else lost) from error
+        raise lost.not_made() from error
     except SessionsError as error:
-        if isinstance(lost, AnswerLost) and isinstance(lost.failure, Redirected) and isinstance(error, Redirected):
+        if lost and isinstance(lost.failure, Redirected) and isinstance(error, Redirected):
             raise lost.not_made() from error  # what redirects everything is not AgentOS, so nothing ran there
         raise OutcomeUnknown(
             f"AgentOS was told to make session {quoted(session_id)}, and could not be asked whether it did. Look."
