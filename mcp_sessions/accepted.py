@@ -1,6 +1,7 @@
 """What the text of a setting means, or what it accepts instead."""
 
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +21,12 @@ def utf8(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise BadSetting("accepts text in UTF-8") from None
+        encoding = sys.getfilesystemencoding()
+        if encoding == "utf-8":
+            raise BadSetting("accepts text in UTF-8") from None
+        raise BadSetting(
+            f"accepts text in UTF-8, and the locale reads it as {encoding}. Set LC_ALL=C.UTF-8 or PYTHONUTF8=1"
+        ) from None
     return text
 
 

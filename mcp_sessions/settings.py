@@ -1,5 +1,6 @@
 """Every setting once: its flag, its variable, what it accepts. `--help` and README's table come from here."""
 
+import os
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -39,7 +40,7 @@ class Option:
 
 def _default_backend() -> str:
     path = Path(user_data_dir("mcp-sessions", appauthor=False)) / "sessions.db"
-    return f"sqlite:///{quote(path.as_posix())}"
+    return f"sqlite:///{quote(os.fsencode(path.as_posix()))}"
 
 
 def _setting(

@@ -155,3 +155,35 @@ def test_a_refused_statement_is_told_by_its_code(
     known = refusal(error("FATAL: what was stored"), 25)
     assert (type(known) if known else None) is kind
     assert known is None or (told in known.text and "stored" not in known.text.replace("the store", ""))
+
+
+async def test_changes_work_again_when_a_database_is_no_longer_read_only(place: Place) -> None:
+    async with place.opened() as store:
+        session_id = (await store.create_session(name="before")).id
+    place.sql(f"ALTER DATABASE {place.name} SET default_transaction_read_only = on")
+    async with place.opened() as store:
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="takes no changes now: it is a standby, or set to be read only"):
+                await store.rename_session(session_id, "refused")
+        async with anyio.create_task_group() as tasks:  # several connections of that time
+            for _ in range(5):
+                tasks.start_soon(store.get_session, session_id)
+        with place.connected() as connection:
+            connection.execute("SET default_transaction_read_only = off")
+            connection.execute(f"ALTER DATABASE {place.name} RESET default_transaction_read_only".encode())
+        change = await store.rename_session(session_id, "first")
+        assert (change.previous, change.changed) == ({"name": "before"}, {"name": "first"})
+        await store.rename_session(session_id, "second")
+
+
+async def test_no_connection_that_takes_no_changes_is_kept(place: Place) -> None:
+    async with place.opened() as store:
+        session_id = (await store.create_session(name="before")).id
+        place.sql(f"ALTER DATABASE {place.name} SET default_transaction_read_only = on")
+        await store.rename_session(session_id, "by a connection that was made before")
+        for backend in place.backends():
+            place.server.sql("SELECT pg_terminate_backend(%s)", backend)
+        with pytest.raises(Unavailable, match="takes no changes now"):
+            await store.rename_session(session_id, "refused")
+        await until(lambda: not place.backends())
+        assert (await store.get_session(session_id)).name == "by a connection that was made before"

@@ -2,6 +2,9 @@
 
 from anyio.to_thread import run_sync
 
+from mcp_sessions.backends import open_backend
+from mcp_sessions.models import NewMessage
+
 from ..doctored import Examine, text_of
 from .databases import Place
 
@@ -30,7 +33,27 @@ async def test_a_store_tells_its_version_and_what_its_role_may_not(place: Place,
     as_reader = place.url.replace("//postgres:", f"//{place.name}_reader:")
     status, told = await run_sync(examined, "--backend", as_reader)
     assert status == 0
-    assert "this role can't change sessions" in text_of(told, "permissions", "warning")
+    every = "sessions, messages, purged_ids, name_index, message_index, receipts"
+    assert f"this role can't change {every}, so sessions can only be read" in text_of(told, "permissions", "warning")
+    place.sql(f"GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA mcp_sessions TO {place.name}_reader")
+    place.sql(f"REVOKE INSERT ON mcp_sessions.messages FROM {place.name}_reader")
+    _, told = await run_sync(examined, "--backend", as_reader)
+    assert "this role can't change messages, so" in text_of(told, "permissions", "warning")
+    place.sql(f"GRANT INSERT ON mcp_sessions.messages TO {place.name}_reader")
+    _, told = await run_sync(examined, "--backend", as_reader)
+    assert not [line for line in told if line[0] == "permissions"]
+    place.sql("UPDATE mcp_sessions.mcp_sessions_version SET version = 1")
+    async with open_backend(as_reader) as store:  # what doctor says suffices does
+        session = await store.create_session(name="made by the role")
+        await store.append_messages(session.id, [NewMessage(role="user", text="Hello")])
+        await store.rename_session(session.id, "renamed by the role")
+        await store.delete_session(session.id)
+
+
+def test_a_database_that_is_read_only_is_warned_of(place: Place, examined: Examine) -> None:
+    place.sql(f"ALTER DATABASE {place.name} SET default_transaction_read_only = on")
+    _, told = examined("--backend", place.url)
+    assert "it is set to be read only (default_transaction_read_only)" in text_of(told, "server", "warning")
 
 
 def test_a_store_that_is_newer_fails(place: Place, examined: Examine) -> None:

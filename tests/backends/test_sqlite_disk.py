@@ -12,7 +12,7 @@ from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.errors import Unavailable
 from mcp_sessions.models import NewMessage, SessionFilter
 
-from .files import assert_whole, contents, opened
+from .files import assert_whole, connected, contents, opened
 from .processes import context, on_store, run_together
 
 TEXT = "lorem ipsum " * 500
@@ -78,6 +78,18 @@ def read_only(path: Path, session_id: str) -> None:
     anyio.run(main)
 
 
+def in_a_read_only_folder(path: Path, session_id: str) -> None:
+    """Change a store with a write-ahead log, whose file may be written to and its folder not."""
+
+    async def main() -> None:
+        with pytest.raises(Unavailable, match="the folder of the store's file can't be written to"):
+            async with opened(path) as store:
+                await store.rename_session(session_id, "Lost")
+
+    _obey_permissions()
+    anyio.run(main)
+
+
 def _obey_permissions() -> None:
     """Give up this process's capabilities, where the system has such."""
     capset = getattr(ctypes.CDLL(None), "capset", None)
@@ -110,3 +122,12 @@ def test_a_file_that_can_only_be_read_is_read(path: Path) -> None:
     run_together([context().Process(target=read_only, args=(path, session_id))])
     path.parent.chmod(0o700)
     assert contents(path.parent) == before
+
+
+def test_a_folder_that_can_only_be_read_is_named_instead_of_the_file_in_it(path: Path) -> None:
+    session_id = anyio.run(_create, path)
+    with connected(path) as connection:
+        assert connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",)
+    path.parent.chmod(0o500)
+    run_together([context().Process(target=in_a_read_only_folder, args=(path, session_id))])
+    path.parent.chmod(0o700)

@@ -1,6 +1,7 @@
 """The embedded store: one semantics on SQLite and, by the same statements, on PostgreSQL."""
 
-from urllib.parse import unquote
+import os
+from urllib.parse import unquote_to_bytes
 
 from ...errors import Invalid
 from ..base import Options
@@ -15,7 +16,8 @@ def open_sqlite(url: str, options: Options) -> SqlBackend:
     """
     from .sqlite import SqliteDatabase  # a program on PostgreSQL never loads a SQLite library
 
-    path = unquote(url.removeprefix("sqlite:///"))
+    # As bytes, so that a path is the same in every locale: a file system has bytes, whatever they are called there.
+    path = os.fsdecode(unquote_to_bytes(url.removeprefix("sqlite:///")))
     if not url.startswith("sqlite:///") or not path or "?" in path or "\0" in path:
         raise Invalid("a SQLite backend is written sqlite:///PATH, with a fourth slash for an absolute path")
     try:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import psycopg
 from anyio import CancelScope, CapacityLimiter, get_cancelled_exc_class, move_on_after, sleep, to_thread
+from psycopg.errors import ReadOnlySqlTransaction
 
 from ...errors import Busy, Forbidden, OutcomeUnknown, SessionsError, Timeout, Unavailable
 from ..base import Tell
@@ -171,13 +172,9 @@ class PostgresDatabase:
     async def _is_to_run_again(self, attempt: Attempt[T], clock: _Clock) -> bool:
         """Whether it must be; False if it came about nevertheless. Raises what else there is to say of its end."""
         error = attempt.error
-        is_unsure = attempt.is_committing and attempt.kind.has_receipt
         if not attempt.finished.is_set() or attempt.is_lost:
-            self._close_idle()  # these lead to the same server
-            if is_unsure:
-                return not await self._has_come_about(attempt, clock)
-            if not clock.rest:
-                raise _late(clock)
+            return await self._is_to_run_after_a_loss(attempt, clock)
+        if isinstance(error, ReadOnlySqlTransaction) and self._was_made_before(attempt, clock):
             return True
         if isinstance(error, Stopped):
             raise _late(clock)  # it noticed before the connection broke off
@@ -192,6 +189,22 @@ class PostgresDatabase:
                 raise known from error
         assert error is not None
         raise error
+
+    async def _is_to_run_after_a_loss(self, attempt: Attempt[T], clock: _Clock) -> bool:
+        self._close_idle()  # these lead to the same server
+        if attempt.is_committing and attempt.kind.has_receipt:
+            return not await self._has_come_about(attempt, clock)
+        if not clock.rest:
+            raise _late(clock)
+        return True
+
+    def _was_made_before(self, attempt: Attempt[T], clock: _Clock) -> bool:
+        """Return whether a connection that takes no changes may only be an old one, so that a new one may take them.
+
+        A connection keeps the `default_transaction_read_only` that it began with, such as during a failover.
+        """
+        self._close_idle()
+        return not attempt.held.is_new and clock.rest > 0
 
     async def _has_come_about(self, attempt: Attempt[T], clock: _Clock) -> bool:
         holder, number = attempt.held.holder, attempt.held.number
@@ -215,13 +228,14 @@ class PostgresDatabase:
             await self._end(attempt.stop)
             raise
         finally:
-            if attempt.finished.is_set() and not attempt.is_lost:
+            if attempt.finished.is_set() and not (attempt.is_lost or isinstance(attempt.error, ReadOnlySqlTransaction)):
                 self._put_back(attempt.held)
             else:
                 attempt.held.close()
 
     def _put_back(self, held: Held) -> None:
         held.used_at = monotonic()
+        held.is_new = False
         if self._is_open and held.is_usable:
             self._idle.append(held)
         else:

@@ -28,6 +28,12 @@ def examine_server(tx: Transaction) -> list[Check]:
     if tx.one("SELECT pg_is_in_recovery()") == (True,):
         text = "a standby, which takes no changes. Name its primary in --backend, or set --read-only"
         checks.append(Check("server", text, "warning"))
+    elif tx.one("SELECT current_setting('default_transaction_read_only')") == ("on",):
+        text = (
+            "it is set to be read only (default_transaction_read_only), so sessions can only be read. Turn that off "
+            "for the database or the role, or set --read-only"
+        )
+        checks.append(Check("server", text, "warning"))
     off = [name for name in _DURABLE if tx.one("SELECT current_setting(?)", name) == ("off",)]
     if off:
         text = f"{', '.join(off)} is off there, so a power loss may take what was acknowledged. Turn it on"

@@ -80,6 +80,8 @@ class Held:
         self.connection = connection
         self.holder = secrets.randbits(62)
         self.number = 0
+        self.is_new = True
+        """Whether no call is over yet that was made over it."""
         self.used_at = monotonic()
         self._made_at = self.used_at
 

@@ -29,7 +29,10 @@ def refusal(error: psycopg.Error, seconds: float) -> SessionsError | None:
         case "55P03":
             return Timeout(f"others kept the store locked for {seconds:g} s; nothing was changed. Try again.")
         case "25006":
-            return ReadOnly("the PostgreSQL database takes no changes (a standby?). Name its primary in --backend.")
+            return ReadOnly(
+                "the PostgreSQL database takes no changes now: it is a standby, or set to be read only. Name its "
+                "primary in --backend, or try again when it takes changes."
+            )
         case "42501":
             return Forbidden(
                 "this PostgreSQL role lacks a right in the schema mcp_sessions. Let its owner grant it, "

@@ -77,6 +77,18 @@ MIGRATIONS = (
 )
 
 
+_ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
+_RIGHTS = {
+    "sessions": _ALL,
+    "messages": ("SELECT", "INSERT"),
+    "purged_ids": ("SELECT", "INSERT"),
+    "name_index": ("SELECT", "INSERT", "DELETE"),
+    "message_index": ("SELECT", "INSERT", "DELETE"),
+    "receipts": _ALL,
+}
+"""table → what the store does with it."""
+
+
 def migrate(tx: Transaction) -> None:
     """Bring the schema to the newest shape; many processes may try at once.
 
@@ -121,12 +133,22 @@ def examine(tx: Transaction) -> list[Check]:
 
 
 def _rights(tx: Transaction) -> list[Check]:
-    needed = " AND ".join(
-        f"has_table_privilege('{SCHEMA}.sessions', '{right}')" for right in ("SELECT", "INSERT", "UPDATE", "DELETE")
-    )
-    if tx.one(f"SELECT {needed}") == (True,):
+    """Return a check that names the tables which this role can't change as the store does."""
+    refused = [
+        table
+        for table, rights in _RIGHTS.items()
+        if tx.one(
+            f"SELECT {' AND '.join(f'has_table_privilege(?, {right!r})' for right in rights)}",
+            *[f"{SCHEMA}.{table}"] * len(rights),
+        )
+        != (True,)
+    ]
+    if not refused:
         return []
-    text = f"this role can't change sessions. Let the owner of the schema {SCHEMA} grant it, or name another role"
+    text = (
+        f"this role can't change {', '.join(refused)}, so sessions can only be read. Let the owner of the schema "
+        f"{SCHEMA} grant it, or name another role"
+    )
     return [Check("permissions", text, "warning")]
 
 

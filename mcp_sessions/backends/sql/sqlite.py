@@ -9,21 +9,21 @@ and a local filesystem; else the rollback journal. An existing file keeps the mo
 """
 
 import logging
-import os
 import sqlite3
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic, thread_time
 from typing import TypeVar
 
 from anyio import CancelScope, CapacityLimiter, to_thread
 
-from ...errors import BadResponse, SessionsError, Timeout, Unavailable, whereabouts
+from ...errors import Timeout, Unavailable
 from ..base import Tell
 from .database import OutOfTime, Row, SearchIndex, Transaction
 from .fts5 import Fts5Index
 from .sqlite_checks import examine
+from .sqlite_errors import translating
+from .sqlite_file import NOWHERE, Identity, identity_of, private_to_this_user, refuse_leftovers
 from .sqlite_schema import migrate, require_file, require_made, transaction
 from .sqlite_wal import is_local, wal_is_safe
 
@@ -69,6 +69,8 @@ class SqliteDatabase:
         self._worker = CapacityLimiter(1)
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
+        self._identity: Identity | None = None
+        self._purge: Callable[[Transaction], bool] | None = None
 
     async def open(self, purge: Callable[[Transaction], bool]) -> None:
         await to_thread.run_sync(self._open, purge, limiter=self._worker)
@@ -81,6 +83,7 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         with CancelScope(shield=True):
+            self._identity = None
             await to_thread.run_sync(self._close, limiter=self._worker)
 
     def count_on(self, tx: Transaction) -> None:
@@ -90,8 +93,12 @@ class SqliteDatabase:
         # On the loop: such a read takes less time than handing it to a thread and back (some 0.04 ms against 0.11).
         # It doesn't wait for locks; where another process holds one, the worker waits.
         if self._reader is not None:
+            if identity_of(self._path) != self._identity:
+                self._reader.close()  # here, where it is used; the worker opens the file that is there now
+                self._reader = None
+                return await self.scan(work)
             try:
-                with _translating(0):
+                with translating(self._path, 0):
                     return _transact(self._reader, "BEGIN", work)
             except Timeout:
                 pass
@@ -121,7 +128,8 @@ class SqliteDatabase:
         deadline = monotonic() + self._busy_seconds  # from here on, also while others' calls are before this one
 
         def run() -> T:
-            with _translating(self._busy_seconds):
+            with translating(self._path, self._busy_seconds):
+                self._follow_the_file()
                 rest = max(deadline - monotonic(), 0)
                 self._connection.execute(f"PRAGMA busy_timeout = {round(rest * 1000)}")
                 return _transact(self._connection, begin, work)
@@ -134,35 +142,66 @@ class SqliteDatabase:
             raise Unavailable("the store is closed. Enter it with `async with` first.")
         return self._writer
 
+    def _follow_the_file(self) -> None:
+        """Open the file that is at the path now, where it is not the one that was opened.
+
+        Raise `Unavailable` where there is none, since no change may go into a file that has no name any more, and
+        where SQLite would write the old file's log into the new one.
+        """
+        if self._identity is None:
+            return
+        now = identity_of(self._path)
+        if self._writer is None or now != self._identity:
+            if now is None or self._purge is None:
+                raise Unavailable(
+                    "the store's file was deleted, moved or replaced while it was in use; nothing was changed. Put it "
+                    "back, or restart mcp-sessions to begin with the file that is there."
+                )
+            refuse_leftovers(self._path)
+            logger.warning("%s was replaced while it was in use; the new file is opened.", self._path)
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            self._open(self._purge)
+        elif self._reader is None and self._purge is not None:  # the file was away, and is back
+            self._reader = self._connect_reader()
+
     def _open(self, purge: Callable[[Transaction], bool]) -> None:
-        with _translating(self._busy_seconds):
+        self._purge = purge
+        with translating(self._path, self._busy_seconds):
             in_memory = self._path == ":memory:"
-            with _private_to_this_user(self._path):
+            with private_to_this_user(self._path):
                 self._writer = self._connect()
                 try:
                     if not in_memory:
                         self._choose_journal(self._writer)
                     migrate(self._writer)
-                    if not in_memory:
-                        self._reader = self._connect()
-                        self._reader.execute("PRAGMA busy_timeout = 0")
                     _purge(self._writer, purge)
+                    if not in_memory:
+                        self._identity = identity_of(self._path) or NOWHERE
+                        self._reader = self._connect_reader()
                 except BaseException:
                     self._close()
                     raise
 
+    def _connect_reader(self) -> sqlite3.Connection:
+        reader = self._connect()
+        reader.execute("PRAGMA busy_timeout = 0")
+        return reader
+
     def _open_existing(self) -> None:
-        with _translating(self._busy_seconds):
+        with translating(self._path, self._busy_seconds):
             require_file(self._path)
             self._writer = self._connect_existing()
             try:
                 require_made(self._writer)
+                self._identity = identity_of(self._path) or NOWHERE
             except BaseException:
                 self._close()
                 raise
 
     def _examine(self, tell: Tell) -> None:
-        with _translating(self._busy_seconds):
+        with translating(self._path, self._busy_seconds):
             examine(self._path, self._connect_existing, tell)
 
     def _connect_existing(self) -> sqlite3.Connection:
@@ -239,53 +278,3 @@ def _transact(connection: sqlite3.Connection, begin: str, work: Callable[[Transa
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-@contextmanager
-def _private_to_this_user(path: str) -> Generator[None]:
-    # The file and its journals are SQLite's alone to open, so their mode can only be set by the umask.
-    umask = os.umask(0o077)
-    try:
-        if path != ":memory:":
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise Unavailable(f"the store's folder can't be made ({error.strerror}). Name another in --backend.") from error
-    finally:
-        os.umask(umask)
-
-
-@contextmanager
-def _translating(busy_seconds: float) -> Generator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        known = _known(getattr(error, "sqlite_errorcode", 0) & 0xFF, busy_seconds)
-        if known is None:
-            raise
-        raise known from error
-    except (AttributeError, OverflowError, RecursionError, TypeError, ValueError) as error:
-        # A row that another program wrote; a mistake of ours would show so too, hence the log.
-        logger.error("What the store's file holds can't be read: %s", whereabouts(error))
-        raise BadResponse(
-            "the store's file has a row that mcp-sessions never wrote. Mend it or name another."
-        ) from error
-
-
-def _known(code: int, busy_seconds: float) -> SessionsError | None:
-    """What is said of a failure whose cause lies outside this program; its transaction was rolled back."""
-    match code:
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return Timeout(f"others kept the store locked for {busy_seconds:g} s; nothing was changed. Try again.")
-        case sqlite3.SQLITE_FULL:
-            return Unavailable("the disk is full; nothing was changed. Free some space and try again.")
-        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
-            return Unavailable("the store's file can't be written to; nothing was changed. Check its permissions.")
-        case sqlite3.SQLITE_CANTOPEN:
-            return Unavailable("the store's file can't be opened. Check the path in --backend and its permissions.")
-        case sqlite3.SQLITE_IOERR:
-            return Unavailable("the disk failed to read or write; nothing was changed. Check it, then try again.")
-        case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
-            return BadResponse("the store's file is damaged or no SQLite file. Restore it from a copy or name another.")
-        case _:
-            return None
