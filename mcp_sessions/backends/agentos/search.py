@@ -58,8 +58,7 @@ async def search_sessions(
 
     search = Search(caller, words, walk, seconds=seconds)
     page = await search.page(next, read, find, limit=limit, cursor=cursor, shown=shown)
-    unread = len(source.findings.unreadable)
-    if not unread:
+    gaps = source.note_on_gaps()
+    if not gaps:
         return page
-    note = f"{unread} sessions of AgentOS's lists could not be read. {page.note}".strip()
-    return page.model_copy(update={"note": note, "complete": False})
+    return page.model_copy(update={"note": f"{gaps} {page.note}".strip(), "complete": False})

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Body, FastAPI
 from offline_model import GATES, gate
-from sqlalchemy import JSON, MetaData, Text, cast, create_engine, inspect, select
+from sqlalchemy import JSON, MetaData, Table, Text, cast, create_engine, inspect, select, update
 from stored_sessions import seed
 
 IN_SCHEMA = {"sqlite": None, "postgresql": "ai"}
@@ -24,6 +24,12 @@ class Store:
             tables = [table for table, _ in found if table and not table.endswith("schema_versions")]
             for table in reversed(tables):
                 connection.exec_driver_sql(f"DELETE FROM {self._schema + '.' if self._schema else ''}{table}")
+
+    def overwrite(self, session_id, columns):
+        """Set columns of a session to values that agno itself may never write."""
+        table = Table("agno_sessions", MetaData(self._schema), autoload_with=self._engine)
+        with self._engine.begin() as connection:
+            connection.execute(update(table).where(table.c.session_id == session_id).values(columns))
 
     def rows(self):
         """Return {table: {key: {column: value}}} of every table with sessions or runs; JSON is shown as text."""
@@ -47,7 +53,14 @@ def make_control(db, other_db, url):
 
     @app.post("/_test/seed")
     async def seed_sessions(sessions: Annotated[list, Body()]):
-        return [await seed(other_db if given.pop("other_table", False) else db, given) for given in sessions]
+        return [await seed_session(given) for given in sessions]
+
+    async def seed_session(given):
+        columns = given.pop("columns", {})
+        session_id = await seed(other_db if given.pop("other_table", False) else db, given)
+        if columns:
+            store.overwrite(session_id, columns)
+        return session_id
 
     @app.post("/_test/clear")
     async def clear():
