@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import inf
 from random import Random
 from typing import Literal
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcp_sessions.backends._http import ServerFailed
+from mcp_sessions.backends._http import ServerFailed, TooLarge
 from mcp_sessions.backends.agentos import page_reader
 from mcp_sessions.backends.agentos.page_reader import Sort, UpstreamPage
 from mcp_sessions.backends.agentos.pages import Findings, Key, Merged, Stream, key_of
@@ -32,6 +33,8 @@ class Upstream:
     poisoned: frozenset[str] = frozenset()
     shuffles_ties: bool = False
     """Whether the order of those of one second depends on page and size, as PostgreSQL's does."""
+    most_rows: int | None = None
+    """How many rows an answer may have before it is too large."""
     events: list[tuple[Event, int]] = field(default_factory=list[tuple[Event, int]])
     """What happens before the next request, up to "nothing", and before those after it."""
     touched: set[str] = field(default_factory=set[str])
@@ -56,17 +59,20 @@ class Upstream:
             if event == "nothing":
                 break
             self.happen(event, number)
-        ids = sorted(self.times) if sort == "id" else self._by_time(page * size)
+        ids = sorted(self.times) if sort == "id" else self._by_time(page * size, sort)
         ids = ids[(page - 1) * size : page * size]
         if self.poisoned.intersection(ids):
             raise ServerFailed("it failed")
+        if self.most_rows is not None and len(ids) > self.most_rows:
+            raise TooLarge("it answered too much")
         return UpstreamPage([_stored(id, self.times[id]) for id in ids], len(self.times))
 
-    def _by_time(self, bound: int) -> list[str]:
+    def _by_time(self, bound: int, sort: Sort) -> list[str]:
         ids = list(self.times)
         if self.shuffles_ties:
-            Random(bound).shuffle(ids)
-        return sorted(ids, key=self.times.__getitem__, reverse=self.order.endswith("desc"))
+            Random(f"{bound} {sort}").shuffle(ids)
+        is_reversed = self.order.endswith("desc") != (sort == "reversed time")
+        return sorted(ids, key=self.times.__getitem__, reverse=is_reversed)
 
 
 def _stored(id: str, time: int) -> Stored:
@@ -84,7 +90,7 @@ async def _walked(
     findings: list[Findings] = []
     for count in [*calls, 1000]:
         streams = [
-            Stream(each.fetch, each.order, SIZE, after=after, hint=hint)
+            Stream(each.fetch, each.order, SIZE, after=after, hint=hint, stops_at=inf)
             for each, hint in zip(upstreams, hints, strict=True)
         ]
         merged = Merged(streams)
@@ -215,6 +221,46 @@ def test_where_a_list_is_too_long_to_be_read_whole_no_session_is_missing_silentl
     assert set(found) == healthy or any(call.may_miss_sessions for call in findings)
 
 
+@settings(max_examples=200)
+@given(TIMES, POISONED, CALLS)
+def test_where_larger_pages_are_too_large_no_session_is_missing_silently(
+    times: list[int], poisoned: set[int], calls: list[int]
+) -> None:
+    upstream = _unkind(times, poisoned)
+    upstream.most_rows = SIZE
+    found, findings = walk_and_findings(upstream, calls=calls)
+    healthy = set(upstream.times) - upstream.poisoned
+    assert len(found) == len(set(found))
+    assert set(found) <= healthy
+    assert set(found) == healthy or any(call.may_miss_sessions for call in findings)
+
+
+@settings(max_examples=200)
+@given(
+    TIMES, POISONED, CALLS, st.lists(st.tuples(st.sampled_from((*EVENTS, "remove")), st.integers(0, 99)), max_size=30)
+)
+def test_what_comes_and_goes_meanwhile_doubles_nothing_around_those_that_agentos_fails_on(
+    times: list[int], poisoned: set[int], calls: list[int], events: list[tuple[Event, int]]
+) -> None:
+    upstream = _unkind(times, poisoned)
+    upstream.events = events
+    found = walk(upstream, calls=calls)
+    assert len(found) == len(set(found))
+    assert not upstream.poisoned.intersection(found)
+
+
+def test_a_list_that_cannot_be_read_whole_in_time_says_that_sessions_may_be_missing() -> None:
+    upstream = _unkind([1] * 12, {2, 7})
+
+    async def read() -> Stream:
+        stream = Stream(upstream.fetch, "updated_desc", SIZE, after=None, hint=0, stops_at=-inf)
+        while await stream.peek():
+            stream.take()
+        return stream
+
+    assert anyio.run(read).may_miss_sessions
+
+
 @given(st.lists(st.integers(1, 1000), unique=True, max_size=40), st.data())
 def test_the_places_of_single_sessions_that_agentos_fails_on_are_known(times: list[int], data: st.DataObject) -> None:
     ids = _ids(times)
@@ -234,7 +280,9 @@ def test_one_that_fails_is_counted_once_though_its_page_is_looked_at_twice(place
     upstream.poisoned = frozenset({order[place]})
 
     async def read() -> Stream:
-        stream = Stream(upstream.fetch, "updated_desc", SIZE, after=key_of(_stored("s5", 1), "updated_desc"), hint=8)
+        stream = Stream(
+            upstream.fetch, "updated_desc", SIZE, after=key_of(_stored("s5", 1), "updated_desc"), hint=8, stops_at=inf
+        )
         while await stream.peek():
             stream.take()
         return stream
@@ -253,7 +301,7 @@ def test_a_place_far_down_is_found_with_few_requests() -> None:
     upstream = Upstream(_ids(range(4000)))
 
     async def read(after: Key, hint: int) -> str:
-        stream = Stream(upstream.fetch, "updated_desc", SIZE, after=after, hint=hint)
+        stream = Stream(upstream.fetch, "updated_desc", SIZE, after=after, hint=hint, stops_at=inf)
         row = await stream.peek()
         assert row is not None
         return row.stored.id
@@ -271,7 +319,7 @@ def test_after_many_were_removed_a_place_is_found_with_few_requests() -> None:
     before = key_of(_stored("s1000", 1000), "updated_desc")
 
     async def read() -> tuple[str, int]:
-        stream = Stream(upstream.fetch, "updated_desc", SIZE, after=before, hint=3000)
+        stream = Stream(upstream.fetch, "updated_desc", SIZE, after=before, hint=3000, stops_at=inf)
         row = await stream.peek()
         assert row is not None
         return row.stored.id, stream.row_count

@@ -51,6 +51,7 @@ class Walk:
         begins_at: Key | None,
         begins_with_it: bool,
         hints: Sequence[int],
+        stops_at: float,
     ) -> None:
         self._api = api
         self._owner = owner
@@ -63,7 +64,7 @@ class Walk:
         after = begins_at._replace(digest=begins_at.digest - 1) if begins_at and begins_with_it else begins_at
         self._merged = Merged(
             [
-                Stream(partial(self._page, type), filter.order, size, after=after, hint=hint)
+                Stream(partial(self._page, type), filter.order, size, after=after, hint=hint, stops_at=stops_at)
                 for type, hint in zip(types, hints, strict=True)
             ]
         )
@@ -125,6 +126,8 @@ class Walk:
 
     async def _page(self, type: str, sort: Sort, page: int, size: int) -> UpstreamPage:
         by, _, direction = self._filter.order.partition("_")
+        if sort == "reversed time":
+            direction = "asc" if direction == "desc" else "desc"
         return await self._api.list_page(
             self._owner,
             type=type,
@@ -143,11 +146,15 @@ async def open_walk(
     cursor: str,
     walk: str,
     *,
+    stops_at: float,
     extra: int = 0,
     large: bool = False,
     begins_with_it: bool = False,
 ) -> tuple[Walk, tuple[int, ...]]:
-    """A walk from where a cursor stands, behind its session or with it, and all its numbers, `extra` ones first."""
+    """Return a walk from where a cursor stands, behind its session or with it, and all its numbers, `extra` ones first.
+
+    After `stops_at`, nothing more is read to find what is missing around sessions that AgentOS fails on.
+    """
     is_rich = (await api.version()).has(Trait.FINDS_TYPES)
     # Since agno 2.6 a list has every type, and is faster so; before it, agents' only unless another is asked for.
     types = (filter.type,) if filter.type or is_rich else TYPES
@@ -166,6 +173,7 @@ async def open_walk(
         begins_at=begins_at,
         begins_with_it=begins_with_it,
         hints=hints,
+        stops_at=stops_at,
     )
     return found, position
 
@@ -183,11 +191,12 @@ async def list_sessions(
     """A full page, or the end; or, where that takes longer than `seconds`, what was found and how far it came."""
     walk = cursors.walk("list", owner, *vars(filter).values())
     narrow = bool(filter.archived or filter.query or filter.updated_after or filter.updated_before)
-    source, _ = await open_walk(api, owner, filter, cursor, walk, large=narrow or limit > _SMALL_PAGE - 2)
+    stops_at = anyio.current_time() + seconds
+    is_large = narrow or limit > _SMALL_PAGE - 2
+    source, _ = await open_walk(api, owner, filter, cursor, walk, stops_at=stops_at, large=is_large)
     if filter.type and filter.type not in TYPES:
         return SessionPage(sessions=(), total=0)
     wanted = partial(_is_wanted, filter, folded(filter.query), present)
-    stops_at = anyio.current_time() + seconds
     shown: list[Place] = []
     came_to: Place | None = None
     while len(shown) <= limit:

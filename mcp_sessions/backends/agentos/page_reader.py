@@ -7,6 +7,8 @@ AgentOS fail on every page that contains this row (HTTP 500), so a page that fai
 from collections.abc import Awaitable, Callable
 from typing import Literal, NamedTuple
 
+import anyio
+
 from .._http import ServerFailed, TooLarge
 from .wire import Stored
 
@@ -16,7 +18,7 @@ _MOST_ROWS = 10_000
 """How long a list may be to be read whole. AgentOS needs some 0.3 ms for each row."""
 _PAGE = 128
 
-Sort = Literal["time", "id"]
+Sort = Literal["time", "reversed time", "id"]
 """By the time of the list's order, which several sessions may share, or by the session's id, which is unique."""
 
 
@@ -101,8 +103,11 @@ class WholeList(NamedTuple):
     """Whether `rows` and `failed` make up the whole list."""
 
 
-async def read_all(fetch: Fetch) -> WholeList | None:
-    """Read a whole list in the order of ids, which is the same for every page size; None if the list is too long."""
+async def read_all(fetch: Fetch, stops_at: float) -> WholeList | None:
+    """Read a whole list in the order of ids, which is the same for every page size.
+
+    Return None if the list is too long, or if it could not be read until `stops_at`.
+    """
     reader = PageReader(fetch, "id")
     found: dict[str, Stored] = {}
     totals: set[int | None] = set()
@@ -114,7 +119,7 @@ async def read_all(fetch: Fetch) -> WholeList | None:
             count += len(rows)
             found |= {row.id: row for _, row in rows}
             totals.add(reader.total)
-            if (reader.total or count) > _MOST_ROWS:
+            if (reader.total or count) > _MOST_ROWS or anyio.current_time() > stops_at:
                 return None
     except (ServerFailed, TooLarge):
         return None

@@ -7,7 +7,7 @@ was at, is all that a cursor needs: if rows were added or removed meanwhile, rea
 PostgreSQL returns rows of one second in an order that differs between pages and page sizes. How many rows a second has
 is certain all the same, because the list is sorted by time. If fewer sessions were found than that, or if AgentOS
 failed on two rows or more that may be of this second, then a session may be missing: the second is read again with one
-request, or else the whole list is read in the order of ids, which is the same on every page.
+request, or row by row, or else the whole list is read in the order of ids, which is the same on every page.
 
 What the API can't give: a session that is removed between two requests of one call moves those behind it up by one,
 so that one of them may be missed.
@@ -20,8 +20,12 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from ...models import Order
+from .._http import ServerFailed
 from .page_reader import Fetch, PageReader, read_all, read_at_once
 from .wire import Stored
+
+_SHORT_SECOND = 16
+"""How many rows of one second are read one by one."""
 
 
 class Key(NamedTuple):
@@ -61,8 +65,9 @@ def key_of(stored: Stored, order: Order) -> Key:
 class Stream:
     """One upstream list, row by row, from behind a key, in pages of `size`."""
 
-    def __init__(self, fetch: Fetch, order: Order, size: int, *, after: Key | None, hint: int) -> None:
+    def __init__(self, fetch: Fetch, order: Order, size: int, *, after: Key | None, hint: int, stops_at: float) -> None:
         self._fetch = fetch
+        self._stops_at = stops_at
         self._reader = PageReader(fetch, "time")
         self._order: Order = order
         self._size = size
@@ -133,12 +138,12 @@ class Stream:
         places = {row.place for row in second}
         first, last = min(places, default=self._next_place), max(places, default=self._next_place)
         failures = self._reader.failures_near(first, last)
-        self.failed_places |= failures
-        if len(failures) <= 1 and len({row.stored.id for row in second}) == len(places):
-            return
-        if not failures and await self._read_second_at_once(second, first, last):
-            return
-        await self._read_whole_list()
+        is_whole = len(failures) <= 1 and len({row.stored.id for row in second}) == len(places)
+        is_whole = is_whole or (not failures and await self._read_second_at_once(second, first, last))
+        is_whole = is_whole or await self._read_second_from_the_end(second, failures)
+        self.failed_places |= self._reader.failures_near(first, last)
+        if not is_whole:
+            await self._read_whole_list()
 
     def _next_second(self) -> list[Row]:
         return list(takewhile(lambda row: row.key.time == self._rows[0].key.time, self._rows))
@@ -156,9 +161,40 @@ class Stream:
             self._rows = [row for row in rows if row.key.time == time] + self._rows[len(second) :]
         return begins and ends
 
+    async def _read_second_from_the_end(self, second: Sequence[Row], failures: set[int]) -> bool:
+        """Read the rows of a short second one by one, counted from the other end of the list.
+
+        PostgreSQL sorts a whole list for a page of its second half, so that the order is the same for all of these.
+        Return whether the sessions that were found are all that the second can have.
+        """
+        places = failures | {row.place for row in second}
+        total = self._reader.total
+        if not second or total is None or len(places) > _SHORT_SECOND:
+            return False
+        time = second[0].key.time
+        found = {row.stored.id: row for row in second}
+        failed = set(failures)
+        for place in places:
+            try:
+                page = await self._fetch("reversed time", total - place, 1)
+            except ServerFailed:
+                failed.add(place)
+                continue
+            if page.total != total:
+                return False  # sessions came or went meanwhile
+            rows = [Row(key_of(stored, self._order), stored, place) for stored in page.rows]
+            found |= {row.stored.id: row for row in rows if row.key.time == time}
+        if len(found) != len(places) - bool(failed):
+            return False
+        # AgentOS failed on one session, which stood at other places in other pages.
+        self._reader.failed -= failures
+        self._reader.failed |= {max(failed)} if failed else set()
+        self._rows = [*found.values(), *self._rows[len(second) :]]
+        return True
+
     async def _read_whole_list(self) -> None:
         """Go on in the whole list, read in the order of ids; if that can't be had, with what was found."""
-        whole = None if self.may_miss_sessions else await read_all(self._fetch)
+        whole = None if self.may_miss_sessions else await read_all(self._fetch, self._stops_at)
         if whole is None:
             self.may_miss_sessions = True
             return
