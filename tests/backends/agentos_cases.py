@@ -15,7 +15,7 @@ from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.models import Json, JsonObject, is_array, is_object
 
-from ..servers.agentos_process import AgentOs, Version, running
+from ..servers.agentos_process import AgentOs, Database, Version, running
 
 JWT_KEY = "a key that is long enough for HS256 to be taken"
 POISON = ('{"session_name": "\\ud800"}', '{"session_state": {"a": "\\ud800"}}')
@@ -59,11 +59,12 @@ async def opened(
     *options: str,
     token: str = "",
     security_key: str = "",
+    database: Database = "sqlite",
     query: str = "",
     seeds: Sequence[JsonObject] = (),
 ) -> AsyncGenerator[Case]:
     """An emptied server with these sessions and the backend on it; `token` is what both its clients send."""
-    server = running(version, *options, security_key=security_key)
+    server = running(version, *options, security_key=security_key, database=database)
     await server.clear()
     await server.seed(*seeds)
     url = server.backend_url + (f"?{query}" if query else "")

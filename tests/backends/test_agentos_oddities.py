@@ -10,6 +10,7 @@ import pytest
 
 from mcp_sessions.backends import _search
 from mcp_sessions.backends.agentos.changes import RESERVED
+from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Invalid, Unsupported
 from mcp_sessions.models import JsonObject, SearchHit, SessionFilter
 
@@ -19,19 +20,42 @@ from .agentos_faked import Clock, SeenAgentOs, faked, on, on_each_fake, session,
 
 
 @on_each_fake
-async def test_an_id_that_no_path_can_carry_is_left_out_of_what_must_read_it(version: Version, tmp_path: Path) -> None:
+async def test_a_session_whose_id_no_path_can_carry_is_listed_as_far_as_it_is_known(
+    version: Version, tmp_path: Path
+) -> None:
     seeds = [session(id, name="plum", created_at=1000 + place) for place, id in enumerate(("s", "a/b", "t"))]
     async with faked(version, tmp_path, *seeds) as (_, backend):
         listed = await backend.list_sessions(SessionFilter())
         ids = [item.id for item in listed.sessions]
         if version == "2.5.6":
-            assert (ids, "1 session" in listed.note) == (["t", "s"], True)
+            assert listed.note.startswith(
+                "Of 1 session(s), the agent, the user and whether they are archived are unknown"
+            )
         else:  # whose lists say all there is to say
-            assert (ids, listed.note) == (["t", "a/b", "s"], "")
+            assert listed.note == ""
+        assert (ids, listed.total) == (["t", "a/b", "s"], 3)
+        assert listed.sessions[1].name == "plum"
         found = await backend.search_sessions("plum")
         assert {hit.session_id for hit in found.hits} == {"t", "s"}
         assert not found.complete
         assert "1 sessions" in found.note
+
+
+async def test_a_session_that_cannot_be_looked_up_is_not_shown_where_its_user_or_archive_mark_decides(
+    tmp_path: Path,
+) -> None:
+    seeds = [session("a/b", user_id="ann"), session("s", user_id="ann")]
+    async with faked("2.5.6", tmp_path, *seeds) as (_, backend):
+        for view, filter, ids in (
+            (backend.for_caller(Caller(user_id="ann")), SessionFilter(), ["s"]),
+            (backend, SessionFilter(archived=True), []),
+        ):
+            listed = await view.list_sessions(filter)
+            assert [item.id for item in listed.sessions] == ids
+            assert (listed.total, "1 session(s) are left out, because their user" in listed.note) == (None, True)
+        found = await backend.for_caller(Caller(user_id="ann")).search_sessions("well")
+        assert ({hit.session_id for hit in found.hits}, found.complete) == ({"s"}, False)
+        assert "1 session(s) are left out" in found.note
 
 
 class TwoDatabases(SeenAgentOs):

@@ -11,7 +11,8 @@ from mcp_sessions.backends.agentos.backend import AgentOsBackend
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.models import JsonObject, NewMessage, iso
 
-from ..servers.agentos_process import Version, are_installed, running
+from ..servers import postgres_process
+from ..servers.agentos_process import Database, Version, are_installed, running
 from .harness import Harness, Seed
 
 
@@ -21,9 +22,10 @@ class AgentOsHarness(Harness):
     capabilities = AgentOsBackend.capabilities
     version: ClassVar[Version]
     options: ClassVar[tuple[str, ...]] = ()
+    database: ClassVar[Database] = "sqlite"
 
     def __init__(self) -> None:
-        self._server = running(self.version, *self.options)
+        self._server = running(self.version, *self.options, database=self.database)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[SessionBackend]:
@@ -78,6 +80,16 @@ class RealAgentOs3Async(RealAgentOs3):
     options = ("--async-db",)
 
 
+class RealAgentOs3OnPostgres(RealAgentOs3):
+    name = "agentos-3.1.10-postgresql"
+    database = "postgresql"
+
+
+class RealAgentOs3OnPostgresAsync(RealAgentOs3OnPostgres):
+    name = "agentos-3.1.10-postgresql-async"
+    options = ("--async-db",)
+
+
 class RealAgentOs2(AgentOsHarness):
     name = "agentos-2.5.6"
     version = "2.5.6"
@@ -95,7 +107,26 @@ class RealAgentOs2Async(RealAgentOs2):
     options = ("--async-db",)
 
 
+class RealAgentOs2OnPostgres(RealAgentOs2):
+    name = "agentos-2.5.6-postgresql"
+    database = "postgresql"
+
+
+class RealAgentOs2OnPostgresAsync(RealAgentOs2OnPostgres):
+    name = "agentos-2.5.6-postgresql-async"
+    options = ("--async-db",)
+
+
+_ON_SQLITE = (RealAgentOs3, RealAgentOs3Async, RealAgentOs2, RealAgentOs2Async)
+_ON_POSTGRES = (
+    RealAgentOs3OnPostgres,
+    RealAgentOs3OnPostgresAsync,
+    RealAgentOs2OnPostgres,
+    RealAgentOs2OnPostgresAsync,
+)
+
 REAL: tuple[type[Harness], ...] = (
-    (RealAgentOs3, RealAgentOs3Async, RealAgentOs2, RealAgentOs2Async) if are_installed() else ()
+    *(_ON_SQLITE if are_installed() else ()),
+    *(_ON_POSTGRES if are_installed() and postgres_process.is_installed() else ()),
 )
 """Those that this machine can run."""

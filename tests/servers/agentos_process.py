@@ -15,11 +15,14 @@ import pytest
 
 from mcp_sessions.models import Json, JsonObject
 
+from . import postgres_process
+
 VARIABLE = "MCP_SESSIONS_AGENTOS"
 """A folder with the virtual environments `agentos-3.1.10` and `agentos-2.5.6`, as `.ci/agentos` makes them."""
 
 Version = Literal["3.1.10", "2.5.6"]
 VERSIONS: tuple[Version, ...] = ("3.1.10", "2.5.6")
+Database = Literal["sqlite", "postgresql"]
 
 _PROGRAM = Path(__file__).parent / "agentos" / "serve.py"
 _START_SECONDS = 120
@@ -85,14 +88,14 @@ class AgentOs:
 
 
 @cache
-def running(version: Version, *options: str, security_key: str = "") -> AgentOs:
-    """The server of this version and these options of `serve.py`: one for the whole test process.
+def running(version: Version, *options: str, security_key: str = "", database: Database = "sqlite") -> AgentOs:
+    """Return the server of this version, with these options of `serve.py`; start it when first asked for.
 
-    One that doesn't start ends the run.
+    Every server has a database of its own. A server that doesn't start ends the test run.
     """
     folder = Path(mkdtemp(prefix="agentos-"))
     python = Path(os.environ[VARIABLE]).expanduser() / f"agentos-{version}" / "bin" / "python"
-    command = [str(python), str(_PROGRAM), "--db", str(folder / "agentos.db"), "--until-eof", *options]
+    command = [str(python), str(_PROGRAM), "--db", _new_database(database, folder), "--until-eof", *options]
     environment = {**os.environ, "OS_SECURITY_KEY": security_key, "PYTHONWARNINGS": "ignore"}
     errors = (folder / "stderr").open("wb")
     try:
@@ -111,6 +114,14 @@ def running(version: Version, *options: str, security_key: str = "") -> AgentOs:
     if not line.strip().isdigit():
         pytest.exit(f"AgentOS {version} did not start:\n{(folder / 'stderr').read_text()}", returncode=1)
     return AgentOs(version, int(line))
+
+
+def _new_database(database: Database, folder: Path) -> str:
+    """Return the URL of an empty one."""
+    if database == "sqlite":
+        return f"sqlite:///{folder / 'agentos.db'}"
+    server = postgres_process.running()
+    return server.url(server.database())
 
 
 def _end(process: "subprocess.Popen[bytes]", folder: Path) -> None:

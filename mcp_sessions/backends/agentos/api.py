@@ -20,8 +20,9 @@ from ...errors import (
 from ...models import JsonObject, is_array, is_object
 from .._credential import ANONYMOUS
 from .._http import HttpClient, Reply, ServerFailed, path
+from .page_reader import UpstreamPage
 from .versions import KnownVersion, Trait, Version
-from .wire import TYPES, Stored, component_type, read_session, text
+from .wire import TYPES, Stored, component_type, object_in, read_session, text
 
 _MOST_PAGE = 32 * 1024 * 1024
 _MOST_TYPES = 10_000
@@ -106,8 +107,8 @@ class Api:
 
     async def list_page(
         self, owner: str, *, type: str, component: str, by: str, order: str, page: int, size: int
-    ) -> list[Stored]:
-        """Items of a list, `page` from 1. Before agno 2.6 they say neither whose they are nor what is archived."""
+    ) -> UpstreamPage:
+        """Return a page of the list, `page` from 1. Before agno 2.6, items have no owner, component or metadata."""
         has_types = (await self.version()).has(Trait.FINDS_TYPES)
         asked: dict[str, str | int] = {"limit": size, "page": page, "sort_by": by, "sort_order": order}
         asked |= {"type": type} if type else {}
@@ -122,7 +123,11 @@ class Api:
         items = answer.get("data") if is_object(answer) else None
         if not is_array(items):
             raise BadResponse("AgentOS answered something that is no list of sessions. Check its version and address.")
-        return [read_session(item, type=type, is_whole=has_types) for item in items]
+        total = object_in(answer, "meta").get("total_count")
+        return UpstreamPage(
+            [read_session(item, type=type, is_whole=has_types) for item in items],
+            total if isinstance(total, int) else None,
+        )
 
     async def runs(self, session_id: str, owner: str, type: str) -> Reply:
         """All runs with their messages; AgentOS can't give a part of them."""

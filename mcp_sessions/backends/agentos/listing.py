@@ -13,12 +13,14 @@ from .._http import ServerFailed
 from .._parallel import each
 from .._words import folded
 from .api import Api
-from .pages import Findings, Key, Merged, Stream
+from .page_reader import Sort, UpstreamPage
+from .pages import Key, Merged, Stream
 from .versions import Trait
 from .wire import TYPES, Stored
 
 # Each row costs AgentOS some 0.3 ms. To show 20 takes 22: one tells that there are more, one that its second is whole.
 _SMALL_PAGE, _LARGE_PAGE = 24, 128
+_UNADDRESSABLE = 'no request to AgentOS can name them, since their ids contain "/" or the like'
 
 
 class Place(NamedTuple):
@@ -49,21 +51,49 @@ class Walk:
         begins_at: Key | None,
         begins_with_it: bool,
         hints: Sequence[int],
+        stops_at: float,
     ) -> None:
         self._api = api
         self._owner = owner
         self._filter = filter
         self._is_rich = is_rich
         self.begins_at = begins_at
-        self.findings = Findings()
+        self._details_failed = 0
+        self._unaddressable_left_out = 0
         size = _LARGE_PAGE if large else _SMALL_PAGE
         after = begins_at._replace(digest=begins_at.digest - 1) if begins_at and begins_with_it else begins_at
         self._merged = Merged(
             [
-                Stream(partial(self._page, type), filter.order, size, self.findings, after=after, hint=hint)
+                Stream(partial(self._page, type), filter.order, size, after=after, hint=hint, stops_at=stops_at)
                 for type, hint in zip(types, hints, strict=True)
             ]
         )
+
+    @property
+    def row_count(self) -> int:
+        """How many sessions of AgentOS's lists were looked at so far."""
+        return self._merged.findings.rows
+
+    def note_on_gaps(self) -> str:
+        """Return which sessions are missing from what was walked so far; "" if none is."""
+        found = self._merged.findings
+        failed = found.failed + self._details_failed
+        notes: list[str] = []
+        if found.may_miss_sessions:
+            notes.append(
+                "AgentOS failed on some sessions of its list. Those are left out, and others that are of the same "
+                "second may be missing. Filter by type or agent_id to list fewer sessions at once."
+            )
+        elif failed:
+            places = ", ".join(str(place + 1) for place in found.failed_places)
+            where = f", at place {places} of its list" if places else ""
+            notes.append(f"AgentOS failed on {failed} session(s){where}; those are left out.")
+        if self._unaddressable_left_out:
+            notes.append(
+                f"{self._unaddressable_left_out} session(s) are left out, because their user and whether they are "
+                f"archived are unknown: {_UNADDRESSABLE}."
+            )
+        return " ".join(notes)
 
     async def next(self, count: int, wanted: Callable[[Stored], bool]) -> list[tuple[Place, bool]]:
         """At most `count` sessions and whether each is wanted; none at the end."""
@@ -84,18 +114,25 @@ class Walk:
             stored = await self._api.find(place.stored.id, self._owner, type=place.stored.type)
         except NotFound:
             return place, False  # removed meanwhile
-        except (ServerFailed, Unsupported):  # the latter: an id that no path can carry
-            self.findings.unreadable.append(-1)
+        except ServerFailed:
+            self._details_failed += 1
             return place, False
+        except Unsupported:  # no path can carry the id
+            # A narrowed caller sees only what is known to be theirs, and the archive what is known to be archived.
+            is_left_out = bool(self._owner) or self._filter.archived
+            self._unaddressable_left_out += is_left_out
+            return place, not is_left_out
         return place._replace(stored=stored), wanted(stored)
 
-    async def _page(self, type: str, page: int, size: int) -> list[Stored]:
+    async def _page(self, type: str, sort: Sort, page: int, size: int) -> UpstreamPage:
         by, _, direction = self._filter.order.partition("_")
+        if sort == "reversed time":
+            direction = "asc" if direction == "desc" else "desc"
         return await self._api.list_page(
             self._owner,
             type=type,
             component=self._filter.agent_id,
-            by=f"{by}_at",
+            by="session_id" if sort == "id" else f"{by}_at",
             order=direction,
             page=page,
             size=size,
@@ -109,11 +146,15 @@ async def open_walk(
     cursor: str,
     walk: str,
     *,
+    stops_at: float,
     extra: int = 0,
     large: bool = False,
     begins_with_it: bool = False,
 ) -> tuple[Walk, tuple[int, ...]]:
-    """A walk from where a cursor stands, behind its session or with it, and all its numbers, `extra` ones first."""
+    """Return a walk from where a cursor stands, behind its session or with it, and all its numbers, `extra` ones first.
+
+    After `stops_at`, nothing more is read to find what is missing around sessions that AgentOS fails on.
+    """
     is_rich = (await api.version()).has(Trait.FINDS_TYPES)
     # Since agno 2.6 a list has every type, and is faster so; before it, agents' only unless another is asked for.
     types = (filter.type,) if filter.type or is_rich else TYPES
@@ -132,6 +173,7 @@ async def open_walk(
         begins_at=begins_at,
         begins_with_it=begins_with_it,
         hints=hints,
+        stops_at=stops_at,
     )
     return found, position
 
@@ -149,11 +191,12 @@ async def list_sessions(
     """A full page, or the end; or, where that takes longer than `seconds`, what was found and how far it came."""
     walk = cursors.walk("list", owner, *vars(filter).values())
     narrow = bool(filter.archived or filter.query or filter.updated_after or filter.updated_before)
-    source, _ = await open_walk(api, owner, filter, cursor, walk, large=narrow or limit > _SMALL_PAGE - 2)
+    stops_at = anyio.current_time() + seconds
+    is_large = narrow or limit > _SMALL_PAGE - 2
+    source, _ = await open_walk(api, owner, filter, cursor, walk, stops_at=stops_at, large=is_large)
     if filter.type and filter.type not in TYPES:
         return SessionPage(sessions=(), total=0)
     wanted = partial(_is_wanted, filter, folded(filter.query), present)
-    stops_at = anyio.current_time() + seconds
     shown: list[Place] = []
     came_to: Place | None = None
     while len(shown) <= limit:
@@ -165,7 +208,7 @@ async def list_sessions(
         if _is_past(filter, came_to.stored):
             return _page(shown[:limit], walk, source, shown[limit - 1 : limit] if len(shown) > limit else ())
         if anyio.current_time() > stops_at and len(shown) <= limit:
-            note = f"Looked at {source.findings.rows:,} sessions so far; next_cursor goes on with the others."
+            note = f"Looked at {source.row_count:,} sessions so far; next_cursor goes on with the others."
             return _page(shown, walk, source, [came_to], note)
     return _page(shown[:limit], walk, source, shown[limit - 1 : limit])
 
@@ -179,16 +222,23 @@ def _page(
     *,
     is_whole: bool = False,
 ) -> SessionPage:
-    failed = source.findings.unreadable
-    if failed:
-        known = ", ".join(str(place + 1) for place in failed if place >= 0)
-        where = f"place {known} of its list" if known else "details"
-        note = f"AgentOS failed on {len(failed)} session(s), at {where}; those are left out. {note}".strip()
+    gaps = source.note_on_gaps()
+    notes = (gaps, _note_on_unopened(shown), note)
     return SessionPage(
         sessions=tuple(place.stored.session(cursors.mark(walk, *place.position)) for place in shown),
         next_cursor=cursors.mark(walk, *behind[0].position) if behind else "",
-        total=len(shown) if is_whole and not failed else None,
-        note=note,
+        total=len(shown) if is_whole and not gaps else None,
+        note=" ".join(filter(None, notes)),
+    )
+
+
+def _note_on_unopened(shown: Sequence[Place]) -> str:
+    count = sum(not place.stored.is_whole for place in shown)
+    if not count:
+        return ""
+    return (
+        f"Of {count} session(s), the agent, the user and whether they are archived are unknown, and they can't be "
+        f"opened or changed: {_UNADDRESSABLE}."
     )
 
 

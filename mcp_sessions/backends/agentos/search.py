@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import anyio
+
 from ... import cursor as cursors
 from ...caller import Caller
 from ...models import SearchPage, SessionFilter
@@ -20,7 +22,8 @@ async def search_sessions(
     """Names, summaries and messages, a session at a time."""
     owner, filter = caller.user_id, SessionFilter()
     walk = cursors.walk("search", owner, words)
-    source, shown = await open_walk(api, owner, filter, cursor, walk, extra=1, begins_with_it=True)
+    stops_at = anyio.current_time() + seconds
+    source, shown = await open_walk(api, owner, filter, cursor, walk, stops_at=stops_at, extra=1, begins_with_it=True)
     types: dict[str, str] = {}
 
     def subject_of(place: Place) -> Subject:
@@ -39,7 +42,7 @@ async def search_sessions(
         return [subject_of(place) for place, is_there in rows if is_there], rows[-1][0].position if rows else None
 
     async def find(digest: int) -> Subject | None:
-        newest, _ = await open_walk(api, owner, filter, "", walk)
+        newest, _ = await open_walk(api, owner, filter, "", walk, stops_at=stops_at)
         rows = await newest.next(_RECENT, lambda stored: True)
         found = [place for place, is_there in rows if is_there and place.key.digest == digest]
         return subject_of(found[0]) if found else None
@@ -58,8 +61,7 @@ async def search_sessions(
 
     search = Search(caller, words, walk, seconds=seconds)
     page = await search.page(next, read, find, limit=limit, cursor=cursor, shown=shown)
-    unread = len(source.findings.unreadable)
-    if not unread:
+    gaps = source.note_on_gaps()
+    if not gaps:
         return page
-    note = f"{unread} sessions of AgentOS's lists could not be read. {page.note}".strip()
-    return page.model_copy(update={"note": note, "complete": False})
+    return page.model_copy(update={"note": f"{gaps} {page.note}".strip(), "complete": False})

@@ -48,6 +48,8 @@ class Fault:
 class FakeAgentOs:
     """Enter it with `async with`. It starts without sessions, and runs planner (an agent), crew and pipeline.
 
+    With `shuffles_ties`, the order of sessions of one second depends on page and page size, as on PostgreSQL.
+
     `requests` are all that came; `most_at_once`, how many of them were unanswered at the same time.
     """
 
@@ -57,6 +59,7 @@ class FakeAgentOs:
         *,
         databases: Mapping[str, Sequence[str]] = ONE_TABLE,
         security_key: str = "",
+        shuffles_ties: bool = False,
     ) -> None:
         self.now = time.time
         """Its clock, in seconds, which a test may set."""
@@ -66,7 +69,7 @@ class FakeAgentOs:
         self.most_at_once = 0
         self.url = ""
         self._unanswered = 0
-        self._system = System(version, databases, security_key, lambda: self.now())
+        self._system = System(version, databases, security_key, lambda: self.now(), shuffles_ties=shuffles_ties)
         self._api = Api(self._system)
         self._server = Server(self._respond)
 

@@ -26,6 +26,8 @@ def name_of(row: JsonObject, type: str, runs: list[JsonObject]) -> str:
     """The name that was set, or else what was said first."""
     data: JsonObject = row["session_data"] or {}
     if data.get("session_name") is not None:
+        if not isinstance(data["session_name"], str):
+            raise ValueError("1 validation error: session_name: Input should be a valid string")
         return data["session_name"]
     if type == "workflow":
         return _workflow_name(row, runs)

@@ -42,6 +42,7 @@ def store(table: Table, given: Mapping[str, object], now: int, *, newer: bool) -
     saved = table.read_as(type, row)
     table.save(Session(type, saved.row, runs))
     table.add_runs(session_id, user_id, runs)
+    table.overwrite(session_id, wanted.get("columns") or {})
     return session_id
 
 

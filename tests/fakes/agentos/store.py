@@ -1,9 +1,10 @@
-"""The rows of an AgentOS, in a database of its own schema: filters and order, of ties too, are SQLite's own."""
+"""The rows of an AgentOS, in a database of its own schema: filters and order are SQLite's own."""
 
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from uuid import uuid4
 
 from mcp_sessions.models import Json, JsonObject, is_object
@@ -66,15 +67,20 @@ class Filter:
 
 
 class Table:
-    """The sessions of one table. `newer`: with their runs in a table of their own, and JSON that is encoded once."""
+    """The sessions of one table. `newer`: with their runs in a table of their own, and JSON that is encoded once.
 
-    def __init__(self, name: str, *, newer: bool, now: Callable[[], float]) -> None:
+    `shuffles_ties`: the order of sessions of one second depends on the page and its size, as PostgreSQL's does.
+    """
+
+    def __init__(self, name: str, *, newer: bool, now: Callable[[], float], shuffles_ties: bool) -> None:
         self.name = name
         self._newer = newer
         self._now = now
+        self._shuffles_ties = shuffles_ties
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
         self.connection.row_factory = sqlite3.Row
         self.connection.executescript(_SCHEMA.format(name=name))
+        self.connection.create_function("shuffled", 2, _shuffled, deterministic=True)
         columns = self.connection.execute(f"SELECT * FROM {name}").description
         self._columns = {column for column, *_ in columns} - ({"runs"} if newer else set[str]())
 
@@ -95,6 +101,7 @@ class Table:
         if sort_by in self._columns:
             key = "coalesce(updated_at, created_at)" if sort_by == "updated_at" else sort_by
             order = f" ORDER BY {key} {'ASC' if ascending else 'DESC'}"
+            order += f", shuffled(session_id, {page * limit})" if self._shuffles_ties else ""
         found = self.connection.execute(
             f"SELECT * {source}{order} LIMIT ? OFFSET ?", [*values, limit, (page - 1) * limit]
         )
@@ -184,6 +191,12 @@ class Table:
         self.add_runs(new_id, row["user_id"], runs)
         return new_id
 
+    def overwrite(self, session_id: str, columns: JsonObject) -> None:
+        """Set columns to values that AgentOS itself may never write."""
+        for key, value in columns.items():
+            written = json.dumps(value) if key in _JSON else value
+            self.connection.execute(f"UPDATE {self.name} SET {key} = ? WHERE session_id = ?", [written, session_id])
+
     def _decoded(self, found: sqlite3.Row) -> JsonObject:
         row: JsonObject = dict(found)
         for key in (*_JSON, "runs"):
@@ -199,6 +212,10 @@ class Table:
     def _encoded(self, value: Json) -> str:
         text = json.dumps(value)
         return text if self._newer or value is None else json.dumps(text)
+
+
+def _shuffled(session_id: str, bound: int) -> bytes:
+    return blake2b(f"{session_id} {bound}".encode()).digest()
 
 
 def _filled(run: JsonObject) -> JsonObject:

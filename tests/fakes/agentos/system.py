@@ -21,13 +21,16 @@ class System:
         databases: Mapping[str, Sequence[str]],
         security_key: str,
         now: Callable[[], float],
+        *,
+        shuffles_ties: bool,
     ) -> None:
         self.version = version
         self.newer = version == "3.1.10"
         self.security_key = security_key
         self.now = now
         self._databases = {
-            db_id: [Table(name, newer=self.newer, now=now) for name in names] for db_id, names in databases.items()
+            db_id: [Table(name, newer=self.newer, now=now, shuffles_ties=shuffles_ties) for name in names]
+            for db_id, names in databases.items()
         }
         others = [table for table in self.tables if table.name == "other_sessions"]
         self._others = dict(zip(["archivist"], others, strict=False))

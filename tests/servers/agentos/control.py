@@ -1,56 +1,66 @@
 """The routes under /_test: fill, empty and show the database, and hold runs at gates."""
 
-import sqlite3
-from contextlib import closing
 from typing import Annotated
 
 from fastapi import Body, FastAPI
 from offline_model import GATES, gate
+from sqlalchemy import JSON, MetaData, Table, Text, cast, create_engine, inspect, select, update
 from stored_sessions import seed
+
+IN_SCHEMA = {"sqlite": None, "postgresql": "ai"}
+"""The schema in which agno creates its tables, for each database."""
 
 
 class Store:
-    """The database's file, behind agno's back."""
+    """The tables of agno's database, read and emptied over connections of our own."""
 
-    def __init__(self, file):
-        self._file = file
-
-    def _connect(self):
-        return closing(sqlite3.connect(self._file, isolation_level=None, timeout=10))
+    def __init__(self, url):
+        self._engine = create_engine(url)
+        self._schema = IN_SCHEMA[self._engine.dialect.name]
 
     def clear(self):
-        with self._connect() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            for table in _tables(connection):
-                connection.execute(f'DELETE FROM "{table}"')
-            connection.execute("COMMIT")
+        with self._engine.begin() as connection:
+            found = inspect(connection).get_sorted_table_and_fkc_names(self._schema)
+            tables = [table for table, _ in found if table and not table.endswith("schema_versions")]
+            for table in reversed(tables):
+                connection.exec_driver_sql(f"DELETE FROM {self._schema + '.' if self._schema else ''}{table}")
+
+    def overwrite(self, session_id, columns):
+        """Set columns of a session to values that agno itself may never write."""
+        table = Table("agno_sessions", MetaData(self._schema), autoload_with=self._engine)
+        with self._engine.begin() as connection:
+            connection.execute(update(table).where(table.c.session_id == session_id).values(columns))
 
     def rows(self):
-        """{table: {key: {column: value}}} of every table with sessions or runs."""
-        shown = {}
-        with self._connect() as connection:
-            connection.row_factory = sqlite3.Row
-            for table in _tables(connection):
-                if table.endswith(("_sessions", "agno_runs")):
-                    found = [dict(row) for row in connection.execute(f'SELECT * FROM "{table}"')]
-                    key = "run_id" if table.endswith("_runs") else "session_id"
-                    shown[table] = {row[key]: row for row in found}
-        return shown
+        """Return {table: {key: {column: value}}} of every table with sessions or runs; JSON is shown as text."""
+        metadata = MetaData(self._schema)
+        with self._engine.connect() as connection:
+            metadata.reflect(connection, only=lambda name, _: name.endswith(("_sessions", "agno_runs")))
+            return {table.name: dict(_rows(connection, table)) for table in metadata.sorted_tables}
 
 
-def _tables(connection):
-    found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
-    return [name for (name,) in found if "schema_versions" not in name]
+def _rows(connection, table):
+    key = "run_id" if table.name.endswith("_runs") else "session_id"
+    columns = [cast(column, Text).label(column.name) if isinstance(column.type, JSON) else column for column in table.c]
+    for row in connection.execute(select(*columns)).mappings():
+        yield row[key], dict(row)
 
 
-def make_control(db, other_db, file):
+def make_control(db, other_db, url):
     """An app of its own; `other_db` is where a seed with `other_table` goes."""
     app = FastAPI()
-    store = Store(file)
+    store = Store(url)
 
     @app.post("/_test/seed")
     async def seed_sessions(sessions: Annotated[list, Body()]):
-        return [await seed(other_db if given.pop("other_table", False) else db, given) for given in sessions]
+        return [await seed_session(given) for given in sessions]
+
+    async def seed_session(given):
+        columns = given.pop("columns", {})
+        session_id = await seed(other_db if given.pop("other_table", False) else db, given)
+        if columns:
+            store.overwrite(session_id, columns)
+        return session_id
 
     @app.post("/_test/clear")
     async def clear():

@@ -10,10 +10,10 @@ import os
 import socket
 import sys
 import threading
-from pathlib import Path
 
 import uvicorn
 from agno.agent import Agent
+from agno.db.postgres import AsyncPostgresDb, PostgresDb
 from agno.db.sqlite import AsyncSqliteDb, SqliteDb
 from agno.os import AgentOS
 from agno.os.config import AuthorizationConfig
@@ -23,6 +23,15 @@ from agno.workflow import Step, Workflow
 from agno.workflow.types import StepOutput
 from control import make_control
 from offline_model import Offline
+from sqlalchemy.engine import make_url
+
+DATABASES = {
+    "sqlite": (SqliteDb, "sqlite"),
+    "sqlite-async": (AsyncSqliteDb, "sqlite+aiosqlite"),
+    "postgresql": (PostgresDb, "postgresql+psycopg"),
+    "postgresql-async": (AsyncPostgresDb, "postgresql+asyncpg"),
+}
+"""Agno's class for each kind of database, and SQLAlchemy's name of the driver."""
 
 MCP = ("mcp", "enable_mcp_server")  # from 3.1 on, and before
 
@@ -89,7 +98,7 @@ class Server(uvicorn.Server):
 
 def read_options():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--db", type=Path, required=True)
+    parser.add_argument("--db", type=make_url, required=True, help="sqlite:///FILE or postgresql://…")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--async-db", action="store_true")
     parser.add_argument("--other-table", action="store_true", help="a second agent, with a session table of its own")
@@ -105,15 +114,18 @@ def main():
     options = read_options()
     Server.announced = os.dup(1)
     os.dup2(2, 1)  # agno logs to stdout
-    kind = AsyncSqliteDb if options.async_db else SqliteDb
-    db = kind(db_file=str(options.db), id="main")
-    other = kind(db_file=str(options.db), id="main", session_table="other_sessions") if options.other_table else None
+    kind = options.db.get_backend_name()
+    _, plain_driver = DATABASES[kind]
+    database, driver = DATABASES[f"{kind}-async" if options.async_db else kind]
+    url = options.db.set(drivername=driver).render_as_string(hide_password=False)
+    db = database(db_url=url, id="main")
+    other = database(db_url=url, id="main", session_table="other_sessions") if options.other_table else None
     agent_os = make_os(db, other, options)
     # asyncio turns off Nagle's algorithm only where the protocol is named: each answer would take 40 ms.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", options.port))
-    app = mounted(agent_os.get_app(), make_control(db, other, options.db))
+    app = mounted(agent_os.get_app(), make_control(db, other, options.db.set(drivername=plain_driver)))
     server = Server(uvicorn.Config(app, access_log=False, log_level="warning"))
     if options.until_eof:
         threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
