@@ -24,7 +24,7 @@ from .backends.base import SessionBackend
 from .budget import fit
 from .caller import Scope
 from .context import AppContext, AppRequest, app_of, resolve_id
-from .errors import NotFound, SessionsError, quoted
+from .errors import Invalid, NotFound, SessionsError, Unsupported, quoted
 from .models import JsonObject, SessionFilter
 from .pruning import compact
 from .render import payload_of
@@ -51,7 +51,7 @@ def add_resources(server: MCPServer[AppContext]) -> None:
     )
     async def session(session_id: str, context: AppRequest) -> str:
         app = app_of(context)
-        with _told():
+        with _errors_for_client():
             detail = await _backend(app).get_session(resolve_id(session_id, context))
         return compact(fit(detail, payload_of(detail, app), app.max_chars))
 
@@ -65,7 +65,7 @@ def add_resources(server: MCPServer[AppContext]) -> None:
     )
     async def transcript(session_id: str, context: AppRequest) -> str:
         app = app_of(context)
-        with _told():
+        with _errors_for_client():
             target = resolve_id(session_id, context)
             page = await _backend(app).get_session_history(target, limit=200)
         # Two thirds: a line break takes two characters in JSON, and up to three as a quoted line.
@@ -136,10 +136,11 @@ def _backend(app: AppContext) -> SessionBackend:
 
 
 @contextmanager
-def _told() -> Generator[None]:
+def _errors_for_client() -> Generator[None]:
+    """Raise a `SessionsError` again as the SDK's error: -32602 for an id that can't be read, -32603 for the rest."""
     try:
         yield
-    except NotFound as error:
+    except (Invalid, NotFound, Unsupported) as error:
         raise ResourceNotFoundError(error.text) from error
     except SessionsError as error:
         raise ResourceError(error.text) from error

@@ -5,7 +5,14 @@ import re
 
 import pytest
 from mcp.shared.exceptions import MCPError
-from mcp.types import PromptReference, ResourceTemplateReference, TextContent, TextResourceContents
+from mcp.types import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    PromptReference,
+    ResourceTemplateReference,
+    TextContent,
+    TextResourceContents,
+)
 
 from tests.serving import Peer, both_eras, serving
 
@@ -52,6 +59,26 @@ async def test_an_unknown_session_is_an_error_that_says_so(era: str) -> None:
         for uri in ("session://absent", "session://absent/transcript", "session://..%2F..%2Fx"):
             with pytest.raises(MCPError, match="not_found: no session"):
                 await peer.client.read_resource(uri)
+
+
+@both_eras
+@pytest.mark.parametrize("tail", ["", "/transcript"])
+async def test_an_id_that_cannot_exist_is_invalid_params(era: str, tail: str) -> None:
+    async with serving(era) as peer:
+        for id in ("", "%00", "%ff", "%ED%A0%80", "%2e%2e", "a%00b", "x" * 600, "absent", "current", "a/b"):
+            with pytest.raises(MCPError) as raised:
+                await peer.client.read_resource(f"session://{id}{tail}")
+            assert raised.value.error.code == INVALID_PARAMS, id
+
+
+@both_eras
+async def test_a_backend_failure_is_not_blamed_on_the_id(era: str) -> None:
+    async with serving(era, rate=1) as peer:
+        session = await peer.session("hello")
+        await text_at(peer, f"session://{session.id}")
+        with pytest.raises(MCPError, match="rate_limited") as raised:
+            await peer.client.read_resource(f"session://{session.id}")
+        assert raised.value.error.code == INTERNAL_ERROR
 
 
 @both_eras
