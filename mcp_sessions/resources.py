@@ -1,7 +1,8 @@
 """Sessions as resources, which a client can list, read and complete."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from datetime import UTC
 from typing import Any
 from urllib.parse import quote
 
@@ -24,8 +25,8 @@ from .backends.base import SessionBackend
 from .budget import fit
 from .caller import Scope
 from .context import AppContext, AppRequest, app_of, resolve_id
-from .errors import Invalid, NotFound, SessionsError, Unsupported, quoted
-from .models import JsonObject, SessionFilter
+from .errors import Invalid, NotFound, SessionsError, Unsupported, printable, quoted
+from .models import JsonObject, Session, SessionFilter
 from .pruning import compact
 from .render import payload_of
 
@@ -97,16 +98,27 @@ async def list_resources(context: Request, params: PaginatedRequestParams | None
         page = await _backend(app).list_sessions(SessionFilter(), limit=_LISTED, cursor=cursor)
     except SessionsError as error:
         raise MCPError(code=INVALID_PARAMS, message=error.text) from error
-    resources = [
-        Resource(
-            uri=uri_of(session.id),
-            name=session.id,
-            title=quoted(app.operator.present(session.name)) if session.name else None,
-            mime_type="application/json",
-        )
-        for session in page.sessions
-    ]
+    resources = [_listed(session, app.operator.present) for session in page.sessions]
     return ListResourcesResult(resources=resources, next_cursor=app.closed(page.next_cursor) or None)
+
+
+def _listed(session: Session, present: Callable[[str], str]) -> Resource:
+    """Return a session as a client lists it. Claude Code shows and matches the name and the description only."""
+    name = present(session.name).strip()
+    return Resource(
+        uri=uri_of(session.id),
+        name=printable(name or session.id),
+        title=quoted(name) if name else None,
+        description=_description(session, present),
+        mime_type="application/json",
+    )
+
+
+def _description(session: Session, present: Callable[[str], str]) -> str:
+    agent = f" of agent {quoted(present(session.agent_id))}" if session.agent_id else ""
+    updated = session.updated_at or session.created_at
+    when = f", last updated {updated.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if updated else ""
+    return f"Session {printable(session.id)}{agent}{when}"
 
 
 def add_completion(server: Server[AppContext]) -> None:

@@ -2,6 +2,9 @@
 
 import json
 import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from mcp.shared.exceptions import MCPError
@@ -98,17 +101,41 @@ async def test_the_list_of_resources_has_every_session_once(era: str) -> None:
     async with serving(era) as peer:
         made = [(await peer.session(name=f"number {place}" if place else "")).id for place in range(120)]
         uris: list[str] = []
-        titles: list[str | None] = []
+        shown: list[tuple[str, str | None]] = []
         cursor: str | None = None
         while cursor is not None or not uris:
             page = await peer.client.list_resources(cursor=cursor)
             uris += [str(resource.uri) for resource in page.resources]
-            titles += [resource.title for resource in page.resources]
+            shown += [(resource.name, resource.title) for resource in page.resources]
             cursor = page.next_cursor
         assert uris == [f"session://{session_id}" for session_id in reversed(made)]
-        assert (titles[0], titles[-1]) == ('"number 119"', None)
+        assert (shown[0], shown[-1]) == (("number 119", '"number 119"'), (made[0], None))
         with pytest.raises(MCPError, match='invalid: "cursor" is not one'):
             await peer.client.list_resources(cursor="garbage")
+
+
+@both_eras
+async def test_a_resource_is_recognised_by_its_name_and_description(era: str) -> None:
+    async with serving(era) as peer:
+        session = await peer.session("hello", name="Grocery list", agent_id="planner")
+        assert session.updated_at is not None
+        (resource,) = (await peer.client.list_resources()).resources
+        assert (resource.name, resource.title) == ("Grocery list", '"Grocery list"')
+        when = f"{session.updated_at:%Y-%m-%d %H:%M} UTC"
+        assert resource.description == f'Session {session.id} of agent "planner", last updated {when}'
+
+
+@both_eras
+async def test_a_resources_name_is_sanitized_and_cut(era: str, tmp_path: Path) -> None:
+    async with serving(era, f"sqlite:///{tmp_path}/sessions.db") as peer:
+        hidden = await peer.session(name="here")
+        with closing(sqlite3.connect(tmp_path / "sessions.db")) as database, database:
+            database.execute("UPDATE sessions SET name = ?", ("\u200b\u202e ",))
+        long = await peer.session(name="\x1b[31m" + "long\n" * 40, agent_id='x"\u202e' + "y" * 100)
+        rows = {row.uri.removeprefix("session://"): row for row in (await peer.client.list_resources()).resources}
+        assert (rows[hidden.id].name, rows[hidden.id].title) == (hidden.id, None)
+        assert rows[long.id].name == "long\ufffd" * 16 + "\u2026"
+        assert f'of agent "x\'{"y" * 78}\u2026", last' in (rows[long.id].description or "")
 
 
 @both_eras
