@@ -1,6 +1,6 @@
 """Sessions as resources, which a client can list, read and complete."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC
 from typing import Any
@@ -136,11 +136,10 @@ def add_completion(server: Server[AppContext]) -> None:
 
 
 async def _matching(backend: SessionBackend, value: str) -> list[str]:
-    """Ids that begin with the value, then ids of sessions whose name has it."""
-    recent = await backend.list_sessions(SessionFilter(), limit=_MOST_COMPLETIONS)
-    named = await backend.list_sessions(SessionFilter(query=value), limit=_MOST_COMPLETIONS) if value else recent
-    by_id = [session.id for session in recent.sessions if session.id.startswith(value)]
-    return list(dict.fromkeys(by_id + [session.id for session in named.sessions]))[:_MOST_COMPLETIONS]
+    """Return ids that begin with the value, then ids of sessions whose name has it; for no value, the most recent."""
+    by_id: Sequence[str] = await backend.find_session_ids(value, limit=_MOST_COMPLETIONS) if value else ()
+    named = await backend.list_sessions(SessionFilter(query=value), limit=_MOST_COMPLETIONS)
+    return list(dict.fromkeys([*by_id, *(session.id for session in named.sessions)]))[:_MOST_COMPLETIONS]
 
 
 def _backend(app: AppContext) -> SessionBackend:

@@ -162,6 +162,24 @@ async def test_completion_offers_ids_by_id_and_by_name(era: str) -> None:
 
 
 @both_eras
+async def test_completion_finds_an_old_or_archived_session_by_the_beginning_of_its_id(era: str) -> None:
+    async with serving(era) as peer:
+        old, archived = await peer.session(name="old"), await peer.session(name="archived")
+        await peer.backend.archive_session(archived.id)
+        for _ in range(101):
+            await peer.session()
+        reference = PromptReference(name="resume_session")
+        for session in (old, archived):
+            for typed in (session.id, session.id[:6]):
+                completed = await peer.client.complete(reference, {"name": "session_id", "value": typed})
+                assert session.id in completed.completion.values
+                assert all(id.startswith(typed) for id in completed.completion.values)
+        await peer.backend.delete_session(old.id)
+        completed = await peer.client.complete(reference, {"name": "session_id", "value": old.id})
+        assert completed.completion.values == []
+
+
+@both_eras
 async def test_a_narrowed_caller_meets_nobody_else_here(era: str) -> None:
     async with serving(era, user="ada") as peer:
         other = await peer.session("secret", name="secret", user="grace")
