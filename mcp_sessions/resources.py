@@ -1,7 +1,8 @@
 """Sessions as resources, which a client can list, read and complete."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from datetime import UTC
 from typing import Any
 from urllib.parse import quote
 
@@ -24,8 +25,8 @@ from .backends.base import SessionBackend
 from .budget import fit
 from .caller import Scope
 from .context import AppContext, AppRequest, app_of, resolve_id
-from .errors import NotFound, SessionsError, quoted
-from .models import JsonObject, SessionFilter
+from .errors import Invalid, NotFound, SessionsError, Unsupported, printable, quoted
+from .models import JsonObject, Session, SessionFilter
 from .pruning import compact
 from .render import payload_of
 
@@ -51,7 +52,7 @@ def add_resources(server: MCPServer[AppContext]) -> None:
     )
     async def session(session_id: str, context: AppRequest) -> str:
         app = app_of(context)
-        with _told():
+        with _errors_for_client():
             detail = await _backend(app).get_session(resolve_id(session_id, context))
         return compact(fit(detail, payload_of(detail, app), app.max_chars))
 
@@ -65,7 +66,7 @@ def add_resources(server: MCPServer[AppContext]) -> None:
     )
     async def transcript(session_id: str, context: AppRequest) -> str:
         app = app_of(context)
-        with _told():
+        with _errors_for_client():
             target = resolve_id(session_id, context)
             page = await _backend(app).get_session_history(target, limit=200)
         # Two thirds: a line break takes two characters in JSON, and up to three as a quoted line.
@@ -97,16 +98,27 @@ async def list_resources(context: Request, params: PaginatedRequestParams | None
         page = await _backend(app).list_sessions(SessionFilter(), limit=_LISTED, cursor=cursor)
     except SessionsError as error:
         raise MCPError(code=INVALID_PARAMS, message=error.text) from error
-    resources = [
-        Resource(
-            uri=uri_of(session.id),
-            name=session.id,
-            title=quoted(app.operator.present(session.name)) if session.name else None,
-            mime_type="application/json",
-        )
-        for session in page.sessions
-    ]
+    resources = [_listed(session, app.operator.present) for session in page.sessions]
     return ListResourcesResult(resources=resources, next_cursor=app.closed(page.next_cursor) or None)
+
+
+def _listed(session: Session, present: Callable[[str], str]) -> Resource:
+    """Return a session as a client lists it. Claude Code shows and matches the name and the description only."""
+    name = present(session.name).strip()
+    return Resource(
+        uri=uri_of(session.id),
+        name=printable(name or session.id),
+        title=quoted(name) if name else None,
+        description=_description(session, present),
+        mime_type="application/json",
+    )
+
+
+def _description(session: Session, present: Callable[[str], str]) -> str:
+    agent = f" of agent {quoted(present(session.agent_id))}" if session.agent_id else ""
+    updated = session.updated_at or session.created_at
+    when = f", last updated {updated.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if updated else ""
+    return f"Session {printable(session.id)}{agent}{when}"
 
 
 def add_completion(server: Server[AppContext]) -> None:
@@ -124,11 +136,10 @@ def add_completion(server: Server[AppContext]) -> None:
 
 
 async def _matching(backend: SessionBackend, value: str) -> list[str]:
-    """Ids that begin with the value, then ids of sessions whose name has it."""
-    recent = await backend.list_sessions(SessionFilter(), limit=_MOST_COMPLETIONS)
-    named = await backend.list_sessions(SessionFilter(query=value), limit=_MOST_COMPLETIONS) if value else recent
-    by_id = [session.id for session in recent.sessions if session.id.startswith(value)]
-    return list(dict.fromkeys(by_id + [session.id for session in named.sessions]))[:_MOST_COMPLETIONS]
+    """Return ids that begin with the value, then ids of sessions whose name has it; for no value, the most recent."""
+    by_id: Sequence[str] = await backend.find_session_ids(value, limit=_MOST_COMPLETIONS) if value else ()
+    named = await backend.list_sessions(SessionFilter(query=value), limit=_MOST_COMPLETIONS)
+    return list(dict.fromkeys([*by_id, *(session.id for session in named.sessions)]))[:_MOST_COMPLETIONS]
 
 
 def _backend(app: AppContext) -> SessionBackend:
@@ -136,10 +147,11 @@ def _backend(app: AppContext) -> SessionBackend:
 
 
 @contextmanager
-def _told() -> Generator[None]:
+def _errors_for_client() -> Generator[None]:
+    """Raise a `SessionsError` again as the SDK's error: -32602 for an id that can't be read, -32603 for the rest."""
     try:
         yield
-    except NotFound as error:
+    except (Invalid, NotFound, Unsupported) as error:
         raise ResourceNotFoundError(error.text) from error
     except SessionsError as error:
         raise ResourceError(error.text) from error

@@ -10,6 +10,7 @@ from typing import Any
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.request_state import RequestStateSecurity
+from mcp.server.subscriptions import InMemorySubscriptionBus
 from mcp.shared.exceptions import MCPError
 from mcp.types import (
     INVALID_PARAMS,
@@ -18,6 +19,7 @@ from mcp.types import (
     InputRequiredResult,
     PaginatedRequestParams,
     Prompt,
+    SubscriptionsListenRequestParams,
     Tool,
 )
 
@@ -28,6 +30,7 @@ from .caller import Caller, Scope
 from .context import AppContext, Confirm
 from .errors import quoted
 from .identity import caller_of
+from .list_changes import LISTEN, ListChangeStreams, declare_list_changes
 from .prompts import add_prompts, needs_of
 from .rate import Rate
 from .resources import add_completion, add_resources, list_resources
@@ -56,6 +59,8 @@ class SessionsServer(MCPServer[AppContext]):
         scopes: Callable[[], Collection[Scope]],
         state_key: str,
     ) -> None:
+        changes_list = any(tool.changes_list for tool in tools)
+        bus = InMemorySubscriptionBus()
         super().__init__(
             "mcp-sessions",
             title="Sessions",
@@ -65,15 +70,19 @@ class SessionsServer(MCPServer[AppContext]):
             tools=list(tools),
             lifespan=lifespan,
             log_level="WARNING",
-            subscriptions=False,  # nothing is ever notified, and the capabilities say so
+            subscriptions=bus if changes_list else False,
+            middleware=[declare_list_changes] if changes_list else (),
             request_state_security=RequestStateSecurity(keys=[state_key]) if state_key else None,
         )
         self._scopes = scopes
         self._needed = {tool.name: tool.scope for tool in tools}
         self._reading = frozenset(tool.name for tool in tools if tool.reads)
-        # Neither can be had otherwise: a paged list of resources, and completion that knows its request.
+        # MCPServer has no public way to page the list of resources, to know the request in a completion, or to narrow
+        # what subscriptions/listen serves.
         self._lowlevel_server.add_request_handler("resources/list", PaginatedRequestParams, list_resources)
         add_completion(self._lowlevel_server)
+        if changes_list:
+            self._lowlevel_server.add_request_handler(LISTEN, SubscriptionsListenRequestParams, ListChangeStreams(bus))
         add_resources(self)
         add_prompts(self, self._needed)
 

@@ -29,7 +29,8 @@ from .errors import (
     quoted,
     whereabouts,
 )
-from .models import JsonObject, Model, is_array
+from .list_changes import announce_list_change
+from .models import BulkResult, JsonObject, Model, is_array
 from .render import rendered
 from .schema import input_schema
 
@@ -38,6 +39,11 @@ logger = logging.getLogger(__name__)
 Effect = Literal["read", "write", "destroy"]
 ToolFunction = Callable[..., Awaitable[Model]]
 F = TypeVar("F", bound=ToolFunction)
+
+_CHANGES_INSIDE_A_SESSION = frozenset(
+    {Capability.UPDATE_SESSION_STATE, Capability.UPDATE_SESSION, Capability.APPEND_MESSAGES}
+)
+"""What changes no more of the list of sessions than the time of an update."""
 
 SCOPES: Mapping[Effect, Scope] = {"read": Scope.READ, "write": Scope.WRITE, "destroy": Scope.DELETE}
 
@@ -55,6 +61,11 @@ class ToolSpec:
     @property
     def name(self) -> str:
         return self.function.__name__
+
+    @property
+    def changes_list(self) -> bool:
+        """Whether a call may add a session to the list, remove one or rename one."""
+        return self.effect != "read" and self.requires not in _CHANGES_INSIDE_A_SESSION
 
     @property
     def annotations(self) -> ToolAnnotations:
@@ -130,6 +141,10 @@ class SessionTool(Tool):
     def reads(self) -> bool:
         return self._spec.effect == "read"
 
+    @property
+    def changes_list(self) -> bool:
+        return self._spec.changes_list
+
     async def run(
         self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
     ) -> CallToolResult | InputRequiredResult:
@@ -155,6 +170,8 @@ class SessionTool(Tool):
             if audit is not None and not isinstance(result, InputRequiredResult):  # which asks the user first
                 target, seconds = _target(arguments, context), monotonic() - began
                 audit.change(Done(app.subject, self.name, arguments, target, context.request_id, seconds, result, code))
+        if self.changes_list and not code and _has_changed(result):
+            await announce_list_change(context)
         return answer
 
     async def _done(self, arguments: dict[str, Any], context: Context[Any, Any]) -> Model | InputRequiredResult:
@@ -188,6 +205,11 @@ def _resolved(arguments: JsonObject, context: AppRequest) -> JsonObject:
         ids = resolved["session_ids"]
         resolved["session_ids"] = [resolve_id(id, context) if isinstance(id, str) else id for id in ids]
     return resolved
+
+
+def _has_changed(result: Model | InputRequiredResult | None) -> bool:
+    """Return whether a call changed something: it neither asked the user first nor only said what it would do."""
+    return isinstance(result, Model) and not (isinstance(result, BulkResult) and not result.succeeded)
 
 
 def _target(arguments: JsonObject, context: AppRequest) -> str:

@@ -56,12 +56,13 @@ class Peer:
 
 @asynccontextmanager
 async def serving(era: str = "2026-07-28", url: str = "sqlite:///:memory:", **options: Any) -> AsyncGenerator[Peer]:
-    """All toolsets unless told otherwise. `client` options: `elicitation`, a callback."""
+    """All toolsets unless told otherwise. `client` options: `elicitation` and `messages`, callbacks."""
     elicitation = options.pop("elicitation", None)
+    messages = options.pop("messages", None)
     backend = open_backend(url)
     options.setdefault("toolsets", ALL)
     server = create_server(backend, **options)
-    async with Client(server, mode=era, elicitation_callback=elicitation) as client:
+    async with Client(server, mode=era, elicitation_callback=elicitation, message_handler=messages) as client:
         yield Peer(client, backend)
 
 

@@ -10,7 +10,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FILES = sorted([*MODULES, *Path(__file__).parent.rglob("*.py")])
 
 FOUNDATION = {"errors", "models", "cursor", "caller"}
-TOOL_SIDE = {"context", "confirmation", "toolset", "schema", "arguments", "render", "budget", "pruning", "sanitize"}
+TOOL_SIDE = {
+    *("context", "confirmation", "toolset", "schema", "arguments", "render", "budget", "pruning", "sanitize"),
+    "list_changes",
+}
 MANY = {"identity", "rate", "seal", "audit"}
 ALLOWED = {
     "errors": set[str](),
@@ -37,6 +40,7 @@ ALLOWED = {
     "render": {"budget", "context", "models", "pruning", "seal", "mcp"},
     "confirmation": {"context", "errors", "models", "mcp"},
     "toolset": {"audit", "errors", "models", "caller", "backends.base", "mcp"} | TOOL_SIDE,
+    "list_changes": {"mcp"},
     "prompts": {"context", "errors", "mcp"},
     "resources": {"backends.base", "mcp"} | FOUNDATION | TOOL_SIDE,
     "server": {"", "backends.base", "prompts", "resources", "tools", "mcp"} | FOUNDATION | TOOL_SIDE | MANY,

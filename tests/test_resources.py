@@ -2,10 +2,20 @@
 
 import json
 import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from mcp.shared.exceptions import MCPError
-from mcp.types import PromptReference, ResourceTemplateReference, TextContent, TextResourceContents
+from mcp.types import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    PromptReference,
+    ResourceTemplateReference,
+    TextContent,
+    TextResourceContents,
+)
 
 from tests.serving import Peer, both_eras, serving
 
@@ -55,6 +65,26 @@ async def test_an_unknown_session_is_an_error_that_says_so(era: str) -> None:
 
 
 @both_eras
+@pytest.mark.parametrize("tail", ["", "/transcript"])
+async def test_an_id_that_cannot_exist_is_invalid_params(era: str, tail: str) -> None:
+    async with serving(era) as peer:
+        for id in ("", "%00", "%ff", "%ED%A0%80", "%2e%2e", "a%00b", "x" * 600, "absent", "current", "a/b"):
+            with pytest.raises(MCPError) as raised:
+                await peer.client.read_resource(f"session://{id}{tail}")
+            assert raised.value.error.code == INVALID_PARAMS, id
+
+
+@both_eras
+async def test_a_backend_failure_is_not_blamed_on_the_id(era: str) -> None:
+    async with serving(era, rate=1) as peer:
+        session = await peer.session("hello")
+        await text_at(peer, f"session://{session.id}")
+        with pytest.raises(MCPError, match="rate_limited") as raised:
+            await peer.client.read_resource(f"session://{session.id}")
+        assert raised.value.error.code == INTERNAL_ERROR
+
+
+@both_eras
 async def test_current_can_be_read_where_something_names_it(era: str, tmp_path: object) -> None:
     url = f"sqlite:///{tmp_path}/sessions.db"
     async with serving(era, url) as peer:
@@ -71,17 +101,41 @@ async def test_the_list_of_resources_has_every_session_once(era: str) -> None:
     async with serving(era) as peer:
         made = [(await peer.session(name=f"number {place}" if place else "")).id for place in range(120)]
         uris: list[str] = []
-        titles: list[str | None] = []
+        shown: list[tuple[str, str | None]] = []
         cursor: str | None = None
         while cursor is not None or not uris:
             page = await peer.client.list_resources(cursor=cursor)
             uris += [str(resource.uri) for resource in page.resources]
-            titles += [resource.title for resource in page.resources]
+            shown += [(resource.name, resource.title) for resource in page.resources]
             cursor = page.next_cursor
         assert uris == [f"session://{session_id}" for session_id in reversed(made)]
-        assert (titles[0], titles[-1]) == ('"number 119"', None)
+        assert (shown[0], shown[-1]) == (("number 119", '"number 119"'), (made[0], None))
         with pytest.raises(MCPError, match='invalid: "cursor" is not one'):
             await peer.client.list_resources(cursor="garbage")
+
+
+@both_eras
+async def test_a_resource_is_recognised_by_its_name_and_description(era: str) -> None:
+    async with serving(era) as peer:
+        session = await peer.session("hello", name="Grocery list", agent_id="planner")
+        assert session.updated_at is not None
+        (resource,) = (await peer.client.list_resources()).resources
+        assert (resource.name, resource.title) == ("Grocery list", '"Grocery list"')
+        when = f"{session.updated_at:%Y-%m-%d %H:%M} UTC"
+        assert resource.description == f'Session {session.id} of agent "planner", last updated {when}'
+
+
+@both_eras
+async def test_a_resources_name_is_sanitized_and_cut(era: str, tmp_path: Path) -> None:
+    async with serving(era, f"sqlite:///{tmp_path}/sessions.db") as peer:
+        hidden = await peer.session(name="here")
+        with closing(sqlite3.connect(tmp_path / "sessions.db")) as database, database:
+            database.execute("UPDATE sessions SET name = ?", ("\u200b\u202e ",))
+        long = await peer.session(name="\x1b[31m" + "long\n" * 40, agent_id='x"\u202e' + "y" * 100)
+        rows = {row.uri.removeprefix("session://"): row for row in (await peer.client.list_resources()).resources}
+        assert (rows[hidden.id].name, rows[hidden.id].title) == (hidden.id, None)
+        assert rows[long.id].name == "long\ufffd" * 16 + "\u2026"
+        assert f'of agent "x\'{"y" * 78}\u2026", last' in (rows[long.id].description or "")
 
 
 @both_eras
@@ -105,6 +159,24 @@ async def test_completion_offers_ids_by_id_and_by_name(era: str) -> None:
             assert unknown.completion.values == []
             refused = await peer.client.complete(reference, {"name": "session_id", "value": "\0"})
             assert refused.completion.values == []
+
+
+@both_eras
+async def test_completion_finds_an_old_or_archived_session_by_the_beginning_of_its_id(era: str) -> None:
+    async with serving(era) as peer:
+        old, archived = await peer.session(name="old"), await peer.session(name="archived")
+        await peer.backend.archive_session(archived.id)
+        for _ in range(101):
+            await peer.session()
+        reference = PromptReference(name="resume_session")
+        for session in (old, archived):
+            for typed in (session.id, session.id[:6]):
+                completed = await peer.client.complete(reference, {"name": "session_id", "value": typed})
+                assert session.id in completed.completion.values
+                assert all(id.startswith(typed) for id in completed.completion.values)
+        await peer.backend.delete_session(old.id)
+        completed = await peer.client.complete(reference, {"name": "session_id", "value": old.id})
+        assert completed.completion.values == []
 
 
 @both_eras

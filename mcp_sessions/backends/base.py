@@ -1,6 +1,7 @@
 """What a backend is: the operations, which of them it has, and the refusal of those it has not."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
@@ -135,6 +136,19 @@ class SessionBackend:
     async def get_session(self, session_id: str) -> SessionDetail:
         """One session, active or archived."""
         raise NotImplementedError
+
+    async def find_session_ids(self, prefix: str, *, limit: int = 100) -> Sequence[str]:
+        """Return ids of sessions that begin with `prefix`, which is not empty: what completion offers for it.
+
+        A session whose whole id is given is found however old it is. Others are found only among the `limit` most
+        recent ones, unless a backend that can look ids up by their beginning overrides this.
+        """
+        page = await self.list_sessions(SessionFilter(), limit=limit)
+        ids = [session.id for session in page.sessions if session.id.startswith(prefix)]
+        if prefix not in ids:
+            with suppress(SessionsError):  # most prefixes are no whole id, and many could not be one
+                ids.insert(0, (await self.get_session(prefix)).id)
+        return ids[:limit]
 
     async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
         """The same, with what a user should know before it is deleted: the number of messages or of runs."""

@@ -26,6 +26,7 @@ _UNNARROWED = dict.fromkeys(
         "test_anothers_archived_session_answers_as_one_that_does_not_exist",
         "test_anothers_deleted_session_answers_as_one_that_does_not_exist",
         "test_nothing_inside_anothers_session_can_be_addressed",
+        "test_nobody_elses_id_is_completed",
         "test_users_have_an_archive_of_their_own",
         "test_users_search_their_own_sessions_only",
         "test_a_cursor_of_another_caller_shows_nothing_of_theirs",

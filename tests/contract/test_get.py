@@ -62,6 +62,15 @@ async def test_an_archived_session_is_told_too(system: System) -> None:
     assert session.archived_at == listed.archived_at is not None
 
 
+@owed
+async def test_a_whole_id_is_completed_however_old_its_session_is(system: System) -> None:
+    ids = await system.seed(*(Seed(name=f"number {place}", moment=moment(place)) for place in range(4)))
+    for session_id in ids:
+        assert session_id in await system.backend.find_session_ids(session_id, limit=2)
+    assert set(await system.backend.find_session_ids(ids[0][:1])) == {id for id in ids if id[0] == ids[0][0]}
+    assert await system.backend.find_session_ids(system.harness.absent_id) == []
+
+
 @pytest.mark.owes_each(*ADDRESSED)
 async def test_an_absent_session_is_not_found(system: System, capability: Capability) -> None:
     await system.seed_one(Seed(name="Another"))

@@ -78,6 +78,15 @@ async def test_nothing_inside_anothers_session_can_be_addressed(system: System) 
     assert await _refusal(ann.get_session_history(foreign, cursor="nonsense"), foreign) == absent
 
 
+@pytest.mark.owes(Capability.GET_SESSION)
+async def test_nobody_elses_id_is_completed(system: System) -> None:
+    mine, foreign = await system.seed(Seed(user_id="ann", name="Mine"), Seed(user_id="ben", name="Theirs"))
+    ann = system.of("ann")
+    assert await ann.find_session_ids(mine) == [mine]
+    for length in range(1, len(foreign) + 1):
+        assert foreign not in await ann.find_session_ids(foreign[:length])
+
+
 @pytest.mark.owes(Capability.LIST_SESSIONS)
 async def test_users_list_and_count_their_own_sessions_only(system: System) -> None:
     users = ["ann", "ben", "Ann", "an", "ann%", "ann_", "*", "' OR ''='", "ann,ben", "анна"]

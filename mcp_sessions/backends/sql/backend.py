@@ -82,6 +82,10 @@ class SqlBackend(SessionBackend):
         run = self.database.read if session_rows.is_quick(filter, self._owner) else self.database.scan
         return await run(lambda tx: session_rows.list_page(tx, self._owner, filter, limit, cursor))
 
+    async def find_session_ids(self, prefix: str, *, limit: int = 100) -> Sequence[str]:
+        plain(prefix, "session_id", NAME_LENGTH)
+        return await self.database.scan(lambda tx: session_rows.ids_from(tx, self._owner, prefix, limit))
+
     async def get_session(self, session_id: str) -> SessionDetail:
         return await self.database.read(lambda tx: self._find(tx, session_id).detail())
 

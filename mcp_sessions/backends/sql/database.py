@@ -18,6 +18,9 @@ class Transaction(Protocol):
     lock: str
     """Ends a SELECT of rows that the transaction goes on to change, where it must keep others off them."""
 
+    bytewise: str
+    """Stands behind a column whose texts are compared by their bytes, whatever the database's language."""
+
     def all(self, statement: str, *parameters: object) -> list[Row]: ...
 
     def one(self, statement: str, *parameters: object) -> Row | None: ...

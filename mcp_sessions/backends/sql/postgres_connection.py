@@ -131,6 +131,8 @@ class Connecting:
 class PostgresTransaction:
     """`seconds`: after which its statements raise `OutOfTime`, if they do."""
 
+    bytewise = ' COLLATE "C"'
+
     def __init__(self, connection: psycopg.Connection[Row], lock: str, seconds: float, has_stopped: Callable[[], bool]):
         self.lock = lock
         self._connection = connection

@@ -101,6 +101,21 @@ def find(tx: Transaction, owner: str, session_id: str, *, deleted: bool = False)
     return stored
 
 
+def ids_from(tx: Transaction, owner: str, prefix: str, limit: int) -> list[str]:
+    """Return the ids that begin with `prefix` and are not deleted, newest first."""
+    id = "id" + tx.bytewise
+    rows = tx.all(
+        f"SELECT id FROM sessions WHERE {id} >= ? AND {id} < ? AND place != ?"
+        f"{' AND user_id = ?' if owner else ''} ORDER BY updated_at DESC, key DESC LIMIT ?",
+        prefix,
+        prefix + "\U0010ffff",
+        DELETED,
+        *([owner] if owner else []),
+        limit,
+    )
+    return [found for (found,) in rows]
+
+
 def days_from_now(days: int) -> int:
     return now() + days * 86_400_000_000
 

@@ -35,6 +35,7 @@ _WAITING_PER_WORK = 20  # how much longer a search may last than it computes: fo
 
 
 class SqliteTransaction:
+    bytewise = ""
     lock = ""  # BEGIN IMMEDIATE keeps everybody off
 
     def __init__(self, connection: sqlite3.Connection) -> None:
