@@ -12,7 +12,7 @@ from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.models import JsonObject, NewMessage, iso
 
 from ..servers import postgres_process
-from ..servers.agentos_process import Database, Version, are_installed, running
+from ..servers.agentos_process import Database, Version, are_installed, is_there_a_newer, running
 from .harness import Harness, Seed
 
 
@@ -90,6 +90,11 @@ class RealAgentOs3OnPostgresAsync(RealAgentOs3OnPostgres):
     options = ("--async-db",)
 
 
+class RealAgentOsNewest(RealAgentOs3OnPostgres):
+    name = "agentos-newest-postgresql"
+    version = "newest"
+
+
 class RealAgentOs2(AgentOsHarness):
     name = "agentos-2.5.6"
     version = "2.5.6"
@@ -128,5 +133,6 @@ _ON_POSTGRES = (
 REAL: tuple[type[Harness], ...] = (
     *(_ON_SQLITE if are_installed() else ()),
     *(_ON_POSTGRES if are_installed() and postgres_process.is_installed() else ()),
+    *((RealAgentOsNewest,) if is_there_a_newer() and postgres_process.is_installed() else ()),
 )
 """Those that this machine can run."""

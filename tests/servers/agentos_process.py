@@ -18,9 +18,12 @@ from mcp_sessions.models import Json, JsonObject
 from . import postgres_process
 
 VARIABLE = "MCP_SESSIONS_AGENTOS"
-"""A folder with the virtual environments `agentos-3.1.10` and `agentos-2.5.6`, as `.ci/agentos` makes them."""
+"""A folder with the virtual environments `agentos-3.1.10` and `agentos-2.5.6`, as `.ci/agentos` makes them.
 
-Version = Literal["3.1.10", "2.5.6"]
+It also has `agentos-newest` where a newer version of agno has been published.
+"""
+
+Version = Literal["newest", "3.1.10", "2.5.6"]
 VERSIONS: tuple[Version, ...] = ("3.1.10", "2.5.6")
 Database = Literal["sqlite", "postgresql"]
 
@@ -30,6 +33,14 @@ _START_SECONDS = 120
 
 def are_installed() -> bool:
     return bool(os.environ.get(VARIABLE))
+
+
+def is_there_a_newer() -> bool:
+    return are_installed() and _environment("newest").exists()
+
+
+def _environment(version: Version) -> Path:
+    return Path(os.environ[VARIABLE]).expanduser() / f"agentos-{version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +105,7 @@ def running(version: Version, *options: str, security_key: str = "", database: D
     Every server has a database of its own. A server that doesn't start ends the test run.
     """
     folder = Path(mkdtemp(prefix="agentos-"))
-    python = Path(os.environ[VARIABLE]).expanduser() / f"agentos-{version}" / "bin" / "python"
+    python = _environment(version) / "bin" / "python"
     command = [str(python), str(_PROGRAM), "--db", _new_database(database, folder), "--until-eof", *options]
     environment = {**os.environ, "OS_SECURITY_KEY": security_key, "PYTHONWARNINGS": "ignore"}
     errors = (folder / "stderr").open("wb")
