@@ -237,8 +237,8 @@ def _note_on_unopened(shown: Sequence[Place]) -> str:
     if not count:
         return ""
     return (
-        f"Of {count} session(s), the agent, the user and whether they are archived are unknown, and they can't be "
-        f"opened or changed: {_UNADDRESSABLE}."
+        f"{count} session(s) can't be opened or changed, and their agent, their user and whether they are archived are "
+        f"unknown: {_UNADDRESSABLE}."
     )
 
 
