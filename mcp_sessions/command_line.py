@@ -7,7 +7,7 @@ from . import __version__
 from .errors import visible
 from .settings import OPTIONS
 
-CLIENTS = ("claude-code", "claude-desktop", "cursor", "vscode", "codex")
+CLIENTS = ("claude-code", "claude-desktop", "cursor", "vscode", "codex", "opencode", "gemini", "qwen", "copilot")
 _DESCRIPTION = "Lets agents find, read, name, annotate, archive, restore and delete their own sessions, over MCP."
 _COMMANDS = {
     "serve": "serve MCP over stdio (what a client starts; the default) or over HTTP (--transport http)",

@@ -18,6 +18,7 @@ from mcp_sessions.command_line import CLIENTS
 from mcp_sessions.settings import Settings
 
 HOSTILE = "Zoë \"x\" 'y' \\ $HOME `id` %s ${z}\n[table]\t\x7f天気\r#"
+KEPT = HOSTILE.replace("$HOME", "HOME").replace("${z}", "z")  # no client replaces anything in it
 SECRET = "hunter2-" * 8
 EVERY = pytest.mark.parametrize("client", CLIENTS)
 
@@ -33,8 +34,38 @@ def read(client: str, snippet: str) -> dict[str, Any]:
             return json.loads(snippet)["servers"]["sessions"]
         case "codex":
             return tomllib.loads(snippet)["mcp_servers"]["sessions"]
+        case "opencode":
+            server = json.loads(snippet)["mcp"]["sessions"]
+            if server["type"] == "remote":
+                return server
+            (command, *args), env = server["command"], server.get("environment", {})
+            return {"type": "local", "command": command, "args": args, "env": env}
         case _:
             return json.loads(snippet)["mcpServers"]["sessions"]
+
+
+REFERENCES = {
+    "claude-code": "${{{}}}",
+    "claude-desktop": "REPLACE-WITH-YOUR-{}",
+    "cursor": "${{env:{}}}",
+    "vscode": "${{input:{}}}",
+    "opencode": "{{env:{}}}",
+    "gemini": "${{{}}}",
+    "qwen": "${{{}}}",
+    "copilot": "${{{}}}",
+}
+"""How each client's configuration names a variable with a secret; Codex lists the names."""
+
+
+def assert_secret_is_named(client: str, name: str, snippet: str) -> None:
+    server = read(client, snippet)
+    if client == "codex":
+        assert name in server["env_vars"]
+        assert name not in server.get("env", {})
+    else:
+        assert server["env"][name] == REFERENCES[client].format(name)
+    if client == "vscode":
+        assert name in [asked["id"] for asked in json.loads(snippet)["inputs"] if asked["password"]]
 
 
 def printed(capsys: pytest.CaptureFixture[str], client: str, *arguments: str, **environ: str) -> tuple[str, str]:
@@ -46,22 +77,62 @@ def printed(capsys: pytest.CaptureFixture[str], client: str, *arguments: str, **
 
 @EVERY
 def test_a_snippet_means_the_settings_that_it_was_made_with(client: str, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = {"user": HOSTILE, "session": HOSTILE[::-1], "toolsets": "all", "timeout": "2.5", "redact": "off"}
+    flags = {"user": KEPT, "session": KEPT[::-1], "toolsets": "all", "timeout": "2.5", "redact": "off"}
     given = [word for name, text in flags.items() for word in (f"--{name}", text)]
     server = read(client, printed(capsys, client, *given, "--read-only")[0])
     assert Settings.read({}, server["env"]) == Settings.read({**flags, "read_only": "on"}, {})
     assert "MCP_SESSIONS_CONFIRM" not in server["env"]
 
 
-@EVERY
-def test_a_snippet_for_the_defaults_has_nothing_but_the_command(
-    client: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("client", "text"),
+    [
+        *((client, "a ${HOME} b") for client in CLIENTS if client not in ("claude-desktop", "codex", "opencode")),
+        *((client, "a $HOME b") for client in ("gemini", "qwen", "copilot")),
+        *(("opencode", f"a {{{kind}:HOME}} b") for kind in ("env", "file")),
+    ],
+)
+def test_a_text_that_a_client_would_replace_is_refused(
+    client: str, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert main(["config", client, "--user", text], {}) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert "MCP_SESSIONS_USER can't be 'a " in said.err
+
+
+@EVERY
+def test_a_snippet_for_the_defaults_names_the_store_that_this_shell_leads_to(
+    client: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     shown, said = printed(capsys, client)
-    assert set(read(client, shown)) <= {"command", "args", "type"}
-    assert read(client, shown)["command"] == sys.executable
+    server = read(client, shown)
+    assert server["env"] == {"MCP_SESSIONS_BACKEND": f"sqlite:///{tmp_path}/data/mcp-sessions/sessions.db"}
+    assert server["command"] == sys.executable
     assert "run this in a shell" in said or "this belongs into " in said
-    assert "REPLACE" not in said
+    assert "REPLACE" not in said + shown
+
+
+@EVERY
+def test_what_a_backend_reads_of_the_environment_is_in_the_snippet(
+    client: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "pgpass").touch()
+    monkeypatch.chdir(tmp_path)
+    given = {"PGHOST": "db.example", "PGPASSFILE": "pgpass", "HTTPS_PROXY": "http://proxy.example", "OTHER": "x"}
+    for name, text in given.items():
+        monkeypatch.setenv(name, text)
+    env = read(client, printed(capsys, client, "--backend", "postgresql://ada@/sessions")[0])["env"]
+    assert (env["PGHOST"], env["PGPASSFILE"]) == ("db.example", str(tmp_path / "pgpass"))
+    assert not {"HTTPS_PROXY", "OTHER"} & env.keys()
+    for trusts in (False, True):
+        backend = ["--backend", "agentos+https://agents.example", *(["--trust-env"] if trusts else [])]
+        assert ("HTTPS_PROXY" in read(client, printed(capsys, client, *backend)[0])["env"]) is trusts
+    monkeypatch.setenv("HTTPS_PROXY", f"http://ada:{SECRET}@proxy.example")
+    shown, said = printed(capsys, client, "--backend", "agentos+https://agents.example", "--trust-env")
+    assert "hunter2" not in shown + said
+    assert_secret_is_named(client, "HTTPS_PROXY", shown)
 
 
 @EVERY
@@ -78,9 +149,9 @@ def test_no_secret_is_in_a_snippet(client: str, url: str, capsys: pytest.Capture
     environ = {"MCP_SESSIONS_TOKEN": SECRET, "MCP_SESSIONS_STATE_KEY": SECRET, "MCP_SESSIONS_BACKEND": url}
     shown, said = printed(capsys, client, **environ)
     assert "hunter2" not in shown + said
-    assert said.endswith("Where it says REPLACE-WITH- or PASSWORD, put yours.\n")
+    assert said.endswith("Where it says PASSWORD, put yours.\n")
+    assert_secret_is_named(client, "MCP_SESSIONS_TOKEN", shown)
     env = read(client, shown)["env"]
-    assert env["MCP_SESSIONS_TOKEN"] == "REPLACE-WITH-YOUR-MCP_SESSIONS_TOKEN"
     assert env["MCP_SESSIONS_BACKEND"].startswith("postgresql://ada")
     assert "@db.example/sessions?sslmode=require" in env["MCP_SESSIONS_BACKEND"]
     assert "PASSWORD" in env["MCP_SESSIONS_BACKEND"]
@@ -92,7 +163,8 @@ def test_a_password_that_no_client_passes_on_is_asked_for(
 ) -> None:
     monkeypatch.setenv("PGPASSWORD", SECRET)
     shown, said = printed(capsys, client, "--backend", "postgresql://ada@db.example/sessions")
-    assert read(client, shown)["env"]["PGPASSWORD"] == "REPLACE-WITH-YOUR-PGPASSWORD"
+    assert_secret_is_named(client, "PGPASSWORD", shown)
+    assert "PGPASSWORD" in said or "REPLACE-WITH-" in said
     assert "hunter2" not in shown + said
     assert "PGPASSWORD" not in printed(capsys, client)[0]
 
@@ -122,13 +194,15 @@ def test_a_server_over_http_is_called_where_it_is(
     if client == "claude-desktop":
         assert (server["command"], server["args"][:3]) == ("npx", ["-y", "mcp-remote", url])
     else:
-        assert server["url"] == url
-    bearer = {"bearer_token_env_var": "SESSIONS_TOKEN"} if client == "codex" else "Bearer REPLACE-WITH-YOUR-TOKEN"
-    is_there = bearer in [*server.get("headers", {}).values(), *server.get("env", {}).values()]
-    is_there |= isinstance(bearer, dict) and bearer.items() <= server.items()
-    assert is_there is ("--jwt-issuer" in arguments)
+        assert server["httpUrl" if client == "qwen" else "url"] == url
+    if client == "codex":
+        bearers = [server.get("bearer_token_env_var")]
+        bearer = "SESSIONS_TOKEN"
+    else:
+        bearers = [*server.get("headers", {}).values(), *server.get("env", {}).values()]
+        bearer = f"Bearer {REFERENCES[client].format('SESSIONS_TOKEN')}"
+    assert (bearer in bearers) is ("--jwt-issuer" in arguments)
     assert "yours to start: mcp-sessions serve" in said
-    assert ("environment" in said) is ("bearer_token_env_var" in server)
 
 
 @EVERY

@@ -27,7 +27,7 @@ ALLOWED = {
     "cursor": {"errors"},
     "caller": {"errors"},
     "backends.base": {"errors", "models", "caller"},
-    "backends": {"errors", "backends.base"},
+    "backends": {"errors", "backends.base", "backends._environment"},
     "pruning": {"models", "errors"},
     "budget": {"models", "errors", "cursor", "pruning"},
     "schema": {"models"},

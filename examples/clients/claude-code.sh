@@ -1,1 +1,1 @@
-claude mcp add-json --scope user sessions '{"type": "stdio", "command": "/usr/local/bin/mcp-sessions", "args": [], "env": {"MCP_SESSIONS_USER": "ada", "MCP_SESSIONS_BACKEND": "agentos+http://127.0.0.1:7777", "MCP_SESSIONS_TOKEN": "REPLACE-WITH-YOUR-MCP_SESSIONS_TOKEN"}}'
+claude mcp add-json --scope user sessions '{"type": "stdio", "command": "/usr/local/bin/mcp-sessions", "args": [], "env": {"MCP_SESSIONS_USER": "ada", "MCP_SESSIONS_BACKEND": "agentos+http://127.0.0.1:7777", "MCP_SESSIONS_TOKEN": "${MCP_SESSIONS_TOKEN}"}}'

@@ -7,6 +7,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from ..errors import Invalid
+from ._environment import CERTIFICATES, DATA_FOLDER, LIBPQ, PROXIES, Variable
 from .base import Options, SessionBackend
 
 BACKENDS = {
@@ -19,6 +20,21 @@ BACKENDS = {
     "guayaba+https": ("mcp_sessions.backends.guayaba:open_guayaba", ""),
 }
 """scheme → ("module:function", how to install what it needs)."""
+
+ENVIRONMENT: Mapping[str, Sequence[Variable]] = {
+    "postgresql": LIBPQ,
+    "agentos+http": (*DATA_FOLDER, *PROXIES),
+    "agentos+https": (*DATA_FOLDER, *CERTIFICATES, *PROXIES),
+    "guayaba": (*CERTIFICATES, *PROXIES),
+    "guayaba+http": PROXIES,
+    "guayaba+https": (*CERTIFICATES, *PROXIES),
+}
+"""scheme → the environment variables that this backend reads beside the settings; none for those left out."""
+
+
+def environment_of(url: str) -> Sequence[Variable]:
+    """Return the environment variables that the backend with this URL reads beside the settings."""
+    return ENVIRONMENT.get(url.partition(":")[0], ())
 
 
 _IN_FRONT = re.compile(r"(postgresql://[^:@/]*):[^@/]*@(?:[^/?]*@)?")  # as libpq reads it, and an @ that it wouldn't

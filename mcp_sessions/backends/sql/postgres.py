@@ -199,10 +199,7 @@ class PostgresDatabase:
         return True
 
     def _was_made_before(self, attempt: Attempt[T], clock: _Clock) -> bool:
-        """Return whether a connection that takes no changes may only be an old one, so that a new one may take them.
-
-        A connection keeps the `default_transaction_read_only` that it began with, such as during a failover.
-        """
+        """Return whether a new connection may take changes: an old one keeps the default that a failover left it."""
         self._close_idle()
         return not attempt.held.is_new and clock.rest > 0
 
