@@ -10,16 +10,29 @@ from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 
 import httpx2
+import pytest
 
 from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.models import Json, JsonObject, is_array, is_object
 
+from ..servers import postgres_process
 from ..servers.agentos_process import AgentOs, Database, Version, running
 
 JWT_KEY = "a key that is long enough for HS256 to be taken"
 POISON = ('{"session_name": "\\ud800"}', '{"session_state": {"a": "\\ud800"}}')
 """What no answer of AgentOS can be encoded with, once it is stored."""
+_ON_SQLITE: dict[str, tuple[Database, tuple[str, ...]]] = {
+    "sqlite": ("sqlite", ()),
+    "sqlite-async": ("sqlite", ("--async-db",)),
+}
+_ON_POSTGRES: dict[str, tuple[Database, tuple[str, ...]]] = {
+    "postgresql": ("postgresql", ()),
+    "postgresql-async": ("postgresql", ("--async-db",)),
+}
+KINDS = _ON_SQLITE | (_ON_POSTGRES if postgres_process.is_installed() else {})
+on_each_kind = pytest.mark.parametrize(("database", "options"), KINDS.values(), ids=KINDS)
+"""On each database that this machine has, by agno's synchronous class and by its asynchronous one."""
 COMPONENTS = {"agent": "planner", "team": "crew", "workflow": "pipeline"}
 
 

@@ -18,6 +18,7 @@ from .files import opened
 NEED_AGENTOS = (
     "test_agentos_auth.py",
     "test_agentos_hazards.py",
+    "test_agentos_names.py",
     "test_agentos_write_hazards.py",
     "test_agentos_writes.py",
 )

@@ -9,7 +9,7 @@ from time import time
 import pytest
 
 from mcp_sessions.backends import _search
-from mcp_sessions.backends.agentos.changes import RESERVED
+from mcp_sessions.backends.agentos.removals import RESERVED
 from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Invalid, Unsupported
 from mcp_sessions.models import JsonObject, SearchHit, SessionFilter

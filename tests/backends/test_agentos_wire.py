@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -120,6 +121,18 @@ def test_a_time_at_the_end_of_time_is_none() -> None:
         stored = read_session({**DETAIL, "created_at": mark, "metadata": {"archived_at": mark}})
         assert stored.created_at is None
         assert stored.archived_at == stored.updated_at
+
+
+@pytest.mark.parametrize(("created", "updated"), [(0, 0), (0, 5), (5, 0), (5, 9)])
+def test_a_time_of_zero_is_the_same_in_a_list_and_in_a_single_session_that_leaves_it_out(
+    created: int, updated: int
+) -> None:
+    times = {"created_at": created, "updated_at": updated}
+    listed = read_session({**DETAIL, **times}).session("")
+    shown = {"created_at": created or None, "updated_at": updated or created or None}
+    alone = read_session({**DETAIL, **shown}).detail()
+    assert (listed.created_at, listed.updated_at) == (alone.created_at, alone.updated_at)
+    assert listed.created_at == datetime.fromtimestamp(created, UTC)
 
 
 def texts_of(messages: list[Message]) -> str:

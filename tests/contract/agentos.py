@@ -12,7 +12,7 @@ from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.models import JsonObject, NewMessage, iso
 
 from ..servers import postgres_process
-from ..servers.agentos_process import Database, Version, are_installed, is_there_a_newer, running
+from ..servers.agentos_process import Database, Installed, are_installed, is_there_a_newer, running
 from .harness import Harness, Seed
 
 
@@ -20,7 +20,7 @@ class AgentOsHarness(Harness):
     """A real server, which a plain agno with an offline model is."""
 
     capabilities = AgentOsBackend.capabilities
-    version: ClassVar[Version]
+    version: ClassVar[Installed]
     options: ClassVar[tuple[str, ...]] = ()
     database: ClassVar[Database] = "sqlite"
 
@@ -63,6 +63,9 @@ def _message(message: NewMessage) -> JsonObject:
 
 
 _OF_A_WHOLE = "AgentOS forks whole sessions only"
+_NO_CONTROL_CHARACTERS = "agno removes control characters from every string that it stores in PostgreSQL"
+ON_POSTGRES = {"test_a_control_character_in_state_comes_back": _NO_CONTROL_CHARACTERS}
+"""The deviations of each version on PostgreSQL, besides those that it has everywhere."""
 _NO_FORK = "agno 2.5.6 forks no sessions: the operation is declared for AgentOS, and refused here"
 
 
@@ -82,6 +85,7 @@ class RealAgentOs3Async(RealAgentOs3):
 
 class RealAgentOs3OnPostgres(RealAgentOs3):
     name = "agentos-3.1.10-postgresql"
+    deviations: ClassVar = {**RealAgentOs3.deviations, **ON_POSTGRES}
     database = "postgresql"
 
 
@@ -114,6 +118,7 @@ class RealAgentOs2Async(RealAgentOs2):
 
 class RealAgentOs2OnPostgres(RealAgentOs2):
     name = "agentos-2.5.6-postgresql"
+    deviations: ClassVar = {**RealAgentOs2.deviations, **ON_POSTGRES}
     database = "postgresql"
 
 

@@ -9,8 +9,8 @@ from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.agentos.backend import AgentOsBackend
 from mcp_sessions.backends.base import SessionBackend
 
-from ..fakes.agentos import FakeAgentOs, Version
-from .agentos import RealAgentOs2, as_json
+from ..fakes.agentos import Database, FakeAgentOs, Version
+from .agentos import ON_POSTGRES, RealAgentOs2, as_json
 from .harness import Harness, Seed
 
 _OF_A_WHOLE = "AgentOS forks whole sessions only"
@@ -26,9 +26,10 @@ class FakeAgentOs3(Harness):
         "test_a_fork_up_to_a_message_that_is_not_there_is_not_found": _OF_A_WHOLE,
     }
     version: ClassVar[Version] = "3.1.10"
+    database: ClassVar[Database] = "sqlite"
 
     def __init__(self) -> None:
-        self.fake = FakeAgentOs(self.version)
+        self.fake = FakeAgentOs(self.version, database=self.database)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[SessionBackend]:
@@ -44,3 +45,18 @@ class FakeAgentOs2(FakeAgentOs3):
     name = "agentos-fake-2.5.6"
     deviations = RealAgentOs2.deviations
     version = "2.5.6"
+
+
+class FakeAgentOs3OnPostgres(FakeAgentOs3):
+    name = "agentos-fake-3.1.10-postgres-async"
+    deviations: ClassVar = {**FakeAgentOs3.deviations, **ON_POSTGRES}
+    database = "postgresql-async"
+
+
+class FakeAgentOs2OnPostgres(FakeAgentOs2):
+    name = "agentos-fake-2.5.6-postgres"
+    deviations: ClassVar = {**FakeAgentOs2.deviations, **ON_POSTGRES}
+    database = "postgresql"
+
+
+FAKES: tuple[type[Harness], ...] = (FakeAgentOs3, FakeAgentOs2, FakeAgentOs3OnPostgres, FakeAgentOs2OnPostgres)

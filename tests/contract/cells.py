@@ -11,8 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_sessions.backends.base import Capability
 from mcp_sessions.errors import SessionsError
 
-from . import agentos, postgres
-from .agentos_fake import FakeAgentOs2, FakeAgentOs3
+from . import agentos, agentos_fake, postgres
 from .custom import JsonFolderHarness
 from .embedded import RequiredOnlyHarness, SqliteHarness
 from .guayaba_fake import GuayabaDefault, GuayabaMaster, GuayabaMasterOther, GuayabaOther
@@ -24,8 +23,7 @@ HARNESSES: tuple[type[Harness], ...] = (
     *postgres.REAL,
     RequiredOnlyHarness,
     JsonFolderHarness,
-    FakeAgentOs3,
-    FakeAgentOs2,
+    *agentos_fake.FAKES,
     *agentos.REAL,
     GuayabaDefault,
     GuayabaOther,

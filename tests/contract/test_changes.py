@@ -9,6 +9,7 @@ from mcp_sessions.models import SessionFilter
 from .harness import Seed, System
 from .samples import SAID, WEATHER
 
+CREATE = Capability.CREATE_SESSION
 RENAME, ARCHIVE = Capability.RENAME_SESSION, Capability.ARCHIVE_SESSION
 RESTORE, DELETE = Capability.RESTORE_SESSION, Capability.DELETE_SESSION
 
@@ -28,6 +29,16 @@ async def test_a_renamed_session_has_its_new_name(system: System) -> None:
     assert renamed.name == "After: «Größe», 東京 😀"
     assert change.version == renamed.version
     assert await _listed(system) == {change.session_id: "After: «Größe», 東京 😀", other: "Other"}
+
+
+@pytest.mark.owes(CREATE, RENAME)
+@pytest.mark.parametrize("type", ["agent", "team", "workflow"])
+async def test_a_new_session_without_a_name_can_be_named(system: System, type: str) -> None:
+    agent_id = {"agent": "planner", "team": "crew", "workflow": "pipeline"}[type]
+    created = await system.backend.create_session(type=type, agent_id=agent_id)
+    change = await system.backend.rename_session(created.id, "First")
+    assert (change.previous, change.changed) == ({"name": ""}, {"name": "First"})
+    assert (await system.backend.get_session(change.session_id)).name == "First"
 
 
 @pytest.mark.owes(RENAME)

@@ -1,5 +1,7 @@
 """One session with its state and counts."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from mcp_sessions.backends.base import Capability
@@ -42,6 +44,17 @@ async def test_a_session_is_told_whole(system: System) -> None:
     assert session.metadata == {"source": "web"}
     assert session.message_count in (None, 6)
     assert session.run_count in (None, 2)
+
+
+@owed
+async def test_a_session_from_the_first_second_of_1970_has_the_same_times_in_a_list_and_alone(system: System) -> None:
+    first_second = datetime.fromtimestamp(0, UTC)
+    session_id = await system.seed_one(Seed(name="Old", moment=first_second))
+    (listed,) = (await system.backend.list_sessions(SessionFilter())).sessions
+    session = await system.backend.get_session(session_id)
+    times = [listed.created_at, listed.updated_at]
+    assert times == [session.created_at, session.updated_at]
+    assert set(times) <= {first_second, None}
 
 
 @owed

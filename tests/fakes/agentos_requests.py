@@ -227,6 +227,21 @@ _POISON = [
     )
 ]
 _ABOUT = [get("/info"), get("/nope")]
+_GIVEN: list[JsonObject] = [{}, {"session_state": {}}, {"session_name": ""}, {"metadata": {"a": 1}}]
+_WITHOUT_DATA = [
+    ask
+    for type in _TYPES
+    for given in _GIVEN
+    for ask in (
+        post(f"/sessions?type={type}", keep="new", **given),
+        *(get(f"/sessions/{{new}}?type={asked}") for asked in _TYPES),
+        post(f"/sessions/{{new}}/rename?type={type}", session_name="First"),
+        get(f"/sessions/{{new}}?type={type}"),
+        patch(f"/sessions/{{new}}?type={type}", session_name="Second"),
+        post(f"/sessions/{{new}}/rename?type={type}", session_name="Third"),
+        get(f"/sessions/{{new}}?type={type}"),
+    )
+]
 
 CONVERSATIONS: dict[str, list[Ask]] = {
     "reads": _READS,
@@ -238,6 +253,7 @@ CONVERSATIONS: dict[str, list[Ask]] = {
     "new and gone": _NEW_AND_GONE,
     "poison": _POISON,
     "about": _ABOUT,
+    "without data": _WITHOUT_DATA,
 }
 
 _IN_OTHER = "?db_id=main&table=other_sessions"

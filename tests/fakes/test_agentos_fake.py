@@ -13,7 +13,7 @@ import pytest
 
 from mcp_sessions.models import Json, JsonObject, is_array, is_object
 
-from ..servers.agentos_process import VERSIONS, AgentOs, Version, running
+from ..servers.agentos_process import VERSIONS, AgentOs, Database, Version, running
 from .agentos import ONE_TABLE, TWO_TABLES, FakeAgentOs
 from .agentos_requests import (
     CONVERSATIONS,
@@ -93,13 +93,17 @@ async def _asked(url: str, ask: Ask, path: str) -> tuple[int, Json]:
 
 
 @asynccontextmanager
-async def both(version: Version, *options: str) -> AsyncGenerator[tuple[AgentOs, FakeAgentOs]]:
+async def both(
+    version: Version, *options: str, database: Database = "sqlite"
+) -> AsyncGenerator[tuple[AgentOs, FakeAgentOs]]:
     """A real server and a fake with the same sessions."""
-    real = running(version, *options)
+    real = running(version, *options, database=database)
     await real.clear()
-    seeds = [*SEEDS, *(OTHER_TABLE_SEEDS if options else [])]
+    has_two_tables = "--other-table" in options
+    seeds = [*SEEDS, *(OTHER_TABLE_SEEDS if has_two_tables else [])]
     await real.seed(*seeds)
-    async with FakeAgentOs(version, databases=TWO_TABLES if options else ONE_TABLE) as fake:
+    kept_in = "postgresql-async" if database == "postgresql" and "--async-db" in options else database
+    async with FakeAgentOs(version, databases=TWO_TABLES if has_two_tables else ONE_TABLE, database=kept_in) as fake:
         fake.seed(*seeds)
         yield real, fake
 
@@ -128,6 +132,16 @@ def _differences(theirs: Json, ours: Json, where: str = " ") -> Iterator[str]:
 @pytest.mark.parametrize("about", CONVERSATIONS)
 async def test_the_fake_answers_as_the_real_server(version: Version, about: str) -> None:
     async with both(version) as (real, fake):
+        await compare(Side(real.origin), Side(fake.url), CONVERSATIONS[about])
+
+
+@on_each
+@pytest.mark.parametrize("options", ((), ("--async-db",)), ids=("sync", "async"))
+@pytest.mark.parametrize("about", CONVERSATIONS)
+async def test_the_fake_answers_as_the_real_server_on_postgresql(
+    version: Version, options: tuple[str, ...], about: str
+) -> None:
+    async with both(version, *options, database="postgresql") as (real, fake):
         await compare(Side(real.origin), Side(fake.url), CONVERSATIONS[about])
 
 

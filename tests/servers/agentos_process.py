@@ -23,7 +23,8 @@ VARIABLE = "MCP_SESSIONS_AGENTOS"
 It also has `agentos-newest` where a newer version of agno has been published.
 """
 
-Version = Literal["newest", "3.1.10", "2.5.6"]
+Version = Literal["3.1.10", "2.5.6"]
+Installed = Version | Literal["newest"]
 VERSIONS: tuple[Version, ...] = ("3.1.10", "2.5.6")
 Database = Literal["sqlite", "postgresql"]
 
@@ -39,7 +40,7 @@ def is_there_a_newer() -> bool:
     return are_installed() and _environment("newest").exists()
 
 
-def _environment(version: Version) -> Path:
+def _environment(version: Installed) -> Path:
     return Path(os.environ[VARIABLE]).expanduser() / f"agentos-{version}"
 
 
@@ -47,7 +48,7 @@ def _environment(version: Version) -> Path:
 class AgentOs:
     """A server that accepts connections; its control routes bypass every authentication."""
 
-    version: Version
+    version: Installed
     port: int
 
     @property
@@ -76,6 +77,10 @@ class AgentOs:
         """Write sessions through agno's own database class: their ids. `serve.py` tells what one may have."""
         return await self.control("seed", list(sessions))
 
+    async def overwrite(self, session_id: str, **columns: Json) -> None:
+        """Set columns of a session's row, which agno doesn't notice; None is SQL's NULL."""
+        await self.control(f"overwrite/{session_id}", columns)
+
     async def rows(self) -> dict[str, dict[str, JsonObject]]:
         """Every stored row of a session or run: {table: {id: {column: value}}}."""
         return await self.control("rows")
@@ -99,7 +104,7 @@ class AgentOs:
 
 
 @cache
-def running(version: Version, *options: str, security_key: str = "", database: Database = "sqlite") -> AgentOs:
+def running(version: Installed, *options: str, security_key: str = "", database: Database = "sqlite") -> AgentOs:
     """Return the server of this version, with these options of `serve.py`; start it when first asked for.
 
     Every server has a database of its own. A server that doesn't start ends the test run.

@@ -17,7 +17,7 @@ from ...errors import (
     Unsupported,
     quoted,
 )
-from ...models import JsonObject, is_array, is_object
+from ...models import Json, JsonObject, is_array, is_object
 from .._credential import ANONYMOUS
 from .._http import HttpClient, Reply, ServerFailed, path
 from .page_reader import UpstreamPage
@@ -79,25 +79,35 @@ class Api:
         return found
 
     async def _find_typed(self, session_id: str, owner: str, first: str) -> Stored:
-        """Asked for in a wrong type, a session comes without the id of its component, or not at all."""
-        shown: Stored | None = None
+        """Find a session and its type before agno 2.6, which shows it in any type that is asked for.
+
+        The id of its component proves the type. On PostgreSQL, a session is found in its own type only, which proves
+        the type too. Elsewhere a session of no component is shown in several types; it is then read as an agent's.
+        """
         first = first or self._types.get(session_id, "")
+        shown: dict[str, Json] = {}
+        failure: ServerFailed | None = None
         for type in sorted(TYPES, key=lambda known: known != first):
             try:
                 answer = (
                     await self.http.read(path("sessions", session_id), params=self._parameters(owner, type=type))
                 ).json()
-            except ServerFailed:
-                if shown is None and type == TYPES[-1]:
-                    raise
+            except NotFound:
+                continue
+            except ServerFailed as error:
+                failure = error
                 continue
             if component_type(answer) == type:
                 self._remember(session_id, type)
                 return read_session(answer, type=type)
-            shown = shown or replace(read_session(answer, type="agent"), is_proven=False)
-        if shown is None:
-            raise absent(session_id)
-        return shown
+            shown[type] = answer
+        if not shown:
+            raise failure or absent(session_id)
+        if len(shown) == 1 and failure is None:
+            ((type, answer),) = shown.items()
+            self._remember(session_id, type)
+            return read_session(answer, type=type)
+        return replace(read_session(next(iter(shown.values())), type="agent"), is_proven=False)
 
     def _remember(self, session_id: str, type: str) -> None:
         if len(self._types) >= _MOST_TYPES:
@@ -155,7 +165,7 @@ class Api:
         """Sets each of `session_name`, `session_state`, `metadata`, `summary` whole."""
         if "table" in self._place:
             (await self.version()).require(
-                Trait.UPDATES_HONOUR_TABLE, "changing more than a name in the table that --backend names"
+                Trait.UPDATES_HONOUR_TABLE, "changing this session in the table that --backend names"
             )
         return await self._change("PATCH", stored, owner, fields)
 

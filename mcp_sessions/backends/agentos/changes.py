@@ -8,20 +8,18 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ...errors import BadResponse, Conflict, NotFound, OutcomeUnknown, SessionsError, quoted
-from ...models import Change, Json, JsonObject, SessionDetail, is_object, iso
+from ...models import Change, Json, JsonObject, SessionDetail, iso
 from .._http import AnswerLost
 from .api import Api, absent
 from .held import Held, same, with_held
 from .journal import Entry
 from .keeper import Keeper, is_undone
+from .removals import as_stored, removed, shows, without_reserved
 from .turns import Turns
-from .wire import Stored, object_in
+from .wire import Stored
 
 Plan = Callable[[Stored], JsonObject]
 """The fields of the session's document that a change sets, each whole. May raise."""
-
-RESERVED = ("agno_component_version", "agno_dispatch_chain", "agno_dispatch_depth")
-"""AgentOS takes these out of whatever metadata it is given, since a run would obey them (agno ≥ 2.7)."""
 
 
 class Made(NamedTuple):
@@ -63,8 +61,9 @@ class Changes:
             except SessionsError:
                 self._keeper.put_back(taken)
                 raise
-            note = self._keeper.hold(owner, after, without_reserved(meant.document), without_reserved(held), taken)
-            return Made(base, after, " ".join(filter(None, (_dropped(fields, after), note))))
+            kept = {key: as_stored(value, after.document[key]) for key, value in without_reserved(held).items()}
+            note = self._keeper.hold(owner, after, without_reserved(meant.document), kept, taken)
+            return Made(base, after, " ".join(filter(None, (removed(fields, after), note))))
 
     async def delete(self, session_id: str, owner: str, *, expected_version: str = "") -> None:
         async with self._turns.alone(session_id):
@@ -106,15 +105,38 @@ class Changes:
                 self._keeper.checked(current, stored, undone)
 
     async def _write(self, before: Stored, owner: str, fields: JsonObject) -> Stored:
-        """The session as it is when it was written: AgentOS's word for a name, a look at the rest."""
+        """Return the session as it is once written: AgentOS's word for a name, a look at the rest."""
+        if fields.keys() == {"name"}:
+            renamed = await self._rename(before, owner, fields)
+            if renamed is not None:
+                return renamed
         try:
-            if fields.keys() == {"name"}:
-                after = await self._api.rename(before, owner, fields["name"])
-            else:
-                after = await self._update(before, owner, fields)
+            after = await self._update(before, owner, fields)
         except (AnswerLost, BadResponse) as error:
             return await self._settle(before, owner, fields, error)
-        return after if _shows(after, fields) else await self._settle(before, owner, fields, None)
+        return after if shows(after, fields) else await self._settle(before, owner, fields, None)
+
+    async def _rename(self, before: Stored, owner: str, fields: JsonObject) -> Stored | None:
+        """Return the session once it is renamed, or None if AgentOS's rename had no effect: an update may have one.
+
+        On PostgreSQL, agno's rename sets a key inside the session's data, which fails as long as these are null. It
+        answers 500, or 404 over an asynchronous driver, or 200 without the name (seen on 2.5.6 and 3.1.10).
+        """
+        error: SessionsError | None = None
+        try:
+            after = await self._api.rename(before, owner, fields["name"])
+        except NotFound:
+            after = await self._api.find(before.id, owner, type=before.type)
+        except (AnswerLost, BadResponse) as failure:
+            error, after = failure, await self._read_back(before, owner, failure)
+        else:
+            if not shows(after, fields):
+                after = await self._read_back(before, owner, None)
+        if shows(after, fields):
+            return after
+        if isinstance(error, AnswerLost) and not error.ended:
+            raise error
+        return None
 
     async def _update(self, before: Stored, owner: str, fields: JsonObject) -> Stored:
         after = await self._api.update(before, owner, _as_sent(before, fields))
@@ -127,20 +149,24 @@ class Changes:
 
     async def _settle(self, before: Stored, owner: str, fields: JsonObject, error: SessionsError | None) -> Stored:
         """What became of a change whose answer doesn't tell."""
-        lost = error if isinstance(error, AnswerLost) else None
+        after = await self._read_back(before, owner, error)
+        if shows(after, fields):
+            return after
+        raise _not_done(error if isinstance(error, AnswerLost) else None) from error
+
+    async def _read_back(self, before: Stored, owner: str, error: SessionsError | None) -> Stored:
+        """Return the session after a write that may have failed with `error`. If it can't be read, raise that error,
+        or `OutcomeUnknown`."""
         try:
-            after = await self._api.find(before.id, owner, type=before.type)
+            return await self._api.find(before.id, owner, type=before.type)
         except NotFound:
             raise
         except SessionsError as unread:
-            if lost is None:
-                raise OutcomeUnknown(
-                    "AgentOS took the change, and could not be asked what became of it. Look at the session."
-                ) from unread
-            raise lost from unread
-        if _shows(after, fields):
-            return after
-        raise _not_done(lost) from error
+            if isinstance(error, AnswerLost):
+                raise error from unread
+            raise OutcomeUnknown(
+                "AgentOS took the change, and could not be asked what became of it. Look at the session."
+            ) from unread
 
 
 def told(made: Made, fields: Sequence[str], note: str = "") -> Change:
@@ -191,22 +217,3 @@ def _as_sent(before: Stored, fields: JsonObject) -> JsonObject:
     if "summary" in named:  # the topics are part of what AgentOS replaces with it
         named["summary"] = {"summary": named["summary"], "topics": list(before.topics)}
     return named
-
-
-def _shows(after: Stored, fields: JsonObject) -> bool:
-    document, wanted = without_reserved(after.document), without_reserved(fields)
-    return all(same((document[key],), (value,)) for key, value in wanted.items())
-
-
-def without_reserved(document: JsonObject) -> JsonObject:
-    """The same without what AgentOS keeps of no metadata."""
-    metadata = document.get("metadata")
-    if not is_object(metadata):
-        return document
-    return document | {"metadata": {key: value for key, value in metadata.items() if key not in RESERVED}}
-
-
-def _dropped(fields: JsonObject, after: Stored) -> str:
-    sent = object_in(fields, "metadata")
-    lost = [key for key in RESERVED if key in sent and key not in after.metadata]
-    return f"AgentOS took its own {', '.join(lost)} out of the metadata." if lost else ""

@@ -8,6 +8,7 @@ and so is one in the place of an object that ours is in.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from ...models import Json, JsonObject, is_object
 
@@ -89,7 +90,15 @@ def same(one: Value, other: Value) -> bool:
 
 
 def _text(value: Value) -> str:
-    return json.dumps(value, sort_keys=True)
+    text = json.dumps(value, sort_keys=True)
+    if "e+" in text or "-0.0" in text:
+        text = json.dumps(json.loads(text, parse_float=_without_exponent), sort_keys=True)
+    return text
+
+
+def _without_exponent(number: str) -> int | float:
+    """Read a number as AgentOS returns it from PostgreSQL, whose jsonb has no exponents and no negative zero."""
+    return int(Decimal(number)) if "e+" in number else float(number) + 0.0
 
 
 def _differences(before: Json, after: Json, path: Path = ()) -> Iterator[Path]:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from ...errors import Invalid, Unsupported
 from ...models import Clearable, JsonObject, StateMode, merge_patch
 from .._values import json_text
-from .changes import RESERVED, Plan
+from .changes import Plan
+from .removals import RESERVED
 from .wire import ARCHIVED_AT, Stored
 
 

@@ -12,6 +12,8 @@ from ...models import Json, JsonObject, Session, SessionDetail, is_array, is_obj
 TYPES = ("agent", "team", "workflow")
 ARCHIVED_AT = "archived_at"
 """The key of a session's metadata that says it is archived, and since when (ISO 8601): AgentOS has no archive."""
+_EPOCH = datetime.fromtimestamp(0, UTC)
+"""A time of 0, which AgentOS shows in lists and leaves out of a single session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ class Stored:
         mark = self.metadata.get(ARCHIVED_AT)
         if not mark:
             return None
-        return moment(mark) or self.updated_at or self.created_at or datetime.fromtimestamp(0, UTC)
+        return moment(mark) or self.updated_at or self.created_at or _EPOCH
 
     @property
     def own_metadata(self) -> JsonObject:
@@ -86,7 +88,7 @@ class Stored:
             agent_id=self.agent_id,
             user_id=self.user_id,
             created_at=self.created_at,
-            updated_at=self.updated_at,
+            updated_at=self.created_at if self.updated_at == _EPOCH else self.updated_at,  # as a single session has it
             archived_at=self.archived_at,
             cursor=cursor,
         )
@@ -118,14 +120,15 @@ def read_session(value: Json, *, type: str = "", is_whole: bool = True) -> Store
     history = value.get("chat_history")
     topics = summary.get("topics")
     type = _type(value) or type or "agent"
+    created_at = _EPOCH if value.get("created_at") is None else moment(value["created_at"])
     return Stored(
         id=text(value, "session_id"),
         name=text(value, "session_name"),
         type=type,
         agent_id=text(value, f"{type}_id"),
         user_id=text(value, "user_id"),
-        created_at=moment(value.get("created_at")),
-        updated_at=moment(value.get("updated_at")) or moment(value.get("created_at")),
+        created_at=created_at,
+        updated_at=moment(value.get("updated_at")) or created_at,
         state=object_in(value, "session_state"),
         metadata=object_in(value, "metadata"),
         summary=text(summary, "summary"),

@@ -7,6 +7,7 @@ in the issue about AgentOS. `tests/fakes/test_agentos_fake.py` compares it with 
 from ..http import Request
 from .fake import FakeAgentOs, Fault
 from .runs import RunInFlight
+from .store import Database
 from .system import ONE_TABLE, TWO_TABLES, Version
 
-__all__ = ["ONE_TABLE", "TWO_TABLES", "FakeAgentOs", "Fault", "Request", "RunInFlight", "Version"]
+__all__ = ["ONE_TABLE", "TWO_TABLES", "Database", "FakeAgentOs", "Fault", "Request", "RunInFlight", "Version"]

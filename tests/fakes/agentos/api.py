@@ -153,7 +153,8 @@ class Api:
         wanted = {value.upper() for value in request.query.get("status", ()) if self._newer}
         if unknown := sorted(wanted - set(_STATUSES)):
             raise Refused(400, f"Invalid status value(s) {unknown}; expected one of {sorted(_STATUSES)}")
-        row = self._system.table(query.db_id, query.table).find(session_id, query.user_id)
+        table, type = self._system.table(query.db_id, query.table), self._type(query.type)
+        row = table.find(session_id, query.user_id, type)
         if row is None:
             raise Refused(404, f"Session with ID {session_id} not found")
         row["runs"] = [
@@ -162,12 +163,13 @@ class Api:
             if not (query.created_after is not None and run["created_at"] < query.created_after)
             and not (query.created_before is not None and run["created_at"] > query.created_before)
         ]
-        shown = rendering.runs_of(row, self._type(query.type) or row["session_type"], newer=self._newer)
+        shown = rendering.runs_of(row, type or row["session_type"], newer=self._newer)
         return [run for run in shown if not wanted or run["status"] in wanted]
 
     def run(self, request: Request, session_id: str, run_id: str) -> Answer:
         query = query_of(request, Scope)
-        row = self._system.table(query.db_id, query.table, heeds_table=self._newer).find(session_id, query.user_id)
+        table = self._system.table(query.db_id, query.table, heeds_table=self._newer)
+        row = table.find(session_id, query.user_id, self._type(query.type))
         if row is None:
             raise Refused(404, f"Session with ID {session_id} not found")
         if not row["runs"]:
@@ -181,8 +183,13 @@ class Api:
         query, given = both_of(request, Scope, RenameBody, newer=self._newer)
         table = self._system.table(query.db_id, query.table)
         session = self._to_change(table, session_id, query)
-        session_data(session.row)["session_name"] = given.session_name
-        return self._saved(table, session)
+        if self._system.database == "sqlite":
+            session_data(session.row)["session_name"] = given.session_name
+            return self._saved(table, session)
+        renamed = table.set_name(session, given.session_name)
+        if renamed is None:
+            raise Refused(404, f"Session with id '{session_id}' not found")
+        return Answer(200, rendering.detail(renamed, newer=self._newer))
 
     def update(self, request: Request, session_id: str, *_: str) -> Answer:
         query, given = both_of(request, Scope, UpdateBody, newer=self._newer)

@@ -16,6 +16,7 @@ from ..http import Request, Response, Server
 from . import runs, seeds
 from .api import Api
 from .parameters import Refused, depth
+from .store import Database
 from .system import ONE_TABLE, System, Version
 
 _OPEN = ("/", "/health", "/info", "/docs", "/openapi.json")
@@ -60,6 +61,7 @@ class FakeAgentOs:
         databases: Mapping[str, Sequence[str]] = ONE_TABLE,
         security_key: str = "",
         shuffles_ties: bool = False,
+        database: Database = "sqlite",
     ) -> None:
         self.now = time.time
         """Its clock, in seconds, which a test may set."""
@@ -69,7 +71,9 @@ class FakeAgentOs:
         self.most_at_once = 0
         self.url = ""
         self._unanswered = 0
-        self._system = System(version, databases, security_key, lambda: self.now(), shuffles_ties=shuffles_ties)
+        self._system = System(
+            version, databases, security_key, lambda: self.now(), shuffles_ties=shuffles_ties, database=database
+        )
         self._api = Api(self._system)
         self._server = Server(self._respond)
 

@@ -30,7 +30,7 @@ def store(table: Table, given: Mapping[str, object], now: int, *, newer: bool) -
     row = blank(session_id) | {
         f"{type}_id": component_id,
         "user_id": user_id,
-        "session_data": without_nulls(data),
+        "session_data": wanted.get("data", without_nulls(data)),
         "metadata": wanted.get("metadata") or None,
         "summary": {"summary": wanted["summary"]} if wanted.get("summary") else None,
         "created_at": moment,
@@ -43,6 +43,8 @@ def store(table: Table, given: Mapping[str, object], now: int, *, newer: bool) -
     table.save(Session(type, saved.row, runs))
     table.add_runs(session_id, user_id, runs)
     table.overwrite(session_id, wanted.get("columns") or {})
+    if wanted.get("created_at") == 0:  # which agno's own class takes for no time
+        table.overwrite(session_id, {"created_at": 0, "updated_at": 0})
     return session_id
 
 

@@ -1,13 +1,18 @@
 """The rows of an AgentOS, in a database of its own schema: filters and order are SQLite's own."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Literal
 from uuid import uuid4
 
-from mcp_sessions.models import Json, JsonObject, is_object
+from mcp_sessions.models import Json, JsonObject, is_array, is_object
+
+Database = Literal["sqlite", "postgresql", "postgresql-async"]
+"""What agno keeps its sessions in, and whether its driver is an asynchronous one where that makes a difference."""
 
 OWN_COLUMNS = {kind: (f"{kind}_id", f"{kind}_data") for kind in ("agent", "team", "workflow")}
 """What only sessions of one type write."""
@@ -17,6 +22,9 @@ _OF_WORKFLOW_RUNS = (
     *("content_type", "created_at", "step_results", "step_executor_runs", "metrics", "metadata", "events"),
     *("images", "videos", "audio", "files"),
 )
+
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_NAME = "session_data ->> '$.session_name'"
 
 _SCHEMA = """
 CREATE TABLE {name} (session_id VARCHAR NOT NULL, session_type VARCHAR NOT NULL, agent_id VARCHAR, team_id VARCHAR,
@@ -47,7 +55,7 @@ class Filter:
     component_id: str | None = None
     session_name: str | None = None
 
-    def condition(self) -> tuple[str, list[str]]:
+    def condition(self, database: Database) -> tuple[str, list[str]]:
         terms: list[str] = []
         values: list[str] = []
         if self.user_id is not None:
@@ -58,7 +66,7 @@ class Filter:
             terms.append("(" + " OR ".join(f"{column} = ?" for column in columns) + ")")
             values += [self.component_id] * len(columns)
         if self.session_name is not None:
-            terms.append("session_data LIKE ?")
+            terms.append("session_data LIKE ?" if database == "sqlite" else f"coalesce({_NAME}, '') LIKE ?")
             values.append(f"%{self.session_name}%")
         if self.type is not None:
             terms.append("session_type = ?")
@@ -72,9 +80,18 @@ class Table:
     `shuffles_ties`: the order of sessions of one second depends on the page and its size, as PostgreSQL's does.
     """
 
-    def __init__(self, name: str, *, newer: bool, now: Callable[[], float], shuffles_ties: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        newer: bool,
+        now: Callable[[], float],
+        shuffles_ties: bool,
+        database: Database = "sqlite",
+    ) -> None:
         self.name = name
         self._newer = newer
+        self._database: Database = database
         self._now = now
         self._shuffles_ties = shuffles_ties
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
@@ -84,17 +101,19 @@ class Table:
         columns = self.connection.execute(f"SELECT * FROM {name}").description
         self._columns = {column for column, *_ in columns} - ({"runs"} if newer else set[str]())
 
-    def find(self, session_id: str, user_id: str | None = None) -> JsonObject | None:
+    def find(self, session_id: str, user_id: str | None = None, type: str | None = None) -> JsonObject | None:
         condition, values = "session_id = ?", [session_id]
         if user_id is not None:
             condition, values = f"{condition} AND user_id = ?", [session_id, user_id]
+        if type is not None and self._database != "sqlite" and not self._newer:
+            condition, values = f"{condition} AND session_type = ?", [*values, type]
         found = self.connection.execute(f"SELECT * FROM {self.name} WHERE {condition}", values).fetchone()
         return self._decoded(found) if found else None
 
     def page(
         self, wanted: Filter, *, limit: int, page: int, sort_by: str, ascending: bool
     ) -> tuple[list[JsonObject], int]:
-        condition, values = wanted.condition()
+        condition, values = wanted.condition(self._database)
         source = f"FROM {self.name}{condition}"
         (count,) = self.connection.execute(f"SELECT count(*) {source}", values).fetchone()
         order = ""
@@ -108,8 +127,32 @@ class Table:
         return [self._decoded(row) for row in found.fetchall()], count
 
     def load(self, session_id: str, type: str | None = None, user_id: str | None = None) -> Session | None:
-        row = self.find(session_id, user_id)
+        row = self.find(session_id, user_id, type)
         return None if row is None else self.read_as(type or row["session_type"], row)
+
+    def set_name(self, session: Session, name: str) -> Session | None:
+        """Rename as agno does on PostgreSQL, by `jsonb_set`, which has no effect on SQL's NULL.
+
+        It fails on JSON's null: agno then raises, or says over an asynchronous driver that there is no such session.
+        """
+        session_id = session.row["session_id"]
+        (data,) = self.connection.execute(
+            f"SELECT session_data FROM {self.name} WHERE session_id = ?", [session_id]
+        ).fetchone()
+        if data == "null" and self._database == "postgresql-async":
+            return None
+        if data == "null":
+            raise ValueError("cannot set path in scalar")
+        if data is not None:
+            renamed: JsonObject = {**(session.row["session_data"] or {}), "session_name": self._cleaned(name)}
+            self._set(session_id, session_data=self._encoded(renamed))
+        return self.load(session_id, session.type)
+
+    def _set(self, session_id: str, **values: Json) -> None:
+        changed = ", ".join(f"{column} = ?" for column in values)
+        self.connection.execute(
+            f"UPDATE {self.name} SET {changed} WHERE session_id = ?", [*values.values(), session_id]
+        )
 
     def read_as(self, type: str, row: JsonObject) -> Session:
         runs: list[JsonObject] = [run if self._newer else _filled(run) for run in row["runs"] or ()]
@@ -131,10 +174,11 @@ class Table:
         row = session.row
         own_id, own_data = OWN_COLUMNS[session.type]
         values: dict[str, Json] = {own_id: row[own_id], "user_id": row["user_id"]}
-        values |= {key: self._encoded(row[key]) for key in (own_data, "session_data", "metadata")}
-        values["summary"] = self._encoded(None if session.type == "workflow" else row["summary"])
+        columns: JsonObject = {key: row[key] for key in (own_data, "session_data", "metadata")}
+        columns["summary"] = None if session.type == "workflow" else row["summary"]
         if not self._newer:
-            values["runs"] = self._encoded(session.runs or None)
+            columns["runs"] = session.runs or None
+        values |= {key: self._encoded(self._cleaned(value)) for key, value in columns.items()}
         changed = ", ".join(f"{key} = excluded.{key}" for key in values)
         given: dict[str, Json] = {
             "session_id": row["session_id"],
@@ -208,6 +252,16 @@ class Table:
             )
             row["runs"] = [json.loads(run) for (run,) in stored.fetchall()]
         return row
+
+    def _cleaned(self, value: Json) -> Json:
+        """What agno stores in PostgreSQL: it removes control characters, but not from keys."""
+        if self._database == "sqlite":
+            return value
+        if isinstance(value, str):
+            return _CONTROL_CHARACTERS.sub("", value)
+        if is_object(value):
+            return {key: self._cleaned(item) for key, item in value.items()}
+        return [self._cleaned(item) for item in value] if is_array(value) else value
 
     def _encoded(self, value: Json) -> str:
         text = json.dumps(value)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from .parameters import Refused
-from .store import Table
+from .store import Database, Table
 
 Version = Literal["3.1.10", "2.5.6"]
 ONE_TABLE: Mapping[str, Sequence[str]] = {"main": ("agno_sessions",)}
@@ -23,13 +23,17 @@ class System:
         now: Callable[[], float],
         *,
         shuffles_ties: bool,
+        database: Database,
     ) -> None:
         self.version = version
         self.newer = version == "3.1.10"
         self.security_key = security_key
+        self.database: Database = database
         self.now = now
         self._databases = {
-            db_id: [Table(name, newer=self.newer, now=now, shuffles_ties=shuffles_ties) for name in names]
+            db_id: [
+                Table(name, newer=self.newer, now=now, shuffles_ties=shuffles_ties, database=database) for name in names
+            ]
             for db_id, names in databases.items()
         }
         others = [table for table in self.tables if table.name == "other_sessions"]

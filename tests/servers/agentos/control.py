@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Body, FastAPI
 from offline_model import GATES, gate
-from sqlalchemy import JSON, MetaData, Table, Text, cast, create_engine, inspect, select, update
+from sqlalchemy import JSON, MetaData, Table, Text, cast, create_engine, inspect, null, select, update
 from stored_sessions import seed
 
 IN_SCHEMA = {"sqlite": None, "postgresql": "ai"}
@@ -26,10 +26,11 @@ class Store:
                 connection.exec_driver_sql(f"DELETE FROM {self._schema + '.' if self._schema else ''}{table}")
 
     def overwrite(self, session_id, columns):
-        """Set columns of a session to values that agno itself may never write."""
+        """Set columns of a session to values that agno itself may never write; None is SQL's NULL, not JSON's."""
         table = Table("agno_sessions", MetaData(self._schema), autoload_with=self._engine)
+        given = {column: null() if value is None else value for column, value in columns.items()}
         with self._engine.begin() as connection:
-            connection.execute(update(table).where(table.c.session_id == session_id).values(columns))
+            connection.execute(update(table).where(table.c.session_id == session_id).values(given))
 
     def rows(self):
         """Return {table: {key: {column: value}}} of every table with sessions or runs; JSON is shown as text."""
@@ -58,9 +59,15 @@ def make_control(db, other_db, url):
     async def seed_session(given):
         columns = given.pop("columns", {})
         session_id = await seed(other_db if given.pop("other_table", False) else db, given)
+        if given.get("created_at") == 0:  # which agno's own class takes for no time
+            columns |= {"created_at": 0, "updated_at": 0}
         if columns:
             store.overwrite(session_id, columns)
         return session_id
+
+    @app.post("/_test/overwrite/{session_id}")
+    async def overwrite(session_id: str, values: Annotated[dict, Body()]):
+        store.overwrite(session_id, values)
 
     @app.post("/_test/clear")
     async def clear():

@@ -106,7 +106,7 @@ def make_session(given, moment):
     arguments = {
         "session_id": given["session_id"],
         "user_id": given["user_id"],
-        "session_data": data,
+        "session_data": given.get("data", data),
         "metadata": given.get("metadata") or None,
         "created_at": moment,
         "updated_at": moment,

@@ -1,0 +1,51 @@
+"""What AgentOS removes from the values that it is given to store."""
+
+import re
+
+from ...models import Json, JsonObject, is_array, is_object
+from .held import same
+from .wire import Stored, object_in
+
+RESERVED = ("agno_component_version", "agno_dispatch_chain", "agno_dispatch_depth")
+"""The keys that AgentOS removes from any metadata, since a run would obey them (agno ≥ 2.7)."""
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+"""The characters that agno removes from every string that it stores in PostgreSQL; it leaves keys as they are."""
+
+
+def shows(after: Stored, fields: JsonObject) -> bool:
+    """Return whether the session has these values, except for what AgentOS removes."""
+    document, wanted = without_reserved(after.document), without_reserved(fields)
+    return all(same((document[key],), (as_stored(value, document[key]),)) for key, value in wanted.items())
+
+
+def removed(fields: JsonObject, after: Stored) -> str:
+    """Say what AgentOS removed from these values, which the session shows; "" if nothing."""
+    document, wanted = without_reserved(after.document), without_reserved(fields)
+    sent = object_in(fields, "metadata")
+    reserved = [key for key in RESERVED if key in sent and key not in after.metadata]
+    notes = [f"AgentOS removed its own {', '.join(reserved)} from the metadata."] if reserved else []
+    if any(not same((document[key],), (value,)) for key, value in wanted.items()):
+        notes.append("AgentOS removed control characters from the text.")
+    return " ".join(notes)
+
+
+def as_stored(value: Json, stored: Json) -> Json:
+    """Return the value without control characters if that is how it is stored."""
+    cleaned = _without_control_characters(value)
+    return cleaned if same((cleaned,), (stored,)) else value
+
+
+def without_reserved(document: JsonObject) -> JsonObject:
+    """Return the document without the metadata that AgentOS doesn't store."""
+    metadata = document.get("metadata")
+    if not is_object(metadata):
+        return document
+    return document | {"metadata": {key: value for key, value in metadata.items() if key not in RESERVED}}
+
+
+def _without_control_characters(value: Json) -> Json:
+    if isinstance(value, str):
+        return _CONTROL_CHARACTERS.sub("", value)
+    if is_object(value):
+        return {key: _without_control_characters(item) for key, item in value.items()}
+    return [_without_control_characters(item) for item in value] if is_array(value) else value
