@@ -110,7 +110,7 @@ def test_a_snippet_for_the_defaults_names_the_store_that_this_shell_leads_to(
     server = read(client, shown)
     assert server["env"] == {"MCP_SESSIONS_BACKEND": f"sqlite:///{tmp_path}/data/mcp-sessions/sessions.db"}
     assert server["command"] == sys.executable
-    assert "run this in a shell" in said or "this belongs into " in said
+    assert "run this in a shell" in said or "add this to " in said
     assert "REPLACE" not in said + shown
 
 

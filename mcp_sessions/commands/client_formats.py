@@ -154,7 +154,7 @@ def _codex(server: Server, refer: Refer) -> str:
         lines += _table("env", server.env)
     else:
         bearer = server.tokens.get("Authorization")
-        others = {header: name for header, name in server.tokens.items() if header != "Authorization"}
+        others = {header: refer(name) for header, name in server.tokens.items() if header != "Authorization"}
         lines = [f"url = {_toml(server.url)}"]
         lines += [f"bearer_token_env_var = {_toml(bearer)}"] if bearer else []
         lines += [f'# {name} must hold "Bearer " and the token' for name in others.values()]
@@ -197,50 +197,50 @@ CLIENTS: Mapping[str, Client] = {
     ),
     "claude-desktop": Client(
         _claude_desktop,
-        "this belongs into claude_desktop_config.json (Settings, Developer, Edit Config), in "
+        "add this to claude_desktop_config.json (Settings, Developer, Edit Config), in "
         "~/Library/Application Support/Claude, %APPDATA%\\Claude or ~/.config/Claude",
         _placeholder,
         "Where it says REPLACE-WITH-, put yours.",
     ),
     "cursor": Client(
         _cursor,
-        "this belongs into ~/.cursor/mcp.json, or a project's .cursor/mcp.json",
+        "add this to ~/.cursor/mcp.json, or a project's .cursor/mcp.json",
         "${{env:{}}}".format,
         _IN_ENVIRONMENT,
         _BRACES,
     ),
     "vscode": Client(
         _vscode,
-        "this belongs into a project's .vscode/mcp.json, or what the command MCP: Open User Configuration opens",
+        "add this to a project's .vscode/mcp.json, or what the command MCP: Open User Configuration opens",
         "${{input:{}}}".format,
         "VS Code asks for {} when it first starts the server.",
         _BRACES,
     ),
-    "codex": Client(_codex, "this belongs into ~/.codex/config.toml", _placeholder, _IN_ENVIRONMENT),
+    "codex": Client(_codex, "add this to ~/.codex/config.toml", str, _IN_ENVIRONMENT),
     "opencode": Client(
         _opencode,
-        "this belongs into ~/.config/opencode/opencode.json, or a project's opencode.json",
+        "add this to ~/.config/opencode/opencode.json, or a project's opencode.json",
         "{{env:{}}}".format,
         _IN_ENVIRONMENT,
         r"\{(env|file):[^}]*\}",
     ),
     "gemini": Client(
         _gemini,
-        "this belongs into ~/.gemini/settings.json, or a project's .gemini/settings.json",
+        "add this to ~/.gemini/settings.json, or a project's .gemini/settings.json",
         "${{{}}}".format,
         _IN_ENVIRONMENT,
         _DOLLAR,
     ),
     "qwen": Client(
         _qwen,
-        "this belongs into ~/.qwen/settings.json, or a project's .qwen/settings.json",
+        "add this to ~/.qwen/settings.json, or a project's .qwen/settings.json",
         "${{{}}}".format,
         _IN_ENVIRONMENT,
         _DOLLAR,
     ),
     "copilot": Client(
         _copilot,
-        "this belongs into ~/.copilot/mcp-config.json, or a project's .mcp.json",
+        "add this to ~/.copilot/mcp-config.json, or a project's .mcp.json",
         "${{{}}}".format,
         _IN_ENVIRONMENT,
         _DOLLAR,
