@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ...errors import BadResponse, Conflict, NotFound, OutcomeUnknown, SessionsError, quoted
 from ...models import Change, Json, JsonObject, SessionDetail, iso
+from .._answer import Redirected
 from .._http import AnswerLost
 from .api import Api, absent
 from .held import Held, same, with_held
@@ -134,8 +135,8 @@ class Changes:
                 after = await self._read_back(before, owner, None)
         if shows(after, fields):
             return after
-        if isinstance(error, AnswerLost) and not error.ended:
-            raise error
+        if isinstance(error, AnswerLost) and (not error.ended or isinstance(error.failure, Redirected)):
+            raise error.not_made() from error
         return None
 
     async def _update(self, before: Stored, owner: str, fields: JsonObject) -> Stored:
