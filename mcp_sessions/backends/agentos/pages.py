@@ -13,7 +13,7 @@ What the API can't give: a session that is removed between two requests of one c
 so that one of them may be missed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import takewhile
@@ -158,7 +158,7 @@ class Stream:
         begins = rows[0].place == 0 or rows[0].key.time < time
         ends = found.ended or rows[-1].key.time > time
         if begins and ends:
-            self._rows = [row for row in rows if row.key.time == time] + self._rows[len(second) :]
+            self._replace_second(second, [row for row in rows if row.key.time == time])
         return begins and ends
 
     async def _read_second_from_the_end(self, second: Sequence[Row], failures: set[int]) -> bool:
@@ -187,10 +187,15 @@ class Stream:
         if len(found) != len(places) - bool(failed):
             return False
         # AgentOS failed on one session, which stood at other places in other pages.
+        self.failed_places -= failures
         self._reader.failed -= failures
         self._reader.failed |= {max(failed)} if failed else set()
-        self._rows = [*found.values(), *self._rows[len(second) :]]
+        self._replace_second(second, found.values())
         return True
+
+    def _replace_second(self, second: Sequence[Row], rows: Collection[Row]) -> None:
+        found = {row.stored.id for row in rows}
+        self._rows = [*rows, *(row for row in self._rows[len(second) :] if row.stored.id not in found)]
 
     async def _read_whole_list(self) -> None:
         """Go on in the whole list, read in the order of ids; if that can't be had, with what was found."""
@@ -221,9 +226,10 @@ class Stream:
         self.row_count += len(found)
         rows = [Row(key_of(stored, self._order), stored, place) for place, stored in found]
         again = {row.stored.id: row.key for row in rows if self._after is None or row.key > self._after}
-        waiting = [row for row in self._rows if again.get(row.stored.id, row.key) == row.key]
+        # A session that was changed meanwhile counts as it was read last.
+        kept = [row for row in self._rows + rows if again.get(row.stored.id, row.key) == row.key]
         # What was moved here by rows that were added comes before what waits of the page before.
-        self._rows = sorted(waiting + rows, key=lambda row: row.key.time)
+        self._rows = sorted(kept, key=lambda row: row.key.time)
 
 
 class Merged:
