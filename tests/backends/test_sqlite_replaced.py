@@ -96,8 +96,20 @@ async def test_the_log_of_the_file_before_never_gets_into_a_new_one(path: Path, 
         await store.create_session(name="In the log")
         (tmp_path / "backup.db").replace(path)
         for call in (store.create_session(name="Lost"), store.list_sessions(SessionFilter())):
-            with pytest.raises(Unavailable, match=r'"sessions\.db-wal" beside it may belong to the file before'):
+            with pytest.raises(Unavailable, match=r'put the file back without "sessions\.db-wal", then start again'):
                 await call
-        Path(f"{path}-wal").unlink()
-        Path(f"{path}-shm").unlink()
+    for suffix in ("-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    assert_whole(path)
+    async with opened(path) as store:
         assert await names(store) == ["From the backup"]
+
+
+async def test_a_journal_of_the_file_before_never_gets_into_a_new_one(path: Path, tmp_path: Path) -> None:
+    await store_at(tmp_path / "backup.db", "From the backup")
+    async with opened(path) as store:
+        await store.create_session(name="Old")
+        (tmp_path / "backup.db").replace(path)
+        Path(f"{path}-journal").write_bytes(b"what a killed program left")
+        with pytest.raises(Unavailable, match=r'without "sessions\.db-journal"'):
+            await store.create_session(name="Lost")

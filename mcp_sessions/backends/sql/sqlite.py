@@ -23,7 +23,7 @@ from .database import OutOfTime, Row, SearchIndex, Transaction
 from .fts5 import Fts5Index
 from .sqlite_checks import examine
 from .sqlite_errors import translating
-from .sqlite_file import NOWHERE, Identity, identity_of, private_to_this_user, refuse_leftovers
+from .sqlite_file import NOWHERE, Identity, identity_of, private_to_this_user, refuse_logs
 from .sqlite_schema import migrate, require_file, require_made, transaction
 from .sqlite_wal import is_local, wal_is_safe
 
@@ -71,6 +71,8 @@ class SqliteDatabase:
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._identity: Identity | None = None
+        self._reader_identity: Identity | None = None
+        self._is_wal = False
         self._purge: Callable[[Transaction], bool] | None = None
 
     async def open(self, purge: Callable[[Transaction], bool]) -> None:
@@ -94,7 +96,7 @@ class SqliteDatabase:
         # On the loop: such a read takes less time than handing it to a thread and back (some 0.04 ms against 0.11).
         # It doesn't wait for locks; where another process holds one, the worker waits.
         if self._reader is not None:
-            if identity_of(self._path) != self._identity:
+            if identity_of(self._path) != self._reader_identity:
                 self._reader.close()  # here, where it is used; the worker opens the file that is there now
                 self._reader = None
                 return await self.scan(work)
@@ -158,13 +160,13 @@ class SqliteDatabase:
                     "the store's file was deleted, moved or replaced while it was in use; nothing was changed. Put it "
                     "back, or restart mcp-sessions to begin with the file that is there."
                 )
-            refuse_leftovers(self._path)
+            refuse_logs(self._path, is_wal=self._is_wal)
             logger.warning("%s was replaced while it was in use; the new file is opened.", self._path)
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
             self._open(self._purge)
-        elif self._reader is None and self._purge is not None:  # the file was away, and is back
+        elif self._reader is None and self._purge is not None:  # it was closed where it is used
             self._reader = self._connect_reader()
 
     def _open(self, purge: Callable[[Transaction], bool]) -> None:
@@ -180,7 +182,9 @@ class SqliteDatabase:
                     _purge(self._writer, purge)
                     if not in_memory:
                         self._identity = identity_of(self._path) or NOWHERE
-                        self._reader = self._connect_reader()
+                        self._is_wal = self._writer.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+                        if self._reader is None:  # an earlier one is closed where it is used
+                            self._reader = self._connect_reader()
                 except BaseException:
                     self._close()
                     raise
@@ -188,6 +192,7 @@ class SqliteDatabase:
     def _connect_reader(self) -> sqlite3.Connection:
         reader = self._connect()
         reader.execute("PRAGMA busy_timeout = 0")
+        self._reader_identity = self._identity
         return reader
 
     def _open_existing(self) -> None:

@@ -29,19 +29,18 @@ def identity_of(path: str) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
-def refuse_leftovers(path: str) -> None:
-    """Raise `Unavailable` if a log of the file that was here before lies beside a new one.
+def refuse_logs(path: str, *, is_wal: bool) -> None:
+    """Raise `Unavailable` if a log of the file that was here before could get into the one that is here now.
 
-    SQLite would write what it holds into the new file (https://sqlite.org/howtocorrupt.html, "unlinked or renamed").
+    `is_wal`: the file before has a write-ahead log, which belongs to every program that still has that file open.
+    SQLite would write what a log holds into the new file (https://sqlite.org/howtocorrupt.html, "unlinked or renamed").
     """
-    for suffix in ("-wal", "-journal"):
-        log = Path(path + suffix)
-        if log.exists() and log.stat().st_size:
-            raise Unavailable(
-                f"the store's file was replaced while it was in use, and {quoted(log.name)} beside it may belong to "
-                "the file before; nothing was changed. Stop every program that uses the store, then put the file "
-                "back without that log."
-            )
+    log = Path(f"{path}-wal" if is_wal else f"{path}-journal")
+    if is_wal or (log.exists() and log.stat().st_size):
+        raise Unavailable(
+            "the store's file was replaced while it was in use, and its log may still be there; nothing was changed. "
+            f"Stop every program that uses the store, put the file back without {quoted(log.name)}, then start again."
+        )
 
 
 @contextmanager
