@@ -137,21 +137,6 @@ async def test_a_wait_that_does_not_fit_the_deadline_is_not_begun(server: ToxicS
     assert len(server.received) == 2
 
 
-async def test_a_dead_server_is_sent_at_most_a_tenth_more(server: ToxicServer, client: HttpClient) -> None:
-    server.default = whole(503)
-
-    async def caller() -> None:
-        for _ in range(125):
-            with pytest.raises(Unavailable):
-                await client.read("/sessions")
-
-    with anyio.fail_after(30):
-        async with anyio.create_task_group() as tasks:
-            for _ in range(8):
-                tasks.start_soon(caller)
-    assert 1_000 < len(server.received) <= 1_100
-
-
 class Clock:
     """Returns the seconds that a test sets."""
 
@@ -159,6 +144,21 @@ class Clock:
 
     def __call__(self) -> float:
         return self.seconds
+
+
+async def test_a_dead_server_is_sent_at_most_a_tenth_more(server: ToxicServer) -> None:
+    server.default = whole(503)
+
+    async def caller(client: HttpClient) -> None:
+        for _ in range(125):
+            with pytest.raises(Unavailable):
+                await client.read("/sessions")
+
+    # Its clock stands still: time brings retries back too, and a busy machine takes some.
+    async with HttpClient(server.url, system="AgentOS", clock=Clock()) as client, anyio.create_task_group() as tasks:
+        for _ in range(8):
+            tasks.start_soon(caller, client)
+    assert 1_000 < len(server.received) <= 1_100
 
 
 def spent(budget: RetryBudget) -> int:
