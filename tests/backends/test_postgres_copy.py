@@ -68,7 +68,7 @@ async def test_a_target_that_takes_no_changes_is_named(place: Place, tmp_path: P
     place.sql(f"ALTER DATABASE {place.name} SET default_transaction_read_only = on")
     done = copy(file, place.url)
     assert (done.status, done.out) == (2, "")
-    assert done.err.startswith("mcp-sessions: --to: the PostgreSQL database takes no changes (a standby?). Name its ")
+    assert done.err.startswith("mcp-sessions: --to: the PostgreSQL database takes no changes now: it is a standby, or ")
     assert "primary in --to." in done.err
     assert "Run the same command again" not in done.err
 
