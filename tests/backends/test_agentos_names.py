@@ -118,8 +118,8 @@ async def test_a_session_without_a_name_can_be_changed_and_archived(
             await case.backend.update_session(session_id, metadata={"c": 3})
             await case.backend.restore_session(session_id, name="First")
             found = await case.backend.get_session(session_id)
-            # A single session of AgentOS tells its type only by its component; one without is taken for an agent's.
-            told = "agent" if origin is _posted_bare else type
+            # Without a component, nothing in AgentOS's answer tells a team's session from an agent's.
+            told = "agent" if origin is _posted_bare and type == "team" else type
             assert (found.name, found.type, found.archived_at) == ("First", told, None)
             assert (found.state["b"], found.metadata["c"]) == (2, 3)
             assert contents((await case.stored_runs())[session_id]) == before

@@ -69,7 +69,7 @@ async def test_a_target_that_takes_no_changes_is_named(place: Place, tmp_path: P
     done = copy(file, place.url)
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("mcp-sessions: --to: the PostgreSQL database takes no changes now: it is a standby, or ")
-    assert "primary in --to." in done.err
+    assert "primary in --to, or try again when it takes changes." in done.err
     assert "Run the same command again" not in done.err
 
 
