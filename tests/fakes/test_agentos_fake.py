@@ -31,6 +31,7 @@ from .agentos_requests import (
 on_each = pytest.mark.parametrize("version", VERSIONS)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _SPOKEN_OF_POSITIONS = re.compile(r"in position \d+")
+_DATABASE_ERROR = re.compile(r"\(psycopg\..*", re.DOTALL)
 _MEASURED = ("metrics", "session_metrics", "total_tokens", "agent_data", "team_data", "search_time_ms")
 
 
@@ -42,12 +43,23 @@ class Side:
     kept: dict[str, str] = field(default_factory=dict[str, str])
     ids: dict[str, str] = field(default_factory=dict[str, str])
     numbers: "count[int]" = field(default_factory=count)
+    has_order: bool = True
+    """False for PostgreSQL, where the order within a second is not defined."""
 
     async def answer(self, ask: Ask) -> JsonObject:
         status, body = await _asked(self.url, ask, ask.path.format(**self.kept))
+        if not self.has_order and is_object(body) and is_array(body.get("data")):
+            body["data"] = self._in_order(body["data"]) if body["meta"]["total_pages"] == 1 else len(body["data"])
         if ask.keep and status < 300:
             self.kept[ask.keep] = body[0]["run_id"] if is_array(body) else body["session_id"]
         return {"status": status, "body": self._masked(body)}
+
+    def _in_order(self, items: list[JsonObject]) -> list[JsonObject]:
+        def known_as(item: JsonObject) -> str:
+            session_id: str = item["session_id"]
+            return self.ids.get(session_id, session_id)
+
+        return sorted(items, key=known_as)
 
     def _masked(self, value: Json, key: str = "") -> Json:
         if key in _MEASURED and value:
@@ -60,6 +72,7 @@ class Side:
         if is_array(value):
             return [self._masked(item) for item in value]
         if isinstance(value, str):
+            value = _DATABASE_ERROR.sub("what the database refused", value)
             return _SPOKEN_OF_POSITIONS.sub("somewhere", _UUID.sub(self._numbered, value))
         return value
 
@@ -142,7 +155,7 @@ async def test_the_fake_answers_as_the_real_server_on_postgresql(
     version: Version, options: tuple[str, ...], about: str
 ) -> None:
     async with both(version, *options, database="postgresql") as (real, fake):
-        await compare(Side(real.origin), Side(fake.url), CONVERSATIONS[about])
+        await compare(Side(real.origin, has_order=False), Side(fake.url, has_order=False), CONVERSATIONS[about])
 
 
 @on_each

@@ -1,7 +1,6 @@
 """The rows of an AgentOS, in a database of its own schema: filters and order are SQLite's own."""
 
 import json
-import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,9 @@ from hashlib import blake2b
 from typing import Literal
 from uuid import uuid4
 
-from mcp_sessions.models import Json, JsonObject, is_array, is_object
+from mcp_sessions.models import Json, JsonObject, is_object
+
+from .jsonb import DataError, cleaned, is_storable
 
 Database = Literal["sqlite", "postgresql", "postgresql-async"]
 """What agno keeps its sessions in, and whether its driver is an asynchronous one where that makes a difference."""
@@ -23,7 +24,6 @@ _OF_WORKFLOW_RUNS = (
     *("images", "videos", "audio", "files"),
 )
 
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _NAME = "session_data ->> '$.session_name'"
 
 _SCHEMA = """
@@ -102,6 +102,8 @@ class Table:
         self._columns = {column for column, *_ in columns} - ({"runs"} if newer else set[str]())
 
     def find(self, session_id: str, user_id: str | None = None, type: str | None = None) -> JsonObject | None:
+        if "\0" in session_id and self._database == "postgresql":
+            raise DataError("(psycopg.DataError) PostgreSQL text fields cannot contain NUL (0x00) bytes")
         condition, values = "session_id = ?", [session_id]
         if user_id is not None:
             condition, values = f"{condition} AND user_id = ?", [session_id, user_id]
@@ -113,6 +115,10 @@ class Table:
     def page(
         self, wanted: Filter, *, limit: int, page: int, sort_by: str, ascending: bool
     ) -> tuple[list[JsonObject], int]:
+        if page < 1 and self._database == "postgresql":
+            raise DataError("(psycopg.errors.InvalidRowCountInResultOffsetClause) OFFSET must not be negative")
+        if page < 1 and self._database == "postgresql-async":
+            return [], 0
         condition, values = wanted.condition(self._database)
         source = f"FROM {self.name}{condition}"
         (count,) = self.connection.execute(f"SELECT count(*) {source}", values).fetchone()
@@ -142,9 +148,9 @@ class Table:
         if data == "null" and self._database == "postgresql-async":
             return None
         if data == "null":
-            raise ValueError("cannot set path in scalar")
+            raise DataError("(psycopg.errors.InvalidParameterValue) cannot set path in scalar")
         if data is not None:
-            renamed: JsonObject = {**(session.row["session_data"] or {}), "session_name": self._cleaned(name)}
+            renamed: JsonObject = {**(session.row["session_data"] or {}), "session_name": cleaned(name)}
             self._set(session_id, session_data=self._encoded(renamed))
         return self.load(session_id, session.type)
 
@@ -170,7 +176,7 @@ class Table:
         return {key: value for key, value in run.items() if key in _OF_WORKFLOW_RUNS}
 
     def save(self, session: Session) -> Session | None:
-        """Written as its class writes it; None where the row is another user's."""
+        """Written as its class writes it; None where the row is another user's, or an asynchronous driver failed."""
         row = session.row
         own_id, own_data = OWN_COLUMNS[session.type]
         values: dict[str, Json] = {own_id: row[own_id], "user_id": row["user_id"]}
@@ -178,7 +184,13 @@ class Table:
         columns["summary"] = None if session.type == "workflow" else row["summary"]
         if not self._newer:
             columns["runs"] = session.runs or None
-        values |= {key: self._encoded(self._cleaned(value)) for key, value in columns.items()}
+        if self._database != "sqlite":
+            columns = {key: cleaned(value) for key, value in columns.items()}
+            if not is_storable(columns):
+                if self._database == "postgresql-async":
+                    return None
+                raise DataError("(psycopg.errors.InvalidTextRepresentation) invalid input syntax for type json")
+        values |= {key: self._encoded(value) for key, value in columns.items()}
         changed = ", ".join(f"{key} = excluded.{key}" for key in values)
         given: dict[str, Json] = {
             "session_id": row["session_id"],
@@ -253,19 +265,10 @@ class Table:
             row["runs"] = [json.loads(run) for (run,) in stored.fetchall()]
         return row
 
-    def _cleaned(self, value: Json) -> Json:
-        """What agno stores in PostgreSQL: it removes control characters, but not from keys."""
-        if self._database == "sqlite":
-            return value
-        if isinstance(value, str):
-            return _CONTROL_CHARACTERS.sub("", value)
-        if is_object(value):
-            return {key: self._cleaned(item) for key, item in value.items()}
-        return [self._cleaned(item) for item in value] if is_array(value) else value
-
     def _encoded(self, value: Json) -> str:
         text = json.dumps(value)
-        return text if self._newer or value is None else json.dumps(text)
+        is_encoded_once = self._newer or self._database != "sqlite" or value is None
+        return text if is_encoded_once else json.dumps(text)
 
 
 def _shuffled(session_id: str, bound: int) -> bytes:
