@@ -111,29 +111,16 @@ class RealAgentOs2(AgentOsHarness):
     }
 
 
-class RealAgentOs2Async(RealAgentOs2):
-    name = "agentos-2.5.6-async"
-    options = ("--async-db",)
-
-
-class RealAgentOs2OnPostgres(RealAgentOs2):
-    name = "agentos-2.5.6-postgresql"
+class RealAgentOs2OnPostgresAsync(RealAgentOs2):
+    name = "agentos-2.5.6-postgresql-async"
     deviations: ClassVar = {**RealAgentOs2.deviations, **ON_POSTGRES}
     database = "postgresql"
-
-
-class RealAgentOs2OnPostgresAsync(RealAgentOs2OnPostgres):
-    name = "agentos-2.5.6-postgresql-async"
     options = ("--async-db",)
 
 
-_ON_SQLITE = (RealAgentOs3, RealAgentOs3Async, RealAgentOs2, RealAgentOs2Async)
-_ON_POSTGRES = (
-    RealAgentOs3OnPostgres,
-    RealAgentOs3OnPostgresAsync,
-    RealAgentOs2OnPostgres,
-    RealAgentOs2OnPostgresAsync,
-)
+_ON_SQLITE = (RealAgentOs3, RealAgentOs3Async, RealAgentOs2)
+_ON_POSTGRES = (RealAgentOs3OnPostgres, RealAgentOs3OnPostgresAsync, RealAgentOs2OnPostgresAsync)
+"""Agno 2.5.6 answers at a third of the speed, so it gets two of the four pairs: each database, each kind of driver."""
 
 REAL: tuple[type[Harness], ...] = (
     *(_ON_SQLITE if are_installed() else ()),
