@@ -16,7 +16,7 @@ from mcp.client import Client
 
 from mcp_sessions import Capability, create_server
 from mcp_sessions.backends.base import REQUIRED
-from mcp_sessions.backends.whole import WholeBackend
+from mcp_sessions.backends.read_all import WholeBackend
 from mcp_sessions.models import Change, Message, SessionDetail
 
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .backends import open_backend
     from .backends.base import Capability, SessionBackend
+    from .backends.registry import open_backend
     from .errors import SessionsError
-    from .server import create_server
+    from .server.sessions_server import create_server
 
 __all__ = ["Capability", "SessionBackend", "SessionsError", "__version__", "create_server", "open_backend"]
 
 _HOMES = {
-    "create_server": "server",
-    "open_backend": "backends",
+    "create_server": "server.sessions_server",
+    "open_backend": "backends.registry",
     "SessionBackend": "backends.base",
     "Capability": "backends.base",
     "SessionsError": "errors",

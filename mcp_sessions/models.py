@@ -3,31 +3,20 @@
 Fields that are not part of a result (`exclude=True`) tell `budget` where a page can be continued.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import ceil, floor
-from typing import Annotated, Any, Literal, TypeGuard
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
-from .errors import Invalid, NotFound, quoted
+from .json_documents import Json, JsonObject, resolve_pointer
 
 Role = Literal["system", "user", "assistant", "tool"]
 Order = Literal["updated_desc", "updated_asc", "created_desc", "created_asc"]
 BulkAction = Literal["archive", "restore", "delete"]
 StateMode = Literal["merge", "replace"]
 Clearable = Literal["summary", "metadata"]
-
-# JSON as callers store it: the one place where a value's type is theirs, not ours.
-Json = Any
-JsonObject = dict[str, Json]
-
-
-def is_object(value: Json) -> TypeGuard[JsonObject]:
-    return isinstance(value, dict)
-
-
-def is_array(value: Json) -> TypeGuard[list[Json]]:
-    return isinstance(value, list)
 
 
 def iso(moment: datetime) -> str:
@@ -249,30 +238,26 @@ class SessionFilter(Model):
         )
 
 
-def merge_patch(target: Json, patch: Json) -> Json:
-    """`patch` applied to `target` as JSON Merge Patch (RFC 7396); neither is modified."""
-    if not is_object(patch):
-        return patch
-    merged: JsonObject = dict(target) if is_object(target) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = merge_patch(merged.get(key), value)
-    return merged
+class HistoryQuery(Model):
+    """Which messages `get_session_history` reads: the newest, those around one, or one alone (`message_id`).
+
+    No `roles` means all. Tool messages and tool calls are left out unless `include_tools`, or `roles` has `tool`.
+    """
+
+    around: str = ""
+    roles: Sequence[Role] = ()
+    include_tools: bool = False
+    message_id: str = ""
+
+    @property
+    def with_tools(self) -> bool:
+        return self.include_tools or "tool" in self.roles
+
+    def selects(self, message: "Message") -> bool:
+        """Return whether a history shows the message."""
+        if self.roles and message.role not in self.roles:
+            return False
+        return self.with_tools or (message.role != "tool" and bool(message.text or message.attachments))
 
 
-def resolve_pointer(document: Json, pointer: str) -> Json:
-    """The value a JSON Pointer (RFC 6901) names. Raises `Invalid` or `NotFound`, in terms of `state_path`."""
-    if pointer and not pointer.startswith("/"):
-        raise Invalid(f'"state_path" must be a JSON Pointer such as "/plan/steps/0", not {quoted(pointer)}.')
-    value = document
-    for token in pointer.split("/")[1:]:
-        key = token.replace("~1", "/").replace("~0", "~")
-        if is_object(value) and key in value:
-            value = value[key]
-        elif is_array(value) and key.isascii() and key.isdigit() and len(key) < 9 and int(key) < len(value):
-            value = value[int(key)]
-        else:
-            raise NotFound(f"the state has nothing at {quoted(pointer)}. Call get_session without state_path.")
-    return value
+DEFAULT_HISTORY = HistoryQuery()

@@ -1,12 +1,21 @@
-"""What tests share: one event loop implementation, and how doctor is run; and which real servers this run has not."""
+"""What all tests share: one event loop implementation, stores, and which tests need real servers."""
 
 import os
 
 import pytest
 
-from .doctored import Examine, examining
+from .support.doctor import Examine, examining
+from .support.servers import agentos_process, postgres_process
+
+pytest_plugins = ("tests.support.stores",)
 
 REAL_SERVERS = {"PostgreSQL": "MCP_SESSIONS_POSTGRES", "AgentOS": "MCP_SESSIONS_AGENTOS"}
+NEED_AGENTOS = [
+    f"backends/agentos/test_{name}.py" for name in ("auth", "fake", "hazards", "names", "write_hazards", "writes")
+]
+
+collect_ignore = [] if agentos_process.are_installed() else NEED_AGENTOS
+collect_ignore_glob = [] if postgres_process.is_installed() else ["*/test_*postgres*.py"]
 
 
 def pytest_report_header() -> list[str]:

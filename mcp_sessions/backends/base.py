@@ -9,16 +9,17 @@ from typing import ClassVar, Literal, NoReturn, Self
 
 from ..caller import Caller
 from ..errors import NotFound, SessionsError, Unsupported, quoted
+from ..json_documents import JsonObject
 from ..models import (
+    DEFAULT_HISTORY,
     BulkAction,
     BulkResult,
     Change,
     Clearable,
     Failure,
-    JsonObject,
+    HistoryQuery,
     MessagePage,
     NewMessage,
-    Role,
     RunPage,
     SearchPage,
     SessionDetail,
@@ -155,20 +156,9 @@ class SessionBackend:
         return await self.get_session(session_id)
 
     async def get_session_history(
-        self,
-        session_id: str,
-        *,
-        limit: int = 20,
-        cursor: str = "",
-        around: str = "",
-        roles: Sequence[Role] = (),
-        include_tools: bool = False,
-        message_id: str = "",
+        self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
-        """The newest `limit` messages, or those behind `cursor`, or those `around` a message, or only `message_id`.
-
-        Tool messages and tool calls are left out unless `include_tools`, or `roles` names `tool`.
-        """
+        """Return the newest `limit` messages of `query`, or those behind `cursor`."""
         raise NotImplementedError
 
     async def get_session_runs(

@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..backends.base import Capability
-from ..context import Backend
 from ..models import Change, NewMessage, Role, SessionDetail
-from ..toolset import Toolset
+from ..server.context import Backend
+from ..server.tool_spec import Toolset
 from .params import Name, SessionId
 
 authoring = Toolset("authoring")

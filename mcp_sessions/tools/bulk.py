@@ -5,10 +5,10 @@ from typing import Annotated
 from pydantic import Field
 
 from ..backends.base import Capability
-from ..confirmation import ApprovedSessions
-from ..context import Backend
 from ..models import BulkAction, BulkResult
-from ..toolset import Toolset
+from ..server.confirmation import ApprovedSessions
+from ..server.context import Backend
+from ..server.tool_spec import Toolset
 from .params import Confirm
 
 bulk = Toolset("bulk")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from .. import cursor as cursors
+from .. import cursors
 from ..errors import Invalid, quoted
 from ..models import MessagePage, RunPage
 

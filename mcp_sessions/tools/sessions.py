@@ -5,10 +5,10 @@ from typing import Annotated
 from pydantic import Field
 
 from ..backends.base import Capability
-from ..confirmation import ApprovedSession
-from ..context import Backend
 from ..models import Change, Order, SearchPage, SessionDetail, SessionFilter, SessionPage
-from ..toolset import Toolset
+from ..server.confirmation import ApprovedSession
+from ..server.context import Backend
+from ..server.tool_spec import Toolset
 from .params import Confirm, Cursor, Name, Object, SessionId, moment
 
 sessions = Toolset("sessions")

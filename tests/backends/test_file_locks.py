@@ -9,12 +9,12 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from mcp_sessions.backends._locks import FileLocks
+from mcp_sessions.backends.file_locks import FileLocks
 from mcp_sessions.errors import Busy
 
-from .processes import PATIENCE, context
+from ..support.store_processes import PATIENCE, context
 
-SECONDS = "mcp_sessions.backends._locks._SECONDS"
+SECONDS = "mcp_sessions.backends.file_locks._SECONDS"
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ async def test_where_files_have_no_locks_nobody_is_waited_for(
     def refuse(file: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("mcp_sessions.backends._locks._try_lock", refuse)
+    monkeypatch.setattr("mcp_sessions.backends.file_locks._try_lock", refuse)
     with anyio.fail_after(5):
         async with locks.held("name"):
             assert "can't be waited for" in caplog.text

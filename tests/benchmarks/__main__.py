@@ -14,7 +14,7 @@ import anyio
 from tests.benchmarks import bench_calls, bench_growth, bench_peer, bench_size, bench_start, bench_store
 from tests.benchmarks.measuring import print_table
 from tests.benchmarks.store_seeds import build
-from tests.servers.agentos_process import are_installed
+from tests.support.servers.agentos_process import are_installed
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 
-from mcp_sessions.models import JsonObject
+from mcp_sessions.json_documents import JsonObject
 
 COMPONENTS = {"agent": "planner", "team": "crew", "workflow": "pipeline"}
 RARE = "zyzzyva"  # in the oldest session

@@ -25,10 +25,10 @@ from mcp.server import MCPServer
 from mcp.types import CallToolResult, TextContent
 
 from mcp_sessions import create_server
-from mcp_sessions.backends import open_backend
-from mcp_sessions.models import JsonObject
+from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.json_documents import JsonObject
 from tests.benchmarks.agentos_seeds import RARE, stored_sessions
-from tests.servers.agentos_process import VERSIONS, AgentOs, are_installed, running
+from tests.support.servers.agentos_process import VERSIONS, AgentOs, are_installed, running
 
 MOST_ADDED = 0.003  # seconds, to one request
 MOST_SHOWN = 1 / 3  # of the characters of AgentOS's own list

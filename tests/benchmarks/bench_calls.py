@@ -34,8 +34,8 @@ from tests.benchmarks.clients import (
     processor_call,
 )
 from tests.benchmarks.measuring import Figure, in_turns, print_table, ratios
-from tests.fakes.agentos import FakeAgentOs
-from tests.stdio_peer import call
+from tests.support.fakes.agentos import FakeAgentOs
+from tests.support.stdio_client import call
 
 ROUNDS = 11
 CALLS = 60  # of each way in a round

@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 import anyio
 from matplotlib.figure import Figure
 
-from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.models import SessionFilter
 from tests.benchmarks import measuring
 from tests.benchmarks.bench_store import PAGE, Call, timed

@@ -19,8 +19,8 @@ import anyio
 from tests.benchmarks.agentos_seeds import stored_sessions
 from tests.benchmarks.clients import OURS, Connection, HttpServer, http_call, median_call, post
 from tests.benchmarks.measuring import Figure, in_turns, print_table, ratios
-from tests.servers.agentos_process import AgentOs, Version, running
-from tests.stdio_peer import call, initialize, notification
+from tests.support.servers.agentos_process import AgentOs, Version, running
+from tests.support.stdio_client import call, initialize, notification
 
 ROUNDS = 11
 CALLS = 10

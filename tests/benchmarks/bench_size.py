@@ -9,7 +9,7 @@ from mcp_sessions import create_server, open_backend
 from mcp_sessions.models import NewMessage
 from tests.benchmarks.agentos_seeds import stored_sessions
 from tests.benchmarks.measuring import Figure, print_table
-from tests.fakes.agentos import FakeAgentOs
+from tests.support.fakes.agentos import FakeAgentOs
 
 MOST_LISTED = 8_000  # characters of tools/list
 MESSAGES = 50

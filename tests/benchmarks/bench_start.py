@@ -10,7 +10,7 @@ from time import perf_counter
 
 from tests.benchmarks.clients import OURS, SDK, StdioServer, environment, line
 from tests.benchmarks.measuring import Block, Figure, in_turns, kilobytes, print_table, ratios
-from tests.stdio_peer import call, initialize, notification, request
+from tests.support.stdio_client import call, initialize, notification, request
 
 ROUNDS = 15
 CALLS = 20_000

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from tests.stdio_peer import DEADLINE, ENVIRONMENT, Frame, call, command, initialize, notification
+from tests.support.stdio_client import DEADLINE, ENVIRONMENT, Frame, call, command, initialize, notification
 
 
 class Server:

@@ -22,14 +22,14 @@ from time import perf_counter
 
 import anyio
 
-from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.caller import Caller
 from mcp_sessions.models import SessionFilter, SessionPage
 from tests.benchmarks.clients import OURS, SDK, StdioServer, line, median_call
 from tests.benchmarks.measuring import Figure, in_turns, print_table, ratios
 from tests.benchmarks.store_seeds import build, session_id
-from tests.stdio_peer import call
+from tests.support.stdio_client import call
 
 ROUNDS = 11
 CALLS = 60  # of each variant in a round, in one block

@@ -12,11 +12,11 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from tests.benchmarks.measuring import processor_seconds
-from tests.stdio_peer import Frame, initialize, modern, notification
+from tests.support.stdio_client import Frame, initialize, modern, notification
 
 ROOT = Path(__file__).parent.parent.parent
 OURS = (sys.executable, "-m", "mcp_sessions", "serve")
-SDK = (sys.executable, str(ROOT / "tests/servers/hello_server.py"), "stdio")
+SDK = (sys.executable, str(ROOT / "tests/support/servers/hello_server.py"), "stdio")
 SDK_HTTP = (*SDK[:-1], "http")
 
 

@@ -5,10 +5,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from mcp_sessions.backends.sql.fts5 import Fts5Index
+from mcp_sessions.backends.database.fts5 import Fts5Index
+from mcp_sessions.backends.database.sqlite import SqliteTransaction
+from mcp_sessions.backends.database.sqlite_schema import migrate, transaction
 from mcp_sessions.backends.sql.sessions import folded
-from mcp_sessions.backends.sql.sqlite import SqliteTransaction
-from mcp_sessions.backends.sql.sqlite_schema import migrate, transaction
 
 USERS = 1000
 IN_A_SESSION = 50  # messages, as far as there are that many

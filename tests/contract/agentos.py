@@ -6,13 +6,17 @@ from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
 from typing import ClassVar
 
-from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.agentos.backend import AgentOsBackend
 from mcp_sessions.backends.base import SessionBackend
-from mcp_sessions.models import JsonObject, NewMessage, iso
+from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.json_documents import JsonObject
+from mcp_sessions.models import (
+    NewMessage,
+    iso,
+)
 
-from ..servers import postgres_process
-from ..servers.agentos_process import Database, Installed, are_installed, is_there_a_newer, running
+from ..support.servers import postgres_process
+from ..support.servers.agentos_process import Database, Installed, are_installed, is_there_a_newer, running
 from .harness import Harness, Seed
 
 

@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager
 from tempfile import TemporaryDirectory
 from typing import ClassVar
 
-from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.agentos.backend import AgentOsBackend
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.registry import open_backend
 
-from ..fakes.agentos import Database, FakeAgentOs, Version
+from ..support.fakes.agentos import Database, FakeAgentOs, Version
 from .agentos import ON_POSTGRES, RealAgentOs2, as_json
 from .harness import Harness, Seed
 

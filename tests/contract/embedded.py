@@ -8,11 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
-from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.base import REQUIRED, SessionBackend
+from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.backends.sql.backend import SqlBackend
 from mcp_sessions.caller import Caller
-from mcp_sessions.models import MessagePage, Role, SessionDetail, SessionFilter, SessionPage
+from mcp_sessions.models import DEFAULT_HISTORY, HistoryQuery, MessagePage, SessionDetail, SessionFilter, SessionPage
 
 from .harness import Harness, Seed
 
@@ -80,25 +80,9 @@ class RequiredOnly(SessionBackend):
         return await self._inner.get_session(session_id)
 
     async def get_session_history(
-        self,
-        session_id: str,
-        *,
-        limit: int = 20,
-        cursor: str = "",
-        around: str = "",
-        roles: Sequence[Role] = (),
-        include_tools: bool = False,
-        message_id: str = "",
+        self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
-        return await self._inner.get_session_history(
-            session_id,
-            limit=limit,
-            cursor=cursor,
-            around=around,
-            roles=roles,
-            include_tools=include_tools,
-            message_id=message_id,
-        )
+        return await self._inner.get_session_history(session_id, query, limit=limit, cursor=cursor)
 
 
 class RequiredOnlyHarness(Harness):

@@ -8,12 +8,15 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import ClassVar
 
-from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.base import Capability, SessionBackend
-from mcp_sessions.models import JsonObject, NewMessage
+from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.json_documents import JsonObject
+from mcp_sessions.models import (
+    NewMessage,
+)
 
-from ..fakes.guayaba import READINGS, FakeGuayaba, Reading, seeds
-from ..fakes.guayaba.store import Agent
+from ..support.fakes.guayaba import READINGS, FakeGuayaba, Reading, seeds
+from ..support.fakes.guayaba.store import Agent
 from .harness import Harness, Seed
 
 _NO_USERS = "of one agent, Guayaba doesn't tell whose a session is: a caller that is narrowed to a user is refused"

@@ -9,7 +9,12 @@ from typing import ClassVar
 
 from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.caller import Caller
-from mcp_sessions.models import JsonObject, NewMessage, SessionFilter
+from mcp_sessions.json_documents import JsonObject
+from mcp_sessions.models import (
+    HistoryQuery,
+    NewMessage,
+    SessionFilter,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,6 @@ class System:
             for archived in (False, True)
         }
         for session_id in session_ids:
-            history = await self.backend.get_session_history(session_id, limit=200, include_tools=True)
+            history = await self.backend.get_session_history(session_id, HistoryQuery(include_tools=True), limit=200)
             shown[session_id] = (await self.backend.get_session(session_id), history)
         return shown

@@ -3,11 +3,11 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
-from mcp_sessions.backends import open_backend
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.backends.sql.backend import SqlBackend
 
-from ..servers.postgres_process import is_installed, running
+from ..support.servers.postgres_process import is_installed, running
 from .embedded import write
 from .harness import Harness, Seed
 

@@ -4,7 +4,7 @@ import pytest
 
 from mcp_sessions.backends.base import Capability
 from mcp_sessions.errors import Invalid, NotFound
-from mcp_sessions.models import NewMessage, SessionFilter
+from mcp_sessions.models import HistoryQuery, NewMessage, SessionFilter
 
 from .harness import Seed, System
 from .samples import WEATHER, exchanges
@@ -13,7 +13,7 @@ CREATE, APPEND, FORK = Capability.CREATE_SESSION, Capability.APPEND_MESSAGES, Ca
 
 
 async def _texts(system: System, session_id: str) -> list[str]:
-    page = await system.backend.get_session_history(session_id, limit=200, include_tools=True)
+    page = await system.backend.get_session_history(session_id, HistoryQuery(include_tools=True), limit=200)
     return [message.text for message in page.messages]
 
 

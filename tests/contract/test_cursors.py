@@ -3,7 +3,7 @@
 import pytest
 
 from mcp_sessions.backends.base import Capability
-from mcp_sessions.models import SessionFilter
+from mcp_sessions.models import HistoryQuery, SessionFilter
 
 from .harness import Seed, System
 from .paged import PAGED, is_refused
@@ -76,8 +76,12 @@ async def test_a_cursor_of_a_history_with_other_arguments_is_refused(system: Sys
     one, two = await system.seed(Seed(runs=WEATHER), Seed(runs=WEATHER))
     cursor = (await system.backend.get_session_history(one, limit=1)).next_cursor
     await is_refused(system.backend.get_session_history(two, limit=1, cursor=cursor), cursor)
-    await is_refused(system.backend.get_session_history(one, limit=1, cursor=cursor, roles=["user"]), cursor)
-    await is_refused(system.backend.get_session_history(one, limit=1, cursor=cursor, include_tools=True), cursor)
+    await is_refused(
+        system.backend.get_session_history(one, HistoryQuery(roles=["user"]), limit=1, cursor=cursor), cursor
+    )
+    await is_refused(
+        system.backend.get_session_history(one, HistoryQuery(include_tools=True), limit=1, cursor=cursor), cursor
+    )
 
 
 @pytest.mark.owes(Capability.GET_SESSION_RUNS)

@@ -6,7 +6,10 @@ import pytest
 
 from mcp_sessions.backends.base import Capability
 from mcp_sessions.errors import Invalid, NotFound, Unsupported
-from mcp_sessions.models import JsonObject, SessionFilter
+from mcp_sessions.json_documents import JsonObject
+from mcp_sessions.models import (
+    SessionFilter,
+)
 
 from .harness import Seed, System
 from .operations import ADDRESSED

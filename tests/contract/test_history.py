@@ -6,7 +6,7 @@ import pytest
 
 from mcp_sessions.backends.base import Capability
 from mcp_sessions.errors import NotFound
-from mcp_sessions.models import MessagePage
+from mcp_sessions.models import HistoryQuery, MessagePage
 
 from .harness import Seed, System
 from .samples import SAID, WEATHER, exchanges
@@ -39,7 +39,7 @@ async def test_a_history_shows_what_was_said_oldest_first_and_counts_the_rest(sy
 @owed
 async def test_the_tools_are_shown_when_asked_for(system: System) -> None:
     session_id = await system.seed_one(Seed(runs=WEATHER))
-    page = await system.backend.get_session_history(session_id, include_tools=True)
+    page = await system.backend.get_session_history(session_id, HistoryQuery(include_tools=True))
     assert _texts(page) == [message.text for run in WEATHER for message in run]
     assert page.omitted_messages == 0
     ((call,),) = (message.tool_calls for message in page.messages if message.tool_calls)
@@ -51,13 +51,13 @@ async def test_the_tools_are_shown_when_asked_for(system: System) -> None:
 @owed
 async def test_roles_select_and_naming_tool_shows_the_tools(system: System) -> None:
     session_id = await system.seed_one(Seed(runs=WEATHER))
-    users = await system.backend.get_session_history(session_id, roles=["user"])
+    users = await system.backend.get_session_history(session_id, HistoryQuery(roles=["user"]))
     assert _texts(users) == ["What is the weather in Rome?", "And here?"]
     assert users.omitted_messages == 4
-    assert _texts(await system.backend.get_session_history(session_id, roles=["tool"])) == ["22 degrees"]
-    both = await system.backend.get_session_history(session_id, roles=["tool", "user"])
+    assert _texts(await system.backend.get_session_history(session_id, HistoryQuery(roles=["tool"]))) == ["22 degrees"]
+    both = await system.backend.get_session_history(session_id, HistoryQuery(roles=["tool", "user"]))
     assert _texts(both) == ["What is the weather in Rome?", "22 degrees", "And here?"]
-    assert _texts(await system.backend.get_session_history(session_id, roles=["system"])) == []
+    assert _texts(await system.backend.get_session_history(session_id, HistoryQuery(roles=["system"]))) == []
 
 
 @owed
@@ -81,10 +81,10 @@ async def test_the_first_page_is_the_newest(system: System) -> None:
 @owed
 async def test_a_message_is_found_by_its_id_whatever_it_is(system: System) -> None:
     session_id = await system.seed_one(Seed(runs=WEATHER))
-    everything = (await system.backend.get_session_history(session_id, include_tools=True)).messages
+    everything = (await system.backend.get_session_history(session_id, HistoryQuery(include_tools=True))).messages
     assert len({message.id for message in everything}) == 6
     for message in everything:
-        (found,) = (await system.backend.get_session_history(session_id, message_id=message.id)).messages
+        (found,) = (await system.backend.get_session_history(session_id, HistoryQuery(message_id=message.id))).messages
         assert (found.id, found.role, found.text) == (message.id, message.role, message.text)
         assert found.tool_calls == message.tool_calls
 
@@ -95,7 +95,7 @@ async def test_the_messages_around_one_are_those_before_and_after_it(system: Sys
     everything = (await system.backend.get_session_history(session_id, limit=200)).messages
     ids = [message.id for message in everything]
     for place in (0, 1, 9, 18, 19):
-        page = await system.backend.get_session_history(session_id, around=ids[place], limit=5)
+        page = await system.backend.get_session_history(session_id, HistoryQuery(around=ids[place]), limit=5)
         shown = [ids.index(message.id) for message in page.messages]
         assert shown == list(range(shown[0], shown[0] + len(shown)))
         assert place in shown
@@ -107,9 +107,9 @@ async def test_the_messages_around_one_are_those_before_and_after_it(system: Sys
 @owed
 async def test_a_message_that_is_asked_around_shows_even_where_a_filter_would_leave_it_out(system: System) -> None:
     session_id = await system.seed_one(Seed(runs=WEATHER))
-    everything = (await system.backend.get_session_history(session_id, include_tools=True)).messages
+    everything = (await system.backend.get_session_history(session_id, HistoryQuery(include_tools=True))).messages
     (tool,) = (message for message in everything if message.role == "tool")
-    page = await system.backend.get_session_history(session_id, around=tool.id)
+    page = await system.backend.get_session_history(session_id, HistoryQuery(around=tool.id))
     assert tool.id in [message.id for message in page.messages]
 
 
@@ -120,9 +120,9 @@ async def test_a_message_that_is_asked_around_shows_even_where_a_filter_would_le
 async def test_a_message_that_the_session_has_not_is_not_found(system: System, message_id: str) -> None:
     session_id = await system.seed_one(Seed(runs=WEATHER))
     with pytest.raises(NotFound, match="message"):
-        await system.backend.get_session_history(session_id, message_id=message_id)
+        await system.backend.get_session_history(session_id, HistoryQuery(message_id=message_id))
     with pytest.raises(NotFound, match="message"):
-        await system.backend.get_session_history(session_id, around=message_id)
+        await system.backend.get_session_history(session_id, HistoryQuery(around=message_id))
 
 
 @owed
@@ -130,12 +130,12 @@ async def test_a_message_of_another_session_is_not_found(system: System) -> None
     empty, full = await system.seed(Seed(), Seed(runs=WEATHER))
     message = (await system.backend.get_session_history(full)).messages[0]
     with pytest.raises(NotFound, match="message"):
-        await system.backend.get_session_history(empty, message_id=message.id)
+        await system.backend.get_session_history(empty, HistoryQuery(message_id=message.id))
 
 
 @pytest.mark.owes(Capability.GET_SESSION_HISTORY, Capability.GET_SESSION_RUNS)
 async def test_a_message_names_its_run(system: System) -> None:
     session_id = await system.seed_one(Seed(runs=WEATHER))
     newest, oldest = (await system.backend.get_session_runs(session_id)).runs
-    messages = (await system.backend.get_session_history(session_id, include_tools=True)).messages
+    messages = (await system.backend.get_session_history(session_id, HistoryQuery(include_tools=True))).messages
     assert [message.run_id for message in messages] == [oldest.id] * 4 + [newest.id] * 2

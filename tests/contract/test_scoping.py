@@ -7,7 +7,7 @@ import pytest
 
 from mcp_sessions.backends.base import Capability
 from mcp_sessions.errors import NotFound
-from mcp_sessions.models import BulkAction, NewMessage, SessionFilter
+from mcp_sessions.models import BulkAction, HistoryQuery, NewMessage, SessionFilter
 
 from .harness import Seed, System
 from .operations import ADDRESSED
@@ -71,9 +71,9 @@ async def test_nothing_inside_anothers_session_can_be_addressed(system: System) 
     ann, absent_id = system.of("ann"), system.harness.absent_id
     absent = await _refusal(ann.get_session_history(absent_id), absent_id)
     message_id = page.messages[0].id
-    assert await _refusal(ann.get_session_history(foreign, message_id=message_id), foreign) == absent
-    assert await _refusal(ann.get_session_history(foreign, message_id="nonsense"), foreign) == absent
-    assert await _refusal(ann.get_session_history(foreign, around=message_id), foreign) == absent
+    assert await _refusal(ann.get_session_history(foreign, HistoryQuery(message_id=message_id)), foreign) == absent
+    assert await _refusal(ann.get_session_history(foreign, HistoryQuery(message_id="nonsense")), foreign) == absent
+    assert await _refusal(ann.get_session_history(foreign, HistoryQuery(around=message_id)), foreign) == absent
     assert await _refusal(ann.get_session_history(foreign, cursor=page.next_cursor), foreign) == absent
     assert await _refusal(ann.get_session_history(foreign, cursor="nonsense"), foreign) == absent
 

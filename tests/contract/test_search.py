@@ -4,7 +4,7 @@ import pytest
 
 from mcp_sessions.backends.base import Capability
 from mcp_sessions.errors import Invalid, NotFound
-from mcp_sessions.models import NewMessage, SearchPage
+from mcp_sessions.models import HistoryQuery, NewMessage, SearchPage
 
 from .harness import Seed, System
 from .samples import WEATHER
@@ -33,7 +33,7 @@ async def test_a_hit_in_a_message_leads_to_the_message(system: System) -> None:
     (hit,) = (await system.backend.search_sessions("oslo")).hits
     assert (hit.session_id, hit.session_name, hit.role) == (session_id, "Trip", "assistant")
     assert "Oslo" in hit.snippet
-    page = await system.backend.get_session_history(session_id, message_id=hit.message_id)
+    page = await system.backend.get_session_history(session_id, HistoryQuery(message_id=hit.message_id))
     assert page.messages[0].text == "That is Oslo: four degrees."
 
 

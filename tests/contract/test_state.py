@@ -6,7 +6,10 @@ import pytest
 
 from mcp_sessions.backends.base import Capability
 from mcp_sessions.errors import Conflict, Invalid
-from mcp_sessions.models import Clearable, Json, JsonObject
+from mcp_sessions.json_documents import Json, JsonObject
+from mcp_sessions.models import (
+    Clearable,
+)
 
 from .harness import Seed, System
 

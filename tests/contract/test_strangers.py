@@ -15,7 +15,7 @@ from mcp_sessions import create_server
 from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.caller import Caller
 
-from ..serving import ALL
+from ..support.clients import ALL
 from .harness import Seed, System
 from .samples import WEATHER
 

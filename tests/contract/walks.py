@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 import pytest
 
 from mcp_sessions.backends.base import SessionBackend
-from mcp_sessions.models import Message, MessagePage, Role, Run, SearchHit, Session, SessionFilter
+from mcp_sessions.models import HistoryQuery, Message, MessagePage, Role, Run, SearchHit, Session, SessionFilter
 
 MOST_PAGES = 500
 
@@ -50,11 +50,9 @@ async def history_pages(
     pages = await walk(
         lambda cursor: backend.get_session_history(
             session_id,
+            HistoryQuery(around="" if cursor else around, roles=roles, include_tools=include_tools),
             limit=limit,
             cursor=cursor,
-            around="" if cursor else around,
-            roles=roles,
-            include_tools=include_tools,
         )
     )
     assert all(len(page.messages) <= limit for page in pages)

@@ -12,7 +12,7 @@ from mcp.types import CallToolResult
 
 from mcp_sessions.errors import SessionsError
 
-from ..serving import text_of
+from ..support.clients import text_of
 from .systems import TOOLS, System, arguments_of, client_of
 
 CODES = {kind.code for kind in SessionsError.__subclasses__()} - {"internal"}

@@ -10,8 +10,8 @@ from email.utils import format_datetime
 
 import httpx2
 
-from ..servers.toxic_proxy import Phase, Spoil
-from ..servers.toxic_server import Answer, Connection, endless, raw, whole
+from ..support.servers.toxic_proxy import Phase, Spoil
+from ..support.servers.toxic_server import Answer, Connection, endless, raw, whole
 
 SECRET = "hunter2-in-the-body"
 STALLS = Connection.until_closed

@@ -14,12 +14,12 @@ from typing import IO
 import anyio
 
 from mcp_sessions import create_server, open_backend
-from mcp_sessions.models import JsonObject
-from mcp_sessions.transports.stdio import serve_stdio
+from mcp_sessions.json_documents import JsonObject
+from mcp_sessions.transports.stdio.server import serve_stdio
 
-from ..backends.processes import PATIENCE, context
-from ..serving import ALL
-from ..stdio_peer import modern
+from ..support.clients import ALL
+from ..support.stdio_client import modern
+from ..support.store_processes import PATIENCE, context
 
 
 def serve(path: Path, source: Connection, sink: Connection) -> None:

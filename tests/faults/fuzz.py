@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from mcp.client import Client
 
-from mcp_sessions.models import Json, JsonObject, is_array
+from mcp_sessions.json_documents import Json, JsonObject, is_array
 
-from ..serving import text_of
-from ..test_bad_input import nested
+from ..support.clients import text_of
+from ..tools.test_bad_input import nested
 from .cases import CODES
 
 CASES = int(os.environ.get("FUZZ_CASES", "20000"))

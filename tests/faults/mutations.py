@@ -11,10 +11,10 @@ from typing import Any
 import httpx2
 from hypothesis import strategies as st
 
-from mcp_sessions.models import Json, is_array, is_object
+from mcp_sessions.json_documents import Json, is_array, is_object
 
-from ..servers.toxic_proxy import Proxy
-from ..servers.toxic_server import Connection, Received, ToxicServer, whole
+from ..support.servers.toxic_proxy import Proxy
+from ..support.servers.toxic_server import Connection, Received, ToxicServer, whole
 from .fuzz import HOSTILE
 
 KINDS = ("drop", "retype", "replace", "cut", "nest", "double", "half")

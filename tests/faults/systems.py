@@ -13,13 +13,13 @@ from mcp.client import Client
 from mcp_sessions import create_server, open_backend
 from mcp_sessions.tools import TOOLSETS
 
-from ..backends.agentos_faked import SeenAgentOs, session
-from ..fakes.agentos import FakeAgentOs
-from ..fakes.guayaba import FakeGuayaba
-from ..fakes.guayaba.seeds import row, user
-from ..servers.toxic_server import Received
-from ..serving import ALL
-from ..test_bad_input import good_arguments
+from ..support.clients import ALL
+from ..support.faked_agentos import SeenAgentOs, session
+from ..support.fakes.agentos import FakeAgentOs
+from ..support.fakes.guayaba import FakeGuayaba
+from ..support.fakes.guayaba.seeds import row, user
+from ..support.servers.toxic_server import Received
+from ..tools.test_bad_input import good_arguments
 
 TOKEN = "hunter2-the-token"
 TOOLS = {spec.name: spec.effect for toolset in TOOLSETS for spec in toolset.specs}

@@ -14,10 +14,10 @@ from mcp.client import Client
 
 from mcp_sessions import create_server, open_backend
 
-from ..backends.agentos_faked import session
-from ..backends.processes import PATIENCE, context
-from ..fakes.agentos import FakeAgentOs, Request
-from ..fakes.http import Response
+from ..support.faked_agentos import session
+from ..support.fakes.agentos import FakeAgentOs, Request
+from ..support.fakes.http import Response
+from ..support.store_processes import PATIENCE, context
 from .cases import code_of
 
 KILLS = int(os.environ.get("KILLS", "200")) // 4

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ..servers.toxic_server import listening
+from ..support.servers.toxic_server import listening
 from .cases import begun
 from .fuzz import CALLS, Caller, share
 from .mutations import STEPS, Recorded, Recorder, Replay, Step

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_sessions.models import JsonObject
+from mcp_sessions.json_documents import JsonObject
+from mcp_sessions.server.call import SessionTool
 from mcp_sessions.tools import TOOLSETS
-from mcp_sessions.toolset import SessionTool
 
-from ..serving import serving
+from ..support.clients import serving
 from .fuzz import CALLS, Caller, calls_of, share
 from .systems import SYSTEMS, client_of
 

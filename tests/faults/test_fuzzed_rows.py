@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ..backends.files import connected
-from ..serving import serving
-from ..test_bad_input import GOOD, good_arguments
+from ..support.clients import serving
+from ..support.store_files import connected
+from ..tools.test_bad_input import GOOD, good_arguments
 from .fuzz import Caller, share
 
 pytestmark = pytest.mark.load

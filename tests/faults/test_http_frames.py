@@ -8,9 +8,9 @@ import anyio
 import httpx2
 import pytest
 
-from ..http_calls import Calls, calls
-from ..http_peer import Server, running
-from ..stdio_mutations import FRAMES, mutated
+from ..support.http_calls import Calls, calls
+from ..support.http_server import Server, running
+from ..support.stdio_mutations import FRAMES, mutated
 
 CLIENTS = 8
 EACH = FRAMES // 5 // CLIENTS

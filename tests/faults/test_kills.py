@@ -15,10 +15,10 @@ from time import perf_counter
 import anyio
 import pytest
 
-from mcp_sessions.models import JsonObject
+from mcp_sessions.json_documents import JsonObject
 
-from ..backends.files import assert_whole
-from ..backends.processes import PATIENCE, context
+from ..support.store_files import assert_whole
+from ..support.store_processes import PATIENCE, context
 from .forked_server import PipedServer, forked_server
 
 KILLS = int(os.environ.get("KILLS", "200"))

@@ -11,8 +11,8 @@ from time import time
 
 import pytest
 
-from ..servers import toxic_proxy
-from ..servers.toxic_proxy import Proxy, hanging, refusing
+from ..support.servers import toxic_proxy
+from ..support.servers.toxic_proxy import Proxy, hanging, refusing
 from .cases import Kept, begun
 from .faults import FAULTS
 from .systems import SYSTEMS, TOOLS, System, client_of

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from ..serving import Peer, serving
+from ..support.clients import Peer, serving
 
 CLIENTS, CALLS = 4, 500
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mcp_sessions.models import JsonObject
+from mcp_sessions.json_documents import JsonObject
 
-from ..http_calls import Calls, calls
-from ..http_peer import environment, running
-from ..servers import toxic_proxy
-from ..servers.toxic_proxy import Proxy
-from ..stdio_peer import Peer, modern
+from ..support.http_calls import Calls, calls
+from ..support.http_server import environment, running
+from ..support.servers import toxic_proxy
+from ..support.servers.toxic_proxy import Proxy
+from ..support.stdio_client import Peer, modern
 from .cases import CODES
 from .faults import FAULTS
 from .systems import TOKEN, System, agentos

@@ -6,9 +6,9 @@ from urllib.parse import parse_qsl, urlsplit
 from platformdirs import user_data_dir
 
 from ...errors import Invalid, quoted
-from .._credential import opened_with
-from .._http import HttpClient
 from ..base import Options
+from ..http.client import HttpClient
+from ..http.credentials import opened_with
 from .accounts import Accounts
 from .api import explain
 from .backend import AgentOsBackend

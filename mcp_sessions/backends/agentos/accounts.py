@@ -11,14 +11,14 @@ from typing import NamedTuple
 import anyio
 from anyio.abc import TaskGroup
 
-from .._credential import Credential, PerCredential
-from .._http import HttpClient
-from .._locks import FileLocks
+from ..file_locks import FileLocks
+from ..http.client import HttpClient
+from ..http.credentials import Credential, PerCredential
 from .api import Api
-from .changes import Changes
-from .journal import Journal, open_journal
-from .keeper import Keeper
-from .turns import Turns
+from .recheck.journal import Journal, open_journal
+from .recheck.locks import Turns
+from .recheck.rechecker import Keeper
+from .recheck.writer import Changes
 from .versions import KnownVersion
 
 

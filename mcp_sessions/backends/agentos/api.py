@@ -17,9 +17,9 @@ from ...errors import (
     Unsupported,
     quoted,
 )
-from ...models import Json, JsonObject, is_array, is_object
-from .._credential import ANONYMOUS
-from .._http import HttpClient, Reply, ServerFailed, path
+from ...json_documents import Json, JsonObject, is_array, is_object
+from ..http.client import HttpClient, Reply, ServerFailed, path
+from ..http.credentials import ANONYMOUS
 from .page_reader import UpstreamPage
 from .versions import KnownVersion, Trait, Version
 from .wire import TYPES, Stored, component_type, object_in, read_session, text

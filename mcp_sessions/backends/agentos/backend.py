@@ -9,14 +9,15 @@ from typing import Self
 
 from ...caller import Caller
 from ...errors import Forbidden, Invalid, SessionsError, Unauthorized
+from ...json_documents import JsonObject
 from ...models import (
+    DEFAULT_HISTORY,
     BulkAction,
     BulkResult,
     Change,
     Clearable,
-    JsonObject,
+    HistoryQuery,
     MessagePage,
-    Role,
     RunPage,
     SearchPage,
     SessionDetail,
@@ -25,19 +26,20 @@ from ...models import (
     StateMode,
     iso,
 )
-from .._credential import ANONYMOUS, Credential
-from .._transcript import message_page
-from .._values import NAME_LENGTH, SUMMARY_LENGTH, json_text, plain, session_name, session_type
-from .._words import words_of
+from ...text.validate import plain
+from ...text.words import words_of
 from ..base import Capability, SessionBackend, Tell
-from . import plans
+from ..http.credentials import ANONYMOUS, Credential
+from ..paging import message_page
+from ..validation import NAME_LENGTH, SUMMARY_LENGTH, json_text, session_name, session_type
 from .accounts import Accounts
 from .api import Api
-from .changes import Changes, Made, Plan, told
 from .checks import examine
 from .creation import create, fork
-from .keeper import Keeper
 from .listing import list_sessions
+from .recheck import edits
+from .recheck.rechecker import Keeper
+from .recheck.writer import Changes, Made, Plan, told
 from .runs import count_runs, run_page
 from .search import search_sessions
 from .transcript import read_transcript
@@ -138,30 +140,14 @@ class AgentOsBackend(SessionBackend):
             return self._detail(stored).model_copy(update={"run_count": count})
 
     async def get_session_history(
-        self,
-        session_id: str,
-        *,
-        limit: int = 20,
-        cursor: str = "",
-        around: str = "",
-        roles: Sequence[Role] = (),
-        include_tools: bool = False,
-        message_id: str = "",
+        self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
         """From all of a session's runs, which AgentOS gives in one piece: at most 32 MiB are read."""
         with self._api.http.call():
             type = await self._type_of(session_id)
             transcript = read_transcript((await self._api.runs(session_id, self._owner, type)).json())
             return message_page(
-                session_id,
-                transcript.messages,
-                transcript.shown(roles, include_tools),
-                limit=limit,
-                cursor=cursor,
-                around=around,
-                roles=roles,
-                include_tools=include_tools,
-                message_id=message_id,
+                session_id, transcript.messages, transcript.selects(query), query, limit=limit, cursor=cursor
             )
 
     async def get_session_runs(
@@ -196,7 +182,7 @@ class AgentOsBackend(SessionBackend):
                 type=type,
                 agent_id=agent_id,
                 state=state or {},
-                metadata=plans.own_metadata(metadata or {}),
+                metadata=edits.own_metadata(metadata or {}),
             )
             return made.detail()
 
@@ -206,14 +192,14 @@ class AgentOsBackend(SessionBackend):
         return told(await self._make(session_id, lambda stored: {"name": new}), ("name",))
 
     async def archive_session(self, session_id: str) -> Change:
-        made = await self._make(session_id, plans.archived(iso(datetime.now(UTC))))
+        made = await self._make(session_id, edits.archived(iso(datetime.now(UTC))))
         if made.before.archived_at:
             return told(made, (), "It was archived already; nothing was changed.")
         return told(made, ("archived_at",))
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
         new = session_name(name)
-        made = await self._make(session_id, plans.restored(new))
+        made = await self._make(session_id, edits.restored(new))
         fields = [*(["archived_at"] if made.before.archived_at else []), *(["name"] if new else [])]
         return told(made, fields, "" if made.before.archived_at else "It was active already.")
 
@@ -228,7 +214,7 @@ class AgentOsBackend(SessionBackend):
         self, session_id: str, changes: JsonObject, *, mode: StateMode = "merge", expected_version: str = ""
     ) -> Change:
         json_text(changes, "changes")
-        return told(await self._make(session_id, plans.with_state(changes, mode), expected_version), ("state",))
+        return told(await self._make(session_id, edits.with_state(changes, mode), expected_version), ("state",))
 
     async def update_session(
         self,
@@ -241,9 +227,9 @@ class AgentOsBackend(SessionBackend):
     ) -> Change:
         if not (metadata or summary or clear):
             raise Invalid('nothing to change. Give "metadata", "summary" or "clear".')
-        given = plans.own_metadata(metadata or {})
+        given = edits.own_metadata(metadata or {})
         plain(summary, "summary", SUMMARY_LENGTH)
-        made = await self._make(session_id, plans.updated(given, summary, clear), expected_version)
+        made = await self._make(session_id, edits.updated(given, summary, clear), expected_version)
         set_too = {"metadata": bool(given), "summary": bool(summary)}
         return told(made, [field for field, is_set in set_too.items() if is_set or field in clear])
 

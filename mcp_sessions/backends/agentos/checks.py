@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from ...errors import NotFound
-from ...models import is_object
-from .._address import READABLE, is_readable
-from .._credential import ANONYMOUS
+from ...json_documents import is_object
 from ..base import Check, Tell
+from ..http.credentials import ANONYMOUS
+from ..http.urls import READABLE, is_readable
 from .api import Api
 from .versions import SINCE, Trait, Version
 

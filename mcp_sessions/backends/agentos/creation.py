@@ -1,11 +1,15 @@
 """New sessions: empty ones, and forks."""
 
 from ...errors import BadResponse, Invalid, NotFound, OutcomeUnknown, SessionsError, Unsupported, quoted
-from ...models import JsonObject, SessionDetail
-from .._http import AnswerLost, Redirected
-from .._values import NAME_LENGTH, json_text, plain, session_name, session_type
+from ...json_documents import JsonObject
+from ...models import (
+    SessionDetail,
+)
+from ...text.validate import plain
+from ..http.client import AnswerLost, Redirected
+from ..validation import NAME_LENGTH, json_text, session_name, session_type
 from .api import Api
-from .changes import Changes
+from .recheck.writer import Changes
 from .versions import Trait
 from .wire import TYPES, Stored
 

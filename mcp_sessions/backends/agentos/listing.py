@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import anyio
 
-from ... import cursor as cursors
+from ... import cursors
 from ...errors import NotFound, Unsupported
 from ...models import SessionFilter, SessionPage
-from .._http import ServerFailed
-from .._parallel import each
-from .._words import folded
+from ...text.words import folded
+from ..gather import each
+from ..http.client import ServerFailed
 from .api import Api
 from .page_reader import Sort, UpstreamPage
 from .pages import Key, Merged, Stream

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import anyio
 
-from .._http import ServerFailed, TooLarge
+from ..http.client import ServerFailed, TooLarge
 from .wire import Stored
 
 _MOST_FAILED = 16

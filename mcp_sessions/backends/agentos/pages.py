@@ -20,7 +20,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from ...models import Order
-from .._http import ServerFailed
+from ..http.client import ServerFailed
 from .page_reader import Fetch, PageReader, read_all, read_at_once
 from .wire import Stored
 

@@ -2,8 +2,8 @@
 
 import re
 
-from ...models import Json, JsonObject, is_array, is_object
-from .held import same
+from ...json_documents import Json, JsonObject, is_array, is_object
+from .recheck.values import same
 from .wire import Stored, object_in
 
 RESERVED = ("agno_component_version", "agno_dispatch_chain", "agno_dispatch_depth")

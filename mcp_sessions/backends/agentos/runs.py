@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from ...errors import NotFound
 from ...models import Run, RunPage
-from .. import _transcript
-from .._parallel import each
+from .. import paging
+from ..gather import each
 from .api import Api
 from .transcript import read_run, runs_in
 from .versions import Trait
@@ -20,7 +20,7 @@ async def run_page(
 ) -> RunPage:
     """Newest first; of a previewed run, tool calls and tokens are not known."""
     has_previews = (await api.version()).has(Trait.SHOWS_PREVIEWS)
-    page = _transcript.run_page(
+    page = paging.run_page(
         session_id, await _all(api, session_id, owner, type), run_id=run_id, limit=limit, cursor=cursor
     )
     if not has_previews:

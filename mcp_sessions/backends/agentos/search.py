@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import anyio
 
-from ... import cursor as cursors
+from ... import cursors
 from ...caller import Caller
 from ...models import SearchPage, SessionFilter
-from .._search import Position, Search, Subject, Transcript
+from ..scan_search import Position, Search, Subject, Transcript
 from .api import Api
 from .listing import Place, open_walk
 from .transcript import read_transcript

@@ -13,7 +13,15 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ...errors import BadResponse
-from ...models import Attachment, Json, JsonObject, Message, Role, Run, ToolCall, is_array, is_object
+from ...json_documents import Json, JsonObject, is_array, is_object
+from ...models import (
+    Attachment,
+    HistoryQuery,
+    Message,
+    Role,
+    Run,
+    ToolCall,
+)
 from .wire import TYPES, moment, object_in, text
 
 _ROLES: dict[str, Role] = {
@@ -38,23 +46,19 @@ class Transcript(NamedTuple):
     runs: Sequence[Run]
     inner: frozenset[str]
 
-    def shown(self, roles: Sequence[Role], include_tools: bool) -> Callable[[Message], bool]:
-        """Which messages a history shows: without tools, what user and agent said to each other.
+    def selects(self, query: HistoryQuery) -> Callable[[Message], bool]:
+        """Return which messages a history shows; without tools, what user and agent said to each other.
 
         AgentOS keeps the whole system prompt in each run, so it shows only where its role is asked for.
         """
-        asked = frozenset(roles)
 
-        def is_shown(message: Message) -> bool:
-            if message.role not in asked if asked else message.role == "system":
+        def is_selected(message: Message) -> bool:
+            if message.role == "system" and not query.roles:
                 return False
-            if include_tools:
-                return True
-            if message.run_id in self.inner:
-                return False
-            return "tool" in asked or (message.role != "tool" and bool(message.text or message.attachments))
+            is_inner = message.run_id in self.inner and not query.include_tools
+            return not is_inner and query.selects(message)
 
-        return is_shown
+        return is_selected
 
 
 def read_transcript(answer: Json) -> Transcript:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import anyio
 
 from ...errors import BadResponse, NotFound, Unsupported
-from ...models import Json, is_array, is_object
-from .._http import HttpClient
+from ...json_documents import Json, is_array, is_object
+from ..http.client import HttpClient
 
 
 class Trait(StrEnum):

@@ -7,7 +7,11 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 
 from ...errors import BadResponse
-from ...models import Json, JsonObject, Session, SessionDetail, is_array, is_object
+from ...json_documents import Json, JsonObject, is_array, is_object
+from ...models import (
+    Session,
+    SessionDetail,
+)
 
 TYPES = ("agent", "team", "workflow")
 ARCHIVED_AT = "archived_at"

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
 from ...errors import Invalid, quoted
-from .._credential import opened_with
-from .._http import HttpClient
 from ..base import Options
+from ..http.client import HttpClient
+from ..http.credentials import opened_with
 from .api import explain
 from .backend import GuayabaBackend
 from .wire import is_uuid

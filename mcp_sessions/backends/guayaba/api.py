@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import anyio
 
 from ...errors import BadResponse, Forbidden, NotFound, SessionsError, Unavailable, Unsupported, quoted
-from ...models import Json, JsonObject, is_array, is_object
-from .._http import HttpClient, Reply, TooLarge, path
-from .._parallel import each
+from ...json_documents import Json, JsonObject, is_array, is_object
+from ..gather import each
+from ..http.client import HttpClient, Reply, TooLarge, path
 from .wire import Entry, is_uuid, read_archives, read_sessions, text
 
 MOST_MESSAGES = 1000

@@ -1,6 +1,6 @@
 """Guayaba as a backend: the sessions and archives of hosted agents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -8,25 +8,27 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from ... import cursor as cursors
+from ... import cursors
 from ...caller import Caller
 from ...errors import BadResponse, Forbidden, Invalid, SessionsError, Unauthorized, Unavailable, Unsupported
 from ...models import (
+    DEFAULT_HISTORY,
     Change,
+    HistoryQuery,
     MessagePage,
-    Role,
     SearchPage,
     SessionDetail,
     SessionFilter,
     SessionPage,
     iso,
 )
-from .._credential import ANONYMOUS, Credential, PerCredential
-from .._http import HttpClient, path
-from .._transcript import message_page, shown
-from .._values import NAME_LENGTH, plain, session_name, session_type
-from .._words import words_of
+from ...text.validate import plain
+from ...text.words import words_of
 from ..base import Capability, SessionBackend, Tell
+from ..http.client import HttpClient, path
+from ..http.credentials import ANONYMOUS, Credential, PerCredential
+from ..paging import message_page
+from ..validation import NAME_LENGTH, session_name, session_type
 from .api import MOST_MESSAGES, Api
 from .changes import Changes
 from .checks import examine
@@ -168,15 +170,7 @@ class GuayabaBackend(SessionBackend):
         return self._detail(entry).model_copy(update={"message_count": count if count < asked else None})
 
     async def get_session_history(
-        self,
-        session_id: str,
-        *,
-        limit: int = 20,
-        cursor: str = "",
-        around: str = "",
-        roles: Sequence[Role] = (),
-        include_tools: bool = False,
-        message_id: str = "",
+        self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
         """Of the newest 1,000 messages, which are all that Guayaba gives; the note says when there may be more."""
         with self._http.call():
@@ -185,17 +179,7 @@ class GuayabaBackend(SessionBackend):
                 raise Unsupported("Guayaba shows no messages of an archived session. restore_session first.")
             answer, asked, _ = await self._api.history(entry)
         messages = read_messages(answer)
-        page = message_page(
-            session_id,
-            messages,
-            shown(roles, include_tools),
-            limit=limit,
-            cursor=cursor,
-            around=around,
-            roles=roles,
-            include_tools=include_tools,
-            message_id=message_id,
-        )
+        page = message_page(session_id, messages, query.selects, query, limit=limit, cursor=cursor)
         if len(messages) < asked:
             return page
         why = "Guayaba gives no more" if asked == MOST_MESSAGES else "they are too large to ask for more"

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 import anyio
 
 from ...errors import BadResponse, Conflict, NotFound, OutcomeUnknown, SessionsError, Unsupported, quoted
-from .._http import AnswerLost
+from ..http.client import AnswerLost
 from .directory import Directory
 from .wire import Entry
 

@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from ...errors import quoted
-from .._address import READABLE, is_readable
 from ..base import Check, Tell
+from ..http.urls import READABLE, is_readable
 from .directory import Directory
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import anyio
 
 from ...errors import NotFound, SessionsError, Timeout, quoted
-from .._parallel import each
+from ..gather import each
 from .api import Api, is_away
 from .wire import Entry, is_handle, is_uuid
 

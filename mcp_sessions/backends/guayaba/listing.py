@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from ... import cursor as cursors
+from ... import cursors
 from ...models import SessionFilter, SessionPage
-from .._words import folded
+from ...text.words import folded
 from .directory import Listed
 from .wire import Entry
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import anyio
 
-from ... import cursor as cursors
+from ... import cursors
 from ...caller import Caller
 from ...errors import Timeout, Unavailable
 from ...models import SearchPage
-from .._search import Search, Subject, Transcript
+from ..scan_search import Search, Subject, Transcript
 from .directory import Directory
 from .listing import is_whole, note_of
 from .transcript import read_messages

@@ -5,7 +5,13 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 from ...errors import BadResponse
-from ...models import Attachment, Json, JsonObject, Message, Role, ToolCall, is_array, is_object
+from ...json_documents import Json, JsonObject, is_array, is_object
+from ...models import (
+    Attachment,
+    Message,
+    Role,
+    ToolCall,
+)
 from .wire import millis, rows_in, text
 
 _ROLES: dict[str, Role] = {

@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 
 from ...errors import BadResponse
-from ...models import Json, JsonObject, Session, is_array, is_object
+from ...json_documents import Json, JsonObject, is_array, is_object
+from ...models import (
+    Session,
+)
 
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _FILE_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d)[-:](\d\d)[-:](\d\d)")

@@ -5,8 +5,8 @@ from urllib.parse import unquote_to_bytes
 
 from ...errors import Invalid
 from ..base import Options
+from ..database.telemetry import TracedDatabase
 from .backend import SqlBackend
-from .traced import TracedDatabase
 
 
 def open_sqlite(url: str, options: Options) -> SqlBackend:
@@ -14,7 +14,7 @@ def open_sqlite(url: str, options: Options) -> SqlBackend:
 
     Raises `Invalid` for another form.
     """
-    from .sqlite import SqliteDatabase  # a program on PostgreSQL never loads a SQLite library
+    from ..database.sqlite import SqliteDatabase  # a program on PostgreSQL never loads a SQLite library
 
     # As bytes, so that a path is the same in every locale: a file system has bytes, whatever they are called there.
     path = os.fsdecode(unquote_to_bytes(url.removeprefix("sqlite:///")))
@@ -32,7 +32,7 @@ def open_postgresql(url: str, options: Options) -> SqlBackend:
 
     Raises `Invalid` for another form.
     """
-    from .postgres import PostgresDatabase
+    from ..database.postgres import PostgresDatabase
 
     database = PostgresDatabase(url, seconds=options.timeout)
     return SqlBackend(TracedDatabase(database, "postgresql"), keep_deleted=options.keep_deleted)

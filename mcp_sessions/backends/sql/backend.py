@@ -6,14 +6,15 @@ from typing import Self
 
 from ...caller import Caller
 from ...errors import Invalid
+from ...json_documents import JsonObject, merge_patch
 from ...models import (
+    DEFAULT_HISTORY,
     BulkAction,
     Change,
     Clearable,
-    JsonObject,
+    HistoryQuery,
     MessagePage,
     NewMessage,
-    Role,
     RunPage,
     SearchPage,
     SessionDetail,
@@ -21,16 +22,17 @@ from ...models import (
     SessionPage,
     StateMode,
     iso,
-    merge_patch,
 )
-from .._values import NAME_LENGTH, SUMMARY_LENGTH, json_text, plain, session_name, session_type
-from .._words import words_of
+from ...text.validate import plain
+from ...text.words import words_of
 from ..base import Capability, SessionBackend, Tell
+from ..database import search as searching
+from ..database.database import Database, Transaction
+from ..validation import NAME_LENGTH, SUMMARY_LENGTH, json_text, session_name, session_type
 from . import messages as message_rows
-from . import purging
-from . import search as searching
+from . import retention
 from . import sessions as session_rows
-from .database import Database, Transaction
+from .places import StorePlaces
 from .sessions import ARCHIVED, DELETED, LISTED, Stored
 
 
@@ -90,23 +92,13 @@ class SqlBackend(SessionBackend):
         return await self.database.read(lambda tx: self._find(tx, session_id).detail())
 
     async def get_session_history(
-        self,
-        session_id: str,
-        *,
-        limit: int = 20,
-        cursor: str = "",
-        around: str = "",
-        roles: Sequence[Role] = (),
-        include_tools: bool = False,
-        message_id: str = "",
+        self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
         def work(tx: Transaction) -> MessagePage:
             stored = self._find(tx, session_id)
-            if message_id:
-                return message_rows.one_message(tx, stored, message_id)
-            return message_rows.history(
-                tx, stored, limit=limit, cursor=cursor, around=around, roles=roles, include_tools=include_tools
-            )
+            if query.message_id:
+                return message_rows.one_message(tx, stored, query.message_id)
+            return message_rows.history(tx, stored, query, limit=limit, cursor=cursor)
 
         return await self.database.read(work)
 
@@ -126,7 +118,7 @@ class SqlBackend(SessionBackend):
         """
         asked = searching.Query(words_of(query), self._owner, self._caller.present)
         return await self.database.search(
-            lambda tx: searching.search(tx, self.database.index, asked, limit, cursor), searching.BUDGET
+            lambda tx: searching.search(tx, self.database.index, StorePlaces(), asked, limit, cursor), searching.BUDGET
         )
 
     async def create_session(
@@ -194,7 +186,7 @@ class SqlBackend(SessionBackend):
         def work(tx: Transaction) -> Change:
             stored = self._find(tx, session_id)
             session_rows.check_version(stored, expected_version)
-            purging.purge(tx, self.database.index, purging.AT_DELETION)
+            retention.purge(tx, self.database.index, retention.AT_DELETION)
             purge_at = session_rows.days_from_now(self._keep_deleted)
             version = session_rows.update(tx, stored, place=DELETED, purge_at=purge_at)
             until = iso(session_rows.moment(purge_at))
@@ -285,7 +277,7 @@ class SqlBackend(SessionBackend):
         return session_rows.find(tx, self._owner, session_id, deleted=deleted)
 
     def _purge(self, tx: Transaction) -> bool:
-        return purging.purge(tx, self.database.index)
+        return retention.purge(tx, self.database.index)
 
 
 _FORKED = ("type", "agent_id", "user_id", "state", "metadata", "summary")

@@ -9,11 +9,12 @@ from itertools import groupby
 
 from pydantic import TypeAdapter
 
-from ... import cursor as cursors
+from ... import cursors
 from ...errors import Invalid, NotFound, quoted
-from ...models import Attachment, Message, MessagePage, NewMessage, Role, Run, RunPage, ToolCall
-from .._values import NAME_LENGTH, TEXT_LENGTH, plain
-from .database import Row, SearchIndex, Transaction
+from ...models import Attachment, HistoryQuery, Message, MessagePage, NewMessage, Run, RunPage, ToolCall
+from ...text.validate import plain
+from ..database.database import Row, SearchIndex, Transaction
+from ..validation import NAME_LENGTH, TEXT_LENGTH
 from .sessions import Stored, moment, now, update
 
 _COLUMNS = "number, run, role, created_at, tool_name, tool_calls, attachments, text"
@@ -58,25 +59,17 @@ def one_message(tx: Transaction, stored: Stored, message_id: str) -> MessagePage
     return MessagePage(session_id=stored.id, messages=(_message(row or (), with_tools=True),))
 
 
-def history(
-    tx: Transaction,
-    stored: Stored,
-    *,
-    limit: int,
-    cursor: str,
-    around: str,
-    roles: Sequence[Role],
-    include_tools: bool,
-) -> MessagePage:
-    walk = cursors.walk("history", stored.id, sorted(roles), include_tools)
+def history(tx: Transaction, stored: Stored, query: HistoryQuery, *, limit: int, cursor: str) -> MessagePage:
+    """Return a page of the session's messages."""
+    walk = cursors.walk("history", stored.id, sorted(query.roles), query.include_tools)
     newest = stored.message_count
-    focus = _numbered(around, "m", newest, "message") if around else 0
+    focus = _numbered(query.around, "m", newest, "message") if query.around else 0
     if cursor:
         (below,) = cursors.read(cursor, walk, 1)
         newest = max(min(below - 1, newest), 0)
     elif focus:
         newest = min(focus + limit // 2, newest)
-    condition, values = _shown(roles, include_tools, focus)
+    condition, values = _selection(query, focus)
     rows = tx.all(
         f"SELECT {_COLUMNS} FROM messages WHERE session_key = ? AND number <= ?{condition}"
         " ORDER BY number DESC LIMIT ?",
@@ -86,9 +79,8 @@ def history(
         limit + 1,
     )
     more = len(rows) > limit
-    with_tools = include_tools or "tool" in roles
     messages = [
-        _message(row, with_tools=with_tools, cursor=cursors.mark(walk, row[0]), skipped=newest - row[0] - place)
+        _message(row, with_tools=query.with_tools, cursor=cursors.mark(walk, row[0]), skipped=newest - row[0] - place)
         for place, row in enumerate(rows[:limit])
     ]
     newer = stored.message_count - newest if focus and not cursor else 0
@@ -102,14 +94,14 @@ def history(
     )
 
 
-def _shown(roles: Sequence[Role], include_tools: bool, focus: int) -> tuple[str, list[object]]:
-    """What a history shows: the roles asked for; without tools, what somebody said. The focus always shows."""
+def _selection(query: HistoryQuery, focus: int) -> tuple[str, list[object]]:
+    """Return the condition for the messages that a history shows, and its values. The focus always shows."""
     conditions: list[str] = []
     values: list[object] = []
-    if roles:
-        conditions.append(f"role IN ({', '.join('?' * len(roles))})")
-        values += roles
-    if not include_tools and "tool" not in roles:
+    if query.roles:
+        conditions.append(f"role IN ({', '.join('?' * len(query.roles))})")
+        values += query.roles
+    if not query.with_tools:
         conditions.append("role <> 'tool' AND (text <> '' OR attachments <> '')")
     if not conditions:
         return "", []

@@ -12,12 +12,20 @@ from math import ceil, floor
 from time import time_ns
 from typing import Any, NamedTuple
 
-from ... import cursor as cursors
+from ... import cursors
 from ...errors import Conflict, NotFound, quoted
-from ...models import JsonObject, Session, SessionDetail, SessionFilter, SessionPage, iso
-from .._values import NAME_LENGTH, plain
-from .._words import folded
-from .database import SearchIndex, Transaction
+from ...json_documents import JsonObject
+from ...models import (
+    Session,
+    SessionDetail,
+    SessionFilter,
+    SessionPage,
+    iso,
+)
+from ...text.validate import plain
+from ...text.words import folded
+from ..database.database import SearchIndex, Transaction
+from ..validation import NAME_LENGTH
 
 LISTED, ARCHIVED, DELETED = range(3)
 _MOST_NAMES = 2_000  # looked at in one call: some 0.3 ms for each that is long and full of credentials

@@ -1,0 +1,1 @@
+"""Pending writes: re-apply our writes when a finishing AgentOS run overwrites them."""

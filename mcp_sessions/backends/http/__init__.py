@@ -1,0 +1,1 @@
+"""How a backend talks to its system over HTTP: deadlines, retries, limits, connections and credentials."""

@@ -1,0 +1,1 @@
+"""The `mcp-sessions` command: its parser, and one module for each subcommand."""

@@ -1,0 +1,117 @@
+"""`mcp-sessions copy`: all of one store into another, then both compared."""
+
+import sys
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from time import monotonic
+from urllib.parse import unquote
+
+import anyio
+
+from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.backends.sql.backend import SqlBackend
+from mcp_sessions.backends.sql.flag_errors import FlaggedStore, said_of
+from mcp_sessions.backends.sql.store_copy import Copied, copy_store, require_copyable
+from mcp_sessions.cli.refusals import refuse
+from mcp_sessions.config.settings import BadSetting, Settings
+from mcp_sessions.errors import Busy, Conflict, OutcomeUnknown, SessionsError, Timeout, Unavailable
+
+_SECONDS_BETWEEN_LINES = 2
+_SQLITE = "sqlite:///"
+_FROM, _TO = "--from", "--to"
+_AGAIN = "Run the same command again to go on."
+_PASSING = (Busy, OutcomeUnknown, Timeout, Unavailable)
+
+
+def run(settings: Settings, *, source: str, target: str) -> int:
+    """0 when both are the same afterwards, 1 when they are not or it was broken off, 2 when it can't begin."""
+    try:
+        stores = _store(_FROM, source, settings), _store(_TO, target, settings)
+        if source == target or _is_one_file(source, target):
+            raise BadSetting("--to can't be what --from is: it accepts another store.")
+        return _told(anyio.run(_copy, *stores))
+    except BadSetting as error:
+        return refuse(str(error))
+    except SessionsError as error:
+        again = f" {_AGAIN}" if isinstance(error, _PASSING) else ""
+        print(f"mcp-sessions: {error}{again}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"mcp-sessions: broken off. {_AGAIN}", file=sys.stderr)
+        return 130
+
+
+def _store(flag: str, url: str, settings: Settings) -> SqlBackend:
+    scheme = url.partition(":")[0]
+    if scheme not in ("sqlite", "postgresql"):
+        raise BadSetting(f"{flag} accepts a store of our own: sqlite:///PATH or postgresql://…")
+    try:
+        with said_of(flag):
+            backend = open_backend(url, timeout=settings.timeout, keep_deleted=settings.keep_deleted)
+    except SessionsError as error:
+        raise BadSetting(str(error)) from error
+    assert isinstance(backend, SqlBackend)
+    return backend
+
+
+def _is_one_file(source: str, target: str) -> bool:
+    """By whatever names: SQLite keeps a journal for each of them, so that it damages a file that is open by two."""
+    if source.startswith(_SQLITE) and target.startswith(_SQLITE):
+        one, other = (Path(unquote(url.removeprefix(_SQLITE))).expanduser() for url in (source, target))
+        with suppress(OSError):
+            return one.samefile(other)
+    return False
+
+
+async def _copy(source: SqlBackend, target: SqlBackend) -> Copied:
+    ends = FlaggedStore(_FROM, source.database), FlaggedStore(_TO, target.database)
+    async with AsyncExitStack() as stack:
+        try:
+            with said_of(_FROM):
+                await source.database.open_existing()
+            stack.push_async_callback(source.database.close)
+            with said_of(_TO):
+                await stack.enter_async_context(target)
+            await require_copyable(*ends)
+        except Conflict as error:
+            raise BadSetting(f"{_TO}: {error}") from error
+        except SessionsError as error:
+            raise BadSetting(str(error)) from error
+        return await copy_store(*ends, _Progress().tell)
+
+
+class _Progress:
+    """Says on stderr how far it came, every now and then."""
+
+    def __init__(self) -> None:
+        self._said_at = monotonic()
+
+    def tell(self, what: str, done: int, total: int) -> None:
+        if monotonic() > self._said_at + _SECONDS_BETWEEN_LINES:
+            self._said_at = monotonic()
+            print(f"mcp-sessions: {done:,} of {total:,} sessions {what}", file=sys.stderr, flush=True)
+
+
+def _told(copied: Copied) -> int:
+    there = f", {copied.were_there:,} of the sessions were there already" if copied.were_there else ""
+    if copied.differing:
+        ids = ", ".join(copied.differing[:20])
+        more = f" and {len(copied.differing) - 20:,} more" if len(copied.differing) > 20 else ""
+        print(
+            f"mcp-sessions: not the same in both stores: {ids}{more}. They were changed in one of them since they were "
+            "copied, and were left as they are. Copy into an empty store, while nothing changes the source.",
+            file=sys.stderr,
+        )
+        return 1
+    print(
+        f"{copied.sessions:,} sessions with {copied.messages:,} messages are in both, equal by count and digest{there}."
+        + _of_nobody(copied.without_user)
+    )
+    return 0
+
+
+def _of_nobody(sessions: int) -> str:
+    if not sessions:
+        return ""
+    who, them = ("1 of them has", "it") if sessions == 1 else (f"{sessions:,} of them have", "them")
+    return f" {who} no user: callers who say who they are don't see {them}."

@@ -1,0 +1,110 @@
+"""`mcp-sessions demo`: the server over stdio on a temporary store, a real client, and a walk through the tools."""
+
+import json
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import quote
+
+import anyio
+from mcp.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.shared.exceptions import MCPError
+from mcp.types import TextContent
+
+from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.cli.refusals import unread
+from mcp_sessions.config.settings import Settings
+from mcp_sessions.models import NewMessage, ToolCall
+
+_SAMPLES: tuple[tuple[str, str, dict[str, Any], tuple[NewMessage, ...]], ...] = (
+    (
+        "Plan the Lisbon trip",
+        "travel",
+        {"city": "Lisbon", "days": 4, "booked": {"flight": True}},
+        (
+            NewMessage(role="user", text="Four days in Lisbon in May. What should we not miss?"),
+            NewMessage(role="assistant", text="Alfama on foot, the tile museum, and a day in Sintra by train."),
+            NewMessage(role="user", text="Which day for Sintra? We'd like to avoid the crowds."),
+            NewMessage(
+                role="assistant", tool_calls=(ToolCall(id="c1", name="opening_hours", arguments='{"place":"Sintra"}'),)
+            ),
+            NewMessage(role="tool", text="Pena Palace: daily 9:30-18:30", tool_name="opening_hours"),
+            NewMessage(role="assistant", text="Tuesday, early: take the 8:11 from Rossio and start at Pena Palace."),
+        ),
+    ),
+    (
+        "",
+        "coding",
+        {},
+        (
+            NewMessage(role="user", text="The nightly backup fails with 'disk quota exceeded'."),
+            NewMessage(role="assistant", text="Old snapshots are never pruned. Keep 14 of them; I'll add the rule."),
+        ),
+    ),
+    (
+        "東京の天気",
+        "weather",
+        {},
+        (
+            NewMessage(role="user", text="明日の東京の天気を教えてください。"),
+            NewMessage(role="assistant", text="明日の東京は晴れ、最高気温は18度です。"),
+        ),
+    ),
+)
+
+
+def run(settings: Settings) -> int:
+    del settings  # the demo never touches the store that is configured
+    status = 0
+    with TemporaryDirectory(prefix="mcp-sessions-demo-") as folder:
+        try:
+            anyio.run(_demo, f"sqlite:///{quote((Path(folder) / 'sessions.db').as_posix())}")
+        except* MCPError:
+            print("mcp-sessions demo: the server ended before the walk did; it said why above.", file=sys.stderr)
+            status = 1
+        except* BrokenPipeError:
+            status = unread()
+    return status
+
+
+async def _demo(url: str) -> None:
+    async with open_backend(url) as backend:
+        for name, agent_id, state, messages in _SAMPLES:
+            session = await backend.create_session(name=name, agent_id=agent_id, state=state)
+            await backend.append_messages(session.id, messages)
+    command = StdioServerParameters(command=sys.executable, args=["-m", "mcp_sessions", "serve", "--backend", url])
+    async with Client(stdio_client(command)) as client:
+        print(f"Connected over stdio, protocol {client.protocol_version}.")
+        await _walk(client)
+    print("\nThat was all of it, on a temporary store that is gone now. README tells how to connect your client.")
+
+
+async def _walk(client: Client) -> None:
+    listed = await _call(client, "Which sessions are there?", "list_sessions")
+    unnamed, trip = listed["sessions"][1]["id"], listed["sessions"][2]["id"]
+    await _call(client, "What was said about the trip?", "get_session_history", session_id=trip, limit=3)
+    await _call(client, "Where was Sintra spoken of?", "search_sessions", query="sintra")
+    await _call(client, "And 天気, in a script without spaces?", "search_sessions", query="天気")
+    await _call(client, "Give the nameless one a name.", "rename_session", session_id=unnamed, name="Prune old backups")
+    changes = {"booked": {"train": "8:11"}, "days": None}
+    await _call(
+        client, "Remember the train, forget the days.", "update_session_state", session_id=trip, changes=changes
+    )
+    await _call(client, "Put the backup session away.", "archive_session", session_id=unnamed)
+    await _call(client, "Where is it now?", "list_sessions", archived=True)
+    await _call(client, "Take it out again.", "restore_session", session_id=unnamed)
+
+
+async def _call(client: Client, why: str, tool: str, **arguments: Any) -> dict[str, Any]:
+    """Call a tool and print the call with its result. Ends the demo when the call failed."""
+    shown = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in arguments.items())
+    print(f"\n{why}\n  {tool}({shown})")
+    result = await client.call_tool(tool, arguments)
+    text = "".join(block.text for block in result.content if isinstance(block, TextContent))
+    if result.is_error or result.structured_content is None:
+        raise SystemExit(f"mcp-sessions demo: {tool} failed: {text}")
+    pretty = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+    print("\n".join(f"    {line}" for line in pretty.splitlines()))
+    return result.structured_content

@@ -1,0 +1,140 @@
+"""`mcp-sessions doctor`: whether these settings and their backend would do, without a change to either."""
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from mcp_sessions import __version__
+from mcp_sessions.backends.base import Capability, Check, SessionBackend, Tell
+from mcp_sessions.backends.registry import without_passwords
+from mcp_sessions.cli.refusals import refuse, refuse_backend, unread
+from mcp_sessions.config.build import backend_of, require_nothing_of_http, server_of, warnings_of
+from mcp_sessions.config.settings import BadSetting, Settings, unknown_variables
+from mcp_sessions.errors import SessionsError, quoted, visible
+from mcp_sessions.server.audit_log import STDERR
+from mcp_sessions.server.sessions_server import SessionsServer
+
+
+def run(settings: Settings) -> int:
+    """A line for each check on stdout. 1 where one failed, 2 for settings that nothing can be started with."""
+    told: list[Check] = []
+    stdout: Any = sys.stdout
+    if isinstance(stdout, TextIOWrapper):
+        stdout.reconfigure(errors="backslashreplace")  # whatever a file may be called
+
+    def tell(check: Check) -> None:
+        told.append(check)
+        print(f"{check.status:<7}  {check.name}: {visible(check.text).rstrip('.')}.", flush=True)
+
+    try:
+        backend = backend_of(settings)
+        callers = _over_http(backend, settings) if settings.transport == "http" else _over_stdio(backend, settings)
+        shown = visible(without_passwords(settings.backend))
+        print(f"mcp-sessions {__version__} looks at {shown}, for {settings.timeout:g} s at most.", flush=True)
+        for text in unknown_variables(os.environ):
+            tell(Check("settings", text, "warning"))
+        anyio.run(_look, backend, settings, callers, tell)
+    except BadSetting as error:
+        return refuse(str(error))
+    except SessionsError as error:
+        return refuse_backend(error)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return unread()
+    return 1 if any(check.status == "failed" for check in told) else 0
+
+
+async def _look(backend: SessionBackend, settings: Settings, callers: Sequence[Check], tell: Tell) -> None:
+    try:
+        with anyio.fail_after(settings.timeout + 1):  # backends give up by themselves before
+            await backend.examine(tell)
+    except TimeoutError:
+        tell(Check("backend", f"there was no end to it within {settings.timeout:g} s. See whether it hangs", "failed"))
+    except SessionsError as error:
+        tell(Check("backend", str(error), "failed"))
+    else:
+        tell(Check("operations", _operations(backend)))
+    for check in [*callers, *_audit(settings.audit)]:
+        tell(check)
+    if settings.transport == "http" and settings.jwt_jwks:
+        tell(await _issuer(settings))
+
+
+def _operations(backend: SessionBackend) -> str:
+    lacking = [capability for capability in Capability if capability not in backend.capabilities]
+    if not lacking:
+        return f"all {len(Capability)}"
+    return f"{len(backend.capabilities)} of {len(Capability)}, without {', '.join(lacking)}"
+
+
+def _over_stdio(backend: SessionBackend, settings: Settings) -> Sequence[Check]:
+    require_nothing_of_http(settings)
+    tools = _tools(server_of(backend, settings))
+    whose = f"those of {quoted(settings.user)}" if settings.user else "everybody's sessions"
+    return [tools, Check("callers", f"whoever starts the server, over stdio, sees {whose}")]
+
+
+def _tools(server: SessionsServer) -> Check:
+    return Check("tools", f"{len(server.tool_names)} are offered by these settings")
+
+
+def _over_http(backend: SessionBackend, settings: Settings) -> Sequence[Check]:
+    from mcp_sessions.transports.auth.access import access_of
+    from mcp_sessions.transports.http.server import address_of
+
+    access = access_of(settings)
+    authenticated = access.authentication is not None
+    tools = _tools(server_of(backend, settings, authenticated=authenticated))
+    address_of(settings.host, access)
+    names = ", ".join(settings.allowed_host) or "this machine's own names"
+    who = "those who are let in see their own sessions" if authenticated else "whoever reaches it sees all sessions"
+    checks = [
+        tools,
+        Check("address", f"{settings.host}, port {settings.port}, called by {names}"),
+        Check("callers", who),
+    ]
+    checks += [Check("callers", text, "warning") for text in warnings_of(settings, authenticated=authenticated)]
+    return [*checks, _tokens(settings.tokens)] if settings.tokens else checks
+
+
+def _tokens(path: str) -> Check:
+    from mcp_sessions.transports.auth.tokens import TokenFile
+
+    tokens = TokenFile(path).check()
+    usable = sum(token.expires is None or token.expires > datetime.now(UTC) for token in tokens)
+    if not usable:
+        return Check("tokens", "none that hasn't expired, so nobody is let in by one. Make one: token new", "warning")
+    return Check("tokens", f"{usable:,} let somebody in, {len(tokens) - usable:,} have expired")
+
+
+def _audit(path: str) -> Sequence[Check]:
+    if path in ("", STDERR):
+        return ()
+    file = Path(path)
+    with suppress(OSError):
+        if os.access(file if file.exists() else file.parent, os.W_OK) and not file.is_dir():
+            return [Check("audit", f"each change will be a line of {path}")]
+    return [Check("audit", f"{path} can't be written to. Name another file in --audit", "failed")]
+
+
+async def _issuer(settings: Settings) -> Check:
+    from mcp_sessions.transports.auth.jwt import KeySet
+
+    try:
+        fits = await KeySet(settings.jwt_jwks).has_any(settings.jwt_algorithms)
+    except SessionsError as error:
+        return Check("issuer", str(error), "failed")
+    if not fits:
+        algorithms = ", ".join(settings.jwt_algorithms)
+        return Check(
+            "issuer", f"none of its public keys is for {algorithms}. Name others in --jwt-algorithms", "failed"
+        )
+    return Check("issuer", "its public keys are there")

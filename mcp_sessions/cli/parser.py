@@ -1,0 +1,91 @@
+"""The commands and flags there are, and what `--help` says of them."""
+
+import argparse
+from typing import Any, NoReturn
+
+from .. import __version__
+from ..config.settings import OPTIONS
+from ..errors import visible
+
+CLIENTS = ("claude-code", "claude-desktop", "cursor", "vscode", "codex", "opencode", "gemini", "qwen", "copilot")
+_DESCRIPTION = "Lets agents find, read, name, annotate, archive, restore and delete their own sessions, over MCP."
+_COMMANDS = {
+    "serve": "serve MCP over stdio (what a client starts; the default) or over HTTP (--transport http)",
+    "demo": "walk through the tools on a temporary store, with a real client, and print what happens",
+    "doctor": "check these settings and the backend, without changing anything, and say what is wrong",
+    "config": "print what makes a client start this server, with these settings",
+    "copy": "copy all sessions of one store into another one that is empty, and compare the two",
+    "token": "make a token for --tokens: the token, shown once, and the line for the file",
+}
+_WITH_SETTINGS = ("serve", "doctor", "config")  # of the others, the demo never touches what is configured
+_EPILOG = "Every flag has a variable too, which it wins over: --max-chars is MCP_SESSIONS_MAX_CHARS."
+_PASSWORDS = "Other users may read a password in a URL, in the list of processes. PGPASSWORD or ~/.pgpass keeps it out."
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"mcp-sessions: {visible(message)}. `{self.prog} --help` lists all flags.\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """What it reads has the field of `Settings` for each flag given, `command`, and what is the command's own."""
+    main = _Parser(
+        prog="mcp-sessions",
+        usage="mcp-sessions [COMMAND] [SETTING]...",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    commands = main.add_subparsers(dest="command", metavar="COMMAND", title="commands", prog="mcp-sessions")
+    added = {
+        name: commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.", allow_abbrev=False)
+        for name, help in _COMMANDS.items()
+    }
+    added["config"].add_argument("client", metavar="CLIENT", choices=CLIENTS, help=f"one of {', '.join(CLIENTS)}")
+    _add_copy(added["copy"])
+    _add_token(added["token"])
+    _add_settings(main)
+    for name in _WITH_SETTINGS:
+        added[name].usage = f"mcp-sessions {name} {'CLIENT ' if name == 'config' else ''}[SETTING]..."
+        added[name].epilog = _EPILOG
+        _add_settings(added[name])
+    others = main.add_argument_group("others")
+    others.add_argument("-h", "--help", action="help", help="show this and exit; COMMAND --help tells more of one")
+    others.add_argument("--version", action="version", version=f"mcp-sessions {__version__}", help="show it and exit")
+    return main
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    for group in dict.fromkeys(option.group for option in OPTIONS.values()):
+        members = {name: option for name, option in OPTIONS.items() if option.group == group}
+        variables = [f"{option.variable} (no flag): {option.help}" for option in members.values() if not option.flag]
+        titled = parser.add_argument_group(f"settings, {group}", ". ".join(variables) or None)
+        for name, option in members.items():
+            if not option.flag:
+                continue  # others could read there what is secret
+            text = f"{option.help} (default: {option.shown_default})".replace("%", "%%")
+            how: dict[str, Any] = {"metavar": option.metavar, "action": "append" if option.repeatable else "store"}
+            if not option.metavar:
+                how = {"action": "store_const", "const": "on"}
+            titled.add_argument(option.flag, dest=name, help=text, default=argparse.SUPPRESS, **how)
+
+
+def _add_copy(copy: argparse.ArgumentParser) -> None:
+    copy.epilog = _PASSWORDS
+    copy.add_argument("--from", dest="source", required=True, metavar="URL", help="sqlite:///PATH or postgresql://…")
+    copy.add_argument("--to", dest="target", required=True, metavar="URL", help="the same; it must hold nothing else")
+
+
+def _add_token(token: argparse.ArgumentParser) -> None:
+    new = token.add_subparsers(dest="action", metavar="new", required=True).add_parser(
+        "new", help=_COMMANDS["token"], description=token.description, allow_abbrev=False
+    )
+    new.add_argument("--subject", required=True, metavar="S", help="whose token it is: the user id of their sessions")
+    new.add_argument("--scopes", required=True, metavar="A,B", help="of sessions:read, sessions:write, sessions:delete")
+    new.add_argument(
+        "--expires",
+        metavar="ISO",
+        help="when it ends, in UTC: 2027-01-31 is that day's first moment (default: never)",
+        default="",
+    )

@@ -1,0 +1,243 @@
+"""Every setting once: its flag, its variable, what it accepts. `--help` and README's table come from here."""
+
+import os
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+from platformdirs import user_data_dir
+
+from . import parsers
+from .parsers import BadSetting, is_url
+
+__all__ = ["OPTIONS", "BadSetting", "Option", "Settings", "is_url", "unknown_variables"]
+
+PREFIX = "MCP_SESSIONS_"
+Confirm = Literal["auto", "code", "user", "off"]
+Transport = Literal["stdio", "http"]
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_GROUPS = {"user": "general", "toolsets": "tools", "backend": "backend", "host": "over HTTP"}
+"""first setting → the group that begins with it."""
+_OF_TESTS = ("MCP_SESSIONS_AGENTOS", "MCP_SESSIONS_COMMAND", "MCP_SESSIONS_CONTRACT", "MCP_SESSIONS_POSTGRES")
+"""Variables that say to tests and examples what to run on."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """How one field of `Settings` is given. `flag` "" means: by its variable only."""
+
+    group: str
+    variable: str
+    flag: str
+    metavar: str
+    help: str
+    parse: Callable[[str], Any]
+    shown_default: str
+    repeatable: bool
+
+
+def _default_backend() -> str:
+    path = Path(user_data_dir("mcp-sessions", appauthor=False)) / "sessions.db"
+    return f"sqlite:///{quote(os.fsencode(path.as_posix()))}"
+
+
+def _setting(
+    default: Any, metavar: str, help: str, parse: Callable[[str], Any] = str, *, secret: bool = False, shown: str = ""
+) -> Any:
+    metadata = {"metavar": metavar, "help": help, "parse": parse, "secret": secret, "shown": shown}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, repr=False)
+class Settings:
+    """How a server is set up. It has no `repr` of its own, since a token, or a URL with a password, would be in it."""
+
+    user: str = _setting("", "ID", "see and change only this user's sessions", parsers.user)
+    session: str = _setting("", "ID", 'the session that "current" means')
+    transport: Transport = _setting(
+        "stdio",
+        "HOW",
+        "how serve talks to clients: stdio, http (Streamable HTTP at /mcp)",
+        parsers.choice("stdio", "http"),
+    )
+    log_level: str = _setting("WARNING", "LEVEL", f"on stderr: {', '.join(_LEVELS)}", parsers.choice(*_LEVELS))
+    toolsets: tuple[str, ...] = _setting(
+        parsers.TOOLSETS[:3],
+        "A,B",
+        f"groups of tools to offer, of {', '.join(parsers.TOOLSETS)}, or all",
+        parsers.toolsets,
+        shown="sessions,history,state",
+    )
+    read_only: bool = _setting(False, "", "offer only tools that read", parsers.boolean)
+    confirm: Confirm = _setting(
+        "auto",
+        "HOW",
+        "how a deletion is confirmed: auto (ask the user; where the client can't, by a code that the model gets), "
+        "code, user (only by the user's answer), off",
+        parsers.choice("auto", "code", "user", "off"),
+    )
+    max_chars: int = _setting(
+        24_000, "N", "characters of the largest result, 2000 to 400000", parsers.number(int, 2_000, 400_000)
+    )
+    redact: bool = _setting(
+        True,
+        "on|off",
+        "show known shapes of credentials in transcripts as [redacted: KIND]",
+        parsers.boolean,
+        shown="on",
+    )
+    backend: str = _setting(
+        _default_backend, "URL", "where the sessions are", shown="sqlite:///USER_DATA_DIR/mcp-sessions/sessions.db"
+    )
+    token: str = _setting(
+        "", "", "credential for the backend, sent as a bearer token (the embedded store needs none)", secret=True
+    )
+    timeout: float = _setting(
+        25.0,
+        "S",
+        "seconds that one call may spend on the backend, 0.1 to 600",
+        parsers.number(float, 0.1, 600),
+        shown="25",
+    )
+    keep_deleted: int = _setting(
+        30,
+        "DAYS",
+        "days for which the embedded store can restore a deleted session, 1 to 3650",
+        parsers.number(int, 1, 3650),
+    )
+    recheck: bool = _setting(
+        True,
+        "on|off",
+        "write a change again that a run on AgentOS undid when it ended, for 10 minutes",
+        parsers.boolean,
+        shown="on",
+    )
+    trust_env: bool = _setting(
+        False, "", "reach the backend through the proxy that HTTP(S)_PROXY names", parsers.boolean
+    )
+    allow_http: bool = _setting(False, "", "allow http:// to a backend elsewhere, readable on the way", parsers.boolean)
+    agents: str = _setting(
+        "", "FILE", "Guayaba: the agents of each user, as JSON: user id to a list of UUIDs", parsers.given
+    )
+    host: str = _setting("127.0.0.1", "H", "address to serve HTTP on; others than this machine's need authentication")
+    port: int = _setting(
+        8000, "N", "port to serve HTTP on, 0 to 65535; 0 takes a free one", parsers.number(int, 0, 65_535)
+    )
+    allowed_host: tuple[str, ...] = _setting(
+        (),
+        "H",
+        "over HTTP: host in the URL that clients call; may be repeated, and separated by commas",
+        parsers.hosts,
+    )
+    tokens: str = _setting(
+        "", "FILE", "over HTTP: the tokens that are let in, as `mcp-sessions token new` prints them", parsers.given
+    )
+    jwt_issuer: str = _setting("", "URL", "over HTTP: let in JWTs of this issuer (their `iss`)", parsers.given)
+    jwt_audience: str = _setting(
+        "", "A", "the `aud` that a JWT must have: this server's URL, as clients call it", parsers.given
+    )
+    jwt_jwks: str = _setting("", "URL|FILE", "where the issuer's public keys are, as a JWKS", parsers.given)
+    jwt_algorithms: tuple[str, ...] = _setting(
+        ("RS256",), "A,B", "algorithms that a JWT may be signed by", parsers.algorithms, shown="RS256"
+    )
+    backend_tokens: str = _setting(
+        "", "FILE", "a backend credential for each subject, as JSON: subject to credential", parsers.given
+    )
+    own_credentials: bool = _setting(
+        False, "", "callers send their own credential for the backend, in X-Backend-Authorization", parsers.boolean
+    )
+    max_body: int = _setting(
+        2_097_152, "BYTES", "over HTTP: largest request, 1024 to 104857600", parsers.number(int, 1024, 104_857_600)
+    )
+    max_concurrent: int = _setting(
+        64,
+        "N",
+        "over HTTP: requests at once; more are told to come back (503), 1 to 10000",
+        parsers.number(int, 1, 10_000),
+    )
+    rate: int = _setting(
+        1_200,
+        "N",
+        "over HTTP: calls a minute of one caller, 0 to 1000000; 0 sets no limit",
+        parsers.number(int, 0, 1_000_000),
+    )
+    audit: str = _setting(
+        "",
+        "FILE",
+        "over HTTP: a JSON line for each change goes here; - is stderr, where it goes with authentication",
+        parsers.given,
+    )
+    state_key: str = _setting(
+        "", "", "over HTTP: a secret of 32 characters or more that all replicas share", parsers.key, secret=True
+    )
+
+    @classmethod
+    def read(cls, flags: Mapping[str, str | list[str] | None], environ: Mapping[str, str]) -> "Settings":
+        """Settings from flags by field name and the environment; a flag wins. Raises `BadSetting`."""
+        values: dict[str, Any] = {}
+        for name, option in OPTIONS.items():
+            flag = flags.get(name)
+            given = ",".join(flag) if isinstance(flag, list) else flag
+            text = given if given is not None else environ.get(option.variable)
+            if text is None or (given is None and text == "" and name != "user"):
+                continue  # a client that knows a variable only as empty means: not set; but that would widen `user`
+            try:
+                values[name] = option.parse(parsers.utf8(text))
+            except BadSetting as error:
+                source = option.flag if given is not None else option.variable
+                shown = repr(text[:80]) if option.flag else "what it is"  # nobody's secret is repeated
+                raise BadSetting(f"{source} can't be {shown}: it {error}.") from None
+        return cls(**values)
+
+    def variables(self) -> dict[str, str]:
+        """What is not as it is by default, as the variables that set it."""
+        default = Settings()
+        changed = (name for name in OPTIONS if getattr(self, name) != getattr(default, name))
+        return {OPTIONS[name].variable: _text(getattr(self, name)) for name in changed}
+
+
+def unknown_variables(environ: Mapping[str, str]) -> Generator[str]:
+    """What to say of those that look like a setting's and are none's."""
+    known = [option.variable for option in OPTIONS.values()]
+    for name in environ:
+        if name.startswith(PREFIX) and name not in (*known, *_OF_TESTS):
+            from difflib import get_close_matches  # a start without such a variable saves the time
+
+            (nearest,) = get_close_matches(name, known, n=1, cutoff=0)
+            yield f"{name} is no setting and changes nothing; the nearest is {nearest}"
+
+
+def _text(value: str | float | tuple[str, ...]) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _options() -> dict[str, Option]:
+    options: dict[str, Option] = {}
+    group = ""
+    for item in fields(Settings):
+        known = item.metadata
+        group = _GROUPS.get(item.name, group)
+        options[item.name] = Option(
+            group=group,
+            variable=PREFIX + item.name.upper(),
+            flag="" if known["secret"] else "--" + item.name.replace("_", "-"),
+            metavar=known["metavar"],
+            help=known["help"],
+            parse=known["parse"],
+            shown_default=known["shown"] or _shown(item.default),
+            repeatable=isinstance(item.default, tuple),
+        )
+    return options
+
+
+def _shown(default: object) -> str:
+    return "none" if default in ("", ()) else "off" if default is False else str(default)
+
+
+OPTIONS = _options()

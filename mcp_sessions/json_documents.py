@@ -1,0 +1,45 @@
+"""JSON values as callers store them, with JSON Merge Patch (RFC 7396) and JSON Pointer (RFC 6901)."""
+
+from typing import Any, TypeGuard
+
+from .errors import Invalid, NotFound, quoted
+
+Json = Any
+JsonObject = dict[str, Json]
+
+
+def is_object(value: Json) -> TypeGuard[JsonObject]:
+    return isinstance(value, dict)
+
+
+def is_array(value: Json) -> TypeGuard[list[Json]]:
+    return isinstance(value, list)
+
+
+def merge_patch(target: Json, patch: Json) -> Json:
+    """Return `target` with the JSON Merge Patch (RFC 7396) applied. Modify neither."""
+    if not is_object(patch):
+        return patch
+    merged: JsonObject = dict(target) if is_object(target) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged
+
+
+def resolve_pointer(document: Json, pointer: str) -> Json:
+    """Return the value at a JSON Pointer (RFC 6901). Raise `Invalid` or `NotFound`, which name `state_path`."""
+    if pointer and not pointer.startswith("/"):
+        raise Invalid(f'"state_path" must be a JSON Pointer such as "/plan/steps/0", not {quoted(pointer)}.')
+    value = document
+    for token in pointer.split("/")[1:]:
+        key = token.replace("~1", "/").replace("~0", "~")
+        if is_object(value) and key in value:
+            value = value[key]
+        elif is_array(value) and key.isascii() and key.isdigit() and len(key) < 9 and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            raise NotFound(f"the state has nothing at {quoted(pointer)}. Call get_session without state_path.")
+    return value

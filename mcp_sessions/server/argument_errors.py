@@ -1,0 +1,82 @@
+"""Reading a call's arguments, and saying which one is wrong and what is allowed instead."""
+
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from ..errors import Invalid, quoted
+from ..json_documents import Json, JsonObject, is_array, is_object
+
+_ARTICLES = {
+    "string": "a string",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "an object",
+    "array": "a list",
+}
+_MAX_SAFE_INTEGER = 2**53 - 1  # JavaScript clients round larger integers, so their digits can't be trusted
+
+
+def read_arguments(arguments: Mapping[str, Json], schema: JsonObject) -> JsonObject:
+    """Return the arguments that were given, before validation. Raise `Invalid` for a name the tool doesn't have.
+
+    Null counts as not given, and so does "" for a string parameter that has a default. An integer where the schema
+    wants a string becomes its digits.
+    """
+    properties: JsonObject = schema["properties"]
+    unknown = [name for name in arguments if name not in properties]
+    if unknown:  # ignoring a misspelt filter would widen what the call does
+        named = ", ".join(quoted(name) for name in unknown[:5])
+        raise Invalid(f"unknown argument {named}. Allowed are: {', '.join(properties)}.")
+    optional = properties.keys() - schema.get("required", ())
+    return {
+        name: _integers_as_text(value, properties[name])
+        for name, value in arguments.items()
+        if value is not None and not (value == "" and name in optional and properties[name]["type"] == "string")
+    }
+
+
+def _integers_as_text(value: Json, schema: JsonObject) -> Json:
+    """Return the value with the integers that stand where the schema wants a string as their digits."""
+    kind = schema.get("type")
+    if kind == "string" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if abs(value) <= _MAX_SAFE_INTEGER else value
+    if kind == "array" and is_array(value):
+        return [_integers_as_text(item, schema["items"]) for item in value]
+    if kind == "object" and is_object(value):
+        children: JsonObject = schema.get("properties", {})
+        return {name: _integers_as_text(child, children.get(name, {})) for name, child in value.items()}
+    return value
+
+
+def explained(error: ValidationError, schema: JsonObject) -> Invalid:
+    """Return the first error of a validation in words a model can act on, without repeating the value."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    node = schema
+    shown = ""
+    for part in first["loc"]:
+        if isinstance(part, int):
+            shown, node = f"{shown}[{part}]", node.get("items", {})
+        else:
+            shown, node = f"{shown}.{part}" if shown else part, node.get("properties", {}).get(part, {})
+    if first["type"] == "missing":
+        return Invalid(f'"{shown}" is missing. Give {_expected(node)}.')
+    if first["type"] == "extra_forbidden":
+        return Invalid(f"{quoted(shown)} is unknown. Leave it out.")
+    return Invalid(f'"{shown}" must be {_expected(node)}.')
+
+
+def _expected(node: JsonObject) -> str:
+    if "enum" in node:
+        return " or ".join(f'"{value}"' for value in node["enum"])
+    expected = _ARTICLES.get(node.get("type", ""), "a value of another kind")
+    if "minimum" in node and "maximum" in node:
+        return f"{expected} from {node['minimum']} to {node['maximum']}"
+    if node.get("minLength"):
+        return f"{expected} with at least {node['minLength']} character"
+    if "minItems" in node and "maxItems" in node:
+        return f"{expected} of {node['minItems']} to {node['maxItems']}"
+    if node.get("type") == "array":
+        return f"{expected}, each item {_expected(node.get('items', {}))}"
+    return expected

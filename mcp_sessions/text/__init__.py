@@ -1,0 +1,1 @@
+"""What stored text may look like when it is shown, and how words are compared."""

@@ -1,0 +1,76 @@
+"""Who may call over HTTP, as the settings say it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ...config.settings import BadSetting, Settings, is_url
+from .bearer import Authentication, Verifier
+from .credentials import SubjectCredentials
+from .jwt import JwtVerifier, KeySet
+from .tokens import TokenFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Who may call, by which names, and how much at once. `max_body` is in bytes."""
+
+    allowed_hosts: Sequence[str] = ()
+    authentication: Authentication | None = None
+    max_body: int = 2 * 1024 * 1024
+    max_concurrent: int = 64
+
+
+def access_of(settings: Settings) -> Access:
+    """Raises `BadSetting`, also for a file that is named and can't be used."""
+    verifiers = [*_tokens(settings), *_jwts(settings)]
+    credentials = SubjectCredentials(settings.backend_tokens) if settings.backend_tokens else None
+    if credentials:
+        credentials.check()
+    if credentials and settings.own_credentials:
+        raise BadSetting("--backend-tokens can't go with --own-credentials: callers have the one or the other.")
+    if (credentials or settings.own_credentials) and not verifiers:
+        flag = "--backend-tokens" if credentials else "--own-credentials"
+        raise BadSetting(f"{flag} needs callers to say who they are: add --tokens or --jwt-issuer.")
+    authentication = Authentication(
+        verifiers=verifiers,
+        issuer=settings.jwt_issuer,
+        resource=settings.jwt_audience if is_url(settings.jwt_audience) else "",
+        own_credentials=settings.own_credentials,
+        credentials=credentials,
+    )
+    return Access(
+        allowed_hosts=settings.allowed_host,
+        authentication=authentication if verifiers else None,
+        max_body=settings.max_body,
+        max_concurrent=settings.max_concurrent,
+    )
+
+
+def _tokens(settings: Settings) -> list[Verifier]:
+    if not settings.tokens:
+        return []
+    tokens = TokenFile(settings.tokens)
+    tokens.check()
+    return [tokens]
+
+
+def _jwts(settings: Settings) -> list[Verifier]:
+    given: Mapping[str, str] = {
+        "--jwt-issuer": settings.jwt_issuer,
+        "--jwt-audience": settings.jwt_audience,
+        "--jwt-jwks": settings.jwt_jwks,
+    }
+    if not any(given.values()):
+        return []
+    missing = [flag for flag, value in given.items() if not value]
+    if missing:
+        named = next(flag for flag, value in given.items() if value)
+        raise BadSetting(f"{named} needs {' and '.join(missing)} too: a JWT is let in only if all three fit.")
+    if settings.jwt_audience.lower().startswith(("http:", "https:")) and not is_url(settings.jwt_audience):
+        raise BadSetting(
+            f"--jwt-audience can't be {settings.jwt_audience[:80]!r}: it is no whole URL. It accepts this server's, as "
+            "clients call it, or another word that the issuer puts into `aud`."
+        )
+    keys = KeySet(settings.jwt_jwks)
+    keys.check()
+    return [JwtVerifier(settings.jwt_issuer, settings.jwt_audience, keys, settings.jwt_algorithms)]

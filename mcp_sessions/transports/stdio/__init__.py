@@ -1,0 +1,1 @@
+"""Serve one client over stdin and stdout."""

@@ -1,0 +1,227 @@
+"""Serves a client over stdin and stdout: tolerant at the start, bounded while it runs, orderly at the end."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+from mcp.server import MCPServer
+from mcp.shared.message import SessionMessage
+from mcp.types import CONNECTION_CLOSED, ErrorData, JSONRPCError, JSONRPCRequest, JSONRPCResponse, RequestId
+
+from ..frames import LineSplitter, Refusal, TooLong, read_frame
+from .descriptors import Outbox, can_watch_stdio, claimed_stdio
+from .in_flight import DRAIN_SECONDS, Calls, busy_line
+from .protocol_eras import serve_both_eras
+
+_READ_SIZE = 65536
+_MAX_BACKLOG = 4 * _READ_SIZE
+# What a queued line costs beside its bytes.
+_LINE_OVERHEAD = 64
+
+
+def _every_tool_changes(tool: str) -> bool:
+    return True
+
+
+async def serve_stdio(server: MCPServer[Any], is_change: Callable[[str], bool] = _every_tool_changes) -> None:
+    """Serve until the client closes stdin or the process gets SIGTERM or SIGINT, and end what is running.
+
+    `is_change` says by a tool's name whether a call of it may take 5 s more to finish; others are cancelled.
+    Where stdin is a file, on Windows, and where asyncio is not what runs, the SDK's own runner serves
+    instead, without all this.
+    """
+    loop = _watching_loop()
+    if loop is None:
+        await server.run_stdio_async()
+        return
+    with anyio.CancelScope() as scope, claimed_stdio() as (source, sink):
+        calls = Calls(is_change)
+        inbox = Inbox(loop, source, sink, calls)
+
+        def stop() -> None:
+            if inbox.was_opened:
+                inbox.close()
+            else:
+                scope.cancel()
+
+        with _on_signals(loop, stop):
+            await serve_both_eras(server, inbox, inbox.outbox, calls.run)
+
+
+def _watching_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    return loop if sys.platform != "win32" and can_watch_stdio(loop) else None
+
+
+@contextmanager
+def _on_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Generator[None]:
+    # Only the main thread may handle signals.
+    numbers = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
+    former = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+
+class Inbox:
+    """What comes from the peer; the SDK's read stream.
+
+    It answers by itself what is no message and what is one call too many, takes nothing while the peer
+    leaves too much unread, and ends only when the calls it admitted have ended.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, source: int, sink: int, calls: Calls) -> None:
+        self.outbox = Outbox(loop, sink, on_change=self._on_outbox_change)
+        self.was_opened = False
+        self._loop = loop
+        self._source = source
+        self._calls = calls
+        self._splitter = LineSplitter()
+        self._lines: deque[bytes | TooLong] = deque()
+        self._backlog = 0
+        self._is_watching = False
+        self._at_end = False
+        self._is_closed = False
+        self._changed = asyncio.Event()
+
+    def close(self) -> None:
+        """Take no more requests."""
+        self._watch(False)
+        self._is_closed = True
+        self._changed.set()
+
+    async def receive(self) -> SessionMessage:
+        """The next message.
+
+        Raises:
+            anyio.EndOfStream: the peer has closed its side or `close` was called, and all calls have ended.
+        """
+        while await self._has_line():
+            line = self._lines.popleft()
+            self._count(line, -1)
+            message = self._read(line)
+            if message is not None:
+                return message
+        self.close()
+        if self.outbox.awaited_replies:
+            # No reply can come any more: the call that waits for it ends now, not in five seconds.
+            return SessionMessage(_no_reply(self.outbox.awaited_replies.pop()))
+        await self._calls.drain()
+        raise anyio.EndOfStream
+
+    async def _has_line(self) -> bool:
+        if self._lines:
+            # Calls that wait for nothing end before the next line is counted against the limit.
+            await asyncio.sleep(0)
+        while not self._is_closed and (self._lines or not self._at_end):
+            if self._lines and not self.outbox.is_full:
+                return True
+            self._changed.clear()
+            await self._changed.wait()
+        return False
+
+    def _read(self, line: bytes | TooLong) -> SessionMessage | None:
+        frame = read_frame(line)
+        match frame:
+            case Refusal():
+                self.outbox.write(frame.answer)
+                return None if frame.stand_in is None else self._reply(frame.stand_in)
+            case JSONRPCRequest() if self._calls.is_full:
+                self.outbox.write(busy_line(frame))
+                return None
+            case JSONRPCRequest():
+                return SessionMessage(frame, self._calls.admit(frame))
+            case JSONRPCResponse() | JSONRPCError():
+                return self._reply(frame)
+            case _:
+                return SessionMessage(frame)
+
+    def _reply(self, frame: JSONRPCResponse | JSONRPCError) -> SessionMessage:
+        if frame.id is not None:
+            self.outbox.awaited_replies.discard(frame.id)
+        return SessionMessage(frame)
+
+    def _on_readable(self) -> None:
+        try:
+            # Another process that shares stdin may have been faster.
+            with suppress(BlockingIOError):
+                self._receive(os.read(self._source, _READ_SIZE))
+        except OSError:
+            # A socket or terminal whose other side is gone.
+            self._receive(b"")
+
+    def _receive(self, chunk: bytes) -> None:
+        for line in self._splitter.feed(chunk) if chunk else self._splitter.finish():
+            self._lines.append(line)
+            self._count(line, 1)
+        if not chunk:
+            self._at_end = True
+            self._watch(False)
+            # A peer that neither reads nor writes any more does not keep the process.
+            self._loop.call_later(DRAIN_SECONDS, self.close)
+        self._changed.set()
+
+    def _on_outbox_change(self) -> None:
+        if self.outbox.is_broken:
+            self.close()
+        self._changed.set()
+
+    def _count(self, line: bytes | TooLong, sign: int) -> None:
+        size = len(line) if isinstance(line, bytes) else len(line.head) + len(line.tail)
+        self._backlog += sign * (size + _LINE_OVERHEAD)
+        self._watch(self._backlog <= _MAX_BACKLOG and not self._at_end)
+
+    def _watch(self, wanted: bool) -> None:
+        if wanted == self._is_watching or self._is_closed:
+            return
+        self._is_watching = wanted
+        if wanted:
+            self._loop.add_reader(self._source, self._on_readable)
+        else:
+            self._loop.remove_reader(self._source)
+
+    async def aclose(self) -> None:
+        self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SessionMessage:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> Self:
+        self.was_opened = True
+        self._watch(True)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+def _no_reply(request_id: RequestId) -> JSONRPCError:
+    error = ErrorData(code=CONNECTION_CLOSED, message="The client is gone.")
+    return JSONRPCError(jsonrpc="2.0", id=request_id, error=error)

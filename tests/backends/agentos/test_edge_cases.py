@@ -1,0 +1,202 @@
+"""Odd ids, metadata that AgentOS keeps for itself, forks out of place, and searches among sessions that change."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import time
+
+import pytest
+
+from mcp_sessions.backends import scan_search
+from mcp_sessions.backends.agentos.removals import RESERVED
+from mcp_sessions.caller import Caller
+from mcp_sessions.errors import Invalid, Unsupported
+from mcp_sessions.json_documents import JsonObject
+from mcp_sessions.models import (
+    SearchHit,
+    SessionFilter,
+)
+
+from ...support.faked_agentos import Clock, SeenAgentOs, faked, on, on_each_fake, session, settled, stored, writes
+from ...support.fakes.agentos import TWO_TABLES, Request, Version
+from ...support.fakes.http import Response
+
+
+@on_each_fake
+async def test_a_session_whose_id_no_path_can_carry_is_listed_as_far_as_it_is_known(
+    version: Version, tmp_path: Path
+) -> None:
+    seeds = [session(id, name="plum", created_at=1000 + place) for place, id in enumerate(("s", "a/b", "t"))]
+    async with faked(version, tmp_path, *seeds) as (_, backend):
+        listed = await backend.list_sessions(SessionFilter())
+        ids = [item.id for item in listed.sessions]
+        if version == "2.5.6":
+            assert listed.note.startswith("1 session(s) can't be opened or changed, and their agent, their user and")
+        else:  # whose lists say all there is to say
+            assert listed.note == ""
+        assert (ids, listed.total) == (["t", "a/b", "s"], 3)
+        assert listed.sessions[1].name == "plum"
+        found = await backend.search_sessions("plum")
+        assert {hit.session_id for hit in found.hits} == {"t", "s"}
+        assert not found.complete
+        assert "1 sessions" in found.note
+
+
+async def test_a_session_that_cannot_be_looked_up_is_not_shown_where_its_user_or_archive_mark_decides(
+    tmp_path: Path,
+) -> None:
+    seeds = [session("a/b", user_id="ann"), session("s", user_id="ann")]
+    async with faked("2.5.6", tmp_path, *seeds) as (_, backend):
+        for view, filter, ids in (
+            (backend.for_caller(Caller(user_id="ann")), SessionFilter(), ["s"]),
+            (backend, SessionFilter(archived=True), []),
+        ):
+            listed = await view.list_sessions(filter)
+            assert [item.id for item in listed.sessions] == ids
+            assert (listed.total, "1 session(s) are left out, because their user" in listed.note) == (None, True)
+        found = await backend.for_caller(Caller(user_id="ann")).search_sessions("well")
+        assert ({hit.session_id for hit in found.hits}, found.complete) == ({"s"}, False)
+        assert "1 session(s) are left out" in found.note
+
+
+class TwoDatabases(SeenAgentOs):
+    """One that tells whose database is which."""
+
+    def _answer(self, request: Request) -> Response:
+        if request.path != "/config":
+            return super()._answer(request)
+        homes = {"agents": [{"id": "planner", "db_id": "main"}], "teams": [{"id": "crew", "db_id": "main"}]}
+        return Response(200, json.dumps(homes).encode())
+
+
+@pytest.mark.parametrize(
+    ("query", "databases"),
+    [
+        ("?db_id=main&table=agno_sessions", TWO_TABLES),
+        ("?db_id=main&table=other_sessions", TWO_TABLES),
+        ("?db_id=second", {"second": ("agno_sessions",), "main": ("other_sessions",)}),
+    ],
+)
+@pytest.mark.parametrize("type", ["agent", "team"])
+async def test_a_session_that_is_not_where_its_agent_keeps_its_own_is_not_forked(
+    query: str, databases: Mapping[str, Sequence[str]], type: str, tmp_path: Path
+) -> None:
+    async with TwoDatabases(databases=databases) as fake, on(fake, tmp_path, query=query) as backend:
+        fake.seed(session("s", type), session("s", type, other_table=True))
+        with pytest.raises(Unsupported, match="database"):
+            await backend.fork_session("s", name="New")
+        assert not writes(fake.requests)
+
+
+@pytest.mark.parametrize("query", ["", "?db_id=main"])
+async def test_a_session_that_is_where_its_agent_keeps_its_own_is_forked(query: str, tmp_path: Path) -> None:
+    async with TwoDatabases() as fake, on(fake, tmp_path, query=query) as backend:
+        fake.seed(session("s"))
+        forked = await backend.fork_session("s", name="New")
+        assert (forked.name, forked.id in fake.everything()) == ("New", True)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 7])
+@on_each_fake
+async def test_a_search_shows_each_hit_once_though_the_session_at_its_cursor_moves(
+    version: Version, limit: int, tmp_path: Path
+) -> None:
+    seeds = [
+        {**session(f"s{number}", name="pear", created_at=1000 + number), "runs": [_plums(number)]}
+        for number in range(4)
+    ]
+    async with faked(version, tmp_path, *seeds) as (fake, backend):
+        hits = list[SearchHit]()
+        page = await backend.search_sessions("plum", limit=limit)
+        for number in range(100):
+            hits += page.hits
+            if not page.next_cursor:
+                break
+            # What was shown last moves to the front, with something more to be found in it.
+            fake.now = lambda number=number: time() + number
+            run = fake.begin_run(page.hits[-1].session_id)
+            fake.end_run(run, "And one more plum", "Found")
+            page = await backend.search_sessions("plum", limit=limit, cursor=page.next_cursor)
+        found = Counter(hit.snippet for hit in hits if hit.snippet != "And one more plum")
+        assert found == {f"plum {place} of s{number}": 1 for number in range(4) for place in range(4)}
+
+
+def _plums(number: int) -> list[dict[str, str]]:
+    return [{"role": "user", "text": f"plum {place} of s{number}"} for place in range(4)]
+
+
+async def test_only_what_is_shown_of_very_many_hits_is_cut_to_snippets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    snippet = scan_search.snippet
+
+    def counted(text: str, words: Sequence[str]) -> str:
+        made.append(text)
+        return snippet(text, words)
+
+    monkeypatch.setattr(scan_search, "snippet", counted)
+    said = [{"role": "user", "text": f"plum {place}"} for place in range(50_000)]
+    async with faked("3.1.10", tmp_path, {**session("s", name="pear"), "runs": [said]}) as (_, backend):
+        page = await backend.search_sessions("plum", limit=5)
+        assert [hit.snippet for hit in page.hits] == [f"plum {49_999 - place}" for place in range(5)]
+        assert len(made) <= 10
+        page = await backend.search_sessions("plum", limit=5, cursor=page.next_cursor)
+        assert page.hits[0].snippet == "plum 49994"
+        assert len(made) <= 20
+
+
+@pytest.mark.parametrize("key", RESERVED)
+@on_each_fake
+async def test_metadata_that_agentos_keeps_for_itself_is_refused(version: Version, key: str, tmp_path: Path) -> None:
+    async with faked(version, tmp_path, session("s")) as (fake, backend):
+        with pytest.raises(Invalid, match=key):
+            await backend.update_session("s", metadata={key: 1})
+        with pytest.raises(Invalid, match=key):
+            await backend.update_session("s", metadata={key: 1}, clear=["metadata"])
+        with pytest.raises(Invalid, match=key):
+            await backend.create_session(agent_id="planner", metadata={key: 1})
+        assert not writes(fake.requests)
+
+
+async def test_what_agentos_takes_out_of_the_metadata_is_told_of_and_is_not_undone(
+    tmp_path: Path, clock: Clock
+) -> None:
+    reserved = {"agno_component_version": 3}
+    seeds = [session(id, name="old", metadata={"kept": 1, **reserved}) for id in "syz"]
+    async with faked("3.1.10", tmp_path, *seeds) as (fake, backend):
+        change = await backend.archive_session("s")
+        assert "agno_component_version" in change.note
+        found = await backend.get_session("s")
+        assert (found.note, found.metadata) == ("", {"kept": 1})
+        before = len(fake.requests)
+        await settled(fake, clock, backend)
+        assert not [request for request in writes(fake.requests[before:]) if request.path.startswith("/sessions/s")]
+        assert stored(fake, "s")["metadata"].keys() == {"kept", "archived_at"}
+        assert "agno" not in (await backend.update_session("s", metadata={"more": 1})).note
+
+
+async def test_what_agentos_keeps_of_the_metadata_is_not_told_to_be_taken_out(tmp_path: Path) -> None:
+    reserved = {"agno_component_version": 3}
+    async with faked("2.5.6", tmp_path, session("s", metadata={"kept": 1, **reserved})) as (fake, backend):
+        assert "agno" not in (await backend.archive_session("s")).note
+        assert stored(fake, "s")["metadata"]["agno_component_version"] == 3
+        assert (await backend.get_session("s")).note == ""
+    async with faked("3.1.10", tmp_path, session("s", metadata=reserved)) as (_, backend):
+        assert "agno" not in (await backend.update_session("s", clear=["metadata"])).note
+
+
+async def test_a_session_of_no_component_is_changed_only_where_no_run_can_be_lost(tmp_path: Path) -> None:
+    of_none: JsonObject = {"component_id": "", "name": "old"}
+    seeds: list[JsonObject] = [{**session("runs"), **of_none}, {**session("none"), **of_none, "runs": []}]
+    async with faked("2.5.6", tmp_path, *seeds) as (fake, backend):
+        before = fake.everything()
+        with pytest.raises(Unsupported, match="Upgrade AgentOS"):
+            await backend.rename_session("runs", "new")
+        assert fake.everything() == before
+        assert (await backend.rename_session("none", "new")).changed == {"name": "new"}
+    async with faked("3.1.10", tmp_path, *seeds) as (fake, backend):
+        before = stored(fake, "runs")["runs"]
+        assert (await backend.rename_session("runs", "new")).changed == {"name": "new"}
+        assert stored(fake, "runs")["runs"] == before

@@ -1,0 +1,152 @@
+"""A walk over AgentOS's pages around sessions that AgentOS fails on, and over seconds without an order."""
+
+from collections.abc import Sequence
+from math import inf
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcp_sessions.backends.agentos import page_reader
+from mcp_sessions.backends.agentos.pages import Stream, key_of
+from mcp_sessions.backends.http.client import ServerFailed
+from mcp_sessions.models import Order
+
+from ...support.agentos_upstream import (
+    CALLS,
+    EVENTS,
+    ORDERS,
+    SIZE,
+    TIMES,
+    Event,
+    Upstream,
+    ids_of,
+    stored,
+    walk,
+    walk_and_findings,
+)
+
+POISONED = st.sets(st.integers(0, 20), max_size=5)
+
+
+def _unkind(times: Sequence[int], poisoned: set[int], order: Order = "updated_desc") -> Upstream:
+    ids = ids_of(times)
+    return Upstream(ids, order, frozenset(f"s{number}" for number in poisoned) & set(ids), shuffles_ties=True)
+
+
+@settings(max_examples=200, deadline=None)
+@given(TIMES, CALLS, ORDERS)
+def test_a_walk_has_every_session_once_whatever_the_order_within_a_second(
+    times: list[int], calls: list[int], order: Order
+) -> None:
+    upstream = _unkind(times, set(), order)
+    found, findings = walk_and_findings(upstream, calls=calls)
+    assert found == sorted(upstream.times, key=lambda each: key_of(stored(each, upstream.times[each]), order))
+    assert not any(call.failed or call.may_miss_sessions for call in findings)
+
+
+@settings(max_examples=200, deadline=None)
+@given(TIMES, POISONED, CALLS, ORDERS, st.booleans())
+def test_every_other_session_is_found_once_around_those_that_agentos_fails_on(
+    times: list[int], poisoned: set[int], calls: list[int], order: Order, shuffles_ties: bool
+) -> None:
+    upstream = _unkind(times, poisoned, order)
+    upstream.shuffles_ties = shuffles_ties
+    found, findings = walk_and_findings(upstream, calls=calls)
+    healthy = set(upstream.times) - upstream.poisoned
+    assert found == sorted(healthy, key=lambda each: key_of(stored(each, upstream.times[each]), order))
+    assert not any(call.may_miss_sessions for call in findings)
+    assert max(call.failed for call in findings) <= len(upstream.poisoned)
+    assert any(call.failed for call in findings) == bool(upstream.poisoned)
+
+
+@settings(max_examples=200, deadline=None)
+@given(TIMES, POISONED, CALLS)
+def test_where_a_list_is_too_long_to_be_read_whole_no_session_is_missing_silently(
+    times: list[int], poisoned: set[int], calls: list[int]
+) -> None:
+    upstream = _unkind(times, poisoned)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page_reader, "_MOST_ROWS", 0)
+        found, findings = walk_and_findings(upstream, calls=calls)
+    healthy = set(upstream.times) - upstream.poisoned
+    assert len(found) == len(set(found))
+    assert set(found) <= healthy
+    assert set(found) == healthy or any(call.may_miss_sessions for call in findings)
+
+
+@settings(max_examples=200, deadline=None)
+@given(TIMES, POISONED, CALLS)
+def test_where_larger_pages_are_too_large_no_session_is_missing_silently(
+    times: list[int], poisoned: set[int], calls: list[int]
+) -> None:
+    upstream = _unkind(times, poisoned)
+    upstream.most_rows = SIZE
+    found, findings = walk_and_findings(upstream, calls=calls)
+    healthy = set(upstream.times) - upstream.poisoned
+    assert len(found) == len(set(found))
+    assert set(found) <= healthy
+    assert set(found) == healthy or any(call.may_miss_sessions for call in findings)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    TIMES, POISONED, CALLS, st.lists(st.tuples(st.sampled_from((*EVENTS, "remove")), st.integers(0, 99)), max_size=30)
+)
+def test_what_comes_and_goes_meanwhile_doubles_nothing_around_those_that_agentos_fails_on(
+    times: list[int], poisoned: set[int], calls: list[int], events: list[tuple[Event, int]]
+) -> None:
+    upstream = _unkind(times, poisoned)
+    upstream.events = events
+    found = walk(upstream, calls=calls)
+    assert len(found) == len(set(found))
+    assert not upstream.poisoned.intersection(found)
+
+
+def test_a_list_that_cannot_be_read_whole_in_time_says_that_sessions_may_be_missing() -> None:
+    upstream = _unkind([1] * 12, {2, 7})
+
+    async def read() -> Stream:
+        stream = Stream(upstream.fetch, "updated_desc", SIZE, after=None, hint=0, stops_at=-inf)
+        while await stream.peek():
+            stream.take()
+        return stream
+
+    assert anyio.run(read).may_miss_sessions
+
+
+@given(st.lists(st.integers(1, 1000), unique=True, max_size=40), st.data())
+def test_the_places_of_single_sessions_that_agentos_fails_on_are_known(times: list[int], data: st.DataObject) -> None:
+    ids = ids_of(times)
+    order = sorted(ids, key=ids.__getitem__, reverse=True)
+    places = data.draw(st.sets(st.integers(0, len(order) // 3).map(lambda number: 3 * number), max_size=4))
+    poisoned = frozenset(order[place] for place in places if place < len(order))
+    upstream = Upstream(ids, poisoned=poisoned, shuffles_ties=True)
+    _, (findings,) = walk_and_findings(upstream)
+    assert list(findings.failed_places) == sorted(order.index(id) for id in poisoned)
+    assert findings.failed == len(poisoned)
+
+
+@pytest.mark.parametrize("place", [0, 3, 4, 7, 8, 15])
+def test_one_that_fails_is_counted_once_though_its_page_is_looked_at_twice(place: int) -> None:
+    order = [f"s{number}" for number in range(16)]
+    upstream = Upstream({id: 1 if 2 < number < 14 else 2 - number for number, id in enumerate(order)})
+    upstream.poisoned = frozenset({order[place]})
+
+    async def read() -> Stream:
+        stream = Stream(
+            upstream.fetch, "updated_desc", SIZE, after=key_of(stored("s5", 1), "updated_desc"), hint=8, stops_at=inf
+        )
+        while await stream.peek():
+            stream.take()
+        return stream
+
+    assert anyio.run(read).failed_count <= 1
+
+
+def test_far_too_many_that_fail_are_a_failure_soon() -> None:
+    upstream = Upstream(ids_of(range(400)), poisoned=frozenset(f"s{number}" for number in range(100, 400)))
+    with pytest.raises(ServerFailed):
+        walk(upstream)
+    assert upstream.requests < 50

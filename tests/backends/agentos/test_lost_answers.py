@@ -1,0 +1,196 @@
+"""What becomes of a change whose answer doesn't tell: success only where reading back shows it, and nothing twice."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.errors import SessionsError
+from mcp_sessions.json_documents import JsonObject
+
+from ...support.faked_agentos import faked, name_of, on_each_fake, session, writes
+from ...support.fakes.agentos import Fault, Version
+
+Operation = Callable[[SessionBackend], Awaitable[object]]
+OPERATIONS: dict[str, tuple[str, Operation]] = {
+    "rename": ("POST", lambda backend: backend.rename_session("s", "new")),
+    "clear the name": ("POST", lambda backend: backend.rename_session("s", "")),
+    "state": ("PATCH", lambda backend: backend.update_session_state("s", {"new": 1})),
+    "whole state": ("PATCH", lambda backend: backend.update_session_state("s", {"new": 1}, mode="replace")),
+    "metadata": ("PATCH", lambda backend: backend.update_session("s", metadata={"new": 1})),
+    "summary": ("PATCH", lambda backend: backend.update_session("s", summary="new")),
+    "archive": ("PATCH", lambda backend: backend.archive_session("s")),
+    "restore": ("PATCH", lambda backend: backend.restore_session("old", name="new")),
+    "delete": ("DELETE", lambda backend: backend.delete_session("s")),
+    "create": ("POST", lambda backend: backend.create_session(name="new", agent_id="planner", state={"new": 1})),
+}
+ARCHIVED: JsonObject = {"metadata": {"archived_at": "2024-01-01T00:00:00Z"}}
+SEEDS = (session("s", name="old", state={"kept": 1}, summary="old"), session("old", name="old", **ARCHIVED))
+FAULTS: dict[str, tuple[Fault, str]] = {
+    "dropped before": (Fault("drop"), ""),
+    "dropped after": (Fault("drop", after=True), ""),
+    "cut": (Fault("cut"), ""),
+    "500 before": (Fault("answer", status=500), "unavailable"),
+    "500 after": (Fault("answer", after=True, status=500), ""),
+    "503 before": (Fault("answer", status=503), "unavailable"),
+    "503 after": (Fault("answer", after=True, status=503), ""),
+    "502 before": (Fault("answer", status=502), "outcome_unknown"),
+    "502 after": (Fault("answer", after=True, status=502), ""),
+    "504 before": (Fault("answer", status=504), "outcome_unknown"),
+    "something else in a 200, after": (Fault("answer", after=True, status=200), ""),
+    "something else in a 200, before": (Fault("answer", status=200), "bad_response"),
+    "redirect before": (Fault("answer", status=302), "bad_response"),
+    "redirect after": (Fault("answer", after=True, status=303), ""),
+    "429": (Fault("answer", status=429, headers={"Retry-After": "100"}), "rate_limited"),
+    "401": (Fault("answer", status=401), "unauthorized"),
+    "403": (Fault("answer", status=403), "forbidden"),
+    "422": (Fault("answer", status=422), "invalid"),
+}
+
+WITHOUT_EFFECT = ("500 before", "503 before", "something else in a 200, before")
+"""The faults after which a rename is known to have had no effect, so that it is made as an update."""
+
+
+async def outcome(operation: Operation, backend: SessionBackend) -> str:
+    try:
+        await operation(backend)
+    except SessionsError as error:
+        assert "\n" not in error.message
+        return error.code
+    return ""
+
+
+def _expected(name: str, code: str) -> set[str]:
+    """A session that may have been made is not made once more; a rename without effect is made as an update."""
+    if name == "create" and code == "dropped before":
+        return {"outcome_unknown"}
+    if name in ("rename", "clear the name") and code in WITHOUT_EFFECT:
+        return {""}
+    return {FAULTS[code][1]}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", OPERATIONS)
+@on_each_fake
+async def test_a_change_succeeds_only_where_reading_back_shows_it(
+    version: Version, name: str, fault: str, tmp_path: Path
+) -> None:
+    method, operation = OPERATIONS[name]
+    async with faked(version, tmp_path, *SEEDS) as (fake, backend):
+        before = fake.everything()
+        befalling = fake.fail_next(replace(FAULTS[fault][0], method=method))
+        code = await outcome(operation, backend)
+        after = fake.everything()
+        assert befalling not in fake.faults
+        assert (after != before) == (code == "")
+        assert code in _expected(name, fault)
+        assert len(after) <= len(before) + 1
+        assert len(writes(fake.requests)) <= 2
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@on_each_fake
+async def test_a_change_that_only_seems_to_be_made_is_a_bad_response(
+    version: Version, name: str, tmp_path: Path
+) -> None:
+    async with faked(version, tmp_path, *SEEDS) as (fake, backend):
+        before, fake.does_nothing = fake.everything(), True
+        assert await outcome(OPERATIONS[name][1], backend) == "bad_response"
+        assert fake.everything() == before
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@on_each_fake
+async def test_a_change_that_is_answered_with_no_json_is_read_back(version: Version, name: str, tmp_path: Path) -> None:
+    async with faked(version, tmp_path, *SEEDS) as (fake, backend):
+        before, fake.garbles = fake.everything(), True
+        assert await outcome(OPERATIONS[name][1], backend) == ""
+        assert fake.everything() != before
+
+
+@pytest.mark.parametrize("status", [None, 500])
+@pytest.mark.parametrize("name", OPERATIONS)
+@on_each_fake
+async def test_where_nothing_can_be_read_back_only_an_answer_that_shows_it_counts(
+    version: Version, name: str, status: int | None, tmp_path: Path
+) -> None:
+    method, operation = OPERATIONS[name]
+    async with faked(version, tmp_path, *SEEDS) as (fake, backend):
+        fake.goes_blind = True
+        if status:
+            fake.fail_next(Fault("answer", after=True, method=method, status=status))
+        shows_it = not status and name not in ("delete", "create")
+        assert await outcome(operation, backend) == ("" if shows_it else "outcome_unknown")
+
+
+@pytest.mark.parametrize("after", [False, True], ids=("before", "after"))
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_a_change_that_is_not_answered_in_time_may_have_been_made(name: str, after: bool, tmp_path: Path) -> None:
+    method, operation = OPERATIONS[name]
+    async with faked("3.1.10", tmp_path, *SEEDS, seconds=2.5) as (fake, backend):
+        before = fake.everything()
+        fault = fake.fail_next(Fault("hold", after=after, method=method))
+        assert await outcome(operation, backend) == ("" if after else "outcome_unknown")
+        assert (fake.everything() != before) == after
+        fault.released.set()
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if name != "create"])
+async def test_a_change_that_cannot_even_be_prepared_in_time_is_a_timeout(name: str, tmp_path: Path) -> None:
+    async with faked("3.1.10", tmp_path, *SEEDS, seconds=0.5) as (fake, backend):
+        before = fake.everything()
+        fault = fake.fail_next(Fault("hold", method="GET"))
+        assert await outcome(OPERATIONS[name][1], backend) == "timeout"
+        assert fake.everything() == before
+        fault.released.set()
+
+
+FORKING: dict[str, tuple[Fault | None, str]] = {
+    "answered": (None, ""),
+    "dropped before": (Fault("drop"), "outcome_unknown"),
+    "dropped after": (Fault("drop", after=True), "outcome_unknown"),
+    "cut": (Fault("cut"), "outcome_unknown"),
+    "500 before": (Fault("answer", status=500), "outcome_unknown"),
+    "503 after": (Fault("answer", after=True, status=503), "outcome_unknown"),
+    "something else in a 200": (Fault("answer", after=True, status=200), "outcome_unknown"),
+    "429": (Fault("answer", status=429, headers={"Retry-After": "100"}), "rate_limited"),
+    "404": (Fault("answer", status=404, detail="Agent not found"), "not_found"),
+}
+
+
+@pytest.mark.parametrize("fault", FORKING)
+async def test_a_session_is_never_forked_twice(fault: str, tmp_path: Path) -> None:
+    planned, expected = FORKING[fault]
+    async with faked("3.1.10", tmp_path, *SEEDS) as (fake, backend):
+        if planned:
+            fake.fail_next(replace(planned, path="/fork"))
+        code = await outcome(lambda backend: backend.fork_session("s", name="new"), backend)
+        assert code == expected
+        assert len([request for request in fake.requests if request.path.endswith("/fork")]) == 1
+        assert len(fake.everything()) <= len(SEEDS) + 1
+
+
+async def test_a_fork_that_cannot_be_named_is_there_and_says_so(tmp_path: Path) -> None:
+    async with faked("3.1.10", tmp_path, *SEEDS) as (fake, backend):
+        fake.fail_next(Fault("answer", status=403, method="POST", path="/rename"))
+        found = await backend.fork_session("s", name="new")
+        assert (found.name, found.id in fake.everything()) == ("old", True)
+        assert "forbidden" in found.note
+
+
+async def test_a_fork_that_cannot_be_read_is_not_said_to_be_none(tmp_path: Path) -> None:
+    async with faked("3.1.10", tmp_path, *SEEDS) as (fake, backend):
+        fake.goes_blind = True
+        assert await outcome(lambda backend: backend.fork_session("s", name="new"), backend) == "outcome_unknown"
+        assert len(fake.everything()) == len(SEEDS) + 1
+
+
+@on_each_fake
+async def test_a_version_that_cannot_be_asked_for_changes_nothing(version: Version, tmp_path: Path) -> None:
+    async with faked(version, tmp_path, *SEEDS) as (fake, backend):
+        fake.fail_next(Fault("answer", status=500, path="/info"))
+        assert await outcome(OPERATIONS["rename"][1], backend) == "unavailable"
+        assert await outcome(OPERATIONS["rename"][1], backend) == ""
+        assert name_of(fake, "s") == "new"

@@ -1,0 +1,97 @@
+"""A walk over AgentOS's pages while sessions come, change and go."""
+
+from math import inf
+
+import anyio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcp_sessions.backends.agentos.pages import Key, Stream, key_of
+from mcp_sessions.models import Order
+
+from ...support.agentos_upstream import CALLS, EVENTS, ORDERS, SIZE, TIMES, Event, Upstream, ids_of, stored, walk
+
+
+@given(TIMES, CALLS, ORDERS)
+def test_a_walk_has_every_session_once_and_in_order(times: list[int], calls: list[int], order: Order) -> None:
+    upstream = Upstream(ids_of(times), order)
+    found = walk(upstream, calls=calls)
+    assert found == sorted(upstream.times, key=lambda each: key_of(stored(each, upstream.times[each]), order))
+
+
+@settings(max_examples=300)
+@given(TIMES, CALLS, st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 99)), max_size=30))
+def test_what_comes_or_changes_meanwhile_hides_and_doubles_nothing(
+    times: list[int], calls: list[int], events: list[tuple[Event, int]]
+) -> None:
+    upstream = Upstream(ids_of(times), events=events)
+    found = walk(upstream, calls=calls)
+    assert len(found) == len(set(found))
+    assert set(ids_of(times)) - upstream.touched <= set(found)
+
+
+@settings(max_examples=300)
+@given(TIMES, CALLS, st.lists(st.tuples(st.sampled_from((*EVENTS, "remove")), st.integers(0, 99)), max_size=12))
+def test_what_goes_between_two_calls_hides_and_doubles_nothing(
+    times: list[int], calls: list[int], events: list[tuple[Event, int]]
+) -> None:
+    upstream = Upstream(ids_of(times))
+
+    def between() -> None:
+        for event in events[:3]:
+            upstream.happen(*event)
+        del events[:3]
+
+    found = walk(upstream, calls=calls, between=between)
+    assert len(found) == len(set(found))
+    assert set(ids_of(times)) - upstream.touched <= set(found)
+
+
+@given(TIMES, CALLS, st.lists(st.tuples(st.sampled_from((*EVENTS, "remove")), st.integers(0, 99)), max_size=30))
+def test_what_goes_within_a_call_doubles_nothing(
+    times: list[int], calls: list[int], events: list[tuple[Event, int]]
+) -> None:
+    found = walk(Upstream(ids_of(times), events=events), calls=calls)
+    assert len(found) == len(set(found))
+
+
+@given(TIMES, TIMES, TIMES, CALLS, ORDERS)
+def test_three_lists_are_walked_as_one(
+    agents: list[int], teams: list[int], workflows: list[int], calls: list[int], order: Order
+) -> None:
+    parts = [ids_of(times, prefix) for times, prefix in ((agents, "a"), (teams, "t"), (workflows, "w"))]
+    every = {id: time for part in parts for id, time in part.items()}
+    found = walk(*(Upstream(part, order) for part in parts), calls=calls)
+    assert found == sorted(every, key=lambda each: key_of(stored(each, every[each]), order))
+
+
+def test_a_place_far_down_is_found_with_few_requests() -> None:
+    upstream = Upstream(ids_of(range(4000)))
+
+    async def read(after: Key, hint: int) -> str:
+        stream = Stream(upstream.fetch, "updated_desc", SIZE, after=after, hint=hint, stops_at=inf)
+        row = await stream.peek()
+        assert row is not None
+        return row.stored.id
+
+    for number in (3000, 1000, 10):
+        before = upstream.requests
+        assert anyio.run(read, key_of(stored(f"s{number}", number), "updated_desc"), 4000 - number) == f"s{number - 1}"
+        assert upstream.requests - before <= 4
+
+
+def test_after_many_were_removed_a_place_is_found_with_few_requests() -> None:
+    upstream = Upstream(ids_of(range(4000)))
+    for number in range(2000, 4000):
+        del upstream.times[f"s{number}"]
+    before = key_of(stored("s1000", 1000), "updated_desc")
+
+    async def read() -> tuple[str, int]:
+        stream = Stream(upstream.fetch, "updated_desc", SIZE, after=before, hint=3000, stops_at=inf)
+        row = await stream.peek()
+        assert row is not None
+        return row.stored.id, stream.row_count
+
+    id, row_count = anyio.run(read)
+    assert id == "s999"
+    assert row_count < 3000

@@ -1,0 +1,158 @@
+"""Which values a run has undone, and what is left when they are written again."""
+
+import copy
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_sessions.backends.agentos.recheck.values import Held, held_after, same, value_at, with_held
+from mcp_sessions.json_documents import Json, JsonObject, is_object
+
+KEYS = st.sampled_from(("a", "b", "c"))
+LEAVES = st.one_of(st.none(), st.booleans(), st.sampled_from((0, 1, 1.0, "", "x")), st.lists(st.integers(0, 2)))
+VALUES = st.recursive(LEAVES, lambda inner: st.dictionaries(KEYS, inner, max_size=3), max_leaves=6)
+OBJECTS = st.dictionaries(KEYS, VALUES, max_size=3)
+DOCUMENTS = st.fixed_dictionaries(
+    {"name": st.sampled_from(("", "one", "two")), "summary": st.just(""), "state": OBJECTS, "metadata": OBJECTS}
+)
+
+
+def held_by(*documents: JsonObject) -> list[Held]:
+    """What is held once a session was each of these in turn."""
+    held: list[Held] = []
+    for before, after in pairwise(documents):
+        held = held_after(held, before, after)
+    return held
+
+
+def written_again(document: JsonObject, held: list[Held]) -> JsonObject:
+    return with_held(document, [item for item in held if item.is_undone(document)])
+
+
+@given(st.lists(DOCUMENTS, min_size=2, max_size=4), st.data())
+def test_whatever_a_run_had_loaded_our_last_values_come_back(documents: list[JsonObject], data: st.DataObject) -> None:
+    loaded = data.draw(st.sampled_from(documents))
+    assert same((written_again(loaded, held_by(*documents)),), (documents[-1],))
+
+
+@given(st.lists(DOCUMENTS, min_size=2, max_size=4), DOCUMENTS)
+def test_only_an_older_value_counts_as_undone(documents: list[JsonObject], found: JsonObject) -> None:
+    for item in held_by(*documents):
+        current = value_at(found, item.path)
+        if item.is_undone(found):
+            assert not same(current, item.new)
+            assert any(old.is_at(current) for old in item.olds)
+
+
+@given(st.lists(DOCUMENTS, min_size=2, max_size=4), DOCUMENTS)
+def test_writing_again_changes_nothing_but_what_was_undone(documents: list[JsonObject], found: JsonObject) -> None:
+    undone = [item for item in held_by(*documents) if item.is_undone(found)]
+    again = with_held(found, undone)
+    for item in undone:
+        assert same(value_at(again, item.path), item.new)
+    assert same((with_held(again, [Held(item.path, value_at(found, item.path), ()) for item in undone]),), (found,))
+
+
+@given(st.lists(DOCUMENTS, min_size=2, max_size=4))
+def test_no_document_is_changed_in_place(documents: list[JsonObject]) -> None:
+    as_they_were = copy.deepcopy(documents)
+    held = held_by(*documents)
+    for document in documents:
+        written_again(document, held)
+    assert documents == as_they_were
+
+
+@given(st.lists(DOCUMENTS, min_size=2, max_size=4))
+def test_each_value_is_held_once(documents: list[JsonObject]) -> None:
+    paths = [item.path for item in held_by(*documents)]
+    for number, path in enumerate(paths):
+        others = paths[:number] + paths[number + 1 :]
+        assert not any(path[: len(other)] == other for other in others)
+
+
+def named(name: str) -> JsonObject:
+    return {"name": name, "summary": "", "state": {}, "metadata": {}}
+
+
+def of_state(state: Json) -> JsonObject:
+    return {"name": "", "summary": "", "state": state, "metadata": {}}
+
+
+def test_a_name_that_was_given_back_is_not_taken_away_again() -> None:
+    held = held_by(named("one"), named("two"), named("one"))
+    assert written_again(named("one"), held) == named("one")
+    assert written_again(named("two"), held) == named("one")
+    assert written_again(named("three"), held) == named("three")
+
+
+def test_a_session_that_was_restored_is_not_archived_again() -> None:
+    archived: JsonObject = {**named(""), "metadata": {"archived_at": "2026-01-01T00:00:00Z"}}
+    held = held_by(named(""), archived, named(""))
+    assert written_again(named(""), held) == named("")
+    assert written_again(archived, held) == named("")
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        ({"a": {"b": 1}}, {"a": {"b": 2}}, {"a": 3}),
+        ({"a": 1}, {"a": {"b": 2}}, {"a": {"b": 3}}),
+        ({"a": {"b": 1, "c": 5}}, {"a": {"b": 2, "c": 5}}, {"a": {"b": 2, "c": 6}}, {}),
+        ({}, {"a": {"b": {"c": 1}}}, {"a": {}}, {"a": {"b": {}}}),
+    ],
+    ids=("inside then whole", "whole then inside", "two inside then none", "none then inside"),
+)
+def test_changes_of_a_value_and_of_what_is_inside_it_are_held_together(chain: tuple[JsonObject, ...]) -> None:
+    documents = [of_state(state) for state in chain]
+    held = held_by(*documents)
+    assert len(held) == 1
+    for document in documents:
+        assert written_again(document, held) == documents[-1]
+
+
+def test_of_many_changes_inside_a_value_that_is_then_gone_each_is_known() -> None:
+    many: JsonObject = {str(number): 1 for number in range(20)}
+    documents = [of_state({"a": dict(list(many.items())[:count])}) for count in range(21)]
+    held = held_by(*documents, of_state({}))
+    assert len(held) == 1
+    for document in documents:
+        assert written_again(document, held) == of_state({})
+    theirs = of_state({"a": {**many, "theirs": 2}})
+    assert written_again(theirs, held) == theirs
+
+
+@pytest.mark.parametrize(("old", "other"), [(1, True), (1, 1.0), (True, 1), (0, False), (None, 0), ("", None)])
+def test_a_number_is_no_other_number_and_no_boolean(old: Json, other: Json) -> None:
+    held = held_by(of_state({"a": old}), of_state({"a": "ours"}))
+    assert not held[0].is_undone(of_state({"a": other}))
+    assert held[0].is_undone(of_state({"a": old}))
+
+
+def test_from_a_value_to_one_that_python_calls_equal_is_a_change() -> None:
+    held = held_by(of_state({"a": 1}), of_state({"a": True}))
+    assert same((written_again(of_state({"a": 1}), held),), (of_state({"a": True}),))
+
+
+def test_what_others_put_in_the_place_of_an_object_stays() -> None:
+    held = held_by(of_state({"a": {}}), of_state({"a": {"b": 2}}))
+    for theirs in (5, None, [1], {"b": 9}):
+        found = of_state({"a": theirs})
+        assert not (held[0].holds(found) or held[0].is_undone(found))
+        assert written_again(found, held) == found
+
+
+def test_what_others_set_beside_ours_stays() -> None:
+    held = held_by(of_state({"a": {"b": 1}}), of_state({"a": {"b": 2}}))
+    found = of_state({"a": {"b": 1, "theirs": 3}, "theirs": 4})
+    assert written_again(found, held) == of_state({"a": {"b": 2, "theirs": 3}, "theirs": 4})
+
+
+def test_of_a_value_that_changes_all_the_time_the_newest_and_the_oldest_are_known() -> None:
+    documents = [of_state({"count": number}) for number in range(1000)]
+    (item,) = held_by(*documents)
+    assert len(item.olds) < 50
+    assert item.is_undone(documents[0])
+    assert item.is_undone(documents[-2])
+    assert is_object(documents[-1]["state"])

@@ -1,0 +1,173 @@
+"""Search within its budget, and honest about how far it came."""
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.caller import Caller
+from mcp_sessions.errors import SessionsError
+from mcp_sessions.json_documents import JsonObject
+from mcp_sessions.models import (
+    SearchHit,
+    SearchPage,
+)
+
+from ...support.faked_agentos import COMPONENTS, faked, on_each_fake
+from ...support.fakes.agentos import Fault, Version
+
+SEARCH = "mcp_sessions.backends.scan_search"
+
+
+def talk(number: int, *texts: str, **given: object) -> JsonObject:
+    """A session of one run with these messages; that with the highest number is the newest."""
+    said = [{"role": "assistant" if place % 2 else "user", "text": text} for place, text in enumerate(texts)]
+    made: JsonObject = {"session_id": f"s{number:03}", "component_id": "planner", "created_at": 1000 + number}
+    return {**made, "name": "a talk", "runs": [said], **given}
+
+
+async def walked(backend: SessionBackend, query: str, limit: int) -> list[SearchPage]:
+    pages = [await backend.search_sessions(query, limit=limit)]
+    while pages[-1].next_cursor:
+        pages.append(await backend.search_sessions(query, limit=limit, cursor=pages[-1].next_cursor))
+    return pages
+
+
+def hits_of(pages: list[SearchPage]) -> list[SearchHit]:
+    return [hit for page in pages for hit in page.hits]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 50])
+@on_each_fake
+async def test_a_walk_has_each_hit_once_also_within_a_session(version: Version, limit: int, tmp_path: Path) -> None:
+    seeds = [
+        talk(number, *(f"plum {place}" for place in range(number % 5)), name="plum" if number % 2 else "pear")
+        for number in range(20)
+        if number % 5
+    ]
+    async with faked(version, tmp_path, *seeds) as (_, backend):
+        pages = await walked(backend, "plum", limit)
+        hits = hits_of(pages)
+        expected = [
+            (f"s{number:03}", snippet)
+            for number in range(19, 0, -1)
+            if number % 5
+            for snippet in (
+                *([""] if number % 2 else []),
+                *(f"plum {place}" for place in range(number % 5 - 1, -1, -1)),
+            )
+        ]
+        assert [(hit.session_id, hit.snippet) for hit in hits] == expected
+        assert all(page.complete for page in pages)
+        assert all(len(page.hits) <= limit for page in pages)
+        assert all(page.note == "" for page in pages)
+
+
+async def test_a_search_of_very_many_sessions_stops_and_goes_on_exactly_there(tmp_path: Path) -> None:
+    seeds = [talk(number, "plum" if number in (5, 899) else "pear") for number in range(900)]
+    async with faked("3.1.10", tmp_path, *seeds) as (_, backend):
+        first, second, third = await walked(backend, "plum", 10)
+        assert [hit.session_id for hit in first.hits] == ["s899"]
+        assert (first.complete, first.searched_sessions, bool(first.note)) == (False, 400, True)
+        assert (second.complete, second.hits) == (False, ())
+        assert [hit.session_id for hit in third.hits] == ["s005"]
+        assert (third.complete, third.next_cursor) == (True, "")
+        searched = [page.searched_sessions or 0 for page in (first, second, third)]
+        assert 900 <= sum(searched) <= 900 + 2  # the one that a cursor names is read again
+
+
+@on_each_fake
+async def test_large_transcripts_end_a_search_earlier(
+    version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{SEARCH}._MOST_BYTES", 200_000)
+    seeds = [talk(number, "pear " * 5000, "plum" if number == 3 else "") for number in range(40)]
+    async with faked(version, tmp_path, *seeds) as (_, backend):
+        pages = await walked(backend, "plum", 10)
+        assert len(pages) > 1
+        assert [hit.session_id for hit in hits_of(pages)] == ["s003"]
+        assert [page.complete for page in pages] == [False] * (len(pages) - 1) + [True]
+
+
+@on_each_fake
+async def test_progress_grows_and_counts_sessions(version: Version, tmp_path: Path) -> None:
+    told: list[float] = []
+
+    async def progress(done: float, message: str) -> None:
+        told.append(done)
+        assert message == f"{done:g} sessions searched"
+
+    async with faked(version, tmp_path, *(talk(number, "pear") for number in range(30))) as (_, backend):
+        page = await backend.for_caller(Caller(progress=progress)).search_sessions("plum")
+        assert told == sorted(set(told))
+        assert told[-1] == page.searched_sessions == 30
+
+
+@on_each_fake
+async def test_a_session_that_cannot_be_read_is_counted_and_the_others_are_searched(
+    version: Version, tmp_path: Path
+) -> None:
+    async with faked(version, tmp_path, *(talk(number, "plum") for number in range(12))) as (fake, backend):
+        fake.fail_next(Fault("answer", status=500, path="/sessions/s007/runs"))
+        fake.fail_next(Fault("answer", status=200, path="/sessions/s003/runs"))
+        page = await backend.search_sessions("plum", limit=50)
+        assert {hit.session_id for hit in page.hits} == {f"s{number:03}" for number in range(12)} - {"s007", "s003"}
+        assert (page.complete, page.searched_sessions) == (False, 10)
+        assert page.note == "2 sessions could not be read."
+
+
+@on_each_fake
+async def test_a_session_that_is_deleted_meanwhile_is_none(version: Version, tmp_path: Path) -> None:
+    async with faked(version, tmp_path, *(talk(number, "plum") for number in range(3))) as (fake, backend):
+        fake.fail_next(Fault("answer", status=404, path="/sessions/s001/runs"))
+        page = await backend.search_sessions("plum")
+        assert [hit.session_id for hit in page.hits] == ["s002", "s000"]
+        assert (page.complete, page.searched_sessions, page.note) == (True, 2, "")
+
+
+@on_each_fake
+async def test_a_refused_credential_is_not_an_empty_result(version: Version, tmp_path: Path) -> None:
+    async with faked(version, tmp_path, talk(1, "plum")) as (fake, backend):
+        fake.fail_next(Fault("answer", status=403, path="/runs"))
+        with pytest.raises(SessionsError) as raised:
+            await backend.search_sessions("plum")
+        assert raised.value.code == "forbidden"
+
+
+@on_each_fake
+async def test_sessions_of_every_type_are_searched_archived_ones_too(version: Version, tmp_path: Path) -> None:
+    seeds = [
+        talk(number, f"a plum for the {type}", type=type, component_id=component, metadata=metadata)
+        for number, (type, component, metadata) in enumerate(
+            (type, component, metadata)
+            for type, component in COMPONENTS.items()
+            for metadata in ({}, {"archived_at": "2024-01-01T00:00:00Z"})
+        )
+    ]
+    async with faked(version, tmp_path, *seeds) as (_, backend):
+        page = await backend.search_sessions("plum", limit=50)
+        assert {hit.session_id for hit in page.hits} == {seed["session_id"] for seed in seeds}
+        assert page.searched_sessions == 6
+
+
+@on_each_fake
+async def test_what_a_caller_may_not_see_is_not_found(version: Version, tmp_path: Path) -> None:
+    async with faked(version, tmp_path, talk(1, "the plum", name="plum"), talk(2, "a pear")) as (_, backend):
+        blinded = backend.for_caller(Caller(present=lambda text: text.replace("plum", "[redacted]")))
+        assert (await blinded.search_sessions("plum")).hits == ()
+        assert len((await blinded.search_sessions("pear")).hits) >= 1
+
+
+@on_each_fake
+async def test_eight_sessions_are_read_at_once(version: Version, tmp_path: Path) -> None:
+    async with faked(version, tmp_path, *(talk(number, "pear") for number in range(30))) as (fake, backend):
+        held = [fake.fail_next(Fault("hold", path="/runs")) for _ in range(8)]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(backend.search_sessions, "plum")
+            with anyio.fail_after(10):
+                for fault in held:
+                    await fault.entered.wait()
+            for fault in held:
+                fault.released.set()
+        assert fake.most_at_once == 8

@@ -1,0 +1,110 @@
+"""Many writes to real AgentOS servers: they touch what they are meant to, and none is lost."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import anyio
+import pytest
+from mcp.client import Client
+
+from mcp_sessions import create_server
+from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.caller import Caller
+from mcp_sessions.errors import Conflict
+from mcp_sessions.json_documents import Json, JsonObject
+
+from ...support.real_agentos import COMPONENTS, contents, opened, session
+from ...support.servers.agentos_process import VERSIONS, Version
+
+Write = Callable[[int], tuple[str, JsonObject]]
+WRITES: tuple[Write, ...] = (
+    lambda number: ("rename_session", {"name": f"Name {number}"}),
+    lambda number: ("update_session_state", {"changes": {f"key {number % 5}": number}}),
+    lambda number: ("update_session_state", {"changes": {"whole": number}, "mode": "replace"}),
+    lambda number: ("update_session", {"metadata": {f"key {number % 5}": [number]}}),
+    lambda number: ("update_session", {"metadata": {"whole": number}, "clear": ["metadata"]}),
+    lambda number: ("archive_session", {}),
+    lambda number: ("restore_session", {}),
+)
+"""Each a tool and its arguments, but for the session's id."""
+on_each = pytest.mark.parametrize("version", VERSIONS)
+on_each_database = pytest.mark.parametrize("options", ((), ("--async-db",)), ids=("sync", "async"))
+SAID = {"agent": "weather Rome", "team": "delegate look at it", "workflow": "weather Oslo"}
+
+
+@on_each
+@on_each_database
+async def test_two_hundred_writes_leave_every_run_as_it_was(
+    version: Version, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    ids = {f"{type}-{number}": type for type in COMPONENTS for number in range(10)}
+    made = [session(id, type) for id, type in ids.items() if not id.endswith(("0", "1"))]
+    async with opened(version, *options, seeds=made) as case:
+        for type, component in COMPONENTS.items():
+            for number in range(2):
+                for message in (SAID[type], "fail once", "and then?"):
+                    await case.server.run(type, component, f"{type}-{number}", message)
+        before = await case.stored_runs()
+        assert set(before) == set(ids)
+        random = Random(4)
+        backend = open_backend(case.server.backend_url, data_folder=str(tmp_path))
+        async with Client(create_server(backend)) as client:
+            for number in range(200):
+                tool, arguments = random.choice(WRITES)(number)
+                result = await client.call_tool(tool, {"session_id": random.choice(list(ids)), **arguments})
+                assert not result.is_error, result.content
+        after = await case.stored_runs()
+        # 3.x has runs in a table of their own, which no write of a session touches: not a byte differs.
+        form = contents if version == "2.5.6" else _unchanged
+        assert {id: form(runs) for id, runs in after.items()} == {id: form(runs) for id, runs in before.items()}
+
+
+def _unchanged(value: Json) -> Json:
+    return json.dumps(value, sort_keys=True)
+
+
+@on_each
+@on_each_database
+async def test_no_increment_of_eight_clients_is_lost(version: Version, options: tuple[str, ...]) -> None:
+    async with opened(version, *options, seeds=[session("s", state={"count": 0})]) as case:
+
+        async def increment_often() -> None:
+            client = case.backend.for_caller(Caller())
+            for _ in range(25):
+                while not await _incremented(client):
+                    pass
+
+        with anyio.fail_after(120):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(8):
+                    tasks.start_soon(increment_often)
+        assert (await case.seen("s"))["session_state"] == {"count": 200}
+
+
+async def _incremented(backend: SessionBackend) -> bool:
+    """Whether nobody else changed the session between reading and writing it."""
+    read = await backend.get_session("s")
+    try:
+        await backend.update_session_state("s", {"count": read.state["count"] + 1}, expected_version=read.version)
+    except Conflict:
+        return False
+    return True
+
+
+@on_each
+@on_each_database
+async def test_no_key_that_eight_clients_set_at_once_is_lost(version: Version, options: tuple[str, ...]) -> None:
+    async with opened(version, *options, seeds=[session("s")]) as case:
+
+        async def set_keys(client: int) -> None:
+            for number in range(25):
+                await case.backend.update_session_state("s", {f"{client}-{number}": number})
+
+        with anyio.fail_after(120):
+            async with anyio.create_task_group() as tasks:
+                for client in range(8):
+                    tasks.start_soon(set_keys, client)
+        assert len((await case.seen("s"))["session_state"]) == 200

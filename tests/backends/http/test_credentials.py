@@ -1,0 +1,70 @@
+"""Credentials as they are kept and sent: unfit ones, and the last used ones of many."""
+
+import pytest
+
+from mcp_sessions.backends.base import Options
+from mcp_sessions.backends.http.credentials import Credential, PerCredential
+from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.caller import Caller
+from mcp_sessions.errors import Invalid, Unauthorized
+
+URLS = ("agentos+http://localhost:7777", "guayaba:")
+UNFIT = ("hunter2\r\nX: y", "hunter 2", "hunter2ü", "hunter2\0", "hunter2" * 3000)
+on_each_url = pytest.mark.parametrize("url", URLS)
+
+
+def numbered(count: int) -> list[Credential]:
+    return [Credential(str(number), is_callers=True) for number in range(count)]
+
+
+@on_each_url
+@pytest.mark.parametrize("token", UNFIT, ids=range(len(UNFIT)))
+def test_a_credential_that_no_header_can_carry_is_refused_and_not_repeated(url: str, token: str) -> None:
+    backend = open_backend(url, callers_have_credentials=True)
+    with pytest.raises(Unauthorized, match="your own credential") as refused:
+        backend.for_caller(Caller(credential=token))
+    with pytest.raises(Invalid, match="MCP_SESSIONS_TOKEN") as invalid:
+        open_backend(url, token=token)
+    assert "hunter" not in refused.value.text + invalid.value.text
+
+
+@on_each_url
+def test_a_credential_is_in_no_repr(url: str) -> None:
+    backend = open_backend(url, token="hunter2")
+    view = backend.for_caller(Caller(credential="hunter3"))
+    shown = [backend, view, Options(token="hunter2"), Caller(credential="hunter2"), Credential("hunter2")]
+    assert "hunter" not in "".join(f"{item!r} {vars(item) if hasattr(item, '__dict__') else ''}" for item in shown)
+
+
+def test_what_was_made_with_a_credential_is_made_once_and_serves_it_alone() -> None:
+    kept = PerCredential(lambda credential: [credential])
+    one, other = numbered(2)
+    assert kept.of(one) is kept.of(Credential("0", is_callers=True))
+    assert kept.of(one) == [one]
+    assert kept.of(other) == [other]
+    assert kept.of(Credential("0")) is not kept.of(one)  # the operator's is no caller's, though it be the same
+
+
+def test_of_too_many_the_one_that_was_used_longest_ago_is_closed() -> None:
+    closed: list[Credential] = []
+    kept = PerCredential(lambda credential: credential, close=closed.append, most=3)
+    first, second, third, fourth = numbered(4)
+    for credential in (first, second, third, first, fourth):
+        kept.of(credential)
+    assert closed == [second]
+    kept.close()
+    assert set(closed) == {first, second, third, fourth}
+    assert len(closed) == 4
+
+
+def test_what_is_not_idle_goes_last() -> None:
+    closed: list[Credential] = []
+    first, second, third, fourth = numbered(4)
+    busy = {first, second}
+    kept = PerCredential(lambda credential: credential, close=closed.append, is_idle=lambda it: it not in busy, most=3)
+    for credential in (first, second, third, fourth):
+        kept.of(credential)
+    assert closed == [third]
+    busy.add(fourth)
+    kept.of(third)
+    assert closed == [third, first]

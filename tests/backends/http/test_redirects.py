@@ -1,0 +1,131 @@
+"""A backend that answers with a redirect: the error says so, and nothing goes to the other address."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mcp_sessions.backends.http.client import AnswerLost, HttpClient
+from mcp_sessions.backends.http.credentials import Credential
+from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.errors import BadResponse, SessionsError
+from mcp_sessions.models import SessionFilter
+
+from ...support.faked_agentos import faked as faked_agentos
+from ...support.faked_guayaba import Operation, everything
+from ...support.faked_guayaba import faked as faked_guayaba
+from ...support.fakes.agentos import Fault
+from ...support.fakes.guayaba import redirected
+from ...support.servers.toxic_server import ToxicServer, toxic_server, whole
+from ..agentos import test_lost_answers as agentos
+from ..guayaba import test_faults as guayaba
+
+AGENT = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
+AGENTOS_READS: dict[str, Operation] = {
+    "list": lambda backend: backend.list_sessions(SessionFilter()),
+    "get": lambda backend: backend.get_session("s"),
+    "history": lambda backend: backend.get_session_history("s"),
+    "search": lambda backend: backend.search_sessions("where"),
+}
+AGENTOS: dict[str, Operation] = AGENTOS_READS | {name: made for name, (_, made) in agentos.OPERATIONS.items()}
+GUAYABA: dict[str, Operation] = {name: made for name, (_, made) in (guayaba.READS | guayaba.CHANGES).items()}
+
+each_redirect = pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+
+
+@pytest.fixture
+async def elsewhere() -> AsyncGenerator[ToxicServer]:
+    """A server that the redirects point to, and that nobody may call."""
+    async with toxic_server() as server:
+        yield server
+        assert server.connections == 0
+
+
+async def told(operation: Operation, url: str) -> SessionsError:
+    async with open_backend(url, token="hunter2") as backend:
+        with pytest.raises(SessionsError) as caught:
+            await operation(backend)
+    return caught.value
+
+
+def assert_names_the_redirect(error: SessionsError, system: str, status: int) -> None:
+    assert error.code == "bad_response"
+    assert error.message.removeprefix("the change was not made: ") == (
+        f"{system} answered with a redirect (HTTP {status}), which is not followed. "
+        f"Set --backend to the address of {system} itself."
+    )
+
+
+@each_redirect
+async def test_a_redirect_is_never_followed(status: int, elsewhere: ToxicServer) -> None:
+    async with toxic_server() as server:
+        server.default = whole(status, b"", f"Location: {elsewhere.url}/sessions")
+        async with HttpClient(server.url, system="AgentOS", credential=Credential("hunter2")) as client:
+            with pytest.raises(BadResponse) as caught:
+                await client.read("/sessions")
+            assert_names_the_redirect(caught.value, "AgentOS", status)
+            with pytest.raises(AnswerLost) as lost:
+                await client.change("POST", "/sessions", json={"a": 1})
+            assert lost.value.ended
+            assert_names_the_redirect(lost.value.not_made(), "AgentOS", status)
+        assert len(server.received) == 2
+
+
+@each_redirect
+@pytest.mark.parametrize("name", AGENTOS)
+async def test_every_call_on_an_agentos_address_that_redirects_says_so(
+    name: str, status: int, elsewhere: ToxicServer
+) -> None:
+    async with toxic_server() as server:
+        server.default = whole(status, b"", f"Location: {elsewhere.url}/")
+        assert_names_the_redirect(await told(AGENTOS[name], f"agentos+{server.url}"), "AgentOS", status)
+
+
+async def test_a_new_session_on_an_address_that_redirects_everything_is_known_not_to_be_made(
+    elsewhere: ToxicServer,
+) -> None:
+    async with toxic_server() as server:
+        server.default = whole(302, b"", f"Location: {elsewhere.url}/")
+        error = await told(lambda backend: backend.create_session(name="new"), f"agentos+{server.url}")
+        assert [request.method for request in server.received][:1] == ["POST"]
+        assert_names_the_redirect(error, "AgentOS", 302)
+
+
+@each_redirect
+@pytest.mark.parametrize("name", agentos.OPERATIONS)
+async def test_a_change_that_agentos_redirects_says_so(
+    name: str, status: int, elsewhere: ToxicServer, tmp_path: Path
+) -> None:
+    method, operation = agentos.OPERATIONS[name]
+    async with faked_agentos("3.1.10", tmp_path, *agentos.SEEDS) as (fake, backend):
+        before = fake.everything()
+        fake.fail_next(Fault("answer", method=method, status=status, headers={"Location": f"{elsewhere.url}/"}))
+        with pytest.raises(SessionsError) as caught:
+            await operation(backend)
+        assert_names_the_redirect(caught.value, "AgentOS", status)
+        assert fake.everything() == before
+
+
+@each_redirect
+@pytest.mark.parametrize("name", GUAYABA)
+async def test_every_call_on_a_guayaba_address_that_redirects_says_so(
+    name: str, status: int, elsewhere: ToxicServer
+) -> None:
+    async with toxic_server() as server:
+        server.default = whole(status, b"", f"Location: {elsewhere.url}/")
+        url = f"guayaba+{server.url}/api/v1?agent={AGENT}"
+        assert_names_the_redirect(await told(GUAYABA[name], url), "Guayaba", status)
+
+
+@each_redirect
+@pytest.mark.parametrize("name", guayaba.CHANGES)
+async def test_a_change_that_guayaba_redirects_says_so(name: str, status: int, elsewhere: ToxicServer) -> None:
+    path, operation = guayaba.CHANGES[name]
+    async with faked_guayaba() as (fake, backend):
+        before = everything(fake)
+        fake.fail_next(replace(redirected(f"{elsewhere.url}/", status=status), path=path))
+        with pytest.raises(SessionsError) as caught:
+            await operation(backend)
+        assert_names_the_redirect(caught.value, "Guayaba", status)
+        assert everything(fake) == before

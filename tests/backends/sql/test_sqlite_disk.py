@@ -1,0 +1,133 @@
+"""A disk that is full, and a file that can only be read."""
+
+import ctypes
+import resource
+import signal
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.errors import Unavailable
+from mcp_sessions.models import NewMessage, SessionFilter
+
+from ...support.store_files import assert_whole, connected, contents, opened
+from ...support.store_processes import context, on_store, run_together
+
+TEXT = "lorem ipsum " * 500
+
+
+async def fill_the_disk(store: SessionBackend, path: Path) -> None:
+    """No file of this process may grow any more, as on a full disk, until some space returns."""
+    session = await store.create_session(name="Before", state={"a": 1})
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room in (0, 4096, 20_000, 100_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (await _size(path) + room, hard))
+        before = await store.get_session(session.id)
+        acknowledged = before.message_count or 0
+        with pytest.raises(Unavailable, match="nothing was changed"):
+            while True:
+                await store.append_messages(session.id, [NewMessage(role="user", text=TEXT)])
+                acknowledged += 1
+        for call in (
+            store.create_session(name="Too much", metadata={"text": TEXT * 20}),
+            store.update_session_state(session.id, {"text": TEXT * 20}),
+        ):
+            with pytest.raises(Unavailable):
+                await call
+        assert (await store.get_session(session.id)).message_count == acknowledged
+        assert len((await store.list_sessions(SessionFilter())).sessions) == 1
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
+        await store.append_messages(session.id, [NewMessage(role="user", text=TEXT)])
+        assert (await store.get_session(session.id)).message_count == acknowledged + 1
+        assert (await store.get_session(session.id)).state == {"a": 1}
+
+
+async def _size(path: Path) -> int:
+    return (await anyio.Path(path).stat()).st_size
+
+
+def open_on_a_full_disk(path: Path) -> None:
+    async def main() -> None:
+        with pytest.raises(Unavailable):
+            async with opened(path):
+                pass
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+    anyio.run(main)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
+
+
+def read_only(path: Path, session_id: str) -> None:
+    """Open a file that this process may only read, though root may otherwise write anything."""
+
+    async def main() -> None:
+        async with opened(path) as store:
+            assert [session.id for session in (await store.list_sessions(SessionFilter())).sessions] == [session_id]
+            assert (await store.get_session(session_id)).name == "Kept"
+            assert len((await store.search_sessions("kept")).hits) == 1
+            for call in (store.create_session(), store.rename_session(session_id, "Lost")):
+                with pytest.raises(Unavailable, match="can't be written to; nothing was changed"):
+                    await call
+
+    _obey_permissions()
+    anyio.run(main)
+
+
+def in_a_read_only_folder(path: Path, session_id: str) -> None:
+    """Change a store with a write-ahead log, whose file may be written to and its folder not."""
+
+    async def main() -> None:
+        with pytest.raises(Unavailable, match="the folder of the store's file can't be written to"):
+            async with opened(path) as store:
+                await store.rename_session(session_id, "Lost")
+
+    _obey_permissions()
+    anyio.run(main)
+
+
+def _obey_permissions() -> None:
+    """Give up this process's capabilities, where the system has such."""
+    capset = getattr(ctypes.CDLL(None), "capset", None)
+    if capset is not None:
+        version_3 = (ctypes.c_uint32 * 2)(0x20080522, 0)
+        assert capset(version_3, (ctypes.c_uint32 * 6)()) == 0
+
+
+async def _create(path: Path) -> str:
+    async with opened(path) as store:
+        return (await store.create_session(name="Kept")).id
+
+
+def test_a_full_disk_is_told_and_the_store_goes_on_when_there_is_space_again(path: Path) -> None:
+    run_together([context().Process(target=on_store, args=(path, fill_the_disk, path))])
+    assert_whole(path)
+
+
+def test_a_new_file_on_a_full_disk_is_unavailable_and_a_later_try_makes_it(path: Path) -> None:
+    run_together([context().Process(target=open_on_a_full_disk, args=(path,))])
+    run_together([context().Process(target=on_store, args=(path, fill_the_disk, path))])
+    assert_whole(path)
+
+
+def test_a_file_that_can_only_be_read_is_read(path: Path) -> None:
+    session_id = anyio.run(_create, path)
+    before = contents(path.parent)
+    path.chmod(0o400)
+    path.parent.chmod(0o500)
+    run_together([context().Process(target=read_only, args=(path, session_id))])
+    path.parent.chmod(0o700)
+    assert contents(path.parent) == before
+
+
+def test_a_folder_that_can_only_be_read_is_named_instead_of_the_file_in_it(path: Path) -> None:
+    session_id = anyio.run(_create, path)
+    with connected(path) as connection:
+        assert connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",)
+    path.parent.chmod(0o500)
+    run_together([context().Process(target=in_a_read_only_folder, args=(path, session_id))])
+    path.parent.chmod(0o700)

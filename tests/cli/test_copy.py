@@ -1,0 +1,206 @@
+"""`mcp-sessions copy`: a store moves whole, or goes on where it was broken off, and never over what is there."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from mcp_sessions import open_backend
+
+from ..support.copied_store import copy, fill, require_same
+from ..support.store_files import assert_whole
+
+
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+async def test_a_copy_shows_all_that_its_source_shows(tmp_path: Path) -> None:
+    source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
+    ids = await fill(source)
+    done = copy(source, target)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith(f"{len(ids)} sessions with ")
+    await require_same(source, target, ids)
+
+
+async def test_a_copy_that_was_broken_off_goes_on(tmp_path: Path) -> None:
+    source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
+    ids = await fill(source)
+    assert copy(source, target).status == 0
+    with closing(sqlite3.connect(tmp_path / "b.db")) as half:
+        half.execute("PRAGMA foreign_keys = ON")
+        half.execute("DELETE FROM message_index WHERE rowid IN (SELECT key FROM messages WHERE session_key > 5)")
+        half.execute("DELETE FROM name_index WHERE rowid > 5")
+        half.execute("DELETE FROM sessions WHERE key > 5")
+        half.commit()
+    done = copy(source, target)
+    assert (done.status, done.err) == (0, "")
+    assert ", 5 of the sessions were there already" in done.out
+    await require_same(source, target, ids)
+
+
+async def test_what_was_changed_since_it_was_copied_is_told_and_left_alone(tmp_path: Path) -> None:
+    source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
+    ids = await fill(source)
+    assert copy(source, target).status == 0
+    async with open_backend(target) as backend:
+        await backend.rename_session(ids[0], "changed here")
+    done = copy(source, target)
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith(f"mcp-sessions: not the same in both stores: {ids[0]}. ")
+    async with open_backend(target) as backend:
+        assert (await backend.get_session(ids[0])).name == "changed here"
+
+
+async def test_a_changed_message_is_seen_by_the_comparison(tmp_path: Path) -> None:
+    source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
+    ids = await fill(source)
+    assert copy(source, target).status == 0
+    with closing(sqlite3.connect(tmp_path / "b.db")) as other:
+        other.execute("UPDATE messages SET text = text || ' ' WHERE key = (SELECT max(key) FROM messages)")
+        other.commit()
+    assert f"not the same in both stores: {ids[-1]}. " in copy(source, target).err
+
+
+async def test_a_store_with_sessions_of_its_own_is_not_touched(tmp_path: Path) -> None:
+    source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
+    await fill(source)
+    (other,) = await fill(target, 1)
+    done = copy(source, target)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("mcp-sessions: --to: the target holds sessions of its own, such as")
+    async with open_backend(target) as backend:
+        assert (await backend.get_session(other)).id == other
+    with closing(sqlite3.connect(tmp_path / "b.db")) as store:
+        assert store.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
+
+
+async def test_ids_that_were_in_use_once_stay_taken(tmp_path: Path) -> None:
+    source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
+    await fill(source, 1)
+    with closing(sqlite3.connect(tmp_path / "a.db")) as store:
+        store.execute("INSERT INTO purged_ids VALUES ('gone2345')")
+        store.commit()
+    for _ in range(2):
+        assert copy(source, target).status == 0
+    with closing(sqlite3.connect(tmp_path / "b.db")) as store:
+        assert store.execute("SELECT id FROM purged_ids").fetchall() == [("gone2345",)]
+
+
+def change(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as store:
+        for statement in statements:
+            store.execute(statement)
+
+
+async def test_what_the_target_has_purged_does_not_come_back(tmp_path: Path) -> None:
+    source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
+    ids = await fill(source, 3)  # the last is deleted
+    change(tmp_path / "a.db", "UPDATE sessions SET purge_at = 1 WHERE purge_at > 0")
+    dones = [copy(source, target) for _ in range(3)]
+    assert [(done.status, done.err) for done in dones] == [(0, "")] * 3
+    assert [done.out.split(" with ")[0] for done in dones] == ["3 sessions", "2 sessions", "2 sessions"]
+    for path in (tmp_path / "b.db", tmp_path / "a.db"):
+        async with open_backend(url(path)) as backend:
+            assert (await backend.get_session(ids[0])).id == ids[0]
+        with closing(sqlite3.connect(path)) as store:
+            assert store.execute("SELECT id FROM purged_ids").fetchall() == [(ids[2],)]
+        assert_whole(path)
+
+
+async def test_a_store_that_has_a_session_back_that_it_had_purged_opens(tmp_path: Path) -> None:
+    """As copies once made them."""
+    ids = await fill(url(tmp_path / "a.db"), 3)
+    change(tmp_path / "a.db", "UPDATE sessions SET purge_at = 1 WHERE purge_at > 0")
+    change(tmp_path / "a.db", f"INSERT INTO purged_ids VALUES ('{ids[2]}')")
+    async with open_backend(url(tmp_path / "a.db")) as backend:
+        assert (await backend.get_session(ids[0])).id == ids[0]
+    assert_whole(tmp_path / "a.db")
+
+
+async def test_what_the_source_has_purged_since_is_purged_in_the_target(tmp_path: Path) -> None:
+    source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
+    ids = await fill(source, 3)
+    assert copy(source, target).status == 0
+    change(tmp_path / "a.db", "UPDATE sessions SET purge_at = 1 WHERE purge_at > 0")
+    async with open_backend(source):
+        pass
+    done = copy(source, target)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("2 sessions with ")
+    with closing(sqlite3.connect(tmp_path / "b.db")) as store:
+        assert store.execute("SELECT count(*) FROM sessions WHERE id = ?", (ids[2],)).fetchone() == (0,)
+    assert_whole(tmp_path / "b.db")
+
+
+async def test_what_the_target_has_purged_and_the_source_restored_is_told(tmp_path: Path) -> None:
+    source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
+    ids = await fill(source, 3)
+    assert copy(source, target).status == 0
+    change(tmp_path / "b.db", "UPDATE sessions SET purge_at = 1 WHERE purge_at > 0")
+    async with open_backend(source) as backend:
+        await backend.restore_session(ids[2])
+    done = copy(source, target)
+    assert (done.status, done.out) == (1, "")
+    assert f"not the same in both stores: {ids[2]}. " in done.err
+
+
+async def test_a_copy_purges_nothing_in_its_source(tmp_path: Path) -> None:
+    source = url(tmp_path / "a.db")
+    await fill(source, 3)
+    change(tmp_path / "a.db", "UPDATE sessions SET purge_at = 1 WHERE purge_at > 0")
+    before = (tmp_path / "a.db").read_bytes()
+    assert copy(source, url(tmp_path / "b.db")).status == 0
+    assert (tmp_path / "a.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("sessions", "told"),
+    [
+        (2, ""),
+        (3, "1 of them has no user: callers who say who they are don't see it."),
+        (6, "2 of them have no user: callers who say who they are don't see them."),
+    ],
+)
+async def test_sessions_that_no_user_will_see_are_counted(sessions: int, told: str, tmp_path: Path) -> None:
+    source = url(tmp_path / "a.db")
+    await fill(source, sessions)
+    done = copy(source, url(tmp_path / "b.db"))
+    assert done.out.endswith(f"equal by count and digest.{told and f' {told}'}\n")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "says"),
+    [
+        ("sqlite:///{}/none.db", "sqlite:///{}/b.db", "--from: there is no such file. Name one with a session store; "),
+        ("sqlite:///{}/a.db/none.db", "sqlite:///{}/b.db", "--from: there is no such file."),
+        ("sqlite:///:memory:", "sqlite:///{}/b.db", "--from: there is no such file."),
+        (
+            f"sqlite:///{'x' * 300}",
+            "sqlite:///{}/b.db",
+            "--from: the store's file can't be opened. Check the path in --from",
+        ),
+        ("sqlite:///{}", "sqlite:///{}/b.db", "--from: the store's file can't be opened. Check the path in --from "),
+        ("sqlite:///{}/a.db", "sqlite:///{}", "--to: the store's file can't be opened. Check the path in --to and"),
+        (
+            "sqlite:///{}/a.db",
+            "sqlite:///{}/a.db/b.db",
+            "--to: the store's folder can't be made (File exists). Name another in --to.",
+        ),
+        ("postgresql://u@127.0.0.1:1/d", "sqlite:///{}/b.db", "--from: PostgreSQL can't be reached. "),
+        ("sqlite:///{}/a.db", "postgresql://u@127.0.0.1:1/d", "--to: PostgreSQL can't be reached. "),
+        ("sqlite:///{}/a.db", "sqlite:///{}/a.db", "--to can't be what --from is"),
+        ("guayaba:", "sqlite:///{}/b.db", "--from accepts a store of our own"),
+        ("sqlite:///{}/a.db", "agentos+http://127.0.0.1:7", "--to accepts a store of our own"),
+        ("sqlite:///{}/a.db", "postgresql://[", "--to: "),
+    ],
+)
+async def test_what_can_not_be_copied_is_one_line(source: str, target: str, says: str, tmp_path: Path) -> None:
+    await fill(url(tmp_path / "a.db"), 1)
+    done = copy(source.format(tmp_path), target.format(tmp_path))
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+    assert done.err.startswith(f"mcp-sessions: {says}")
+    assert not (tmp_path / "b.db").exists()
+    assert not (tmp_path / "none.db").exists()

@@ -1,0 +1,80 @@
+"""What a copy is made of and into: two stores, the first of which is there, and is only read."""
+
+from pathlib import Path
+
+import pytest
+
+from ..support.copied_store import copy, fill
+from ..support.store_files import connected, contents, dump
+
+
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+@pytest.mark.parametrize("name", ["symbolic", "hard", "relative", "folder"])
+async def test_a_file_is_not_copied_onto_itself_by_another_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    await fill(url(tmp_path / "a.db"), 1)
+    (tmp_path / "symbolic.db").symlink_to(tmp_path / "a.db")
+    (tmp_path / "hard.db").hardlink_to(tmp_path / "a.db")
+    (tmp_path / "folder").symlink_to(tmp_path)
+    other = {"relative": "a.db", "folder": f"{tmp_path}/folder/a.db"}.get(name, f"{tmp_path}/{name}.db")
+    before = dump(tmp_path / "a.db")
+    for source, target in ((url(tmp_path / "a.db"), f"sqlite:///{other}"), (f"sqlite:///{other}", "sqlite:///a.db")):
+        done = copy(source, target)
+        assert (done.status, done.out) == (2, "")
+        assert done.err == "mcp-sessions: --to can't be what --from is: it accepts another store.\n"
+    assert dump(tmp_path / "a.db") == before
+
+
+async def test_a_copy_leaves_no_mark_in_either_store(tmp_path: Path) -> None:
+    await fill(url(tmp_path / "a.db"), 2)
+    assert copy(url(tmp_path / "a.db"), url(tmp_path / "b.db")).status == 0
+    for name in ("a.db", "b.db"):
+        with connected(tmp_path / name) as store:
+            assert store.execute("SELECT * FROM purged_ids").fetchall() == []
+
+
+@pytest.mark.parametrize("holds", ["nothing", "nothing, as a database", "something else", "an older store"])
+def test_a_source_without_a_store_is_refused_and_left_as_it_is(holds: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    path.touch()
+    with connected(path) as other:
+        if holds == "nothing, as a database":
+            other.execute("VACUUM")
+        elif holds == "something else":
+            other.execute("CREATE TABLE sessions (id)")
+        elif holds == "an older store":
+            other.execute(f"PRAGMA application_id = {0x6D637073}")
+    before = contents(tmp_path)
+    done = copy(url(path), url(tmp_path / "b.db"))
+    said = {
+        "something else": "the SQLite file holds something else than sessions; it was not touched.",
+        "an older store": "the store was made by an older mcp-sessions (its version 0, known here 1). Let this one ",
+    }.get(holds, "there is no session store in this file, which is empty. Name one that has one.")
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(f"mcp-sessions: --from: {said}")
+    assert contents(tmp_path) == before
+
+
+async def test_a_source_that_others_keep_locked_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCP_SESSIONS_TIMEOUT", "1")
+    await fill(url(tmp_path / "a.db"), 1)
+    with connected(tmp_path / "a.db") as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        done = copy(url(tmp_path / "a.db"), url(tmp_path / "b.db"))
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("mcp-sessions: --from: others kept the store locked for 1 s")
+    assert "Run the same command again" not in done.err
+
+
+async def test_a_file_that_may_only_be_read_is_copied(tmp_path: Path) -> None:
+    await fill(url(tmp_path / "a.db"), 2)
+    (tmp_path / "a.db").chmod(0o400)
+    done = copy(url(tmp_path / "a.db"), url(tmp_path / "b.db"))
+    assert (done.status, done.err) == (0, "")

@@ -1,0 +1,119 @@
+"""`mcp-sessions doctor` on the embedded store: what it says of its file, and that it changes nothing."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from anyio.to_thread import run_sync
+
+from ..support.doctor import Examine, names, text_of
+from ..support.store_files import connected, contents, opened
+
+TOOLS = ("ok", "tools: 12 are offered by these settings.")
+STDIO = ("ok", "callers: whoever starts the server, over stdio, sees everybody's sessions.")
+
+
+def test_a_file_that_is_yet_to_be_made_is_not_made(examined: Examine, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "sessions.db"
+    status, told = examined("--backend", f"sqlite:///{path}")
+    assert (status, told[-3:]) == (0, [("ok", "operations: all 15."), TOOLS, STDIO])
+    made = f"makes it and its folder, in {path.parent.parent}"
+    assert ("ok", f"store: there is no {path} yet; the first start {made}.") in told
+    assert contents(tmp_path) == {}
+
+
+async def test_a_store_is_left_as_it_is(examined: Examine, path: Path) -> None:
+    async with opened(path) as store:
+        await store.create_session(name="Kept")
+    before = contents(path.parent)
+    status, told = await run_sync(examined, "--backend", f"sqlite:///{path}")
+    assert (status, names(told, "failed"), names(told, "warning")) == (0, [], [])
+    assert ("ok", f"store: {path}: version 1 of its shape.") in told
+    assert contents(path.parent) == before
+
+
+@pytest.mark.parametrize(
+    ("version", "status"), [((3, 51, 2), "warning"), ((3, 51, 3), "ok")], ids=["with the bug", "without"]
+)
+async def test_a_write_ahead_log_that_sqlite_can_damage_is_warned_of(
+    examined: Examine, path: Path, monkeypatch: pytest.MonkeyPatch, version: tuple[int, int, int], status: str
+) -> None:
+    async with opened(path):
+        pass
+    with connected(path) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
+    _, told = await run_sync(examined, "--backend", f"sqlite:///{path}")
+    assert "write-ahead log" in text_of(told, "journal", status)
+
+
+def test_rights_that_are_too_many_or_too_few_are_told(
+    examined: Examine, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.touch(0o644)
+    assert names(examined("--backend", f"sqlite:///{path}")[1], "warning") == ["permissions"]
+
+    def nothing_may_be_written(*_: object) -> bool:
+        return False  # who runs the tests may be root, who may all
+
+    monkeypatch.setattr("os.access", nothing_may_be_written)
+    status, told = examined("--backend", f"sqlite:///{path}")
+    assert (status, names(told, "warning")) == (0, ["permissions", "permissions"])
+    status, told = examined("--backend", f"sqlite:///{path}.other")
+    assert (status, names(told, "failed")) == (1, ["backend"])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        ("CREATE TABLE notes (text)", "something else than sessions"),
+        ("PRAGMA user_version = 99", "something else than sessions"),
+        ("PRAGMA application_id = 1835233395; PRAGMA user_version = 99", "newer mcp-sessions"),
+    ],
+)
+def test_a_file_that_is_no_store_of_ours_fails(examined: Examine, path: Path, spoil: str, text: str) -> None:
+    with connected(path) as connection:
+        connection.executescript(spoil)
+    before = contents(path.parent)
+    status, told = examined("--backend", f"sqlite:///{path}")
+    assert (status, names(told, "failed")) == (1, ["backend"])
+    assert text in text_of(told, "backend", "failed")
+    assert contents(path.parent) == before
+
+
+def test_a_path_that_no_file_can_have_fails(examined: Examine) -> None:
+    status, told = examined("--backend", f"sqlite:///{'a' * 300}")
+    assert (status, names(told, "failed")) == (1, ["backend"])
+
+
+def test_what_the_next_start_will_do_to_a_file_is_told(examined: Examine, path: Path) -> None:
+    path.touch()
+    assert "empty; the next start makes the store" in text_of(
+        examined("--backend", f"sqlite:///{path}")[1], "store", "ok"
+    )
+    assert examined("--backend", "sqlite:///:memory:")[1][1][0] == "warning"
+
+
+async def test_a_store_of_an_older_shape_is_said_to_be_brought_up_to_date(
+    examined: Examine, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(path):
+        pass
+    monkeypatch.setattr("mcp_sessions.backends.database.sqlite_checks.MIGRATIONS", ("the first", "the next"))
+    _, told = await run_sync(examined, "--backend", f"sqlite:///{path}")
+    assert "the next start brings it to 2" in text_of(told, "store", "ok")
+
+
+def test_a_filesystem_that_may_be_a_networks_is_warned_of(
+    examined: Examine, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_sessions.backends.database.sqlite_wal._LOCAL_FILESYSTEMS", frozenset[str]())
+    assert names(examined("--backend", f"sqlite:///{path}")[1], "warning") == ["filesystem"]
+
+
+def test_a_file_that_another_program_keeps_locked_is_given_up(examined: Examine, path: Path) -> None:
+    with connected(path) as connection:
+        connection.executescript("CREATE TABLE notes (text); BEGIN EXCLUSIVE")
+        status, told = examined("--backend", f"sqlite:///{path}", "--timeout", "0.1")
+    assert (status, names(told, "failed")) == (1, ["backend"])
+    assert "kept the store locked for 0.1 s" in text_of(told, "backend", "failed")

@@ -1,0 +1,69 @@
+"""What a server says, or refuses, that would otherwise let in more than its operator means."""
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_sessions import create_server, open_backend
+from mcp_sessions.cli.main import main
+from mcp_sessions.transports.auth.tokens import TokenFile
+from tests.support.http_server import running
+from tests.support.http_tokens import add, logged
+
+
+async def warned(folder: Path, *arguments: str) -> str:
+    async with running(folder, "--port", "0", *arguments) as server:
+        server.process.terminate()
+        _, _, errors = await server.rest()
+        return errors
+
+
+async def test_a_server_says_whose_sessions_it_serves_and_where(tmp_path: Path) -> None:
+    async with logged(tmp_path, "--backend", f"sqlite:///{tmp_path}/s.db") as (url, log):
+        said = await anyio.Path(log).read_text("utf-8")
+    assert f"\nmcp-sessions: sessions of sqlite:///{tmp_path}/s.db, serving at {url}\n" in f"\n{said}"
+
+
+async def test_a_name_that_others_call_by_is_warned_of_where_nobody_says_who_they_are(tmp_path: Path) -> None:
+    said = await warned(tmp_path, "--allowed-host", "sessions.example")
+    assert said.startswith("mcp-sessions: warning: whoever can call it by sessions.example sees everybody's sessions.")
+
+
+async def test_replicas_without_a_key_in_common_are_warned_of(tmp_path: Path) -> None:
+    add(tmp_path / "tokens", "ada")
+    access = ["--tokens", str(tmp_path / "tokens"), "--allowed-host", "sessions.example"]
+    assert "MCP_SESSIONS_STATE_KEY is not set" in await warned(tmp_path, "--host", "0.0.0.0", *access)
+    assert await warned(tmp_path, *access) == ""
+
+
+def test_a_file_without_tokens_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "tokens").write_text("# none yet\n")
+    TokenFile(str(tmp_path / "tokens")).check()
+    assert "has no token yet, so nobody is let in by one" in caplog.text
+
+
+@pytest.mark.parametrize("flag", ["--tokens", "--jwt-issuer", "--jwt-audience", "--jwt-jwks"])
+def test_who_is_let_in_can_not_be_set_where_everybody_is(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", flag, "x"], {}) == 2
+    assert capsys.readouterr().err.startswith(f"mcp-sessions: {flag} lets nobody in over stdio")
+
+
+@pytest.mark.parametrize("flag", ["--tokens", "--jwt-issuer", "--jwt-audience", "--jwt-jwks", "--audit", "--agents"])
+def test_an_empty_value_does_not_turn_off_who_is_let_in(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--transport", "http", "--port", "0", flag, ""], {}) == 2
+    assert capsys.readouterr().err == (
+        f"mcp-sessions: {flag} can't be '': it accepts no empty value; leave it out for none.\n"
+    )
+
+
+def test_toolsets_in_a_program_are_all_or_known_ones() -> None:
+    everything = create_server(open_backend(), toolsets=["all"])
+    assert everything.is_change("append_messages")
+    with pytest.raises(ValueError, match="no toolset is called everything"):
+        create_server(open_backend(), toolsets=["everything"])
+
+
+def test_the_older_name_of_postgresql_is_answered_with_the_newer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--backend", "postgres://localhost/x"], {}) == 2
+    assert "is written postgresql://" in capsys.readouterr().err

@@ -1,0 +1,123 @@
+"""Which part of the package may import which, and how long a file may be.
+
+`RULES` is the source of the table in docs/architecture.md.
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "mcp_sessions"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+FILES = sorted([*MODULES, *(ROOT / "tests").rglob("*.py")])
+
+VOCABULARY = "errors models caller cursors json_documents"
+SHARED = "backends.base backends.validation backends.paging backends.file_locks backends.gather backends.telemetry"
+ANY_BACKEND = f"{VOCABULARY} text {SHARED} backends.scan_search backends.http"
+RULES = {
+    "errors": "",
+    "models": "errors json_documents",
+    "json_documents": "errors",
+    "caller": "errors",
+    "cursors": "errors",
+    "text": "errors",
+    "backends.base": VOCABULARY,
+    "backends.validation": f"{VOCABULARY} text",
+    "backends.paging": VOCABULARY,
+    "backends.file_locks": "errors",
+    "backends.gather": "",
+    "backends.telemetry": "errors",
+    "backends.scan_search": f"{VOCABULARY} text {SHARED}",
+    "backends.read_all": f"{VOCABULARY} text {SHARED}",
+    "backends.environment": "",
+    "backends.registry": "errors backends.base backends.environment",
+    "backends.http": f"{VOCABULARY} backends.telemetry",
+    "backends.database": f"{VOCABULARY} text {SHARED}",
+    "backends.sql": f"{VOCABULARY} text {SHARED} backends.database",
+    "backends.agentos": ANY_BACKEND,
+    "backends.guayaba": ANY_BACKEND,
+    "output": f"{VOCABULARY} text mcp",
+    "tools": f"{VOCABULARY} backends.base server.context server.confirmation server.tool_spec",
+    "server": f"{VOCABULARY} text output tools backends.base mcp",
+    "transports.auth": f"{VOCABULARY} server.identity config.settings mcp",
+    "transports.frames": f"{VOCABULARY} server mcp",
+    "transports.stdio": f"{VOCABULARY} server transports.frames mcp",
+    "transports.http": f"{VOCABULARY} server config.settings transports.auth transports.frames mcp",
+    "config": f"{VOCABULARY} server backends.base backends.registry transports.auth",
+    "cli": "anything",
+}
+"""part → what of ours, and whether the SDK (`mcp`), it may import beside itself; the longest name that fits decides.
+
+One system's backend never imports another's, and only `cli` and `config` know all parts.
+"""
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def rule_for(name: str) -> str:
+    return max((part for part in RULES if is_within(name, {part})), key=len)
+
+
+def imported_by(path: Path) -> set[str]:
+    """Return modules of ours as dotted names inside the package, and `mcp` for the SDK."""
+    found: set[str] = set()
+    package = ["mcp_sessions", *path.relative_to(PACKAGE).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text())):
+        names: list[str] = []
+        if isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            origin = ".".join(filter(None, (base, node.module)))
+            names = [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
+            names = [name for name in names[1:] if is_module(name)] or names[:1]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            top, _, rest = name.partition(".")
+            if top == "mcp_sessions" and rest:
+                found.add(rest)
+            elif top in ("mcp", "mcp_types"):
+                found.add("mcp")
+    return found
+
+
+def is_module(name: str) -> bool:
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def is_within(name: str, parts: set[str]) -> bool:
+    return any(name == part or name.startswith(part + ".") for part in parts)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_imports_only_what_the_rules_allow(path: Path) -> None:
+    name = name_of(path)
+    if name in ("", "__main__", "transports", "backends"):
+        assert name != "backends" or not imported_by(path)
+        return  # the package's own front door
+    rule = rule_for(name)
+    allowed = {rule, *RULES[rule].split()}
+    if "anything" not in allowed:
+        assert {item for item in imported_by(path) if not is_within(item, allowed)} == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_the_command_line_imports_the_command_line(path: Path) -> None:
+    if name_of(path).partition(".")[0] not in ("__main__", "cli"):
+        assert not {item for item in imported_by(path) if is_within(item, {"cli"})}
+
+
+def test_the_rules_see_an_import_that_is_not_allowed() -> None:
+    assert imported_by(PACKAGE / "server/sessions_server.py") >= {"backends.base", "mcp", "tools"}
+    assert "mcp" not in RULES[rule_for("backends.database.sqlite")].split()
+    assert not is_within("backends.sql", set(RULES[rule_for("tools.sessions")].split()))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_no_file_is_longer_than_300_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300

@@ -1,0 +1,53 @@
+"""The names that a program imports."""
+
+import pytest
+
+import mcp_sessions
+from mcp_sessions import SessionBackend, open_backend
+from mcp_sessions.backends.registry import BACKENDS
+from mcp_sessions.caller import Caller
+from mcp_sessions.errors import Invalid, Unavailable
+from mcp_sessions.models import SessionFilter
+
+
+def test_every_public_name_can_be_imported() -> None:
+    for name in mcp_sessions.__all__:
+        assert getattr(mcp_sessions, name)
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        mcp_sessions.nonsense  # noqa: B018  asking is the test
+
+
+def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKENDS, "future", ("mcp_sessions_future:open", "pip install mcp-sessions[future]"))
+    with pytest.raises(Invalid, match=r"this backend needs pip install mcp-sessions\[future\]"):
+        open_backend("future://x")
+
+
+def test_a_missing_module_of_our_own_is_no_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKENDS, "broken", ("mcp_sessions_broken:open", ""))
+    with pytest.raises(ModuleNotFoundError):
+        open_backend("broken://x")
+
+
+async def test_a_backend_that_was_not_entered_says_so() -> None:
+    backend = open_backend()
+    with pytest.raises(Unavailable, match="the store is closed"):
+        await backend.list_sessions(SessionFilter())
+
+
+async def test_a_backend_can_be_entered_again_after_it_was_left(tmp_path: object) -> None:
+    backend = open_backend(f"sqlite:///{tmp_path}/sessions.db")
+    async with backend:
+        session = await backend.create_session(name="kept")
+    async with backend:
+        assert (await backend.get_session(session.id)).name == "kept"
+
+
+async def test_a_bare_backend_has_no_views_and_nothing_to_close() -> None:
+    class Bare(SessionBackend):
+        title = "a bare backend"
+
+    async with Bare() as backend:
+        with pytest.raises(NotImplementedError):
+            backend.for_caller(Caller())
+        assert backend.deletion_notice().endswith("This can't be undone.")

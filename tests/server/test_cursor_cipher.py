@@ -1,0 +1,170 @@
+"""Cursors as strangers get them: they walk everything, say nothing, and are nobody else's."""
+
+import json
+import re
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+from mcp.shared.exceptions import MCPError
+
+from mcp_sessions import cursors, open_backend
+from mcp_sessions.caller import Caller
+from mcp_sessions.errors import Invalid
+from mcp_sessions.models import NewMessage
+from mcp_sessions.server.cursor_cipher import ROOM, Seal
+from tests.support.clients import both_eras
+from tests.support.http_calls import Calls, calls
+from tests.support.http_server import Server, connected
+from tests.support.http_tokens import guarded
+
+ALL = "sessions:read sessions:write sessions:delete"
+ERAS = pytest.mark.parametrize("era", ["2026-07-28", "2025-06-18"])
+SESSIONS = 120
+MESSAGES = 60
+LEAST = 2_000
+
+Served = tuple[Server, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Served]:
+    folder = tmp_path_factory.mktemp("seal")
+    url = f"sqlite:///{folder}/sessions.db"
+    async with open_backend(url) as backend:
+        for user in ("ada", "bob"):
+            store = backend.for_caller(Caller(user_id=user))
+            for number in range(SESSIONS if user == "ada" else 3):
+                await store.create_session(name=f"session {number} {'long' * 20}")
+            long = await store.create_session(name="the long one")
+            said = [NewMessage(role="user", text=f"word {number} {'x' * 300}") for number in range(MESSAGES)]
+            await store.append_messages(long.id, said)
+    async with guarded(folder, "--backend", url, "--max-chars", str(LEAST), ada=ALL, bob=ALL) as served:
+        yield served
+
+
+def peer(served: Served, era: str, name: str = "ada") -> Any:
+    return calls(served[0].url, era, served[1][name])
+
+
+async def walk(ada: Calls, tool: str, **arguments: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """The pages, and the cursors that led from one to the next."""
+    pages = [await ada.call(tool, **arguments)]
+    cursors: list[str] = []
+    while "next_cursor" in pages[-1]:
+        cursors.append(pages[-1]["next_cursor"])
+        assert len(cursors) < 500
+        pages.append(await ada.call(tool, **arguments, cursor=cursors[-1]))
+    for page in pages:
+        assert len(json.dumps(page, ensure_ascii=False, separators=(",", ":"))) <= LEAST
+    assert len(set(cursors)) == len(cursors)
+    return pages, cursors
+
+
+async def long_one(ada: Calls) -> str:
+    return (await ada.call("list_sessions", query="the long one"))["sessions"][0]["id"]
+
+
+@ERAS
+async def test_every_paged_tool_walks_completely_by_cursors_that_say_nothing(era: str, served: Served) -> None:
+    async with peer(served, era) as ada:
+        id = await long_one(ada)
+        walked: list[str] = []
+        for tool, rows, expected, arguments in (
+            ("list_sessions", "sessions", SESSIONS + 1, {"limit": 100}),
+            ("list_sessions", "sessions", SESSIONS, {"query": "session ", "order": "created_asc", "limit": 7}),
+            ("search_sessions", "hits", MESSAGES, {"query": "word", "limit": 9}),
+            ("get_session_history", "messages", MESSAGES, {"session_id": id, "limit": 100}),
+            ("get_session_runs", "runs", None, {"session_id": id, "limit": 1}),
+        ):
+            pages, cursors = await walk(ada, tool, **arguments)
+            ids = [row.get("message_id") or row["id"] for page in pages for row in page[rows]]
+            assert len(ids) == len(set(ids))
+            assert expected is None or len(ids) == expected
+            walked += cursors
+        for shown in walked:
+            assert re.fullmatch(r"[A-Za-z0-9_-]+", shown)
+            assert len(shown) <= 200
+            assert "." not in shown
+        message = (await ada.call("get_session_history", session_id=id, limit=1))["messages"][0]["id"]
+        pages, _ = await walk(ada, "get_session_history", session_id=id, message_id=message)
+        text = "".join(page["messages"][0]["text"] for page in pages)
+        assert text == f"word {MESSAGES - 1} {'x' * 300}"
+
+
+@both_eras
+async def test_resources_are_listed_completely_too(era: str, served: Served) -> None:
+    async with connected(served[0].url, era, Authorization=f"Bearer {served[1]['ada']}") as ada:
+        page = await ada.list_resources()
+        uris = [resource.uri for resource in page.resources]
+        while page.next_cursor:
+            assert "." not in page.next_cursor
+            page = await ada.list_resources(cursor=page.next_cursor)
+            uris += [resource.uri for resource in page.resources]
+        assert len(uris) == len(set(uris)) == SESSIONS + 1
+
+
+def altered(sealed: str) -> list[str]:
+    """A cursor as it was not given."""
+    half = len(sealed) // 2
+    flipped = "B" if sealed[half] == "A" else "A"
+    plain = cursors.mark(cursors.walk("x"), 1)
+    return [
+        *(sealed[:-4], sealed[4:], sealed[:half] + flipped + sealed[half + 1 :], sealed * 2, plain, "A", "AAAA", "é"),
+        *("A" * 22, "A" * 100_000, "\x00", "=", "....", sealed[::-1]),
+    ]
+
+
+@ERAS
+async def test_anothers_cursor_and_an_altered_one_are_none(era: str, served: Served) -> None:
+    async with peer(served, era) as ada, peer(served, era, "bob") as bob:
+        for tool, arguments in (
+            ("list_sessions", {"limit": 2}),
+            ("search_sessions", {"query": "word", "limit": 2}),
+            ("get_session_history", {"session_id": await long_one(ada), "limit": 2}),
+        ):
+            sealed = (await ada.call(tool, **arguments))["next_cursor"]
+            assert (await ada.call(tool, **arguments, cursor=sealed))["next_cursor"] != sealed
+            for told in altered(sealed):
+                result = await ada.result(tool, **arguments, cursor=told)
+                assert result["content"][0]["text"].startswith(
+                    'invalid: "cursor" is not one that this tool returned to'
+                )
+            result = await bob.result(tool, **arguments, cursor=sealed)
+            assert result["content"][0]["text"].startswith('invalid: "cursor" is not one that this tool returned to')
+        other = await ada.result(
+            "search_sessions", query="word", cursor=(await ada.call("list_sessions"))["next_cursor"]
+        )
+        assert other["content"][0]["text"].startswith('invalid: "cursor" ')
+        assert "sessions" in await ada.call("list_sessions", cursor=None)
+        wrongs: list[Any] = [5, ["x"], {}]
+        for wrong in wrongs:
+            result = await ada.result("list_sessions", cursor=wrong)
+            assert result["content"][0]["text"].startswith("invalid: ")
+
+
+@both_eras
+async def test_anothers_cursor_lists_no_resources(era: str, served: Served) -> None:
+    async with connected(served[0].url, era, Authorization=f"Bearer {served[1]['ada']}") as ada:
+        sealed = (await ada.list_resources()).next_cursor
+    assert sealed
+    async with connected(served[0].url, era, Authorization=f"Bearer {served[1]['bob']}") as bob:
+        for told in (sealed, "x", "1.2.3"):
+            with pytest.raises(MCPError, match='invalid: "cursor" is not one'):
+                await bob.list_resources(cursor=told)
+
+
+def test_a_seal_takes_no_more_room_than_is_left_for_it() -> None:
+    seal = Seal(b"secret")
+    for plain in (cursors.mark(cursors.walk("x"), *[10**18 - 1] * parts) for parts in range(6)):
+        assert len(seal.close(plain, "ada")) - len(plain) <= ROOM
+        assert seal.open(seal.close(plain, "ada"), "ada") == plain
+
+
+def test_only_the_same_secret_opens_a_cursor() -> None:
+    sealed = Seal(b"secret").close("a.1", "ada")
+    assert Seal(b"secret").close("a.1", "ada") == sealed
+    assert Seal(b"secret").open(sealed, "ada") == "a.1"
+    for seal, user in ((Seal(b"other"), "ada"), (Seal(b"secret"), "bob"), (Seal(b"secret"), "")):
+        with pytest.raises(Invalid):
+            seal.open(sealed, user)

@@ -1,0 +1,76 @@
+"""What becomes of failures: foreseen ones are told, others are masked and logged."""
+
+import logging
+
+import pytest
+from mcp.client import Client
+
+from mcp_sessions import SessionBackend, create_server, errors
+from mcp_sessions.caller import Caller, Scope
+from mcp_sessions.errors import SessionsError
+from mcp_sessions.models import SessionDetail
+from tests.support.clients import both_eras, serving, text_of
+
+
+class Failing(SessionBackend):
+    """A backend that fails in a given way."""
+
+    title = "a failing backend"
+
+    def __init__(self, failure: Exception) -> None:
+        self.failure = failure
+
+    def for_caller(self, caller: Caller) -> "Failing":
+        return self
+
+    async def get_session(self, session_id: str) -> SessionDetail:
+        raise self.failure
+
+
+def kinds() -> list[type[SessionsError]]:
+    return [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, SessionsError)][1:]
+
+
+@both_eras
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.code)
+async def test_a_foreseen_failure_is_told_with_its_code(era: str, kind: type[SessionsError]) -> None:
+    async with Client(create_server(Failing(kind("it broke. Mend it."))), mode=era) as client:
+        result = await client.call_tool("get_session", {"session_id": "x"})
+        assert result.is_error
+        assert text_of(result) == f"{kind.code}: it broke. Mend it."
+
+
+@both_eras
+async def test_an_unforeseen_failure_is_masked_for_the_model_and_logged_without_what_it_said(
+    era: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        async with Client(create_server(Failing(KeyError("a secret"))), mode=era) as client:
+            result = await client.call_tool("get_session", {"session_id": "x"})
+    assert text_of(result).startswith("internal: something unforeseen went wrong here; it was logged as request ")
+    (record,) = [record for record in caplog.records if record.name == "mcp_sessions.server.call"]
+    assert "get_session failed by KeyError" in record.getMessage()
+    assert "in get_session" in record.getMessage()
+    assert "a secret" not in text_of(result) + caplog.text
+
+
+def test_a_caller_without_the_scope_is_refused_by_its_name() -> None:
+    reader = Caller(scopes=frozenset({Scope.READ}))
+    reader.require(Scope.READ)
+    with pytest.raises(errors.Forbidden, match="lacks the scope sessions:delete"):
+        reader.require(Scope.DELETE)
+
+
+def test_a_word_repeated_in_an_error_is_printable_and_short() -> None:
+    assert errors.quoted('a"b\n\x1b[2J') == '"a\'b��[2J"'
+    assert errors.quoted("x" * 81) == '"' + "x" * 80 + '…"'
+
+
+@both_eras
+async def test_an_undo_that_would_not_be_one_says_so(era: str) -> None:
+    async with serving(era) as peer:
+        session = await peer.session(name="key ghp_" + "a1B2" * 9)
+        change = await peer.call("rename_session", session_id=session.id, name="clean")
+        assert "ghp_" not in str(change)
+        assert change["note"].endswith("so sending it back is no full undo.")
+        assert "note" not in await peer.call("rename_session", session_id=session.id, name="cleaner")

@@ -1,0 +1,83 @@
+"""Databases on a real PostgreSQL, seen from outside: what they hold, and what goes on in them."""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import psycopg
+
+from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.database.database import Transaction
+from mcp_sessions.backends.database.postgres import PostgresDatabase
+from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.backends.sql.backend import SqlBackend
+
+from .servers.postgres_process import Postgres
+
+PATIENCE = 20  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A database of its own on a server."""
+
+    server: Postgres
+    name: str
+
+    @property
+    def url(self) -> str:
+        return self.server.url(self.name)
+
+    def opened(self, *, timeout: float = 25, keep_deleted: int = 30) -> SessionBackend:
+        """The store in it, to be entered."""
+        return open_backend(self.url, timeout=timeout, keep_deleted=keep_deleted)
+
+    def below(self, *, timeout: float = 25) -> tuple[PostgresDatabase, SqlBackend]:
+        """The store to be entered, and the database below it."""
+        database = PostgresDatabase(self.url, seconds=timeout)
+        return database, SqlBackend(database, keep_deleted=30)
+
+    def sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        return self.server.sql(statement, *parameters, database=self.name)
+
+    def connected(self) -> "closing[psycopg.Connection[tuple[Any, ...]]]":
+        """A connection of another program, without transactions of its own accord."""
+        return closing(self.server.connect(self.name))
+
+    def backends(self, condition: str = "true") -> list[int]:
+        """The server's processes that serve a store of ours here."""
+        rows = self.server.sql(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'mcp-sessions' AND datname = %s"
+            f" AND {condition}",
+            self.name,
+        )
+        return [pid for (pid,) in rows]
+
+    def assert_whole(self) -> None:
+        """Everything that can be searched for is in the index, and nothing else."""
+        for table, condition, index in (
+            ("messages", "true", "message_index"),
+            ("sessions", "name <> ''", "name_index"),
+        ):
+            ((count,),) = self.sql(
+                f"SELECT count(*) FROM (SELECT key AS k FROM mcp_sessions.{table} WHERE {condition}) t"
+                f" FULL JOIN (SELECT key AS k FROM mcp_sessions.{index}) i ON t.k = i.k"
+                " WHERE t.k IS NULL OR i.k IS NULL"
+            )
+            assert count == 0
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Comes back when it does; a server's processes can't be waited for in another way."""
+    with anyio.fail_after(PATIENCE):
+        while not await anyio.to_thread.run_sync(holds):
+            await anyio.lowlevel.checkpoint()
+
+
+def asleep(tx: Transaction) -> object:
+    """Work that keeps a connection busy for longer than any test lasts."""
+    return tx.one("SELECT pg_sleep(?)", 600)

@@ -1,0 +1,79 @@
+"""A server process on a free port, and real clients of it."""
+
+import os
+import sys
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import httpx2
+from anyio.streams.buffered import BufferedByteReceiveStream
+from mcp.client import Client
+from mcp.client.streamable_http import streamable_http_client
+
+ROOT = Path(__file__).parents[2]
+DEADLINE = 60
+COMMAND = (sys.executable, "-m", "mcp_sessions", "serve", "--transport", "http")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "XDG_DATA_HOME": str(folder), "HOME": str(folder)}
+
+
+@dataclass
+class Server:
+    """A running process, from its line that says where it serves."""
+
+    process: anyio.abc.Process
+    url: str
+    errors: BufferedByteReceiveStream
+
+    @property
+    def root(self) -> str:
+        return self.url.removesuffix("/mcp")
+
+    async def rest(self) -> tuple[int, str, str]:
+        """Its exit status, stdout, and what it said on stderr after its first line, once it has ended."""
+        assert self.process.stdout is not None
+        said = [await _all_of(stream) for stream in (self.process.stdout, self.errors)]
+        return await self.process.wait(), said[0], said[1]
+
+
+async def _all_of(stream: anyio.abc.ByteReceiveStream) -> str:
+    return b"".join([chunk async for chunk in stream]).decode()
+
+
+@asynccontextmanager
+async def running(
+    folder: Path,
+    *arguments: str,
+    command: Sequence[str] = COMMAND,
+    deadline: float = DEADLINE,
+    variables: Mapping[str, str] | None = None,
+) -> AsyncGenerator[Server]:
+    """`mcp-sessions serve --transport http` on a free port, unless told otherwise, with these variables."""
+    given = [*command, *(arguments or ("--port", "0"))]
+    process = await anyio.open_process(given, env={**environment(folder), **(variables or {})})
+    assert process.stderr is not None
+    errors = BufferedByteReceiveStream(process.stderr)
+    try:
+        with anyio.fail_after(deadline):
+            line = (await errors.receive_until(b"\n", 4096)).decode()
+            assert line.startswith("mcp-sessions: ") and "serving at http://" in line, line
+            yield Server(process, line.split()[-1], errors)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.aclose()
+
+
+@asynccontextmanager
+async def connected(url: str, era: str = "2026-07-28", **headers: str) -> AsyncGenerator[Client]:
+    """A client whose every request has these headers; `_` in their names stands for `-`."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    http = httpx2.AsyncClient(headers=named, timeout=DEADLINE, trust_env=False)
+    async with http, Client(streamable_http_client(url, http_client=http), mode=era) as client:
+        yield client

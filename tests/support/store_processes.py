@@ -1,0 +1,51 @@
+"""Processes of their own that work on one store file."""
+
+import multiprocessing
+from collections.abc import Awaitable, Callable, Sequence
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from typing import TypeVarTuple
+
+import anyio
+
+from mcp_sessions.backends.base import SessionBackend
+
+from .store_files import opened
+
+A = TypeVarTuple("A")
+PATIENCE = 60  # seconds until a process counts as hanging
+
+
+def context() -> ForkServerContext:
+    """Makes processes that fork off one which has imported all this and opened nothing."""
+    made = multiprocessing.get_context("forkserver")
+    preloaded = [
+        "mcp_sessions.backends.database.sqlite",
+        "mcp_sessions.transports.stdio.server",
+        "mcp_sessions.server.sessions_server",
+    ]
+    made.set_forkserver_preload(["__main__", __name__, "asyncio.runners", *preloaded])
+    return made
+
+
+def on_store(path: Path, work: Callable[[SessionBackend, *A], Awaitable[None]], *arguments: *A) -> None:
+    """What a process runs: open the store, do the work."""
+
+    async def main() -> None:
+        async with opened(path) as backend:
+            await work(backend, *arguments)
+
+    anyio.run(main)
+
+
+def run_together(processes: Sequence[ForkServerProcess]) -> None:
+    """Start them all and wait; fails if one of them fails."""
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(PATIENCE)
+    hanging = [process for process in processes if process.is_alive()]
+    for process in hanging:
+        process.kill()
+    assert not hanging
+    assert [process.exitcode for process in processes] == [0] * len(processes)

@@ -1,0 +1,64 @@
+"""Fixtures: a store in a file, or in a PostgreSQL database, of its own; and a clock for AgentOS's journal."""
+
+import inspect
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+from time import time
+
+import pytest
+
+from mcp_sessions.backends.base import SessionBackend
+
+from .databases import Place
+from .faked_agentos import Clock
+from .servers import postgres_process
+from .store_files import opened
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "sessions.db"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What both databases owe is asked of both, unless a test looks into the file."""
+    of_one = metafunc.definition.path.name.startswith(("test_sqlite_", "test_postgres_"))
+    is_owed = "store" in metafunc.fixturenames and not of_one
+    if is_owed and "path" not in inspect.signature(metafunc.function).parameters:
+        databases = ["sqlite", "postgresql"] if postgres_process.is_installed() else ["sqlite"]
+        metafunc.parametrize("store", databases, indirect=True)
+
+
+@pytest.fixture
+async def store(request: pytest.FixtureRequest, path: Path) -> AsyncGenerator[SessionBackend]:
+    is_sqlite = getattr(request, "param", "sqlite") == "sqlite"
+    async with opened(path) if is_sqlite else _new_place().opened() as backend:
+        yield backend
+
+
+@pytest.fixture
+def place() -> Place:
+    """An empty database on the server that every test has."""
+    return _new_place()
+
+
+def _new_place() -> Place:
+    server = postgres_process.running()
+    return Place(server, server.database())
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Generator[postgres_process.Postgres]:
+    """One that a test may stop, if it starts it again."""
+    server = postgres_process.started()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What AgentOS's journal goes by."""
+    made = Clock(time())
+    for module in ("journal", "rechecker"):
+        monkeypatch.setattr(f"mcp_sessions.backends.agentos.recheck.{module}.time", made)
+    return made

@@ -1,0 +1,129 @@
+"""How calls over HTTP end: with the client that made them, and with the server."""
+
+import os
+import sys
+from pathlib import Path
+
+import anyio
+import httpx2
+import pytest
+from mcp.client import Client
+from mcp.shared.exceptions import MCPError
+from mcp.types import CallToolResult
+
+from tests.support.clients import both_eras, text_of
+from tests.support.http_server import DEADLINE, ROOT, Server, connected, running
+from tests.support.stdio_client import modern
+
+COMMAND = (sys.executable, str(ROOT / "tests/support/servers/http_server.py"))
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    os.mkfifo(tmp_path / "pipe")
+    return tmp_path / "pipe"
+
+
+class Call:
+    """A call that goes on in the background."""
+
+    def __init__(self, client: Client, tool: str) -> None:
+        self._client = client
+        self._tool = tool
+        self._has_begun = anyio.Event()
+        self.result: CallToolResult | None = None
+
+    async def run(self) -> None:
+        self.result = await self._client.call_tool(self._tool, progress_callback=self._begin)
+
+    async def begun(self) -> None:
+        await self._has_begun.wait()
+
+    async def _begin(self, progress: float, total: float | None, message: str | None) -> None:
+        self._has_begun.set()
+
+
+async def refuses_connections(server: Server) -> None:
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        with pytest.raises(httpx2.ConnectError):
+            while True:
+                await http.get(f"{server.root}/healthz", headers={"Connection": "close"})
+
+
+@both_eras
+async def test_the_lifespan_is_entered_once_whoever_calls(era: str, pipe: Path) -> None:
+    async with running(pipe.parent, str(pipe), "5", command=COMMAND) as server:
+        for _ in range(3):
+            async with connected(server.url, era) as client:
+                assert text_of(await client.call_tool("count_starts")) == "1"
+
+
+@both_eras
+async def test_a_call_that_runs_at_the_end_is_answered_and_no_new_one(era: str, pipe: Path) -> None:
+    async with running(pipe.parent, str(pipe), "5", command=COMMAND) as server, connected(server.url, era) as client:
+        await client.list_tools()  # else the client asks for them when it has the result, to check it by its schema
+        call = Call(client, "wait_for_word")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call.run)
+            await call.begun()
+            server.process.terminate()
+            await refuses_connections(server)
+            await anyio.sleep(1)  # what streams an answer looks every half second whether to break off
+            await anyio.to_thread.run_sync(pipe.write_text, "done")
+        assert call.result is not None
+        assert text_of(call.result) == "done"
+        assert await server.rest() == (0, "", "")
+
+
+@both_eras
+async def test_a_call_that_is_too_slow_for_the_end_is_ended_and_its_client_told(era: str, pipe: Path) -> None:
+    async with running(pipe.parent, str(pipe), "0.1", command=COMMAND) as server, connected(server.url, era) as client:
+        call = Call(client, "wait_for_ever")
+        failed = False
+        async with anyio.create_task_group() as tasks:
+
+            async def run() -> None:
+                nonlocal failed
+                with pytest.raises(MCPError):
+                    await call.run()
+                failed = True
+
+            tasks.start_soon(run)
+            await call.begun()
+            server.process.terminate()
+            assert await anyio.to_thread.run_sync(pipe.read_text) == "cancelled"
+        assert failed
+        status, out, errors = await server.rest()
+        assert (status, out) == (0, "")
+        assert "1 calls were ended" in errors
+        assert "Traceback" not in errors
+
+
+async def test_who_waits_for_an_answer_at_the_end_is_told_to_look_before_repeating(pipe: Path) -> None:
+    async with running(pipe.parent, str(pipe), "0.1", command=COMMAND) as server, httpx2.AsyncClient() as http:
+        answers: list[httpx2.Response] = []
+
+        async def ask() -> None:
+            frame = modern(1, "tools/call", name="wait_silently", arguments={})
+            named = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "wait_silently"}
+            headers = {"Accept": "application/json, text/event-stream", **named}
+            answers.append(await http.post(server.url, json=frame, headers=headers, timeout=DEADLINE))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            assert await anyio.to_thread.run_sync(pipe.read_text) == "begun"
+            server.process.terminate()
+        (answer,) = answers
+        assert answer.status_code == 503
+        assert "look before repeating it" in answer.json()["error"]["message"]
+
+
+@both_eras
+async def test_a_client_that_goes_away_ends_its_call(era: str, pipe: Path) -> None:
+    async with running(pipe.parent, str(pipe), "5", command=COMMAND) as server:
+        async with connected(server.url, era) as client, anyio.create_task_group() as tasks:
+            call = Call(client, "wait_for_ever")
+            tasks.start_soon(call.run)
+            await call.begun()
+            tasks.cancel_scope.cancel()
+        assert await anyio.to_thread.run_sync(pipe.read_text) == "cancelled"

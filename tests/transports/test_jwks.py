@@ -1,0 +1,142 @@
+"""An issuer's keys by URL: how often they are asked for, and what happens while they can't be had."""
+
+import asyncio
+from pathlib import Path
+
+import anyio
+import httpx2
+import pytest
+
+from mcp_sessions.transports.auth.jwt import KeySet
+from tests.support.fakes.http import Response
+from tests.support.http_server import running
+from tests.support.http_tokens import add, answer, status
+from tests.support.jwt_issuer import AUDIENCE, ISSUER, KEYS, RSA, RSA_2, jwk, jwks, publishing, signed, status_with
+
+LET_IN = 405
+FLAGS = ["--port", "0", "--jwt-issuer", ISSUER, "--jwt-audience", AUDIENCE]
+
+
+@pytest.fixture
+def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed fetch may be repeated at once."""
+    monkeypatch.setattr("mcp_sessions.transports.auth.jwt._LEAST_SECONDS", 0)
+
+
+async def test_many_tokens_fetch_the_keys_once_and_unknown_ones_no_sooner_again() -> None:
+    async with publishing(lambda request: Response(200, KEYS)) as (url, came):
+        let_in = status_with(KeySet(url))
+        answers: list[int] = []
+
+        async def ask(kid: str) -> None:
+            answers.append((await let_in(signed(kid=kid))).status_code)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(ask, "rsa")
+        assert answers == [LET_IN] * 20
+        assert len(came) == 1
+        answers.clear()
+        async with anyio.create_task_group() as tasks:
+            for number in range(50):
+                tasks.start_soon(ask, f"unknown-{number}")
+        assert answers == [401] * 50
+        assert len(came) == 1  # not even once more, so soon after the first time
+        assert (came[0].method, came[0].target) == ("GET", "/keys")
+        assert "authorization" not in came[0].headers
+
+
+@pytest.mark.usefixtures("without_waiting")
+async def test_a_new_key_is_fetched_when_a_token_names_it_and_an_old_one_goes() -> None:
+    published = jwks(jwk(RSA, "rsa"))
+    async with publishing(lambda request: Response(200, published)) as (url, came):
+        let_in = status_with(KeySet(url))
+        assert (await let_in(signed())).status_code == LET_IN
+        assert (await let_in(signed(RSA_2, "second"))).status_code == 401
+        published = jwks(jwk(RSA_2, "second"))
+        assert (await let_in(signed(RSA_2, "second"))).status_code == LET_IN
+        assert (await let_in(signed())).status_code == 401
+        assert len(came) == 4
+
+
+@pytest.mark.usefixtures("without_waiting")
+async def test_keys_that_were_had_last_while_none_can_be_had() -> None:
+    answered = Response(200, KEYS)
+    async with publishing(lambda request: answered) as (url, _):
+        let_in = status_with(KeySet(url))
+        assert (await let_in(signed())).status_code == LET_IN
+        answered = Response(500)
+        assert (await let_in(signed(kid="unknown"))).status_code == 401
+        assert (await let_in(signed())).status_code == LET_IN
+    assert (await let_in(signed(kid="unknown"))).status_code == 401
+    assert (await let_in(signed())).status_code == LET_IN
+
+
+BROKEN = {
+    "an error": Response(500, b"{}"),
+    "a redirect": Response(302, KEYS, {"Location": "/elsewhere"}),
+    "nothing": Response(200),
+    "no JSON": Response(200, b"<html>"),
+    "no text": Response(200, b"\xff\xfe\xff"),
+    "depth": Response(200, b"[" * 100_000),
+    "no keys": Response(200, b'{"keys": []}'),
+    "another shape": Response(200, b'{"keys": {"rsa": 1}}'),
+    "a list": Response(200, b"[]"),
+    "only shared secrets": Response(200, jwks({"kty": "oct", "k": "AAAA", "kid": "rsa"})),
+    "too much": Response(200, KEYS + b" " * 1024 * 1024),
+    "half of it": Response(200, KEYS, sent="half"),
+    "no answer": Response(200, KEYS, sent="none"),
+    "no HTTP": Response(200, b"hello", sent="raw"),
+    "a wrong compression": Response(200, KEYS, {"Content-Encoding": "gzip"}),
+}
+
+
+@pytest.mark.usefixtures("without_waiting")
+@pytest.mark.parametrize("name", BROKEN)
+async def test_while_there_are_no_keys_the_client_is_told_to_come_back_and_then_let_in(name: str) -> None:
+    answered = BROKEN[name]
+    async with publishing(lambda request: answered) as (url, came):
+        let_in = status_with(KeySet(url))
+        said = await let_in(signed())
+        assert (said.status_code, said.headers["retry-after"]) == (503, "10")
+        assert said.json() == {"error": "temporarily_unavailable"}
+        assert "www-authenticate" not in said.headers  # it is to keep its token
+        assert {request.path for request in came} == {"/keys"}
+        answered = Response(200, KEYS)
+        assert (await let_in(signed())).status_code == LET_IN
+
+
+async def test_keys_that_come_too_slowly_do_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcp_sessions.transports.auth.jwt._FETCH_SECONDS", 0.2)
+    pause = asyncio.Event()
+    async with publishing(lambda request: Response(200, KEYS, pause=pause)) as (url, _):
+        assert (await status_with(KeySet(url))(signed())).status_code == 503
+        pause.set()
+
+
+async def test_a_server_starts_without_its_issuer_and_lets_in_other_tokens_meanwhile(tmp_path: Path) -> None:
+    token = add(tmp_path / "tokens", "ada")
+    given = [*FLAGS, "--jwt-jwks", "http://127.0.0.1:9/keys", "--tokens", str(tmp_path / "tokens")]
+    async with running(tmp_path, *given) as server:
+        said = await answer(server.url, f"Bearer {signed()}")
+        assert (said.status_code, said.headers["retry-after"]) == (503, "10")
+        assert await status(server.url, f"Bearer {token}") == 200
+        assert await status(server.url, "Bearer x") == 401
+        assert await status(server.url) == 401
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            assert (await http.get(f"{server.root}/healthz")).status_code == 200
+        server.process.terminate()
+        _, _, errors = await server.rest()
+        assert errors.count("the keys of --jwt-jwks can't be fetched (ConnectError)") == 1
+        assert "Traceback" not in errors
+        assert "eyJ" not in errors
+
+
+async def test_a_real_server_takes_the_keys_that_its_issuer_publishes(tmp_path: Path) -> None:
+    kids = ("rsa", "x", "y")
+    async with (
+        publishing(lambda request: Response(200, KEYS)) as (url, came),
+        running(tmp_path, *FLAGS, "--jwt-jwks", url) as server,
+    ):
+        assert [await status(server.url, f"Bearer {signed(kid=kid)}") for kid in kids] == [200, 401, 401]
+        assert len(came) == 1
