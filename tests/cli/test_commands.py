@@ -10,6 +10,8 @@ import pytest
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
+from ..support.fork_server import forked
+
 COMMAND = [sys.executable, "-m", "mcp_sessions"]
 
 
@@ -19,7 +21,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 def run(*arguments: str, folder: Path, stdin: int = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *arguments],
+        forked("-m", "mcp_sessions", *arguments),
         env=environment(folder),
         stdin=stdin,
         capture_output=True,

@@ -17,6 +17,7 @@ from mcp.types import ElicitRequestFormParams, ElicitRequestParams, ElicitResult
 from mcp_sessions import open_backend
 from tests.support import stdio_client as raw
 from tests.support.clients import Peer, both_eras, serving
+from tests.support.fork_server import forked
 
 AGREEMENTS = [
     ElicitResult(action="accept"),
@@ -65,7 +66,7 @@ async def asking(
             yield await stack.enter_async_context(serving(era, elicitation=user, confirm=confirm))
             return
         url = f"sqlite:///{folder / 'sessions.db'}"
-        arguments = ["-m", "mcp_sessions", "--backend", url, "--confirm", confirm, "--toolsets", "all"]
+        arguments = forked("-m", "mcp_sessions", "--backend", url, "--confirm", confirm, "--toolsets", "all")[1:]
         server = StdioServerParameters(command=sys.executable, args=arguments, env=dict(os.environ))
         backend = await stack.enter_async_context(open_backend(url))
         client = Client(stdio_client(server), mode=era, elicitation_callback=user)
@@ -132,7 +133,7 @@ async def test_an_answer_to_another_kind_of_question_changes_nothing(transport: 
 
 
 async def test_an_answer_of_another_form_changes_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mcp_sessions", "--backend", f"sqlite:///{tmp_path / 'sessions.db'}"]
+    command = [*forked("-m", "mcp_sessions", "--backend"), f"sqlite:///{tmp_path / 'sessions.db'}"]
     async with raw.serving(tmp_path, arguments=command) as peer:
         await peer.start()
         created = await peer.ask(raw.call(1, "create_session"))

@@ -15,6 +15,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import METHOD_NOT_FOUND, ElicitRequestParams, ElicitResult, ResourceListChangedNotification
 
 from tests.support.clients import Peer, both_eras, serving
+from tests.support.fork_server import forked
 from tests.support.http_server import connected, environment, running
 
 NOTHING = {"tools": False, "prompts": False, "resources": False, "subscribe": False}
@@ -129,7 +130,7 @@ async def test_the_capabilities_promise_what_is_told(mode: str) -> None:
 async def test_a_client_over_stdio_is_told(mode: str, era: str, tmp_path: Path) -> None:
     told = Notifications()
     parameters = StdioServerParameters(
-        command=sys.executable, args=["-m", "mcp_sessions"], env=environment(tmp_path), cwd=tmp_path
+        command=sys.executable, args=forked("-m", "mcp_sessions")[1:], env=environment(tmp_path), cwd=tmp_path
     )
     with anyio.fail_after(60):
         async with Client(stdio_client(parameters), mode=mode, message_handler=told) as client:

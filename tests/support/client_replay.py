@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 
 import anyio
 
+from tests.support.fork_server import forked
 from tests.support.http_server import environment
 from tests.support.stdio_client import Frame, Peer
 
 FOLDER = Path(__file__).parent / "client_traffic"
-COMMAND = (sys.executable, "-m", "mcp_sessions")
 Event = dict[str, Any]
 Corrections = dict[str, dict[str, Event]]
 
@@ -66,7 +65,7 @@ async def replay(recording: Recording, folder: Path) -> None:
     errors = folder / "stderr"
     variables = {**environment(folder), **dict.fromkeys(recording.variables, "the client's own value")}
     with errors.open("wb") as stderr:
-        process = await anyio.open_process(COMMAND, stderr=stderr, env=variables)
+        process = await anyio.open_process(forked("-m", "mcp_sessions"), stderr=stderr, env=variables)
     peer = Peer(process, errors)
     try:
         await _Replay(peer).play(recording.events)

@@ -2,13 +2,13 @@
 
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 
 from mcp_sessions import open_backend
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.caller import Caller
 from mcp_sessions.models import HistoryQuery, NewMessage, SessionFilter
+from tests.support.fork_server import forked
 
 from ..contract.samples import WEATHER, exchanges
 
@@ -21,7 +21,7 @@ class Ended:
 
 
 def copy(source: str, target: str, timeout: float = 60) -> Ended:
-    command = [sys.executable, "-m", "mcp_sessions", "copy", "--from", source, "--to", target]
+    command = [*forked("-m", "mcp_sessions", "copy"), "--from", source, "--to", target]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=timeout, check=False, env=os.environ)
     return Ended(done.returncode, done.stdout, done.stderr)
 

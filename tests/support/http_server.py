@@ -14,6 +14,8 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from .fork_server import forked
+
 ROOT = Path(__file__).parents[2]
 DEADLINE = 60
 COMMAND = (sys.executable, "-m", "mcp_sessions", "serve", "--transport", "http")
@@ -50,12 +52,12 @@ async def _all_of(stream: anyio.abc.ByteReceiveStream) -> str:
 async def running(
     folder: Path,
     *arguments: str,
-    command: Sequence[str] = COMMAND,
+    command: Sequence[str] = (),
     deadline: float = DEADLINE,
     variables: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[Server]:
     """`mcp-sessions serve --transport http` on a free port, unless told otherwise, with these variables."""
-    given = [*command, *(arguments or ("--port", "0"))]
+    given = [*(command or forked(*COMMAND[1:])), *(arguments or ("--port", "0"))]
     process = await anyio.open_process(given, env={**environment(folder), **(variables or {})})
     assert process.stderr is not None
     errors = BufferedByteReceiveStream(process.stderr)

@@ -11,6 +11,7 @@ import httpx2
 
 from mcp_sessions.caller import Scope
 from mcp_sessions.transports.auth.tokens import new_token
+from tests.support.fork_server import forked
 from tests.support.http_server import COMMAND, DEADLINE, Server, environment, running
 
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
@@ -45,7 +46,7 @@ async def logged(folder: Path, *arguments: str) -> AsyncGenerator[tuple[str, Pat
         port = str(free.getsockname()[1])
         free.close()
         given = ["--port", port, "--log-level", "DEBUG", *arguments]
-        process = await anyio.open_process([*COMMAND, *given], env=environment(folder), stderr=errors)
+        process = await anyio.open_process([*forked(*COMMAND[1:]), *given], env=environment(folder), stderr=errors)
     try:
         with anyio.fail_after(DEADLINE):
             while "serving at" not in await anyio.Path(log).read_text("utf-8"):  # noqa: ASYNC110 - it is a process

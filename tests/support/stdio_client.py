@@ -12,6 +12,8 @@ import anyio
 import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from .fork_server import forked
+
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 DEADLINE = 60
@@ -52,9 +54,11 @@ def text_of(answer: Frame) -> str:
     return answer["result"]["content"][0]["text"]
 
 
+SCRIPT = str(ROOT / "tests/support/servers/stdio_server.py")
+
+
 def command(mode: str, marker: Path | None = None) -> list[str]:
-    script = str(ROOT / "tests/support/servers/stdio_server.py")
-    return [sys.executable, script, mode, str(marker or os.devnull)]
+    return [sys.executable, SCRIPT, mode, str(marker or os.devnull)]
 
 
 class Peer:
@@ -149,14 +153,15 @@ async def serving(folder: Path, mode: str = "ours", arguments: Sequence[str] = (
     errors = folder / "stderr"
     with errors.open("wb") as stderr:
         process = await anyio.open_process(
-            arguments or command(mode, folder / "marker"), stderr=stderr, env=ENVIRONMENT
+            arguments or forked(SCRIPT, mode, str(folder / "marker")), stderr=stderr, env=ENVIRONMENT
         )
     peer = Peer(process, errors)
     try:
         yield peer
         await peer.stdin.aclose()
         await peer.rest()
-        assert await peer.end() == 0
+        status = await peer.end()
+        assert status == 0, status
     finally:
         if process.returncode is None:
             process.kill()

@@ -18,6 +18,7 @@ from mcp_sessions.transports.auth.access import Access
 from mcp_sessions.transports.http.app import http_app
 from mcp_sessions.transports.http.server import listen
 from tests.support.clients import both_eras
+from tests.support.fork_server import forked
 from tests.support.http_server import COMMAND, DEADLINE, Server, connected, environment, running
 
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
@@ -100,7 +101,7 @@ async def test_a_server_whose_backend_does_not_answer_runs_but_is_not_ready() ->
 
 def refused(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
-        [*COMMAND, *arguments],
+        [*forked(*COMMAND[1:]), *arguments],
         env=environment(folder),
         capture_output=True,
         encoding="utf-8",

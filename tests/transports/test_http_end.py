@@ -1,7 +1,7 @@
 """How calls over HTTP end: with the client that made them, and with the server."""
 
 import os
-import sys
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import anyio
@@ -12,16 +12,22 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult
 
 from tests.support.clients import both_eras, text_of
+from tests.support.fork_server import forked
 from tests.support.http_server import DEADLINE, ROOT, Server, connected, running
 from tests.support.stdio_client import modern
 
-COMMAND = (sys.executable, str(ROOT / "tests/support/servers/http_server.py"))
+SCRIPT = str(ROOT / "tests/support/servers/http_server.py")
 
 
 @pytest.fixture
 def pipe(tmp_path: Path) -> Path:
     os.mkfifo(tmp_path / "pipe")
     return tmp_path / "pipe"
+
+
+def started(pipe: Path, grace: str) -> AbstractAsyncContextManager[Server]:
+    """Start a server whose calls at its end get `grace` seconds; `wait_for_word` reads from the pipe."""
+    return running(pipe.parent, str(pipe), grace, command=forked(SCRIPT))
 
 
 class Call:
@@ -52,7 +58,7 @@ async def refuses_connections(server: Server) -> None:
 
 @both_eras
 async def test_the_lifespan_is_entered_once_whoever_calls(era: str, pipe: Path) -> None:
-    async with running(pipe.parent, str(pipe), "5", command=COMMAND) as server:
+    async with started(pipe, "5") as server:
         for _ in range(3):
             async with connected(server.url, era) as client:
                 assert text_of(await client.call_tool("count_starts")) == "1"
@@ -60,7 +66,10 @@ async def test_the_lifespan_is_entered_once_whoever_calls(era: str, pipe: Path) 
 
 @both_eras
 async def test_a_call_that_runs_at_the_end_is_answered_and_no_new_one(era: str, pipe: Path) -> None:
-    async with running(pipe.parent, str(pipe), "5", command=COMMAND) as server, connected(server.url, era) as client:
+    async with (
+        started(pipe, "5") as server,
+        connected(server.url, era) as client,
+    ):
         await client.list_tools()  # else the client asks for them when it has the result, to check it by its schema
         call = Call(client, "wait_for_word")
         async with anyio.create_task_group() as tasks:
@@ -77,7 +86,10 @@ async def test_a_call_that_runs_at_the_end_is_answered_and_no_new_one(era: str, 
 
 @both_eras
 async def test_a_call_that_is_too_slow_for_the_end_is_ended_and_its_client_told(era: str, pipe: Path) -> None:
-    async with running(pipe.parent, str(pipe), "0.1", command=COMMAND) as server, connected(server.url, era) as client:
+    async with (
+        started(pipe, "0.1") as server,
+        connected(server.url, era) as client,
+    ):
         call = Call(client, "wait_for_ever")
         failed = False
         async with anyio.create_task_group() as tasks:
@@ -100,7 +112,7 @@ async def test_a_call_that_is_too_slow_for_the_end_is_ended_and_its_client_told(
 
 
 async def test_who_waits_for_an_answer_at_the_end_is_told_to_look_before_repeating(pipe: Path) -> None:
-    async with running(pipe.parent, str(pipe), "0.1", command=COMMAND) as server, httpx2.AsyncClient() as http:
+    async with started(pipe, "0.1") as server, httpx2.AsyncClient() as http:
         answers: list[httpx2.Response] = []
 
         async def ask() -> None:
@@ -120,7 +132,7 @@ async def test_who_waits_for_an_answer_at_the_end_is_told_to_look_before_repeati
 
 @both_eras
 async def test_a_client_that_goes_away_ends_its_call(era: str, pipe: Path) -> None:
-    async with running(pipe.parent, str(pipe), "5", command=COMMAND) as server:
+    async with started(pipe, "5") as server:
         async with connected(server.url, era) as client, anyio.create_task_group() as tasks:
             call = Call(client, "wait_for_ever")
             tasks.start_soon(call.run)

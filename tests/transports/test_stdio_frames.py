@@ -13,7 +13,7 @@ from mcp.types import JSONRPCError
 
 from mcp_sessions.transports.frames import MAX_LINE, LineSplitter, Refusal, TooLong, read_frame
 
-from ..support.stdio_client import DEADLINE, Peer, call, request, serving, text_of
+from ..support.stdio_client import DEADLINE, Peer, call, command, request, serving, text_of
 from ..support.stdio_mutations import DEEP, FRAMES, expected, mutated
 
 PARSE_ERROR, INVALID_REQUEST = -32700, -32600
@@ -95,7 +95,7 @@ async def test_a_reply_that_cannot_be_read_ends_the_call_that_awaits_it(tmp_path
 
 
 async def test_a_line_over_4_mib_is_refused_without_being_held(tmp_path: Path) -> None:
-    async with serving(tmp_path) as peer:
+    async with serving(tmp_path, arguments=command("ours")) as peer:
         await peer.start()
         before = peer.kilobytes("VmRSS")
         for start, end, answered in [
@@ -115,7 +115,7 @@ async def test_a_line_over_4_mib_is_refused_without_being_held(tmp_path: Path) -
 
 
 async def test_a_client_that_reads_nothing_does_not_fill_the_memory(tmp_path: Path) -> None:
-    async with serving(tmp_path) as peer:
+    async with serving(tmp_path, arguments=command("ours")) as peer:
         await peer.start()
         before = peer.kilobytes("VmRSS")
         await peer.send(*(call(number, "large_look", size=500_000) for number in range(100)))
@@ -126,7 +126,7 @@ async def test_a_client_that_reads_nothing_does_not_fill_the_memory(tmp_path: Pa
 
 
 async def test_a_client_that_reads_no_refusals_is_read_no_further(tmp_path: Path) -> None:
-    async with serving(tmp_path) as peer:
+    async with serving(tmp_path, arguments=command("ours")) as peer:
         await peer.start()
         before = peer.kilobytes("VmRSS")
 

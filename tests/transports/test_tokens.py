@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -19,10 +18,11 @@ from mcp_sessions.caller import Scope
 from mcp_sessions.cli.main import main
 from mcp_sessions.config.settings import BadSetting
 from mcp_sessions.transports.auth.tokens import TokenFile, new_token
+from tests.support.fork_server import forked
 from tests.support.http_server import DEADLINE, Server, environment, running
 from tests.support.http_tokens import add, answer, logged, status
 
-NEW = (sys.executable, "-m", "mcp_sessions", "token", "new")
+NEW = ("-m", "mcp_sessions", "token", "new")
 LINE = b'{"sha256": "%s", "subject": "%s", "scopes": ["sessions:read"]%s}\n'
 
 
@@ -50,7 +50,7 @@ def empty(path: Path) -> None:
 def made(*arguments: str) -> subprocess.CompletedProcess[str]:
     folder = environment(Path("/nowhere"))
     return subprocess.run(
-        [*NEW, *arguments], env=folder, capture_output=True, encoding="utf-8", timeout=DEADLINE, check=False
+        forked(*NEW, *arguments), env=folder, capture_output=True, encoding="utf-8", timeout=DEADLINE, check=False
     )
 
 
