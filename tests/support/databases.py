@@ -74,7 +74,7 @@ class Place:
 async def until(holds: Callable[[], object]) -> None:
     """Return when it does; a server's processes can't be waited for in another way."""
     with anyio.fail_after(PATIENCE):
-        while not await anyio.to_thread.run_sync(holds):
+        while not await anyio.to_thread.run_sync(holds):  # noqa: ASYNC110 - a process that is not ours
             await anyio.sleep(0.02)
 
 
