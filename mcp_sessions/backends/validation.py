@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from ..errors import Invalid, quoted
+from ..errors import Conflict, Invalid, quoted
 from ..json_documents import Json, JsonObject, is_array, is_object
 from ..text.validate import plain
 
@@ -62,3 +62,12 @@ def _items(value: Json) -> Iterator[tuple[Json, int]]:
             pending += [(child, depth + 1) for child in item.values()]
         elif is_array(item):
             pending += [(child, depth + 1) for child in item]
+
+
+def check_version(session_id: str, version: str, expected: str) -> None:
+    """Raise `Conflict` if an expected version is given and is not the session's."""
+    if expected and expected != version:
+        raise Conflict(
+            f"session {quoted(session_id)} is at version {version} now, not {quoted(expected)}. "
+            "Read it again with get_session, then repeat the change."
+        )

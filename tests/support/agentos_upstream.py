@@ -11,8 +11,8 @@ import anyio
 from hypothesis import strategies as st
 
 from mcp_sessions.backends.agentos.page_reader import Sort, UpstreamPage
-from mcp_sessions.backends.agentos.pages import Findings, Key, Merged, Stream
-from mcp_sessions.backends.agentos.wire import Stored
+from mcp_sessions.backends.agentos.pages import Key, MergedStream, Stream, WalkSummary
+from mcp_sessions.backends.agentos.wire import AgentOsSession
 from mcp_sessions.backends.http.client import ServerFailed, TooLarge
 from mcp_sessions.models import Order
 
@@ -72,39 +72,41 @@ class Upstream:
         return sorted(ids, key=self.times.__getitem__, reverse=is_reversed)
 
 
-def stored(id: str, time: int) -> Stored:
-    moment = datetime.fromtimestamp(time, UTC)
-    return Stored(id=id, name="", type="agent", agent_id="", user_id="", created_at=moment, updated_at=moment)
+def stored(id: str, time: int) -> AgentOsSession:
+    timestamp = datetime.fromtimestamp(time, UTC)
+    return AgentOsSession(
+        id=id, name="", type="agent", agent_id="", user_id="", created_at=timestamp, updated_at=timestamp
+    )
 
 
 async def _walked(
     upstreams: Sequence[Upstream], calls: Sequence[int], between: Callable[[], None]
-) -> tuple[list[str], list[Findings]]:
+) -> tuple[list[str], list[WalkSummary]]:
     """The ids of a walk in calls that take so many each, the last of them all that is left, and what each met."""
     after: Key | None = None
     hints = (0,) * len(upstreams)
     found: list[str] = []
-    findings: list[Findings] = []
+    summaries: list[WalkSummary] = []
     for count in [*calls, 1000]:
         streams = [
             Stream(each.fetch, each.order, SIZE, after=after, hint=hint, stops_at=inf)
             for each, hint in zip(upstreams, hints, strict=True)
         ]
-        merged = Merged(streams)
+        merged = MergedStream(streams)
         rows = await merged.take(count)
-        findings.append(merged.findings)
-        found += [row.stored.id for row, _ in rows]
+        summaries.append(merged.summary)
+        found += [row.session.id for row, _ in rows]
         if rows:
             after, hints = rows[-1][0].key, rows[-1][1]
         between()
-    return found, findings
+    return found, summaries
 
 
 def walk(*upstreams: Upstream, calls: Sequence[int] = (), between: Callable[[], None] = lambda: None) -> list[str]:
     return anyio.run(_walked, upstreams, calls, between)[0]
 
 
-def walk_and_findings(*upstreams: Upstream, calls: Sequence[int] = ()) -> tuple[list[str], list[Findings]]:
+def walk_and_summaries(*upstreams: Upstream, calls: Sequence[int] = ()) -> tuple[list[str], list[WalkSummary]]:
     return anyio.run(_walked, upstreams, calls, lambda: None)
 
 

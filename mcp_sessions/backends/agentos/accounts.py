@@ -1,4 +1,4 @@
-"""What is known of an AgentOS, and held there, with each credential: nothing of it serves another."""
+"""Accounts: the API, pending writes and session writer of each credential, so that callers share nothing else."""
 
 import sqlite3
 from collections.abc import AsyncGenerator
@@ -13,91 +13,92 @@ from anyio.abc import TaskGroup
 
 from ..file_locks import FileLocks
 from ..http.client import HttpClient
-from ..http.credentials import Credential, PerCredential
+from ..http.credentials import Credential, CredentialCache
 from .api import Api
 from .recheck.journal import Journal, open_journal
-from .recheck.locks import Turns
-from .recheck.rechecker import Keeper
-from .recheck.writer import Changes
-from .versions import KnownVersion
+from .recheck.locks import SessionLocks
+from .recheck.rechecker import Rechecker
+from .recheck.writer import SessionWriter
+from .versions import VersionCache
 
 
 class Account(NamedTuple):
-    """One credential's requests, with what they tell, and the changes that were made with it."""
+    """The API, rechecker and session writer of one credential. `recheck_scope` cancels the rechecker's task."""
 
     api: Api
-    keeper: Keeper
-    changes: Changes
-    checking: anyio.CancelScope
+    rechecker: Rechecker
+    writer: SessionWriter
+    recheck_scope: anyio.CancelScope
 
 
-class _Opened(NamedTuple):
+class _OpenState(NamedTuple):
     tasks: TaskGroup
     context: Context
-    """That of the opening: what checks changes belongs to no call."""
+    """The context when the backend was opened. Rechecks run in it, since they belong to no call."""
     journal: sqlite3.Connection | None
 
 
 class Accounts:
-    """All on one AgentOS, database and table. They share connections, the server's version, and turns at a session.
+    """The accounts on one AgentOS, database and table. They share connections, the server's version and locks.
 
-    `folder` is where locks are, and, if changes are to be rechecked, the journal.
+    `folder` is for the locks and, if `recheck` is set, the journal of pending writes.
     """
 
     def __init__(self, http: HttpClient, *, db_id: str, table: str, folder: Path, recheck: bool) -> None:
         self.http = http
-        self._place = {"db_id": db_id, "table": table}
+        self._database = {"db_id": db_id, "table": table}
         self._folder = folder
         self._recheck = recheck
         self._server = _digest(http.address.replace("//localhost", "//127.0.0.1"), db_id, table)
-        self._version = KnownVersion()
-        self._turns = Turns(FileLocks(folder / "locks"), self._server)
-        self._kept = PerCredential(
-            self._make, close=self._end, is_idle=lambda account: not account.keeper.holds_anything()
+        self._version = VersionCache()
+        self._locks = SessionLocks(FileLocks(folder / "locks"), self._server)
+        self._cache = CredentialCache(
+            self._create, close=self._close, is_idle=lambda account: not account.rechecker.has_pending_writes()
         )
-        self._opened: _Opened | None = None
+        self._open_state: _OpenState | None = None
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[TaskGroup]:
-        """Yields where tasks of the backend can run until it is closed."""
+        """Open the connections, locks and journal, and yield a task group that ends when they are closed."""
         async with self.http:
-            self._turns.open()
+            self._locks.open()
             journal = open_journal(self._folder) if self._recheck else None
             try:
                 async with anyio.create_task_group() as tasks:
-                    self._opened = _Opened(tasks, copy_context(), journal)
+                    self._open_state = _OpenState(tasks, copy_context(), journal)
                     try:
                         yield tasks
                     finally:
                         tasks.cancel_scope.cancel()
             finally:
-                self._opened = None
-                self._kept.close()
+                self._open_state = None
+                self._cache.close()
                 if journal is not None:
                     journal.close()
 
-    def of(self, credential: Credential) -> Account:
-        return self._kept.of(credential) if self._opened else self._make(credential)
+    def get(self, credential: Credential) -> Account:
+        """Return the account of this credential. Only while this is open is it kept, and are writes rechecked."""
+        return self._cache.get(credential) if self._open_state else self._create(credential)
 
-    def _make(self, credential: Credential) -> Account:
-        opened = None if credential.is_missing else self._opened
-        # What one credential may see, another may not: each has what it changed checked with its own.
+    def _create(self, credential: Credential) -> Account:
+        state = None if credential.is_missing else self._open_state
+        # A session that one credential may read, another may not: each one's writes are rechecked with itself.
         server = _digest(self._server, credential.token)
-        keeper = Keeper(Journal(opened.journal, server) if opened and opened.journal else None)
-        api = Api(self.http.bearing(credential), self._version, **self._place)
-        account = Account(api, keeper, Changes(api, keeper, self._turns), anyio.CancelScope())
-        if opened:
-            opened.context.copy().run(opened.tasks.start_soon, _check, account)
+        rechecker = Rechecker(Journal(state.journal, server) if state and state.journal else None)
+        api = Api(self.http.with_credential(credential), self._version, **self._database)
+        account = Account(api, rechecker, SessionWriter(api, rechecker, self._locks), anyio.CancelScope())
+        if state:
+            state.context.copy().run(state.tasks.start_soon, _run_rechecker, account)
         return account
 
-    def _end(self, account: Account) -> None:
-        account.keeper.close()
-        account.checking.cancel()
+    def _close(self, account: Account) -> None:
+        account.rechecker.close()
+        account.recheck_scope.cancel()
 
 
-async def _check(account: Account) -> None:
-    with account.checking:
-        await account.keeper.run(account.changes.check)
+async def _run_rechecker(account: Account) -> None:
+    with account.recheck_scope:
+        await account.rechecker.run(account.writer.recheck)
 
 
 def _digest(*parts: str) -> str:

@@ -1,4 +1,4 @@
-"""AgentOS's routes for sessions, as they are safe to use in the version at hand."""
+"""Requests to AgentOS's routes for sessions, made in the way that is safe with its version."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,8 @@ from ...json_documents import Json, JsonObject, is_array, is_object
 from ..http.client import HttpClient, Reply, ServerFailed, path
 from ..http.credentials import ANONYMOUS
 from .page_reader import UpstreamPage
-from .versions import KnownVersion, Trait, Version
-from .wire import TYPES, Stored, component_type, object_in, read_session, text
+from .versions import Feature, Version, VersionCache
+from .wire import TYPES, AgentOsSession, component_type, object_in, read_session, text_in
 
 _MOST_PAGE = 32 * 1024 * 1024
 _MOST_TYPES = 10_000
@@ -30,59 +30,61 @@ Parameters = Mapping[str, str | int]
 
 
 def explain(reply: Reply, credential: str) -> SessionsError | None:
-    """What a refusal means, where AgentOS says it only in words."""
+    """Return an error for a refusal that AgentOS explains only in its text; None for any other."""
     answer = reply.json()
-    detail = text(answer, "detail") if is_object(answer) else ""
+    detail = text_in(answer, "detail") if is_object(answer) else ""
     if reply.status in (400, 404) and "db_id query parameter is required" in detail:
         return Invalid("this AgentOS has several databases. Name one in --backend: agentos+http://HOST?db_id=ID.")
     if reply.status in (400, 404) and re.search("No database|with id '.*' has table", detail):
         return Invalid("this AgentOS has no such database or table. Correct db_id or table in --backend.")
     if reply.status == 400 and "no runs to fork" in detail:
-        return Invalid("this session has no messages that could be forked. create_session makes a new one.")
+        return Invalid("this session has no messages to fork. Create a new one with create_session.")
     if reply.status == 403:
         scope = re.search(r"\b(sessions|agents|teams|config|system):[a-z*]+\b", detail)
-        lacks = f"lacks {scope.group()}" if scope else "lacks the right to do this"
+        lacks = f"lacks {scope.group()}" if scope else "lacks the permission for this"
         return Forbidden(f"{credential} {lacks}. Ask whoever runs AgentOS for it.")
     return None
 
 
 class Api:
-    """The requests for one AgentOS, database and table, with one credential.
+    """Requests to one AgentOS, database and table, with one credential.
 
-    `owner` is the user whose sessions are meant, "" everybody's. What a narrowed owner may not see is refused here
-    too, where the answer says whose it is.
+    `owner` is the user whose sessions a request is for; "" is for all users. If AgentOS returns the session of another
+    user than `owner`, it is refused here too.
     """
 
-    def __init__(self, http: HttpClient, version: KnownVersion, *, db_id: str, table: str) -> None:
+    def __init__(self, http: HttpClient, version: VersionCache, *, db_id: str, table: str) -> None:
         self.http = http
         self._version = version
-        self._place = {key: value for key, value in {"db_id": db_id, "table": table}.items() if value}
-        self._types: dict[str, str] = {}  # of sessions that are no agent's: where to look first
+        self._database = {key: value for key, value in {"db_id": db_id, "table": table}.items() if value}
+        self._types: dict[str, str] = {}
+        """The types of team and workflow sessions by their ids, to ask for these first."""
 
-    async def version(self, *, anew: bool = False) -> Version:
-        """What AgentOS runs, which is the same for every credential; `anew`: as of now."""
-        return await self._version.get(self.http, anew=anew)
+    async def version(self, *, fresh: bool = False) -> Version:
+        """Return AgentOS's version. `fresh`: don't use the cached one."""
+        return await self._version.get(self.http, fresh=fresh)
 
-    async def find(self, session_id: str, owner: str, *, type: str = "") -> Stored:
-        """One session, in its true type. Raises `NotFound`; `type` is where to look first before agno 2.6."""
+    async def find(self, session_id: str, owner: str, *, type: str = "") -> AgentOsSession:
+        """Return a session with its true type. Raise `NotFound`. `type` is the type to try first before agno 2.6."""
         version = await self.version()
         try:
-            if version.has(Trait.FINDS_TYPES):
+            if version.has(Feature.FINDS_TYPES):
                 answer = (await self.http.read(path("sessions", session_id), params=self._parameters(owner))).json()
-                found = replace(read_session(answer), is_proven=bool(component_type(answer)))
+                found = replace(read_session(answer), is_type_certain=bool(component_type(answer)))
             else:
                 found = await self._find_typed(session_id, owner, type)
         except NotFound as error:
-            raise absent(session_id) from error
+            raise not_found(session_id) from error
         if found.id != session_id or (owner and found.user_id != owner):
-            raise absent(session_id)
+            raise not_found(session_id)
         return found
 
-    async def _find_typed(self, session_id: str, owner: str, first: str) -> Stored:
-        """Find a session and its type before agno 2.6, which shows it in any type that is asked for.
+    async def _find_typed(self, session_id: str, owner: str, first: str) -> AgentOsSession:
+        """Return a session and its type before agno 2.6, which renders a session in any type that is asked for.
 
-        The id of its component proves the type. On PostgreSQL, a session is found in its own type only, which proves
-        the type too. Elsewhere a session of no component is shown in several types; it is then read as an agent's.
+        The id of its component proves the type. On PostgreSQL, a session is found by its own type only, which proves
+        the type too. On other databases, a session without a component is found by several types: it is then returned
+        as an agent's.
         """
         first = first or self._types.get(session_id, "")
         shown: dict[str, Json] = {}
@@ -102,12 +104,12 @@ class Api:
                 return read_session(answer, type=type)
             shown[type] = answer
         if not shown:
-            raise failure or absent(session_id)
+            raise failure or not_found(session_id)
         if len(shown) == 1 and failure is None:
             ((type, answer),) = shown.items()
             self._remember(session_id, type)
             return read_session(answer, type=type)
-        return replace(read_session(next(iter(shown.values())), type="agent"), is_proven=False)
+        return replace(read_session(next(iter(shown.values())), type="agent"), is_type_certain=False)
 
     def _remember(self, session_id: str, type: str) -> None:
         if len(self._types) >= _MOST_TYPES:
@@ -119,7 +121,7 @@ class Api:
         self, owner: str, *, type: str, component: str, by: str, order: str, page: int, size: int
     ) -> UpstreamPage:
         """Return a page of the list, `page` from 1. Before agno 2.6, items have no owner, component or metadata."""
-        has_types = (await self.version()).has(Trait.FINDS_TYPES)
+        has_types = (await self.version()).has(Feature.FINDS_TYPES)
         asked: dict[str, str | int] = {"limit": size, "page": page, "sort_by": by, "sort_order": order}
         asked |= {"type": type} if type else {}
         asked |= {"component_id": component} if component else {}
@@ -128,83 +130,91 @@ class Api:
                 path("sessions"), params=self._parameters(owner, **asked), most_bytes=_MOST_PAGE
             )
         except NotFound as error:
-            raise BadResponse("the server in --backend answers, but not as an AgentOS. Check its address.") from error
+            raise BadResponse("the server in --backend is not an AgentOS. Check its address.") from error
         answer = reply.json()
         items = answer.get("data") if is_object(answer) else None
         if not is_array(items):
-            raise BadResponse("AgentOS answered something that is no list of sessions. Check its version and address.")
+            raise BadResponse("AgentOS's answer is not a list of sessions. Check its version and address.")
         total = object_in(answer, "meta").get("total_count")
         return UpstreamPage(
-            [read_session(item, type=type, is_whole=has_types) for item in items],
+            [read_session(item, type=type, has_details=has_types) for item in items],
             total if isinstance(total, int) else None,
         )
 
     async def runs(self, session_id: str, owner: str, type: str) -> Reply:
-        """All runs with their messages; AgentOS can't give a part of them."""
+        """Return all runs with their messages; AgentOS can't return a part of them."""
         return await self._of(session_id, owner, type, "runs")
 
     async def run(self, session_id: str, owner: str, type: str, run_id: str) -> Reply:
+        """Return one run with its messages."""
         return await self._of(session_id, owner, type, "runs", run_id)
 
     async def previews(self, session_id: str, owner: str, type: str) -> Reply:
-        (await self.version()).require(Trait.SHOWS_PREVIEWS, "a preview of runs")
+        """Return previews of all runs: without messages, and with inputs and outputs cut."""
+        (await self.version()).require(Feature.SHOWS_PREVIEWS, "a preview of runs")
         return await self._of(session_id, owner, type, "run-previews")
 
     async def _of(self, session_id: str, owner: str, type: str, *route: str) -> Reply:
-        parameters = self._parameters(owner, **await self._typed(type))
+        parameters = self._parameters(owner, **await self._type_parameter(type))
         try:
             return await self.http.read(path("sessions", session_id, *route), params=parameters, most_bytes=_MOST_PAGE)
         except NotFound as error:
-            raise absent(session_id) from error
+            raise not_found(session_id) from error
 
-    async def rename(self, stored: Stored, owner: str, name: str) -> Stored:
-        """The session as AgentOS says that it is now."""
-        return await self._change("POST", stored, owner, {"session_name": name}, "rename")
+    async def rename(self, session: AgentOsSession, owner: str, name: str) -> AgentOsSession:
+        """Rename a session, and return the session that AgentOS answers with."""
+        return await self._change("POST", session, owner, {"session_name": name}, "rename")
 
-    async def update(self, stored: Stored, owner: str, fields: JsonObject) -> Stored:
-        """Sets each of `session_name`, `session_state`, `metadata`, `summary` whole."""
-        if "table" in self._place:
+    async def update(self, session: AgentOsSession, owner: str, fields: JsonObject) -> AgentOsSession:
+        """Replace these fields (`session_name`, `session_state`, `metadata`, `summary`), each as a whole."""
+        if "table" in self._database:
             (await self.version()).require(
-                Trait.UPDATES_HONOUR_TABLE, "changing this session in the table that --backend names"
+                Feature.UPDATES_HONOUR_TABLE, "changing this session in the table that --backend names"
             )
-        return await self._change("PATCH", stored, owner, fields)
+        return await self._change("PATCH", session, owner, fields)
 
-    async def _change(self, method: str, stored: Stored, owner: str, fields: JsonObject, *route: str) -> Stored:
-        parameters = self._parameters(owner, **await self._proven_type(stored, owner))
+    async def _change(
+        self, method: str, session: AgentOsSession, owner: str, fields: JsonObject, *route: str
+    ) -> AgentOsSession:
+        parameters = self._parameters(owner, **await self._write_type_parameter(session, owner))
         try:
-            reply = await self.http.change(method, path("sessions", stored.id, *route), params=parameters, json=fields)
+            reply = await self.http.change(method, path("sessions", session.id, *route), params=parameters, json=fields)
         except NotFound as error:
-            raise absent(stored.id) from error
-        return read_session(reply.json(), type=stored.type)
+            raise not_found(session.id) from error
+        return read_session(reply.json(), type=session.type)
 
-    async def _proven_type(self, stored: Stored, owner: str) -> dict[str, str]:
-        """A type is sent wherever it is certain. Without one, agno ≥ 2.6 finds it, and before that nothing is sent."""
-        version = await self.version(anew=not stored.is_proven)
-        if not stored.is_proven and not version.has(Trait.FINDS_TYPES):
-            stored = await self._find_typed(stored.id, owner, "")
-        if not version.has(Trait.RUNS_STAND_APART):
+    async def _write_type_parameter(self, session: AgentOsSession, owner: str) -> dict[str, str]:
+        """Return the `type` parameter for a write: the session's type if it is certain.
+
+        Otherwise return none, so that agno ≥ 2.6 finds the type itself. Raise `Unsupported` for a write that would
+        erase runs.
+        """
+        version = await self.version(fresh=not session.is_type_certain)
+        if not session.is_type_certain and not version.has(Feature.FINDS_TYPES):
+            session = await self._find_typed(session.id, owner, "")
+        if not version.has(Feature.RUNS_STAND_APART):
             await self._refuse_to_lose_runs(
-                stored, owner, is_certain=stored.is_proven or version.has(Trait.FINDS_TYPES)
+                session, owner, is_certain=session.is_type_certain or version.has(Feature.FINDS_TYPES)
             )
-        return {"type": stored.type} if stored.is_proven or not version.has(Trait.FINDS_TYPES) else {}
+        return {"type": session.type} if session.is_type_certain or not version.has(Feature.FINDS_TYPES) else {}
 
-    async def _refuse_to_lose_runs(self, stored: Stored, owner: str, *, is_certain: bool) -> None:
-        kept = ("workflow_id",) if stored.type == "workflow" else ("agent_id", "team_id")
-        runs = (await self.runs(stored.id, owner, stored.type)).json()
+    async def _refuse_to_lose_runs(self, session: AgentOsSession, owner: str, *, is_certain: bool) -> None:
+        kept = ("workflow_id",) if session.type == "workflow" else ("agent_id", "team_id")
+        runs = (await self.runs(session.id, owner, session.type)).json()
         if is_certain and is_array(runs):
-            runs = [run for run in runs if not (is_object(run) and any(text(run, key) for key in kept))]
+            runs = [run for run in runs if not (is_object(run) and any(text_in(run, key) for key in kept))]
         if runs:
             raise Unsupported(
-                "this session holds runs that are not of its own type, and before agno 3.0 any change would erase "
-                "them. Upgrade AgentOS first."
+                "this session has runs of another type than its own, and before agno 3.0 any change would erase them. "
+                "Upgrade AgentOS first."
             )
 
-    async def delete(self, stored: Stored, owner: str) -> None:
-        """AgentOS answers the same whether or not there was such a session."""
-        await self.http.change("DELETE", path("sessions", stored.id), params=self._parameters(owner))
+    async def delete(self, session: AgentOsSession, owner: str) -> None:
+        """Delete a session. AgentOS's answer doesn't depend on whether the session existed."""
+        await self.http.change("DELETE", path("sessions", session.id), params=self._parameters(owner))
 
     async def types_of(self, component: str) -> Sequence[str]:
-        """What on this AgentOS has that id: agents, teams, workflows. Nothing where the credential can't ask."""
+        """Return which of agent, team and workflow have this id; nothing if AgentOS doesn't answer that."""
         try:
             answer = (await self.http.read("/config")).json()
         except (NotFound, Forbidden, ServerFailed, BadResponse):
@@ -213,63 +223,76 @@ class Api:
         return [
             type
             for type, known in found
-            if is_array(known) and any(is_object(item) and text(item, "id") == component for item in known)
+            if is_array(known) and any(is_object(item) and text_in(item, "id") == component for item in known)
         ]
 
-    async def _is_at_home(self, stored: Stored) -> bool:
-        """Whether the database of --backend is that of the session's agent or team."""
-        if "db_id" not in self._place:
+    async def _is_in_own_database(self, session: AgentOsSession) -> bool:
+        """Return whether the session's agent or team uses the database in --backend."""
+        if "db_id" not in self._database:
             return True
         answer = (await self.http.read("/config")).json()
-        known = answer.get(f"{stored.type}s") if is_object(answer) else None
-        own = {"id": stored.agent_id, "db_id": self._place["db_id"]}
+        known = answer.get(f"{session.type}s") if is_object(answer) else None
+        own = {"id": session.agent_id, "db_id": self._database["db_id"]}
         return is_array(known) and any(is_object(item) and own.items() <= item.items() for item in known)
 
     def new_id(self) -> str:
+        """Return an id for a new session."""
         return str(uuid4())
 
     async def create(self, session_id: str, owner: str, *, type: str, component: str, fields: JsonObject) -> None:
-        """The id must be new: before agno 2.7.4, that of a session there is empties it."""
-        if "table" in self._place:
-            raise Unsupported("AgentOS makes sessions in its default table only. Leave table out of --backend.")
+        """Create a session. The id must be new: before agno 2.7.4, the id of an existing session empties that one."""
+        if "table" in self._database:
+            raise Unsupported("AgentOS creates sessions in its default table only. Leave table out of --backend.")
         content: JsonObject = {"session_id": session_id, **fields}
         content |= {f"{type}_id": component} if component else {}
         content |= {"user_id": owner} if owner else {}
-        db_id = self._place.get("db_id")
+        db_id = self._database.get("db_id")
         parameters = {"type": type} | ({"db_id": db_id} if db_id else {})
-        await self.http.change("POST", path("sessions"), params=parameters, json=content, repeatable=False)
+        await self.http.change("POST", path("sessions"), params=parameters, json=content, idempotent=False)
 
     async def is_open_to_anyone(self) -> bool:
-        """Whether sessions are shown without a credential, as agno 2.5.6 does under some settings that set a key."""
+        """Return whether sessions can be listed without a credential.
+
+        With some settings, agno 2.5.6 allows this although a key is set.
+        """
         try:
-            await self.http.bearing(ANONYMOUS).read(path("sessions"), params={**self._place, "limit": 1})
+            await self.http.with_credential(ANONYMOUS).read(path("sessions"), params={**self._database, "limit": 1})
         except (Unauthorized, Forbidden):
             return False
         return True
 
-    async def fork(self, stored: Stored, owner: str) -> str:
-        """The fork's id. The route knows neither database nor table: it forks what its agent or team has."""
-        if "table" in self._place or not await self._is_at_home(stored):
-            raise Unsupported("AgentOS forks only in its agents' own database and default table, not in --backend's.")
-        route = path(f"{stored.type}s", stored.agent_id, "sessions", stored.id, "fork")
+    async def fork(self, session: AgentOsSession, owner: str) -> str:
+        """Fork a session, and return the fork's id.
+
+        The route takes neither database nor table: it forks sessions in the database of their agent or team.
+        """
+        if "table" in self._database or not await self._is_in_own_database(session):
+            raise Unsupported(
+                "AgentOS forks only in its default table, in the database of the session's agent or team. --backend "
+                "names another one."
+            )
+        route = path(f"{session.type}s", session.agent_id, "sessions", session.id, "fork")
         parameters = {"user_id": owner} if owner else {}
-        reply = await self.http.change("POST", route, params=parameters, json={}, repeatable=False)
+        reply = await self.http.change("POST", route, params=parameters, json={}, idempotent=False)
         with suppress(BadResponse):
             answer = reply.json()
-            if found := text(answer, "session_id") if is_object(answer) else "":
+            if found := text_in(answer, "session_id") if is_object(answer) else "":
                 return found
-        raise OutcomeUnknown("AgentOS took the fork, but did not say which session is the new one. List the newest.")
+        raise OutcomeUnknown(
+            "AgentOS forked the session, but its answer does not name the fork. Find the fork with list_sessions."
+        )
 
-    async def _typed(self, type: str) -> dict[str, str]:
-        """What a read says of the type, which agno ≥ 2.6 finds by itself."""
-        return {} if (await self.version()).has(Trait.FINDS_TYPES) else {"type": type}
+    async def _type_parameter(self, type: str) -> dict[str, str]:
+        """Return the `type` parameter for a read, which agno ≥ 2.6 doesn't need."""
+        return {} if (await self.version()).has(Feature.FINDS_TYPES) else {"type": type}
 
     def _parameters(self, owner: str, **more: str | int) -> Parameters:
-        return {**self._place, **({"user_id": owner} if owner else {}), **more}
+        return {**self._database, **({"user_id": owner} if owner else {}), **more}
 
 
-def absent(session_id: str) -> NotFound:
+def not_found(session_id: str) -> NotFound:
+    """Return the error for a session that doesn't exist."""
     return NotFound(
-        f"no session {quoted(session_id)}. list_sessions shows those there are; AgentOS has a new one only when its "
+        f"no session {quoted(session_id)}. Find sessions with list_sessions; AgentOS stores a new one only when its "
         "first run has ended."
     )

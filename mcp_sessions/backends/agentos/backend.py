@@ -1,4 +1,4 @@
-"""AgentOS as a backend: every operation but adding messages, which only a run can do there."""
+"""The AgentOS backend: every operation except appending messages, which only a run can do there."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -38,29 +38,29 @@ from .checks import examine
 from .creation import create, fork
 from .listing import list_sessions
 from .recheck import edits
-from .recheck.rechecker import Keeper
-from .recheck.writer import Changes, Made, Plan, told
+from .recheck.rechecker import Rechecker
+from .recheck.writer import Edit, SessionWriter, WriteResult, change_of
 from .runs import count_runs, run_page
 from .search import search_sessions
 from .transcript import read_transcript
-from .versions import Trait, find_version
-from .wire import ARCHIVED_AT, Stored
+from .versions import Feature, fetch_version
+from .wire import ARCHIVED_AT, AgentOsSession
 
 logger = logging.getLogger(__name__)
 
 _SHARE_OF_TIME = 0.6
-"""The part of a call's time after which a list or a search says how far it came."""
+"""The share of a call's time after which a list or a search returns what it has found."""
 
 
 class AgentOsBackend(SessionBackend):
-    """Sessions of an AgentOS, through its REST API. Archived ones bear `archived_at` in their metadata."""
+    """Sessions of an AgentOS, through its REST API. Archived ones have `archived_at` in their metadata."""
 
     title = "AgentOS"
     capabilities = frozenset(Capability) - {Capability.APPEND_MESSAGES}
 
     def __init__(self, accounts: Accounts, credential: Credential, *, timeout: float) -> None:
         self._accounts = accounts
-        self._opened_with = self._credential = credential
+        self._configured_credential = self._credential = credential
         self._timeout = timeout
         self._caller = Caller()
         self._owner = ""
@@ -71,7 +71,7 @@ class AgentOsBackend(SessionBackend):
             tasks = await stack.enter_async_context(self._accounts.open())
             if self._credential.token:
                 tasks.start_soon(self._warn_if_open)
-            self._accounts.of(self._credential)  # which has checked what is held with it
+            self._accounts.get(self._credential)  # starts to recheck this credential's pending writes
             self._open = stack.pop_all()
         return self
 
@@ -82,43 +82,43 @@ class AgentOsBackend(SessionBackend):
 
     def for_caller(self, caller: Caller) -> Self:
         plain(caller.user_id, "user_id", NAME_LENGTH)
-        credential = self._opened_with.of(caller)
+        credential = self._configured_credential.for_caller(caller)
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__, _caller=caller, _owner=caller.user_id, _credential=credential)
         return view
 
     async def check_reachable(self) -> None:
-        """Where each caller has a credential and this view has none, whether an AgentOS answers anybody."""
+        """Raise an error if AgentOS can't be reached with the credential, or, if each caller has one, at all."""
         if not self._credential.is_missing:
             await super().check_reachable()
             return
-        with self._accounts.http.call(), suppress(Unauthorized, Forbidden):
-            await find_version(self._accounts.http.bearing(ANONYMOUS))
+        with self._accounts.http.shared_deadline(), suppress(Unauthorized, Forbidden):
+            await fetch_version(self._accounts.http.with_credential(ANONYMOUS))
 
     async def examine(self, tell: Tell) -> None:
         async with self._accounts.http:
-            with self._accounts.http.call():
+            with self._accounts.http.shared_deadline():
                 await examine(self._api, self.check_reachable, tell)
 
     @property
     def _api(self) -> Api:
-        return self._accounts.of(self._credential).api
+        return self._accounts.get(self._credential).api
 
     @property
-    def _keeper(self) -> Keeper:
-        return self._accounts.of(self._credential).keeper
+    def _rechecker(self) -> Rechecker:
+        return self._accounts.get(self._credential).rechecker
 
     @property
-    def _changes(self) -> Changes:
-        return self._accounts.of(self._credential).changes
+    def _writer(self) -> SessionWriter:
+        return self._accounts.get(self._credential).writer
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-        """By our own cursors over AgentOS's pages; `pages.py` says what they can't hold against removals."""
+        """List sessions. `pages.py` documents how paging copes with changes, and which one it can miss a session by."""
         plain(filter.query, "query", NAME_LENGTH)
         plain(filter.agent_id, "agent_id", NAME_LENGTH)
         if filter.type:
             session_type(filter.type)
-        with self._api.http.call():
+        with self._api.http.shared_deadline():
             return await list_sessions(
                 self._api,
                 self._owner,
@@ -130,20 +130,20 @@ class AgentOsBackend(SessionBackend):
             )
 
     async def get_session(self, session_id: str) -> SessionDetail:
-        with self._api.http.call():
+        with self._api.http.shared_deadline():
             return self._detail(await self._find(session_id))
 
     async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
-        with self._api.http.call():
-            stored = await self._find(session_id)
-            count = await count_runs(self._api, stored, self._owner)
-            return self._detail(stored).model_copy(update={"run_count": count})
+        with self._api.http.shared_deadline():
+            session = await self._find(session_id)
+            count = await count_runs(self._api, session, self._owner)
+            return self._detail(session).model_copy(update={"run_count": count})
 
     async def get_session_history(
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
-        """From all of a session's runs, which AgentOS gives in one piece: at most 32 MiB are read."""
-        with self._api.http.call():
+        """Return messages of all runs of a session, which AgentOS returns in one response: at most 32 MiB are read."""
+        with self._api.http.shared_deadline():
             type = await self._type_of(session_id)
             transcript = read_transcript((await self._api.runs(session_id, self._owner, type)).json())
             return message_page(
@@ -153,14 +153,14 @@ class AgentOsBackend(SessionBackend):
     async def get_session_runs(
         self, session_id: str, *, run_id: str = "", limit: int = 20, cursor: str = ""
     ) -> RunPage:
-        with self._api.http.call():
+        with self._api.http.shared_deadline():
             type = await self._type_of(session_id)
             return await run_page(self._api, session_id, self._owner, type, run_id=run_id, limit=limit, cursor=cursor)
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
-        """Reads the sessions one by one, newest first: names, summaries and messages, active and archived."""
+        """Search names, summaries and messages of one session after the other, newest first, active and archived."""
         words = words_of(query)
-        with self._api.http.call():
+        with self._api.http.shared_deadline():
             return await search_sessions(
                 self._api, self._caller, words, limit, cursor, seconds=self._timeout * _SHARE_OF_TIME
             )
@@ -174,47 +174,51 @@ class AgentOsBackend(SessionBackend):
         state: JsonObject | None = None,
         metadata: JsonObject | None = None,
     ) -> SessionDetail:
-        with self._api.http.call():
-            made = await create(
+        with self._api.http.shared_deadline():
+            result = await create(
                 self._api,
                 self._owner,
                 name=name,
                 type=type,
                 agent_id=agent_id,
                 state=state or {},
-                metadata=edits.own_metadata(metadata or {}),
+                metadata=edits.validate_metadata(metadata or {}),
             )
-            return made.detail()
+            return result.to_detail()
 
     async def rename_session(self, session_id: str, name: str) -> Change:
-        """`""` clears it: AgentOS then shows no name, rather than the first words."""
+        """Rename a session; `""` clears the name. AgentOS then shows no name, not even its default one."""
         new = session_name(name)
-        return told(await self._make(session_id, lambda stored: {"name": new}), ("name",))
+        return change_of(await self._change(session_id, lambda session: {"name": new}), ("name",))
 
     async def archive_session(self, session_id: str) -> Change:
-        made = await self._make(session_id, edits.archived(iso(datetime.now(UTC))))
-        if made.before.archived_at:
-            return told(made, (), "It was archived already; nothing was changed.")
-        return told(made, ("archived_at",))
+        result = await self._change(session_id, edits.archive(iso(datetime.now(UTC))))
+        if result.before.archived_at:
+            return change_of(result, (), "Nothing was changed: the session is archived already.")
+        return change_of(result, ("archived_at",))
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
         new = session_name(name)
-        made = await self._make(session_id, edits.restored(new))
-        fields = [*(["archived_at"] if made.before.archived_at else []), *(["name"] if new else [])]
-        return told(made, fields, "" if made.before.archived_at else "It was active already.")
+        result = await self._change(session_id, edits.restore(new))
+        fields = [*(["archived_at"] if result.before.archived_at else []), *(["name"] if new else [])]
+        return change_of(result, fields, "" if result.before.archived_at else "The session was active already.")
 
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
-        with self._api.http.call():
-            await self._changes.delete(session_id, self._owner, expected_version=expected_version)
-        # Seen on 2.5.6 and 3.1.10: a run saves the session when it ends, whether or not it is still there.
-        note = "Deleted for good, with its runs. A run of it that is executing now would make it anew when it ends."
+        with self._api.http.shared_deadline():
+            await self._writer.delete(session_id, self._owner, expected_version=expected_version)
+        # Seen on 2.5.6 and 3.1.10: when a run ends, it saves its session even if that was deleted.
+        note = (
+            "Deleted for good, with its runs. If a run of this session is executing now, it recreates it when it ends."
+        )
         return Change(session_id=session_id, note=note)
 
     async def update_session_state(
         self, session_id: str, changes: JsonObject, *, mode: StateMode = "merge", expected_version: str = ""
     ) -> Change:
         json_text(changes, "changes")
-        return told(await self._make(session_id, edits.with_state(changes, mode), expected_version), ("state",))
+        return change_of(
+            await self._change(session_id, edits.update_state(changes, mode), expected_version), ("state",)
+        )
 
     async def update_session(
         self,
@@ -227,15 +231,15 @@ class AgentOsBackend(SessionBackend):
     ) -> Change:
         if not (metadata or summary or clear):
             raise Invalid('nothing to change. Give "metadata", "summary" or "clear".')
-        given = edits.own_metadata(metadata or {})
+        given = edits.validate_metadata(metadata or {})
         plain(summary, "summary", SUMMARY_LENGTH)
-        made = await self._make(session_id, edits.updated(given, summary, clear), expected_version)
-        set_too = {"metadata": bool(given), "summary": bool(summary)}
-        return told(made, [field for field, is_set in set_too.items() if is_set or field in clear])
+        result = await self._change(session_id, edits.update(given, summary, clear), expected_version)
+        given_fields = {"metadata": bool(given), "summary": bool(summary)}
+        return change_of(result, [field for field, is_given in given_fields.items() if is_given or field in clear])
 
     async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
-        with self._api.http.call():
-            return await fork(self._api, self._changes, session_id, self._owner, up_to_message_id, session_name(name))
+        with self._api.http.shared_deadline():
+            return await fork(self._api, self._writer, session_id, self._owner, up_to_message_id, session_name(name))
 
     async def apply_to_sessions(
         self,
@@ -245,39 +249,44 @@ class AgentOsBackend(SessionBackend):
         dry_run: bool = True,
         expected_versions: Mapping[str, str] | None = None,
     ) -> BulkResult:
-        with self._api.http.call():
+        with self._api.http.shared_deadline():
             result = await super().apply_to_sessions(
                 action, session_ids, dry_run=dry_run, expected_versions=expected_versions
             )
         if action == "delete" or not result.succeeded:
             return result
-        return result.model_copy(update={"note": self._keeper.notice()})
+        return result.model_copy(update={"note": self._rechecker.note()})
 
-    async def _make(self, session_id: str, plan: Plan, expected_version: str = "") -> Made:
+    async def _change(self, session_id: str, edit: Edit, expected_version: str = "") -> WriteResult:
         plain(session_id, "session_id", NAME_LENGTH)
-        with self._api.http.call():
-            return await self._changes.make(session_id, self._owner, plan, expected_version=expected_version)
+        with self._api.http.shared_deadline():
+            return await self._writer.change(session_id, self._owner, edit, expected_version=expected_version)
 
-    async def _find(self, session_id: str) -> Stored:
+    async def _find(self, session_id: str) -> AgentOsSession:
         plain(session_id, "session_id", NAME_LENGTH)
         return await self._api.find(session_id, self._owner)
 
     async def _type_of(self, session_id: str) -> str:
-        """The type, once it is certain that the caller may read the session; "" where neither need be asked."""
+        """Return the session's type, once the caller is known to be allowed to read it; "" if neither must be asked."""
         plain(session_id, "session_id", NAME_LENGTH)
-        if not self._owner and (await self._api.version()).has(Trait.FINDS_TYPES):
+        if not self._owner and (await self._api.version()).has(Feature.FINDS_TYPES):
             return ""
         return (await self._find(session_id)).type
 
-    def _detail(self, stored: Stored) -> SessionDetail:
-        undone = {"archived_at" if ARCHIVED_AT in item.path else item.path[0] for item in self._keeper.undone(stored)}
+    def _detail(self, session: AgentOsSession) -> SessionDetail:
+        overwritten = {
+            "archived_at" if ARCHIVED_AT in item.path else item.path[0]
+            for item in self._rechecker.overwritten_values(session)
+        }
         note = (
-            f"A run undid a change of {', '.join(sorted(undone))}, which will be set again shortly." if undone else ""
+            f"A run overwrote a change of {', '.join(sorted(overwritten))}. It will be made again shortly."
+            if overwritten
+            else ""
         )
-        return stored.detail().model_copy(update={"note": note})
+        return session.to_detail().model_copy(update={"note": note})
 
     async def _warn_if_open(self) -> None:
-        """Some versions leave sessions open to everybody though a key is set (facts: D15)."""
+        """Log a warning if AgentOS lists sessions without a credential: some versions do, although a key is set."""
         try:
             if await self._api.is_open_to_anyone():
                 logger.warning("This AgentOS shows its sessions without a credential, though one is configured here.")

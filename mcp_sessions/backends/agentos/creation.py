@@ -1,4 +1,4 @@
-"""New sessions: empty ones, and forks."""
+"""New sessions: empty ones and forks."""
 
 from ...errors import BadResponse, Invalid, NotFound, OutcomeUnknown, SessionsError, Unsupported, quoted
 from ...json_documents import JsonObject
@@ -9,19 +9,22 @@ from ...text.validate import plain
 from ..http.client import AnswerLost, Redirected
 from ..validation import NAME_LENGTH, json_text, session_name, session_type
 from .api import Api
-from .recheck.writer import Changes
-from .versions import Trait
-from .wire import TYPES, Stored
+from .recheck.writer import SessionWriter
+from .versions import Feature
+from .wire import TYPES, AgentOsSession
 
 
 async def create(
     api: Api, owner: str, *, name: str, type: str, agent_id: str, state: JsonObject, metadata: JsonObject
-) -> Stored:
-    """A new session, read back. Its id is ours, so that what became of a lost answer can be read."""
+) -> AgentOsSession:
+    """Create a session and return it as it is read back.
+
+    We choose its id, so that it can be read back even if AgentOS's answer is lost.
+    """
     if session_type(type) not in TYPES:
         raise Unsupported(f"AgentOS has sessions of the types agent, team and workflow, and not {quoted(type)}.")
-    if type != "agent" and not agent_id and not (await api.version()).has(Trait.FINDS_TYPES):
-        raise Unsupported(f'this AgentOS tells a {type}\'s session only by its {type}. Give that as "agent_id".')
+    if type != "agent" and not agent_id and not (await api.version()).has(Feature.FINDS_TYPES):
+        raise Unsupported(f'this AgentOS finds a session of type {type} only by its {type}. Give that as "agent_id".')
     types = await api.types_of(agent_id) if agent_id else ()
     if types and type not in types:
         raise Invalid(f'{quoted(agent_id)} is a {types[0]} on this AgentOS, not a {type}. Give type="{types[0]}".')
@@ -49,41 +52,47 @@ async def create(
     except NotFound as error:
         if lost is None:
             raise BadResponse(
-                f"AgentOS made the session, but not for this user: {api.http.credential.name} is another's."
+                f"AgentOS created the session for another user: {api.http.credential.name} belongs to that user. "
+                "Use this user's credential."
             ) from error
-        raise lost.not_made() from error
+        raise lost.not_made_error() from error
     except SessionsError as error:
         if lost and isinstance(lost.failure, Redirected) and isinstance(error, Redirected):
-            raise lost.not_made() from error  # what redirects everything is not AgentOS, so nothing ran there
+            raise lost.not_made_error() from error  # a server that redirects every request is no AgentOS
         raise OutcomeUnknown(
-            f"AgentOS was told to make session {quoted(session_id)}, and could not be asked whether it did. Look."
+            f"AgentOS was asked to create session {quoted(session_id)}, but reading it back failed, so it may or may "
+            "not exist. Look for it with get_session."
         ) from error
 
 
 async def fork(
-    api: Api, changes: Changes, session_id: str, owner: str, up_to_message_id: str, name: str
+    api: Api, writer: SessionWriter, session_id: str, owner: str, up_to_message_id: str, name: str
 ) -> SessionDetail:
-    """A copy of the whole session, active and under its own name."""
+    """Fork the whole session, and return the fork. It is not archived. If `name` is "", its name is the session's."""
     source = await api.find(session_id, owner)
-    (await api.version()).require(Trait.FORKS, "fork_session")
+    (await api.version()).require(Feature.FORKS, "fork_session")
     if source.type == "workflow" or not source.agent_id:
-        raise Unsupported("AgentOS forks sessions of agents and teams only, and this one is of neither.")
+        raise Unsupported("AgentOS forks only sessions of agents and teams, and this one belongs to neither.")
     if up_to_message_id:
         raise Unsupported("AgentOS forks whole sessions only. Leave out up_to_message_id.")
     fork_id = await api.fork(source, owner)
 
-    def plan(stored: Stored) -> JsonObject:
-        # AgentOS copies the metadata, and with it the mark of the archive.
-        return {"metadata": stored.own_metadata} | ({"name": name} if name else {})
+    def edit(session: AgentOsSession) -> JsonObject:
+        # AgentOS copies all metadata, including the key that marks an archived session.
+        return {"metadata": session.own_metadata} | ({"name": name} if name else {})
 
     try:
-        made = await changes.make(fork_id, owner, plan)
+        result = await writer.change(fork_id, owner, edit)
     except SessionsError as error:
-        note = f"Forked, but the name and the archive's mark are as before: {error.code}. rename_session can mend it."
+        note = (
+            f"Forked, but setting the copy's name and taking it out of the archive failed ({error.code}). "
+            "Try rename_session or restore_session."
+        )
         try:
-            return (await api.find(fork_id, owner)).detail().model_copy(update={"note": note})
+            return (await api.find(fork_id, owner)).to_detail().model_copy(update={"note": note})
         except SessionsError as unread:
             raise OutcomeUnknown(
-                f"AgentOS forked the session into {quoted(fork_id)}, which could not be read. Look at that one."
+                f"AgentOS forked the session into {quoted(fork_id)}, but reading that session failed. "
+                "Look at it with get_session."
             ) from unread
-    return made.after.detail()
+    return result.after.to_detail()

@@ -1,4 +1,4 @@
-"""Lists of sessions, filled to their limit whatever AgentOS can't filter by."""
+"""Lists of sessions: pages that are filled up to their limit, although AgentOS can't filter by everything."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,30 +14,35 @@ from ..gather import each
 from ..http.client import ServerFailed
 from .api import Api
 from .page_reader import Sort, UpstreamPage
-from .pages import Key, Merged, Stream
-from .versions import Trait
-from .wire import TYPES, Stored
+from .pages import Key, MergedStream, Stream
+from .versions import Feature
+from .wire import TYPES, AgentOsSession
 
-# Each row costs AgentOS some 0.3 ms. To show 20 takes 22: one tells that there are more, one that its second is whole.
+# Each row costs AgentOS some 0.3 ms. A list of 20 needs 22 rows: one shows that there are more sessions, and one that
+# the last group of rows with the same time is complete.
 _SMALL_PAGE, _LARGE_PAGE = 24, 128
-_UNADDRESSABLE = 'no request to AgentOS can name them, since their ids contain "/" or the like'
+_UNADDRESSABLE = 'their ids contain "/" or the like, so no request to AgentOS can name them'
 
 
-class Place(NamedTuple):
-    """A session and where it stands: enough to go on behind it."""
+class WalkItem(NamedTuple):
+    """A session of a walk, with its key and the hints to continue behind it."""
 
-    stored: Stored
+    session: AgentOsSession
     key: Key
     hints: tuple[int, ...]
 
     @property
     def position(self) -> tuple[int, ...]:
-        """As whole numbers, for a cursor."""
+        """The numbers for a cursor."""
         return abs(self.key.time), self.key.digest, *self.hints
 
 
 class Walk:
-    """The owner's sessions in an order, with what a list's items don't tell before agno 2.6."""
+    """The owner's sessions in the order of `filter`, from the key `start` on.
+
+    `items_have_details` is False before agno 2.6: list items then lack fields, and each session is read by itself.
+    `includes_start`: begin at the session with this key, not behind it.
+    """
 
     def __init__(
         self,
@@ -46,85 +51,88 @@ class Walk:
         filter: SessionFilter,
         types: Sequence[str],
         *,
-        is_rich: bool,
-        large: bool,
-        begins_at: Key | None,
-        begins_with_it: bool,
+        items_have_details: bool,
+        large_pages: bool,
+        start: Key | None,
+        includes_start: bool,
         hints: Sequence[int],
         stops_at: float,
     ) -> None:
         self._api = api
         self._owner = owner
         self._filter = filter
-        self._is_rich = is_rich
-        self.begins_at = begins_at
-        self._details_failed = 0
-        self._unaddressable_left_out = 0
-        size = _LARGE_PAGE if large else _SMALL_PAGE
-        after = begins_at._replace(digest=begins_at.digest - 1) if begins_at and begins_with_it else begins_at
-        self._merged = Merged(
+        self._items_have_details = items_have_details
+        self._failed_detail_count = 0
+        self._unaddressable_count = 0
+        size = _LARGE_PAGE if large_pages else _SMALL_PAGE
+        after = start._replace(digest=start.digest - 1) if start and includes_start else start
+        self._stream = MergedStream(
             [
-                Stream(partial(self._page, type), filter.order, size, after=after, hint=hint, stops_at=stops_at)
+                Stream(partial(self._fetch_page, type), filter.order, size, after=after, hint=hint, stops_at=stops_at)
                 for type, hint in zip(types, hints, strict=True)
             ]
         )
 
     @property
     def row_count(self) -> int:
-        """How many sessions of AgentOS's lists were looked at so far."""
-        return self._merged.findings.rows
+        """How many rows of AgentOS's lists were read so far."""
+        return self._stream.summary.row_count
 
-    def note_on_gaps(self) -> str:
-        """Return which sessions are missing from what was walked so far; "" if none is."""
-        found = self._merged.findings
-        failed = found.failed + self._details_failed
+    def gap_note(self) -> str:
+        """Return a note on the sessions that are missing so far; "" if there are none."""
+        summary = self._stream.summary
+        failed_count = summary.failed_count + self._failed_detail_count
         notes: list[str] = []
-        if found.may_miss_sessions:
+        if summary.may_miss_sessions:
             notes.append(
-                "AgentOS failed on some sessions of its list. Those are left out, and others that are of the same "
-                "second may be missing. Filter by type or agent_id to list fewer sessions at once."
+                "AgentOS failed on some sessions of its list. Those are left out, and others with the same time may be "
+                "missing. Filter by type or agent_id to list fewer sessions at once."
             )
-        elif failed:
-            places = ", ".join(str(place + 1) for place in found.failed_places)
+        elif failed_count:
+            places = ", ".join(str(offset + 1) for offset in summary.failed_offsets)
             where = f", at place {places} of its list" if places else ""
-            notes.append(f"AgentOS failed on {failed} session(s){where}; those are left out.")
-        if self._unaddressable_left_out:
+            notes.append(f"AgentOS failed on {failed_count} session(s){where}; those are left out.")
+        if self._unaddressable_count:
             notes.append(
-                f"{self._unaddressable_left_out} session(s) are left out, because their user and whether they are "
+                f"{self._unaddressable_count} session(s) are left out, because their user and whether they are "
                 f"archived are unknown: {_UNADDRESSABLE}."
             )
         return " ".join(notes)
 
-    async def next(self, count: int, wanted: Callable[[Stored], bool]) -> list[tuple[Place, bool]]:
-        """At most `count` sessions and whether each is wanted; none at the end."""
+    async def next(self, count: int, wanted: Callable[[AgentOsSession], bool]) -> list[tuple[WalkItem, bool]]:
+        """Return at most `count` sessions, each with whether it is wanted; an empty list at the end."""
         while True:
-            places = [Place(row.stored, row.key, hints) for row, hints in await self._merged.take(count)]
-            # Where AgentOS shows those of others too, they are as none.
-            own = [place for place in places if not (self._is_rich and self._owner not in ("", place.stored.user_id))]
-            if own or not places:
+            items = [WalkItem(row.session, row.key, hints) for row, hints in await self._stream.take(count)]
+            # AgentOS may list other users' sessions too.
+            own = [
+                item
+                for item in items
+                if not (self._items_have_details and self._owner not in ("", item.session.user_id))
+            ]
+            if own or not items:
                 break
-        if self._is_rich:
-            return [(place, wanted(place.stored)) for place in own]
-        return await each(partial(self._completed, wanted), own)
+        if self._items_have_details:
+            return [(item, wanted(item.session)) for item in own]
+        return await each(partial(self._load_details, wanted), own)
 
-    async def _completed(self, wanted: Callable[[Stored], bool], place: Place) -> tuple[Place, bool]:
-        if not wanted(place.stored):
-            return place, False
+    async def _load_details(self, wanted: Callable[[AgentOsSession], bool], item: WalkItem) -> tuple[WalkItem, bool]:
+        if not wanted(item.session):
+            return item, False
         try:
-            stored = await self._api.find(place.stored.id, self._owner, type=place.stored.type)
+            session = await self._api.find(item.session.id, self._owner, type=item.session.type)
         except NotFound:
-            return place, False  # removed meanwhile
+            return item, False  # removed meanwhile
         except ServerFailed:
-            self._details_failed += 1
-            return place, False
+            self._failed_detail_count += 1
+            return item, False
         except Unsupported:  # no path can carry the id
-            # A narrowed caller sees only what is known to be theirs, and the archive what is known to be archived.
+            # A session may be shown to one user, or as archived, only if it is known to be so.
             is_left_out = bool(self._owner) or self._filter.archived
-            self._unaddressable_left_out += is_left_out
-            return place, not is_left_out
-        return place._replace(stored=stored), wanted(stored)
+            self._unaddressable_count += is_left_out
+            return item, not is_left_out
+        return item._replace(session=session), wanted(session)
 
-    async def _page(self, type: str, sort: Sort, page: int, size: int) -> UpstreamPage:
+    async def _fetch_page(self, type: str, sort: Sort, page: int, size: int) -> UpstreamPage:
         by, _, direction = self._filter.order.partition("_")
         if sort == "reversed time":
             direction = "asc" if direction == "desc" else "desc"
@@ -144,38 +152,39 @@ async def open_walk(
     owner: str,
     filter: SessionFilter,
     cursor: str,
-    walk: str,
+    walk_id: str,
     *,
     stops_at: float,
     extra: int = 0,
-    large: bool = False,
-    begins_with_it: bool = False,
+    large_pages: bool = False,
+    includes_start: bool = False,
 ) -> tuple[Walk, tuple[int, ...]]:
-    """Return a walk from where a cursor stands, behind its session or with it, and all its numbers, `extra` ones first.
+    """Return a walk that begins at the cursor's session or right behind it, and all numbers of the cursor.
 
-    After `stops_at`, nothing more is read to find what is missing around sessions that AgentOS fails on.
+    The first `extra` numbers are the caller's own. `stops_at` (anyio's clock): when to stop looking for sessions that
+    paging missed.
     """
-    is_rich = (await api.version()).has(Trait.FINDS_TYPES)
-    # Since agno 2.6 a list has every type, and is faster so; before it, agents' only unless another is asked for.
-    types = (filter.type,) if filter.type or is_rich else TYPES
-    begins_at, hints, position = None, [0] * len(types), ()
+    items_have_details = (await api.version()).has(Feature.FINDS_TYPES)
+    # Since agno 2.6 a list has sessions of every type unless one is named. Before, it has agents' only.
+    types = (filter.type,) if filter.type or items_have_details else TYPES
+    start, hints, position = None, [0] * len(types), ()
     if cursor:
-        position = cursors.read(cursor, walk, extra + 2 + len(types))
+        position = cursors.read(cursor, walk_id, extra + 2 + len(types))
         time, digest, *hints = position[extra:]
-        begins_at = Key(-time if filter.order.endswith("desc") else time, digest)
-    found = Walk(
+        start = Key(-time if filter.order.endswith("desc") else time, digest)
+    opened = Walk(
         api,
         owner,
         filter,
         types,
-        is_rich=is_rich,
-        large=large,
-        begins_at=begins_at,
-        begins_with_it=begins_with_it,
+        items_have_details=items_have_details,
+        large_pages=large_pages,
+        start=start,
+        includes_start=includes_start,
         hints=hints,
         stops_at=stops_at,
     )
-    return found, position
+    return opened, position
 
 
 async def list_sessions(
@@ -188,52 +197,52 @@ async def list_sessions(
     present: Callable[[str], str],
     seconds: float,
 ) -> SessionPage:
-    """A full page, or the end; or, where that takes longer than `seconds`, what was found and how far it came."""
-    walk = cursors.walk("list", owner, *vars(filter).values())
-    narrow = bool(filter.archived or filter.query or filter.updated_after or filter.updated_before)
+    """Return a full page, or the last one. After `seconds`, return the sessions found so far and how many were read."""
+    walk_id = cursors.walk("list", owner, *vars(filter).values())
+    is_narrow = bool(filter.archived or filter.query or filter.updated_after or filter.updated_before)
     stops_at = anyio.current_time() + seconds
-    is_large = narrow or limit > _SMALL_PAGE - 2
-    source, _ = await open_walk(api, owner, filter, cursor, walk, stops_at=stops_at, large=is_large)
+    large_pages = is_narrow or limit > _SMALL_PAGE - 2
+    walk, _ = await open_walk(api, owner, filter, cursor, walk_id, stops_at=stops_at, large_pages=large_pages)
     if filter.type and filter.type not in TYPES:
         return SessionPage(sessions=(), total=0)
     wanted = partial(_is_wanted, filter, folded(filter.query), present)
-    shown: list[Place] = []
-    came_to: Place | None = None
+    shown: list[WalkItem] = []
     while len(shown) <= limit:
-        rows = await source.next(limit + 1 - len(shown), wanted)
-        if not rows:
-            return _page(shown, walk, source, is_whole=not cursor)
-        came_to = rows[-1][0]
-        shown += [place for place, is_shown in rows if is_shown]
-        if _is_past(filter, came_to.stored):
-            return _page(shown[:limit], walk, source, shown[limit - 1 : limit] if len(shown) > limit else ())
+        items = await walk.next(limit + 1 - len(shown), wanted)
+        if not items:
+            return _session_page(shown, walk_id, walk, is_whole=not cursor)
+        last = items[-1][0]
+        shown += [item for item, is_shown in items if is_shown]
+        if _is_past(filter, last.session):
+            return _session_page(shown[:limit], walk_id, walk, shown[limit - 1 : limit] if len(shown) > limit else ())
         if anyio.current_time() > stops_at and len(shown) <= limit:
-            note = f"Looked at {source.row_count:,} sessions so far; next_cursor goes on with the others."
-            return _page(shown, walk, source, [came_to], note)
-    return _page(shown[:limit], walk, source, shown[limit - 1 : limit])
+            note = f"Only {walk.row_count:,} sessions were read so far. Continue with next_cursor."
+            return _session_page(shown, walk_id, walk, [last], note)
+    return _session_page(shown[:limit], walk_id, walk, shown[limit - 1 : limit])
 
 
-def _page(
-    shown: Sequence[Place],
-    walk: str,
-    source: Walk,
-    behind: Sequence[Place] = (),
+def _session_page(
+    shown: Sequence[WalkItem],
+    walk_id: str,
+    walk: Walk,
+    behind: Sequence[WalkItem] = (),
     note: str = "",
     *,
     is_whole: bool = False,
 ) -> SessionPage:
-    gaps = source.note_on_gaps()
-    notes = (gaps, _note_on_unopened(shown), note)
+    """Return a page of these sessions. Its `next_cursor` continues behind the item in `behind`, if there is one."""
+    gaps = walk.gap_note()
+    notes = (gaps, _unaddressable_note(shown), note)
     return SessionPage(
-        sessions=tuple(place.stored.session(cursors.mark(walk, *place.position)) for place in shown),
-        next_cursor=cursors.mark(walk, *behind[0].position) if behind else "",
+        sessions=tuple(item.session.to_session(cursors.mark(walk_id, *item.position)) for item in shown),
+        next_cursor=cursors.mark(walk_id, *behind[0].position) if behind else "",
         total=len(shown) if is_whole and not gaps else None,
         note=" ".join(filter(None, notes)),
     )
 
 
-def _note_on_unopened(shown: Sequence[Place]) -> str:
-    count = sum(not place.stored.is_whole for place in shown)
+def _unaddressable_note(shown: Sequence[WalkItem]) -> str:
+    count = sum(not item.session.has_details for item in shown)
     if not count:
         return ""
     return (
@@ -242,19 +251,19 @@ def _note_on_unopened(shown: Sequence[Place]) -> str:
     )
 
 
-def _is_wanted(filter: SessionFilter, part: str, present: Callable[[str], str], stored: Stored) -> bool:
-    # A list before agno 2.6 doesn't say what is archived: then this is asked again of the whole session.
-    if stored.is_whole and (stored.archived_at is not None) != filter.archived:
+def _is_wanted(filter: SessionFilter, query: str, present: Callable[[str], str], session: AgentOsSession) -> bool:
+    """Return whether the filter selects a session, as far as that is known before its details are read."""
+    if session.has_details and (session.archived_at is not None) != filter.archived:
         return False
-    if (filter.type and stored.type != filter.type) or not filter.is_in_time(stored.updated_at):
+    if (filter.type and session.type != filter.type) or not filter.is_in_time(session.updated_at):
         return False
-    return not part or part in folded(present(stored.name))
+    return not query or query in folded(present(session.name))
 
 
-def _is_past(filter: SessionFilter, stored: Stored) -> bool:
-    """Whether all that comes behind is out of the times asked for."""
-    if stored.updated_at is None or not filter.order.startswith("updated"):
+def _is_past(filter: SessionFilter, session: AgentOsSession) -> bool:
+    """Return whether all later sessions are outside of the filter's times."""
+    if session.updated_at is None or not filter.order.startswith("updated"):
         return False
     if filter.order == "updated_desc":
-        return filter.updated_after is not None and stored.updated_at < filter.updated_after
-    return filter.updated_before is not None and stored.updated_at > filter.updated_before
+        return filter.updated_after is not None and session.updated_at < filter.updated_after
+    return filter.updated_before is not None and session.updated_at > filter.updated_before

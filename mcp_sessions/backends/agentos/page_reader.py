@@ -10,12 +10,12 @@ from typing import Literal, NamedTuple
 import anyio
 
 from ..http.client import ServerFailed, TooLarge
-from .wire import Stored
+from .wire import AgentOsSession
 
 _MOST_FAILED = 16
-"""How many rows AgentOS may fail on before the list is given up. Each one costs some ten requests."""
+"""How many rows AgentOS may fail on before `PageReader` gives up the list. Each one costs some ten requests."""
 _MOST_ROWS = 10_000
-"""How long a list may be to be read whole. AgentOS needs some 0.3 ms for each row."""
+"""The length of the longest list that `read_all` reads. AgentOS needs some 0.3 ms for each row."""
 _PAGE = 128
 
 Sort = Literal["time", "reversed time", "id"]
@@ -23,24 +23,25 @@ Sort = Literal["time", "reversed time", "id"]
 
 
 class UpstreamPage(NamedTuple):
-    rows: list[Stored]
+    """A page of AgentOS's list. `total` is the length of the whole list, if AgentOS returns it."""
+
+    rows: list[AgentOsSession]
     total: int | None
-    """The length of the whole list."""
 
 
 Fetch = Callable[[Sort, int, int], Awaitable[UpstreamPage]]
 """Fetch a page: its order, its number (from 1), its size. Raises `ServerFailed` if AgentOS fails on one of its rows."""
 
 
-class PlacedRows(NamedTuple):
-    """Readable rows, each with its place in the list (from 0), and whether the list ends with them."""
+class NumberedRows(NamedTuple):
+    """Readable rows, each with its offset in the list, and whether the list ends with them."""
 
-    rows: list[tuple[int, Stored]]
+    rows: list[tuple[int, AgentOsSession]]
     ended: bool
 
 
 class PageReader:
-    """Reads pages of one list in one order. `failed` has the places of the rows that AgentOS failed on."""
+    """Reads pages of one list in one order. `failed` has the offsets of the rows that AgentOS failed on."""
 
     def __init__(self, fetch: Fetch, sort: Sort) -> None:
         self._fetch = fetch
@@ -49,33 +50,31 @@ class PageReader:
         self.total: int | None = None
         self.failed: set[int] = set()
 
-    async def read(self, page: int, size: int) -> PlacedRows:
+    async def read(self, page: int, size: int) -> NumberedRows:
         """Return the readable rows of a page, numbered from 0. Raise `ServerFailed` if there are too many others."""
         try:
-            found = await self._fetch(self._sort, page + 1, size)
+            upstream = await self._fetch(self._sort, page + 1, size)
         except ServerFailed as error:
             if size > 1:
                 return await self._read_parts(page, size)
             self._count_failure(page, error)
-            return PlacedRows([], ended=False)
+            return NumberedRows([], ended=False)
         self._has_read = True
-        self.total = found.total
-        return PlacedRows(
-            [(page * size + number, row) for number, row in enumerate(found.rows)], len(found.rows) < size
-        )
+        self.total = upstream.total
+        return _number_rows(upstream, page, size)
 
-    async def _read_parts(self, page: int, size: int) -> PlacedRows:
+    async def _read_parts(self, page: int, size: int) -> NumberedRows:
         parts = 2 if size % 2 == 0 else size
-        rows: list[tuple[int, Stored]] = []
+        rows: list[tuple[int, AgentOsSession]] = []
         for part in range(parts):
-            found = await self.read(page * parts + part, size // parts)
-            rows += found.rows
-            if found.ended:
-                return PlacedRows(rows, ended=True)
-        return PlacedRows(rows, ended=False)
+            numbered = await self.read(page * parts + part, size // parts)
+            rows += numbered.rows
+            if numbered.ended:
+                return NumberedRows(rows, ended=True)
+        return NumberedRows(rows, ended=False)
 
-    def _count_failure(self, place: int, error: ServerFailed) -> None:
-        self.failed.add(place)
+    def _count_failure(self, offset: int, error: ServerFailed) -> None:
+        self.failed.add(offset)
         if len(self.failed) > _MOST_FAILED:
             if not self._has_read:
                 raise error
@@ -85,31 +84,30 @@ class PageReader:
             ) from error
 
     def failures_near(self, first: int, last: int) -> set[int]:
-        """Return the places of rows that AgentOS failed on from one place to another, right before and right behind."""
+        """Return the failed offsets from `first` to `last`, and those directly before and after."""
         while first - 1 in self.failed:
             first -= 1
         while last + 1 in self.failed:
             last += 1
-        return {place for place in self.failed if first <= place <= last}
+        return {offset for offset in self.failed if first <= offset <= last}
 
 
 class WholeList(NamedTuple):
-    """All readable sessions of a list, in no order of time."""
+    """All readable sessions of a list, not ordered by time. `failed_count` is how many sessions AgentOS failed on."""
 
-    rows: list[Stored]
-    failed: int
-    """How many sessions AgentOS failed on."""
-    is_proven: bool
-    """Whether `rows` and `failed` make up the whole list."""
+    rows: list[AgentOsSession]
+    failed_count: int
+    is_complete: bool
+    """Whether `rows` and the failed sessions certainly make up the whole list."""
 
 
 async def read_all(fetch: Fetch, stops_at: float) -> WholeList | None:
     """Read a whole list in the order of ids, which is the same for every page size.
 
-    Return None if the list is too long, or if it could not be read until `stops_at`.
+    Return None if the list is too long, or if it can't be read before `stops_at` (anyio's clock).
     """
     reader = PageReader(fetch, "id")
-    found: dict[str, Stored] = {}
+    sessions: dict[str, AgentOsSession] = {}
     totals: set[int | None] = set()
     count, page, ended = 0, 0, False
     try:
@@ -117,25 +115,33 @@ async def read_all(fetch: Fetch, stops_at: float) -> WholeList | None:
             rows, ended = await reader.read(page, _PAGE)
             page += 1
             count += len(rows)
-            found |= {row.id: row for _, row in rows}
+            sessions |= {row.id: row for _, row in rows}
             totals.add(reader.total)
             if (reader.total or count) > _MOST_ROWS or anyio.current_time() > stops_at:
                 return None
     except (ServerFailed, TooLarge):
         return None
-    failed = len(reader.failed)
-    # A session that comes twice, or another length, tells of a change meanwhile or of a database that can't sort by id.
-    return WholeList(list(found.values()), failed, len(found) == count and totals == {count + failed})
+    failed_count = len(reader.failed)
+    # If a session was read twice, or the length differs, the list changed meanwhile or its database can't sort by id.
+    is_complete = len(sessions) == count and totals == {count + failed_count}
+    return WholeList(list(sessions.values()), failed_count, is_complete)
 
 
-async def read_at_once(fetch: Fetch, first: int, last: int) -> PlacedRows | None:
-    """Read the rows between two places with one request, which may bring some around them; None if AgentOS fails."""
+async def read_at_once(fetch: Fetch, first: int, last: int) -> NumberedRows | None:
+    """Read the rows from `first` to `last` with one request, which may also return rows around them.
+
+    Return None if AgentOS fails.
+    """
     size = last - first + 1
     while first // size != last // size:
         size += 1
     page = first // size
     try:
-        found = await fetch("time", page + 1, size)
+        return _number_rows(await fetch("time", page + 1, size), page, size)
     except (ServerFailed, TooLarge):
         return None
-    return PlacedRows([(page * size + number, row) for number, row in enumerate(found.rows)], len(found.rows) < size)
+
+
+def _number_rows(upstream: UpstreamPage, page: int, size: int) -> NumberedRows:
+    """Return the rows of a page, which is numbered from 0, with their offsets in the list."""
+    return NumberedRows(list(enumerate(upstream.rows, page * size)), len(upstream.rows) < size)

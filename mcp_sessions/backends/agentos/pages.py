@@ -1,16 +1,16 @@
-"""Our own order over AgentOS's numbered pages, so that a walk has each session once.
+"""Our own order over AgentOS's numbered pages, so that a walk returns each session once.
 
-Order: by time, and sessions of one second by a digest of their ids. AgentOS orders by time alone, so sessions of one
-second are read together before any of them is returned. A place in that order, with a hint at the upstream row that it
-was at, is all that a cursor needs: if rows were added or removed meanwhile, reading begins on an earlier page.
+AgentOS orders by time alone. We order by time, and rows with the same time (a group) by a digest of their ids, so a
+group is read completely before any row of it is returned. A cursor needs a key of that order, and a hint: the offset of
+the upstream row. If rows were added or removed since, reading begins on an earlier page.
 
-PostgreSQL returns rows of one second in an order that differs between pages and page sizes. How many rows a second has
+PostgreSQL returns the rows of a group in an order that differs between pages and page sizes. How many rows a group has
 is certain all the same, because the list is sorted by time. If fewer sessions were found than that, or if AgentOS
-failed on two rows or more that may be of this second, then a session may be missing: the second is read again with one
-request, or row by row, or else the whole list is read in the order of ids, which is the same on every page.
+failed on two rows or more that may be in the group, then a session may be missing. The group is then read again with
+one request, or row by row, or else the whole list is read in the order of ids, which is the same on every page.
 
-What the API can't give: a session that is removed between two requests of one call moves those behind it up by one,
-so that one of them may be missed.
+One gap remains: if a session is removed between two requests of one call, the sessions after it move up by one, so
+that one of them may be missed.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,48 +22,50 @@ from typing import NamedTuple
 from ...models import Order
 from ..http.client import ServerFailed
 from .page_reader import Fetch, PageReader, read_all, read_at_once
-from .wire import Stored
+from .wire import AgentOsSession
 
-_SHORT_SECOND = 16
-"""How many rows of one second are read one by one."""
+_MOST_REREAD = 16
+"""The largest group that is read again row by row."""
 
 
 class Key(NamedTuple):
-    """Where a session stands; a smaller key comes first. `time` is negative where the newest does."""
+    """The position of a session in our order; a smaller key comes first. `time` is negative in descending orders."""
 
     time: int
     digest: int
 
 
 class Row(NamedTuple):
+    """A session, its key, and the offset of its row in the upstream list."""
+
     key: Key
-    stored: Stored
-    place: int
-    """Which row of the upstream list it was, from 0."""
+    session: AgentOsSession
+    offset: int
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What a walk met so far."""
+class WalkSummary:
+    """How much a walk has read, and what is missing from it."""
 
-    rows: int
-    failed: int
+    row_count: int
+    failed_count: int
     """How many sessions AgentOS failed on."""
-    failed_places: Sequence[int]
-    """Where those were in the lists, from 0, as far as it is known."""
+    failed_offsets: Sequence[int]
+    """The offsets of those in the upstream lists, as far as they are known."""
     may_miss_sessions: bool
-    """Whether a session may be missing that shares its second with one that AgentOS failed on."""
+    """Whether a session may be missing that is in a group with one that AgentOS failed on."""
 
 
-def key_of(stored: Stored, order: Order) -> Key:
-    moment = stored.updated_at if order.startswith("updated") else stored.created_at
-    time = max(int(moment.timestamp()), 0) if moment else 0
-    name = blake2b(stored.id.encode(errors="backslashreplace"), digest_size=7)
-    return Key(-time if order.endswith("desc") else time, int.from_bytes(name.digest()))
+def key_of(session: AgentOsSession, order: Order) -> Key:
+    """Return the key of a session in this order."""
+    timestamp = session.updated_at if order.startswith("updated") else session.created_at
+    time = max(int(timestamp.timestamp()), 0) if timestamp else 0
+    digest = blake2b(session.id.encode(errors="backslashreplace"), digest_size=7).digest()
+    return Key(-time if order.endswith("desc") else time, int.from_bytes(digest))
 
 
 class Stream:
-    """One upstream list, row by row, from behind a key, in pages of `size`."""
+    """One upstream list, row by row, from behind the key `after`, in pages of `size`."""
 
     def __init__(self, fetch: Fetch, order: Order, size: int, *, after: Key | None, hint: int, stops_at: float) -> None:
         self._fetch = fetch
@@ -75,47 +77,50 @@ class Stream:
         self._page = hint // size if after else 0
         self._started = after is None
         self._ended = False
-        self._rows: list[Row] = []  # read, and sorted by time alone
-        self._group: list[Row] = []  # of one second, sorted
-        self._next_place = 0
-        """Behind the last row that was in a group."""
+        self._rows: list[Row] = []
+        """The rows ahead, sorted by time alone."""
+        self._group: list[Row] = []
+        """The rest of the current group, sorted by key."""
+        self._next_offset = 0
+        """The offset after the last row that was in a group."""
         self.row_count = 0
-        self.failed_places: set[int] = set()
-        """The places of rows that AgentOS failed on, as far as the walk came."""
-        self.failed_by_id: int | None = None
+        self.failed_offsets: set[int] = set()
+        """The offsets of rows that AgentOS failed on, as far as they were read."""
+        self.failed_count_of_list: int | None = None
         """How many sessions of the whole list AgentOS failed on, if the whole list was read."""
         self.may_miss_sessions = False
 
     @property
     def failed_count(self) -> int:
-        return len(self.failed_places) if self.failed_by_id is None else self.failed_by_id
+        """How many sessions AgentOS failed on."""
+        return len(self.failed_offsets) if self.failed_count_of_list is None else self.failed_count_of_list
 
     @property
     def hint(self) -> int:
-        """Where to begin to look for what comes next."""
-        return min((row.place for row in self._group or self._rows), default=self._page * self._size)
+        """The offset of the first row ahead."""
+        return min((row.offset for row in self._group or self._rows), default=self._page * self._size)
 
     async def peek(self) -> Row | None:
-        """The next row; None at the end."""
+        """Return the next row; None at the end."""
         if not self._started:
             self._started = True
             await self._go_back()
         while not self._group:
-            await self._read_a_second()
-            await self._complete_second()
+            await self._read_group()
+            await self._complete_group()
             if not self._rows:
                 break
-            self._sort_a_second()
+            self._sort_group()
         return self._group[0] if self._group else None
 
     def take(self) -> Row:
-        """The row that `peek` showed."""
+        """Remove and return the row that `peek` returned."""
         row = self._group.pop(0)
         self._after = row.key
         return row
 
     async def _go_back(self) -> None:
-        """Read the first page that begins before the key: rows before it may have been removed meanwhile."""
+        """Read the last page that begins before the key: rows before it may have been removed since."""
         step = 1
         while True:
             page = self._page
@@ -125,137 +130,154 @@ class Stream:
             self._page, self._rows, self._ended = max(page - step, 0), [], False
             step *= 2
 
-    async def _read_a_second(self) -> None:
-        """Read on until a row of another second comes."""
+    async def _read_group(self) -> None:
+        """Read pages until the next group is followed by a row with another time."""
         while not self._ended and (not self._rows or self._rows[-1].key.time == self._rows[0].key.time):
             await self._read_page()
 
-    async def _complete_second(self) -> None:
-        """Find the sessions of the next second that are missing. Note it where they may still be."""
-        second = self._next_second()
-        if self.failed_by_id is not None or (second and self._after and second[0].key.time < self._after.time):
+    async def _complete_group(self) -> None:
+        """Find the sessions that paging missed in the next group.
+
+        Set `may_miss_sessions` if some may still be missing.
+        """
+        group = self._next_group()
+        if self.failed_count_of_list is not None or (group and self._after and group[0].key.time < self._after.time):
             return
-        places = {row.place for row in second}
-        first, last = min(places, default=self._next_place), max(places, default=self._next_place)
+        offsets = {row.offset for row in group}
+        first, last = min(offsets, default=self._next_offset), max(offsets, default=self._next_offset)
         failures = self._reader.failures_near(first, last)
-        is_whole = len(failures) <= 1 and len({row.stored.id for row in second}) == len(places)
-        is_whole = is_whole or (not failures and await self._read_second_at_once(second, first, last))
-        is_whole = is_whole or await self._read_second_from_the_end(second, failures)
-        self.failed_places |= self._reader.failures_near(first, last)
-        if not is_whole:
+        is_complete = (
+            (len(failures) <= 1 and len({row.session.id for row in group}) == len(offsets))
+            or (not failures and await self._reread_group(group, first, last))
+            or await self._reread_group_from_end(group, failures)
+        )
+        self.failed_offsets |= self._reader.failures_near(first, last)
+        if not is_complete:
             await self._read_whole_list()
 
-    def _next_second(self) -> list[Row]:
+    def _next_group(self) -> list[Row]:
         return list(takewhile(lambda row: row.key.time == self._rows[0].key.time, self._rows))
 
-    async def _read_second_at_once(self, second: Sequence[Row], first: int, last: int) -> bool:
-        """Read the rows at these places again. Return whether all of their second are among them."""
-        found = await read_at_once(self._fetch, max(first - 1, 0), last + 1)
-        rows = [Row(key_of(stored, self._order), stored, place) for place, stored in found.rows] if found else []
-        if found is None or not rows:
+    async def _reread_group(self, group: Sequence[Row], first: int, last: int) -> bool:
+        """Read the rows at these offsets with one request. Return whether they contain the whole group."""
+        numbered = await read_at_once(self._fetch, max(first - 1, 0), last + 1)
+        rows = (
+            [Row(key_of(session, self._order), session, offset) for offset, session in numbered.rows]
+            if numbered
+            else []
+        )
+        if numbered is None or not rows:
             return False
-        time = second[0].key.time
-        begins = rows[0].place == 0 or rows[0].key.time < time
-        ends = found.ended or rows[-1].key.time > time
-        if begins and ends:
-            self._replace_second(second, [row for row in rows if row.key.time == time])
-        return begins and ends
+        time = group[0].key.time
+        has_begin = rows[0].offset == 0 or rows[0].key.time < time
+        has_end = numbered.ended or rows[-1].key.time > time
+        if has_begin and has_end:
+            self._replace_group(group, [row for row in rows if row.key.time == time])
+        return has_begin and has_end
 
-    async def _read_second_from_the_end(self, second: Sequence[Row], failures: set[int]) -> bool:
-        """Read the rows of a short second one by one, counted from the other end of the list.
+    async def _reread_group_from_end(self, group: Sequence[Row], failures: set[int]) -> bool:
+        """Read the rows of a small group one by one, with offsets counted from the other end of the list.
 
-        PostgreSQL sorts a whole list for a page of its second half, so that the order is the same for all of these.
-        Return whether the sessions that were found are all that the second can have.
+        PostgreSQL sorts the whole list for a page of its second half, so that the order is the same for all of these.
+        Return whether the group is complete.
         """
-        places = failures | {row.place for row in second}
+        offsets = failures | {row.offset for row in group}
         total = self._reader.total
-        if not second or total is None or len(places) > _SHORT_SECOND:
+        if not group or total is None or len(offsets) > _MOST_REREAD:
             return False
-        time = second[0].key.time
-        found = {row.stored.id: row for row in second}
+        time = group[0].key.time
+        found = {row.session.id: row for row in group}
         failed = set(failures)
-        for place in places:
+        for offset in offsets:
             try:
-                page = await self._fetch("reversed time", total - place, 1)
+                page = await self._fetch("reversed time", total - offset, 1)
             except ServerFailed:
-                failed.add(place)
+                failed.add(offset)
                 continue
             if page.total != total:
-                return False  # sessions came or went meanwhile
-            rows = [Row(key_of(stored, self._order), stored, place) for stored in page.rows]
-            found |= {row.stored.id: row for row in rows if row.key.time == time}
-        if len(found) != len(places) - bool(failed):
+                return False  # sessions were added or removed meanwhile
+            rows = [Row(key_of(session, self._order), session, offset) for session in page.rows]
+            found |= {row.session.id: row for row in rows if row.key.time == time}
+        if len(found) != len(offsets) - bool(failed):
             return False
-        # AgentOS failed on one session, which stood at other places in other pages.
-        self.failed_places -= failures
+        # AgentOS failed on one session, which had another offset in another page.
+        self.failed_offsets -= failures
         self._reader.failed -= failures
         self._reader.failed |= {max(failed)} if failed else set()
-        self._replace_second(second, found.values())
+        self._replace_group(group, found.values())
         return True
 
-    def _replace_second(self, second: Sequence[Row], rows: Collection[Row]) -> None:
-        found = {row.stored.id for row in rows}
-        self._rows = [*rows, *(row for row in self._rows[len(second) :] if row.stored.id not in found)]
+    def _replace_group(self, group: Sequence[Row], rows: Collection[Row]) -> None:
+        """Replace the next group by these rows."""
+        ids = {row.session.id for row in rows}
+        self._rows = [*rows, *(row for row in self._rows[len(group) :] if row.session.id not in ids)]
 
     async def _read_whole_list(self) -> None:
-        """Go on in the whole list, read in the order of ids; if that can't be had, with what was found."""
+        """Replace the rows ahead by the whole list, read in the order of ids.
+
+        If it can't be read, keep the rows and set `may_miss_sessions`.
+        """
         whole = None if self.may_miss_sessions else await read_all(self._fetch, self._stops_at)
         if whole is None:
             self.may_miss_sessions = True
             return
-        found = {row.stored.id: row.stored for row in self._rows} if not whole.is_proven else {}
-        found |= {stored.id: stored for stored in whole.rows}
-        keyed = sorted((key_of(stored, self._order), id) for id, stored in found.items())
-        rows = [Row(key, found[id], place) for place, (key, id) in enumerate(keyed)]
+        sessions = {row.session.id: row.session for row in self._rows} if not whole.is_complete else {}
+        sessions |= {session.id: session for session in whole.rows}
+        keys = sorted((key_of(session, self._order), id) for id, session in sessions.items())
+        rows = [Row(key, sessions[id], offset) for offset, (key, id) in enumerate(keys)]
         self._rows = [row for row in rows if self._after is None or row.key > self._after]
         self._ended = True
-        self.failed_by_id = whole.failed
-        self.may_miss_sessions = not whole.is_proven
+        self.failed_count_of_list = whole.failed_count
+        self.may_miss_sessions = not whole.is_complete
 
-    def _sort_a_second(self) -> None:
-        same = self._next_second()
-        self._rows = self._rows[len(same) :]
-        self._next_place = max(row.place for row in same) + 1
-        # A row that was moved to the next page by an added one comes twice.
-        new = {row.key: row for row in same if self._after is None or row.key > self._after}
+    def _sort_group(self) -> None:
+        """Move the next group from the rows ahead to `_group`, without duplicates."""
+        group = self._next_group()
+        self._rows = self._rows[len(group) :]
+        self._next_offset = max(row.offset for row in group) + 1
+        # A row is read twice if another one was added, which moved it to the next page.
+        new = {row.key: row for row in group if self._after is None or row.key > self._after}
         self._group = [new[key] for key in sorted(new)]
 
     async def _read_page(self) -> None:
-        found, self._ended = await self._reader.read(self._page, self._size)
+        """Read the next page, and merge it into the rows ahead."""
+        numbered, self._ended = await self._reader.read(self._page, self._size)
         self._page += 1
-        self.row_count += len(found)
-        rows = [Row(key_of(stored, self._order), stored, place) for place, stored in found]
-        again = {row.stored.id: row.key for row in rows if self._after is None or row.key > self._after}
-        # A session that was changed meanwhile counts as it was read last.
-        kept = [row for row in self._rows + rows if again.get(row.stored.id, row.key) == row.key]
-        # What was moved here by rows that were added comes before what waits of the page before.
+        self.row_count += len(numbered)
+        rows = [Row(key_of(session, self._order), session, offset) for offset, session in numbered]
+        latest = {row.session.id: row.key for row in rows if self._after is None or row.key > self._after}
+        # If a session was changed between two pages, the later row is kept.
+        kept = [row for row in self._rows + rows if latest.get(row.session.id, row.key) == row.key]
+        # Rows that were added meanwhile move earlier ones to this page, so the two pages must be sorted together.
         self._rows = sorted(kept, key=lambda row: row.key.time)
 
 
-class Merged:
-    """Several streams of one order, as one."""
+class MergedStream:
+    """Several streams of one order, merged into one."""
 
     def __init__(self, streams: Sequence[Stream]) -> None:
         self._streams = streams
 
     @property
-    def findings(self) -> Findings:
+    def summary(self) -> WalkSummary:
+        """How much was read so far, and what is missing."""
         may_miss_sessions = any(stream.may_miss_sessions for stream in self._streams)
-        is_placed = not may_miss_sessions and all(stream.failed_by_id is None for stream in self._streams)
-        places = sorted(place for stream in self._streams for place in stream.failed_places)
-        return Findings(
-            rows=sum(stream.row_count for stream in self._streams),
-            failed=sum(stream.failed_count for stream in self._streams),
-            failed_places=places if is_placed else (),
+        has_offsets = not may_miss_sessions and all(stream.failed_count_of_list is None for stream in self._streams)
+        offsets = sorted(offset for stream in self._streams for offset in stream.failed_offsets)
+        return WalkSummary(
+            row_count=sum(stream.row_count for stream in self._streams),
+            failed_count=sum(stream.failed_count for stream in self._streams),
+            failed_offsets=offsets if has_offsets else (),
             may_miss_sessions=may_miss_sessions,
         )
 
     @property
     def hints(self) -> tuple[int, ...]:
+        """The hint of each stream."""
         return tuple(stream.hint for stream in self._streams)
 
     async def take(self, count: int) -> list[tuple[Row, tuple[int, ...]]]:
-        """The next rows, each with the hints for going on behind it; fewer than `count` only at the end."""
+        """Return the next rows, each with the hints to continue behind it: `count` of them, or fewer at the end."""
         taken: list[tuple[Row, tuple[int, ...]]] = []
         while len(taken) < count:
             heads = [(row.key, number) for number, stream in enumerate(self._streams) if (row := await stream.peek())]

@@ -3,8 +3,8 @@
 import re
 
 from ...json_documents import Json, JsonObject, is_array, is_object
-from .recheck.values import same
-from .wire import Stored, object_in
+from .recheck.values import json_equal
+from .wire import AgentOsSession, object_in
 
 RESERVED = ("agno_component_version", "agno_dispatch_chain", "agno_dispatch_depth")
 """The keys that AgentOS removes from any metadata, since a run would obey them (agno ≥ 2.7)."""
@@ -12,27 +12,27 @@ _CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 """The characters that agno removes from every string that it stores in PostgreSQL; it leaves keys as they are."""
 
 
-def shows(after: Stored, fields: JsonObject) -> bool:
+def shows(after: AgentOsSession, fields: JsonObject) -> bool:
     """Return whether the session has these values, except for what AgentOS removes."""
     document, wanted = without_reserved(after.document), without_reserved(fields)
-    return all(same((document[key],), (as_stored(value, document[key]),)) for key, value in wanted.items())
+    return all(json_equal((document[key],), (as_stored(value, document[key]),)) for key, value in wanted.items())
 
 
-def removed(fields: JsonObject, after: Stored) -> str:
-    """Say what AgentOS removed from these values, which the session shows; "" if nothing."""
+def removal_note(after: AgentOsSession, fields: JsonObject) -> str:
+    """Return a note on what AgentOS removed from these values; "" if nothing."""
     document, wanted = without_reserved(after.document), without_reserved(fields)
     sent = object_in(fields, "metadata")
     reserved = [key for key in RESERVED if key in sent and key not in after.metadata]
     notes = [f"AgentOS removed its own {', '.join(reserved)} from the metadata."] if reserved else []
-    if any(not same((document[key],), (value,)) for key, value in wanted.items()):
+    if any(not json_equal((document[key],), (value,)) for key, value in wanted.items()):
         notes.append("AgentOS removed control characters from the text.")
     return " ".join(notes)
 
 
 def as_stored(value: Json, stored: Json) -> Json:
-    """Return the value without control characters if that is how it is stored."""
+    """Return the value without control characters if `stored` equals that, else the value unchanged."""
     cleaned = _without_control_characters(value)
-    return cleaned if same((cleaned,), (stored,)) else value
+    return cleaned if json_equal((cleaned,), (stored,)) else value
 
 
 def without_reserved(document: JsonObject) -> JsonObject:

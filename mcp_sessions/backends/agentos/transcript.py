@@ -1,9 +1,9 @@
-"""Runs, as AgentOS gives them, into messages and runs.
+"""Readers that turn AgentOS's runs into messages and runs.
 
-A message of a run has an id of its own that stays. What a team's members and a workflow's steps said among
-themselves belongs to their own runs; a message's `run_id` tells it apart, and it shows with the tools.
-A workflow's runs, and failed ones before agno 3, hold no messages of their own: their input and output stand for
-them, under the ids `RUN:in` and `RUN:out`.
+A message has an id of its own, which never changes. The messages of a team's members and a workflow's steps belong to
+inner runs; `run_id` tells them apart, and a history shows them only together with tool calls.
+A workflow's runs have no messages of their own, and neither have failed runs before agno 3. Their input and output
+become messages with the ids `RUN:in` and `RUN:out`.
 """
 
 import json
@@ -22,7 +22,7 @@ from ...models import (
     Run,
     ToolCall,
 )
-from .wire import TYPES, moment, object_in, text
+from .wire import TYPES, object_in, parse_time, text_in
 
 _ROLES: dict[str, Role] = {
     "system": "system",
@@ -33,23 +33,24 @@ _ROLES: dict[str, Role] = {
     "tool": "tool",
     "function": "tool",
 }
-_DATA = re.compile(r"(data:[^,\"]{0,200};base64,)[\w+/=-]+", re.IGNORECASE)
-_UNANSWERED = ("error", "cancelled")
-"""Of such a run, the output is not what an agent said, but why it said nothing; `get_session_runs` shows it."""
-_MEDIA = {"images": "image", "audio": "audio", "videos": "video", "files": "file"}
+_BASE64_DATA = re.compile(r"(data:[^,\"]{0,200};base64,)[\w+/=-]+", re.IGNORECASE)
+_WITHOUT_ANSWER = ("error", "cancelled")
+"""In runs with these statuses, the output is a reason for the lack of an answer; `get_session_runs` shows it."""
+_ATTACHMENTS = {"images": "image", "audio": "audio", "videos": "video", "files": "file"}
 
 
-class Transcript(NamedTuple):
-    """All of a session's messages and runs, oldest first; `inner` are the ids of runs inside other runs."""
+class RunTranscript(NamedTuple):
+    """All messages and runs of a session, oldest first. `inner` has the ids of runs inside other runs."""
 
     messages: Sequence[Message]
     runs: Sequence[Run]
     inner: frozenset[str]
 
     def selects(self, query: HistoryQuery) -> Callable[[Message], bool]:
-        """Return which messages a history shows; without tools, what user and agent said to each other.
+        """Return a function that returns whether a history shows a message.
 
-        AgentOS keeps the whole system prompt in each run, so it shows only where its role is asked for.
+        Without tools, a history shows no inner runs. AgentOS stores the whole system prompt with each run, so a history
+        shows it only if its role is requested.
         """
 
         def is_selected(message: Message) -> bool:
@@ -61,110 +62,115 @@ class Transcript(NamedTuple):
         return is_selected
 
 
-def read_transcript(answer: Json) -> Transcript:
-    """From the answer of `/runs`. Raises `BadResponse` for what is no list of runs."""
-    stored = runs_in(answer)
+def read_transcript(answer: Json) -> RunTranscript:
+    """Return the transcript in an answer of `/runs`. Raise `BadResponse` if it is not a list of runs."""
+    runs = runs_in(answer)
     inner: dict[str, list[JsonObject]] = {}
-    for run in stored:
-        inner.setdefault(text(run, "parent_run_id"), []).append(run)
-    known = {text(run, "run_id") for run in stored}
+    for run in runs:
+        inner.setdefault(text_in(run, "parent_run_id"), []).append(run)
+    known = {text_in(run, "run_id") for run in runs}
     messages: list[Message] = []
     steps: set[str] = set()
-    # A run inside another is told with it, which comes after it; runs that name each other as parents are told last.
-    for run in sorted(stored, key=lambda run: text(run, "parent_run_id") in known):
-        if text(run, "parent_run_id") not in known or text(run, "run_id") not in steps:
-            messages += _messages_with(run, _inside(run, inner, steps))
+    # An inner run is added with its outer run, so outer runs are read first, and runs that name each other last.
+    for run in sorted(runs, key=lambda run: text_in(run, "parent_run_id") in known):
+        if text_in(run, "parent_run_id") not in known or text_in(run, "run_id") not in steps:
+            messages += _messages_with_inner(run, _inner_runs(run, inner, steps))
     # A fork's member runs name parents of the session it was forked from.
-    steps |= {text(run, "run_id") for run in stored if text(run, "parent_run_id")}
-    return Transcript(messages, [read_run(run) for run in stored], frozenset(steps))
+    steps |= {text_in(run, "run_id") for run in runs if text_in(run, "parent_run_id")}
+    return RunTranscript(messages, [read_run(run) for run in runs], frozenset(steps))
 
 
-def _inside(run: JsonObject, inner: Mapping[str, Sequence[JsonObject]], told: set[str]) -> list[JsonObject]:
-    """The runs inside a run, and inside those, each before what is inside it; all are `told` then."""
+def _inner_runs(run: JsonObject, inner: Mapping[str, Sequence[JsonObject]], seen: set[str]) -> list[JsonObject]:
+    """Return the runs inside a run, at any depth, each before its own inner runs. Add their ids to `seen`."""
     found: list[JsonObject] = []
     waiting = [run]
-    told.add(text(run, "run_id"))
+    seen.add(text_in(run, "run_id"))
     while waiting:
         outer = waiting.pop()
         found.append(outer)
-        steps = {text(step, "run_id"): step for step in [*_steps(outer), *inner.get(text(outer, "run_id"), ())]}
-        new = {run_id: step for run_id, step in steps.items() if run_id not in told}
-        told.update(new)
+        steps = {text_in(step, "run_id"): step for step in [*_steps(outer), *inner.get(text_in(outer, "run_id"), ())]}
+        new = {run_id: step for run_id, step in steps.items() if run_id not in seen}
+        seen.update(new)
         waiting += reversed(new.values())
-    told.discard(text(run, "run_id"))
+    seen.discard(text_in(run, "run_id"))
     return found[1:]
 
 
 def runs_in(answer: Json) -> list[JsonObject]:
-    if not is_array(answer) or not all(is_object(run) and text(run, "run_id") for run in answer):
-        raise BadResponse("AgentOS answered something that is no list of runs. Check its version.")
+    """Return the runs in an answer. Raise `BadResponse` if it is not a list of runs."""
+    if not is_array(answer) or not all(is_object(run) and text_in(run, "run_id") for run in answer):
+        raise BadResponse("AgentOS's answer is not a list of runs. Check its version.")
     return answer
 
 
 def read_run(run: JsonObject) -> Run:
-    """Of a run, or of a preview of one; of the latter, `tool_calls` and tokens are not known."""
-    said = _list(run, "messages")
-    has_tools = "tools" in run or bool(said)
+    """Return the run of AgentOS's run or preview. A preview has neither tool calls nor tokens."""
+    messages = _objects_in(run, "messages")
+    has_tools = "tools" in run or bool(messages)
     output = run["content"] if "content" in run else run.get("content_preview")
     tokens = object_in(run, "metrics").get("total_tokens")
     return Run(
-        id=text(run, "run_id"),
-        parent_run_id=text(run, "parent_run_id"),
-        agent_id=next((text(run, f"{type}_id") for type in TYPES if text(run, f"{type}_id")), ""),
-        status=text(run, "status").lower(),
-        created_at=_began(run),
-        input=_written(run.get("run_input", object_in(run, "input").get("input_content"))),
-        output=_written(output),
-        tool_calls=len(_list(run, "tools")) if has_tools else None,
+        id=text_in(run, "run_id"),
+        parent_run_id=text_in(run, "parent_run_id"),
+        agent_id=next((text_in(run, f"{type}_id") for type in TYPES if text_in(run, f"{type}_id")), ""),
+        status=text_in(run, "status").lower(),
+        created_at=_started_at(run),
+        input=_text_of(run.get("run_input", object_in(run, "input").get("input_content"))),
+        output=_text_of(output),
+        tool_calls=len(_objects_in(run, "tools")) if has_tools else None,
         total_tokens=tokens if isinstance(tokens, int) else None,
     )
 
 
-def _began(run: JsonObject) -> datetime | None:
-    # Before agno 2.6, an agent's run has the time at which the server was started.
-    said = _list(run, "messages")
-    return (moment(said[0].get("created_at")) if said else None) or moment(run.get("created_at"))
+def _started_at(run: JsonObject) -> datetime | None:
+    # Before agno 2.6, `created_at` of an agent's run is the time when the server started.
+    messages = _objects_in(run, "messages")
+    return (parse_time(messages[0].get("created_at")) if messages else None) or parse_time(run.get("created_at"))
 
 
-def _messages_with(run: JsonObject, told: Sequence[JsonObject]) -> list[Message]:
-    """A run's messages, with those of the runs inside it where they were called."""
+def _messages_with_inner(run: JsonObject, inner: Sequence[JsonObject]) -> list[Message]:
+    """Return a run's messages, with those of its inner runs after the first message that calls a tool."""
     own = list(_messages(run))
-    place = next((place for place, message in enumerate(own, 1) if message.tool_calls), 1)
-    # Who says it is the agent or team of the inner run, not the session's own.
-    inside = [
-        message.model_copy(update={"agent_id": read_run(step).agent_id}) for step in told for message in _messages(step)
+    index = next((index for index, message in enumerate(own, 1) if message.tool_calls), 1)
+    # The author is the agent or team of the inner run, not that of the session.
+    inner_messages = [
+        message.model_copy(update={"agent_id": read_run(step).agent_id})
+        for step in inner
+        for message in _messages(step)
     ]
-    return [*own[:place], *inside, *own[place:]]
+    return [*own[:index], *inner_messages, *own[index:]]
 
 
 def _messages(run: JsonObject) -> Iterator[Message]:
-    run_id, began = text(run, "run_id"), _began(run)
-    said = [message for message in _list(run, "messages") if not message.get("from_history")]
-    if said:
-        for number, message in enumerate(said, 1):
+    run_id, started_at = text_in(run, "run_id"), _started_at(run)
+    messages = [message for message in _objects_in(run, "messages") if not message.get("from_history")]
+    if messages:
+        for number, message in enumerate(messages, 1):
             yield _message(message, run_id, f"{run_id}:{number}")
         return
     shown = read_run(run)
     if shown.input:
-        yield Message(id=f"{run_id}:in", role="user", text=shown.input, run_id=run_id, created_at=began)
-    if shown.output and shown.status not in _UNANSWERED:
-        yield Message(id=f"{run_id}:out", role="assistant", text=shown.output, run_id=run_id, created_at=began)
+        yield Message(id=f"{run_id}:in", role="user", text=shown.input, run_id=run_id, created_at=started_at)
+    if shown.output and shown.status not in _WITHOUT_ANSWER:
+        yield Message(id=f"{run_id}:out", role="assistant", text=shown.output, run_id=run_id, created_at=started_at)
 
 
 def _steps(run: JsonObject) -> list[JsonObject]:
-    return [step for step in _list(run, "step_executor_runs") if text(step, "run_id")]
+    return [step for step in _objects_in(run, "step_executor_runs") if text_in(step, "run_id")]
 
 
 def _message(message: JsonObject, run_id: str, fallback_id: str) -> Message:
     return Message(
-        id=text(message, "id") or fallback_id,
-        role=_ROLES.get(text(message, "role"), "assistant"),
-        text=_written(message.get("content")),
-        created_at=moment(message.get("created_at")),
+        id=text_in(message, "id") or fallback_id,
+        role=_ROLES.get(text_in(message, "role"), "assistant"),
+        text=_text_of(message.get("content")),
+        created_at=parse_time(message.get("created_at")),
         run_id=run_id,
-        tool_calls=tuple(_tool_call(call) for call in _list(message, "tool_calls")),
-        tool_name=text(message, "tool_name"),
-        attachments=tuple(_attachment(item, kind) for field, kind in _MEDIA.items() for item in _list(message, field)),
+        tool_calls=tuple(_tool_call(call) for call in _objects_in(message, "tool_calls")),
+        tool_name=text_in(message, "tool_name"),
+        attachments=tuple(
+            _attachment(item, kind) for field, kind in _ATTACHMENTS.items() for item in _objects_in(message, field)
+        ),
     )
 
 
@@ -172,8 +178,8 @@ def _tool_call(call: JsonObject) -> ToolCall:
     function = object_in(call, "function")
     arguments = function.get("arguments", "")
     return ToolCall(
-        id=text(call, "id"),
-        name=text(function, "name"),
+        id=text_in(call, "id"),
+        name=text_in(function, "name"),
         arguments=arguments
         if isinstance(arguments, str)
         else json.dumps(arguments, ensure_ascii=False, separators=(",", ":")),
@@ -181,28 +187,28 @@ def _tool_call(call: JsonObject) -> ToolCall:
 
 
 def _attachment(item: JsonObject, kind: str) -> Attachment:
-    """What was attached, without its data: AgentOS gives that as base64."""
+    """Return an attachment without its data, which AgentOS returns as base64."""
     content = item.get("content")
-    url = text(item, "url")
+    url = text_in(item, "url")
     return Attachment(
         type=kind,
-        media_type=text(item, "mime_type") or text(item, "format"),
+        media_type=text_in(item, "mime_type") or text_in(item, "format"),
         url="" if url.strip().lower().startswith("data:") else url,
         bytes=len(content.rstrip("=")) * 3 // 4 if isinstance(content, str) and not url else None,
     )
 
 
-def _written(content: Json) -> str:
-    """What was said as text: of parts, their texts; of a structured answer, its JSON."""
+def _text_of(content: Json) -> str:
+    """Return the content as text: the texts of its parts, or the JSON of a structured answer."""
     if content is None:
         return ""
     if isinstance(content, str):
         return content
     if is_array(content) and any(is_object(part) and "text" in part for part in content):
-        return "\n".join(text(part, "text") for part in content if is_object(part) and "text" in part)
-    return _DATA.sub(r"\1…", json.dumps(content, ensure_ascii=False, separators=(",", ":")))
+        return "\n".join(text_in(part, "text") for part in content if is_object(part) and "text" in part)
+    return _BASE64_DATA.sub(r"\1…", json.dumps(content, ensure_ascii=False, separators=(",", ":")))
 
 
-def _list(value: JsonObject, key: str) -> list[JsonObject]:
+def _objects_in(value: JsonObject, key: str) -> list[JsonObject]:
     found = value.get(key)
     return [item for item in found if is_object(item)] if is_array(found) else []

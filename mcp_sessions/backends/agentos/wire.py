@@ -1,4 +1,4 @@
-"""What AgentOS answers, as it is read: every field may be missing, null or of another shape."""
+"""Readers for AgentOS's JSON, in which every field may be missing, null or of an unexpected type."""
 
 import json
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ from ...models import (
 
 TYPES = ("agent", "team", "workflow")
 ARCHIVED_AT = "archived_at"
-"""The key of a session's metadata that says it is archived, and since when (ISO 8601): AgentOS has no archive."""
+"""The metadata key that marks an archived session, with the time (ISO 8601). AgentOS itself has no archive."""
 _EPOCH = datetime.fromtimestamp(0, UTC)
-"""A time of 0, which AgentOS shows in lists and leaves out of a single session."""
+"""The time 0, which AgentOS includes in lists and leaves out of a single session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """A session as AgentOS has it. `metadata` is whole, with the mark of the archive in it."""
+class AgentOsSession:
+    """A session in AgentOS. `metadata` includes the key that marks archived sessions."""
 
     id: str
     name: str
@@ -36,55 +36,59 @@ class Stored:
     summary: str = ""
     topics: tuple[str, ...] = ()
     total_tokens: int | None = None
-    named_by: str = ""
-    """The first words of a user in the answer: what AgentOS shows for a session without a name."""
-    said: int = 0
-    """How many messages the answer holds; enough to tell that some were added."""
-    is_whole: bool = True
-    """False for an item of a list before agno 2.6, which has neither owner nor metadata."""
-    is_proven: bool = True
-    """Whether the type is certain; before agno 2.6 it is not, where no component's id tells it."""
+    first_user_text: str = ""
+    """The text of the first user message, which AgentOS shows as the name of a session without one."""
+    message_count: int = 0
+    """How many messages AgentOS's answer contains: it grows when messages are added."""
+    has_details: bool = True
+    """False for a list item before agno 2.6, which has neither owner nor metadata."""
+    is_type_certain: bool = True
+    """False before agno 2.6 if no component's id proves the type."""
 
     @property
     def archived_at(self) -> datetime | None:
-        mark = self.metadata.get(ARCHIVED_AT)
-        if not mark:
+        """When the session was archived; None if it is active."""
+        archived_at = self.metadata.get(ARCHIVED_AT)
+        if not archived_at:
             return None
-        return moment(mark) or self.updated_at or self.created_at or _EPOCH
+        return parse_time(archived_at) or self.updated_at or self.created_at or _EPOCH
 
     @property
     def own_metadata(self) -> JsonObject:
+        """The metadata without the key that marks archived sessions."""
         return {key: value for key, value in self.metadata.items() if key != ARCHIVED_AT}
 
     @property
     def document(self) -> JsonObject:
-        """What a change can set."""
+        """The fields that a change can set."""
         return {"name": self.name, "summary": self.summary, "state": self.state, "metadata": self.metadata}
 
     @property
-    def is_named_by_its_first_words(self) -> bool:
+    def has_default_name(self) -> bool:
+        """Whether the name is the one that AgentOS shows for a session without one."""
         # Before agno 3, a session whose first run failed is named by that run's input, as JSON.
         is_input = self.name.startswith("{") and '"input_content"' in self.name[:40]
-        return is_input or (bool(self.named_by) and self.name == self.named_by)
+        return is_input or (bool(self.first_user_text) and self.name == self.first_user_text)
 
     @property
-    def progress(self) -> str:
-        """What a run that ends moves on: nearly all of them say something, or cost tokens."""
-        return f"{self.said}/{self.total_tokens}"
+    def run_progress(self) -> str:
+        """Changes when a run ends, since nearly every run adds messages or tokens."""
+        return f"{self.message_count}/{self.total_tokens}"
 
     @property
-    def born(self) -> str:
-        """What tells this session from another that bears its id later."""
+    def identity(self) -> str:
+        """Differs from that of a later session with the same id."""
         return f"{self.created_at} {self.user_id}"
 
     @property
     def version(self) -> str:
-        """A digest of what was read: AgentOS has no versions, and its times are whole seconds."""
-        read = (self.name, self.state, self.metadata, self.summary, str(self.updated_at), self.said)
-        text = json.dumps(read, sort_keys=True, separators=(",", ":"))
+        """A digest of the session: AgentOS has no versions, and its times are whole seconds."""
+        content = (self.name, self.state, self.metadata, self.summary, str(self.updated_at), self.message_count)
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return blake2b(text.encode(errors="backslashreplace"), digest_size=6).hexdigest()
 
-    def session(self, cursor: str) -> Session:
+    def to_session(self, cursor: str) -> Session:
+        """Return the session as an item of a list."""
         return Session(
             id=self.id,
             name=self.name,
@@ -92,12 +96,13 @@ class Stored:
             agent_id=self.agent_id,
             user_id=self.user_id,
             created_at=self.created_at,
-            updated_at=self.created_at if self.updated_at == _EPOCH else self.updated_at,  # as a single session has it
+            updated_at=self.created_at if self.updated_at == _EPOCH else self.updated_at,  # as in a single session
             archived_at=self.archived_at,
             cursor=cursor,
         )
 
-    def detail(self) -> SessionDetail:
+    def to_detail(self) -> SessionDetail:
+        """Return the session with all its fields."""
         return SessionDetail(
             id=self.id,
             name=self.name,
@@ -116,52 +121,55 @@ class Stored:
         )
 
 
-def read_session(value: Json, *, type: str = "", is_whole: bool = True) -> Stored:
-    """A list's item or a detail; `type` is what it was asked for as. Raises `BadResponse` without an id."""
-    if not is_object(value) or not text(value, "session_id"):
-        raise BadResponse("AgentOS answered something that is no session. Check its version and address.")
+def read_session(value: Json, *, type: str = "", has_details: bool = True) -> AgentOsSession:
+    """Return the session of a list item or a single session. Raise `BadResponse` if it has no id.
+
+    `type` is the type that was requested.
+    """
+    if not is_object(value) or not text_in(value, "session_id"):
+        raise BadResponse("AgentOS's answer is not a session. Check its version and address.")
     summary = object_in(value, "session_summary")
     history = value.get("chat_history")
     topics = summary.get("topics")
     type = _type(value) or type or "agent"
-    created_at = _EPOCH if value.get("created_at") is None else moment(value["created_at"])
-    return Stored(
-        id=text(value, "session_id"),
-        name=text(value, "session_name"),
+    created_at = _EPOCH if value.get("created_at") is None else parse_time(value["created_at"])
+    return AgentOsSession(
+        id=text_in(value, "session_id"),
+        name=text_in(value, "session_name"),
         type=type,
-        agent_id=text(value, f"{type}_id"),
-        user_id=text(value, "user_id"),
+        agent_id=text_in(value, f"{type}_id"),
+        user_id=text_in(value, "user_id"),
         created_at=created_at,
-        updated_at=moment(value.get("updated_at")) or created_at,
+        updated_at=parse_time(value.get("updated_at")) or created_at,
         state=object_in(value, "session_state"),
         metadata=object_in(value, "metadata"),
-        summary=text(summary, "summary"),
+        summary=text_in(summary, "summary"),
         topics=tuple(topic for topic in topics if isinstance(topic, str)) if is_array(topics) else (),
         total_tokens=_tokens(value),
-        named_by=_first_words(value, history),
-        said=len(history) if is_array(history) else 0,
-        is_whole=is_whole,
+        first_user_text=_first_user_text(value, history),
+        message_count=len(history) if is_array(history) else 0,
+        has_details=has_details,
     )
 
 
 def component_type(value: Json) -> str:
-    """The type that a component's id proves; "" for a session that has none."""
-    return next((type for type in TYPES if is_object(value) and text(value, f"{type}_id")), "")
+    """Return the type that a component's id proves; "" for a session without a component."""
+    return next((type for type in TYPES if is_object(value) and text_in(value, f"{type}_id")), "")
 
 
 def _type(value: JsonObject) -> str:
-    named = text(value, "session_type")
+    named = text_in(value, "session_type")
     if named:
         return named
-    # Without a component, a detail of agno ≥ 2.6 is still rendered in its true type.
+    # Agno ≥ 2.6 renders a single session in its true type even if it has no component.
     return component_type(value) or ("workflow" if "workflow_data" in value else "")
 
 
-def _first_words(value: JsonObject, history: Json) -> str:
-    if "workflow_data" in value:  # which holds its name, if it was given one
-        return "" if "session_name" in object_in(value, "session_data") else text(value, "session_name")
-    said = (item for item in history if is_object(item)) if is_array(history) else ()
-    return next((text(item, "content") for item in said if text(item, "role") == "user"), "")
+def _first_user_text(value: JsonObject, history: Json) -> str:
+    if "workflow_data" in value:  # a workflow session, whose given name would be in session_data
+        return "" if "session_name" in object_in(value, "session_data") else text_in(value, "session_name")
+    messages = (item for item in history if is_object(item)) if is_array(history) else ()
+    return next((text_in(item, "content") for item in messages if text_in(item, "role") == "user"), "")
 
 
 def _tokens(value: JsonObject) -> int | None:
@@ -172,18 +180,20 @@ def _tokens(value: JsonObject) -> int | None:
     return None
 
 
-def text(value: Mapping[str, Json], key: str) -> str:
+def text_in(value: Mapping[str, Json], key: str) -> str:
+    """Return the string at a key; "" for anything else."""
     found = value.get(key)
     return found if isinstance(found, str) else ""
 
 
 def object_in(value: Mapping[str, Json], key: str) -> JsonObject:
+    """Return the object at a key; an empty one for anything else."""
     found = value.get(key)
     return found if is_object(found) else {}
 
 
-def moment(value: Json) -> datetime | None:
-    """ISO 8601, or seconds since 1970 (messages have those); None for anything else."""
+def parse_time(value: Json) -> datetime | None:
+    """Return a time from ISO 8601 or seconds since 1970 (as in messages); None for anything else."""
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return datetime.fromtimestamp(value, UTC)

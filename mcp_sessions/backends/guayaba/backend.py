@@ -1,4 +1,4 @@
-"""Guayaba as a backend: the sessions and archives of hosted agents."""
+"""The Guayaba backend: the sessions and archives of hosted agents."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -26,28 +26,30 @@ from ...text.validate import plain
 from ...text.words import words_of
 from ..base import Capability, SessionBackend, Tell
 from ..http.client import HttpClient, path
-from ..http.credentials import ANONYMOUS, Credential, PerCredential
+from ..http.credentials import ANONYMOUS, Credential, CredentialCache
 from ..paging import message_page
 from ..validation import NAME_LENGTH, session_name, session_type
 from .api import MOST_MESSAGES, Api
-from .changes import Changes
+from .changes import SessionWriter
 from .checks import examine
-from .directory import Directory, Kept
+from .directory import Directory, ListingCache
 from .listing import page_of
 from .search import search_sessions
 from .transcript import read_messages
-from .wire import Entry
+from .wire import GuayabaSession
 
 _SHARE_OF_TIME = 0.6
-_NAME_LENGTH = 255
-_MISSING = "Guayaba tells no state, metadata, summary, creation time or counts of a session."
+"""The share of a call's time after which a search returns what it has found."""
+_LABEL_LENGTH = 255
+_DETAIL_NOTE = "Guayaba has no state, metadata, summary, creation time or counts of a session."
 
 
 class GuayabaBackend(SessionBackend):
-    """Active sessions by their keys, archived ones by a handle to their file; across agents, `AGENT/` before either.
+    """Sessions of Guayaba's agents. The id of an active session is its key, that of an archived one a handle for its
+    file; both begin with `AGENT/` if there are several agents.
 
-    Guayaba doesn't tell whose a session is. A caller that is narrowed to a user sees those of the user's agents, where
-    `agents_of` says which these are, and else is refused.
+    Guayaba does not expose a session's owner. A caller that is limited to a user gets the sessions of the user's agents
+    in `agents_of`, and is refused if there are none.
     """
 
     title = "Guayaba"
@@ -75,11 +77,11 @@ class GuayabaBackend(SessionBackend):
         timeout: float,
     ) -> None:
         self._http = http
-        self._apis = PerCredential(lambda credential: Api(http.bearing(credential)))
-        self._opened_with = self._credential = credential
+        self._apis = CredentialCache(lambda credential: Api(http.with_credential(credential)))
+        self._configured_credential = self._credential = credential
         self._agent = agent
         self._agents_of = agents_of
-        self._kept = Kept()
+        self._cache = ListingCache()
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._timeout = timeout
         self._caller = Caller()
@@ -94,191 +96,193 @@ class GuayabaBackend(SessionBackend):
         await self._http.__aexit__(exc_type, exc, traceback)
 
     def deletion_notice(self) -> str:
-        return "Its messages are deleted too. This can't be undone; archive_session would keep it."
+        return "Its messages are deleted too. This can't be undone; archive_session keeps the session instead."
 
     def why_not_narrowed(self) -> str:
         if self._agents_of:
             return ""
-        return "Guayaba doesn't tell whose a session is, so each user's agents must be named: set --agents FILE."
+        return "Guayaba does not expose a session's owner, so each user's agents must be named. Set --agents FILE."
 
     def for_caller(self, caller: Caller) -> Self:
         plain(caller.user_id, "user_id", NAME_LENGTH)
-        credential = self._opened_with.of(caller)
+        credential = self._configured_credential.for_caller(caller)
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__, _caller=caller, _credential=credential)
         return view
 
     async def check_reachable(self) -> None:
-        """Where each caller has a key and this view has none, whether Guayaba answers anybody."""
+        """Raise an error if Guayaba can't be reached with the key, or, if each caller has one, at all."""
         if not self._credential.is_missing:
             await super().check_reachable()
             return
-        with self._http.call(), suppress(Unauthorized, Forbidden):
-            await self._http.bearing(ANONYMOUS).read(path("agents"))
+        with self._http.shared_deadline(), suppress(Unauthorized, Forbidden):
+            await self._http.with_credential(ANONYMOUS).read(path("agents"))
 
     async def examine(self, tell: Tell) -> None:
         async with self:
-            with self._http.call():
+            with self._http.shared_deadline():
                 await examine(self._directory, self._agents_of, self.check_reachable, tell)
 
     @property
     def _api(self) -> Api:
-        return self._apis.of(self._credential)
+        return self._apis.get(self._credential)
 
     @property
     def _directory(self) -> Directory:
         user = self._caller.user_id
-        reach = self._agents_of.get(user, frozenset[str]()) if user else None
-        return Directory(self._api, self._kept, self._agent, reach, patience=self._timeout / 4)
+        allowed_agents = self._agents_of.get(user, frozenset[str]()) if user else None
+        return Directory(self._api, self._cache, self._agent, allowed_agents, agent_timeout=self._timeout / 4)
 
     @property
-    def _changes(self) -> Changes:
-        return Changes(self._directory, self._locks)
+    def _writer(self) -> SessionWriter:
+        return SessionWriter(self._directory, self._locks)
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-        """By place in the order of time, over the whole list: `Directory` says what a change in between does."""
-        self._require_users_are_known()
+        """List sessions. `Directory` documents how changes between two pages affect them."""
+        self._require_agents_of_user()
         plain(filter.query, "query", NAME_LENGTH)
         if filter.type:
             session_type(filter.type)
         if filter.order.startswith("created"):
-            raise Unsupported("Guayaba doesn't tell when a session was made. Order by updated_desc or updated_asc.")
-        walk = cursors.walk("list", self._caller.user_id, *vars(filter).values())
-        after = cursors.read(cursor, walk, 2) if cursor else None
+            raise Unsupported(
+                "Guayaba does not expose when a session was created. Order by updated_desc or updated_asc."
+            )
+        walk_id = cursors.walk("list", self._caller.user_id, *vars(filter).values())
+        after = cursors.read(cursor, walk_id, 2) if cursor else None
         directory, caller = self._directory, self._caller
-        with self._http.call():
-            listed = await directory.listed(
+        with self._http.shared_deadline():
+            listing = await directory.list_sessions(
                 archived=filter.archived, agent_id=filter.agent_id.lower(), fresh=not cursor
             )
         return page_of(
-            listed, filter, limit, after, walk, present=caller.present, id_of=directory.id_of, owner=caller.user_id
+            listing, filter, limit, after, walk_id, present=caller.present, id_of=directory.id_of, owner=caller.user_id
         )
 
     async def get_session(self, session_id: str) -> SessionDetail:
         return self._detail(await self._find(session_id))
 
     async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
-        with self._http.call():
-            entry = await self._find(session_id)
-            if entry.is_archived:
-                return self._detail(entry)
+        with self._http.shared_deadline():
+            session = await self._find(session_id)
+            if session.is_archived:
+                return self._detail(session)
             try:
-                answer, asked, _ = await self._api.history(entry)
-                count = len(read_messages(answer))
-            except (BadResponse, Unavailable):  # what can't be read can still be deleted
-                return self._detail(entry)
-        return self._detail(entry).model_copy(update={"message_count": count if count < asked else None})
+                history = await self._api.history(session)
+                count = len(read_messages(history.answer))
+            except (BadResponse, Unavailable):  # a session whose messages can't be read can still be deleted
+                return self._detail(session)
+        return self._detail(session).model_copy(update={"message_count": count if count < history.limit else None})
 
     async def get_session_history(
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
-        """Of the newest 1,000 messages, which are all that Guayaba gives; the note says when there may be more."""
-        with self._http.call():
-            entry = await self._find(session_id)
-            if entry.is_archived:
+        """Return messages among the newest 1,000, the most that Guayaba returns. A note says if there may be more."""
+        with self._http.shared_deadline():
+            session = await self._find(session_id)
+            if session.is_archived:
                 raise Unsupported("Guayaba shows no messages of an archived session. restore_session first.")
-            answer, asked, _ = await self._api.history(entry)
-        messages = read_messages(answer)
+            history = await self._api.history(session)
+        messages = read_messages(history.answer)
         page = message_page(session_id, messages, query.selects, query, limit=limit, cursor=cursor)
-        if len(messages) < asked:
+        if len(messages) < history.limit:
             return page
-        why = "Guayaba gives no more" if asked == MOST_MESSAGES else "they are too large to ask for more"
-        note = f"Only the newest {len(messages):,} messages can be reached: {why}."
+        why = "Guayaba returns no more" if history.limit == MOST_MESSAGES else "more would be too large to read"
+        note = f"Only the newest {len(messages):,} messages can be read: {why}."
         return page.model_copy(update={"note": f"{page.note} {note}".strip()})
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
-        """Reads the active sessions one by one, newest first: names and messages; of archived ones, the names."""
-        self._require_users_are_known()
+        """Search names and messages of one active session after the other, newest first, and names of archived ones."""
+        self._require_agents_of_user()
         words = words_of(query)
-        with self._http.call():
+        with self._http.shared_deadline():
             seconds = self._timeout * _SHARE_OF_TIME
             return await search_sessions(self._directory, self._caller, words, limit, cursor, seconds=seconds)
 
     async def rename_session(self, session_id: str, name: str) -> Change:
-        """`""` clears the label."""
+        """Rename a session; `""` removes its label."""
         new = _label(name)
-        self._check(session_id)
-        with self._http.call():
-            before, after = await self._changes.rename(session_id, new)
+        self._validate(session_id)
+        with self._http.shared_deadline():
+            before, after = await self._writer.rename(session_id, new)
         return self._change(after, {"name": after.name}, {"name": before.name})
 
     async def archive_session(self, session_id: str) -> Change:
-        """The result's id is what restores it."""
-        self._check(session_id)
-        with self._http.call():
-            before, after = await self._changes.archive(session_id)
+        """Archive a session. The result has the id to restore it with."""
+        self._validate(session_id)
+        with self._http.shared_deadline():
+            before, after = await self._writer.archive(session_id)
         if before.is_archived:
-            return self._change(after, note="It was archived already; nothing was changed.")
+            return self._change(after, note="Nothing was changed: the session is archived already.")
         changed, previous = {"archived_at": self._archived_at(after)}, {"archived_at": ""}
-        if after.name != before.name:  # some keep no label in the archive
+        if after.name != before.name:  # some versions keep no label in the archive
             changed, previous = changed | {"name": after.name}, previous | {"name": before.name}
         return self._change(after, changed, previous)
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
-        """The result's id is the key that it has now, which may be a new one."""
+        """Restore a session. The result has its id, which may be a new one."""
         new = _label(name)
-        self._check(session_id)
-        with self._http.call():
-            before, after = await self._changes.restore(session_id, new)
+        self._validate(session_id)
+        with self._http.shared_deadline():
+            before, after = await self._writer.restore(session_id, new)
             changed = {"archived_at": ""} if before.is_archived else {}
             previous = {"archived_at": self._archived_at(before)} if before.is_archived else {}
-            note = "" if before.is_archived else "It was active already."
+            note = "" if before.is_archived else "The session was active already."
             wanted = new or before.name
-            if wanted and after.name != wanted:  # some bring no label back
+            if wanted and after.name != wanted:  # some versions don't restore the label
                 try:
-                    _, after = await self._changes.rename(self._directory.id_of(after), wanted)
+                    _, after = await self._writer.rename(self._directory.id_of(after), wanted)
                 except SessionsError as error:
-                    note = f"It is active, but could not be renamed ({error.code}). Try rename_session."
+                    note = f"The session was restored, but could not be renamed ({error.code}). Try rename_session."
         if after.name != before.name:
             changed, previous = changed | {"name": after.name}, previous | {"name": before.name}
         return self._change(after, changed, previous, note)
 
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
-        """Of an archived session, its file."""
-        self._check(session_id)
-        with self._http.call():
-            await self._changes.delete(session_id, expected_version)
-        return Change(session_id=session_id, note="Deleted, with its messages. Guayaba documents no way back.")
+        """Delete a session, or the file of an archived one."""
+        self._validate(session_id)
+        with self._http.shared_deadline():
+            await self._writer.delete(session_id, expected_version)
+        return Change(session_id=session_id, note="Deleted, with its messages. Guayaba documents no way to undo this.")
 
-    async def _find(self, session_id: str) -> Entry:
-        self._check(session_id)
-        with self._http.call():
+    async def _find(self, session_id: str) -> GuayabaSession:
+        self._validate(session_id)
+        with self._http.shared_deadline():
             return await self._directory.find(session_id)
 
-    def _check(self, session_id: str) -> None:
-        self._require_users_are_known()
+    def _validate(self, session_id: str) -> None:
+        self._require_agents_of_user()
         plain(session_id, "session_id", NAME_LENGTH)
 
-    def _require_users_are_known(self) -> None:
+    def _require_agents_of_user(self) -> None:
         if self._caller.user_id and (why_not := self.why_not_narrowed()):
             raise Unsupported(why_not)
 
-    def _detail(self, entry: Entry) -> SessionDetail:
-        session = entry.session(self._directory.id_of(entry), owner=self._caller.user_id)
-        return SessionDetail(**dict(session), version=entry.version, note=_MISSING)
+    def _detail(self, session: GuayabaSession) -> SessionDetail:
+        item = session.to_session(self._directory.id_of(session), owner=self._caller.user_id)
+        return SessionDetail(**dict(item), version=session.version, note=_DETAIL_NOTE)
 
-    def _archived_at(self, entry: Entry) -> str:
-        archived_at = entry.session("").archived_at
+    def _archived_at(self, session: GuayabaSession) -> str:
+        archived_at = session.to_session("").archived_at
         return iso(archived_at) if archived_at else ""
 
     def _change(
         self,
-        entry: Entry,
+        session: GuayabaSession,
         changed: dict[str, str] | None = None,
         previous: dict[str, str] | None = None,
         note: str = "",
     ) -> Change:
         return Change(
-            session_id=self._directory.id_of(entry),
+            session_id=self._directory.id_of(session),
             changed=dict(changed or {}),
             previous=dict(previous or {}),
-            version=entry.version,
+            version=session.version,
             note=note,
         )
 
 
 def _label(name: str) -> str:
     label = session_name(name)
-    if len(label) > _NAME_LENGTH:
-        raise Invalid(f'"name" has {len(label)} characters; Guayaba keeps at most {_NAME_LENGTH}. Shorten it.')
+    if len(label) > _LABEL_LENGTH:
+        raise Invalid(f'"name" has {len(label)} characters; Guayaba keeps at most {_LABEL_LENGTH}. Shorten it.')
     return label

@@ -1,6 +1,7 @@
-"""Every change: looked for before it is sent, sent once, and believed only when a fresh list shows it.
+"""The session writer: every change of a session, sent once and confirmed by a fresh list.
 
-An unknown key is never sent, since OpenClaw makes a session of it; nor a file's name that the archive doesn't list.
+The session is looked up before a change is sent: OpenClaw would create a session for an unknown key. The same goes for
+the file name of an archived session.
 """
 
 import unicodedata
@@ -10,19 +11,20 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from ...errors import BadResponse, Conflict, NotFound, OutcomeUnknown, SessionsError, Unsupported, quoted
+from ...errors import BadResponse, NotFound, OutcomeUnknown, SessionsError, Unsupported
 from ..http.client import AnswerLost
+from ..validation import check_version
 from .directory import Directory
-from .wire import Entry
+from .wire import GuayabaSession
 
-Look = Callable[[], Awaitable[Entry | None]]
-"""The entry as the change leaves it, if a fresh list shows it so; after a deletion, the one that is gone."""
+ReadBack = Callable[[], Awaitable[GuayabaSession | None]]
+"""Returns the session after a change, or the deleted one after a deletion. None if the lists don't show the change."""
 
 
-class Changes:
-    """One after the other for each agent, so that what a list shows more or less is this change's doing.
+class SessionWriter:
+    """All changes of sessions, one at a time for each agent, so that a list's differences are due to one change.
 
-    `locks` are those of all callers, by agent.
+    `locks` has the lock of each agent, and is shared by all callers.
     """
 
     def __init__(self, directory: Directory, locks: WeakValueDictionary[str, anyio.Lock]) -> None:
@@ -30,113 +32,112 @@ class Changes:
         self._directory = directory
         self._locks = locks
 
-    async def rename(self, id: str, name: str) -> tuple[Entry, Entry]:
-        """Before and after."""
-        async with self._held(id) as before:
+    async def rename(self, id: str, name: str) -> tuple[GuayabaSession, GuayabaSession]:
+        """Rename a session, and return it before and after."""
+        async with self._lock(id) as before:
             if before.is_archived:
                 raise Unsupported("Guayaba renames active sessions only. restore_session takes a new name.")
             if before.name == name:
                 return before, before
 
-            async def look() -> Entry | None:
-                now = await self._active(before)
-                return now if now is not None and _same(now.name, name) else None
+            async def read_back() -> GuayabaSession | None:
+                now = await self._find_active(before)
+                return now if now is not None and _is_same_name(now.name, name) else None
 
-            return before, await self._settled(self._api.rename(before, name), look)
+            return before, await self._confirm(self._api.rename(before, name), read_back)
 
-    async def archive(self, id: str) -> tuple[Entry, Entry]:
-        async with self._held(id) as before:
+    async def archive(self, id: str) -> tuple[GuayabaSession, GuayabaSession]:
+        """Archive a session, and return it before and after."""
+        async with self._lock(id) as before:
             if before.is_archived:
                 return before, before
-            known = {entry.key for entry in await self._api.archives(before.agent)}
+            known = {session.key for session in await self._api.archives(before.agent)}
 
-            async def look() -> Entry | None:
-                if await self._active(before) is not None:
+            async def read_back() -> GuayabaSession | None:
+                if await self._find_active(before) is not None:
                     return None
-                new = [entry for entry in await self._api.archives(before.agent) if entry.key not in known]
-                return _the_one(new, before.session_id)
+                new = [session for session in await self._api.archives(before.agent) if session.key not in known]
+                return _match_conversation(new, before.session_id)
 
-            return before, await self._settled(self._api.archive(before), look)
+            return before, await self._confirm(self._api.archive(before), read_back)
 
-    async def restore(self, id: str, name: str) -> tuple[Entry, Entry]:
-        """The session may be under another key than before."""
-        async with self._held(id) as before:
+    async def restore(self, id: str, name: str) -> tuple[GuayabaSession, GuayabaSession]:
+        """Restore a session, and return it before and after. Its key may be another one than before it was archived."""
+        async with self._lock(id) as before:
             if not before.is_archived:
                 return before, before
-            known = {(entry.key, entry.session_id) for entry in await self._api.sessions(before.agent)}
+            known = {(session.key, session.session_id) for session in await self._api.sessions(before.agent)}
 
-            async def look() -> Entry | None:
-                if any(entry.key == before.key for entry in await self._api.archives(before.agent)):
+            async def read_back() -> GuayabaSession | None:
+                if any(session.key == before.key for session in await self._api.archives(before.agent)):
                     return None
                 active = await self._api.sessions(before.agent)
-                return _the_one(
-                    [entry for entry in active if (entry.key, entry.session_id) not in known], before.session_id
-                )
+                new = [session for session in active if (session.key, session.session_id) not in known]
+                return _match_conversation(new, before.session_id)
 
-            return before, await self._settled(self._api.restore(before, name), look)
+            return before, await self._confirm(self._api.restore(before, name), read_back)
 
     async def delete(self, id: str, expected_version: str) -> None:
-        async with self._held(id) as before:
-            check_version(before, expected_version)
+        """Delete a session."""
+        async with self._lock(id) as before:
+            check_version(before.id, before.version, expected_version)
 
-            async def look() -> Entry | None:
+            async def read_back() -> GuayabaSession | None:
                 if not before.is_archived:
-                    return None if await self._active(before) is not None else before
+                    return None if await self._find_active(before) is not None else before
                 archived = await self._api.archives(before.agent)
-                return None if any(entry.key == before.key for entry in archived) else before
+                return None if any(session.key == before.key for session in archived) else before
 
-            await self._settled(self._api.delete(before), look)
+            await self._confirm(self._api.delete(before), read_back)
 
     @asynccontextmanager
-    async def _held(self, id: str) -> AsyncGenerator[Entry]:
-        """The session as it is once no other change of its agent's is under way. Raises `NotFound`."""
+    async def _lock(self, id: str) -> AsyncGenerator[GuayabaSession]:
+        """Hold the lock of the session's agent, and yield the session as it is then. Raise `NotFound`."""
         agent = await self._directory.agent_of(id)
-        lock = self._locks.setdefault(agent, anyio.Lock())
-        async with lock:
+        async with self._locks.setdefault(agent, anyio.Lock()):
             yield await self._directory.find(id)
 
-    async def _active(self, entry: Entry) -> Entry | None:
-        """The same conversation under the same key: an agent's main session begins anew under its own."""
-        for now in await self._api.sessions(entry.agent):
-            if now.key == entry.key and (not entry.session_id or now.session_id == entry.session_id):
+    async def _find_active(self, session: GuayabaSession) -> GuayabaSession | None:
+        """Return the active session with the same key and conversation.
+
+        After an agent's main session was archived, a new conversation begins under the same key.
+        """
+        for now in await self._api.sessions(session.agent):
+            if now.key == session.key and (not session.session_id or now.session_id == session.session_id):
                 return now
         return None
 
-    async def _settled(self, sending: Awaitable[None], look: Look) -> Entry:
-        lost: AnswerLost | NotFound | None = None
+    async def _confirm(self, request: Awaitable[None], read_back: ReadBack) -> GuayabaSession:
+        """Send a change, and return the session as `read_back` returns it. Raise the fitting error if it doesn't."""
+        failure: AnswerLost | NotFound | None = None
         try:
-            await sending
-        except (AnswerLost, NotFound) as error:  # it was there a moment ago: what it was sent may be why it isn't
-            lost = error
+            await request
+        except (AnswerLost, NotFound) as error:  # the session was just found: this request may have removed it
+            failure = error
         finally:
-            self._directory.kept.forget()
+            self._directory.cache.clear()
         try:
-            found = await look()
+            found = await read_back()
         except SessionsError as error:
-            raise lost or OutcomeUnknown(
-                "Guayaba took the change, and could not be asked what became of it. List the sessions."
+            raise failure or OutcomeUnknown(
+                "the change was sent to Guayaba, but listing the sessions failed, so the change may or may not have "
+                "been made. Look at them with list_sessions."
             ) from error
         if found is not None:
             return found
-        if lost is None:
-            raise BadResponse("Guayaba answered that it made the change, but its lists don't show it. List them again.")
-        raise lost.not_made() if isinstance(lost, AnswerLost) else lost
+        if failure is None:
+            raise BadResponse(
+                "Guayaba answered that it made the change, but its lists do not show it. "
+                "Look at the sessions with list_sessions."
+            )
+        raise failure.not_made_error() if isinstance(failure, AnswerLost) else failure
 
 
-def check_version(entry: Entry, expected: str) -> None:
-    """Raise `Conflict` when an expected version is given and is not the session's."""
-    if expected and expected != entry.version:
-        raise Conflict(
-            f"session {quoted(entry.id)} is at version {entry.version} now, not {quoted(expected)}. "
-            "Read it again with get_session, then repeat the change."
-        )
-
-
-def _the_one(entries: Sequence[Entry], session_id: str) -> Entry | None:
-    """Which of the new ones is the conversation: by its id, or, where that is none's, the only one."""
-    candidates = [entry for entry in entries if session_id and entry.session_id == session_id] or entries
+def _match_conversation(sessions: Sequence[GuayabaSession], session_id: str) -> GuayabaSession | None:
+    """Return the session with this conversation's id, or the only one if none has that id."""
+    candidates = [session for session in sessions if session_id and session.session_id == session_id] or sessions
     return candidates[0] if len(candidates) == 1 else None
 
 
-def _same(told: str, name: str) -> bool:
-    return unicodedata.normalize("NFC", told.strip()) == unicodedata.normalize("NFC", name)
+def _is_same_name(shown: str, name: str) -> bool:
+    return unicodedata.normalize("NFC", shown.strip()) == unicodedata.normalize("NFC", name)

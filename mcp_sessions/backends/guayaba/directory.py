@@ -1,4 +1,4 @@
-"""Which sessions there are: the lists of one agent, or of all that a key reaches, in one order."""
+"""The directory of sessions: lists of one agent, or of all agents that a key reaches, merged and cached."""
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -7,166 +7,180 @@ import anyio
 
 from ...errors import NotFound, SessionsError, Timeout, quoted
 from ..gather import each
-from .api import Api, is_away
-from .wire import Entry, is_handle, is_uuid
+from .api import Api, is_agent_unavailable
+from .wire import GuayabaSession, is_handle, is_uuid
 
-_KEPT_SECONDS = 60
-_MOST_KEPT = 50_000
+_CACHE_SECONDS = 60
+_MOST_CACHED = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """The lists of several agents as they were, newest first; `away` are agents that couldn't be asked."""
+class Listing:
+    """The sessions of several agents, newest first."""
 
-    entries: Sequence[Entry]
-    away: Sequence[str] = ()
-    are_all_agents: bool = True
+    sessions: Sequence[GuayabaSession]
+    unavailable_agents: Sequence[str] = ()
+    has_all_agents: bool = True
+    """Whether all agents were asked, available or not."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the sessions of all agents are in it."""
+        return not self.unavailable_agents and self.has_all_agents
 
 
-class Kept:
-    """Lists as they were up to a minute ago, each for the credential and the agents that it was made with."""
+class ListingCache:
+    """Listings of the last minute, each for a credential, its agents and a filter."""
 
     def __init__(self) -> None:
-        self._kept: dict[Hashable, tuple[Listed, float]] = {}
-        self.changes = 0
-        """How many changes of ours there were."""
+        self._listings: dict[Hashable, tuple[Listing, float]] = {}
+        self.clear_count = 0
+        """How often the cache was cleared."""
 
-    def get(self, place: Hashable) -> Listed | None:
+    def get(self, key: Hashable) -> Listing | None:
+        """Return a listing, or None."""
         now = anyio.current_time()
-        self._kept = {place: kept for place, kept in self._kept.items() if kept[1] > now}
-        return self._kept[place][0] if place in self._kept else None
+        self._listings = {key: cached for key, cached in self._listings.items() if cached[1] > now}
+        return self._listings[key][0] if key in self._listings else None
 
-    def put(self, place: Hashable, listed: Listed) -> None:
-        self._kept.pop(place, None)
-        if sum(len(other.entries) for other, _ in self._kept.values()) + len(listed.entries) > _MOST_KEPT:
-            self._kept.clear()
-        if 0 < len(listed.entries) <= _MOST_KEPT:
-            self._kept[place] = listed, anyio.current_time() + _KEPT_SECONDS
+    def put(self, key: Hashable, listing: Listing) -> None:
+        """Store a listing for a minute, unless it is too large."""
+        self._listings.pop(key, None)
+        count = sum(len(other.sessions) for other, _ in self._listings.values()) + len(listing.sessions)
+        if count > _MOST_CACHED:
+            self._listings.clear()
+        if 0 < len(listing.sessions) <= _MOST_CACHED:
+            self._listings[key] = listing, anyio.current_time() + _CACHE_SECONDS
 
-    def forget(self) -> None:
-        """After a change of ours, nothing is shown as it was, to nobody."""
-        self._kept.clear()
-        self.changes += 1
+    def clear(self) -> None:
+        """Remove all listings, after a change of ours."""
+        self._listings.clear()
+        self.clear_count += 1
 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """`agent` is the one of --backend; without it, the key decides: its own agent, or all of its owner's.
+    """The sessions that a caller can reach.
 
-    `reach` are the agents of the user that a caller is narrowed to, beyond which nothing is; None for no such limit.
+    `agent` is the agent in --backend. Without it, the key decides: its own agent, or all agents of its owner.
+    `allowed_agents` are the agents of the caller's user; None if the caller is not limited to a user.
 
-    A walk's later pages are cut from the lists that its first page was, for up to a minute: a session that others
-    make, change or remove meanwhile shows as it was, or not yet. First pages, and every look before and after a
-    change, are fetched anew; so is a page whose lists were given up, and it goes on at the same place in the order.
+    The pages of one walk are cut from the listing that its first page was made of, for up to a minute. A session that
+    others create, change or delete meanwhile appears on them as it was. A first page, and every lookup before and after
+    a change, is fetched anew; so is a later page whose listing is no longer cached, which continues at the same
+    position of the order.
     """
 
     api: Api
-    kept: Kept
+    cache: ListingCache
     agent: str
-    reach: frozenset[str] | None
-    patience: float
-    """Seconds that one of several agents may take for a list: a silent one must not use up the call's time."""
+    allowed_agents: frozenset[str] | None
+    agent_timeout: float
+    """Seconds that one of several agents may take for a list, so that one can't use up the call's time."""
 
     @property
     def spans_agents(self) -> bool:
         """Whether ids must name their agent: each agent's main session has the same key."""
-        return not self.agent and not self.api.is_an_agents
+        return not self.agent and not self.api.is_agent_key
 
-    async def listed(self, *, archived: bool, agent_id: str = "", fresh: bool = True) -> Listed:
-        """Of one agent if `agent_id` is given. Raises where no agent could be asked."""
-        place = (self.api.http.credential, self.reach, archived, agent_id)
-        kept = self.kept.get(place)
-        if not fresh and kept is not None:
-            return kept
-        changes = self.kept.changes
-        listed = await self._fetch(archived=archived, agent_id=agent_id)
-        if changes == self.kept.changes:  # else a change was made while it was read
-            self.kept.put(place, listed)
-        return listed
+    async def list_sessions(self, *, archived: bool, agent_id: str = "", fresh: bool = True) -> Listing:
+        """Return the sessions of all agents, or of the one in `agent_id`. `fresh`: don't use a cached listing.
 
-    async def find(self, id: str) -> Entry:
-        """The session as it is now. Raises `NotFound`."""
-        agent, local = await self._split(id)
-        for archived in (True, False) if is_handle(local) else (False,):
+        Raise an error if no agent is available.
+        """
+        key = (self.api.http.credential, self.allowed_agents, archived, agent_id)
+        cached = self.cache.get(key)
+        if not fresh and cached is not None:
+            return cached
+        clear_count = self.cache.clear_count
+        listing = await self._fetch(archived=archived, agent_id=agent_id)
+        if clear_count == self.cache.clear_count:  # else a change was made while the lists were read
+            self.cache.put(key, listing)
+        return listing
+
+    async def find(self, id: str) -> GuayabaSession:
+        """Return the session from a fresh list. Raise `NotFound`."""
+        agent, local_id = await self._split(id)
+        for archived in (True, False) if is_handle(local_id) else (False,):
             fetch = self.api.archives if archived else self.api.sessions
-            found = next((entry for entry in await fetch(agent) if entry.id == local), None)
+            found = next((session for session in await fetch(agent) if session.id == local_id), None)
             if found is not None:
                 return found
-        raise absent(id)
+        raise not_found(id)
 
-    def id_of(self, entry: Entry) -> str:
-        return f"{entry.agent}/{entry.id}" if self.spans_agents else entry.id
+    def id_of(self, session: GuayabaSession) -> str:
+        """Return the id by which callers address a session."""
+        return f"{session.agent}/{session.id}" if self.spans_agents else session.id
 
     async def agent_of(self, id: str) -> str:
-        """The agent that an id names, which need not exist. Raises `NotFound` for one that names none."""
+        """Return the agent in an id, which may not exist. Raise `NotFound` for an id without one."""
         return (await self._split(id))[0]
 
     async def _split(self, id: str) -> tuple[str, str]:
         if self.spans_agents:
-            agent, slash, local = id.partition("/")
+            agent, slash, local_id = id.partition("/")
             if not slash or not is_uuid(agent) or agent != agent.lower():  # a session has one id, not several
-                raise absent(id)
+                raise not_found(id)
         else:
-            agent, local = await self._single(), id
-        if not self._reaches(agent):
-            raise absent(id)
-        return agent, local
+            agent, local_id = await self._only_agent(), id
+        if not self._may_reach(agent):
+            raise not_found(id)
+        return agent, local_id
 
-    async def _single(self) -> str:
+    async def _only_agent(self) -> str:
         return self.agent or await self.api.own_agent()
 
-    def _reaches(self, agent: str) -> bool:
-        return self.reach is None or agent in self.reach
+    def _may_reach(self, agent: str) -> bool:
+        return self.allowed_agents is None or agent in self.allowed_agents
 
     async def _agents(self) -> tuple[Sequence[str], bool]:
-        """Those whose sessions are listed, and whether these are all."""
+        """Return the agents whose sessions are listed, and whether these are all."""
         if not self.spans_agents:
-            agent = await self._single()
-            return [agent] if self._reaches(agent) else [], True
-        return await self.api.agents() if self.reach is None else (sorted(self.reach), True)
+            agent = await self._only_agent()
+            return [agent] if self._may_reach(agent) else [], True
+        return await self.api.agents() if self.allowed_agents is None else (sorted(self.allowed_agents), True)
 
-    async def _fetch(self, *, archived: bool, agent_id: str) -> Listed:
+    async def _fetch(self, *, archived: bool, agent_id: str) -> Listing:
         fetch = self.api.archives if archived else self.api.sessions
         agents, are_all = await self._agents()
         if agent_id and agent_id not in agents:
-            return await self._unlisted(fetch, agent_id) if not are_all and is_uuid(agent_id) else Listed(())
-        asked = [agent_id] if agent_id else agents
+            return await self._fetch_unlisted(fetch, agent_id) if not are_all and is_uuid(agent_id) else Listing(())
+        requested = [agent_id] if agent_id else agents
         failures: list[SessionsError] = []
-        away: list[str] = []
+        unavailable: list[str] = []
 
-        async def entries_of(agent: str) -> list[Entry]:
+        async def sessions_of(agent: str) -> Sequence[GuayabaSession]:
             try:
                 async with self.api.slots:
-                    with anyio.fail_after(self.patience if len(asked) > 1 else None):
+                    with anyio.fail_after(self.agent_timeout if len(requested) > 1 else None):
                         return await fetch(agent)
             except TimeoutError:
                 failures.append(Timeout("Guayaba did not answer in time. Try again, or raise --timeout."))
-                away.append(agent)
-                return []
             except SessionsError as error:
-                if not (is_away(error) or isinstance(error, Timeout)):
+                if not (is_agent_unavailable(error) or isinstance(error, Timeout)):
                     raise
                 failures.append(error)
-                away.append(agent)
-                return []
+            unavailable.append(agent)
+            return []
 
-        found = [entry for entries in await each(entries_of, asked) for entry in entries]
-        if failures and len(failures) == len(asked):
+        found = [session for sessions in await each(sessions_of, requested) for session in sessions]
+        if failures and len(failures) == len(requested):
             raise failures[0]
-        return Listed(sorted(found, key=_newest_first), sorted(away), are_all or bool(agent_id))
+        return Listing(sorted(found, key=_newest_first), sorted(unavailable), are_all or bool(agent_id))
 
-    async def _unlisted(self, fetch: Callable[[str], Awaitable[list[Entry]]], agent: str) -> Listed:
-        """Of an agent that there may be beyond those that could be listed."""
+    async def _fetch_unlisted(self, fetch: Callable[[str], Awaitable[Sequence[GuayabaSession]]], agent: str) -> Listing:
+        """Return the sessions of an agent that may exist in addition to those that could be listed."""
         try:
-            return Listed(sorted(await fetch(agent), key=_newest_first))
+            return Listing(sorted(await fetch(agent), key=_newest_first))
         except NotFound:
-            return Listed(())
+            return Listing(())
 
 
-def _newest_first(entry: Entry) -> tuple[int, int]:
-    time, digest = entry.place
+def _newest_first(session: GuayabaSession) -> tuple[int, int]:
+    time, digest = session.position
     return -time, digest
 
 
-def absent(id: str) -> NotFound:
-    return NotFound(f"no session {quoted(id)}. list_sessions shows those there are, archived=true those put away.")
+def not_found(id: str) -> NotFound:
+    """Return the error for a session that doesn't exist."""
+    return NotFound(f"no session {quoted(id)}. Find sessions with list_sessions; archived=true lists archived ones.")

@@ -1,70 +1,69 @@
-"""Pages of a list that Guayaba gives in one piece."""
+"""Pages of a listing, which Guayaba returns as a whole."""
 
 from collections.abc import Callable, Sequence
 
 from ... import cursors
 from ...models import SessionFilter, SessionPage
 from ...text.words import folded
-from .directory import Listed
-from .wire import Entry
+from .directory import Listing
+from .wire import GuayabaSession
 
 _MOST_NAMED = 10
 
 
 def page_of(
-    listed: Listed,
+    listing: Listing,
     filter: SessionFilter,
     limit: int,
     after: tuple[int, ...] | None,
-    walk: str,
+    walk_id: str,
     *,
     present: Callable[[str], str],
-    id_of: Callable[[Entry], str],
+    id_of: Callable[[GuayabaSession], str],
     owner: str,
 ) -> SessionPage:
-    """The page behind a place in the order; `total` is known where every agent could be asked."""
+    """Return the page behind the position `after`. Its `total` is known if every agent was available."""
     sign = -1 if filter.order.endswith("desc") else 1
 
-    def order(place: tuple[int, ...]) -> tuple[int, int]:
-        return sign * place[0], place[1]
+    def order(position: tuple[int, ...]) -> tuple[int, int]:
+        return sign * position[0], position[1]
 
-    part = folded(filter.query)
+    query = folded(filter.query)
     matching = sorted(
-        (entry for entry in listed.entries if _is_wanted(entry, filter, part, present)),
-        key=lambda entry: order(entry.place),
+        (session for session in listing.sessions if _is_wanted(session, filter, query, present)),
+        key=lambda session: order(session.position),
     )
-    rest = matching if after is None else [entry for entry in matching if order(entry.place) > order(after)]
+    rest = matching if after is None else [session for session in matching if order(session.position) > order(after)]
     page = rest[:limit]
     return SessionPage(
-        sessions=tuple(entry.session(id_of(entry), cursors.mark(walk, *entry.place), owner=owner) for entry in page),
-        next_cursor=cursors.mark(walk, *page[-1].place) if len(rest) > limit else "",
-        total=len(matching) if is_whole(listed) else None,
-        note=note_of(listed),
+        sessions=tuple(
+            session.to_session(id_of(session), cursors.mark(walk_id, *session.position), owner=owner)
+            for session in page
+        ),
+        next_cursor=cursors.mark(walk_id, *page[-1].position) if len(rest) > limit else "",
+        total=len(matching) if listing.is_complete else None,
+        note=gap_note(listing),
     )
 
 
-def is_whole(listed: Listed) -> bool:
-    """Whether every agent could be asked."""
-    return not listed.away and listed.are_all_agents
-
-
-def note_of(listed: Listed) -> str:
-    """Which agents could not be asked."""
+def gap_note(listing: Listing) -> str:
+    """Return a note on agents whose sessions are missing; "" if there are none."""
     notes: list[str] = []
-    if listed.away:
-        notes.append(f"These agents did not answer, so their sessions are missing: {_named(listed.away)}.")
-    if not listed.are_all_agents:
+    if listing.unavailable_agents:
+        names = _enumerate(listing.unavailable_agents)
+        notes.append(f"These agents did not answer, so their sessions are missing: {names}.")
+    if not listing.has_all_agents:
         notes.append("There are more agents than can be listed at once; agent_id names another.")
     return " ".join(notes)
 
 
-def _named(agents: Sequence[str]) -> str:
-    """As many as a sentence bears."""
+def _enumerate(agents: Sequence[str]) -> str:
     more = f" and {len(agents) - _MOST_NAMED:,} more" if len(agents) > _MOST_NAMED else ""
     return ", ".join(agents[:_MOST_NAMED]) + more
 
 
-def _is_wanted(entry: Entry, filter: SessionFilter, part: str, present: Callable[[str], str]) -> bool:
-    if filter.type not in ("", "agent") or (part and part not in folded(present(entry.name))):
+def _is_wanted(session: GuayabaSession, filter: SessionFilter, query: str, present: Callable[[str], str]) -> bool:
+    """Return whether the filter selects a session."""
+    if filter.type not in ("", "agent") or (query and query not in folded(present(session.name))):
         return False
-    return filter.is_in_time(entry.changed_at)
+    return filter.is_in_time(session.changed_at)

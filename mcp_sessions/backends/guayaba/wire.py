@@ -1,4 +1,4 @@
-"""What Guayaba answers, as it is read: every field may be missing, null or of another shape."""
+"""Readers for Guayaba's JSON, in which every field may be missing, null or of an unexpected type."""
 
 import re
 from dataclasses import dataclass, field
@@ -17,44 +17,44 @@ _HANDLE = "archived-"
 _LEAST_DIGITS = 10  # a date without dashes has 8
 _LEAST_MILLIS = 100_000_000_000  # March 1973; as seconds, far in the future
 _ENVELOPES = ("data", "messages", "sessions", "archives")
-"""Where a list may be, if it isn't the whole answer: Laravel's way, and OpenClaw's."""
+"""The keys under which Laravel and OpenClaw return a list that isn't the whole answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """A session of an agent, active or archived: an archived one has a file's name for a key."""
+class GuayabaSession:
+    """A session of an agent, active or archived. The key of an archived one is the name of its file."""
 
     agent: str
     key: str
     is_archived: bool
     name: str
     session_id: str
-    """OpenClaw's own id of the conversation, which outlives archiving and restoring; "" if not told."""
+    """OpenClaw's id of the conversation, which stays the same when it is archived and restored; "" if unknown."""
     changed_at: datetime | None
     """When it was last updated, or archived."""
     channel: str = ""
-    place: tuple[int, int] = field(init=False, compare=False, repr=False)
-    """Its place in the order of time: milliseconds, then a digest that tells those of one time apart."""
+    position: tuple[int, int] = field(init=False, compare=False, repr=False)
+    """The position in the order of time: milliseconds, then a digest that orders sessions with the same time."""
 
     def __post_init__(self) -> None:
-        # Once, since thousands are put in order for every page of them.
+        # Computed only once, since thousands of sessions are sorted for each page.
         digest = blake2b(f"{self.agent}/{self.id}".encode(errors="backslashreplace"), digest_size=7).digest()
         time = max(int(self.changed_at.timestamp() * 1000), 0) if self.changed_at else 0
-        object.__setattr__(self, "place", (time, int.from_bytes(digest)))
+        object.__setattr__(self, "position", (time, int.from_bytes(digest)))
 
     @property
     def id(self) -> str:
-        """What a caller addresses it by within its agent: its key, or a handle to its file's name."""
+        """The id of the session within its agent: its key, or a handle for the name of its file."""
         return handle(self.agent, self.key) if self.is_archived else self.key
 
     @property
     def version(self) -> str:
-        """A digest of all that Guayaba tells of it: it has no versions."""
-        told = (self.agent, self.key, self.is_archived, self.name, self.session_id, str(self.changed_at))
-        return blake2b(repr(told).encode(errors="backslashreplace"), digest_size=6).hexdigest()
+        """A digest of all fields: Guayaba has no versions."""
+        content = (self.agent, self.key, self.is_archived, self.name, self.session_id, str(self.changed_at))
+        return blake2b(repr(content).encode(errors="backslashreplace"), digest_size=6).hexdigest()
 
-    def session(self, id: str, cursor: str = "", *, owner: str = "") -> Session:
-        """`owner` is the user whose it is, where a caller is narrowed to one."""
+    def to_session(self, id: str, cursor: str = "", *, owner: str = "") -> Session:
+        """Return the session as an item of a list. `owner` is the user that the caller is limited to, if any."""
         archived = (self.changed_at or datetime.fromtimestamp(0, UTC)) if self.is_archived else None
         return Session(
             id=id,
@@ -70,68 +70,72 @@ class Entry:
 
 
 def handle(agent: str, filename: str) -> str:
-    """A short id for an archive's file: the same for as long as the file is there."""
+    """Return a short id for the file of an archived session, which never changes."""
     digest = blake2b(f"{agent}/{filename}".encode(errors="backslashreplace"), digest_size=6)
     return _HANDLE + digest.hexdigest()
 
 
 def is_handle(id: str) -> bool:
+    """Return whether an id has the form of a handle."""
     return re.fullmatch(_HANDLE + "[0-9a-f]{12}", id) is not None
 
 
 def is_uuid(text: str) -> bool:
+    """Return whether the text is a UUID."""
     return re.fullmatch(_UUID, text) is not None
 
 
-def read_sessions(answer: Json, agent: str) -> list[Entry]:
-    """Those without a key can't be addressed, and are left out; the last of equal keys counts."""
+def read_sessions(answer: Json, agent: str) -> list[GuayabaSession]:
+    """Return the active sessions in an answer, without those that have no key. Of equal keys, the last one counts."""
     rows = [
-        Entry(
+        GuayabaSession(
             agent=agent,
             key=key,
             is_archived=False,
-            name=text(row, "label"),
-            session_id=text(row, "sessionId"),
-            changed_at=millis(row.get("updatedAt")),
-            channel=text(row, "lastChannel"),
+            name=text_in(row, "label"),
+            session_id=text_in(row, "sessionId"),
+            changed_at=parse_milliseconds(row.get("updatedAt")),
+            channel=text_in(row, "lastChannel"),
         )
         for row in rows_in(answer)
-        if (key := text(row, "key"))
+        if (key := text_in(row, "key"))
     ]
     return list({row.key: row for row in rows}.values())
 
 
-def read_archives(answer: Json, agent: str) -> list[Entry]:
+def read_archives(answer: Json, agent: str) -> list[GuayabaSession]:
+    """Return the archived sessions in an answer, without those that have no file name."""
     rows = [
-        Entry(
+        GuayabaSession(
             agent=agent,
             key=filename,
             is_archived=True,
-            name=text(row, "label"),
-            session_id=text(row, "sessionId") or _session_in(filename),
-            changed_at=_archived_at(text(row, "archivedAt")) or _archived_at(filename),
+            name=text_in(row, "label"),
+            session_id=text_in(row, "sessionId") or _session_in(filename),
+            changed_at=_parse_archive_time(text_in(row, "archivedAt")) or _parse_archive_time(filename),
         )
         for row in rows_in(answer)
-        if (filename := text(row, "filename"))
+        if (filename := text_in(row, "filename"))
     ]
     return list({row.key: row for row in rows}.values())
 
 
 def rows_in(answer: Json) -> list[JsonObject]:
-    """A list of objects, bare or in an envelope. Raises `BadResponse` for anything else."""
+    """Return the list of objects in an answer, which may be inside an object. Raise `BadResponse` for anything else."""
     found = next((answer[key] for key in _ENVELOPES if key in answer), None) if is_object(answer) else answer
     if not is_array(found) or not all(is_object(row) for row in found):
-        raise BadResponse("Guayaba answered something that is no list. Check the address in --backend.")
+        raise BadResponse("Guayaba's answer is not a list. Check the address in --backend.")
     return found
 
 
-def text(row: JsonObject, key: str) -> str:
+def text_in(row: JsonObject, key: str) -> str:
+    """Return the string at a key; "" for anything else."""
     found = row.get(key)
     return found if isinstance(found, str) else ""
 
 
-def millis(value: Json) -> datetime | None:
-    """Milliseconds since 1970, or seconds; nothing for 0, which stands for "never", and for what is no time."""
+def parse_milliseconds(value: Json) -> datetime | None:
+    """Return a time from milliseconds or seconds since 1970; None for 0, which means "never", and anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
         return None
     try:
@@ -145,14 +149,14 @@ def _session_in(filename: str) -> str:
     return found.group() if found else ""
 
 
-def _archived_at(written: str) -> datetime | None:
-    """ISO 8601, a time as file names have it (with dashes for colons), or milliseconds."""
-    if written.isascii() and written.isdigit() and len(written) >= _LEAST_DIGITS:
-        return millis(int(written[:18]))
+def _parse_archive_time(text: str) -> datetime | None:
+    """Return a time from ISO 8601, the form in file names (with dashes for colons), or milliseconds; None otherwise."""
+    if text.isascii() and text.isdigit() and len(text) >= _LEAST_DIGITS:
+        return parse_milliseconds(int(text[:18]))
     try:
-        parsed = datetime.fromisoformat(written)
+        parsed = datetime.fromisoformat(text)
     except ValueError:
-        found = _FILE_TIME.search(written)
+        found = _FILE_TIME.search(text)
         if found is None:
             return None
         day, *clock = found.groups()

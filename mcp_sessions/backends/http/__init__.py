@@ -1,1 +1,1 @@
-"""How a backend talks to its system over HTTP: deadlines, retries, limits, connections and credentials."""
+"""The HTTP client of backends that are reached over HTTP: deadlines, retries, limits, connections and credentials."""

@@ -1,4 +1,4 @@
-"""One read or change over HTTP, over all its tries: how far it has come, and a span for each try."""
+"""One read or change over HTTP: its state across all attempts, and an OpenTelemetry span for each attempt."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -10,40 +10,47 @@ from opentelemetry.trace import Span
 from ...errors import Timeout
 from ..telemetry import fail, headers_of, started, within
 from .responses import Reply
-from .retry import Failure, may_change_again, may_read_again
+from .retry import Failure, may_retry_change, may_retry_read
 
 MOST_BYTES = 32 * 1024 * 1024
 
 
 @dataclass
 class Exchange:
-    """`status` is that of the last answer, 0 before there is one; `tries` are those before this one."""
+    """A request and the state of its attempts.
+
+    `deadline` is by anyio's clock. `attempt` counts from 0, and `status` is that of its response, 0 before there is
+    one. `is_queued`: the attempt waits for a connection. `may_have_run`: the server may have seen the change.
+    """
 
     request: httpx2.Request
     deadline: float
     most_bytes: int = MOST_BYTES
-    reads: bool = True
-    repeatable: bool = True
-    queued: bool = False
+    is_read: bool = True
+    is_idempotent: bool = True
+    is_queued: bool = False
     may_have_run: bool = False
     status: int = 0
-    tries: int = 0
+    attempt: int = 0
 
     async def trace(self, event: str, info: object) -> None:
-        """What httpcore2 tells about a change: from here on, the server may have seen it."""
+        """Receive the trace events of httpcore2: once headers are sent, the server may have seen the request."""
         if event == "http11.send_request_headers.started":
             self.may_have_run = True
 
-    def may_go_again(self, failure: Failure, retries: int, *, in_doubt: bool) -> bool:
-        """`in_doubt`: a try before this one may have run."""
-        if self.reads:
-            return may_read_again(failure, retries)
-        return may_change_again(failure, retries, drops=self.repeatable and not in_doubt)
+    def may_retry(self, failure: Failure, *, earlier_may_have_run: bool) -> bool:
+        """Return whether the request may be sent again.
 
-    async def traced(
+        `earlier_may_have_run`: the server may have run an attempt before the one that failed.
+        """
+        if self.is_read:
+            return may_retry_read(failure, self.attempt)
+        return may_retry_change(failure, self.attempt, after_drop=self.is_idempotent and not earlier_may_have_run)
+
+    async def send_in_span(
         self, send: Callable[["Exchange"], Awaitable[Reply | Failure]], server: Mapping[str, str | int]
     ) -> Reply | Failure:
-        """One try, as a span where such are recorded. `server` is its address and port, as attributes."""
+        """Make one attempt with `send`, in a span if those are recorded. `server` has its attributes."""
         method = self.request.method
         span = started(method, {"http.request.method": method, **server})
         if span is None:
@@ -54,15 +61,15 @@ class Exchange:
             try:
                 outcome = await send(self)
             finally:
-                self._tell(span)
+                self._set_attributes(span)
             if isinstance(outcome, Failure):
                 cause = outcome.cause.__class__.__qualname__ if outcome.cause else ""
                 fail(span, outcome.error, str(self.status) if self.status >= 400 else cause)
             return outcome
 
-    def _tell(self, span: Span) -> None:
-        if self.tries:
-            span.set_attribute("http.request.resend_count", self.tries)
+    def _set_attributes(self, span: Span) -> None:
+        if self.attempt:
+            span.set_attribute("http.request.resend_count", self.attempt)
         if self.status:
             span.set_attribute("http.response.status_code", self.status)
         if anyio.current_time() >= self.deadline:

@@ -1,4 +1,4 @@
-"""One client for every backend that is reached over HTTP: deadlines, limits, retries, and statuses as errors."""
+"""The HTTP client of all backends: deadlines, limits, retries, and an error for each response that is not a 2xx."""
 
 import json
 from collections.abc import Callable, Generator, Mapping
@@ -25,30 +25,31 @@ from ...errors import (
 )
 from ...json_documents import JsonObject
 from .attempt import MOST_BYTES, Exchange
-from .connections import Pool
+from .connections import ConnectionPool
 from .credentials import ANONYMOUS, Credential
-from .responses import Reader, Redirected, Reply, ServerFailed, TooLarge, unexplained
-from .retry import ENDED, NOT_RUN, Failure, Kind, pause_before, why_unsent
-from .urls import base_of, headers_of, path, server_of
+from .responses import Redirected, Reply, ResponseReader, ServerFailed, TooLarge, no_explanation
+from .retry import ENDED, NOT_RUN, Failure, FailureKind, connection_error_reason, retry_delay
+from .urls import path, request_headers, server_attributes, validate_base_url
 
 __all__ = ["MOST_BYTES", "AnswerLost", "HttpClient", "Redirected", "Reply", "ServerFailed", "TooLarge", "path"]
 
 _CONNECT_SECONDS = 3.0
-_UNSENT = (
+_MOST_SECONDS_FOR_READ_BACK = 5
+_NOT_SENT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
     httpx2.ProxyError,
-    UnicodeError,
-)  # trio: for a host that IDNA refuses
+    UnicodeError,  # trio: for a host that IDNA refuses
+)
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
 class AnswerLost(OutcomeUnknown):
-    """A change was sent, and its answer does not say whether it was made. The sender finds out by reading back.
+    """The error for a change that was sent and whose response doesn't show whether it was made.
 
-    `failure` is what was wrong with the answer. `ended`: the server is done with the request, so that reading back
-    tells whether the change was made; otherwise the server may still make it.
+    The sender finds out by reading back. `failure` is the error of the response. `ended`: the server is no longer
+    working on the request, so that reading back shows whether the change was made.
     """
 
     def __init__(self, message: str, failure: SessionsError, *, ended: bool) -> None:
@@ -56,7 +57,7 @@ class AnswerLost(OutcomeUnknown):
         self.failure = failure
         self.ended = ended
 
-    def not_made(self) -> SessionsError:
+    def not_made_error(self) -> SessionsError:
         """Return the error for a change that reading back does not show."""
         if not self.ended:
             return self
@@ -64,12 +65,14 @@ class AnswerLost(OutcomeUnknown):
 
 
 class HttpClient:
-    """A connection pool to one system, named `system` in sentences. Enter it with `async with`.
+    """An HTTP client for one system, with a connection pool. Enter it with `async with`.
 
-    `timeout` is in seconds and bounds each read and change, or all of those inside one `call()`. `explain` may turn
-    a 4xx into an error of its own; it is told what the credential is in a sentence. `at_once` requests are in flight
-    at most, `queue` more wait. `clock` returns seconds and never goes back; retries are limited by it. Raises
-    `Invalid` for a URL, credential or header that can't be used.
+    `system` is the system's name in error messages. `timeout` is the time for a read or change, in seconds, or for all
+    of them inside one `shared_deadline()`. At most `concurrency` requests are sent at the same time, and `max_queued`
+    more wait. `explain` gets each 4xx response and the credential's name, and may return a more exact error. `clock`
+    returns seconds and never goes back; it is used to limit retries.
+
+    Raises `Invalid` for a URL, credential or header that can't be used.
     """
 
     def __init__(
@@ -82,19 +85,21 @@ class HttpClient:
         headers: Mapping[str, str] = {},
         trust_env: bool = False,
         allow_http: bool = False,
-        explain: Callable[[Reply, str], SessionsError | None] = unexplained,
-        at_once: int = 8,
-        queue: int = 256,
+        explain: Callable[[Reply, str], SessionsError | None] = no_explanation,
+        concurrency: int = 8,
+        max_queued: int = 256,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._base = base_of(base_url, allow_http=allow_http)
-        self._server = server_of(self._base)
-        self._given = headers
-        self._headers = httpx2.Headers(headers_of(credential, headers))
+        self._base_url = validate_base_url(base_url, allow_http=allow_http)
+        self._server = server_attributes(self._base_url)
+        self._custom_headers = headers
+        self._headers = httpx2.Headers(request_headers(credential, headers))
         self._system = system
         self._timeout = timeout
-        self._reader = Reader(system, explain, credential)
-        self._pool = Pool(self._base, trust_env=trust_env, at_once=at_once, queue=queue, clock=clock)
+        self._reader = ResponseReader(system, explain, credential)
+        self._pool = ConnectionPool(
+            self._base_url, trust_env=trust_env, concurrency=concurrency, max_queued=max_queued, clock=clock
+        )
 
     async def __aenter__(self) -> Self:
         await self._pool.__aenter__()
@@ -105,25 +110,29 @@ class HttpClient:
     ) -> None:
         await self._pool.__aexit__(kind, error, traceback)
 
-    def bearing(self, credential: Credential) -> Self:
-        """The same connections, called with this credential. Raises as making one does, or `Unauthorized`."""
+    def with_credential(self, credential: Credential) -> Self:
+        """Return a client that uses the same connections with this credential.
+
+        Raise `Invalid`, or `Unauthorized` for a caller's credential, if it can't be sent.
+        """
         sibling = copy(self)
-        sibling._headers = httpx2.Headers(headers_of(credential, self._given))
+        sibling._headers = httpx2.Headers(request_headers(credential, self._custom_headers))
         sibling._reader = replace(self._reader, credential=credential)
         return sibling
 
     @property
     def credential(self) -> Credential:
+        """The credential of all requests."""
         return self._reader.credential
 
     @property
     def address(self) -> str:
-        """What paths are appended to: always spelt the same, without a credential."""
-        return self._base
+        """The URL that paths are appended to, normalized and without a credential."""
+        return self._base_url
 
-    def call(self) -> AbstractContextManager[None]:
-        """One deadline for every request made inside; inside another call, that one's."""
-        return _one_deadline(self._timeout)
+    def shared_deadline(self) -> AbstractContextManager[None]:
+        """Set one deadline for all requests made inside. An outer `shared_deadline` takes precedence."""
+        return _shared_deadline(self._timeout)
 
     async def read(
         self,
@@ -133,9 +142,12 @@ class HttpClient:
         json: JsonObject | None = None,
         most_bytes: int = MOST_BYTES,
     ) -> Reply:
-        """GET, or POST with what is asked, repeated where that helps. Raises a `SessionsError` but for a 2xx."""
-        request = self._request("GET" if json is None else "POST", path, params, json)
-        return await self._run(Exchange(request, self._ends_at(), most_bytes))
+        """Send a GET request, or a POST with `json`, and retry it if that may help.
+
+        Raise a `SessionsError` for any response but a 2xx.
+        """
+        request = self._build_request("GET" if json is None else "POST", path, params, json)
+        return await self._send_with_retries(Exchange(request, self._current_deadline(), most_bytes))
 
     async def change(
         self,
@@ -144,25 +156,25 @@ class HttpClient:
         *,
         params: Mapping[str, str | int] = {},
         json: JsonObject | None = None,
-        repeatable: bool = True,
+        idempotent: bool = True,
     ) -> Reply:
-        """Any other request. `repeatable`: doing it twice is doing it once.
+        """Send a request that changes something. `idempotent`: making the change twice is the same as making it once.
 
-        Raises `AnswerLost` where it may have run, and has kept time for reading back; every other error says that
-        it did not run.
+        Raise `AnswerLost` if the request may have run, early enough for the caller to read back before the deadline.
+        Any other error means that it did not run.
         """
-        request = self._request(method, path, params, json)
-        ends_at = self._ends_at()
-        kept_back = min(5, (ends_at - anyio.current_time()) / 3)
-        exchange = Exchange(request, ends_at - kept_back, reads=False, repeatable=repeatable)
+        request = self._build_request(method, path, params, json)
+        deadline = self._current_deadline()
+        reserved = min(_MOST_SECONDS_FOR_READ_BACK, (deadline - anyio.current_time()) / 3)
+        exchange = Exchange(request, deadline - reserved, is_read=False, is_idempotent=idempotent)
         request.extensions["trace"] = exchange.trace
-        return await self._run(exchange)
+        return await self._send_with_retries(exchange)
 
-    def _ends_at(self) -> float:
+    def _current_deadline(self) -> float:
         deadline = _deadline.get()
         return anyio.current_time() + self._timeout if deadline is None else deadline
 
-    def _request(
+    def _build_request(
         self, method: str, path: str, params: Mapping[str, str | int], content: JsonObject | None = None
     ) -> httpx2.Request:
         self.credential.require()
@@ -172,80 +184,80 @@ class HttpClient:
                 headers = self._headers | {"Content-Type": "application/json"}
                 body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
             query = f"?{urlencode(params)}" if params else ""
-            return httpx2.Request(method, f"{self._base}{path}{query}", headers=headers, content=body)
+            return httpx2.Request(method, f"{self._base_url}{path}{query}", headers=headers, content=body)
         except (ValueError, RecursionError) as error:
-            raise Invalid("half a surrogate pair, NaN or endless nesting can't be sent. Leave it out.") from error
+            raise Invalid(
+                "an unpaired surrogate, NaN, or JSON that is nested too deeply can't be sent. Leave it out."
+            ) from error
         except httpx2.InvalidURL as error:
-            raise Invalid("that is too long to be asked for. Shorten it.") from error
+            raise Invalid("the arguments are too long for a URL. Shorten them.") from error
 
-    async def _run(self, exchange: Exchange) -> Reply:
-        self._pool.budget.earn()
+    async def _send_with_retries(self, exchange: Exchange) -> Reply:
+        self._pool.retry_budget.earn()
         with anyio.CancelScope(deadline=exchange.deadline):
-            for retries in count():
-                exchange.tries = retries
-                in_doubt = exchange.may_have_run
-                outcome = await self._try(exchange)
+            for exchange.attempt in count():
+                earlier_may_have_run = exchange.may_have_run
+                outcome = await self._send_attempt(exchange)
                 if isinstance(outcome, Reply):
                     return outcome
                 if outcome.kind in NOT_RUN:
-                    exchange.may_have_run = in_doubt
-                pause = pause_before(retries, outcome.wait)
-                fits = anyio.current_time() + pause < exchange.deadline
-                again = fits and exchange.may_go_again(outcome, retries, in_doubt=in_doubt)
-                if not (again and self._pool.budget.spend()):
-                    raise self._told(exchange, outcome, in_doubt=in_doubt) from outcome.cause
-                await anyio.sleep(pause)
+                    exchange.may_have_run = earlier_may_have_run
+                delay = retry_delay(exchange.attempt, outcome.retry_after)
+                fits = anyio.current_time() + delay < exchange.deadline
+                may_retry = fits and exchange.may_retry(outcome, earlier_may_have_run=earlier_may_have_run)
+                if not (may_retry and self._pool.retry_budget.spend()):
+                    ended = outcome.kind in ENDED and not earlier_may_have_run
+                    error = self._answer_lost(outcome.error, ended=ended) if exchange.may_have_run else outcome.error
+                    raise error from outcome.cause
+                await anyio.sleep(delay)
         if exchange.may_have_run:
-            raise self._lost(self._late(), ended=False)
-        raise self._busy() if exchange.queued else self._late()
+            raise self._answer_lost(self._timeout_error(), ended=False)
+        raise self._busy_error() if exchange.is_queued else self._timeout_error()
 
-    def _told(self, exchange: Exchange, failure: Failure, *, in_doubt: bool) -> SessionsError:
-        if not exchange.may_have_run:
-            return failure.error
-        return self._lost(failure.error, ended=failure.kind in ENDED and not in_doubt)
-
-    def _lost(self, failure: SessionsError, *, ended: bool) -> AnswerLost:
+    def _answer_lost(self, failure: SessionsError, *, ended: bool) -> AnswerLost:
         return AnswerLost(
-            f"{self._system} was sent the change, and gave no answer that tells what became of it. "
+            f"the change was sent to {self._system}, but its response does not show whether the change was made. "
             "Look at the session before you repeat it.",
             failure,
             ended=ended,
         )
 
-    def _late(self) -> Timeout:
+    def _timeout_error(self) -> Timeout:
         return Timeout(f"{self._system} did not answer within {self._timeout:g} s. Try again, or raise --timeout.")
 
-    def _busy(self) -> Busy:
-        seconds = self._pool.seconds_to_wait(self._timeout)
-        return Busy(f"too many calls wait for {self._system} already. Try again in {seconds} s.")
+    def _busy_error(self) -> Busy:
+        seconds = self._pool.estimate_wait(self._timeout)
+        return Busy(f"too many calls are waiting for {self._system}. Try again in {seconds} s.")
 
-    async def _try(self, exchange: Exchange) -> Reply | Failure:
-        if self._pool.is_full:
-            return Failure(Kind.REFUSED, self._busy())
-        exchange.queued = self._pool.must_wait
-        await self._pool.wait()
-        exchange.queued = False
-        # A little less than what is left: httpx2 closes a socket that failed in a handshake, not one cancelled there.
-        with self._pool.turn():
+    async def _send_attempt(self, exchange: Exchange) -> Reply | Failure:
+        if self._pool.is_queue_full:
+            return Failure(FailureKind.REFUSED, self._busy_error())
+        exchange.is_queued = self._pool.is_busy
+        await self._pool.acquire_slot()
+        exchange.is_queued = False
+        with self._pool.slot():
+            # httpx2 closes a socket whose TLS handshake times out, but not one that is cancelled in its handshake. So
+            # let it time out before the deadline cancels it.
             connect = min(_CONNECT_SECONDS, 0.9 * (exchange.deadline - anyio.current_time()))
-            exchange.request.extensions["timeout"] = {"connect": connect}  # the scope around us bounds the rest
-            return await exchange.traced(self._send, self._server)
+            exchange.request.extensions["timeout"] = {"connect": connect}
+            return await exchange.send_in_span(self._send_once, self._server)
 
-    async def _send(self, exchange: Exchange) -> Reply | Failure:
+    async def _send_once(self, exchange: Exchange) -> Reply | Failure:
         try:
             response = await self._pool.send(exchange.request)
             exchange.status = response.status_code
-        except _UNSENT as error:
-            told = f"{self._system} can't be reached: {why_unsent(error)}. Check that it runs, and --backend."
-            return Failure(Kind.UNSENT, Unavailable(told), error)
+        except _NOT_SENT as error:
+            reason = connection_error_reason(error)
+            message = f"{self._system} can't be reached: {reason}. Check that it is running, and --backend."
+            return Failure(FailureKind.UNSENT, Unavailable(message), error)
         except httpx2.TransportError as error:
-            told = f"{self._system} gave no whole answer. Try again, and check its address in --backend."
-            return Failure(Kind.DROPPED, Unavailable(told), error)
+            message = f"{self._system} sent no complete response. Try again, and check its address in --backend."
+            return Failure(FailureKind.DROPPED, Unavailable(message), error)
         return await self._reader.read(response, exchange.most_bytes)
 
 
 @contextmanager
-def _one_deadline(seconds: float) -> Generator[None]:
+def _shared_deadline(seconds: float) -> Generator[None]:
     if _deadline.get() is not None:
         yield
         return

@@ -1,4 +1,4 @@
-"""What a system is called with, the operator's credential or a caller's own, and what is known with each."""
+"""Credentials for a system, the operator's or a caller's own, and a cache of objects for each credential."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,105 +9,114 @@ from ...caller import Caller
 from ...errors import Invalid, Unauthorized
 
 _MOST_CHARACTERS = 16 * 1024
-_MOST_KEPT = 256
+_MOST_CACHED = 256
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A bearer token. `is_callers`: callers have one each; `Credential("", is_callers=True)` is one that is missing."""
+    """A bearer token, the operator's or a caller's own (`is_from_caller`).
+
+    A credential without a token is `ANONYMOUS`, or, with `is_from_caller`, one that a caller should have sent.
+    """
 
     token: str = field(default="", repr=False)
-    is_callers: bool = False
+    is_from_caller: bool = False
 
     @property
     def is_missing(self) -> bool:
-        return self.is_callers and not self.token
+        """Whether callers must send their own credential and this one did not."""
+        return self.is_from_caller and not self.token
 
     @property
     def name(self) -> str:
-        """What it is in a sentence."""
-        return "your own credential" if self.is_callers else "the credential in MCP_SESSIONS_TOKEN"
+        """A noun phrase for error messages."""
+        return "your own credential" if self.is_from_caller else "the credential in MCP_SESSIONS_TOKEN"
 
     @property
     def refusal(self) -> str:
-        """What a system did that doesn't accept it, and what to do next."""
-        if self.is_callers:
+        """The rest of an error message that begins with the system's name: it refused this credential."""
+        if self.is_from_caller:
             return "refused your own credential. Replace it with one that it accepts."
         if self.token:
             return "refused the credential. Set MCP_SESSIONS_TOKEN to one that it accepts."
-        return "asks for a credential, and MCP_SESSIONS_TOKEN is not set. Set it."
+        return "requires a credential, and MCP_SESSIONS_TOKEN is not set. Set it."
 
-    def check(self) -> None:
-        """Raise `Invalid`, or `Unauthorized` for a caller's, without the value, if no header can carry it."""
+    def validate(self) -> None:
+        """Raise `Invalid`, or `Unauthorized` if it is a caller's, for a token that can't be sent in a header.
+
+        The error doesn't contain the token.
+        """
         visible = self.token.isascii() and self.token.isprintable() and " " not in self.token
         if visible and len(self.token) <= _MOST_CHARACTERS:
             return
-        unfit = "holds a space, a line break or a character that no header can carry, or is longer than 16 KB"
-        if self.is_callers:
-            raise Unauthorized(f"{self.name} {unfit}. Send another.")
-        raise Invalid(f"MCP_SESSIONS_TOKEN {unfit}. Set it anew.")
+        problem = "contains a space, a line break or a character that no header can carry, or is longer than 16 KB"
+        if self.is_from_caller:
+            raise Unauthorized(f"{self.name} {problem}. Send another.")
+        raise Invalid(f"MCP_SESSIONS_TOKEN {problem}. Set it to another.")
 
     def require(self) -> None:
-        """Raise `Unauthorized` where it is missing: a caller's calls are never made with another's."""
+        """Raise `Unauthorized` if the credential is missing. A caller's requests never use another's credential."""
         if self.is_missing:
             raise Unauthorized(
-                "no credential of yours for the backend came with this call, and nobody else's is used for it. "
+                "no credential of yours came with this call, and the backend is never called with another user's. "
                 "Send yours, or ask whoever runs this server for one."
             )
 
-    def of(self, caller: Caller) -> "Credential":
-        """What this caller's calls are made with, where the backend was opened with this. Raises `Unauthorized`."""
-        own = Credential(caller.credential, is_callers=True) if caller.credential else self
-        own.require()
-        own.check()
-        return own
+    def for_caller(self, caller: Caller) -> "Credential":
+        """Return the caller's own credential, or this one if the caller sent none. Raise `Unauthorized`."""
+        credential = Credential(caller.credential, is_from_caller=True) if caller.credential else self
+        credential.require()
+        credential.validate()
+        return credential
 
 
 ANONYMOUS = Credential()
-"""None, where none is needed."""
+"""The credential for requests that need none."""
 
 
-def opened_with(token: str, *, callers_have_credentials: bool) -> Credential:
-    """What a system is called with for callers who bring none. Raises `Invalid` for a token that can't be sent."""
+def configured_credential(token: str, *, callers_have_credentials: bool) -> Credential:
+    """Return the credential for callers who send none. Raise `Invalid` for a token that can't be sent."""
     if callers_have_credentials:
-        return Credential(is_callers=True)
-    configured = Credential(token)
-    configured.check()
-    return configured
+        return Credential(is_from_caller=True)
+    credential = Credential(token)
+    credential.validate()
+    return credential
 
 
-class PerCredential(Generic[T]):
-    """What is known, or open, with one credential and may serve no other: made on use, the last used ones kept.
+class CredentialCache(Generic[T]):
+    """A cache with one object for each credential, created on first use by `make`.
 
-    Of too many, the one that was used longest ago goes, or rather the first of them that `is_idle`; it is given to
-    `close`.
+    When there are too many, the least recently used object that `is_idle` is removed, or, if none is idle, the least
+    recently used one. `close` is called with each object that is removed.
     """
 
     def __init__(
         self,
         make: Callable[[Credential], T],
         *,
-        close: Callable[[T], None] = lambda made: None,
-        is_idle: Callable[[T], bool] = lambda made: True,
-        most: int = _MOST_KEPT,
+        close: Callable[[T], None] = lambda cached: None,
+        is_idle: Callable[[T], bool] = lambda cached: True,
+        most: int = _MOST_CACHED,
     ) -> None:
         self._make = make
         self._close = close
         self._is_idle = is_idle
         self._most = most
-        self._kept: OrderedDict[Credential, T] = OrderedDict()
+        self._cached: OrderedDict[Credential, T] = OrderedDict()
 
-    def of(self, credential: Credential) -> T:
-        if credential not in self._kept:
-            if len(self._kept) >= self._most:
-                idle = (known for known, made in self._kept.items() if self._is_idle(made))
-                self._close(self._kept.pop(next(idle, next(iter(self._kept)))))
-            self._kept[credential] = self._make(credential)
-        self._kept.move_to_end(credential)
-        return self._kept[credential]
+    def get(self, credential: Credential) -> T:
+        """Return the object for a credential."""
+        if credential not in self._cached:
+            if len(self._cached) >= self._most:
+                idle = (known for known, cached in self._cached.items() if self._is_idle(cached))
+                self._close(self._cached.pop(next(idle, next(iter(self._cached)))))
+            self._cached[credential] = self._make(credential)
+        self._cached.move_to_end(credential)
+        return self._cached[credential]
 
     def close(self) -> None:
-        while self._kept:
-            self._close(self._kept.popitem()[1])
+        """Remove all objects."""
+        while self._cached:
+            self._close(self._cached.popitem()[1])

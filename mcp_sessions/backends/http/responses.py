@@ -1,4 +1,4 @@
-"""What a system answered, read to the limit: a reply, or a failure in our own words."""
+"""Reads responses, up to a limit of bytes, into a `Reply` or a `Failure` with an error message of our own."""
 
 import json
 import math
@@ -24,146 +24,165 @@ from ...errors import (
 )
 from ...json_documents import Json, is_array, is_object
 from .credentials import Credential
-from .retry import Failure, Kind, seconds_asked
+from .retry import Failure, FailureKind, parse_retry_after
 
-_MOST_EXPLANATION = 64 * 1024
+_MOST_EXPLANATION_BYTES = 64 * 1024
 _EXPLANATION_SECONDS = 2.0
 
 _REFUSALS: dict[int, tuple[type[SessionsError], str]] = {
-    400: (Invalid, "{} refused the request as malformed. Check the arguments."),
+    400: (Invalid, "{} rejected the request as malformed. Check the arguments."),
     401: (Unauthorized, "{} {refusal}"),
-    403: (Forbidden, "{} doesn't allow this with {credential}. Use one that may."),
-    404: (NotFound, "{} has nothing by that id. List the sessions to see which there are."),
-    409: (Conflict, "{} has something that this contradicts. Read it again before you change it."),
-    413: (Invalid, "{} takes no request as large as this. Send less at once."),
-    422: (Invalid, "{} refused the arguments. Check them."),
+    403: (Forbidden, "{} doesn't allow this with {credential}. Use one that has permission."),
+    404: (NotFound, "{} has nothing with that id. Find the session with list_sessions."),
+    409: (Conflict, "{} reports a conflict with its current data. Read the session again before you change it."),
+    413: (Invalid, "{} accepts no request as large as this. Send less at once."),
+    422: (Invalid, "{} rejected the arguments. Check them."),
 }
 
 
-def _finite(text: str) -> float | None:
+def _parse_float(text: str) -> float | None:
     number = float(text)
     return number if math.isfinite(number) else None
 
 
-def _whole(value: Json) -> Json:
+def _without_surrogates(value: Json) -> Json:
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if is_object(value):
-        return {_whole(key): _whole(item) for key, item in value.items()}
-    return [_whole(item) for item in value] if is_array(value) else value
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    return [_without_surrogates(item) for item in value] if is_array(value) else value
 
 
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # also half of a good pair: then nothing changes
-_DECODER = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
+_SURROGATE = re.compile(
+    rb"\\u[dD][89a-fA-F]"
+)  # also matches half of a valid pair, which _without_surrogates leaves as it is
+_DECODER = json.JSONDecoder(parse_constant=_parse_float, parse_float=_parse_float)
 
 
 class TooLarge(BadResponse):
-    """A good answer, longer than was to be read."""
+    """A 2xx response with a body that is longer than the limit."""
 
 
 class Redirected(BadResponse):
-    """A redirect, which is not followed: the credential goes to no other address."""
+    """A redirect. It is not followed, because the credential may not be sent to another address."""
 
 
 class ServerFailed(Unavailable):
-    """It answered, with a 500 or the like: what breaks it once breaks it always."""
+    """A response with status 500 or the like. The same request would fail again."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: for a success its whole body, for a refusal at most the beginning."""
+    """A response that was read: the whole body of a 2xx, or the beginning of another one's."""
 
     status: int
     body: bytes
 
     def json(self) -> Json:
-        """The body as JSON. Raises `BadResponse`.
+        """Return the body as JSON. Raise `BadResponse` if it isn't JSON.
 
-        Numbers that JSON doesn't have (NaN, Infinity, 1e999) are None, and halves of surrogate pairs, which no text
-        can hold, U+FFFD.
+        Numbers outside of JSON's range (NaN, Infinity, 1e999) become None, and unpaired surrogates, which can't be
+        encoded as UTF-8, become U+FFFD.
         """
         try:
             value = _DECODER.decode(self.body.decode())
-            return _whole(value) if _SURROGATE.search(self.body) else value
+            return _without_surrogates(value) if _SURROGATE.search(self.body) else value
         except (ValueError, RecursionError) as error:
-            raise BadResponse("the backend answered something that is no JSON. Check the URL it is at.") from error
+            raise BadResponse("the backend's response is not JSON. Check its URL in --backend.") from error
 
 
-def unexplained(reply: Reply, credential: str) -> SessionsError | None:
+def no_explanation(reply: Reply, credential: str) -> SessionsError | None:
+    """Return None: the default for `explain`."""
     return None
 
 
 @dataclass(frozen=True)
-class Reader:
-    """Reads responses of one system. `explain` may turn a 4xx into an error of its own, naming the credential."""
+class ResponseReader:
+    """Reads responses of one system.
+
+    `explain` gets each 4xx response and the credential's name, and may return a more exact error.
+    """
 
     system: str
     explain: Callable[[Reply, str], SessionsError | None]
     credential: Credential
 
     async def read(self, response: httpx2.Response, most_bytes: int) -> Reply | Failure:
-        """Reads and closes a response; its connection is dropped unless the body was read to its end."""
+        """Read and close a response. Unless the whole body was read, its connection is closed too."""
         try:
             if response.is_success:
-                return await self._success(response, most_bytes)
-            return await self._failure(response)
+                return await self._read_success(response, most_bytes)
+            return await self._read_failure(response)
         finally:
             await response.aclose()
 
-    async def _success(self, response: httpx2.Response, most_bytes: int) -> Reply | Failure:
+    async def _read_success(self, response: httpx2.Response, most_bytes: int) -> Reply | Failure:
         if _is_compressed(response):
-            told = f"{self.system} compressed its answer unasked. Turn that off in whatever is in front of it."
-            return Failure(Kind.UNREADABLE, BadResponse(told))
+            message = f"{self.system} compressed its response unrequested. Turn off compression in its proxy or server."
+            return Failure(FailureKind.UNREADABLE, BadResponse(message))
         body: list[bytes] = []
         announced = int(response.headers.get("content-length", 0))
         try:
-            whole = announced <= most_bytes and await _collect(response, body, most_bytes)
+            is_whole = announced <= most_bytes and await _read_body(response, body, most_bytes)
         except httpx2.TransportError as error:
-            return Failure(Kind.CUT, Unavailable(f"{self.system} broke off its answer. Try again."), error)
-        if not whole:
-            told = f"{self.system} answered more than {_size(most_bytes)}. Ask for less."
-            return Failure(Kind.UNREADABLE, TooLarge(told))
+            return Failure(
+                FailureKind.TRUNCATED,
+                Unavailable(f"{self.system} closed the connection within its response. Try again."),
+                error,
+            )
+        if not is_whole:
+            message = f"{self.system} sent a response of more than {_size(most_bytes)}. Request less at once."
+            return Failure(FailureKind.UNREADABLE, TooLarge(message))
         return Reply(response.status_code, b"".join(body))
 
-    async def _failure(self, response: httpx2.Response) -> Failure:
+    async def _read_failure(self, response: httpx2.Response) -> Failure:
         status = response.status_code
-        wait = seconds_asked(response.headers.get("retry-after", ""), datetime.now(UTC))
-        later = "later" if wait is None else f"in {math.ceil(wait)} s"
-        if status >= 500:  # AgentOS closes the connection after a 500 without saying so
-            kind = {502: Kind.GATEWAY, 503: Kind.OVERLOADED, 504: Kind.GATEWAY}.get(status, Kind.FAILED)
-            error_type = ServerFailed if kind is Kind.FAILED else Unavailable
-            return Failure(kind, error_type(f"{self.system} failed (HTTP {status}). Try again {later}."), wait=wait)
+        retry_after = parse_retry_after(response.headers.get("retry-after", ""), datetime.now(UTC))
+        later = "later" if retry_after is None else f"in {math.ceil(retry_after)} s"
+        if status >= 500:  # AgentOS closes the connection after a 500 without announcing it
+            kind = {502: FailureKind.GATEWAY, 503: FailureKind.OVERLOADED, 504: FailureKind.GATEWAY}.get(
+                status, FailureKind.FAILED
+            )
+            error_type = ServerFailed if kind is FailureKind.FAILED else Unavailable
+            return Failure(
+                kind, error_type(f"{self.system} failed (HTTP {status}). Try again {later}."), retry_after=retry_after
+            )
         if status < 400:
-            told = f"{self.system} answered with a redirect (HTTP {status}), which is not followed."
-            return Failure(Kind.REDIRECTED, Redirected(f"{told} Set --backend to the address of {self.system} itself."))
-        error = await self._explained(response)
+            message = f"{self.system} answered with a redirect (HTTP {status}), which is not followed."
+            return Failure(
+                FailureKind.REDIRECTED, Redirected(f"{message} Set --backend to the address of {self.system} itself.")
+            )
+        error = await self._explain(response)
         if status == 429:
-            limited = RateLimited(f"{self.system} takes no more calls for now. Try again {later}.")
-            return Failure(Kind.LIMITED, error or limited, wait=wait)
-        unknown = (BadResponse, f"{{}} answered HTTP {status}, which is not foreseen. Check its version and address.")
-        error_type, told = _REFUSALS.get(status, unknown)
-        told = told.format(self.system, refusal=self.credential.refusal, credential=self.credential.name)
-        return Failure(Kind.REFUSED, error or error_type(told))
+            limited = RateLimited(f"{self.system} limits the rate of requests. Try again {later}.")
+            return Failure(FailureKind.RATE_LIMITED, error or limited, retry_after=retry_after)
+        unknown = (
+            BadResponse,
+            f"{{}} answered with an unexpected HTTP status ({status}). Check its version and address.",
+        )
+        error_type, message = _REFUSALS.get(status, unknown)
+        message = message.format(self.system, refusal=self.credential.refusal, credential=self.credential.name)
+        return Failure(FailureKind.REFUSED, error or error_type(message))
 
-    async def _explained(self, response: httpx2.Response) -> SessionsError | None:
+    async def _explain(self, response: httpx2.Response) -> SessionsError | None:
         body: list[bytes] = []
         with anyio.move_on_after(_EXPLANATION_SECONDS), suppress(httpx2.TransportError):
-            await _collect(response, body, _MOST_EXPLANATION)
+            await _read_body(response, body, _MOST_EXPLANATION_BYTES)
         try:
             return self.explain(Reply(response.status_code, b"".join(body)), self.credential.name)
         except BadResponse:
-            return None  # what is no JSON explains nothing
+            return None  # the body is not JSON
 
 
-async def _collect(response: httpx2.Response, body: list[bytes], most_bytes: int) -> bool:
-    """The raw body's first `most_bytes` into `body`; False if that isn't all."""
+async def _read_body(response: httpx2.Response, body: list[bytes], most_bytes: int) -> bool:
+    """Append at most `most_bytes` of the raw body to `body`. Return whether that is the whole body."""
     left = most_bytes
     try:
         async for chunk in response.aiter_raw():
             body.append(chunk[: max(left, 0)])
             left -= len(chunk)
             if left < 0:
-                await response.aclose()  # makes the next chunk an error, which ends all of httpx2's generators
+                await response.aclose()  # the next chunk then raises an error, which ends all generators of httpx2
     except httpx2.TransportError:
         if left >= 0:
             raise

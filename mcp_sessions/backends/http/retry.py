@@ -1,4 +1,4 @@
-"""What a failed request means for whoever sent it, whether it may be sent again, and when."""
+"""Retries: the kinds of failed requests, which of them are sent again, and when."""
 
 import random
 import socket
@@ -15,69 +15,89 @@ from ...errors import SessionsError
 _DAY = 86_400
 
 
-class Kind(Enum):
-    """How a request failed."""
+class FailureKind(Enum):
+    """How an attempt to send a request failed."""
 
     UNSENT = auto()
-    """Nothing of it was sent."""
+    """No part of the request was sent."""
     REFUSED = auto()
-    """The server wouldn't run it."""
+    """The server refused to run the request."""
     REDIRECTED = auto()
     """The server answered with a redirect (3xx), which is not followed. It may have run the request."""
-    LIMITED = auto()
-    """Refused, for now: too many calls (429)."""
+    RATE_LIMITED = auto()
+    """The server refused the request because there are too many (429)."""
     DROPPED = auto()
-    """The connection ended before an answer began."""
+    """The connection was closed before a response began."""
     GATEWAY = auto()
-    """Something in between gave up on the server (502, 504), which may still be at it."""
+    """A gateway gave up waiting for the server (502, 504), which may still run the request."""
     OVERLOADED = auto()
-    """The server can't, for now (503)."""
+    """The server is overloaded or down for maintenance (503)."""
     FAILED = auto()
-    """The server broke (500 and the like). What breaks it once breaks it always."""
-    CUT = auto()
-    """A good answer began, and never ended."""
+    """The server failed (500 and the like). It would fail again."""
+    TRUNCATED = auto()
+    """A 2xx response began, and the connection was closed before its end."""
     UNREADABLE = auto()
-    """A good answer in a form that isn't taken."""
+    """A 2xx response that is refused, since it is compressed or too large."""
 
 
-NOT_RUN = {Kind.UNSENT, Kind.REFUSED, Kind.LIMITED}
-ENDED = {Kind.REDIRECTED, Kind.OVERLOADED, Kind.FAILED, Kind.CUT, Kind.UNREADABLE}
-"""After these the server is done with the request, whatever became of it."""
+NOT_RUN = {FailureKind.UNSENT, FailureKind.REFUSED, FailureKind.RATE_LIMITED}
+ENDED = {
+    FailureKind.REDIRECTED,
+    FailureKind.OVERLOADED,
+    FailureKind.FAILED,
+    FailureKind.TRUNCATED,
+    FailureKind.UNREADABLE,
+}
+"""The failures after which the server is no longer working on the request, whether it made a change or not."""
 
-_READ_AGAIN = {Kind.UNSENT, Kind.LIMITED, Kind.DROPPED, Kind.GATEWAY, Kind.OVERLOADED, Kind.CUT}
-_CHANGE_AGAIN = {Kind.UNSENT, Kind.LIMITED}
+_READ_AGAIN = {
+    FailureKind.UNSENT,
+    FailureKind.RATE_LIMITED,
+    FailureKind.DROPPED,
+    FailureKind.GATEWAY,
+    FailureKind.OVERLOADED,
+    FailureKind.TRUNCATED,
+}
+_CHANGE_AGAIN = {FailureKind.UNSENT, FailureKind.RATE_LIMITED}
 _MOST_RETRIES = 2
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A try that failed: `error` is what a caller is told of it, `wait` the seconds the server asked for."""
+    """A failed attempt. `error` is for the caller; `retry_after` is the delay that the server asked for, in seconds."""
 
-    kind: Kind
+    kind: FailureKind
     error: SessionsError
     cause: Exception | None = None
-    wait: float | None = None
+    retry_after: float | None = None
 
 
-def may_read_again(failure: Failure, retries: int) -> bool:
+def may_retry_read(failure: Failure, retries: int) -> bool:
+    """Return whether a read that failed after this many retries may be sent again."""
     return retries < _MOST_RETRIES and failure.kind in _READ_AGAIN
 
 
-def may_change_again(failure: Failure, retries: int, *, drops: bool) -> bool:
-    """`drops`: whether a dropped connection (an idle one that the server had closed, mostly) is worth a retry."""
-    if failure.kind is Kind.DROPPED:
-        return drops
+def may_retry_change(failure: Failure, retries: int, *, after_drop: bool) -> bool:
+    """Return whether a change that failed after this many retries may be sent again.
+
+    `after_drop`: also after a dropped connection. Mostly, the server had closed one that was idle.
+    """
+    if failure.kind is FailureKind.DROPPED:
+        return after_drop
     return retries < _MOST_RETRIES and failure.kind in _CHANGE_AGAIN
 
 
-def pause_before(retries: int, asked: float | None) -> float:
-    """Seconds to wait: full jitter, on top of what the server asked for."""
-    return (asked or 0) + random.random() * min(2, 0.1 * 2**retries)
+def retry_delay(retries: int, retry_after: float | None) -> float:
+    """Return how many seconds to wait: exponential backoff with full jitter, added to the server's `retry_after`."""
+    return (retry_after or 0) + random.random() * min(2, 0.1 * 2**retries)
 
 
-def seconds_asked(retry_after: str, now: datetime) -> float | None:
-    """What a `Retry-After` header (RFC 9110 10.2.3: seconds or a date) asks for, at most a day; None for garbage."""
-    text = retry_after.strip()
+def parse_retry_after(header: str, now: datetime) -> float | None:
+    """Return the seconds in a `Retry-After` header (RFC 9110 10.2.3: seconds or a date), at most a day.
+
+    Return None for a malformed header.
+    """
+    text = header.strip()
     if text.isascii() and text.isdigit():
         return min(int(text[:9]), _DAY)
     try:
@@ -89,10 +109,10 @@ def seconds_asked(retry_after: str, now: datetime) -> float | None:
 
 
 class RetryBudget:
-    """Limits retries to a tenth of all requests, and one more every 30 seconds.
+    """A token bucket that limits retries.
 
-    Without the limit, retries would triple the load on a server that is already in trouble. `clock` returns seconds
-    and never goes back.
+    Each request adds 0.09 of a retry, every 30 seconds add one, and the bucket holds at most 5. Without the limit,
+    retries would triple the load on a server that is already in trouble. `clock` returns seconds and never goes back.
     """
 
     _MOST = 5.0
@@ -105,11 +125,11 @@ class RetryBudget:
         self._refilled_at = clock()
 
     def earn(self) -> None:
-        """Count a request."""
+        """Add what one request earns."""
         self._add(self._PER_REQUEST)
 
     def spend(self) -> bool:
-        """Return whether the budget allows one more retry, and take that retry from it."""
+        """Take one retry from the budget. Return whether there was one."""
         now = self._clock()
         self._add((now - self._refilled_at) * self._PER_SECOND)
         self._refilled_at = now
@@ -122,17 +142,17 @@ class RetryBudget:
         self._tokens = min(self._MOST, self._tokens + tokens)
 
 
-def why_unsent(error: BaseException) -> str:
-    """Why there is no connection, in our words: what the system says may hold an address."""
+def connection_error_reason(error: BaseException) -> str:
+    """Return why no connection was made. The original message isn't used, since it may contain an address."""
     known = {
         ssl.SSLError: "its certificate or encryption was not accepted",
-        socket.gaierror: "the host's name is not known",
-        ConnectionRefusedError: "nothing listens at that port",
+        socket.gaierror: "its host name can't be resolved",
+        ConnectionRefusedError: "nothing listens on that port",
     }
     cause: BaseException | None = error
     while cause is not None:
-        for kind, told in known.items():
+        for kind, reason in known.items():
             if isinstance(cause, kind):
-                return told
+                return reason
         cause = cause.__cause__ or cause.__context__
     return "no connection could be made"

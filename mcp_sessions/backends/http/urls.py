@@ -1,4 +1,4 @@
-"""Where an HTTP backend is and with which credential, checked once; and ids as parts of its paths."""
+"""URLs of HTTP backends: the base URL, request headers, paths with ids in them, and proxies."""
 
 import re
 import unicodedata
@@ -15,27 +15,30 @@ from .credentials import Credential
 _KEY = re.compile(r"key|token|secret|passw|credential|auth|signature|jwt", re.IGNORECASE)
 _HOST = re.compile(r"[\w.:-]+(%25\w+)?")  # a name in any script, or an address, which may have a zone
 _MOST_SEGMENT = 512
-READABLE = "the credential and all contents can be read on the way. Use https://"
+UNENCRYPTED = "the network between can read the credential and all contents. Use https://"
 
 
 def path(*segments: str) -> str:
-    """`path("sessions", id, "runs")` → "/sessions/…/runs": each segment stays one segment, whatever is in it.
+    """Return a path with each segment encoded: `path("sessions", id, "runs")` → "/sessions/…/runs".
 
-    Servers decode %2F before they route, and clients resolve "." and ".." (AgentOS, httpx2), so those
-    can't be sent as they are. Raises `Unsupported` for a segment that no path can carry.
+    A segment can't contain "/", since servers such as AgentOS's decode %2F before they route. "." and ".." are encoded
+    so that httpx2 doesn't resolve them. Raise `Unsupported` for a segment that no path can carry.
     """
     return "".join(f"/{_encoded(segment)}" for segment in segments)
 
 
 def _encoded(segment: str) -> str:
-    unfit = not segment or "/" in segment or len(segment) > _MOST_SEGMENT
-    if unfit or any(unicodedata.category(char) in ("Cc", "Cs") for char in segment):
+    is_unfit = not segment or "/" in segment or len(segment) > _MOST_SEGMENT
+    if is_unfit or any(unicodedata.category(char) in ("Cc", "Cs") for char in segment):
         raise Unsupported(f"{quoted(segment)} can't be addressed over HTTP. Use an id that a list returned.")
     return segment.replace(".", "%2E") if not segment.strip(".") else quote(segment, safe="")
 
 
-def base_of(url: str, *, allow_http: bool) -> str:
-    """The URL that paths are appended to, without a query. Raises `Invalid`, which never repeats a credential."""
+def validate_base_url(url: str, *, allow_http: bool) -> str:
+    """Return the URL that paths are appended to, without its query.
+
+    Raise `Invalid` for a URL that can't be used. The error never contains a credential.
+    """
     try:
         parsed = httpx2.URL(url.strip())
     except httpx2.InvalidURL:
@@ -47,22 +50,22 @@ def base_of(url: str, *, allow_http: bool) -> str:
         raise Invalid("the backend's URL must be http:// or https:// with a host, and no #. Correct it.")
     if parsed.port is not None and not 0 < parsed.port < 65_536:
         raise Invalid("the port in the backend's URL must be between 1 and 65535. Correct it.")
-    if not allow_http and is_readable(parsed):
+    if not allow_http and is_unencrypted(parsed):
         raise Invalid(
-            "http:// sends the credential and all contents readably to another machine. "
+            "http:// sends the credential and all contents unencrypted to another machine. "
             "Use https://, or allow it with --allow-http or MCP_SESSIONS_ALLOW_HTTP=1."
         )
     return str(parsed.copy_with(query=None)).rstrip("/")
 
 
-def is_readable(url: httpx2.URL | str) -> bool:
-    """Whether what is sent there can be read on the way."""
+def is_unencrypted(url: httpx2.URL | str) -> bool:
+    """Return whether requests to this URL are sent unencrypted to another machine."""
     parsed = httpx2.URL(url)
     return parsed.scheme == "http" and not _is_loopback(parsed.host)
 
 
-def server_of(url: str) -> dict[str, str | int]:
-    """What spans say of whom they are sent to."""
+def server_attributes(url: str) -> dict[str, str | int]:
+    """Return the span attributes of a server: its address and port."""
     parsed = httpx2.URL(url)
     return {"server.address": parsed.host, "server.port": parsed.port or (443 if parsed.scheme == "https" else 80)}
 
@@ -74,9 +77,13 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def headers_of(credential: Credential, headers: Mapping[str, str]) -> dict[str, str]:
-    """What every request says. Raises `Invalid` or `Unauthorized`, without the value, for what can't be in a header."""
-    credential.check()
+def request_headers(credential: Credential, headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of every request.
+
+    Raise `Invalid`, or `Unauthorized` for a caller's credential, for a value that can't be sent in a header. The error
+    doesn't contain the value.
+    """
+    credential.validate()
     for name, value in headers.items():
         if not re.fullmatch(r"[A-Za-z0-9-]+", name) or not _is_header_value(value) or value != value.strip():
             raise Invalid(f"the header {quoted(name)} can't be sent. Use visible ASCII characters.")
@@ -89,7 +96,7 @@ def _is_header_value(text: str) -> bool:
 
 
 def proxy_for(url: str) -> str | None:
-    """The proxy that the environment names for this URL, as HTTPX's own client would take it."""
+    """Return the proxy for this URL from the environment, chosen as by HTTPX's client; None if there is none."""
     address = urlsplit(url)
     if proxy_bypass(address.netloc):
         return None

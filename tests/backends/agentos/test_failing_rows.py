@@ -24,7 +24,7 @@ from ...support.agentos_upstream import (
     ids_of,
     stored,
     walk,
-    walk_and_findings,
+    walk_and_summaries,
 )
 
 POISONED = st.sets(st.integers(0, 20), max_size=5)
@@ -41,9 +41,9 @@ def test_a_walk_has_every_session_once_whatever_the_order_within_a_second(
     times: list[int], calls: list[int], order: Order
 ) -> None:
     upstream = _unkind(times, set(), order)
-    found, findings = walk_and_findings(upstream, calls=calls)
+    found, summaries = walk_and_summaries(upstream, calls=calls)
     assert found == sorted(upstream.times, key=lambda each: key_of(stored(each, upstream.times[each]), order))
-    assert not any(call.failed or call.may_miss_sessions for call in findings)
+    assert not any(call.failed_count or call.may_miss_sessions for call in summaries)
 
 
 @settings(max_examples=200, deadline=None)
@@ -53,12 +53,12 @@ def test_every_other_session_is_found_once_around_those_that_agentos_fails_on(
 ) -> None:
     upstream = _unkind(times, poisoned, order)
     upstream.shuffles_ties = shuffles_ties
-    found, findings = walk_and_findings(upstream, calls=calls)
+    found, summaries = walk_and_summaries(upstream, calls=calls)
     healthy = set(upstream.times) - upstream.poisoned
     assert found == sorted(healthy, key=lambda each: key_of(stored(each, upstream.times[each]), order))
-    assert not any(call.may_miss_sessions for call in findings)
-    assert max(call.failed for call in findings) <= len(upstream.poisoned)
-    assert any(call.failed for call in findings) == bool(upstream.poisoned)
+    assert not any(call.may_miss_sessions for call in summaries)
+    assert max(call.failed_count for call in summaries) <= len(upstream.poisoned)
+    assert any(call.failed_count for call in summaries) == bool(upstream.poisoned)
 
 
 @settings(max_examples=200, deadline=None)
@@ -69,11 +69,11 @@ def test_where_a_list_is_too_long_to_be_read_whole_no_session_is_missing_silentl
     upstream = _unkind(times, poisoned)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page_reader, "_MOST_ROWS", 0)
-        found, findings = walk_and_findings(upstream, calls=calls)
+        found, summaries = walk_and_summaries(upstream, calls=calls)
     healthy = set(upstream.times) - upstream.poisoned
     assert len(found) == len(set(found))
     assert set(found) <= healthy
-    assert set(found) == healthy or any(call.may_miss_sessions for call in findings)
+    assert set(found) == healthy or any(call.may_miss_sessions for call in summaries)
 
 
 @settings(max_examples=200, deadline=None)
@@ -83,11 +83,11 @@ def test_where_larger_pages_are_too_large_no_session_is_missing_silently(
 ) -> None:
     upstream = _unkind(times, poisoned)
     upstream.most_rows = SIZE
-    found, findings = walk_and_findings(upstream, calls=calls)
+    found, summaries = walk_and_summaries(upstream, calls=calls)
     healthy = set(upstream.times) - upstream.poisoned
     assert len(found) == len(set(found))
     assert set(found) <= healthy
-    assert set(found) == healthy or any(call.may_miss_sessions for call in findings)
+    assert set(found) == healthy or any(call.may_miss_sessions for call in summaries)
 
 
 @settings(max_examples=200, deadline=None)
@@ -123,9 +123,9 @@ def test_the_places_of_single_sessions_that_agentos_fails_on_are_known(times: li
     places = data.draw(st.sets(st.integers(0, len(order) // 3).map(lambda number: 3 * number), max_size=4))
     poisoned = frozenset(order[place] for place in places if place < len(order))
     upstream = Upstream(ids, poisoned=poisoned, shuffles_ties=True)
-    _, (findings,) = walk_and_findings(upstream)
-    assert list(findings.failed_places) == sorted(order.index(id) for id in poisoned)
-    assert findings.failed == len(poisoned)
+    _, (summary,) = walk_and_summaries(upstream)
+    assert list(summary.failed_offsets) == sorted(order.index(id) for id in poisoned)
+    assert summary.failed_count == len(poisoned)
 
 
 @pytest.mark.parametrize("place", [0, 3, 4, 7, 8, 15])

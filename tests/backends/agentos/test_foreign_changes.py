@@ -247,7 +247,7 @@ async def test_a_change_that_a_reader_of_the_journal_keeps_out_of_it_is_made_and
             reader.execute("SELECT * FROM held").fetchall()
             change = await backend.rename_session("s", "old")
             assert change.changed == {"name": "old"}
-            assert "AgentOS undoes this" in change.note
+            assert "AgentOS overwrites this" in change.note
             assert "set again" not in change.note
         await settled(fake, clock, backend)
         assert name_of(fake, "s") == "old"

@@ -198,7 +198,7 @@ async def test_without_rechecks_there_is_no_file_and_the_note_says_so(tmp_path: 
         fake.seed(*SEEDS)
         async with on(fake, tmp_path, recheck=False) as backend, run_of(fake):
             change = await backend.rename_session("s", "new")
-        assert "AgentOS undoes this" in change.note
+        assert "AgentOS overwrites this" in change.note
         assert name_of(fake, "s") == "old"
     assert [file.name for file in _files(tmp_path)] == ["locks"]
 
@@ -256,7 +256,7 @@ async def test_a_journal_that_somebody_locks_breaks_no_change(tmp_path: Path, cl
         with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as connection:
             connection.execute("BEGIN EXCLUSIVE")
             change = await backend.rename_session("s", "newer")
-            assert "AgentOS undoes this" in change.note
+            assert "AgentOS overwrites this" in change.note
             assert (await backend.get_session("s")).name == "newer"
             await backend.delete_session("y")
         assert name_of(fake, "s") == "newer"

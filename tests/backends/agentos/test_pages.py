@@ -72,7 +72,7 @@ def test_a_place_far_down_is_found_with_few_requests() -> None:
         stream = Stream(upstream.fetch, "updated_desc", SIZE, after=after, hint=hint, stops_at=inf)
         row = await stream.peek()
         assert row is not None
-        return row.stored.id
+        return row.session.id
 
     for number in (3000, 1000, 10):
         before = upstream.requests
@@ -90,7 +90,7 @@ def test_after_many_were_removed_a_place_is_found_with_few_requests() -> None:
         stream = Stream(upstream.fetch, "updated_desc", SIZE, after=before, hint=3000, stops_at=inf)
         row = await stream.peek()
         assert row is not None
-        return row.stored.id, stream.row_count
+        return row.session.id, stream.row_count
 
     id, row_count = anyio.run(read)
     assert id == "s999"

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_sessions.backends.agentos.recheck.values import Held, held_after, same, value_at, with_held
+from mcp_sessions.backends.agentos.recheck.values import (
+    PendingValue,
+    add_pending_values,
+    apply_pending_values,
+    json_equal,
+    value_at,
+)
 from mcp_sessions.json_documents import Json, JsonObject, is_object
 
 KEYS = st.sampled_from(("a", "b", "c"))
@@ -19,40 +25,43 @@ DOCUMENTS = st.fixed_dictionaries(
 )
 
 
-def held_by(*documents: JsonObject) -> list[Held]:
+def held_by(*documents: JsonObject) -> list[PendingValue]:
     """What is held once a session was each of these in turn."""
-    held: list[Held] = []
+    held: list[PendingValue] = []
     for before, after in pairwise(documents):
-        held = held_after(held, before, after)
+        held = add_pending_values(held, before, after)
     return held
 
 
-def written_again(document: JsonObject, held: list[Held]) -> JsonObject:
-    return with_held(document, [item for item in held if item.is_undone(document)])
+def written_again(document: JsonObject, held: list[PendingValue]) -> JsonObject:
+    return apply_pending_values(document, [item for item in held if item.is_overwritten(document)])
 
 
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4), st.data())
 def test_whatever_a_run_had_loaded_our_last_values_come_back(documents: list[JsonObject], data: st.DataObject) -> None:
     loaded = data.draw(st.sampled_from(documents))
-    assert same((written_again(loaded, held_by(*documents)),), (documents[-1],))
+    assert json_equal((written_again(loaded, held_by(*documents)),), (documents[-1],))
 
 
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4), DOCUMENTS)
 def test_only_an_older_value_counts_as_undone(documents: list[JsonObject], found: JsonObject) -> None:
     for item in held_by(*documents):
         current = value_at(found, item.path)
-        if item.is_undone(found):
-            assert not same(current, item.new)
-            assert any(old.is_at(current) for old in item.olds)
+        if item.is_overwritten(found):
+            assert not json_equal(current, item.new)
+            assert any(old.matches(current) for old in item.old_values)
 
 
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4), DOCUMENTS)
 def test_writing_again_changes_nothing_but_what_was_undone(documents: list[JsonObject], found: JsonObject) -> None:
-    undone = [item for item in held_by(*documents) if item.is_undone(found)]
-    again = with_held(found, undone)
+    undone = [item for item in held_by(*documents) if item.is_overwritten(found)]
+    again = apply_pending_values(found, undone)
     for item in undone:
-        assert same(value_at(again, item.path), item.new)
-    assert same((with_held(again, [Held(item.path, value_at(found, item.path), ()) for item in undone]),), (found,))
+        assert json_equal(value_at(again, item.path), item.new)
+    assert json_equal(
+        (apply_pending_values(again, [PendingValue(item.path, value_at(found, item.path), ()) for item in undone]),),
+        (found,),
+    )
 
 
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4))
@@ -126,20 +135,20 @@ def test_of_many_changes_inside_a_value_that_is_then_gone_each_is_known() -> Non
 @pytest.mark.parametrize(("old", "other"), [(1, True), (1, 1.0), (True, 1), (0, False), (None, 0), ("", None)])
 def test_a_number_is_no_other_number_and_no_boolean(old: Json, other: Json) -> None:
     held = held_by(of_state({"a": old}), of_state({"a": "ours"}))
-    assert not held[0].is_undone(of_state({"a": other}))
-    assert held[0].is_undone(of_state({"a": old}))
+    assert not held[0].is_overwritten(of_state({"a": other}))
+    assert held[0].is_overwritten(of_state({"a": old}))
 
 
 def test_from_a_value_to_one_that_python_calls_equal_is_a_change() -> None:
     held = held_by(of_state({"a": 1}), of_state({"a": True}))
-    assert same((written_again(of_state({"a": 1}), held),), (of_state({"a": True}),))
+    assert json_equal((written_again(of_state({"a": 1}), held),), (of_state({"a": True}),))
 
 
 def test_what_others_put_in_the_place_of_an_object_stays() -> None:
     held = held_by(of_state({"a": {}}), of_state({"a": {"b": 2}}))
     for theirs in (5, None, [1], {"b": 9}):
         found = of_state({"a": theirs})
-        assert not (held[0].holds(found) or held[0].is_undone(found))
+        assert not (held[0].is_in(found) or held[0].is_overwritten(found))
         assert written_again(found, held) == found
 
 
@@ -152,7 +161,7 @@ def test_what_others_set_beside_ours_stays() -> None:
 def test_of_a_value_that_changes_all_the_time_the_newest_and_the_oldest_are_known() -> None:
     documents = [of_state({"count": number}) for number in range(1000)]
     (item,) = held_by(*documents)
-    assert len(item.olds) < 50
-    assert item.is_undone(documents[0])
-    assert item.is_undone(documents[-2])
+    assert len(item.old_values) < 50
+    assert item.is_overwritten(documents[0])
+    assert item.is_overwritten(documents[-2])
     assert is_object(documents[-1]["state"])

@@ -68,7 +68,7 @@ def read(answer: Json) -> None:
         except BadResponse:
             continue
         assert stored.version
-        shown += [stored.session("").model_dump(mode="json"), stored.detail().model_dump(mode="json")]
+        shown += [stored.to_session("").model_dump(mode="json"), stored.to_detail().model_dump(mode="json")]
     try:
         transcript = read_transcript(answer)
     except BadResponse:
@@ -132,9 +132,9 @@ def test_a_time_of_zero_is_the_same_in_a_list_and_in_a_single_session_that_leave
     created: int, updated: int
 ) -> None:
     times = {"created_at": created, "updated_at": updated}
-    listed = read_session({**DETAIL, **times}).session("")
+    listed = read_session({**DETAIL, **times}).to_session("")
     shown = {"created_at": created or None, "updated_at": updated or created or None}
-    alone = read_session({**DETAIL, **shown}).detail()
+    alone = read_session({**DETAIL, **shown}).to_detail()
     assert (listed.created_at, listed.updated_at) == (alone.created_at, alone.updated_at)
     assert listed.created_at == datetime.fromtimestamp(created, UTC)
 

@@ -86,8 +86,10 @@ async def test_a_restored_session_that_cannot_be_named_is_there_and_says_so() ->
 async def test_a_name_that_is_had_already_is_not_sent() -> None:
     async with faked() as (fake, backend):
         assert (await backend.rename_session(KEY, "Trip")).changed == {"name": "Trip"}
-        assert (await backend.archive_session(await archived_id(backend))).note.startswith("It was archived already")
-        assert (await backend.restore_session(KEY)).note == "It was active already."
+        assert (await backend.archive_session(await archived_id(backend))).note.startswith(
+            "Nothing was changed: the session is archived"
+        )
+        assert (await backend.restore_session(KEY)).note == "The session was active already."
         assert fake.sent_changes == []
 
 
@@ -102,8 +104,8 @@ async def test_a_name_that_is_had_already_is_not_sent() -> None:
     ],
 )
 async def test_what_is_no_time_is_none(written: str, time: str | None) -> None:
-    (entry,) = read_archives([{"filename": "x", "archivedAt": written}], AGENT)
-    assert (entry.changed_at.isoformat() if entry.changed_at else None) == time
+    (session,) = read_archives([{"filename": "x", "archivedAt": written}], AGENT)
+    assert (session.changed_at.isoformat() if session.changed_at else None) == time
     async with FakeGuayaba() as fake:
         fake.fail_next(replace(shaped([{"filename": "x", "archivedAt": written}]), path="/archives"))
         async with served(fake, fake.agent_key(fake.agents[0])) as tools:

@@ -54,10 +54,10 @@ rows = st.lists(st.dictionaries(st.sampled_from(FIELDS), values, max_size=8), ma
 @settings(max_examples=300, deadline=None)
 def test_every_field_may_be_missing_or_of_any_type(answer: Json) -> None:
     parsed = Reply(200, json.dumps(answer).encode()).json()
-    for entry in (*read_sessions(parsed, AGENT), *read_archives(parsed, AGENT)):
-        assert json.loads(entry.session(entry.id).model_dump_json())["id"] == entry.id
-        assert entry.place[0] >= 0
-        assert entry.version
+    for session in (*read_sessions(parsed, AGENT), *read_archives(parsed, AGENT)):
+        assert json.loads(session.to_session(session.id).model_dump_json())["id"] == session.id
+        assert session.place[0] >= 0
+        assert session.version
     messages = read_messages(parsed)
     assert len({message.id for message in messages}) == len(messages) == len(parsed)
     for message in messages:
@@ -116,9 +116,9 @@ def test_nesting_that_can_be_read_and_not_be_written_is_a_bad_response() -> None
     ],
 )
 def test_a_time_is_read_however_it_is_written(written: str) -> None:
-    (entry,) = read_archives([{"filename": "x", "archivedAt": written}], AGENT)
-    assert entry.changed_at is not None
-    assert entry.changed_at.isoformat() == "2024-05-01T12:00:00+00:00"
+    (session,) = read_archives([{"filename": "x", "archivedAt": written}], AGENT)
+    assert session.changed_at is not None
+    assert session.changed_at.isoformat() == "2024-05-01T12:00:00+00:00"
 
 
 @pytest.mark.parametrize("seconds", [True, False])

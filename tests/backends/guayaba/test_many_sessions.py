@@ -144,14 +144,14 @@ async def test_lists_that_nobody_goes_on_with_are_not_kept_for_ever(
         assert _kept(backend) == 1
         await backend.list_sessions(SessionFilter(), limit=10, cursor=first.next_cursor)
         assert len(fake.requests) == asked + 50
-        monkeypatch.setattr(directory, "_MOST_KEPT", 100)
+        monkeypatch.setattr(directory, "_MOST_CACHED", 100)
         await backend.list_sessions(SessionFilter(), limit=10)
         assert _kept(backend) == 0
 
 
 def _kept(backend: SessionBackend) -> int:
-    kept: directory.Kept = vars(backend)["_kept"]
-    return len(vars(kept)["_kept"])
+    cache: directory.ListingCache = vars(backend)["_cache"]
+    return len(vars(cache)["_listings"])
 
 
 async def test_two_walks_at_the_same_time_disturb_each_other_in_nothing(some: tuple[FakeGuayaba, set[str]]) -> None:

@@ -132,7 +132,7 @@ async def test_of_several_archives_of_one_session_each_is_restored_apart(reading
             said = [user(f"Archive {number}", id="m1", timestamp=1_714_564_700_000)]
             fake.add_archive(agent, row(KEY, session_id, label=f"Trip {number}"), said)
         async with served(fake, fake.agent_key(agent)) as tools:
-            handles = {entry.filename: f"Archive {number}" for number, entry in enumerate(agent.archives)}
+            handles = {session.filename: f"Archive {number}" for number, session in enumerate(agent.archives)}
             listed = (await tools.call("list_sessions", archived=True))["sessions"]
             seen: list[str] = []
             for session in listed:
@@ -227,7 +227,7 @@ async def test_a_deletion_is_agreed_to_for_the_session_as_it_was_shown(archived:
             again = await tools.error("delete_session", session_id=id, confirm=_code(asked))
             assert fake.sent_changes == []
             change = await tools.call("delete_session", session_id=id, confirm=_code(again))
-            assert "no way back" in change["note"]
+            assert "no way to undo this" in change["note"]
             assert (len(fake.sent_changes), await tools.ids(archived=archived)) == (1, [])
 
 

@@ -145,7 +145,7 @@ async def test_a_caller_is_told_only_what_a_caller_can_mend(tmp_path: Path) -> N
     async with guayaba(tmp_path) as (fake, backend):
         assert isinstance(fake, FakeGuayaba)
         for key, error in (
-            (fake.agent_key(fake.foreign_agent), "which agent this key is of. Use another"),
+            (fake.agent_key(fake.foreign_agent), "which agent this key belongs to. Use another"),
             (fake.agent_key(fake.agents[0], ["agent:read"]), "your own credential lacks the scope agent:manage"),
         ):
             with pytest.raises(SessionsError, match=error) as caught:

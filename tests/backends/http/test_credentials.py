@@ -3,7 +3,7 @@
 import pytest
 
 from mcp_sessions.backends.base import Options
-from mcp_sessions.backends.http.credentials import Credential, PerCredential
+from mcp_sessions.backends.http.credentials import Credential, CredentialCache
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Invalid, Unauthorized
@@ -14,7 +14,7 @@ on_each_url = pytest.mark.parametrize("url", URLS)
 
 
 def numbered(count: int) -> list[Credential]:
-    return [Credential(str(number), is_callers=True) for number in range(count)]
+    return [Credential(str(number), is_from_caller=True) for number in range(count)]
 
 
 @on_each_url
@@ -37,22 +37,22 @@ def test_a_credential_is_in_no_repr(url: str) -> None:
 
 
 def test_what_was_made_with_a_credential_is_made_once_and_serves_it_alone() -> None:
-    kept = PerCredential(lambda credential: [credential])
+    cache = CredentialCache(lambda credential: [credential])
     one, other = numbered(2)
-    assert kept.of(one) is kept.of(Credential("0", is_callers=True))
-    assert kept.of(one) == [one]
-    assert kept.of(other) == [other]
-    assert kept.of(Credential("0")) is not kept.of(one)  # the operator's is no caller's, though it be the same
+    assert cache.get(one) is cache.get(Credential("0", is_from_caller=True))
+    assert cache.get(one) == [one]
+    assert cache.get(other) == [other]
+    assert cache.get(Credential("0")) is not cache.get(one)  # the operator's is no caller's, though it be the same
 
 
 def test_of_too_many_the_one_that_was_used_longest_ago_is_closed() -> None:
     closed: list[Credential] = []
-    kept = PerCredential(lambda credential: credential, close=closed.append, most=3)
+    cache = CredentialCache(lambda credential: credential, close=closed.append, most=3)
     first, second, third, fourth = numbered(4)
     for credential in (first, second, third, first, fourth):
-        kept.of(credential)
+        cache.get(credential)
     assert closed == [second]
-    kept.close()
+    cache.close()
     assert set(closed) == {first, second, third, fourth}
     assert len(closed) == 4
 
@@ -61,10 +61,12 @@ def test_what_is_not_idle_goes_last() -> None:
     closed: list[Credential] = []
     first, second, third, fourth = numbered(4)
     busy = {first, second}
-    kept = PerCredential(lambda credential: credential, close=closed.append, is_idle=lambda it: it not in busy, most=3)
+    cache = CredentialCache(
+        lambda credential: credential, close=closed.append, is_idle=lambda it: it not in busy, most=3
+    )
     for credential in (first, second, third, fourth):
-        kept.of(credential)
+        cache.get(credential)
     assert closed == [third]
     busy.add(fourth)
-    kept.of(third)
+    cache.get(third)
     assert closed == [third, first]

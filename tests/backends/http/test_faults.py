@@ -202,7 +202,7 @@ async def test_after_a_500_the_next_request_takes_a_new_connection() -> None:
         for _ in range(20):
             with pytest.raises(AnswerLost):
                 await client.change("DELETE", "/sessions/a")
-            await client.change("DELETE", "/sessions/a", repeatable=False)
+            await client.change("DELETE", "/sessions/a", idempotent=False)
         assert len(server.received) == 40
 
 

@@ -78,7 +78,7 @@ async def test_waiting_for_a_turn_counts_into_the_deadline_and_nothing_is_sent(s
             await client.change("DELETE", "/sessions/a")
         raised.append(caught.value)
 
-    async with HttpClient(server.url, system="AgentOS", timeout=1, at_once=1) as client:
+    async with HttpClient(server.url, system="AgentOS", timeout=1, concurrency=1) as client:
         with anyio.fail_after(5):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(change, client)
@@ -90,12 +90,12 @@ async def test_waiting_for_a_turn_counts_into_the_deadline_and_nothing_is_sent(s
 async def test_one_deadline_holds_for_every_request_of_a_call(server: ToxicServer) -> None:
     server.script = [whole(), Connection.until_closed]
     async with HttpClient(server.url, system="AgentOS", timeout=1) as client:
-        with anyio.fail_after(15), client.call():
+        with anyio.fail_after(15), client.shared_deadline():
             await client.read("/a")
-            with client.call(), pytest.raises(Timeout, match="within 1 s"):
+            with client.shared_deadline(), pytest.raises(Timeout, match="within 1 s"):
                 await client.read("/b")
             for request in (client.read("/c"), client.change("DELETE", "/d")):
-                with client.call(), pytest.raises(Timeout):
+                with client.shared_deadline(), pytest.raises(Timeout):
                     await request
         await client.read("/e")
     assert [one.target for one in server.received] == ["/a", "/b", "/e"]
@@ -104,7 +104,7 @@ async def test_one_deadline_holds_for_every_request_of_a_call(server: ToxicServe
 async def test_a_change_that_is_not_answered_leaves_time_for_reading_back(server: ToxicServer) -> None:
     server.script = [Connection.until_closed]
     async with HttpClient(server.url, system="AgentOS", timeout=2) as client:
-        with anyio.fail_after(15), client.call():
+        with anyio.fail_after(15), client.shared_deadline():
             with pytest.raises(AnswerLost) as caught:
                 await client.change("DELETE", "/sessions/a")
             assert not caught.value.ended
@@ -124,7 +124,7 @@ async def test_a_cancelled_request_closes_its_connection_and_frees_its_turn(serv
         await (client.read("/sessions") if method == "GET" else client.change(method, "/sessions"))
 
     server.script = [stall]
-    async with HttpClient(server.url, system="AgentOS", at_once=1) as client:
+    async with HttpClient(server.url, system="AgentOS", concurrency=1) as client:
         with anyio.fail_after(5):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(request, client)

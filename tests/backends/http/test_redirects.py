@@ -68,7 +68,7 @@ async def test_a_redirect_is_never_followed(status: int, elsewhere: ToxicServer)
             with pytest.raises(AnswerLost) as lost:
                 await client.change("POST", "/sessions", json={"a": 1})
             assert lost.value.ended
-            assert_names_the_redirect(lost.value.not_made(), "AgentOS", status)
+            assert_names_the_redirect(lost.value.not_made_error(), "AgentOS", status)
         assert len(server.received) == 2
 
 

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from mcp_sessions.backends.http.client import AnswerLost, HttpClient
-from mcp_sessions.backends.http.retry import RetryBudget, pause_before, seconds_asked
+from mcp_sessions.backends.http.retry import RetryBudget, parse_retry_after, retry_delay
 from mcp_sessions.errors import NotFound, RateLimited, SessionsError, Unavailable
 from tests.support.servers.toxic_server import Answer, Connection, ToxicServer, toxic_server, whole
 
@@ -57,10 +57,10 @@ async def test_a_read_that_would_fail_again_is_not_repeated(
 
 async def test_a_change_that_was_refused_for_now_is_repeated_twice(server: ToxicServer, client: HttpClient) -> None:
     server.script = [LIMITED, LIMITED]
-    await client.change("POST", "/sessions", repeatable=False)
+    await client.change("POST", "/sessions", idempotent=False)
     server.script = [LIMITED] * 3
     with pytest.raises(RateLimited):
-        await client.change("POST", "/sessions", repeatable=False)
+        await client.change("POST", "/sessions", idempotent=False)
     assert len(server.received) == 6
 
 
@@ -80,7 +80,7 @@ async def test_a_change_on_a_dropped_connection_is_repeated_once(
 async def test_a_change_that_must_not_run_twice_is_not_repeated(server: ToxicServer, client: HttpClient) -> None:
     server.script = [DROP]
     with pytest.raises(AnswerLost) as caught:
-        await client.change("POST", "/sessions", repeatable=False)
+        await client.change("POST", "/sessions", idempotent=False)
     assert not caught.value.ended
     assert len(server.received) == 1
 
@@ -225,11 +225,11 @@ async def test_a_server_that_failed_often_an_hour_ago_is_asked_twice_again(serve
     ],
 )
 def test_what_a_server_asks_to_wait_is_read_and_bounded(header: str, seconds: float | None) -> None:
-    assert seconds_asked(header, NOW) == seconds
+    assert parse_retry_after(header, NOW) == seconds
 
 
 def test_a_pause_is_jittered_bounded_and_never_shorter_than_asked() -> None:
     for retries, most in ((0, 0.1), (1, 0.2), (10, 2)):
-        pauses = [pause_before(retries, None) for _ in range(200)]
+        pauses = [retry_delay(retries, None) for _ in range(200)]
         assert 0 <= min(pauses) < most / 2 < max(pauses) <= most
-        assert 7 <= pause_before(retries, 7) <= 9
+        assert 7 <= retry_delay(retries, 7) <= 9

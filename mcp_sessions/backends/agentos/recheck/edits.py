@@ -1,4 +1,4 @@
-"""What each change makes of a session: the fields of its document that are set, each whole."""
+"""Edits: functions that return the fields of a session's document that an operation sets, each as a whole."""
 
 from collections.abc import Sequence
 
@@ -10,57 +10,64 @@ from ....models import (
 )
 from ...validation import json_text
 from ..removals import RESERVED
-from ..wire import ARCHIVED_AT, Stored
-from .writer import Plan
+from ..wire import ARCHIVED_AT, AgentOsSession
+from .writer import Edit
 
 
-def archived(now: str) -> Plan:
-    """Nothing for one that is archived already."""
-    return lambda stored: {} if stored.archived_at else {"metadata": {**stored.metadata, ARCHIVED_AT: now}}
+def archive(now: str) -> Edit:
+    """Return an edit that archives a session. It sets nothing if the session is archived already."""
+    return lambda session: {} if session.archived_at else {"metadata": {**session.metadata, ARCHIVED_AT: now}}
 
 
-def restored(name: str) -> Plan:
-    def plan(stored: Stored) -> JsonObject:
-        fields: JsonObject = {"metadata": stored.own_metadata} if stored.archived_at else {}
+def restore(name: str) -> Edit:
+    """Return an edit that restores a session, and renames it unless `name` is ""."""
+
+    def edit(session: AgentOsSession) -> JsonObject:
+        fields: JsonObject = {"metadata": session.own_metadata} if session.archived_at else {}
         return fields | ({"name": name} if name else {})
 
-    return plan
+    return edit
 
 
-def with_state(changes: JsonObject, mode: StateMode) -> Plan:
-    def plan(stored: Stored) -> JsonObject:
-        state = merge_patch(stored.state, changes) if mode == "merge" else changes
+def update_state(changes: JsonObject, mode: StateMode) -> Edit:
+    """Return an edit that merges `changes` into the state, or replaces the state by them."""
+
+    def edit(session: AgentOsSession) -> JsonObject:
+        state = merge_patch(session.state, changes) if mode == "merge" else changes
         json_text(state, "state")
         return {"state": state}
 
-    return plan
+    return edit
 
 
-def updated(metadata: JsonObject, summary: str, clear: Sequence[Clearable]) -> Plan:
-    """`metadata` is merged, or all there is if it is cleared too; the mark of the archive stays."""
+def update(metadata: JsonObject, summary: str, clear: Sequence[Clearable]) -> Edit:
+    """Return an edit that sets the summary and merges `metadata`, or replaces it if "metadata" is in `clear`.
 
-    def plan(stored: Stored) -> JsonObject:
+    A session that is archived stays archived.
+    """
+
+    def edit(session: AgentOsSession) -> JsonObject:
         fields: JsonObject = {}
         if metadata or "metadata" in clear:
-            new = metadata if "metadata" in clear else merge_patch(stored.own_metadata, metadata)
+            new = metadata if "metadata" in clear else merge_patch(session.own_metadata, metadata)
             json_text(new, "metadata")
-            mark = {ARCHIVED_AT: stored.metadata[ARCHIVED_AT]} if ARCHIVED_AT in stored.metadata else {}
-            fields["metadata"] = new | mark
+            archived_at = {ARCHIVED_AT: session.metadata[ARCHIVED_AT]} if ARCHIVED_AT in session.metadata else {}
+            fields["metadata"] = new | archived_at
         if summary or "summary" in clear:
-            if stored.type == "workflow":
-                raise Unsupported("AgentOS keeps no summary of a workflow's session. Put it into metadata.")
+            if session.type == "workflow":
+                raise Unsupported("AgentOS stores no summary of a workflow session. Put it into metadata.")
             fields["summary"] = summary
         return fields
 
-    return plan
+    return edit
 
 
-def own_metadata(metadata: JsonObject) -> JsonObject:
-    """Metadata as a caller may set it. Raises `Invalid` for the mark of the archive, and what can't be stored."""
+def validate_metadata(metadata: JsonObject) -> JsonObject:
+    """Return the metadata unchanged. Raise `Invalid` for a key that a caller can't set or a value that isn't JSON."""
     json_text(metadata, "metadata")
     if ARCHIVED_AT in metadata:
-        raise Invalid(f'"metadata" can\'t hold "{ARCHIVED_AT}": it marks the archive. Use archive_session.')
+        raise Invalid(f'"metadata" can\'t hold "{ARCHIVED_AT}", which marks archived sessions. Use archive_session.')
     reserved = next((key for key in RESERVED if key in metadata), None)
     if reserved is not None:
-        raise Invalid(f'"metadata" can\'t hold "{reserved}": AgentOS keeps that for itself. Use another key.')
+        raise Invalid(f'"metadata" can\'t hold "{reserved}", which AgentOS reserves. Use another key.')
     return metadata

@@ -1,4 +1,4 @@
-"""The journal of changes that are held: a small file of ours, so that a restart forgets none."""
+"""The journal of pending writes: a small SQLite file, so that a restart of this server forgets none of them."""
 
 import json
 import logging
@@ -11,14 +11,14 @@ from time import time
 from typing import Any
 
 from ....json_documents import Json
-from .values import Held, Old
+from .values import OldValue, PendingValue
 
 logger = logging.getLogger(__name__)
 
-HOLD_SECONDS = 600
-"""How long a change is held after it was made: longer than all but few runs last."""
-_AFTERWARDS_SECONDS = 3600
-"""For how long after that a check that could not be made, since nobody was running, still is."""
+PENDING_SECONDS = 600
+"""How long a write stays pending: longer than all but few runs last."""
+_OVERDUE_SECONDS = 3600
+"""How long after that a check that is still due is made, because no server was running earlier."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS held (
     server TEXT, session_id TEXT, owner TEXT, values_held TEXT, since REAL, due REAL, rewritten INTEGER,
@@ -30,36 +30,42 @@ _COLUMNS = "session_id, owner, values_held, since, rewritten, guessed, progress,
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A session's held changes; times are seconds since 1970."""
+class PendingWrite:
+    """The values that we wrote to a session and that a finishing run may overwrite."""
 
     session_id: str
     owner: str
-    held: Sequence[Held]
-    since: float
-    rewritten: int = 0
-    guessed: int = 0
-    """How often that was done although nothing showed that a run had ended."""
-    progress: str = ""
-    """How far the session's runs had come when its changes were last seen to hold."""
-    born: str = ""
-    """Which session it is: its id may come to be another's."""
+    values: Sequence[PendingValue]
+    written_at: float
+    """When we last wrote to the session on a caller's behalf, in seconds since 1970."""
+    rewrite_count: int = 0
+    """How often our values were written again."""
+    guess_count: int = 0
+    """How many of those rewrites had no evidence that a run had ended."""
+    run_progress: str = ""
+    """`AgentOsSession.run_progress` when the session was last seen with our values."""
+    identity: str = ""
+    """`AgentOsSession.identity`: another session may get the same id later."""
 
     @property
-    def is_over(self) -> bool:
-        return time() > self.since + HOLD_SECONDS
+    def is_expired(self) -> bool:
+        """Whether the write has been pending for long enough."""
+        return time() > self.written_at + PENDING_SECONDS
 
 
 class Journal:
-    """What is held at one server, which its opener closes. Processes may share the file; one claims each check."""
+    """The pending writes to one server, in a SQLite connection that the caller closes.
+
+    Several processes may share the file; `claim_due` gives each check to one of them.
+    """
 
     def __init__(self, connection: sqlite3.Connection, server: str) -> None:
         self._connection = connection
         self._server = server
 
     @contextmanager
-    def alone(self) -> Generator[None]:
-        """Nobody else writes meanwhile."""
+    def transaction(self) -> Generator[None]:
+        """Begin a transaction that keeps other processes from writing; commit it, or roll it back after an error."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -69,111 +75,126 @@ class Journal:
                 self._connection.execute("ROLLBACK")
             raise
 
-    def entry(self, session_id: str) -> Entry | None:
+    def get(self, session_id: str) -> PendingWrite | None:
+        """Return the pending write to a session, or None."""
         row = self._connection.execute(
             f"SELECT {_COLUMNS} FROM held WHERE server = ? AND session_id = ?", (self._server, session_id)
         ).fetchone()
-        return _entry(row) if row else None
+        return _read_row(row) if row else None
 
-    def put(self, entry: Entry, due: float) -> None:
-        """Hold this of the session, and nothing else."""
+    def put(self, pending: PendingWrite, due: float) -> None:
+        """Store a pending write in place of the session's earlier one, to be checked at `due` (seconds since 1970)."""
         self._connection.execute(
             f"INSERT OR REPLACE INTO held (server, due, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                *(self._server, due, entry.session_id, entry.owner, _text(entry), entry.since, entry.rewritten),
-                *(entry.guessed, entry.progress, entry.born),
+                *(self._server, due, pending.session_id, pending.owner, _values_json(pending), pending.written_at),
+                *(pending.rewrite_count, pending.guess_count, pending.run_progress, pending.identity),
             ),
         )
 
-    def drop(self, session_id: str) -> None:
+    def delete(self, session_id: str) -> None:
+        """Delete the pending write to a session."""
         self._connection.execute("DELETE FROM held WHERE server = ? AND session_id = ?", (self._server, session_id))
 
     def next_due(self) -> float | None:
+        """Return when the next check is due, in seconds since 1970; None if no write is pending."""
         row = self._connection.execute("SELECT min(due) FROM held WHERE server = ?", (self._server,)).fetchone()
         return row[0]
 
-    def claim_due(self) -> list[Entry]:
-        """Those to be checked now, put off for others meanwhile. What was over long ago is dropped."""
+    def claim_due(self) -> list[PendingWrite]:
+        """Return the pending writes that are due, and postpone them, so that no other process checks them too.
+
+        Delete those that have been overdue for too long.
+        """
         now = time()
-        oldest, newest = now - HOLD_SECONDS - _AFTERWARDS_SECONDS, now + 60  # a clock may have been set back
+        oldest, newest = now - PENDING_SECONDS - _OVERDUE_SECONDS, now + 60  # a clock may have been set back
         self._connection.execute("DELETE FROM held WHERE since NOT BETWEEN ? AND ?", (oldest, newest))
         rows = self._connection.execute(
             f"SELECT {_COLUMNS}, due FROM held WHERE server = ? AND due <= ?", (self._server, now)
         ).fetchall()
-        claimed: list[Entry] = []
+        claimed: list[PendingWrite] = []
         for *row, due in rows:
-            entry = _entry(row)
-            if entry is None:
-                self.drop(row[0])
+            pending = _read_row(row)
+            if pending is None:
+                self.delete(row[0])
                 continue
-            put_off = self._connection.execute(
+            postponed = self._connection.execute(
                 "UPDATE held SET due = ? WHERE server = ? AND session_id = ? AND due = ?",
-                (next_check(entry.since, now), self._server, entry.session_id, due),
+                (next_check_time(pending.written_at, now), self._server, pending.session_id, due),
             )
-            claimed += [entry] if put_off.rowcount else []
+            claimed += [pending] if postponed.rowcount else []
         return claimed
 
 
-def next_check(since: float, now: float) -> float:
-    """Later and later, so that a run's end is noticed within a third of the time it took: some 25 checks in all."""
+def next_check_time(since: float, now: float) -> float:
+    """Return when to check next, at growing intervals: some 25 checks in all.
+
+    The end of a run is noticed within a third of the time that the run took.
+    """
     return now + min(max((now - since) / 3, 1), 60)
 
 
-def _text(entry: Entry) -> str:
-    return json.dumps([[item.path, item.new, _plain(item.olds), item.since] for item in entry.held])
-
-
-def _plain(olds: Sequence[Old]) -> Any:
-    return [[old.value, [[path, _plain(inside)] for path, inside in old.inside]] for old in olds]
-
-
-def _olds(plain: Any) -> tuple[Old, ...]:
-    return tuple(
-        Old(tuple(value), tuple((_path(path), _olds(olds)) for path, olds in inside)) for value, inside in plain
+def _values_json(pending: PendingWrite) -> str:
+    return json.dumps(
+        [[item.path, item.new, _old_values_json(item.old_values), item.written_at] for item in pending.values]
     )
 
 
-def _path(plain: Any) -> tuple[str, ...]:
-    if not plain or not all(isinstance(key, str) for key in plain):
+def _old_values_json(old_values: Sequence[OldValue]) -> Any:
+    return [[old.value, [[path, _old_values_json(inner)] for path, inner in old.inner]] for old in old_values]
+
+
+def _read_old_values(data: Any) -> tuple[OldValue, ...]:
+    return tuple(
+        OldValue(tuple(value), tuple((_read_path(path), _read_old_values(old_values)) for path, old_values in inner))
+        for value, inner in data
+    )
+
+
+def _read_path(data: Any) -> tuple[str, ...]:
+    if not data or not all(isinstance(key, str) for key in data):
         raise ValueError("no path")
-    return tuple(plain)
+    return tuple(data)
 
 
-def _entry(row: Sequence[object]) -> Entry | None:
-    """None for a row that something else has written."""
+def _read_row(row: Sequence[object]) -> PendingWrite | None:
+    """Return the pending write of a row, or None for a row that another program has written."""
     session_id, owner, text, since, rewritten, guessed, progress, born = row
     try:
-        held: list[tuple[list[str], list[Json], Any, float]] = json.loads(str(text))
-        return Entry(
+        values: list[tuple[list[str], list[Json], Any, float]] = json.loads(str(text))
+        return PendingWrite(
             session_id=str(session_id),
             owner=str(owner),
-            held=[Held(_path(path), tuple(new), _olds(olds), set_at) for path, new, olds, set_at in held],
-            since=float(str(since)),
-            rewritten=int(str(rewritten)),
-            guessed=int(str(guessed)),
-            progress=str(progress),
-            born=str(born),
+            values=[
+                PendingValue(_read_path(path), tuple(new), _read_old_values(old_values), written_at)
+                for path, new, old_values, written_at in values
+            ],
+            written_at=float(str(since)),
+            rewrite_count=int(str(rewritten)),
+            guess_count=int(str(guessed)),
+            run_progress=str(progress),
+            identity=str(born),
         )
     except (TypeError, ValueError, RecursionError):
         return None
 
 
 def open_journal(folder: Path) -> sqlite3.Connection:
-    """Its file, readable by this user alone; where there can't be one, a journal that lasts as long as the process."""
+    """Open the journal's file, readable by this user alone, or a journal in memory if the file can't be used."""
     path = folder / "agentos.db"
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
-        return _connected(str(path))
+        return _connect(str(path))
     except (OSError, sqlite3.Error) as error:
         logger.warning("No journal of changes can be kept at %s (%s): a restart forgets them.", path, error)
-        return _connected(":memory:")
+        return _connect(":memory:")
 
 
-def _connected(database: str) -> sqlite3.Connection:
+def _connect(database: str) -> sqlite3.Connection:
     connection = sqlite3.connect(database, timeout=1, isolation_level=None)
     try:
-        # It is ours and small, and holds what can be lost with the machine: no change waits for the disk.
+        # The journal may be lost when the machine crashes, so no write needs to wait for the disk.
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute(_SCHEMA)
         connection.execute(f"SELECT server, due, {_COLUMNS} FROM held LIMIT 0")

@@ -1,4 +1,4 @@
-"""Whose turn it is to change a session: of this process, and of this user's others."""
+"""Locks that let one write at a time change a session, across this user's processes."""
 
 import logging
 from collections.abc import AsyncGenerator
@@ -12,29 +12,33 @@ from ...file_locks import FileLocks
 logger = logging.getLogger(__name__)
 
 
-class Turns:
-    """`shared` are the locks of this user's processes, `server` tells one AgentOS from others."""
+class SessionLocks:
+    """One lock for each session of one AgentOS.
 
-    def __init__(self, shared: FileLocks, server: str) -> None:
-        self._shared = shared
+    `file_locks` are shared by this user's processes. `server` identifies the AgentOS.
+    """
+
+    def __init__(self, file_locks: FileLocks, server: str) -> None:
+        self._file_locks = file_locks
         self._server = server
-        self._are_shared = True
+        self._has_file_locks = True
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
     def open(self) -> None:
+        """Create the folder for the file locks. Without one, only this process's writes wait for each other."""
         try:
-            self._shared.open()
-            self._are_shared = True
+            self._file_locks.open()
+            self._has_file_locks = True
         except OSError as error:
             logger.warning("Changes by other processes can't be waited for (%s): no folder for locks.", error)
-            self._are_shared = False
+            self._has_file_locks = False
 
     @asynccontextmanager
-    async def alone(self, session_id: str) -> AsyncGenerator[None]:
-        """No other change of the session is made meanwhile, by this process or another of this user's."""
+    async def lock(self, session_id: str) -> AsyncGenerator[None]:
+        """Hold the session's lock, so that no other process of this user changes the session meanwhile."""
         async with self._locks.setdefault(session_id, anyio.Lock()):
-            if not self._are_shared:
+            if not self._has_file_locks:
                 yield
                 return
-            async with self._shared.held(f"{self._server}/{session_id}"):
+            async with self._file_locks.held(f"{self._server}/{session_id}"):
                 yield

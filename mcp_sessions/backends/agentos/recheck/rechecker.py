@@ -1,4 +1,4 @@
-"""Holds changes until they have held: what a run of AgentOS undid when it ended is written again."""
+"""The rechecker: stores pending writes, checks them at growing intervals, and decides what to write again."""
 
 import logging
 import sqlite3
@@ -14,192 +14,211 @@ from ....json_documents import JsonObject
 from ....models import (
     iso,
 )
-from ..wire import Stored
-from .journal import HOLD_SECONDS, Entry, Journal, next_check
-from .values import Held, held_after, with_held
+from ..wire import AgentOsSession
+from .journal import PENDING_SECONDS, Journal, PendingWrite, next_check_time
+from .values import PendingValue, add_pending_values, apply_pending_values
 
 logger = logging.getLogger(__name__)
 
-Rewrite = Callable[[Entry], Awaitable[None]]
+Recheck = Callable[[PendingWrite], Awaitable[None]]
 _MOST_REWRITES = 5
 _IDLE_SECONDS = 30
-"""After which the journal is looked at anyhow: a process that ended may have left something."""
-_NOT_HELD = "Done. If a run of this session is executing now, AgentOS undoes this when that run ends."
+"""How long to wait if nothing is due: a process that ended may have left a pending write in the journal."""
+_NOT_RECHECKED = "Done. If a run of this session is executing now, AgentOS overwrites this when that run ends."
 
 
-class Keeper:
-    """Remembers changes and has them checked; without a journal, nothing is held."""
+class Rechecker:
+    """Keeps pending writes in a journal and rechecks them. Without a journal, no write is rechecked."""
 
     def __init__(self, journal: Journal | None) -> None:
         self._journal = journal
-        self._news = anyio.Event()
-        self._let_go = set[str]()
-        """Sessions that could not be taken out of the journal, since somebody locks it."""
+        self._wake = anyio.Event()
+        self._undeleted = set[str]()
+        """Sessions whose pending write could not be deleted from the journal, since another process locked it."""
 
     def close(self) -> None:
-        """Nothing more is held. What is in the journal stays there, for whoever comes with its credential next."""
+        """Stop. The journal keeps its pending writes for the next process with this credential."""
         self._journal = None
 
-    def holds_anything(self) -> bool:
+    def has_pending_writes(self) -> bool:
+        """Return whether the journal has pending writes; False if it can't be read."""
         try:
             return self._journal is not None and self._journal.next_due() is not None
         except sqlite3.Error:
             return False
 
-    def hold(self, owner: str, made: Stored, before: JsonObject, after: JsonObject, taken: Entry | None) -> str:
-        """Hold a change that made the session what it is; what a caller is to know of it. `taken`: what was held."""
+    def add(
+        self, owner: str, written: AgentOsSession, before: JsonObject, after: JsonObject, earlier: PendingWrite | None
+    ) -> str:
+        """Store a pending write of the change from `before` to `after`, and return a note for the caller.
+
+        `written` is the session after the write. `earlier` is its pending write that `pop` returned.
+        """
         if self._journal is None:
-            return self.notice()
+            return self.note()
         now = time()
         try:
-            with self._journal.alone():
-                known = self.current(made.id) or taken
-                held = held_after(_still_held(known, made, now), before, after, now)
-                entry = Entry(made.id, owner, held, now, progress=made.progress, born=made.born)
-                self._journal.put(entry, next_check(now, now))
+            with self._journal.transaction():
+                known = self.pending_write(written.id) or earlier
+                values = add_pending_values(_values_still_pending(known, written, now), before, after, now)
+                pending = PendingWrite(
+                    written.id, owner, values, now, run_progress=written.run_progress, identity=written.identity
+                )
+                self._journal.put(pending, next_check_time(now, now))
         except sqlite3.Error as error:
             logger.warning("A change can't be put into the journal: %s", error)
-            return _NOT_HELD
-        self._let_go.discard(made.id)
-        self._news.set()
-        return self.notice()
+            return _NOT_RECHECKED
+        self._undeleted.discard(written.id)
+        self._wake.set()
+        return self.note()
 
-    def take(self, session_id: str) -> Entry | None:
-        """Let go of what is held while it is changed: what becomes of it may never be known."""
-        entry = self._entry(session_id)
-        if entry is not None:
-            self.forget(session_id)
-        return entry
+    def pop(self, session_id: str) -> PendingWrite | None:
+        """Delete and return the pending write to a session: a new write may fail without a known outcome."""
+        pending = self._read(session_id)
+        if pending is not None:
+            self.delete(session_id)
+        return pending
 
-    def put_back(self, entry: Entry | None) -> None:
-        """Hold it again: nothing was changed."""
-        if self._journal is not None and entry is not None:
-            self._let_go.discard(entry.session_id)
+    def put_back(self, pending: PendingWrite | None) -> None:
+        """Store what `pop` returned again, after a write that was not made."""
+        if self._journal is not None and pending is not None:
+            self._undeleted.discard(pending.session_id)
             try:
-                self._journal.put(entry, next_check(entry.since, time()))
+                self._journal.put(pending, next_check_time(pending.written_at, time()))
             except sqlite3.Error as error:
                 logger.warning("A change can't be put back into the journal: %s", error)
 
-    def notice(self) -> str:
-        """What is not settled about a change that was just made."""
+    def note(self) -> str:
+        """Return the note for a caller whose change was just made: a run may overwrite it."""
         if self._journal is None:
-            return _NOT_HELD
-        until = iso(datetime.fromtimestamp(time() + HOLD_SECONDS, UTC))
+            return _NOT_RECHECKED
+        until = iso(datetime.fromtimestamp(time() + PENDING_SECONDS, UTC))
         return (
-            "Done. If a run of this session is executing now, AgentOS undoes this when that run ends; it is then set "
-            f"again, until {until}."
+            "Done. If a run of this session is executing now, AgentOS overwrites this when that run ends; the change "
+            f"is then made again, until {until}."
         )
 
-    def forget(self, session_id: str) -> None:
+    def delete(self, session_id: str) -> None:
+        """Delete the pending write to a session; if the journal is locked, do so later."""
         if self._journal is not None:
             try:
-                self._journal.drop(session_id)
-                self._let_go.discard(session_id)
+                self._journal.delete(session_id)
+                self._undeleted.discard(session_id)
             except sqlite3.Error as error:
-                self._let_go.add(session_id)
+                self._undeleted.add(session_id)
                 logger.warning("A session can't be taken out of the journal: %s", error)
 
-    def undone(self, stored: Stored) -> list[Held]:
-        """What of the held changes is undone in the session as it was just read."""
-        entry = self._entry(stored.id)
-        if entry is None or entry.born != stored.born:
+    def overwritten_values(self, session: AgentOsSession) -> list[PendingValue]:
+        """Return the pending values that are overwritten in the session as it was just read."""
+        pending = self._read(session.id)
+        if pending is None or pending.identity != session.identity:
             return []
-        return [item for item in entry.held if is_undone(item, stored)]
+        return [item for item in pending.values if is_overwritten(item, session)]
 
-    def meant(self, stored: Stored) -> Stored:
-        """The session as the held changes left it."""
-        undone = self.undone(stored)
-        return replace(stored, **with_held(stored.document, undone)) if undone else stored
+    def apply_pending(self, session: AgentOsSession) -> AgentOsSession:
+        """Return the session with its overwritten values set again."""
+        values = self.overwritten_values(session)
+        return replace(session, **apply_pending_values(session.document, values)) if values else session
 
-    def has_run(self, stored: Stored) -> bool:
-        """Whether a run has ended since the session's changes were last seen to hold."""
-        entry = self._entry(stored.id)
-        return entry is not None and entry.progress != stored.progress
+    def has_run_ended(self, session: AgentOsSession) -> bool:
+        """Return whether a run has ended since the session was last seen with our values."""
+        pending = self._read(session.id)
+        return pending is not None and pending.run_progress != session.run_progress
 
-    def may_rewrite(self, entry: Entry, stored: Stored) -> bool:
-        """Whether what is undone is a run's doing: it ended since, or, once, and soon, may have without a trace."""
-        return entry.progress != stored.progress or (entry.guessed == 0 and not entry.is_over)
+    def may_rewrite(self, pending: PendingWrite, session: AgentOsSession) -> bool:
+        """Return whether a run is the likely cause of overwritten values.
 
-    def checked(self, entry: Entry, stored: Stored, rewritten: list[Held]) -> None:
-        """Keep what must be checked again: no longer what others have set since."""
+        It is if a run has ended since the last check. A run may also end without a trace: this is assumed once, and
+        only until the pending write expires.
+        """
+        return pending.run_progress != session.run_progress or (pending.guess_count == 0 and not pending.is_expired)
+
+    def save_check(self, pending: PendingWrite, session: AgentOsSession, rewritten: list[PendingValue]) -> None:
+        """Store the result of a check: keep the pending values that need another one, and drop those others changed.
+
+        `session` is the session before the values in `rewritten` were written again.
+        """
         if self._journal is None:
             return
-        kept = [item for item in entry.held if item in rewritten or item.holds(stored.document)]
-        if len(kept) < len(entry.held):
-            logger.info("Session %s was changed by others; their change stays.", entry.session_id)
+        kept = [item for item in pending.values if item in rewritten or item.is_in(session.document)]
+        if len(kept) < len(pending.values):
+            logger.info("Session %s was changed by others; their change stays.", pending.session_id)
         if rewritten:
             fields = sorted({".".join(item.path) for item in rewritten})
-            logger.info("Session %s: a run undid %s, which was set again.", entry.session_id, ", ".join(fields))
-        is_guess = bool(rewritten) and entry.progress == stored.progress
-        left = replace(
-            entry,
-            held=kept,
-            rewritten=entry.rewritten + bool(rewritten),
-            guessed=entry.guessed + is_guess,
-            progress=stored.progress,
+            logger.info(
+                "Session %s: a run overwrote %s, which was written again.", pending.session_id, ", ".join(fields)
+            )
+        is_guess = bool(rewritten) and pending.run_progress == session.run_progress
+        updated = replace(
+            pending,
+            values=kept,
+            rewrite_count=pending.rewrite_count + bool(rewritten),
+            guess_count=pending.guess_count + is_guess,
+            run_progress=session.run_progress,
         )
-        with self._journal.alone():
-            if self._journal.entry(entry.session_id) != entry:
-                return  # another process holds more of this session by now, and has it checked
-            if not kept or left.rewritten >= _MOST_REWRITES or (entry.is_over and not rewritten):
-                self._journal.drop(entry.session_id)
+        with self._journal.transaction():
+            if self._journal.get(pending.session_id) != pending:
+                return  # another process has written to this session since, and checks it
+            if not kept or updated.rewrite_count >= _MOST_REWRITES or (pending.is_expired and not rewritten):
+                self._journal.delete(pending.session_id)
             else:
-                self._journal.put(left, next_check(time() if rewritten else entry.since, time()))
+                self._journal.put(updated, next_check_time(time() if rewritten else pending.written_at, time()))
 
-    def current(self, session_id: str) -> Entry | None:
-        """What is held of a session now."""
-        if self._journal is None or session_id in self._let_go:
+    def pending_write(self, session_id: str) -> PendingWrite | None:
+        """Return the pending write to a session. Raise `sqlite3.Error` if the journal can't be read."""
+        if self._journal is None or session_id in self._undeleted:
             return None
-        return self._journal.entry(session_id)
+        return self._journal.get(session_id)
 
-    def _entry(self, session_id: str) -> Entry | None:
+    def _read(self, session_id: str) -> PendingWrite | None:
+        """Return the pending write to a session; log an error and return None if the journal can't be read."""
         try:
-            return self.current(session_id)
+            return self.pending_write(session_id)
         except sqlite3.Error as error:
             logger.warning("The journal of changes can't be read: %s", error)
             return None
 
-    async def run(self, check: Rewrite) -> None:
-        """Check what is due, for ever."""
+    async def run(self, recheck: Recheck) -> None:
+        """Recheck pending writes when they are due, until `close` is called."""
         while self._journal is not None:
-            self._news = anyio.Event()
+            self._wake = anyio.Event()
             try:
-                for session_id in list(self._let_go):
-                    self.forget(session_id)
-                for entry in self._journal.claim_due():
-                    began = anyio.current_time()
-                    await self._check(entry, check)
-                    await anyio.sleep(anyio.current_time() - began)  # half of the time is the callers'
+                for session_id in list(self._undeleted):
+                    self.delete(session_id)
+                for pending in self._journal.claim_due():
+                    started = anyio.current_time()
+                    await self._recheck(pending, recheck)
+                    await anyio.sleep(anyio.current_time() - started)  # leave half of the time to callers
                 due = self._journal.next_due()
             except Exception as error:
                 logger.error("The journal of changes could not be worked on: %s", whereabouts(error))
                 due = time() + 60
-            soon = _IDLE_SECONDS if due is None else max(due - time(), 0)
-            with anyio.move_on_after(min(soon, _IDLE_SECONDS)):
-                await self._news.wait()
+            wait = _IDLE_SECONDS if due is None else max(due - time(), 0)
+            with anyio.move_on_after(min(wait, _IDLE_SECONDS)):
+                await self._wake.wait()
 
-    async def _check(self, entry: Entry, check: Rewrite) -> None:
+    async def _recheck(self, pending: PendingWrite, recheck: Recheck) -> None:
         try:
-            await check(entry)
+            await recheck(pending)
         except NotFound:
-            self.forget(entry.session_id)
+            self.delete(pending.session_id)
         except SessionsError as error:
-            logger.info("Session %s could not be checked: %s", entry.session_id, error.code)
-            if entry.is_over:
-                self.forget(entry.session_id)
+            logger.info("Session %s could not be checked: %s", pending.session_id, error.code)
+            if pending.is_expired:
+                self.delete(pending.session_id)
 
 
-def _still_held(known: Entry | None, made: Stored, now: float) -> list[Held]:
-    """What is held beside a change that was just made: of this session, not for too long, and not given up."""
-    if known is None or known.born != made.born:
+def _values_still_pending(known: PendingWrite | None, written: AgentOsSession, now: float) -> list[PendingValue]:
+    """Return the earlier pending values to keep after a write: neither expired nor given up, and of this session."""
+    if known is None or known.identity != written.identity:
         return []
-    held = [item for item in known.held if 0 <= now - item.since <= HOLD_SECONDS]
-    # What a guess has written again once, and is undone once more, is somebody's will.
-    return [item for item in held if not (known.guessed and is_undone(item, made))]
+    values = [item for item in known.values if 0 <= now - item.written_at <= PENDING_SECONDS]
+    # A value that was written again on a guess, and is overwritten once more, was set by somebody.
+    return [item for item in values if not (known.guess_count and is_overwritten(item, written))]
 
 
-def is_undone(item: Held, stored: Stored) -> bool:
-    """A name is undone too where AgentOS shows a session's first words, as it does for one without a name."""
-    if item.path == ("name",) and stored.is_named_by_its_first_words and item.new != (stored.name,):
+def is_overwritten(item: PendingValue, session: AgentOsSession) -> bool:
+    """Return whether the session has an older value, or, in place of the name we wrote, AgentOS's default name."""
+    if item.path == ("name",) and session.has_default_name and item.new != (session.name,):
         return True
-    return item.is_undone(stored.document)
+    return item.is_overwritten(session.document)

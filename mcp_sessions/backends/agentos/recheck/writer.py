@@ -1,80 +1,81 @@
-"""Every change of a session: read, merged, written at once, read back, and held.
+"""The session writer: makes every change of a session, with read-modify-write under a lock, and confirms it.
 
-AgentOS sets whole fields and has no versions, so changes of one session by this user's servers wait for each other;
-what another client of the same AgentOS does between our reading and our writing can't be told.
+AgentOS sets whole fields and has no versions. The lock makes this user's servers change a session one after the other.
+A write by another client of the same AgentOS, between our read and our write, can't be detected.
 """
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ....errors import BadResponse, Conflict, NotFound, OutcomeUnknown, SessionsError, quoted
+from ....errors import BadResponse, NotFound, OutcomeUnknown, SessionsError
 from ....json_documents import Json, JsonObject
 from ....models import (
     Change,
     SessionDetail,
     iso,
 )
-from ...http.client import AnswerLost
-from ...http.responses import Redirected
-from ..api import Api, absent
-from ..removals import as_stored, removed, shows, without_reserved
-from ..wire import Stored
-from .journal import Entry
-from .locks import Turns
-from .rechecker import Keeper, is_undone
-from .values import Held, same, with_held
+from ...http.client import AnswerLost, Redirected
+from ...validation import check_version
+from ..api import Api, not_found
+from ..removals import as_stored, removal_note, shows, without_reserved
+from ..wire import AgentOsSession
+from .journal import PendingWrite
+from .locks import SessionLocks
+from .rechecker import Rechecker, is_overwritten
+from .values import PendingValue, apply_pending_values, json_equal
 
-Plan = Callable[[Stored], JsonObject]
-"""The fields of the session's document that a change sets, each whole. May raise."""
+Edit = Callable[[AgentOsSession], JsonObject]
+"""Returns the fields of the session's document that a change sets, each as a whole. May raise a `SessionsError`."""
 
 
-class Made(NamedTuple):
-    """A change that was made; `note` is what a caller should know of it."""
+class WriteResult(NamedTuple):
+    """The session before and after a change. `note` is for the caller."""
 
-    before: Stored
-    after: Stored
+    before: AgentOsSession
+    after: AgentOsSession
     note: str
 
 
-class Changes:
+class SessionWriter:
     """All writes to one AgentOS with one credential."""
 
-    def __init__(self, api: Api, keeper: Keeper, turns: Turns) -> None:
+    def __init__(self, api: Api, rechecker: Rechecker, locks: SessionLocks) -> None:
         self._api = api
-        self._keeper = keeper
-        self._turns = turns
+        self._rechecker = rechecker
+        self._locks = locks
 
-    async def make(self, session_id: str, owner: str, plan: Plan, *, expected_version: str = "") -> Made:
-        """Set what `plan` makes of the session as it is now; nothing is sent where it is so already.
+    async def change(self, session_id: str, owner: str, edit: Edit, *, expected_version: str = "") -> WriteResult:
+        """Read the session, apply `edit`, and write the fields that differ, if there are any.
 
-        A change is made to the session as it is meant: what a run has undone of others is set again with it, where it
-        is certain that a run did that, and where a change takes another back, it is held that it does.
+        If a run has ended since our last write and overwrote it, the edit is applied to the session with our values,
+        and those are written again too. The new values are pending in any case, also where AgentOS has them already.
         """
-        async with self._turns.alone(session_id):
+        async with self._locks.lock(session_id):
             before = await self._api.find(session_id, owner)
-            check_version(before, expected_version)
-            meant = self._keeper.meant(before)
-            base = meant if self._keeper.has_run(before) else before
-            wanted, held = base.document | plan(base), meant.document | plan(meant)
-            fields = _changed(before.document, wanted)
-            if not fields and not _changed(meant.document, held):
-                return Made(before, before, "")
-            taken = self._keeper.take(session_id)
+            check_version(before.id, before.version, expected_version)
+            with_pending = self._rechecker.apply_pending(before)
+            base = with_pending if self._rechecker.has_run_ended(before) else before
+            wanted, intended = base.document | edit(base), with_pending.document | edit(with_pending)
+            fields = _differing_fields(before.document, wanted)
+            if not fields and not _differing_fields(with_pending.document, intended):
+                return WriteResult(before, before, "")
+            earlier = self._rechecker.pop(session_id)
             try:
                 after = await self._write(before, owner, fields) if fields else before
             except OutcomeUnknown:
                 raise
             except SessionsError:
-                self._keeper.put_back(taken)
+                self._rechecker.put_back(earlier)
                 raise
-            kept = {key: as_stored(value, after.document[key]) for key, value in without_reserved(held).items()}
-            note = self._keeper.hold(owner, after, without_reserved(meant.document), kept, taken)
-            return Made(base, after, " ".join(filter(None, (removed(fields, after), note))))
+            stored = {key: as_stored(value, after.document[key]) for key, value in without_reserved(intended).items()}
+            note = self._rechecker.add(owner, after, without_reserved(with_pending.document), stored, earlier)
+            return WriteResult(base, after, " ".join(filter(None, (removal_note(after, fields), note))))
 
     async def delete(self, session_id: str, owner: str, *, expected_version: str = "") -> None:
-        async with self._turns.alone(session_id):
+        """Delete the session, and read it to confirm that it is gone. Raise `OutcomeUnknown` if it can't be read."""
+        async with self._locks.lock(session_id):
             before = await self._api.find(session_id, owner)
-            check_version(before, expected_version)
+            check_version(before.id, before.version, expected_version)
             lost: AnswerLost | None = None
             try:
                 await self._api.delete(before, owner)
@@ -83,35 +84,39 @@ class Changes:
             try:
                 await self._api.find(session_id, owner, type=before.type)
             except NotFound:
-                self._keeper.forget(session_id)
+                self._rechecker.delete(session_id)
                 return
             except SessionsError as error:
                 raise lost or OutcomeUnknown(
-                    "AgentOS was told to delete the session, and could not be asked whether it is gone. Look again."
+                    "the deletion was sent to AgentOS, but reading the session back failed, so it may still be there. "
+                    "Look for it with get_session."
                 ) from error
-            raise _not_done(lost)
+            raise _not_made_error(lost)
 
-    async def check(self, entry: Entry) -> None:
-        """Write again what a run undid of the changes that are held."""
-        with self._api.http.call():
-            async with self._turns.alone(entry.session_id):
-                # Changes may have come, or been settled, since it was claimed.
-                current = self._keeper.current(entry.session_id)
+    async def recheck(self, pending: PendingWrite) -> None:
+        """Write those pending values again that a run has overwritten."""
+        with self._api.http.shared_deadline():
+            async with self._locks.lock(pending.session_id):
+                # Another write may have changed or deleted the pending write since it was claimed.
+                current = self._rechecker.pending_write(pending.session_id)
                 if current is None:
                     return
-                stored = await self._api.find(current.session_id, current.owner)
-                if current.born != stored.born:
-                    raise absent(current.session_id)
-                undone: list[Held] = []
-                if self._keeper.may_rewrite(current, stored):
-                    undone = [item for item in current.held if is_undone(item, stored)]
-                fields = _changed(stored.document, with_held(stored.document, undone))
+                session = await self._api.find(current.session_id, current.owner)
+                if current.identity != session.identity:
+                    raise not_found(current.session_id)
+                overwritten: list[PendingValue] = []
+                if self._rechecker.may_rewrite(current, session):
+                    overwritten = [item for item in current.values if is_overwritten(item, session)]
+                fields = _differing_fields(session.document, apply_pending_values(session.document, overwritten))
                 if fields:
-                    await self._write(stored, current.owner, fields)
-                self._keeper.checked(current, stored, undone)
+                    await self._write(session, current.owner, fields)
+                self._rechecker.save_check(current, session, overwritten)
 
-    async def _write(self, before: Stored, owner: str, fields: JsonObject) -> Stored:
-        """Return the session as it is once written: AgentOS's word for a name, a look at the rest."""
+    async def _write(self, before: AgentOsSession, owner: str, fields: JsonObject) -> AgentOsSession:
+        """Write these fields and return the session.
+
+        After a rename, this is the session that the answer shows. After an update, it is read back.
+        """
         if fields.keys() == {"name"}:
             renamed = await self._rename(before, owner, fields)
             if renamed is not None:
@@ -119,14 +124,15 @@ class Changes:
         try:
             after = await self._update(before, owner, fields)
         except (AnswerLost, BadResponse) as error:
-            return await self._settle(before, owner, fields, error)
-        return after if shows(after, fields) else await self._settle(before, owner, fields, None)
+            return await self._confirm(before, owner, fields, error)
+        return after if shows(after, fields) else await self._confirm(before, owner, fields, None)
 
-    async def _rename(self, before: Stored, owner: str, fields: JsonObject) -> Stored | None:
-        """Return the session once it is renamed, or None if AgentOS's rename had no effect: an update may have one.
+    async def _rename(self, before: AgentOsSession, owner: str, fields: JsonObject) -> AgentOsSession | None:
+        """Rename the session and return it, or return None if AgentOS's rename had no effect.
 
-        On PostgreSQL, agno's rename sets a key inside the session's data, which fails as long as these are null. It
-        answers 500, or 404 over an asynchronous driver, or 200 without the name (seen on 2.5.6 and 3.1.10).
+        The caller then tries an update. On PostgreSQL, agno's rename sets a key inside `session_data`, which fails
+        while that column is null. AgentOS then answers 500, or 404 with an asynchronous driver, or 200 without the new
+        name (seen on 2.5.6 and 3.1.10).
         """
         error: SessionsError | None = None
         try:
@@ -141,28 +147,32 @@ class Changes:
         if shows(after, fields):
             return after
         if isinstance(error, AnswerLost) and (not error.ended or isinstance(error.failure, Redirected)):
-            raise error.not_made() from error
+            raise error.not_made_error() from error
         return None
 
-    async def _update(self, before: Stored, owner: str, fields: JsonObject) -> Stored:
-        after = await self._api.update(before, owner, _as_sent(before, fields))
+    async def _update(self, before: AgentOsSession, owner: str, fields: JsonObject) -> AgentOsSession:
+        after = await self._api.update(before, owner, _wire_fields(before, fields))
         try:
             return await self._api.find(before.id, owner, type=before.type)
         except NotFound:
             raise
         except SessionsError:
-            return after  # it was made, and AgentOS's answer shows it
+            return after  # the change was made, and AgentOS's answer shows it
 
-    async def _settle(self, before: Stored, owner: str, fields: JsonObject, error: SessionsError | None) -> Stored:
-        """What became of a change whose answer doesn't tell."""
+    async def _confirm(
+        self, before: AgentOsSession, owner: str, fields: JsonObject, error: SessionsError | None
+    ) -> AgentOsSession:
+        """Return the session if reading it back shows the fields that were written. Raise the fitting error if not."""
         after = await self._read_back(before, owner, error)
         if shows(after, fields):
             return after
-        raise _not_done(error if isinstance(error, AnswerLost) else None) from error
+        raise _not_made_error(error if isinstance(error, AnswerLost) else None) from error
 
-    async def _read_back(self, before: Stored, owner: str, error: SessionsError | None) -> Stored:
-        """Return the session after a write that may have failed with `error`. If it can't be read, raise that error,
-        or `OutcomeUnknown`."""
+    async def _read_back(self, before: AgentOsSession, owner: str, error: SessionsError | None) -> AgentOsSession:
+        """Return the session after a write that may have failed with `error`.
+
+        If it can't be read, raise `error` if that is an `AnswerLost`, else `OutcomeUnknown`.
+        """
         try:
             return await self._api.find(before.id, owner, type=before.type)
         except NotFound:
@@ -171,55 +181,48 @@ class Changes:
             if isinstance(error, AnswerLost):
                 raise error from unread
             raise OutcomeUnknown(
-                "AgentOS took the change, and could not be asked what became of it. Look at the session."
+                "the change was sent to AgentOS, but reading the session back failed, so the change may or may not "
+                "have been made. Look at the session with get_session."
             ) from unread
 
 
-def told(made: Made, fields: Sequence[str], note: str = "") -> Change:
-    """What a change set and replaced, in `SessionDetail`'s terms."""
-    before, after = made.before.detail(), made.after.detail()
-    if made.before is made.after:
-        note = note or "It was so already; nothing was changed."
+def change_of(result: WriteResult, fields: Sequence[str], note: str = "") -> Change:
+    """Return a `Change` that shows these fields of `SessionDetail` before and after a write."""
+    before, after = result.before.to_detail(), result.after.to_detail()
+    if result.before is result.after:
+        note = note or "Nothing was changed: the session has these values already."
 
     def shown(detail: SessionDetail, name: str) -> Json:
         value = getattr(detail, name)
         return (iso(value) if value else "") if name == "archived_at" else value
 
     return Change(
-        session_id=made.after.id,
+        session_id=result.after.id,
         changed={name: shown(after, name) for name in fields},
         previous={name: shown(before, name) for name in fields},
         version=after.version,
-        note=" ".join(filter(None, (note, made.note))),
+        note=" ".join(filter(None, (note, result.note))),
     )
 
 
-def check_version(stored: Stored, expected: str) -> None:
-    """Raise `Conflict` when an expected version is given and is not the session's."""
-    if expected and expected != stored.version:
-        raise Conflict(
-            f"session {quoted(stored.id)} is at version {stored.version} now, not {quoted(expected)}. "
-            "Read it again with get_session, then repeat the change."
-        )
-
-
-def _not_done(lost: AnswerLost | None) -> SessionsError:
-    """The error for a change that reading back does not show."""
+def _not_made_error(lost: AnswerLost | None) -> SessionsError:
+    """Return the error for a change that reading back does not show."""
     if lost is None:
-        return BadResponse("AgentOS answered that it made the change, but reading back does not show it. Look again.")
-    return lost.not_made()
+        return BadResponse(
+            "AgentOS answered that it made the change, but reading the session back does not show it. "
+            "Look at the session with get_session."
+        )
+    return lost.not_made_error()
 
 
-def _changed(document: JsonObject, wanted: JsonObject) -> JsonObject:
-    return {key: value for key, value in wanted.items() if not same((document[key],), (value,))}
+def _differing_fields(document: JsonObject, wanted: JsonObject) -> JsonObject:
+    return {key: value for key, value in wanted.items() if not json_equal((document[key],), (value,))}
 
 
-def _as_sent(before: Stored, fields: JsonObject) -> JsonObject:
-    sent = {
-        "name": "session_name",
-        "state": "session_state",
-    }
-    named = {sent.get(key, key): value for key, value in fields.items()}
-    if "summary" in named:  # the topics are part of what AgentOS replaces with it
-        named["summary"] = {"summary": named["summary"], "topics": list(before.topics)}
-    return named
+def _wire_fields(before: AgentOsSession, fields: JsonObject) -> JsonObject:
+    """Return the fields under AgentOS's names."""
+    wire_names = {"name": "session_name", "state": "session_state"}
+    sent = {wire_names.get(key, key): value for key, value in fields.items()}
+    if "summary" in sent:  # AgentOS replaces the topics together with the summary
+        sent["summary"] = {"summary": sent["summary"], "topics": list(before.topics)}
+    return sent
