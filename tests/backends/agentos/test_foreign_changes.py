@@ -248,11 +248,11 @@ async def test_a_change_that_a_reader_of_the_journal_keeps_out_of_it_is_made_and
             change = await backend.rename_session("s", "old")
             assert change.changed == {"name": "old"}
             assert "AgentOS overwrites this" in change.note
-            assert "set again" not in change.note
+            assert "made again" not in change.note
         await settled(fake, clock, backend)
         assert name_of(fake, "s") == "old"
         async with run_of(fake):
-            assert "set again" in (await backend.rename_session("s", "newest")).note
+            assert "made again" in (await backend.rename_session("s", "newest")).note
         assert stored(fake, "s")["session_data"]["session_name"] == "old"
         await settled(fake, clock, backend)
         assert name_of(fake, "s") == "newest"

@@ -57,7 +57,7 @@ async def test_a_server_says_its_version(said: str, version: tuple[int, int, int
     ids=str,
 )
 async def test_what_says_no_version_is_no_agentos(info: Json) -> None:
-    with pytest.raises(BadResponse, match="no AgentOS"):
+    with pytest.raises(BadResponse, match="not an AgentOS"):
         await version_of(says(info))
 
 
@@ -76,7 +76,7 @@ async def test_a_page_is_no_agentos(body: bytes) -> None:
     ids=str,
 )
 async def test_a_server_with_other_routes_is_no_agentos(description: Json) -> None:
-    with pytest.raises(BadResponse, match="no AgentOS"):
+    with pytest.raises(BadResponse, match="not an AgentOS"):
         await version_of(NOT_FOUND, says(description))
 
 
@@ -96,13 +96,13 @@ async def test_a_version_too_old_that_says_so_is_refused() -> None:
 async def test_what_hides_its_description_is_taken_for_the_oldest() -> None:
     version = await version_of(NOT_FOUND, NOT_FOUND, says({"status": "ok"}))
     assert version == OLDEST
-    assert str(version) == "one before 2.5.13"
+    assert str(version) == "a version before 2.5.13"
     assert not any(version.has(feature) for feature in Feature)
 
 
 @pytest.mark.parametrize("health", [NOT_FOUND, whole(200, b"<html>"), whole(200, b"[]")])
 async def test_what_knows_none_of_it_is_no_agentos(health: Answer) -> None:
-    with pytest.raises(BadResponse, match="no AgentOS"):
+    with pytest.raises(BadResponse, match="not an AgentOS"):
         await version_of(NOT_FOUND, NOT_FOUND, health)
 
 

@@ -222,7 +222,7 @@ async def test_a_change_that_nothing_can_be_read_after_is_of_unknown_outcome(nam
 async def test_a_scope_in_a_refusal_is_named_and_nothing_else_of_it() -> None:
     async with faked() as (fake, backend):
         fake.fail_next(_refusal(403, "This API key lacks the required scope: agent:manage, said Eve"))
-        with pytest.raises(Forbidden, match=r"lacks the scope agent:manage\. Make"):
+        with pytest.raises(Forbidden, match=r"lacks the scope agent:manage\. Create"):
             await backend.list_sessions(SessionFilter())
         fake.fail_next(_refusal(403, f"This API key lacks the required scope: agent:{'x' * 5000}"))
         with pytest.raises(Forbidden) as refused:

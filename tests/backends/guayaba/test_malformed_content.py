@@ -56,7 +56,7 @@ def test_every_field_may_be_missing_or_of_any_type(answer: Json) -> None:
     parsed = Reply(200, json.dumps(answer).encode()).json()
     for session in (*read_sessions(parsed, AGENT), *read_archives(parsed, AGENT)):
         assert json.loads(session.to_session(session.id).model_dump_json())["id"] == session.id
-        assert session.place[0] >= 0
+        assert session.position[0] >= 0
         assert session.version
     messages = read_messages(parsed)
     assert len({message.id for message in messages}) == len(messages) == len(parsed)

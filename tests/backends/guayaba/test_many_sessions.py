@@ -102,7 +102,7 @@ async def test_who_stays_is_listed_once_while_others_come_change_and_go(
     some: tuple[FakeGuayaba, set[str]], order: str, keeps: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake, expected = some
-    monkeypatch.setattr(directory, "_KEPT_SECONDS", 60 if keeps else 0)
+    monkeypatch.setattr(directory, "_CACHE_SECONDS", 60 if keeps else 0)
     touched: set[str] = set()
 
     def between(number: int) -> None:

@@ -199,7 +199,7 @@ async def test_without_a_mapping_a_narrowed_caller_is_refused_and_says_why(fake:
         ({"ann": ["agent 1"]}, '"ann".*"agent 1"'),
         ({"ann": [UNKNOWN], "b\x1ben": [UNKNOWN, ""]}, '"b�en"'),
         ({"ann": UNKNOWN}, '"ann"'),
-        ({"": [UNKNOWN]}, "nobody"),
+        ({"": [UNKNOWN]}, "empty id"),
     ],
 )
 def test_a_mapping_that_names_no_agents_is_refused_by_the_users_name(
