@@ -1,4 +1,4 @@
-"""As much HTTP as the fakes' clients and faults need: keep-alive, lengths, and connections that end badly."""
+"""A small HTTP server for the fakes: keep-alive, content lengths, and connections that are closed in faulty ways."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote
 from mcp_sessions.json_documents import Json
 
 _CLOSES_AFTER = 0.01
-"""Seconds until a connection is gone that the server closes after an answer; a request before that is lost."""
+"""Seconds until a connection is closed that the server closes after a response. A request before that is lost."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Request:
 
     @property
     def json(self) -> Json:
-        """Its body, for tests that look at what was sent."""
+        """The body, for tests that check requests."""
         return json.loads(self.body) if self.body else None
 
     @property
@@ -42,16 +42,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """`sent` is how much of it goes out before the connection ends; "raw" is the body alone, which may be no HTTP."""
+    """`sent` is how much of the response is sent before the connection is closed; "raw" sends the body alone."""
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     sent: Literal["whole", "half", "none", "raw"] = "whole"
     closes: bool = False
-    """Without having said so."""
+    """Whether the server closes the connection without announcing it."""
     pause: asyncio.Event | None = None
-    """The second half of the body waits for it."""
+    """The second half of the body is sent after this event."""
 
     @property
     def head(self) -> bytes:
@@ -95,7 +95,7 @@ class Server:
             writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Whether the connection serves on."""
+        """Return whether the connection stays open."""
         request = await _read(reader)
         response = await self._respond(request)
         await _send(writer, response)

@@ -37,7 +37,7 @@ class Rechecker:
         """Sessions whose pending write could not be deleted from the journal, since another process locked it."""
 
     def close(self) -> None:
-        """Stop. The journal keeps its pending writes for the next process with this credential."""
+        """Stop rechecking. The journal keeps its pending writes for the next process with this credential."""
         self._journal = None
 
     def has_pending_writes(self) -> bool:

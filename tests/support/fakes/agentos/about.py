@@ -1,4 +1,4 @@
-"""What an AgentOS says of itself, as far as it tells versions apart."""
+"""The answers of AgentOS that show its version."""
 
 from mcp_sessions.json_documents import JsonObject
 
@@ -24,7 +24,7 @@ def info(system: System) -> JsonObject:
 
 
 def description(*, newer: bool) -> JsonObject:
-    """The OpenAPI document, without all that is alike in every version."""
+    """Return the OpenAPI document, without the parts that are the same in every version."""
     scope = ["user_id", "db_id", "table"]
     one, forks = "/sessions/{session_id}", "/{kind}s/{{{kind}_id}}/sessions/{{session_id}}/fork"
     paths: JsonObject = {

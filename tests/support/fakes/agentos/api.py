@@ -48,12 +48,12 @@ class Route(NamedTuple):
     path: re.Pattern[str]
     handler: Handler
     newer: bool = False
-    """Only 3.x has it."""
+    """Whether the route exists in agno 3 only."""
 
 
 @dataclass
 class SessionSummary:
-    """Built of what a client gives, so that what it gives wrong fails as it does there."""
+    """A summary built from the client's values, so that wrong values fail as in AgentOS."""
 
     summary: str
     topics: list[str] | None = None
@@ -61,7 +61,7 @@ class SessionSummary:
 
 
 class Api:
-    """Answers requests out of a system's tables. An exception other than `Refused` is one that nobody foresaw."""
+    """Answers requests from a system's tables. An exception other than `Refused` becomes a 500."""
 
     def __init__(self, system: System) -> None:
         self._system = system

@@ -1,4 +1,4 @@
-"""AgentOS in this process, and what may befall its answers."""
+"""A fake AgentOS in this process, and faults of its responses."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from .system import ONE_TABLE, System, Version
 
 _OPEN = ("/", "/health", "/info", "/docs", "/openapi.json")
 _DEEPEST = 255
-"""What pydantic encodes, in levels of nesting."""
+"""How many levels of nesting pydantic can encode."""
 
 
 @dataclass(eq=False)
@@ -64,10 +64,10 @@ class FakeAgentOs:
         database: Database = "sqlite",
     ) -> None:
         self.now = time.time
-        """Its clock, in seconds, which a test may set."""
+        """The clock in seconds, which a test may set."""
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
-        """Those to come: each befalls one request."""
+        """The faults to come: each affects one request."""
         self.most_at_once = 0
         self.url = ""
         self._unanswered = 0
@@ -88,7 +88,7 @@ class FakeAgentOs:
         self._system.close()
 
     def seed(self, *described: Mapping[str, object]) -> list[str]:
-        """Sessions as the control route of tests/support/servers/agentos takes them: their ids."""
+        """Add sessions, described as for the control route of tests/support/servers/agentos, and return their ids."""
         return [
             seeds.store(self._table(given), given, int(self.now()), newer=self._system.newer) for given in described
         ]
@@ -97,18 +97,18 @@ class FakeAgentOs:
         return self._system.tables[-1 if given.get("other_table") else 0]
 
     def stored(self, session_id: str) -> JsonObject | None:
-        """The row of a session and its runs, from the first table."""
+        """Return the row of a session and its runs from the first table."""
         return self._system.tables[0].find(session_id)
 
     def begin_run(self, session_id: str, *, type: str = "agent", user_id: str | None = None) -> runs.RunInFlight:
-        """A run loads the session (`type` and `user_id`: of one that is yet to be made)."""
+        """Begin a run that loads the session, or creates one with this `type` and `user_id`."""
         table = self._system.tables[0]
         return runs.begin(table, session_id, type=type, user_id=user_id, now=int(self.now()))
 
     def end_run(
         self, run: runs.RunInFlight, asked: str, answered: str, state_changes: Mapping[str, object] | None = None
     ) -> str:
-        """It saves what it loaded, and itself, over whatever was written meanwhile: the run's id."""
+        """End the run: save the session as it was loaded, over all later writes, and return the run's id."""
         changes: JsonObject = dict(state_changes or {})
         return runs.end(run, asked, answered, changes, now=int(self.now()), newer=self._system.newer)
 
@@ -168,7 +168,7 @@ class FakeAgentOs:
             raise Refused(401, "Invalid authentication token")
 
     def _encoded(self, body: Json) -> bytes:
-        """As the version's own encoder does it, which fails on half a surrogate pair and on deep nesting."""
+        """Encode JSON as this version of AgentOS does, which fails on unpaired surrogates and on deep nesting."""
         if self._system.newer:
             return to_json(body, inf_nan_mode="null")
         if depth(body) > _DEEPEST:

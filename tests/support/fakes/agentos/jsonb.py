@@ -1,4 +1,4 @@
-"""What agno and PostgreSQL make of the JSON that they are given to store."""
+"""What agno and PostgreSQL change in the JSON that they store."""
 
 import json
 import re
@@ -9,7 +9,7 @@ _CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 class DataError(Exception):
-    """A value that PostgreSQL refuses, as SQLAlchemy raises it."""
+    """The error for a value that PostgreSQL refuses, as SQLAlchemy raises it."""
 
 
 def cleaned(value: Json) -> Json:
@@ -22,7 +22,7 @@ def cleaned(value: Json) -> Json:
 
 
 def is_storable(value: Json) -> bool:
-    """Return whether PostgreSQL takes it: it refuses half a surrogate pair, NaN and infinite numbers."""
+    """Return whether PostgreSQL accepts the value: it refuses unpaired surrogates, NaN and infinite numbers."""
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the routes take, and how a request that gives something else is answered."""
+"""The parameters of the routes, and the answers to requests with wrong ones."""
 
 import json
 from enum import StrEnum
@@ -16,7 +16,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 class Refused(Exception):
-    """An answer other than 2xx that a route foresees."""
+    """An error response that a route returns on purpose."""
 
     def __init__(self, status: int, detail: Json) -> None:
         super().__init__(f"{status}: {detail}")
@@ -36,7 +36,7 @@ class SortOrder(StrEnum):
 
 
 class Scope(BaseModel):
-    """What every route takes but creation."""
+    """The parameters of every route except creation."""
 
     type: SessionType | None = None
     user_id: str | None = None
@@ -100,7 +100,7 @@ def query_of(request: Request, model: type[Model]) -> Model:
 
 
 def both_of(request: Request, query: type[Model], body: type[Body], *, newer: bool) -> tuple[Model, Body]:
-    """The query and the body; what is wrong with either is told together."""
+    """Return the query and the body. Raise one error with the problems of both."""
     asked, given = _query(request, query), _body(request, body, newer=newer)
     if isinstance(asked, list) or isinstance(given, list):
         return _raised([problem for part in (asked, given) if isinstance(part, list) for problem in part])
@@ -150,7 +150,7 @@ def _parsed(request: Request) -> Json:
 
 
 def depth(value: Json) -> int:
-    """How deep arrays and objects are nested in it."""
+    """Return the depth of nested arrays and objects."""
     levels, inside = 0, [value]
     while inside := [child for item in inside if isinstance(item, dict | list) for child in _children(item)]:
         levels += 1

@@ -1,4 +1,4 @@
-"""Sessions and runs as AgentOS answers them, with the gaps that its versions leave."""
+"""Renders sessions and runs as AgentOS does, with the fields that each version lacks."""
 
 import json
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ def time_of(seconds: int | None) -> str | None:
 
 
 def name_of(row: JsonObject, type: str, runs: list[JsonObject]) -> str:
-    """The name that was set, or else what was said first."""
+    """Return the session's name, or else the first words of the first message."""
     data: JsonObject = row["session_data"] or {}
     if data.get("session_name") is not None:
         if not isinstance(data["session_name"], str):
@@ -61,7 +61,7 @@ def _as_text(content: Json) -> str:
 
 
 def item(row: JsonObject, *, newer: bool) -> JsonObject:
-    """A session in a list."""
+    """Return a session as an item of a list."""
     data: JsonObject = row["session_data"] or {}
     shown: JsonObject = {
         "session_id": row["session_id"],
@@ -79,7 +79,7 @@ def item(row: JsonObject, *, newer: bool) -> JsonObject:
 
 
 def detail(session: Session, *, newer: bool) -> JsonObject:
-    """A session as its class shows it, with nulls."""
+    """Return a session as its class renders it, with nulls."""
     row = session.row
     data: JsonObject = row["session_data"] or {}
     common: JsonObject = {
@@ -116,7 +116,7 @@ def _chat_history(runs: list[JsonObject], *, failed: bool) -> Iterable[JsonObjec
 
 
 def runs_of(row: JsonObject, type: str, *, newer: bool) -> list[JsonObject]:
-    """All runs, each as what the session's type lets it seem, with nulls."""
+    """Return all runs, each as the session's type renders it, with nulls."""
     shown: list[JsonObject] = []
     for run in row["runs"] or ():
         if type == "agent" or run.get("agent_id") is not None:
@@ -136,7 +136,7 @@ def true_type(run: JsonObject) -> str:
 
 
 def run_in(run: JsonObject, type: str, *, newer: bool) -> JsonObject:
-    """A run as one of a type, with nulls."""
+    """Return a run as one type renders it, with nulls."""
     shown: JsonObject = {
         "run_id": run.get("run_id", ""),
         "status": run.get("status"),
@@ -193,7 +193,7 @@ def _input_of(run: JsonObject) -> str:
 
 
 def preview(run: JsonObject) -> JsonObject:
-    """Of a run as `runs_of` shows it."""
+    """Return the preview of a run that `runs_of` returned."""
     ids = ("run_id", "parent_run_id", "agent_id", "team_id", "workflow_id", "user_id", "status", "created_at")
     shown: JsonObject = {key: run.get(key) for key in ids}
     return without_nulls(

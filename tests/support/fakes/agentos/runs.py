@@ -14,14 +14,14 @@ _COMPONENTS = {"agent": ("planner", "Planner"), "team": ("crew", "Crew"), "workf
 
 @dataclass(frozen=True)
 class RunInFlight:
-    """What a run has loaded; nothing of it is to be seen before it ends."""
+    """The session that a run has loaded. Nothing of the run is visible before it ends."""
 
     table: Table
     session: Session
 
 
 def begin(table: Table, session_id: str, *, type: str, user_id: str | None, now: int) -> RunInFlight:
-    """`type` and `user_id` are those of a session that is not there yet."""
+    """Begin a run. `type` and `user_id` are for a session that doesn't exist yet."""
     loaded = table.load(session_id)
     if loaded is None:
         component_id, name = _COMPONENTS[type]
@@ -32,7 +32,7 @@ def begin(table: Table, session_id: str, *, type: str, user_id: str | None, now:
 
 
 def end(run: RunInFlight, asked: str, answered: str, changes: JsonObject, *, now: int, newer: bool) -> str:
-    """Save what was loaded, with the changes that the run itself made to the state: the id of the new run."""
+    """Save the loaded session, with the run's own changes of its state, and return the id of the new run."""
     session, row = run.session, run.session.row
     data = session_data(row)
     data["session_state"] = {**(data.get("session_state") or {}), **changes}

@@ -1,4 +1,4 @@
-"""Sessions and runs as agno stores them, made of what a test describes (as tests/support/servers does with agno)."""
+"""Sessions and runs as agno stores them, built from a test's description (as tests/support/servers does with agno)."""
 
 import json
 from base64 import b64encode
@@ -19,7 +19,7 @@ _NOT_CALLED_SO = (
 
 
 def store(table: Table, given: Mapping[str, object], now: int, *, newer: bool) -> str:
-    """One session, described as the real server's control route takes it."""
+    """The description of a session, as for the real server's control route."""
     wanted: JsonObject = dict(given)
     moment: int = wanted.get("created_at") or now
     session_id: str = wanted.get("session_id") or str(uuid4())
@@ -84,7 +84,7 @@ def _media_of(attachment: JsonObject, *, newer: bool) -> JsonObject:
 
 
 def run_of(type: str, row: JsonObject, messages: Sequence[JsonObject], now: int, *, newer: bool) -> JsonObject:
-    """A run of these messages that has ended, in the session of this row."""
+    """Return a run with these messages that has ended, in the session of this row."""
     asked = next((message.get("content", "") for message in messages if message["role"] == "user"), "")
     answers = [message["content"] for message in messages if message["role"] == "assistant" and "content" in message]
     common: JsonObject = {
@@ -110,7 +110,7 @@ def run_of(type: str, row: JsonObject, messages: Sequence[JsonObject], now: int,
 
 
 def _tools_of(messages: Sequence[JsonObject], now: int, *, newer: bool) -> list[JsonObject]:
-    """The calls once more, as agno keeps them beside the messages."""
+    """Return the tool calls as agno stores them in addition to the messages."""
     results = {message["tool_name"]: message.get("content") for message in messages if "tool_name" in message}
     absent: JsonObject = dict.fromkeys((*_NOT_CALLED_SO, *(("parent_tool_call_id",) if newer else ())))
     return [

@@ -1,4 +1,4 @@
-"""The rows of an AgentOS, in a database of its own schema: filters and order are SQLite's own."""
+"""The rows of an AgentOS, in an SQLite database with a schema of its own."""
 
 import json
 import sqlite3
@@ -13,10 +13,10 @@ from mcp_sessions.json_documents import Json, JsonObject, is_object
 from .jsonb import DataError, cleaned, is_storable
 
 Database = Literal["sqlite", "postgresql", "postgresql-async"]
-"""What agno keeps its sessions in, and whether its driver is an asynchronous one where that makes a difference."""
+"""The database of agno, and whether its driver is asynchronous where that makes a difference."""
 
 OWN_COLUMNS = {kind: (f"{kind}_id", f"{kind}_data") for kind in ("agent", "team", "workflow")}
-"""What only sessions of one type write."""
+"""The columns that only sessions of one type have."""
 _JSON = ("session_data", "agent_data", "team_data", "workflow_data", "metadata", "summary")
 _OF_WORKFLOW_RUNS = (
     *("run_id", "session_id", "user_id", "workflow_id", "workflow_name", "parent_run_id", "input", "content", "status"),
@@ -39,7 +39,7 @@ CREATE TABLE {name}_runs (run_id VARCHAR NOT NULL PRIMARY KEY, session_id VARCHA
 
 @dataclass
 class Session:
-    """A row as the class of one type reads it, which may be the wrong one, and writes it back."""
+    """A row as the class of one type reads it and writes it back; the type may be the wrong one."""
 
     type: str
     row: JsonObject
@@ -48,7 +48,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Filter:
-    """What is listed; an empty text is a text like any other."""
+    """The filters of a list; an empty text is a value like any other."""
 
     type: str | None = None
     user_id: str | None = None
@@ -176,7 +176,7 @@ class Table:
         return {key: value for key, value in run.items() if key in _OF_WORKFLOW_RUNS}
 
     def save(self, session: Session) -> Session | None:
-        """Written as its class writes it; None where the row is another user's, or an asynchronous driver failed."""
+        """Return the row as its class writes it; None if it is another user's, or if an asynchronous driver failed."""
         row = session.row
         own_id, own_data = OWN_COLUMNS[session.type]
         values: dict[str, Json] = {own_id: row[own_id], "user_id": row["user_id"]}
@@ -214,7 +214,7 @@ class Table:
         return self.read_as(session.type, saved)
 
     def add_runs(self, session_id: str, user_id: str | None, runs: Sequence[JsonObject]) -> None:
-        """Where runs have a table; elsewhere they are written with their session."""
+        """Write runs into their table, if there is one. In older versions they are part of their session."""
         if self._newer:
             for run in runs:
                 self.connection.execute(
@@ -230,7 +230,7 @@ class Table:
                 self.connection.execute(f"DELETE FROM {self.name}_runs WHERE session_id = ?", [session_id])
 
     def fork(self, source: Session, user_id: str | None) -> str:
-        """As the agent or team that `source.type` says: its runs get new ids, their messages keep theirs."""
+        """Fork the session of an agent or team (`source.type`): its runs get new ids, their messages keep theirs."""
         new_id, now = str(uuid4()), int(self._now())
         parent = source.row["session_id"]
         row: JsonObject = source.row | {
@@ -276,7 +276,7 @@ def _shuffled(session_id: str, bound: int) -> bytes:
 
 
 def _filled(run: JsonObject) -> JsonObject:
-    """A run with the empty fields that 2.5.6 adds when it writes one that it has read."""
+    """Return a run with the empty fields that 2.5.6 adds when it writes a run that it has read."""
     filled = dict(run)
     if run.get("tools"):
         schemas = ("user_input_schema", "user_feedback_schema")
@@ -287,13 +287,13 @@ def _filled(run: JsonObject) -> JsonObject:
 
 
 def blank(session_id: str) -> JsonObject:
-    """A row with nothing in it but its id."""
+    """Return a row with only an id."""
     empty: JsonObject = dict.fromkeys((*_JSON, "runs", "user_id", "created_at", "updated_at"))
     return {"session_id": session_id, **dict.fromkeys(own for own, _ in OWN_COLUMNS.values()), **empty}
 
 
 def session_data(row: JsonObject) -> JsonObject:
-    """The part that holds name and state, made where it is missing."""
+    """Return the part with name and state, and create it if it is missing."""
     if not is_object(row["session_data"]):
         row["session_data"] = {}
     return row["session_data"]

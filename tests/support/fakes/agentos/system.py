@@ -1,4 +1,4 @@
-"""An AgentOS without its server: its version, its databases, and the agents, teams and workflows it runs."""
+"""An AgentOS without its server: its version, its databases, and its agents, teams and workflows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
@@ -9,11 +9,11 @@ from .store import Database, Table
 Version = Literal["3.1.10", "2.5.6"]
 ONE_TABLE: Mapping[str, Sequence[str]] = {"main": ("agno_sessions",)}
 TWO_TABLES: Mapping[str, Sequence[str]] = {"main": ("agno_sessions", "other_sessions")}
-"""The second one is that of the agent `archivist`."""
+"""The databases. The second one is that of the agent `archivist`."""
 
 
 class System:
-    """`databases` are the session tables of each; what names none means the first, if there is one database."""
+    """An AgentOS. `databases` are the session tables of each; a request without a database uses the only one."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class System:
         return [table for tables in self._databases.values() for table in tables]
 
     def component_table(self, type: str, component_id: str) -> Table | None:
-        """Where a registered component keeps its sessions."""
+        """Return the table in which a registered component keeps its sessions."""
         registered = component_id in self.components[type]
         return self._others.get(component_id, self.tables[0]) if registered else None
 

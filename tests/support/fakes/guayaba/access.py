@@ -1,4 +1,4 @@
-"""Who may ask what: keys, their scopes, the subscription, and whose agents there are."""
+"""Access control: keys, their scopes, the subscription, and the owners of agents."""
 
 from dataclasses import dataclass, field
 
@@ -11,18 +11,18 @@ OWNER = "me"
 
 @dataclass
 class Key:
-    """A master key has no agent; an agent's key has scopes, `agent:read` always."""
+    """A key. A master key has no agent; an agent key has scopes, always including `agent:read`."""
 
     token: str
     agent_id: str = ""
     scopes: frozenset[str] = field(default_factory=frozenset[str])
     is_valid: bool = True
-    """Neither revoked nor expired."""
+    """Whether the key is neither revoked nor expired."""
 
 
 @dataclass
 class Access:
-    """Raises `Refused` in the documented order: key, subscription, own agent, scope, existence."""
+    """Raise `Refused` in the documented order: key, subscription, own agent, scope, existence."""
 
     reading: Reading
     agents: list[Agent]

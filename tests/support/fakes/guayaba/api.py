@@ -32,12 +32,12 @@ _METHODS: Mapping[str, str] = {
 
 
 def is_change(request: Request) -> bool:
-    """Whether it is one of the five that change something."""
+    """Return whether the route is one of the five that change something."""
     return request.method == "POST" and "/".join(request.target.split("/")[-2:]) in _CHANGES
 
 
 class Api:
-    """Answers requests. `problems` are the answers of its own that break the schemas: there must be none."""
+    """Answers requests. `problems` has answers that break the schemas: there must be none."""
 
     def __init__(self, reading: Reading, access: Access, store: Store, random: Random) -> None:
         self.problems: list[str] = []
@@ -127,7 +127,7 @@ def _require_running(agent: Agent) -> None:
 
 
 def page(refused: Refused) -> Response:
-    """What a browser gets."""
+    """Return the page that a browser gets."""
     body = f"<!DOCTYPE html><html><title>{refused.body['error']}</title><p>{refused.message}</p></html>".encode()
     html = {"content-type": "text/html; charset=UTF-8"}
     if refused.status == 422:

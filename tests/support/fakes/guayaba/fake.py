@@ -1,4 +1,4 @@
-"""Guayaba in this process: its agents and keys, what was asked of it, and what befalls its answers."""
+"""A fake Guayaba in this process: its agents and keys, the requests it received, and faults of its responses."""
 
 import asyncio
 import time
@@ -30,11 +30,11 @@ class FakeGuayaba:
     def __init__(self, reading: Reading | str = "default", *, agents: int = 3, seed: int = 0) -> None:
         self.reading = READINGS[reading] if isinstance(reading, str) else reading
         self.now = time.time
-        """Its clock, in seconds, which a test may set."""
+        """The clock in seconds, which a test may set."""
         self.requests: list[Request] = []
         self.statuses: list[int] = []
         self.faults: list[Fault] = []
-        """Those to come."""
+        """The faults to come."""
         self.most_at_once = 0
         self.origin = ""
         self._unanswered = 0
@@ -46,7 +46,7 @@ class FakeGuayaba:
         self.access = Access(self.reading, [])
         """The keys, and whether the subscription has lapsed: tests may change both."""
         self.agents = [self.add_agent(f"Agent {number}") for number in range(1, agents + 1)]
-        """Those of the keys' owner that were there from the beginning."""
+        """The agents of the keys' owner that existed from the beginning."""
         self.foreign_agent = self.add_agent("Of another owner", owner="another")
         self.master_key = self._new_key("g_master_")
         self._api = Api(self.reading, self.access, self._store, self._random)
@@ -64,7 +64,7 @@ class FakeGuayaba:
 
     @property
     def url(self) -> str:
-        """Where the API is."""
+        """The URL of the API."""
         return f"{self.origin}/api/v1"
 
     def add_agent(self, name: str, *, status: str = "running", owner: str = OWNER) -> Agent:
@@ -73,7 +73,7 @@ class FakeGuayaba:
         return agent
 
     def agent_key(self, agent: Agent, scopes: Sequence[str] = _MANAGE) -> str:
-        """A new key of this agent."""
+        """Return a new key of this agent."""
         return self._new_key("g_agent_", agent.id, frozenset(scopes))
 
     def _new_key(self, prefix: str, agent_id: str = "", scopes: frozenset[str] = frozenset()) -> str:
@@ -88,7 +88,7 @@ class FakeGuayaba:
     def add_session(
         self, agent: Agent, row: Mapping[str, object], messages: Sequence[Mapping[str, object]] = ()
     ) -> Session:
-        """A session with the fields that a list has of it (which may be any of them), and its transcript."""
+        """Add a session with these fields of a list item (any of them) and this transcript."""
         session = Session(dict(row), [dict(message) for message in messages])
         agent.sessions.append(session)
         return session
@@ -102,12 +102,12 @@ class FakeGuayaba:
         moment: datetime | None = None,
         reason: str = "reset",
     ) -> Archive:
-        """A session that was archived, at this moment or now."""
+        """Add an archived session, archived at this time or now."""
         session = Session(dict(row), [dict(message) for message in messages])
         return self._store.put_away(agent, session, reason, moment)
 
     def new_id(self) -> str:
-        """A UUID, the same in every run."""
+        """Return a UUID, the same in every run."""
         return self._store.new_id()
 
     @property
@@ -117,7 +117,7 @@ class FakeGuayaba:
 
     @property
     def sent_changes(self) -> list[tuple[str, JsonObject]]:
-        """The changes that were asked for, whatever became of them: operation and body."""
+        """The changes that were requested, effective or not: operation and body."""
         changes = [request for request in self.requests if is_change(request)]
         return [("/".join(request.target.split("/")[-2:]), request.json) for request in changes]
 
@@ -171,14 +171,14 @@ class FakeGuayaba:
                 return fault.spoiled(response)
 
     def _run_late(self) -> None:
-        """The changes whose time has come take effect."""
+        """Make the delayed changes take effect that are due."""
         due = [late for late in self._late if late[0] <= len(self.requests)]
         self._late = [late for late in self._late if late not in due]
         for _, request in due:
             self._api.answer(request)
 
     async def settle(self) -> None:
-        """Waits until nothing is unanswered, and lets every late change take effect."""
+        """Wait until all requests are answered, and make every delayed change take effect."""
         await self._idle.wait()
         for _, request in self._late:
             self._api.answer(request)

@@ -1,4 +1,4 @@
-"""What may befall the answers of Guayaba, or of whatever is in front of it."""
+"""Faults of the responses of Guayaba, or of a proxy in front of it."""
 
 import asyncio
 import json
@@ -54,7 +54,7 @@ class Fault:
 
     @property
     def comes_after(self) -> bool:
-        """Whether the change has taken effect before anything befalls its answer."""
+        """Whether the change takes effect before the fault."""
         return self.after or self.kind in ("cut", "truncated", "stall", "garbage")
 
     def instead(self) -> Response:
@@ -64,7 +64,7 @@ class Fault:
         return Response(self.status, body or b"", self.headers)
 
     def spoiled(self, response: Response) -> Response:
-        """The answer as it goes out."""
+        """Return the response as it is sent."""
         body, status = response.body or b'{"success": true}', 200 if response.status == 204 else response.status
         match self.kind:
             case "cut":
@@ -80,12 +80,12 @@ class Fault:
 
 
 def html_page(status: int, *, after: bool = False) -> Fault:
-    """The page of a proxy."""
+    """Return the error page of a proxy."""
     return Fault("answer", status=status, body=_HTML, headers={"content-type": "text/html"}, after=after)
 
 
 def shaped(body: Json) -> Fault:
-    """A success of another shape."""
+    """Return a successful response with an unexpected content."""
     return Fault("answer", status=200, body=json.dumps(body).encode())
 
 
@@ -94,7 +94,7 @@ def redirected(location: str, *, status: int = 302) -> Fault:
 
 
 def limited(seconds: int | None = None, *, as_date: bool = False, times: int = 1) -> Fault:
-    """A 429 that says when to come again, as seconds or as a date, or doesn't."""
+    """Return a 429 with `Retry-After` in seconds, as a date, or without it."""
     if seconds is None:
         return Fault("answer", status=429, times=times)
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)

@@ -1,4 +1,4 @@
-"""What the documents of Guayaba leave open, each as a switch: a client has to bear every reading."""
+"""Possible readings of Guayaba's documents, each as a switch: a client must work with every reading."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,26 +8,26 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One way to read the documents. The defaults are the likelier ones."""
+    """One reading of the documents. The defaults are the more likely ones."""
 
     foreign_agent: Literal[404, 403] = 404
-    """To a master key, an agent of another owner."""
+    """The status for an agent of another owner, with a master key."""
     body_first: bool = False
-    """A wrong body is refused before it is looked whether the agent runs."""
+    """Whether a wrong body is refused before the agent's state is checked."""
     agent_answer: Literal["bare", "data"] = "bare"
     most_agents: int = 100
-    """The longest page of agents, whatever is asked for."""
+    """The largest page of agents, whatever size is requested."""
 
     coerces_limit: bool = True
-    """"10" is 10; else it is refused."""
+    """Whether the string "10" is accepted as 10; else it is refused."""
     default_limit: int = 200
-    """How many messages a history has where no limit is given."""
+    """How many messages a history has if no limit is sent."""
     history_order: Literal["oldest_first", "newest_first"] = "oldest_first"
-    """The newest ones are given in either."""
+    """The order of messages; in either, the newest ones are returned."""
     history_shape: Literal["array", "messages", "data"] = "array"
     archives_shape: Literal["array", "archives", "data"] = "array"
     message_seconds: bool = False
-    """A message's timestamp is in seconds; else in milliseconds."""
+    """Whether a message's timestamp is in seconds; else in milliseconds."""
     message_ids: bool = True
     message_fields: Literal["passed_on", "documented"] = "passed_on"
     """"passed_on" has the fields of OpenClaw's transcript too: `toolName`, `toolCallId`, `model`, `usage` …"""
@@ -35,50 +35,50 @@ class Reading:
     empty_label: Literal["clears", "refused", "kept"] = "clears"
     absent_label: Literal["clears", "keeps", "refused"] = "clears"
     duplicate_labels: bool = True
-    """A label may be had twice; else it is refused with 409."""
+    """Whether two sessions may have the same label; else the second one is refused with 409."""
     longest_label: int = 255
     label_counts: Literal["code_points", "utf16"] = "code_points"
     trims: bool = False
-    """White space at both ends of every string in a body goes."""
+    """Whether white space at both ends of every string in a body is removed."""
     rename_touches: bool = True
-    """A rename sets `updatedAt`."""
+    """Whether a rename sets `updatedAt`."""
     absent_as: Literal["null", "missing"] = "null"
-    """How a session or archive without a label tells that."""
+    """How a session or archive without a label is rendered."""
 
     change_answer: Literal["empty", "no_content", "any_json"] = "empty"
-    """"any_json" is of another shape each time."""
+    """The body of a response to a change; "any_json" is another value each time."""
     unknown_key: Literal["not_found", "upserts"] = "not_found"
     """"upserts": a rename creates a session, the other changes do nothing and succeed, a history is empty."""
     main_when_removed: Literal["gone", "anew", "refused"] = "gone"
-    """What becomes of `agent:main:main` when it is archived or deleted: it may be there again at once, empty and with
-    another session id, or that is refused with 422."""
+    """The result of archiving or deleting `agent:main:main`: it is gone, or recreated at once, empty and with another
+    session id, or the request is refused with 422."""
     archive_resets: bool = False
-    """The key of any archived session is there again at once, in the same way."""
+    """Whether any archived session is recreated at once in the same way."""
     short_keys: bool = True
-    """`api:x` is taken for `agent:main:api:x`."""
+    """Whether `api:x` stands for `agent:main:api:x`."""
 
     archive_keeps_label: bool = True
     archive_has_session_id: bool = True
     filenames: Literal["plain", "full", "opaque"] = "plain"
-    """`<sessionId>.jsonl.reset.<time>`, the same with a topic and compressed, or one that tells nothing."""
+    """`<sessionId>.jsonl.reset.<time>`, the same with a topic and compressed, or an opaque name."""
     archived_at: Literal["Z", "offset", "filename", "epoch", "absent", "mixed"] = "Z"
     traversal: Literal[422, 404] = 422
-    """A filename with `/`, `\\` or `..`."""
+    """The status for a filename with `/`, `\\` or `..`."""
     deleted_are_archived: bool = False
-    """As OpenClaw does it: a deleted session is among the archives."""
+    """Whether a deleted session is in the archives, as in OpenClaw."""
 
     restored_key: Literal["old", "new"] = "old"
-    """The old one is given if it is free."""
+    """The key of a restored session; the old one is used if it is free."""
     restore_keeps_label: bool = True
-    """Without a label in the request, the archived one comes back."""
+    """Whether a restored session has its archived label if the request has none."""
     restore_keeps_session_id: bool = True
     restore_touches: bool = False
-    """A restored session was updated now."""
+    """Whether restoring a session sets the time of its last update."""
 
     malformed: Literal[422, 400] = 422
-    """A body that is no JSON."""
+    """The status for a body that is not JSON."""
     html_to_browsers: bool = False
-    """Without `Accept: application/json`, a 422 is a redirect and every other error a page."""
+    """Whether a 422 is a redirect, and every other error a page, without `Accept: application/json`."""
 
 
 DEFAULT = Reading()
@@ -129,7 +129,7 @@ OPENCLAW = replace(
     restored_key="new",
     html_to_browsers=True,
 )
-"""What the gateway does that Guayaba hosts, as if every call were passed on to it."""
+"""The behaviour of OpenClaw's gateway, as if Guayaba passed every call on to it."""
 
 READINGS: Mapping[str, Reading] = MappingProxyType({"default": DEFAULT, "other": OTHER, "openclaw": OPENCLAW})
-"""Whole sets; a test makes another one of them with `dataclasses.replace`."""
+"""Complete readings; a test creates variants with `dataclasses.replace`."""

@@ -1,4 +1,4 @@
-"""Agents, sessions, archives and messages as Guayaba answers them, in one reading of its documents."""
+"""Renders agents, sessions, archives and messages as Guayaba does, in one reading of its documents."""
 
 from collections.abc import Sequence
 from datetime import timedelta, timezone
@@ -25,7 +25,7 @@ _MIXED = ("offset", "filename", "absent")
 
 
 class Rendering:
-    """Lists come in another order each time."""
+    """Whether lists are in another order each time."""
 
     def __init__(self, reading: Reading, random: Random) -> None:
         self._reading = reading
@@ -60,7 +60,7 @@ class Rendering:
         return archives if self._reading.archives_shape == "array" else {self._reading.archives_shape: archives}
 
     def messages(self, session: Session | None, limit: int | None) -> list[Json]:
-        """The newest ones."""
+        """Return the newest messages."""
         newest = session.messages[-(limit or self._reading.default_limit) :] if session else []
         shown = [self._message(message) for message in newest]
         return shown[::-1] if self._reading.history_order == "newest_first" else shown
@@ -69,7 +69,7 @@ class Rendering:
         return messages if self._reading.history_shape == "array" else {self._reading.history_shape: messages}
 
     def changed(self) -> tuple[int, Json, bool]:
-        """The status of a change, its body, and whether there is one."""
+        """Return the status of a change's response, its body, and whether there is one."""
         self._answered += 1
         match self._reading.change_answer:
             case "empty":

@@ -1,4 +1,4 @@
-"""What the OpenAPI document of Guayaba says of bodies and answers, and requests and answers checked against it."""
+"""The OpenAPI document of Guayaba, and functions that check requests and responses against it."""
 
 import json
 import re
@@ -19,7 +19,7 @@ BODIES: Mapping[str, Mapping[str, str]] = {
     "archives/restore": {"filename": "required", "label": "label"},
     "archives/delete": {"filename": "required"},
 }
-"""Each POST below /agents/{id}, and the properties of its body."""
+"""Each POST below /agents/{id}, with the properties of its body."""
 
 Kinds = tuple[type[object], ...]
 
@@ -37,7 +37,7 @@ ITEMS: Mapping[str, Mapping[str, Kinds]] = {
     "sessions/history": {"id": (str,), "role": (str,), "content": (str, list), "timestamp": (int,)},
     "archives": {"filename": (str,), "label": (str, type(None)), "archivedAt": (str,), "sessionId": (str,)},
 }
-"""What each operation that reads has in its array; no property is required, and others may be there."""
+"""The properties of the rows that each read returns; none is required, and others are allowed."""
 
 CATEGORIES: Mapping[int, str] = {
     400: "Bad Request",
@@ -53,11 +53,11 @@ CATEGORIES: Mapping[int, str] = {
     502: "Bad Gateway",
     503: "Service Unavailable",
 }
-"""What an error says it is, beside its message."""
+"""The fields of an error in addition to its message."""
 
 
 class Refused(Exception):
-    """An answer other than 2xx."""
+    """An error response."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status}: {message}")
@@ -71,7 +71,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """A body that is in order; `label` is None where it is null, and `has_label` tells whether it was there at all."""
+    """A valid body. `label` is None if it is null, and `has_label` is whether the body had one."""
 
     key: str
     """The session's key, or an archive's filename."""
@@ -81,7 +81,7 @@ class Asked:
 
 
 def asked(operation: str, body: bytes, content_type: str, reading: Reading) -> Asked:
-    """The body of a POST. Raises `Refused` for one that a server might refuse."""
+    """Return the body of a POST. Raise `Refused` for one that a server might refuse."""
     given = _parsed(body, content_type, reading)
     properties = BODIES[operation]
     for name in given:
@@ -137,7 +137,7 @@ def _label(given: JsonObject, kind: str, reading: Reading) -> str | None:
 
 
 def problems_of(operation: str, items: Sequence[Json]) -> list[str]:
-    """How an answer of ours breaks the schema."""
+    """Return how a response breaks the schema."""
     return [
         f"{operation}: {problem}"
         for item in items

@@ -1,4 +1,4 @@
-"""Sessions and messages as Guayaba and OpenClaw have them, for tests to begin with."""
+"""Sessions and messages of Guayaba and OpenClaw for tests to begin with."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,11 +8,11 @@ from .fake import FakeGuayaba
 from .store import MAIN, Agent, Session, file_of
 
 SECRETS = ("+14155550123", "+4915112345678", "ann@example.org", "1234567890@s.whatsapp.net", "/home/node")
-"""What `origin` and `sessionFile` have in the rows of `seed_usual`, and no result may have; keys have numbers too."""
+"""Secrets in `origin` and `sessionFile` of the rows of `seed_usual`, which no result may contain."""
 
 
 def row(key: str, session_id: str, **fields: object) -> JsonObject:
-    """Every field that is documented, or those instead."""
+    """Return a row with every documented field, or with these instead."""
     whole: JsonObject = {
         "key": key,
         "sessionId": session_id,
@@ -39,7 +39,7 @@ def user(text: str | Sequence[Mapping[str, object]], **fields: object) -> JsonOb
 
 
 def assistant(*blocks: Mapping[str, object], **fields: object) -> JsonObject:
-    """Blocks, with what OpenClaw adds of its own."""
+    """Return content blocks, with the fields that OpenClaw adds."""
     own: JsonObject = {"api": "openai-responses", "provider": "openai", "model": "gpt-5", "stopReason": "stop"}
     usage: JsonObject = {"input": 10, "output": 5, "totalTokens": 15}
     return {"role": "assistant", "content": [*blocks], "usage": usage, **own, **fields}
@@ -71,7 +71,7 @@ def linked_image(url: str, media_type: str = "image/png") -> JsonObject:
 
 
 def odd_messages() -> list[JsonObject]:
-    """Every form that a message may have, one after the other, oldest first."""
+    """Return a message of every form, oldest first."""
     return [
         user("What is the weather in Rome?", id="m-1", timestamp=1_714_564_700_000),
         assistant(thinking("It is about Rome."), tool_call("c1", "get_weather", {"city": "Rome"}), id="m-2"),
@@ -93,7 +93,7 @@ def odd_messages() -> list[JsonObject]:
 
 
 def seed_usual(fake: FakeGuayaba, agent: Agent) -> list[Session]:
-    """What an agent has that was used: its main session, channels, and rows that lack something."""
+    """Add the sessions of an agent in use: its main session, channels, and rows that lack fields."""
     now = round(fake.now() * 1000)
 
     def add(key: str, messages: Sequence[Mapping[str, object]] = (), **fields: object) -> Session:

@@ -1,4 +1,4 @@
-"""The agents of Guayaba with their sessions and archives, and what each change does to them."""
+"""The agents of Guayaba with their sessions and archives, and the effect of each change."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _FILES = "/data/agents/main/sessions"
 
 @dataclass(eq=False)
 class Session:
-    """`row` is what a list has of it, `messages` its transcript, oldest first, with the fields that OpenClaw gives."""
+    """A session. `row` is its list item, `messages` its transcript, oldest first, with OpenClaw's fields."""
 
     row: JsonObject
     messages: list[JsonObject] = field(default_factory=list[JsonObject])
@@ -38,7 +38,7 @@ class Archive:
 
 @dataclass(eq=False)
 class Agent:
-    """One container; every one of them calls its agent `main`."""
+    """An agent in its container. OpenClaw calls the agent of every container `main`."""
 
     id: str
     name: str
@@ -79,7 +79,7 @@ class Store:
         return round(self._now() * 1000)
 
     def session(self, agent: Agent, key: str) -> Session | None:
-        """The session that a request means."""
+        """Return the session that a request addresses."""
         found = agent.find(key)
         if found is None and self._reading.short_keys and not key.startswith("agent:"):
             found = agent.find(f"agent:main:{key}")
@@ -139,7 +139,7 @@ class Store:
             agent.sessions.append(self._ghost(session.key))
 
     def put_away(self, agent: Agent, session: Session, reason: str, moment: datetime | None = None) -> Archive:
-        """Among the agent's archives, at this moment or now."""
+        """Add the session to the agent's archives, archived at this time or now."""
         moment = moment or datetime.fromtimestamp(self._now(), UTC)
         label = session.row.get("label") if self._reading.archive_keeps_label else None
         while any(archive.filename == self._filename(session, reason, moment) for archive in agent.archives):
@@ -195,7 +195,7 @@ class Store:
 
 
 def file_time(moment: datetime) -> str:
-    """As OpenClaw has it in names: a time without colons."""
+    """Return a time without colons, as in OpenClaw's file names."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z").replace(":", "-")
 
 
