@@ -1,4 +1,4 @@
-"""Credentials on real AgentOS servers: open, a security key, and tokens that lack a scope each."""
+"""Credentials for real AgentOS servers: none, a security key, and tokens that each lack a scope."""
 
 from collections.abc import Awaitable, Callable
 from tempfile import TemporaryDirectory
@@ -40,7 +40,7 @@ def token(*scopes: str, **claims: object) -> str:
 
 
 def isolation_in(version: Version) -> tuple[str, ...]:
-    """2.5.6 always isolates."""
+    """Return whether the server isolates users; 2.5.6 always does."""
     return ("--user-isolation",) if version == "3.1.10" else ()
 
 

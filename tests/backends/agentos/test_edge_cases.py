@@ -1,4 +1,4 @@
-"""Odd ids, metadata that AgentOS keeps for itself, forks out of place, and searches among sessions that change."""
+"""Unusual ids, reserved metadata, unsupported forks, and searches while sessions change."""
 
 import json
 from collections import Counter
@@ -61,7 +61,7 @@ async def test_a_session_that_cannot_be_looked_up_is_not_shown_where_its_user_or
 
 
 class TwoDatabases(SeenAgentOs):
-    """One that tells whose database is which."""
+    """A fake AgentOS that shows which database each component uses."""
 
     def _answer(self, request: Request) -> Response:
         if request.path != "/config":

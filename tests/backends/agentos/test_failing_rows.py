@@ -1,4 +1,4 @@
-"""A walk over AgentOS's pages around sessions that AgentOS fails on, and over seconds without an order."""
+"""Walks over AgentOS's pages around sessions that AgentOS fails on, and in lists with unstable orders."""
 
 from collections.abc import Sequence
 from math import inf

@@ -1,4 +1,4 @@
-"""The fake AgentOS answers what the real one answers, request by request."""
+"""The fake AgentOS answers each request as the real one does."""
 
 import asyncio
 import json
@@ -37,14 +37,14 @@ _MEASURED = ("metrics", "session_metrics", "total_tokens", "agent_data", "team_d
 
 @dataclass
 class Side:
-    """One of the two that are asked, and what it was asked to keep."""
+    """The real server or the fake, and the ids that were kept from its answers."""
 
     url: str
     kept: dict[str, str] = field(default_factory=dict[str, str])
     ids: dict[str, str] = field(default_factory=dict[str, str])
     numbers: "count[int]" = field(default_factory=count)
     has_order: bool = True
-    """False for PostgreSQL, where the order within a second is not defined."""
+    """False for PostgreSQL, where the order of sessions with the same time is not defined."""
 
     async def answer(self, ask: Ask) -> JsonObject:
         status, body = await _asked(self.url, ask, ask.path.format(**self.kept))
@@ -77,7 +77,7 @@ class Side:
         return value
 
     def _numbered(self, found: re.Match[str]) -> str:
-        """Ids that a side made are the same if they appear in the same places."""
+        """Return the answer with its generated ids replaced, so that the same positions have the same ids."""
         return self.ids.setdefault(found[0], f"id {next(self.numbers)}")
 
 
@@ -86,7 +86,7 @@ def _is_recent(value: Json) -> bool:
 
 
 async def _asked(url: str, ask: Ask, path: str) -> tuple[int, Json]:
-    """Over a connection of its own, the path as it is given."""
+    """Send the request over a new connection, with the path unchanged."""
     host, _, port = url.removeprefix("http://").partition(":")
     async with await anyio.connect_tcp(host, int(port)) as connection:
         lines = (
@@ -109,7 +109,7 @@ async def _asked(url: str, ask: Ask, path: str) -> tuple[int, Json]:
 async def both(
     version: Version, *options: str, database: Database = "sqlite"
 ) -> AsyncGenerator[tuple[AgentOs, FakeAgentOs]]:
-    """A real server and a fake with the same sessions."""
+    """Yield a real server and a fake with the same sessions."""
     real = running(version, *options, database=database)
     await real.clear()
     has_two_tables = "--other-table" in options

@@ -1,4 +1,4 @@
-"""What befalls the answers of the fake AgentOS, as tests order it."""
+"""The faults that tests can set for responses of the fake AgentOS."""
 
 from collections.abc import AsyncGenerator
 

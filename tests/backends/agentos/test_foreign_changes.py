@@ -1,4 +1,4 @@
-"""The journal yields to what others did, and writes again nothing that nobody meant."""
+"""The rechecker keeps the changes of others, and writes only overwritten values again."""
 
 import sqlite3
 from contextlib import closing
@@ -34,7 +34,7 @@ DAY = 24 * 60 * MINUTE
 
 
 async def renamed_by_a_person(fake: SeenAgentOs, folder: Path, name: str) -> None:
-    """In AgentOS: nothing of it is in our journal."""
+    """Change the session in AgentOS directly, so that our journal doesn't know of it."""
     async with on(fake, folder / "a person's") as person:
         await person.rename_session("s", name)
 
@@ -215,7 +215,7 @@ async def test_however_an_address_is_spelled_its_journal_is_one(
 
 
 class PrivateAgentOs(SeenAgentOs):
-    """One that has a session `s` for one credential only."""
+    """A fake AgentOS that shows its session `s` to one credential only."""
 
     def _answer(self, request: Request) -> Response:
         is_hidden = request.path.startswith("/sessions/s") and request.headers.get("authorization") != "Bearer ann's"

@@ -1,4 +1,4 @@
-"""Changes that a run undoes are written again, also by the next process, and never more than they should be."""
+"""Changes that a run overwrites are made again, by the next process too, and only as often as they should be."""
 
 import sqlite3
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Lists of many sessions: filled to their limit with few requests, around what can't be read, and honest about it."""
+"""Lists of many sessions: full pages with few requests, and notes on sessions that can't be read."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ POISON = "half \ud800 of a pair"
 
 
 def bare(number: int, **given: object) -> JsonObject:
-    """A session without runs, created that many minutes after the start."""
+    """Return a session without runs, created this many minutes after the start."""
     created = round((START + timedelta(minutes=number)).timestamp())
     return {"session_id": f"s{number}", "component_id": "planner", "created_at": created, **given}
 
@@ -43,7 +43,7 @@ def numbered(*numbers: int) -> list[str]:
 
 
 def many_archived(count: int) -> list[JsonObject]:
-    """All archived but each hundredth."""
+    """Return sessions of which all but each hundredth are archived."""
     archived = {"archived_at": "2024-01-01T00:00:00Z"}
     return [bare(number, metadata={} if number % 100 == 7 else archived) for number in range(count)]
 

@@ -1,4 +1,4 @@
-"""What becomes of a change whose answer doesn't tell: success only where reading back shows it, and nothing twice."""
+"""A change whose response is lost succeeds only if reading back shows it, and is never made twice."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -50,7 +50,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
 }
 
 WITHOUT_EFFECT = ("500 before", "503 before", "something else in a 200, before")
-"""The faults after which a rename is known to have had no effect, so that it is made as an update."""
+"""The faults after which a rename is known to have had no effect, so that an update is sent."""
 
 
 async def outcome(operation: Operation, backend: SessionBackend) -> str:
@@ -63,7 +63,7 @@ async def outcome(operation: Operation, backend: SessionBackend) -> str:
 
 
 def _expected(name: str, code: str) -> set[str]:
-    """A session that may have been made is not made once more; a rename without effect is made as an update."""
+    """Return the expected results: a creation is never sent twice, a rename without effect becomes an update."""
     if name == "create" and code == "dropped before":
         return {"outcome_unknown"}
     if name in ("rename", "clear the name") and code in WITHOUT_EFFECT:

@@ -1,4 +1,4 @@
-"""Sessions of real AgentOS servers that have no name yet, however they came about, can be named and changed."""
+"""Sessions of real AgentOS servers that have no name yet can be named and changed, however they were created."""
 
 from collections.abc import Awaitable, Callable
 
@@ -11,7 +11,7 @@ from ...support.real_agentos import COMPONENTS, Case, contents, on_each_kind, op
 from ...support.servers.agentos_process import VERSIONS, Database, Version
 
 Origin = Callable[[Case, str], Awaitable[str]]
-"""Make a session of this type in some way; return its id."""
+"""Create a session of this type in some way, and return its id."""
 on_each = pytest.mark.parametrize("version", VERSIONS)
 
 
@@ -82,7 +82,7 @@ on_each_origin = pytest.mark.parametrize("origin", ORIGINS.values(), ids=ORIGINS
 
 
 def _types(version: Version, origin: Origin) -> list[str]:
-    """Return the types that can come about so: SQLite and agno 2.5.6 show a bare session in any type."""
+    """Return the possible types of a session: SQLite and agno 2.5.6 show one without a component in any type."""
     return ["agent"] if version == "2.5.6" and origin is _posted_bare else list(COMPONENTS)
 
 

@@ -1,4 +1,4 @@
-"""A walk over AgentOS's pages while sessions come, change and go."""
+"""Walks over AgentOS's pages while sessions are added, changed and removed."""
 
 from math import inf
 

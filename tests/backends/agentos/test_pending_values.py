@@ -1,4 +1,4 @@
-"""Which values a run has undone, and what is left when they are written again."""
+"""Which values a run has overwritten, and the document once they are written again."""
 
 import copy
 from itertools import pairwise
@@ -26,7 +26,7 @@ DOCUMENTS = st.fixed_dictionaries(
 
 
 def held_by(*documents: JsonObject) -> list[PendingValue]:
-    """What is held once a session was each of these in turn."""
+    """Return the pending values after the session was each of these documents in turn."""
     held: list[PendingValue] = []
     for before, after in pairwise(documents):
         held = add_pending_values(held, before, after)

@@ -1,4 +1,4 @@
-"""Servers of one user in processes of their own, on one AgentOS: no change that was acknowledged is lost."""
+"""Several server processes of one user on one AgentOS: no acknowledged change is lost."""
 
 import os
 from multiprocessing.synchronize import Barrier
@@ -19,7 +19,7 @@ PROCESSES, TIMES = 2, 15
 
 
 def increment(url: str, folder: Path, together: Barrier, *, by_version: bool) -> None:
-    """What a process runs."""
+    """The script of each process."""
 
     async def main() -> None:
         async with open_backend(url, data_folder=str(folder)) as backend:

@@ -1,4 +1,4 @@
-"""An AgentOS that comes back from a restart as an older version: no run is lost, and what it can do is found anew."""
+"""An AgentOS that is restarted in an older version: no run is lost, and its features are detected again."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -22,7 +22,7 @@ SEEDS = tuple(session(id, type, name="old", state={"kept": 1}, metadata={"kept":
 
 
 class RestartedAgentOs(SeenAgentOs):
-    """One whose address another answers at, once that is there."""
+    """An AgentOS that another one replaces at the same address."""
 
     successor: SeenAgentOs | None = None
     successor_at_next_write: SeenAgentOs | None = None
@@ -35,7 +35,7 @@ class RestartedAgentOs(SeenAgentOs):
 
 @asynccontextmanager
 async def restarted(folder: Path, *, at_next_write: bool = False) -> AsyncGenerator[tuple[SeenAgentOs, SessionBackend]]:
-    """2.5.6 where a backend has just seen 3.1.10, or will be when it has read what it is about to change."""
+    """Yield an AgentOS that becomes 2.5.6 after a backend saw 3.1.10, at once or after its next read."""
     async with RestartedAgentOs("3.1.10") as newer, SeenAgentOs("2.5.6") as older:
         newer.seed(*SEEDS)
         older.seed(*SEEDS)

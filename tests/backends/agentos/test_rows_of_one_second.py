@@ -35,7 +35,7 @@ ORDERS = ("updated_desc", "created_asc")
 
 
 class System(NamedTuple):
-    """An AgentOS in this process whose database shuffles sessions of one second, or a real one on PostgreSQL."""
+    """An AgentOS in this process whose database shuffles sessions with the same time, or a real one on PostgreSQL."""
 
     version: Version
     is_real: bool = False
@@ -67,7 +67,7 @@ on_each = pytest.mark.parametrize(
 
 
 def healthy(number: int, **given: Json) -> JsonObject:
-    """A session that AgentOS can show; as agno numbers none, the order of ids is not that of seeding."""
+    """Return a session that AgentOS can show, with an id that is independent of the order of seeding."""
     return {"session_id": f"{37 * number % 101:03}", "component_id": "planner", "columns": {**TIMES}, **given}
 
 
@@ -82,7 +82,7 @@ def ids_of(seeds: list[JsonObject]) -> list[str]:
 async def walked(
     backend: SessionBackend, limit: int, filter: SessionFilter | None = None
 ) -> tuple[list[str], list[SessionPage]]:
-    """The ids of a list that is walked to its end, and its pages."""
+    """Return the ids of a whole list, and its pages."""
     pages = [await backend.list_sessions(filter or SessionFilter(), limit=limit)]
     while pages[-1].next_cursor:
         pages.append(await backend.list_sessions(filter or SessionFilter(), limit=limit, cursor=pages[-1].next_cursor))

@@ -1,4 +1,4 @@
-"""Search within its budget, and honest about how far it came."""
+"""Search stays within its budget, and reports how much it has searched."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ SEARCH = "mcp_sessions.backends.scan_search"
 
 
 def talk(number: int, *texts: str, **given: object) -> JsonObject:
-    """A session of one run with these messages; that with the highest number is the newest."""
+    """Return a session with one run of these messages; the one with the highest number is the newest."""
     said = [{"role": "assistant" if place % 2 else "user", "text": text} for place, text in enumerate(texts)]
     made: JsonObject = {"session_id": f"s{number:03}", "component_id": "planner", "created_at": 1000 + number}
     return {**made, "name": "a talk", "runs": [said], **given}

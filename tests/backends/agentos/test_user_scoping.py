@@ -1,4 +1,4 @@
-"""A narrowed caller on an AgentOS that shows everybody's sessions to all: nothing foreign is touched or told of."""
+"""Callers limited to a user, on an AgentOS that shows all users' sessions: no foreign session is shown or changed."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -33,7 +33,7 @@ OF_BEN = ("of ben", "of ben, archived", "of ben, a team", "of ben, a workflow", 
 
 @asynccontextmanager
 async def careless(version: Version, folder: Path) -> AsyncGenerator[tuple[CarelessAgentOs, SessionBackend]]:
-    """The fake with sessions of two users, and the backend as Ann has it."""
+    """Yield the fake with sessions of two users, and the backend for Ann."""
     archived = {"archived_at": "2024-01-01T00:00:00Z"}
     async with CarelessAgentOs(version) as fake, on(fake, folder) as backend:
         fake.seed(

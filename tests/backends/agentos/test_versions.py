@@ -1,4 +1,4 @@
-"""Which version of AgentOS answers, and what is no AgentOS."""
+"""The version of an AgentOS is detected, and a server that is not an AgentOS is refused."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ def says(value: Json) -> Answer:
 
 
 async def version_of(*answers: Answer) -> Version:
-    """What is found where `/info`, then `/openapi.json`, are answered so."""
+    """Return the version that is found if `/info` and then `/openapi.json` are answered like this."""
     async with toxic_server(*answers) as server, HttpClient(server.url, system="AgentOS", timeout=5) as http:
         try:
             return await fetch_version(http)

@@ -1,4 +1,4 @@
-"""Answers with fields missing, null or of another shape are read as far as they go, or refused as no answer."""
+"""Answers with missing, null or unexpected fields are read as far as possible, or refused."""
 
 import copy
 import json
@@ -58,7 +58,7 @@ def changed(answer: Json, place: tuple[str | int, ...], new: Json, *, removed: b
 
 
 def read(answer: Json) -> None:
-    """As each of the routes reads it; whatever comes out can be shown."""
+    """Read the answer as for each route, and render the result."""
     shown: list[object] = []
     items: list[Json] = answer["data"] if is_object(answer) and is_array(answer.get("data")) else [answer]
     for item in items:

@@ -1,4 +1,4 @@
-"""What AgentOS does to writes, each shown on a real server, and that it doesn't happen through us."""
+"""How AgentOS loses writes, shown on a real server, and that writes through us are not lost."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -89,7 +89,7 @@ async def test_d2_a_name_given_during_a_run_outlasts_it(version: Version, option
 
 @asynccontextmanager
 async def _running(case: Case, session_id: str, type: str) -> AsyncGenerator[None]:
-    """While a run of this session is executing; afterwards it has ended."""
+    """Execute a run of this session inside, and end it afterwards."""
     gate = f"{type}-{session_id}"
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(case.server.run, type, COMPONENTS[type], session_id, f"slow {gate}")

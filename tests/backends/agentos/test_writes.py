@@ -1,4 +1,4 @@
-"""Many writes to real AgentOS servers: they touch what they are meant to, and none is lost."""
+"""Many writes to real AgentOS servers: each changes only what it should, and none is lost."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ WRITES: tuple[Write, ...] = (
     lambda number: ("archive_session", {}),
     lambda number: ("restore_session", {}),
 )
-"""Each a tool and its arguments, but for the session's id."""
+"""Tools and their arguments, without the session's id."""
 on_each = pytest.mark.parametrize("version", VERSIONS)
 on_each_database = pytest.mark.parametrize("options", ((), ("--async-db",)), ids=("sync", "async"))
 SAID = {"agent": "weather Rome", "team": "delegate look at it", "workflow": "weather Oslo"}
@@ -85,7 +85,7 @@ async def test_no_increment_of_eight_clients_is_lost(version: Version, options: 
 
 
 async def _incremented(backend: SessionBackend) -> bool:
-    """Whether nobody else changed the session between reading and writing it."""
+    """Return whether nobody else changed the session between reading and writing it."""
     read = await backend.get_session("s")
     try:
         await backend.update_session_state("s", {"count": read.state["count"] + 1}, expected_version=read.version)

@@ -1,4 +1,4 @@
-"""What isn't there is never asked to change: the system might make a session of it, or take it for another."""
+"""No change is sent for an absent session: Guayaba might create it, or take it for another."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -97,7 +97,7 @@ async def test_a_handle_is_stale_once_its_archive_is_restored_or_deleted() -> No
 @pytest.mark.parametrize("second", ["rename", "archive", "delete"])
 @pytest.mark.parametrize("first", ["archive", "delete"])
 async def test_what_another_call_just_removed_is_not_sent_again(first: str, second: str) -> None:
-    """An upserting system would make a session of it, and one that begins anew would lose the new one."""
+    """A system that upserts would create the session, and one that starts a new one would lose that."""
     runs: dict[str, Operation] = {
         "rename": lambda backend: backend.rename_session(MAIN, "New"),
         "archive": lambda backend: backend.archive_session(MAIN),

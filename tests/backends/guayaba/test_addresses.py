@@ -1,4 +1,4 @@
-"""How the backend is addressed, and the ends of what it can do."""
+"""The backend's URLs, session ids, and the limits of its operations."""
 
 from dataclasses import replace
 

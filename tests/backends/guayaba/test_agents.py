@@ -1,4 +1,4 @@
-"""Which agents a key reaches, and what is told of those that can't be asked."""
+"""The agents that a key reaches, and notes on unavailable ones."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -17,7 +17,7 @@ MANY = 1_030
 
 @pytest.fixture
 async def fake() -> AsyncGenerator[FakeGuayaba]:
-    """Three agents, whose main sessions all have the same key."""
+    """Yield a fake with three agents, whose main sessions all have the same key."""
     async with FakeGuayaba() as fake:
         for place, agent in enumerate(fake.agents):
             label, moment = f"Of {agent.name}", 1_714_564_800_000 + place

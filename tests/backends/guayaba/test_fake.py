@@ -1,4 +1,4 @@
-"""The fake Guayaba keeps to what is documented, and reads the rest in either way."""
+"""The fake Guayaba behaves as documented, and supports every reading of the rest."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ DEFAULT = READINGS["default"]
 
 
 class Client:
-    """Asks the first agent of a fake, which has one session, with the master key."""
+    """A client with the master key for the first agent of a fake, which has one session."""
 
     def __init__(self, fake: FakeGuayaba, http: httpx2.AsyncClient) -> None:
         self.fake = fake

@@ -1,4 +1,4 @@
-"""What befalls the answers of the fake Guayaba, as tests order it."""
+"""The faults that tests can set for responses of the fake Guayaba."""
 
 import json
 from collections.abc import AsyncGenerator

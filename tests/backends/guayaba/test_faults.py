@@ -1,4 +1,4 @@
-"""Whatever befalls an answer, every operation ends in time with a code of the contract, and nothing is sent twice."""
+"""After any fault of a response, every operation ends in time with a documented code, and sends nothing twice."""
 
 import logging
 from dataclasses import replace

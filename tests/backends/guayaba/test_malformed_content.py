@@ -1,4 +1,4 @@
-"""Whatever a list or a history has, what comes out is a result or an error of ours, and never an origin."""
+"""From any content of a list or history comes a result or an error of ours, and never an origin."""
 
 import json
 from contextlib import suppress

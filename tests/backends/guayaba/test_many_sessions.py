@@ -18,7 +18,7 @@ BEGAN = 1_714_564_800_000
 
 
 def _seed(fake: FakeGuayaba, agent: Agent, count: int) -> set[str]:
-    """Many share a time, and some have none."""
+    """Add sessions, of which many share a time and some have none, and return their ids."""
     for place in range(count):
         moment = BEGAN + place // 7 * 1000 if place % 100 else 0
         label = f"Session number {place} of {agent.name}"

@@ -1,4 +1,4 @@
-"""All that Guayaba documents works through the tools, however that which it leaves open is read."""
+"""All documented operations work through the tools, in every reading of Guayaba's documents."""
 
 import re
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ LITERALS: Mapping[str, tuple[object, ...]] = {
 
 
 def _alone() -> dict[str, Reading]:
-    """Every switch turned alone, and the whole sets."""
+    """Return readings with one switch changed each, and the complete ones."""
     turned = dict(READINGS)
     for name, value in asdict(DEFAULT).items():
         others = (not value,) if isinstance(value, bool) else LITERALS.get(name, ())
@@ -59,7 +59,7 @@ OFFERED = {
 
 
 def _seed(fake: FakeGuayaba) -> str:
-    """A session among others that are alike, of a master key's second agent."""
+    """Add a session among similar ones to the second agent of a master key, and return its id."""
     said = [
         user("How is the weather in Rome?", id="m1", timestamp=1_714_564_700_000),
         assistant(tool_call("c1", "weather", {"city": "Rome"}), id="m2", timestamp=1_714_564_701_000),

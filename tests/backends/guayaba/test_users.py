@@ -1,4 +1,4 @@
-"""Callers who are narrowed to a user of Guayaba: to the agents that the mapping names, and nothing else."""
+"""Callers who are limited to a user of Guayaba reach the agents that the mapping names, and no others."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -31,7 +31,7 @@ async def opened(
 
 @pytest.fixture
 async def fake() -> AsyncGenerator[FakeGuayaba]:
-    """Four agents with an active and an archived session each, whose keys are the same everywhere."""
+    """Yield a fake with four agents with an active and an archived session each, whose keys are the same everywhere."""
     async with FakeGuayaba(agents=4) as fake:
         for place, agent in enumerate(fake.agents):
             moment = 1_714_564_800_000 + place
@@ -41,7 +41,7 @@ async def fake() -> AsyncGenerator[FakeGuayaba]:
 
 
 def agents_of(fake: FakeGuayaba) -> dict[str, list[str]]:
-    """Ann has the first two, one of them in capitals; ben the third; the fourth is nobody's."""
+    """Return a mapping: Ann has the first two agents, one of them in capitals; Ben the third; nobody the fourth."""
     first, second, third, _ = (agent.id for agent in fake.agents)
     return {"ann": [first.upper(), second], "ben": [third], "eve": []}
 
@@ -57,7 +57,7 @@ async def names(backend: SessionBackend, **filter: bool | str) -> list[tuple[str
 
 
 async def refusal(backend: SessionBackend, operation: Capability, id: str) -> str:
-    """What it is refused with, but for the id."""
+    """Return the message of the refusal, without the id."""
     with pytest.raises(SessionsError) as caught:
         await ADDRESSED[operation](backend, id)
     return caught.value.text.replace(id, "ID")

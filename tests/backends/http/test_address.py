@@ -1,4 +1,4 @@
-"""Where a backend may be, what may be its credential, and how ids become paths."""
+"""Valid URLs and credentials of a backend, and ids in paths."""
 
 import re
 

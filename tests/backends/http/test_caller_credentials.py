@@ -1,4 +1,4 @@
-"""Callers who bring a credential of their own: nothing is asked with another's, and nothing learned serves another."""
+"""Callers with their own credentials: no request uses, and no result depends on, the credential of another."""
 
 import logging
 import sqlite3
@@ -80,7 +80,7 @@ async def together(*calls: Callable[[], Coroutine[object, object, None]]) -> Non
 
 
 async def all_of(view: SessionBackend) -> None:
-    """Every kind of request, on each session that is seen."""
+    """Send every kind of request, for each session that is listed."""
     for listed in (await view.list_sessions(SessionFilter())).sessions:
         await view.get_session(listed.id)
         await view.rename_session(listed.id, f"{listed.name}, renamed")

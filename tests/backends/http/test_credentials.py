@@ -1,4 +1,4 @@
-"""Credentials as they are kept and sent: unfit ones, and the last used ones of many."""
+"""Credentials that can't be sent are refused, and the least recently used ones are removed from the cache."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Whatever a server does: an error of the right kind, in time, without its words; and the next call works."""
+"""After any fault of a server: an error of the right kind, in time, without the server's words; the next call works."""
 
 import gzip
 import logging
@@ -40,7 +40,7 @@ BOMB = gzip.compress(b"0" * 10_000_000)
 
 @dataclass
 class Fault:
-    """`ended` is what `AnswerLost` says of a change; None where the change is known not to have run."""
+    """`ended` is that of the `AnswerLost` of a change; None if the change is known not to have run."""
 
     name: str
     answer: Answer

@@ -1,4 +1,4 @@
-"""How many requests there are at once, how long they take, and what ends them."""
+"""How many requests are sent at the same time, how long they may take, and how they end."""
 
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -33,7 +33,7 @@ async def server() -> AsyncGenerator[ToxicServer]:
 
 
 class Gate:
-    """An answer that waits until it is opened."""
+    """A response that waits for an event."""
 
     def __init__(self) -> None:
         self.opened = anyio.Event()

@@ -1,4 +1,4 @@
-"""A backend that answers with a redirect: the error says so, and nothing goes to the other address."""
+"""A backend that answers with a redirect: the error says so, and nothing is sent to the other address."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -36,7 +36,7 @@ each_redirect = pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 
 @pytest.fixture
 async def elsewhere() -> AsyncGenerator[ToxicServer]:
-    """A server that the redirects point to, and that nobody may call."""
+    """Yield a server that the redirects point to, and that must receive no request."""
     async with toxic_server() as server:
         yield server
         assert server.connections == 0

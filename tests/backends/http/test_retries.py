@@ -1,4 +1,4 @@
-"""What is sent again, how often, and after which pause."""
+"""Which requests are retried, how often, and after which delay."""
 
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
@@ -138,7 +138,7 @@ async def test_a_wait_that_does_not_fit_the_deadline_is_not_begun(server: ToxicS
 
 
 class Clock:
-    """Returns the seconds that a test sets."""
+    """A clock that returns the seconds that a test sets."""
 
     seconds = 1000.0
 
