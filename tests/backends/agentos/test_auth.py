@@ -40,7 +40,7 @@ def token(*scopes: str, **claims: object) -> str:
 
 
 def isolation_in(version: Version) -> tuple[str, ...]:
-    """Return whether the server isolates users; 2.5.6 always does."""
+    """Return the server's option for isolating users, which 2.5.6 always does."""
     return ("--user-isolation",) if version == "3.1.10" else ()
 
 

@@ -77,7 +77,7 @@ class Side:
         return value
 
     def _numbered(self, found: re.Match[str]) -> str:
-        """Return the answer with its generated ids replaced, so that the same positions have the same ids."""
+        """Return a number for a generated id, so that ids of both sides are equal if they appear in the same order."""
         return self.ids.setdefault(found[0], f"id {next(self.numbers)}")
 
 

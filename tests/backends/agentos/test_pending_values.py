@@ -25,27 +25,27 @@ DOCUMENTS = st.fixed_dictionaries(
 )
 
 
-def held_by(*documents: JsonObject) -> list[PendingValue]:
+def pending_after(*documents: JsonObject) -> list[PendingValue]:
     """Return the pending values after the session was each of these documents in turn."""
-    held: list[PendingValue] = []
+    pending: list[PendingValue] = []
     for before, after in pairwise(documents):
-        held = add_pending_values(held, before, after)
-    return held
+        pending = add_pending_values(pending, before, after)
+    return pending
 
 
-def written_again(document: JsonObject, held: list[PendingValue]) -> JsonObject:
-    return apply_pending_values(document, [item for item in held if item.is_overwritten(document)])
+def written_again(document: JsonObject, pending: list[PendingValue]) -> JsonObject:
+    return apply_pending_values(document, [item for item in pending if item.is_overwritten(document)])
 
 
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4), st.data())
 def test_whatever_a_run_had_loaded_our_last_values_come_back(documents: list[JsonObject], data: st.DataObject) -> None:
     loaded = data.draw(st.sampled_from(documents))
-    assert json_equal((written_again(loaded, held_by(*documents)),), (documents[-1],))
+    assert json_equal((written_again(loaded, pending_after(*documents)),), (documents[-1],))
 
 
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4), DOCUMENTS)
 def test_only_an_older_value_counts_as_undone(documents: list[JsonObject], found: JsonObject) -> None:
-    for item in held_by(*documents):
+    for item in pending_after(*documents):
         current = value_at(found, item.path)
         if item.is_overwritten(found):
             assert not json_equal(current, item.new)
@@ -54,7 +54,7 @@ def test_only_an_older_value_counts_as_undone(documents: list[JsonObject], found
 
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4), DOCUMENTS)
 def test_writing_again_changes_nothing_but_what_was_undone(documents: list[JsonObject], found: JsonObject) -> None:
-    undone = [item for item in held_by(*documents) if item.is_overwritten(found)]
+    undone = [item for item in pending_after(*documents) if item.is_overwritten(found)]
     again = apply_pending_values(found, undone)
     for item in undone:
         assert json_equal(value_at(again, item.path), item.new)
@@ -67,15 +67,15 @@ def test_writing_again_changes_nothing_but_what_was_undone(documents: list[JsonO
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4))
 def test_no_document_is_changed_in_place(documents: list[JsonObject]) -> None:
     as_they_were = copy.deepcopy(documents)
-    held = held_by(*documents)
+    pending = pending_after(*documents)
     for document in documents:
-        written_again(document, held)
+        written_again(document, pending)
     assert documents == as_they_were
 
 
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4))
 def test_each_value_is_held_once(documents: list[JsonObject]) -> None:
-    paths = [item.path for item in held_by(*documents)]
+    paths = [item.path for item in pending_after(*documents)]
     for number, path in enumerate(paths):
         others = paths[:number] + paths[number + 1 :]
         assert not any(path[: len(other)] == other for other in others)
@@ -90,17 +90,17 @@ def of_state(state: Json) -> JsonObject:
 
 
 def test_a_name_that_was_given_back_is_not_taken_away_again() -> None:
-    held = held_by(named("one"), named("two"), named("one"))
-    assert written_again(named("one"), held) == named("one")
-    assert written_again(named("two"), held) == named("one")
-    assert written_again(named("three"), held) == named("three")
+    pending = pending_after(named("one"), named("two"), named("one"))
+    assert written_again(named("one"), pending) == named("one")
+    assert written_again(named("two"), pending) == named("one")
+    assert written_again(named("three"), pending) == named("three")
 
 
 def test_a_session_that_was_restored_is_not_archived_again() -> None:
     archived: JsonObject = {**named(""), "metadata": {"archived_at": "2026-01-01T00:00:00Z"}}
-    held = held_by(named(""), archived, named(""))
-    assert written_again(named(""), held) == named("")
-    assert written_again(archived, held) == named("")
+    pending = pending_after(named(""), archived, named(""))
+    assert written_again(named(""), pending) == named("")
+    assert written_again(archived, pending) == named("")
 
 
 @pytest.mark.parametrize(
@@ -115,52 +115,52 @@ def test_a_session_that_was_restored_is_not_archived_again() -> None:
 )
 def test_changes_of_a_value_and_of_what_is_inside_it_are_held_together(chain: tuple[JsonObject, ...]) -> None:
     documents = [of_state(state) for state in chain]
-    held = held_by(*documents)
-    assert len(held) == 1
+    pending = pending_after(*documents)
+    assert len(pending) == 1
     for document in documents:
-        assert written_again(document, held) == documents[-1]
+        assert written_again(document, pending) == documents[-1]
 
 
 def test_of_many_changes_inside_a_value_that_is_then_gone_each_is_known() -> None:
     many: JsonObject = {str(number): 1 for number in range(20)}
     documents = [of_state({"a": dict(list(many.items())[:count])}) for count in range(21)]
-    held = held_by(*documents, of_state({}))
-    assert len(held) == 1
+    pending = pending_after(*documents, of_state({}))
+    assert len(pending) == 1
     for document in documents:
-        assert written_again(document, held) == of_state({})
+        assert written_again(document, pending) == of_state({})
     theirs = of_state({"a": {**many, "theirs": 2}})
-    assert written_again(theirs, held) == theirs
+    assert written_again(theirs, pending) == theirs
 
 
 @pytest.mark.parametrize(("old", "other"), [(1, True), (1, 1.0), (True, 1), (0, False), (None, 0), ("", None)])
 def test_a_number_is_no_other_number_and_no_boolean(old: Json, other: Json) -> None:
-    held = held_by(of_state({"a": old}), of_state({"a": "ours"}))
-    assert not held[0].is_overwritten(of_state({"a": other}))
-    assert held[0].is_overwritten(of_state({"a": old}))
+    pending = pending_after(of_state({"a": old}), of_state({"a": "ours"}))
+    assert not pending[0].is_overwritten(of_state({"a": other}))
+    assert pending[0].is_overwritten(of_state({"a": old}))
 
 
 def test_from_a_value_to_one_that_python_calls_equal_is_a_change() -> None:
-    held = held_by(of_state({"a": 1}), of_state({"a": True}))
-    assert json_equal((written_again(of_state({"a": 1}), held),), (of_state({"a": True}),))
+    pending = pending_after(of_state({"a": 1}), of_state({"a": True}))
+    assert json_equal((written_again(of_state({"a": 1}), pending),), (of_state({"a": True}),))
 
 
 def test_what_others_put_in_the_place_of_an_object_stays() -> None:
-    held = held_by(of_state({"a": {}}), of_state({"a": {"b": 2}}))
+    pending = pending_after(of_state({"a": {}}), of_state({"a": {"b": 2}}))
     for theirs in (5, None, [1], {"b": 9}):
         found = of_state({"a": theirs})
-        assert not (held[0].is_in(found) or held[0].is_overwritten(found))
-        assert written_again(found, held) == found
+        assert not (pending[0].is_in(found) or pending[0].is_overwritten(found))
+        assert written_again(found, pending) == found
 
 
 def test_what_others_set_beside_ours_stays() -> None:
-    held = held_by(of_state({"a": {"b": 1}}), of_state({"a": {"b": 2}}))
+    pending = pending_after(of_state({"a": {"b": 1}}), of_state({"a": {"b": 2}}))
     found = of_state({"a": {"b": 1, "theirs": 3}, "theirs": 4})
-    assert written_again(found, held) == of_state({"a": {"b": 2, "theirs": 3}, "theirs": 4})
+    assert written_again(found, pending) == of_state({"a": {"b": 2, "theirs": 3}, "theirs": 4})
 
 
 def test_of_a_value_that_changes_all_the_time_the_newest_and_the_oldest_are_known() -> None:
     documents = [of_state({"count": number}) for number in range(1000)]
-    (item,) = held_by(*documents)
+    (item,) = pending_after(*documents)
     assert len(item.old_values) < 50
     assert item.is_overwritten(documents[0])
     assert item.is_overwritten(documents[-2])

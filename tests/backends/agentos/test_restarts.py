@@ -35,7 +35,7 @@ class RestartedAgentOs(SeenAgentOs):
 
 @asynccontextmanager
 async def restarted(folder: Path, *, at_next_write: bool = False) -> AsyncGenerator[tuple[SeenAgentOs, SessionBackend]]:
-    """Yield an AgentOS that becomes 2.5.6 after a backend saw 3.1.10, at once or after its next read."""
+    """Yield an AgentOS that is 2.5.6 after a backend has seen 3.1.10: at once, or from the next write on."""
     async with RestartedAgentOs("3.1.10") as newer, SeenAgentOs("2.5.6") as older:
         newer.seed(*SEEDS)
         older.seed(*SEEDS)

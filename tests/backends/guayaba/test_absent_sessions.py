@@ -97,7 +97,7 @@ async def test_a_handle_is_stale_once_its_archive_is_restored_or_deleted() -> No
 @pytest.mark.parametrize("second", ["rename", "archive", "delete"])
 @pytest.mark.parametrize("first", ["archive", "delete"])
 async def test_what_another_call_just_removed_is_not_sent_again(first: str, second: str) -> None:
-    """A system that upserts would create the session, and one that starts a new one would lose that."""
+    """Else a system that upserts would create the session, and one that starts a new session would lose that one."""
     runs: dict[str, Operation] = {
         "rename": lambda backend: backend.rename_session(MAIN, "New"),
         "archive": lambda backend: backend.archive_session(MAIN),
