@@ -16,11 +16,11 @@ from mcp.client import Client
 
 from mcp_sessions import Capability, create_server
 from mcp_sessions.backends.base import REQUIRED
-from mcp_sessions.backends.read_all import WholeBackend
+from mcp_sessions.backends.read_all import ReadAllBackend
 from mcp_sessions.models import Change, Message, SessionDetail
 
 
-class JsonFolder(WholeBackend):
+class JsonFolder(ReadAllBackend):
     title = "a folder of JSON files"
     capabilities = REQUIRED | {Capability.RENAME_SESSION}
 

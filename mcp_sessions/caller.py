@@ -1,4 +1,4 @@
-"""Who is calling, and what a narrowed caller may touch."""
+"""The caller of a request: user, scopes and credential."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -8,23 +8,25 @@ from .errors import Forbidden
 
 
 class Scope(StrEnum):
+    """A permission of a caller."""
+
     READ = "sessions:read"
     WRITE = "sessions:write"
     DELETE = "sessions:delete"
 
 
-async def _unheard(progress: float, message: str) -> None:
-    """What nobody asked for goes nowhere."""
+async def _ignore_progress(progress: float, message: str) -> None:
+    """Ignore a progress report. The default of `Caller.progress`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """One caller of one request.
+    """The caller of one request.
 
-    `user_id` is the only user whose sessions the caller sees and changes; "" sees everybody's.
-    `credential` is what the backend's system is called with; "" for the one it was opened with.
-    `progress` tells the caller how far a long call has come: a number that grows, and what it counts.
-    `present` is stored text as the caller may see it: a search finds nothing that it hides.
+    `user_id`: the caller reads and changes only this user's sessions; "" means all sessions.
+    `credential`: the caller's credential for the backend's system; "" means the one that the backend was opened with.
+    `present`: returns stored text as the caller may see it. Searches match only the text that it returns.
+    `progress`: reports the progress of a long call to the client, as a growing number and a message.
     """
 
     subject: str = "operator"
@@ -32,9 +34,9 @@ class Caller:
     scopes: frozenset[Scope] = frozenset(Scope)
     credential: str = field(default="", repr=False)
     present: Callable[[str], str] = str
-    progress: Callable[[float, str], Awaitable[None]] = _unheard
+    progress: Callable[[float, str], Awaitable[None]] = _ignore_progress
 
     def require(self, scope: Scope) -> None:
-        """Raise `Forbidden`, naming the scope, unless the caller holds it."""
+        """Raise `Forbidden`, which names the scope, unless the caller has it."""
         if scope not in self.scopes:
             raise Forbidden(f"this token lacks the scope {scope}. Ask its issuer for it.")

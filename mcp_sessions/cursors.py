@@ -1,7 +1,7 @@
-"""Cursors: opaque to callers, and good only for a call with the same arguments.
+"""Cursors: opaque to callers, and valid only for a call with the same arguments.
 
-A cursor is `DIGEST.PART.PART…`: a digest of the arguments that shaped the walk, then the whole numbers that
-say where it stands.
+A cursor is `WALK.NUMBER.NUMBER…`. WALK is a digest of the call's arguments: it identifies the list that the cursor
+walks through. The numbers are the position in that list.
 """
 
 from hashlib import blake2b
@@ -9,24 +9,29 @@ from hashlib import blake2b
 from .errors import Invalid
 
 
+def digest(text: str, size: int) -> int:
+    """Return a digest of `size` bytes as a number, to identify a session or message in a cursor."""
+    return int.from_bytes(blake2b(text.encode(errors="backslashreplace"), digest_size=size).digest())
+
+
 def walk(*arguments: object) -> str:
-    """The prefix that every cursor of a walk with these arguments shares."""
+    """Return the WALK part of all cursors of a call with these arguments."""
     return blake2b(repr(arguments).encode(errors="backslashreplace"), digest_size=3).hexdigest()
 
 
 def mark(walk: str, *position: int) -> str:
-    """The cursor for a position in a walk."""
+    """Return the cursor for a position in a walk."""
     return ".".join((walk, *map(str, position)))
 
 
 def read(cursor: str, walk: str, length: int) -> tuple[int, ...]:
-    """The position a cursor stands for: `length` whole numbers.
+    """Return the position in a cursor, which has `length` numbers.
 
-    Raises `Invalid` for what is no cursor, and for one of a walk with other arguments.
+    Raise `Invalid` if the cursor is malformed or belongs to a call with other arguments.
     """
-    digest, *parts = cursor.split(".")
+    prefix, *parts = cursor.split(".")
     if len(parts) == length and all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
-        if digest == walk:
+        if prefix == walk:
             return tuple(map(int, parts))
         raise Invalid('"cursor" belongs to a call with other arguments. Repeat those, or leave it out to start again.')
     raise Invalid('"cursor" is not one that this tool returned. Leave it out to start from the beginning.')

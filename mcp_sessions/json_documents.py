@@ -1,4 +1,4 @@
-"""JSON values as callers store them, with JSON Merge Patch (RFC 7396) and JSON Pointer (RFC 6901)."""
+"""JSON values: their types, JSON Merge Patch (RFC 7396) and JSON Pointer (RFC 6901)."""
 
 from typing import Any, TypeGuard
 
@@ -30,7 +30,10 @@ def merge_patch(target: Json, patch: Json) -> Json:
 
 
 def resolve_pointer(document: Json, pointer: str) -> Json:
-    """Return the value at a JSON Pointer (RFC 6901). Raise `Invalid` or `NotFound`, which name `state_path`."""
+    """Return the value at a JSON Pointer (RFC 6901) into a session's state.
+
+    Raise `Invalid` if the pointer is malformed, `NotFound` if it has no value. Both errors name `state_path`.
+    """
     if pointer and not pointer.startswith("/"):
         raise Invalid(f'"state_path" must be a JSON Pointer such as "/plan/steps/0", not {quoted(pointer)}.')
     value = document

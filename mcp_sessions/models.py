@@ -1,6 +1,6 @@
-"""What every backend speaks: sessions, messages, runs, pages of them, and what a change did.
+"""The domain models that all backends share: sessions, messages, runs, pages, filters and the results of changes.
 
-Fields that are not part of a result (`exclude=True`) tell `budget` where a page can be continued.
+Fields with `exclude=True` are not part of a result. `output` uses them to continue a page that it had to shorten.
 """
 
 from collections.abc import Sequence
@@ -19,34 +19,38 @@ StateMode = Literal["merge", "replace"]
 Clearable = Literal["summary", "metadata"]
 
 
-def iso(moment: datetime) -> str:
-    """UTC, to the second, with `Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def iso(time: datetime) -> str:
+    """Return the time in ISO 8601: UTC, to the second, with `Z`."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-Moment = Annotated[datetime, PlainSerializer(iso, when_used="json")]
+Timestamp = Annotated[datetime, PlainSerializer(iso, when_used="json")]
 
 
 class Model(BaseModel):
+    """The base class of all domain models, which are immutable."""
+
     model_config = ConfigDict(frozen=True)
 
 
-class Row(Model):
+class PageItem(Model):
+    """The base class of the items in a page."""
+
     cursor: str = Field(default="", exclude=True, repr=False)
-    """Continues a page right behind this row."""
+    """The cursor that continues the list directly after this item."""
 
 
-class Session(Row):
-    """A conversation without its contents."""
+class Session(PageItem):
+    """A session as a list shows it, without its contents."""
 
     id: str
     name: str = ""
     type: str = ""
     agent_id: str = ""
     user_id: str = ""
-    created_at: Moment | None = None
-    updated_at: Moment | None = None
-    archived_at: Moment | None = None
+    created_at: Timestamp | None = None
+    updated_at: Timestamp | None = None
+    archived_at: Timestamp | None = None
     is_current: bool = False
     channel: str = ""
 
@@ -64,17 +68,19 @@ class SessionDetail(Session):
     version: str = ""
     note: str = ""
     state_path: str = Field(default="", exclude=True)
-    """Which part of the state this is."""
+    """The JSON Pointer to the part of the state that `state` is; "" if it is the whole state."""
 
     def with_state_at(self, pointer: str) -> "SessionDetail":
-        """The same with only that part of the state which a JSON Pointer (RFC 6901) names.
+        """Return a copy whose `state` is only the value at a JSON Pointer (RFC 6901).
 
-        Raises `Invalid` for what is no pointer, `NotFound` where it leads nowhere.
+        Raise `Invalid` if the pointer is malformed, `NotFound` if it has no value.
         """
         return self.model_copy(update={"state": resolve_pointer(self.state, pointer), "state_path": pointer})
 
 
 class SessionPage(Model):
+    """A page of sessions."""
+
     sessions: tuple[Session, ...]
     next_cursor: str = ""
     total: int | None = None
@@ -82,7 +88,7 @@ class SessionPage(Model):
 
 
 class ToolCall(Model):
-    """A call an assistant message made; `arguments` is the JSON text of its arguments."""
+    """A tool call in an assistant's message. `arguments` is JSON text."""
 
     id: str = ""
     name: str = ""
@@ -90,7 +96,7 @@ class ToolCall(Model):
 
 
 class Attachment(Model):
-    """What was attached, described: `url`, or the number of `bytes` of data that is never returned."""
+    """A description of an attachment: its `url`, or its size in `bytes`. Its data is never returned."""
 
     type: str
     media_type: str = ""
@@ -98,24 +104,26 @@ class Attachment(Model):
     bytes: int | None = None
 
 
-class Message(Row):
+class Message(PageItem):
+    """A message of a session."""
+
     id: str
     role: Role
     text: str = ""
-    created_at: Moment | None = None
+    created_at: Timestamp | None = None
     run_id: str = ""
     agent_id: str = ""
-    """Who said it, where that isn't the session's own agent: a team's member, a workflow's step."""
+    """The author if that is not the session's own agent: a member of a team or a step of a workflow."""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_name: str = ""
     attachments: tuple[Attachment, ...] = ()
     omitted_chars: int = 0
     skipped: int = Field(default=0, exclude=True, repr=False)
-    """How many messages between the page's newest end and this one a filter left out."""
+    """The number of messages that filters left out between the newest end of the page and this message."""
 
 
 class MessagePage(Model):
-    """Oldest first; `next_cursor` walks towards older messages."""
+    """A page of messages, oldest first. `next_cursor` leads to older messages."""
 
     session_id: str
     messages: tuple[Message, ...]
@@ -123,19 +131,19 @@ class MessagePage(Model):
     omitted_messages: int = 0
     note: str = ""
     focus: str = Field(default="", exclude=True)
-    """The message a page was asked to be around."""
+    """The id of the message that the page was requested around."""
     part: int = Field(default=-1, exclude=True)
-    """Where to go on reading the page's only message; −1 for an ordinary page."""
+    """The offset at which to continue reading the page's only message; −1 for an ordinary page."""
 
 
-class Run(Row):
-    """One turn of an agent: what came in, what went out. `tool_calls` counts them."""
+class Run(PageItem):
+    """One run of an agent, with its input and output. `tool_calls` is the number of calls."""
 
     id: str
     parent_run_id: str = ""
     agent_id: str = ""
     status: str = ""
-    created_at: Moment | None = None
+    created_at: Timestamp | None = None
     input: str = ""
     output: str = ""
     tool_calls: int | None = None
@@ -144,30 +152,30 @@ class Run(Row):
 
 
 class RunPage(Model):
-    """Newest first."""
+    """A page of runs, newest first."""
 
     session_id: str
     runs: tuple[Run, ...]
     next_cursor: str = ""
     part: int = Field(default=-1, exclude=True)
-    """Where to go on reading the page's only run; −1 for an ordinary page."""
+    """The offset at which to continue reading the page's only run; −1 for an ordinary page."""
 
 
-class SearchHit(Row):
-    """A place where every word was found: a message, or (without `message_id`) the session's name."""
+class SearchHit(PageItem):
+    """A message that contains every word, or, without `message_id`, a session whose name does."""
 
     session_id: str
     session_name: str = ""
     message_id: str = ""
     role: str = ""
     snippet: str = ""
-    created_at: Moment | None = None
+    created_at: Timestamp | None = None
 
 
 class SearchPage(Model):
-    """`complete` is false when a budget ended the search before everything was looked through.
+    """A page of search hits. `complete` is false if a budget ended the search early.
 
-    `searched_sessions` comes from backends that read sessions one by one; an index has no such number.
+    `searched_sessions` is set by backends that search by reading sessions one by one, without an index.
     """
 
     hits: tuple[SearchHit, ...]
@@ -178,7 +186,7 @@ class SearchPage(Model):
 
 
 class Change(Model):
-    """What a change set and what that replaced, keyed by `SessionDetail`'s field names: enough to undo it."""
+    """The new and previous values of the fields that a change set, by their names in `SessionDetail`."""
 
     session_id: str
     changed: JsonObject = Field(default_factory=dict[str, Json])
@@ -188,17 +196,21 @@ class Change(Model):
 
 
 class Failure(Model):
+    """A session that a bulk action failed on, with the error's whole text."""
+
     session_id: str
     error: str
 
 
 class Target(Model):
+    """A session that a bulk action would change."""
+
     session_id: str
     name: str = ""
 
 
 class BulkResult(Model):
-    """Some may fail while others succeed; each failure has its error's whole text."""
+    """The result of a bulk action. It may fail on some sessions and succeed on others."""
 
     action: str
     dry_run: bool
@@ -209,7 +221,7 @@ class BulkResult(Model):
 
 
 class NewMessage(Model):
-    """A message to be appended."""
+    """A message to append."""
 
     role: Role
     text: str = ""
@@ -219,7 +231,7 @@ class NewMessage(Model):
 
 
 class SessionFilter(Model):
-    """What `list_sessions` selects; "" and None select all. `query` is a substring of the name, in any case."""
+    """The filters of `list_sessions`. "" and None select all. `query` is a case-insensitive part of the name."""
 
     query: str = ""
     type: str = ""
@@ -230,7 +242,7 @@ class SessionFilter(Model):
     order: Order = "updated_desc"
 
     def is_in_time(self, updated_at: datetime | None) -> bool:
-        """Whether it was last updated when asked for. Times are compared as they are shown: to the second."""
+        """Return whether the time is between `updated_after` and `updated_before`, compared to the second."""
         updated = updated_at.timestamp() if updated_at else 0.0
         after, before = self.updated_after, self.updated_before
         return (after is None or updated >= floor(after.timestamp()) + 1) and (
@@ -239,9 +251,10 @@ class SessionFilter(Model):
 
 
 class HistoryQuery(Model):
-    """Which messages `get_session_history` reads: the newest, those around one, or one alone (`message_id`).
+    """The messages that `get_session_history` reads: the newest, those `around` a message, or only `message_id`.
 
-    No `roles` means all. Tool messages and tool calls are left out unless `include_tools`, or `roles` has `tool`.
+    Empty `roles` means all roles. Tool messages and tool calls are left out unless `include_tools` is set or `roles`
+    contains `tool`.
     """
 
     around: str = ""

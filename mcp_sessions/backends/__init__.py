@@ -1,1 +1,1 @@
-"""Where sessions live: one folder per system, and what any backend may use."""
+"""Backends: one folder for each system that stores sessions, and the modules that any backend may use."""

@@ -1,11 +1,11 @@
-"""What a backend is: the operations, which of them it has, and the refusal of those it has not."""
+"""The base class of all backends: their operations, capabilities and options."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
-from typing import ClassVar, Literal, NoReturn, Self
+from typing import ClassVar, NoReturn, Self
 
 from ..caller import Caller
 from ..errors import NotFound, SessionsError, Unsupported, quoted
@@ -28,10 +28,11 @@ from ..models import (
     StateMode,
     Target,
 )
+from .health import Check, Report
 
 
 class Capability(StrEnum):
-    """One value per operation: the method's name and the tool's."""
+    """The operations of backends. Each value is the name of both the method and the tool."""
 
     LIST_SESSIONS = "list_sessions"
     GET_SESSION = "get_session"
@@ -55,7 +56,7 @@ REQUIRED = frozenset({Capability.LIST_SESSIONS, Capability.GET_SESSION, Capabili
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How a backend is set up; each reads what concerns it. README, "Settings", says what they mean."""
+    """Settings for opening a backend. Each backend uses those that apply to it; see "Settings" in the README."""
 
     timeout: float = 25
     token: str = field(default="", repr=False)
@@ -64,34 +65,24 @@ class Options:
     trust_env: bool = False
     allow_http: bool = False
     agents: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
-    """Of a system whose sessions belong to agents, and that doesn't tell whose they are: user id → agent ids."""
+    """User id → ids of the user's agents, for a system that does not expose a session's owner."""
     callers_have_credentials: bool = False
-    """Whether every caller brings one (`Caller.credential`), so that none is called with `token`."""
+    """Whether requests use each caller's own credential (`Caller.credential`), and never `token`."""
     data_folder: str = ""
-    """Where a backend may keep files of its own; "" for the user's data folder."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at: what was found and, where that isn't `ok`, what to do next."""
-
-    name: str
-    text: str
-    status: Literal["ok", "warning", "failed"] = "ok"
-
-
-Tell = Callable[[Check], None]
+    """The folder for the backend's own files; "" means the user's data folder."""
 
 
 class SessionBackend:
-    """A system that holds sessions. Entered once, as an async context manager; then `for_caller` gives views of it.
+    """The interface to a system that stores sessions.
 
-    A subclass declares `capabilities` and overrides exactly those methods; the others raise `Unsupported`.
-    All methods raise `SessionsError`s only; a session that is absent or not the caller's is `NotFound`.
+    Enter a backend once, as an async context manager, then call `for_caller` for each caller's view of it.
+
+    A subclass declares its `capabilities` and overrides exactly those methods; the others raise `Unsupported`.
+    Methods raise only `SessionsError`s. They raise `NotFound` if a session does not exist or is not the caller's.
     """
 
     title: ClassVar[str]
-    """The system's name in sentences: "This backend (TITLE) …"."""
+    """The system's name, as used in sentences such as "This backend (TITLE) …"."""
     capabilities: ClassVar[frozenset[Capability]] = REQUIRED
 
     async def __aenter__(self) -> Self:
@@ -102,63 +93,69 @@ class SessionBackend:
     ) -> None: ...
 
     def deletion_notice(self) -> str:
-        """What is said before a session is deleted: what goes with it, and whether it can be restored until when."""
+        """Return a warning for the user: what deleting a session removes, and until when it can be restored."""
         return "Messages, runs and state are deleted too. This can't be undone."
 
-    def why_not_narrowed(self) -> str:
-        """Why callers can't be narrowed to their own sessions here, as a sentence; "" where they can."""
+    def why_no_user_scoping(self) -> str:
+        """Return a sentence on why this backend can't limit a user to their own sessions, or "" if it can."""
         return ""
 
     def for_caller(self, caller: Caller) -> Self:
-        """The same connections, holding this caller's user id: it sees and changes nobody else's sessions."""
+        """Return a view of this backend for one caller.
+
+        The view shares the backend's connections. It reads and changes only the sessions of the caller's user.
+        """
         raise NotImplementedError
 
     async def check_reachable(self) -> None:
-        """Raises a `SessionsError` where the system does not answer, or not to this credential."""
+        """Raise a `SessionsError` if the system does not answer or refuses the credential."""
         await self.list_sessions(SessionFilter(), limit=1)
 
-    async def examine(self, tell: Tell) -> None:
-        """Tell, one by one, what is known of the system and what is hazardous there, before this is entered.
+    async def examine(self, report: Report) -> None:
+        """Check the system for `mcp-sessions doctor`, and report what it is and which hazards it has.
 
-        Changes nothing there, which a backend whose entering does must see to. Raises a `SessionsError` where it
-        can't go on.
+        Called before the backend is entered. Must not change the system: override this method if entering the
+        backend does. Raise a `SessionsError` if the checks can't continue.
         """
         async with self:
             await self.check_reachable()
-        tell(Check("backend", f"{self.title} answers"))
+        report(Check("backend", f"{self.title} answers"))
 
     def _refuse(self, capability: Capability) -> NoReturn:
         raise Unsupported(f"{self.title} has no {capability}.")
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-        """At most `limit` sessions. Order is total; a walk by `next_cursor` has no gaps and no doubles."""
+        """Return a page of at most `limit` sessions.
+
+        The order is total: following `next_cursor` neither skips nor repeats a session.
+        """
         raise NotImplementedError
 
     async def get_session(self, session_id: str) -> SessionDetail:
-        """One session, active or archived."""
+        """Return an active or archived session."""
         raise NotImplementedError
 
     async def find_session_ids(self, prefix: str, *, limit: int = 100) -> Sequence[str]:
-        """Return ids of sessions that begin with `prefix`, which is not empty: what completion offers for it.
+        """Return the session ids that begin with `prefix` (not empty), for completion.
 
-        A session whose whole id is given is found however old it is. Others are found only among the `limit` most
-        recent ones, unless a backend that can look ids up by their beginning overrides this.
+        An id that equals `prefix` is always found. Longer ids are found only among the `limit` most recent sessions,
+        unless the backend can look up ids by prefix and overrides this method.
         """
         page = await self.list_sessions(SessionFilter(), limit=limit)
         ids = [session.id for session in page.sessions if session.id.startswith(prefix)]
         if prefix not in ids:
-            with suppress(SessionsError):  # most prefixes are no whole id, and many could not be one
+            with suppress(SessionsError):  # most prefixes are not a complete id, or not even a valid one
                 ids.insert(0, (await self.get_session(prefix)).id)
         return ids[:limit]
 
     async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
-        """The same, with what a user should know before it is deleted: the number of messages or of runs."""
+        """Return a session with the counts that the user should see before deleting it (messages or runs)."""
         return await self.get_session(session_id)
 
     async def get_session_history(
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
-        """Return the newest `limit` messages of `query`, or those behind `cursor`."""
+        """Return the newest `limit` messages that `query` selects, or the ones that follow `cursor`."""
         raise NotImplementedError
 
     async def get_session_runs(
@@ -167,7 +164,7 @@ class SessionBackend:
         self._refuse(Capability.GET_SESSION_RUNS)
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
-        """Names and message texts that have every word of `query`."""
+        """Search session names and message texts for those that contain every word of `query`."""
         self._refuse(Capability.SEARCH_SESSIONS)
 
     async def create_session(
@@ -182,25 +179,28 @@ class SessionBackend:
         self._refuse(Capability.CREATE_SESSION)
 
     async def rename_session(self, session_id: str, name: str) -> Change:
-        """`""` clears the name where the backend can."""
+        """Rename a session. `""` clears the name if the backend supports that."""
         self._refuse(Capability.RENAME_SESSION)
 
     async def archive_session(self, session_id: str) -> Change:
-        """An archived one stays as it is, and `note` says so."""
+        """Archive a session. If it is archived already, change nothing and say so in `note`."""
         self._refuse(Capability.ARCHIVE_SESSION)
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
-        """Takes a session out of the archive, or undoes its deletion, under a new name if one is given."""
+        """Unarchive a session or undo its deletion, and rename it if `name` is given."""
         self._refuse(Capability.RESTORE_SESSION)
 
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
-        """`note` says until when `restore_session` takes it, or that it is gone for good."""
+        """Delete a session. `note` says until when it can be restored, or that it can't be."""
         self._refuse(Capability.DELETE_SESSION)
 
     async def update_session_state(
         self, session_id: str, changes: JsonObject, *, mode: StateMode = "merge", expected_version: str = ""
     ) -> Change:
-        """`merge` is JSON Merge Patch (RFC 7396). A stale `expected_version` is `Conflict`."""
+        """Change a session's state. `merge` applies `changes` as a JSON Merge Patch (RFC 7396).
+
+        Raise `Conflict` if the session is not at `expected_version`.
+        """
         self._refuse(Capability.UPDATE_SESSION_STATE)
 
     async def update_session(
@@ -212,15 +212,18 @@ class SessionBackend:
         clear: Sequence[Clearable] = (),
         expected_version: str = "",
     ) -> Change:
-        """Merges `metadata` (null removes a key), or sets it whole where it is cleared too; sets `summary`."""
+        """Merge `metadata` (null removes a key) and set `summary`. The fields in `clear` are emptied first."""
         self._refuse(Capability.UPDATE_SESSION)
 
     async def append_messages(self, session_id: str, messages: Sequence[NewMessage]) -> Change:
-        """All of them, in order, or none."""
+        """Append all messages in order, or none of them."""
         self._refuse(Capability.APPEND_MESSAGES)
 
     async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
-        """A new session with the messages up to and with that one (all without it), state and metadata."""
+        """Create a session with a copy of another one's state, metadata and messages.
+
+        `up_to_message_id` is the last message to copy; "" copies all.
+        """
         self._refuse(Capability.FORK_SESSION)
 
     async def apply_to_sessions(
@@ -231,14 +234,14 @@ class SessionBackend:
         dry_run: bool = True,
         expected_versions: Mapping[str, str] | None = None,
     ) -> BulkResult:
-        """The same change for each session, one after the other: what fails doesn't stop the rest.
+        """Apply the same action to each session in turn. A failure does not stop the rest.
 
-        Of sessions that are to be deleted, one that is not at its expected version fails with `Conflict`, and one
-        that no version is expected of with `NotFound`: nobody was asked about it.
+        If `expected_versions` is given, a deletion fails with `Conflict` if the session is at another version, and
+        with `NotFound` if the session is not listed there: the user was not asked about it.
         """
         if Capability.APPLY_TO_SESSIONS not in self.capabilities:
             self._refuse(Capability.APPLY_TO_SESSIONS)
-        done: list[str] = []
+        succeeded: list[str] = []
         failed: list[Failure] = []
         would_change: list[Target] = []
         for session_id in dict.fromkeys(session_ids):
@@ -247,14 +250,14 @@ class SessionBackend:
                     session = await self._preview(action, session_id)
                     would_change += [Target(session_id=session.id, name=session.name)] if session else []
                 else:
-                    done.append((await self._apply(action, session_id, expected_versions)).session_id)
+                    succeeded.append((await self._apply(action, session_id, expected_versions)).session_id)
             except SessionsError as error:
                 failed.append(Failure(session_id=session_id, error=error.text))
         return BulkResult(
-            note=self.deletion_notice() if done and action == "delete" else "",
+            note=self.deletion_notice() if succeeded and action == "delete" else "",
             action=action,
             dry_run=dry_run,
-            succeeded=tuple(done),
+            succeeded=tuple(succeeded),
             failed=tuple(failed),
             would_change=tuple(would_change),
         )
@@ -267,12 +270,12 @@ class SessionBackend:
                 return await self.restore_session(session_id)
             case "delete":
                 if expected_versions is not None and session_id not in expected_versions:
-                    raise NotFound(f"no session {quoted(session_id)} when it was asked about. Ask again.")
+                    raise NotFound(f"session {quoted(session_id)} was not found when the user was asked. Ask again.")
                 expected = (expected_versions or {}).get(session_id, "")
                 return await self.delete_session(session_id, expected_version=expected)
 
     async def _preview(self, action: BulkAction, session_id: str) -> SessionDetail | None:
-        """The session as it is, if the action would change it."""
+        """Return the session if the action would change it, else None."""
         session = await self.get_session(session_id)
         unchanged = {"archive": session.archived_at is not None, "restore": session.archived_at is None}
         return None if unchanged.get(action, False) else session

@@ -1,13 +1,17 @@
-"""Environment variables that backends read beside the settings, for `ENVIRONMENT` beside the list of backends.
+"""Environment variables that backends read in addition to the settings.
 
-Clients start a server with an environment of their own, so `mcp-sessions config` writes these into its snippets.
+Clients don't pass their whole environment to a server, so `mcp-sessions config` copies these into its snippets.
 """
 
 from typing import NamedTuple
 
 
 class Variable(NamedTuple):
-    """A variable; `is_path`: a file or folder, `is_proxy`: read with --trust-env only."""
+    """An environment variable.
+
+    `is_path`: it names a file or folder. `is_secret`: no snippet may contain its value.
+    `is_proxy`: read only with --trust-env.
+    """
 
     name: str
     is_path: bool = False

@@ -1,4 +1,4 @@
-"""Locks that several processes of one user share: each client window starts a server of its own."""
+"""Locks between the processes of one user, since each client window starts its own server."""
 
 import errno
 import logging
@@ -15,10 +15,10 @@ from ..errors import Busy
 
 logger = logging.getLogger(__name__)
 
-_FILES = 256  # names share them; who waits for another name's lock waits for one change
-_SECONDS = 20.0
-_TAKEN = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
-_PAUSES = (0.002, 0.05)  # seconds between two tries: at first, and at most
+_FILES = 256  # names may share a file; a lock is held only for the time of one change
+_PATIENCE = 20.0  # seconds
+_LOCKED_ELSEWHERE = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
+_PAUSES = (0.002, 0.05)  # seconds between two attempts: the first and the longest
 
 if sys.platform == "win32":
     import msvcrt
@@ -34,45 +34,55 @@ else:
 
 
 class FileLocks:
-    """Locks by name, as files in a folder that is this user's. A process that ends gives up what it held."""
+    """Named locks, kept as files in a folder of this user.
+
+    The operating system releases a process's locks when the process ends.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def open(self) -> None:
-        """Raises `OSError` where there can't be such a folder."""
+        """Create the folder. Raise `OSError` if that fails."""
         for folder in (self._folder.parent, self._folder):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @asynccontextmanager
-    async def held(self, name: str) -> AsyncGenerator[None]:
-        """Raises `Busy` if another process holds it for long. Where there is no file to lock, nobody is waited for."""
+    async def lock(self, name: str) -> AsyncGenerator[None]:
+        """Hold the lock of this name. Raise `Busy` if another process holds it for too long.
+
+        If the file can't be locked, log a warning and go on without a lock.
+        """
         digest = blake2b(name.encode(errors="backslashreplace"), digest_size=1).digest()
         path = self._folder / f"{int.from_bytes(digest) % _FILES:02x}.lock"
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            logger.warning("Changes by other processes can't be waited for: %s", error)
+            _warn(error)
             yield
             return
         try:
-            await _locked(file)
+            await _lock(file)
             yield
         finally:
             os.close(file)
 
 
-async def _locked(file: int) -> None:
-    pause, most = _PAUSES
-    with anyio.move_on_after(_SECONDS):
+async def _lock(file: int) -> None:
+    pause, longest = _PAUSES
+    with anyio.move_on_after(_PATIENCE):
         while True:
             try:
                 _try_lock(file)
                 return
             except OSError as error:
-                if error.errno not in _TAKEN:  # a filesystem without locks
-                    logger.warning("Changes by other processes can't be waited for: %s", error)
+                if error.errno not in _LOCKED_ELSEWHERE:  # a filesystem without locks
+                    _warn(error)
                     return
                 await anyio.sleep(pause)
-                pause = min(2 * pause, most)
+                pause = min(2 * pause, longest)
     raise Busy("another program on this machine is changing this session. Try again in a few seconds.")
+
+
+def _warn(error: OSError) -> None:
+    logger.warning("Sessions can't be locked against changes by other processes: %s", error)

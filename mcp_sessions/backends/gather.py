@@ -1,4 +1,4 @@
-"""Several requests at the same time, failing as one does."""
+"""Concurrent requests."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
@@ -9,24 +9,27 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-async def each(work: Callable[[T], Awaitable[R]], items: Iterable[T]) -> list[R]:
-    """What `work` makes of each item, in their order. The first failure ends the others and is raised as it is."""
-    asked = list(items)
-    if len(asked) == 1:
-        return [await work(asked[0])]
-    made: dict[int, R] = {}
+async def map_concurrently(work: Callable[[T], Awaitable[R]], items: Iterable[T]) -> list[R]:
+    """Return the results of `work` for all items, in the order of the items.
+
+    The first failure cancels the others and is raised as it is, not in an exception group.
+    """
+    inputs = list(items)
+    if len(inputs) == 1:
+        return [await work(inputs[0])]
+    results: dict[int, R] = {}
     failures: list[Exception] = []
     async with anyio.create_task_group() as tasks:
 
         async def run(number: int, item: T) -> None:
             try:
-                made[number] = await work(item)
+                results[number] = await work(item)
             except Exception as error:
                 failures.append(error)
                 tasks.cancel_scope.cancel()
 
-        for number, item in enumerate(asked):
+        for number, item in enumerate(inputs):
             tasks.start_soon(run, number, item)
     if failures:
         raise failures[0]
-    return [made[number] for number in range(len(asked))]
+    return [results[number] for number in range(len(inputs))]

@@ -1,11 +1,10 @@
-"""Pages of messages and runs out of a whole transcript, for backends whose system gives it in one piece.
+"""Pages of messages and runs, for backends whose system returns a whole transcript at once.
 
-A message's cursor counts from the oldest, so what is added while somebody walks to older ones moves nothing; and it
-knows the message, so that it finds it where a system gives only the newest and others move out of sight.
+A cursor contains a message's number, counted from the oldest, so that new messages don't shift it. It also contains
+a digest of the message's id: if the system drops old messages, the numbers change and the digest still matches.
 """
 
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 
 from .. import cursors
 from ..errors import Invalid, NotFound, quoted
@@ -23,8 +22,8 @@ def message_page(
 ) -> MessagePage:
     """Return a page of a session's history.
 
-    `messages` are all of them, oldest first, each with its tool calls; `selects` says which a history shows.
-    Raise `NotFound` for a message that is not among them, `Invalid` for a cursor that is not of this walk.
+    `messages` is the whole transcript, oldest first, with tool calls. `selects` returns whether a message is shown.
+    Raise `NotFound` if the session lacks a message that `query` names, `Invalid` if the cursor is of another call.
     """
     if query.message_id:
         return MessagePage(session_id=session_id, messages=(messages[_index(messages, query.message_id)],))
@@ -32,7 +31,7 @@ def message_page(
     newest = len(messages)
     focus = _index(messages, query.around) + 1 if query.around else 0
     if cursor:
-        newest = _place(messages, *cursors.read(cursor, walk, 2))
+        newest = _find_cursor(messages, *cursors.read(cursor, walk, 2))
     elif focus:
         newest = min(focus + limit // 2, newest)
     numbers = [number for number in range(newest, 0, -1) if number == focus or selects(messages[number - 1])]
@@ -41,11 +40,11 @@ def message_page(
         messages[number - 1].model_copy(
             update={
                 "cursor": cursors.mark(walk, number - 1, _digest(messages[number - 1])),
-                "skipped": newest - number - place,
+                "skipped": newest - number - row,
                 "tool_calls": messages[number - 1].tool_calls if query.with_tools else (),
             }
         )
-        for place, number in enumerate(numbers[:limit])
+        for row, number in enumerate(numbers[:limit])
     ]
     newer = len(messages) - newest if focus and not cursor else 0
     return MessagePage(
@@ -53,20 +52,21 @@ def message_page(
         messages=tuple(reversed(page)),
         next_cursor=page[-1].cursor if more else "",
         omitted_messages=page[-1].skipped if more else newest - len(page),
-        note=f"{newer} newer messages come after these; around={quoted(messages[newest].id)} shows the next."
-        if newer
-        else "",
+        note=f"{newer} newer messages follow; around={quoted(messages[newest].id)} shows the next." if newer else "",
         focus=query.around,
     )
 
 
 def run_page(session_id: str, runs: Sequence[Run], *, run_id: str, limit: int, cursor: str) -> RunPage:
-    """`runs` are all, oldest first. Raises as `message_page` does."""
+    """Return a page of a session's runs, newest first. `runs` contains all of them, oldest first.
+
+    Raise `NotFound` if there is no run `run_id`, `Invalid` if the cursor is of another call.
+    """
     walk = cursors.walk("runs", session_id)
     if run_id:
         found = next((run for run in runs if run.id == run_id), None)
         if found is None:
-            raise NotFound(f"this session has no run {quoted(run_id)}. get_session_runs shows those there are.")
+            raise NotFound(f"this session has no run {quoted(run_id)}. Call get_session_runs for valid ids.")
         return RunPage(session_id=session_id, runs=(found,))
     newest = len(runs)
     if cursor:
@@ -80,22 +80,22 @@ def run_page(session_id: str, runs: Sequence[Run], *, run_id: str, limit: int, c
     return RunPage(session_id=session_id, runs=tuple(page), next_cursor=page[-1].cursor if oldest and page else "")
 
 
-def _place(messages: Sequence[Message], index: int, digest: int) -> int:
-    """Where the message of a cursor stands: where it stood, unless others before it are gone."""
+def _find_cursor(messages: Sequence[Message], index: int, digest: int) -> int:
+    """Return the index of a cursor's message: the one in the cursor, unless older messages were dropped."""
     if index < len(messages) and _digest(messages[index]) == digest:
         return index
-    found = next((place for place, message in enumerate(messages) if _digest(message) == digest), None)
+    found = next((number for number, message in enumerate(messages) if _digest(message) == digest), None)
     if found is None:
-        raise Invalid('"cursor" stands at a message that is gone. Leave it out to start from the newest.')
+        raise Invalid('"cursor" points to a message that no longer exists. Leave it out to start from the newest.')
     return found
 
 
 def _digest(message: Message) -> int:
-    return int.from_bytes(blake2b(message.id.encode(errors="backslashreplace"), digest_size=5).digest())
+    return cursors.digest(message.id, 5)
 
 
 def _index(messages: Sequence[Message], message_id: str) -> int:
     for index, message in enumerate(messages):
         if message.id == message_id:
             return index
-    raise NotFound(f"this session has no message {quoted(message_id)}. get_session_history shows those there are.")
+    raise NotFound(f"this session has no message {quoted(message_id)}. Call get_session_history for valid ids.")

@@ -1,8 +1,7 @@
-"""A backend for a system that is small enough to be read whole: what is selected, ordered and paged is so here."""
+"""A base class for small systems: it reads all sessions, then filters, sorts and pages them itself."""
 
 from collections.abc import Sequence
 from copy import copy
-from hashlib import blake2b
 from typing import Self
 
 from .. import cursors
@@ -24,20 +23,21 @@ from .base import SessionBackend
 from .paging import message_page
 
 
-class WholeBackend(SessionBackend):
-    """A subclass says what there is, whoever asks; the required operations show each caller what is theirs of it.
+class ReadAllBackend(SessionBackend):
+    """A backend whose subclass only reads all sessions and messages.
 
-    An operation more that it declares begins with `get_session`, which finds none but the caller's.
+    The required operations return only the caller's sessions. If a subclass adds an operation, it must first call
+    `get_session`, which raises `NotFound` unless the session is the caller's.
     """
 
     _caller = Caller()
 
     async def read_sessions(self) -> Sequence[SessionDetail]:
-        """All sessions, of all users, archived ones too, in any order."""
+        """Return all sessions of all users, including archived ones, in any order."""
         raise NotImplementedError
 
     async def read_messages(self, session_id: str) -> Sequence[Message]:
-        """All messages of a session that is there, oldest first, each with an id and its tool calls."""
+        """Return all messages of an existing session, oldest first, with ids and tool calls."""
         raise NotImplementedError
 
     def for_caller(self, caller: Caller) -> Self:
@@ -46,25 +46,25 @@ class WholeBackend(SessionBackend):
         return view
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-        """By place in the order of time, so that what is added or removed meanwhile moves nothing."""
         walk = cursors.walk("list", self._caller.user_id, *vars(filter).values())
         after = cursors.read(cursor, walk, 2) if cursor else None
         sign = -1 if filter.order.endswith("desc") else 1
 
-        def order(place: tuple[int, ...]) -> tuple[int, int]:
-            return sign * place[0], place[1]
+        def order(position: tuple[int, ...]) -> tuple[int, int]:
+            return sign * position[0], position[1]
 
         part = folded(filter.query)
         wanted = {
-            _place(session, filter.order): session
+            _position(session, filter.order): session
             for session in await self._own_sessions()
             if self._is_wanted(session, filter, part)
         }
-        places = sorted((place for place in wanted if after is None or order(place) > order(after)), key=order)
-        page = [_row(wanted[place], cursors.mark(walk, *place)) for place in places[:limit]]
+        # A cursor is a position in time, so sessions that are added or removed between two pages don't shift it.
+        positions = sorted((key for key in wanted if after is None or order(key) > order(after)), key=order)
+        page = [_row(wanted[key], cursors.mark(walk, *key)) for key in positions[:limit]]
         return SessionPage(
             sessions=tuple(page),
-            next_cursor=page[-1].cursor if len(places) > limit else "",
+            next_cursor=page[-1].cursor if len(positions) > limit else "",
             total=len(wanted),
         )
 
@@ -72,7 +72,7 @@ class WholeBackend(SessionBackend):
         for session in await self._own_sessions():
             if session.id == session_id:
                 return session
-        raise NotFound(f"no session {quoted(session_id)}. list_sessions shows those there are.")
+        raise NotFound(f"no session {quoted(session_id)}. Call list_sessions for valid ids.")
 
     async def get_session_history(
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
@@ -95,11 +95,10 @@ class WholeBackend(SessionBackend):
         )
 
 
-def _place(session: SessionDetail, order: Order) -> tuple[int, int]:
-    """Microseconds, then a digest that tells those of one time apart."""
-    moment = session.updated_at if order.startswith("updated") else session.created_at
-    digest = blake2b(session.id.encode(errors="backslashreplace"), digest_size=7).digest()
-    return max(round(moment.timestamp() * 1_000_000), 0) if moment else 0, int.from_bytes(digest)
+def _position(session: SessionDetail, order: Order) -> tuple[int, int]:
+    """Return the session's time in microseconds, and a digest that orders sessions of the same time."""
+    time = session.updated_at if order.startswith("updated") else session.created_at
+    return max(round(time.timestamp() * 1_000_000), 0) if time else 0, cursors.digest(session.id, 7)
 
 
 def _row(session: SessionDetail, cursor: str) -> Session:

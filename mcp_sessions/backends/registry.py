@@ -1,4 +1,4 @@
-"""Which backends there are, by URL scheme; each is imported when it is asked for."""
+"""The backends by URL scheme, and the function that opens one. A backend is imported when it is opened."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ BACKENDS = {
     "guayaba+http": ("mcp_sessions.backends.guayaba:open_guayaba", ""),
     "guayaba+https": ("mcp_sessions.backends.guayaba:open_guayaba", ""),
 }
-"""scheme → ("module:function", how to install what it needs)."""
+"""scheme → ("module:function", how to install the backend's dependencies)."""
 
 ENVIRONMENT: Mapping[str, Sequence[Variable]] = {
     "postgresql": LIBPQ,
@@ -29,29 +29,36 @@ ENVIRONMENT: Mapping[str, Sequence[Variable]] = {
     "guayaba+http": PROXIES,
     "guayaba+https": (*CERTIFICATES, *PROXIES),
 }
-"""scheme → the environment variables that this backend reads beside the settings; none for those left out."""
+"""scheme → the environment variables that the backend reads in addition to the settings."""
 
 
 def environment_of(url: str) -> Sequence[Variable]:
-    """Return the environment variables that the backend with this URL reads beside the settings."""
+    """Return the environment variables that the backend of this URL reads in addition to the settings."""
     return ENVIRONMENT.get(url.partition(":")[0], ())
 
 
-_IN_FRONT = re.compile(r"(postgresql://[^:@/]*):[^@/]*@(?:[^/?]*@)?")  # as libpq reads it, and an @ that it wouldn't
-_SECRETS = re.compile("passw|secret|scram", re.IGNORECASE)
+# The password as libpq parses it, and also one with an unescaped @, which libpq does not accept.
+_USER_AND_PASSWORD = re.compile(r"(postgresql://[^:@/]*):[^@/]*@(?:[^/?]*@)?")
+_SECRET_OPTIONS = re.compile("passw|secret|scram", re.IGNORECASE)
 
 
-def without_passwords(url: str) -> str:
-    """A backend's URL with PASSWORD in place of each. Those that hold another credential aren't opened at all."""
-    address, mark, query = _IN_FRONT.sub(r"\1:PASSWORD@", url).partition("?")
-    named = (pair.partition("=") for pair in query.split("&"))
-    shown = (
-        f"{name}=PASSWORD" if _SECRETS.search(unquote(name)) else name + given + value for name, given, value in named
+def mask_passwords(url: str) -> str:
+    """Replace each password in a backend's URL by PASSWORD.
+
+    URLs with other credentials need no masking, since no backend opens them.
+    """
+    address, mark, query = _USER_AND_PASSWORD.sub(r"\1:PASSWORD@", url).partition("?")
+    options = (option.partition("=") for option in query.split("&"))
+    masked = (
+        f"{name}=PASSWORD" if _SECRET_OPTIONS.search(unquote(name)) else name + equals + value
+        for name, equals, value in options
     )
-    return address + mark + "&".join(shown)
+    return address + mark + "&".join(masked)
 
 
 class Opener(Protocol):
+    """The function of a backend's package that opens the backend."""
+
     def __call__(self, url: str, options: Options) -> SessionBackend: ...
 
 
@@ -68,29 +75,32 @@ def open_backend(
     callers_have_credentials: bool = False,
     data_folder: str = "",
 ) -> SessionBackend:
-    """The backend that a URL names, not yet entered (`async with` connects it).
+    """Return the backend for a URL. Enter it with `async with` to connect.
 
-    `timeout` is in seconds and bounds what one call may spend, `token` is the backend's credential,
-    `keep_deleted` are the days for which the embedded store can restore a deleted session. Those behind it concern
-    backends over HTTP, and say what the settings of the same names do; `data_folder` is where they keep files.
-    `agents` are a user's on a system that doesn't tell whose a session is (Guayaba), by user id. With
-    `callers_have_credentials` each caller brings their own, as `Caller.credential`, and `token` is nobody's.
-    Raises `Invalid` when the URL names none, or names it wrongly.
+    `timeout` limits one call, in seconds. `token` is the credential for the backend's system. The embedded store
+    can restore a deleted session for `keep_deleted` days. The other arguments are for backends over HTTP:
+
+    `recheck`, `trust_env` and `allow_http` are the settings of the same names. `agents` lists each user's agents,
+    by user id, for a system that does not expose a session's owner (Guayaba). With `callers_have_credentials`, each
+    call uses its caller's own credential (`Caller.credential`) instead of `token`. `data_folder` is the folder for
+    the backend's own files.
+
+    Raise `Invalid` if the URL is malformed or its scheme is unknown.
     """
     scheme, separator, _ = url.partition(":")
     if scheme == "postgres":
-        raise Invalid("a PostgreSQL backend is written postgresql://…, with the whole word")
+        raise Invalid("the scheme of a PostgreSQL URL is postgresql, not postgres. Write postgresql://…")
     if scheme in ("http", "https"):
-        raise Invalid(f"the URL must say which system that is: agentos+{scheme}://… or guayaba+{scheme}://…")
+        raise Invalid(f"the URL must name the system. Write agentos+{scheme}://… or guayaba+{scheme}://…")
     if not separator:
         raise Invalid(
-            "it must be a URL; the store in a file is sqlite:///PATH, where an absolute path has a fourth slash"
+            "this is not a URL. For a store in a file, write sqlite:///PATH; an absolute path has a fourth slash"
         )
     if scheme not in BACKENDS:
         known = " or ".join(f"{name}:" for name in BACKENDS)
-        raise Invalid(f"no backend is known by that URL's scheme. It must begin with {known}")
-    place, install_hint = BACKENDS[scheme]
-    module, _, function = place.partition(":")
+        raise Invalid(f"no backend has this URL's scheme. It must begin with {known}")
+    target, install_hint = BACKENDS[scheme]
+    module, _, function = target.partition(":")
     options = Options(
         timeout=timeout,
         token=token,
@@ -104,7 +114,7 @@ def open_backend(
     )
     try:
         opener: Opener = getattr(import_module(module), function)
-        return opener(url, options)  # which imports what only this backend needs
+        return opener(url, options)  # imports the backend's own dependencies
     except ModuleNotFoundError as error:
         if not install_hint:
             raise

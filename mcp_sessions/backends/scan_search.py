@@ -1,7 +1,7 @@
-"""Search where a system has none: sessions are read one after the other, newest first, within a budget.
+"""Search for systems that have none: read the sessions, newest first, until a budget is spent.
 
-A cursor names the session where the next call begins, and how many of its hits were not shown yet. Those are counted
-from the oldest, so that what is said meanwhile moves none of them.
+A cursor contains the position of a session and how many of its hits were not returned yet. These hits are counted
+from the oldest message, so that new messages don't shift them.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,19 +16,19 @@ from ..caller import Caller
 from ..errors import BadResponse, NotFound, Unavailable, Unsupported
 from ..models import Message, SearchHit, SearchPage
 from ..text.words import bare, finds, snippet
-from .gather import each
+from .gather import map_concurrently
 
 _AT_ONCE = 8
 _MOST_SESSIONS = 400
 _MOST_BYTES = 128 * 1024 * 1024
 
 Position = tuple[int, ...]
-"""Where a session stands in the walk, as the whole numbers of a cursor: its time and its digest, then hints."""
+"""A session's position in the search, as the numbers of a cursor: time and digest, then any the backend adds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """A session to be looked through."""
+class Candidate:
+    """A session to search."""
 
     id: str
     name: str
@@ -38,77 +38,90 @@ class Subject:
 
 
 class Transcript(NamedTuple):
+    """The messages of a session, oldest first."""
+
     messages: Sequence[Message]
     size: int
-    """Bytes that reading it took."""
+    """The size of the system's response in bytes."""
 
 
-Next = Callable[[int], Awaitable[tuple[list[Subject], Position | None]]]
-"""At most so many sessions further on, and where the last of them stands, also of those left out; None at the end."""
-Read = Callable[[Subject], Awaitable[Transcript]]
-Find = Callable[[int], Awaitable[Subject | None]]
-"""The session of this digest, wherever it stands by now."""
-_Hit = tuple[Message | None, str]
-"""A message, or none for the session itself, and the text that was found as the caller sees it."""
+NextCandidates = Callable[[int], Awaitable[tuple[list[Candidate], Position | None]]]
+"""Returns up to so many further sessions, and the position of the last one read (even if left out); None at the end."""
+ReadTranscript = Callable[[Candidate], Awaitable[Transcript]]
+FindCandidate = Callable[[int], Awaitable[Candidate | None]]
+"""Returns the session with this digest and its current position."""
+_Match = tuple[Message | None, str]
+"""A message (None for the session's name or summary), and its text as the caller sees it."""
 
 
 class Search:
-    """One call: what it looks for, for whom, and what it has spent. `seconds` is how long it may go on."""
+    """One search call: its words, its caller and the budget that it has spent. `seconds` limits its duration."""
 
     def __init__(self, caller: Caller, words: Sequence[str], walk: str, *, seconds: float) -> None:
-        self._left: dict[int, int] = {}
+        self._unreturned: dict[int, int] = {}  # digest of a session → number of its hits that were not returned yet
         self._hits: list[SearchHit] = []
         self._caller = caller
         self._words = words
-        self._heads = [bare(word.rstrip("*")) for word in words]
+        self._stems = [bare(word.rstrip("*")) for word in words]
         self._walk = walk
         self._stops_at = anyio.current_time() + seconds
         self._bytes = 0
         self._sessions = 0
         self._unread = 0
 
-    async def page(self, next: Next, read: Read, find: Find, *, limit: int, cursor: str, shown: Position) -> SearchPage:
-        """`shown` is what the cursor stands for: a number of hits that are left, then the position of their session."""
-        left, *stood = shown or (0,)
-        self._left = {stood[1]: left} if stood else {}
-        behind = cursor
-        if left and (moved := await find(stood[1])) and moved.position[:2] != tuple(stood[:2]):
-            # It was changed since: what was left of it comes first, at the place where it stood.
-            moved = replace(moved, position=shown[1:])
-            if self._add(moved, await self._look_through(moved, read), limit):
+    async def page(
+        self,
+        next: NextCandidates,
+        read: ReadTranscript,
+        find: FindCandidate,
+        *,
+        limit: int,
+        cursor: str,
+        resume_at: Position,
+    ) -> SearchPage:
+        """Return a page of hits.
+
+        `resume_at` is the decoded `cursor`: how many hits of a session were not returned yet, then its position.
+        """
+        unreturned, *position = resume_at or (0,)
+        self._unreturned = {position[1]: unreturned} if position else {}
+        if unreturned and (moved := await find(position[1])) and moved.position[:2] != tuple(position[:2]):
+            # The session was changed since, so `next` won't return it: search it first, at its former position.
+            moved = replace(moved, position=resume_at[1:])
+            if self._add(moved, await self._search(moved, read), limit):
                 return self._page(limit)
-            behind = cursors.mark(self._walk, 0, *shown[1:])
+            cursor = cursors.mark(self._walk, 0, *resume_at[1:])
         while not self._is_spent():
-            subjects, came_to = await next(_AT_ONCE)
-            if came_to is None:
+            candidates, last = await next(_AT_ONCE)
+            if last is None:
                 return self._page(limit)
 
-            async def look_through(subject: Subject) -> tuple[Subject, list[_Hit]]:
-                return subject, await self._look_through(subject, read)
+            async def search(candidate: Candidate) -> tuple[Candidate, list[_Match]]:
+                return candidate, await self._search(candidate, read)
 
-            for subject, found in await each(look_through, subjects):
-                if self._add(subject, found, limit):
+            for candidate, matches in await map_concurrently(search, candidates):
+                if self._add(candidate, matches, limit):
                     return self._page(limit)
-            behind = cursors.mark(self._walk, 0, *came_to)
+            cursor = cursors.mark(self._walk, 0, *last)
             await self._caller.progress(self._sessions, f"{self._sessions} sessions searched")
-        return self._page(limit, behind)
+        return self._page(limit, cursor)
 
-    def _add(self, subject: Subject, found: Sequence[_Hit], limit: int) -> bool:
-        """Whether there are more than are asked for."""
-        left = min(self._left.pop(subject.position[1], len(found)), len(found))
-        for number in range(len(found) - left, len(found)):
+    def _add(self, candidate: Candidate, matches: Sequence[_Match], limit: int) -> bool:
+        """Add a session's matches to the hits. Return whether there are more than `limit` hits now."""
+        unreturned = min(self._unreturned.pop(candidate.position[1], len(matches)), len(matches))
+        for number in range(len(matches) - unreturned, len(matches)):
             if len(self._hits) > limit:
                 return True
-            message, seen = found[number]
+            message, seen = matches[number]
             self._hits.append(
                 SearchHit(
-                    session_id=subject.id,
-                    session_name=subject.name,
+                    session_id=candidate.id,
+                    session_name=candidate.name,
                     message_id=message.id if message else "",
                     role=message.role if message else "",
-                    snippet="" if message is None and seen == subject.name else snippet(seen, self._words),
-                    created_at=message.created_at if message else subject.created_at,
-                    cursor=cursors.mark(self._walk, len(found) - number - 1, *subject.position),
+                    snippet="" if message is None and seen == candidate.name else snippet(seen, self._words),
+                    created_at=message.created_at if message else candidate.created_at,
+                    cursor=cursors.mark(self._walk, len(matches) - number - 1, *candidate.position),
                 )
             )
         return len(self._hits) > limit
@@ -117,41 +130,41 @@ class Search:
         is_late = anyio.current_time() > self._stops_at
         return is_late or self._sessions >= _MOST_SESSIONS or self._bytes > _MOST_BYTES
 
-    async def _look_through(self, subject: Subject, read: Read) -> list[_Hit]:
-        """The hits of a session: its name, its summary, its messages from the newest on."""
+    async def _search(self, candidate: Candidate, read: ReadTranscript) -> list[_Match]:
+        """Return the matches in a session's name, summary and messages, newest message first."""
         try:
-            transcript = await read(subject)
+            transcript = await read(candidate)
         except NotFound:
-            return []  # removed meanwhile
+            return []  # deleted meanwhile
         except (Unavailable, BadResponse, Unsupported):
             self._unread += 1
             return []
         self._bytes += transcript.size
         self._sessions += 1
-        texts: list[tuple[Message | None, str]] = [(None, subject.name), (None, subject.summary)]
+        texts: list[tuple[Message | None, str]] = [(None, candidate.name), (None, candidate.summary)]
         texts += [(message, message.text) for message in reversed(transcript.messages) if message.role != "system"]
-        return [(message, seen) for message, text in texts if (seen := self._found_in(text))]
+        return [(message, seen) for message, text in texts if (seen := self._match(text))]
 
-    def _found_in(self, text: str) -> str:
-        """The text as the caller sees it, if that has every word; a quick look at most texts is enough."""
+    def _match(self, text: str) -> str:
+        """Return the text as the caller sees it if it contains every word, else ""."""
         if not text:
             return ""
-        compared = bare(text)
-        if not all(head in compared for head in self._heads):
+        comparable = bare(text)
+        if not all(stem in comparable for stem in self._stems):  # rules out most texts quickly
             return ""
         seen = self._caller.present(text)
         return seen if finds(seen, self._words) else ""
 
-    def _page(self, limit: int, behind: str | None = None) -> SearchPage:
-        """`behind` is where a search that its budget ended goes on."""
+    def _page(self, limit: int, resume_cursor: str | None = None) -> SearchPage:
+        """Return the page. `resume_cursor` is given if the budget ended the search."""
         notes = [f"{self._unread} sessions could not be read."] if self._unread else []
         hits, is_full = self._hits[:limit], len(self._hits) > limit
-        if behind is not None:
-            notes.append("The search stopped here; next_cursor goes on with older sessions.")
+        if resume_cursor is not None:
+            notes.append("The search stopped at its limit; next_cursor continues with older sessions.")
         return SearchPage(
             hits=tuple(hits),
-            next_cursor=hits[-1].cursor if is_full else behind or "",
+            next_cursor=hits[-1].cursor if is_full else resume_cursor or "",
             searched_sessions=self._sessions,
-            complete=behind is None and not self._unread,
+            complete=resume_cursor is None and not self._unread,
             note=" ".join(notes),
         )

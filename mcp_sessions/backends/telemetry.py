@@ -1,7 +1,7 @@
-"""Requests to a backend's system as OpenTelemetry's spans of a client, under those that the MCP SDK makes of calls.
+"""OpenTelemetry client spans for requests to a backend's system, as children of the MCP SDK's span of the tool call.
 
-Without an OpenTelemetry SDK there are none. Names and attributes are its semantic conventions for clients of HTTP and
-of databases. No span holds a URL, an id, a credential, a statement or anything that somebody stored.
+There are no spans without an OpenTelemetry SDK. Names and attributes follow the semantic conventions for HTTP and
+database clients. No span contains a URL, id, credential, SQL statement or stored text.
 """
 
 from collections.abc import Generator, Mapping
@@ -13,43 +13,41 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from ..errors import Conflict, Invalid, NotFound, SessionsError
 
 _tracer = get_tracer("mcp_sessions")
-_propagator = TraceContextTextMapPropagator()  # the trace alone: what else a caller's baggage holds goes nowhere
+_propagator = TraceContextTextMapPropagator()  # only the trace id: a caller's baggage is never passed on
 
-_CALLERS_MISTAKES = (Invalid, NotFound, Conflict)
+_CALLER_ERRORS = (Invalid, NotFound, Conflict)
 
 
-def started(name: str, attributes: Mapping[str, str | int]) -> Span | None:
-    """A span that is yet to be entered with `within`, under one that is recorded: the SDK's, of the client's call.
-
-    None where there is none. To ask takes some 0.2 µs, and to ask for a span that nobody records four times that.
-    """
+def start_span(name: str, attributes: Mapping[str, str | int]) -> Span | None:
+    """Start a span under the current one, to be entered with `enter_span`. Return None if that is not recorded."""
+    # The check takes 0.2 µs, a span that nobody records four times as long.
     if not get_current_span().is_recording():
         return None
     return _tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
 
 
 @contextmanager
-def within(span: Span) -> Generator[None]:
-    """What happens inside is the span's. It ends then, and bears the error that it ended with."""
+def enter_span(span: Span) -> Generator[None]:
+    """Make the span the current one, record an exception's type on it, and end it."""
     with use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
         try:
             yield
         except Exception as error:
-            fail(span, error)
+            record_error(span, error)
             raise
 
 
-def fail(span: Span, error: Exception, type: str = "") -> None:
-    """Mark what went wrong, by its type alone; a mistake of the caller's is none of the system's."""
-    if isinstance(error, _CALLERS_MISTAKES):
+def record_error(span: Span, error: Exception, type: str = "") -> None:
+    """Mark the span as failed with the error's type, or with `type` if given. Ignore errors of the caller."""
+    if isinstance(error, _CALLER_ERRORS):
         return
-    named = error.code if isinstance(error, SessionsError) else error.__class__.__qualname__
-    span.set_attribute("error.type", type or named)
+    name = error.code if isinstance(error, SessionsError) else error.__class__.__qualname__
+    span.set_attribute("error.type", type or name)
     span.set_status(StatusCode.ERROR)
 
 
-def headers_of() -> dict[str, str]:
-    """What tells a system of the span that this is called within (W3C Trace Context)."""
+def trace_headers() -> dict[str, str]:
+    """Return the headers that pass the current span on to another system (W3C Trace Context)."""
     headers: dict[str, str] = {}
     _propagator.inject(headers)
     return headers

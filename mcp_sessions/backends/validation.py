@@ -1,4 +1,4 @@
-"""What every backend may store, and what none keeps whole: a refusal names the field and what it accepts."""
+"""Validation of names, types and JSON before a backend stores them. Errors name the field and what it accepts."""
 
 import json
 import math
@@ -18,14 +18,15 @@ JSON_DEPTH = 64
 
 
 def session_name(value: str) -> str:
-    """A name, trimmed. `""` stays: it clears."""
+    """Return the name without surrounding spaces. Raise `Invalid` if nothing in it is visible, unless it is ""."""
     trimmed = plain(value, "name", NAME_LENGTH).strip()
     if value and not any(unicodedata.category(char)[0] not in "CZ" for char in trimmed):
-        raise Invalid('"name" has nothing that can be seen. Give it a letter, or "" to clear it.')
+        raise Invalid('"name" has no visible character. Give it a letter, or "" to clear it.')
     return trimmed
 
 
 def session_type(value: str) -> str:
+    """Return the type. Raise `Invalid` if it is malformed."""
     if not re.fullmatch(r"[a-z0-9_-]{1,32}", value):
         raise Invalid(
             f'"type" must be agent, team, workflow or a word of up to 32 of a-z, 0-9, _, -; not {quoted(value)}.'
@@ -34,26 +35,26 @@ def session_type(value: str) -> str:
 
 
 def json_text(value: JsonObject, field: str) -> str:
-    """Compact JSON of an object that every client can read back exactly."""
+    """Return compact JSON of an object. Raise `Invalid` if a JSON reader could not read it back exactly."""
     for item, depth in _items(value):
         if depth > JSON_DEPTH and isinstance(item, dict | list):
             raise Invalid(f'"{field}" is nested deeper than {JSON_DEPTH} levels. Flatten it.')
         if isinstance(item, float) and not math.isfinite(item):
-            raise Invalid(f'"{field}" has NaN or an infinite number, which JSON has not. Use null or a string.')
+            raise Invalid(f'"{field}" has NaN or an infinite number, which JSON lacks. Use null or a string.')
         if isinstance(item, int) and item.bit_length() > 1024:
-            raise Invalid(f'"{field}" has a number that JSON readers can\'t hold. Write it as a string.')
+            raise Invalid(f'"{field}" has a number that is too large for JSON readers. Write it as a string.')
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        raise Invalid(f'"{field}" has half of a surrogate pair, which is no text. Remove it.') from None
+        raise Invalid(f'"{field}" has half of a surrogate pair, which is not valid text. Remove it.') from None
     if size > JSON_BYTES:
         raise Invalid(f'"{field}" would take {size:,} bytes; at most {JSON_BYTES:,} are stored. Store less.')
     return text
 
 
 def _items(value: Json) -> Iterator[tuple[Json, int]]:
-    """Every value inside, with its depth; without recursion, since depth is what is in doubt."""
+    """Yield every nested value with its depth. Not recursive, since the depth may exceed Python's limit."""
     pending: list[tuple[Json, int]] = [(value, 1)]
     while pending:
         item, depth = pending.pop()

@@ -4,9 +4,9 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
-from mcp_sessions.backends.registry import environment_of, without_passwords
+from mcp_sessions.backends.registry import environment_of, mask_passwords
 from mcp_sessions.cli.client_formats import CLIENTS, Called, Client, Server, Started, snippet
 from mcp_sessions.cli.refusals import refuse, refuse_backend
 from mcp_sessions.config.build import (
@@ -17,8 +17,7 @@ from mcp_sessions.config.build import (
 )
 from mcp_sessions.config.settings import OPTIONS, BadSetting, Settings, is_url
 from mcp_sessions.errors import SessionsError
-
-_SQLITE = "sqlite:///"
+from mcp_sessions.sqlite_url import path_of, url_of
 
 
 def run(settings: Settings, *, client: str) -> int:
@@ -76,7 +75,7 @@ def _of_settings(settings: Settings) -> tuple[dict[str, str], list[str]]:
             del given[option.variable]
         elif text and "FILE" in option.metavar and text != "-" and "://" not in text:
             given[option.variable] = str(Path(text).absolute())
-    given[OPTIONS["backend"].variable] = without_passwords(_from_anywhere(settings.backend))
+    given[OPTIONS["backend"].variable] = mask_passwords(_from_anywhere(settings.backend))
     return given, secrets
 
 
@@ -97,10 +96,10 @@ def _of_environment(settings: Settings) -> tuple[dict[str, str], list[str]]:
 
 def _from_anywhere(url: str) -> str:
     """A client starts the server in a folder of its own."""
-    path = unquote(url.removeprefix(_SQLITE))
-    if not url.startswith(_SQLITE) or path == ":memory:":
+    path = path_of(url)
+    if path in ("", ":memory:"):
         return url
-    return _SQLITE + quote(Path(path).expanduser().absolute().as_posix())
+    return url_of(Path(path).expanduser().absolute())
 
 
 def _is_authenticated(settings: Settings) -> bool:

@@ -4,20 +4,19 @@ import sys
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from time import monotonic
-from urllib.parse import unquote
 
 import anyio
 
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.backends.sql.backend import SqlBackend
-from mcp_sessions.backends.sql.flag_errors import FlaggedStore, said_of
-from mcp_sessions.backends.sql.store_copy import Copied, copy_store, require_copyable
+from mcp_sessions.backends.sql.flag_errors import StoreArgument, name_flag_in_errors
+from mcp_sessions.backends.sql.store_copy import CopyResult, copy_store, require_copyable
 from mcp_sessions.cli.refusals import refuse
 from mcp_sessions.config.settings import BadSetting, Settings
 from mcp_sessions.errors import Busy, Conflict, OutcomeUnknown, SessionsError, Timeout, Unavailable
+from mcp_sessions.sqlite_url import path_of
 
 _SECONDS_BETWEEN_LINES = 2
-_SQLITE = "sqlite:///"
 _FROM, _TO = "--from", "--to"
 _AGAIN = "Run the same command again to go on."
 _PASSING = (Busy, OutcomeUnknown, Timeout, Unavailable)
@@ -46,7 +45,7 @@ def _store(flag: str, url: str, settings: Settings) -> SqlBackend:
     if scheme not in ("sqlite", "postgresql"):
         raise BadSetting(f"{flag} accepts a store of our own: sqlite:///PATH or postgresql://…")
     try:
-        with said_of(flag):
+        with name_flag_in_errors(flag):
             backend = open_backend(url, timeout=settings.timeout, keep_deleted=settings.keep_deleted)
     except SessionsError as error:
         raise BadSetting(str(error)) from error
@@ -56,21 +55,21 @@ def _store(flag: str, url: str, settings: Settings) -> SqlBackend:
 
 def _is_one_file(source: str, target: str) -> bool:
     """By whatever names: SQLite keeps a journal for each of them, so that it damages a file that is open by two."""
-    if source.startswith(_SQLITE) and target.startswith(_SQLITE):
-        one, other = (Path(unquote(url.removeprefix(_SQLITE))).expanduser() for url in (source, target))
+    one, other = path_of(source), path_of(target)
+    if one and other:
         with suppress(OSError):
-            return one.samefile(other)
+            return Path(one).expanduser().samefile(Path(other).expanduser())
     return False
 
 
-async def _copy(source: SqlBackend, target: SqlBackend) -> Copied:
-    ends = FlaggedStore(_FROM, source.database), FlaggedStore(_TO, target.database)
+async def _copy(source: SqlBackend, target: SqlBackend) -> CopyResult:
+    ends = StoreArgument(_FROM, source.database), StoreArgument(_TO, target.database)
     async with AsyncExitStack() as stack:
         try:
-            with said_of(_FROM):
+            with name_flag_in_errors(_FROM):
                 await source.database.open_existing()
             stack.push_async_callback(source.database.close)
-            with said_of(_TO):
+            with name_flag_in_errors(_TO):
                 await stack.enter_async_context(target)
             await require_copyable(*ends)
         except Conflict as error:
@@ -92,11 +91,11 @@ class _Progress:
             print(f"mcp-sessions: {done:,} of {total:,} sessions {what}", file=sys.stderr, flush=True)
 
 
-def _told(copied: Copied) -> int:
-    there = f", {copied.were_there:,} of the sessions were there already" if copied.were_there else ""
-    if copied.differing:
-        ids = ", ".join(copied.differing[:20])
-        more = f" and {len(copied.differing) - 20:,} more" if len(copied.differing) > 20 else ""
+def _told(copied: CopyResult) -> int:
+    there = f", {copied.already_there:,} of the sessions were there already" if copied.already_there else ""
+    if copied.different_ids:
+        ids = ", ".join(copied.different_ids[:20])
+        more = f" and {len(copied.different_ids) - 20:,} more" if len(copied.different_ids) > 20 else ""
         print(
             f"mcp-sessions: not the same in both stores: {ids}{more}. They were changed in one of them since they were "
             "copied, and were left as they are. Copy into an empty store, while nothing changes the source.",

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import quote
 
 import anyio
 from mcp.client import Client
@@ -17,6 +16,7 @@ from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.cli.refusals import unread
 from mcp_sessions.config.settings import Settings
 from mcp_sessions.models import NewMessage, ToolCall
+from mcp_sessions.sqlite_url import url_of
 
 _SAMPLES: tuple[tuple[str, str, dict[str, Any], tuple[NewMessage, ...]], ...] = (
     (
@@ -60,7 +60,7 @@ def run(settings: Settings) -> int:
     status = 0
     with TemporaryDirectory(prefix="mcp-sessions-demo-") as folder:
         try:
-            anyio.run(_demo, f"sqlite:///{quote((Path(folder) / 'sessions.db').as_posix())}")
+            anyio.run(_demo, url_of(Path(folder) / "sessions.db"))
         except* MCPError:
             print("mcp-sessions demo: the server ended before the walk did; it said why above.", file=sys.stderr)
             status = 1

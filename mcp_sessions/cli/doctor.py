@@ -12,8 +12,9 @@ from typing import Any
 import anyio
 
 from mcp_sessions import __version__
-from mcp_sessions.backends.base import Capability, Check, SessionBackend, Tell
-from mcp_sessions.backends.registry import without_passwords
+from mcp_sessions.backends.base import Capability, SessionBackend
+from mcp_sessions.backends.health import Check, Report
+from mcp_sessions.backends.registry import mask_passwords
 from mcp_sessions.cli.refusals import refuse, refuse_backend, unread
 from mcp_sessions.config.build import backend_of, require_nothing_of_http, server_of, warnings_of
 from mcp_sessions.config.settings import BadSetting, Settings, unknown_variables
@@ -36,7 +37,7 @@ def run(settings: Settings) -> int:
     try:
         backend = backend_of(settings)
         callers = _over_http(backend, settings) if settings.transport == "http" else _over_stdio(backend, settings)
-        shown = visible(without_passwords(settings.backend))
+        shown = visible(mask_passwords(settings.backend))
         print(f"mcp-sessions {__version__} looks at {shown}, for {settings.timeout:g} s at most.", flush=True)
         for text in unknown_variables(os.environ):
             tell(Check("settings", text, "warning"))
@@ -52,7 +53,7 @@ def run(settings: Settings) -> int:
     return 1 if any(check.status == "failed" for check in told) else 0
 
 
-async def _look(backend: SessionBackend, settings: Settings, callers: Sequence[Check], tell: Tell) -> None:
+async def _look(backend: SessionBackend, settings: Settings, callers: Sequence[Check], tell: Report) -> None:
     try:
         with anyio.fail_after(settings.timeout + 1):  # backends give up by themselves before
             await backend.examine(tell)

@@ -11,7 +11,7 @@ from typing import TypeVar
 import anyio
 
 from mcp_sessions.backends.base import SessionBackend
-from mcp_sessions.backends.registry import without_passwords
+from mcp_sessions.backends.registry import mask_passwords
 from mcp_sessions.cli.parser import CLIENTS
 from mcp_sessions.cli.refusals import refuse, refuse_backend
 from mcp_sessions.config.build import backend_of, require_nothing_of_http, server_of, warnings_of
@@ -63,7 +63,7 @@ def _over_stdio(backend: SessionBackend, settings: Settings) -> int:
     with _audit(settings) as audit:
         server = server_of(backend, settings, audit)
         if sys.stdin.isatty():
-            backend_shown = visible(without_passwords(settings.backend))
+            backend_shown = visible(mask_passwords(settings.backend))
             print(_ON_A_TERMINAL.format(backend=backend_shown, clients=", ".join(CLIENTS)), file=sys.stderr)
         gc.freeze()  # as in cli.py, what was made since
         anyio.run(serve_stdio, server, server.is_change)
@@ -86,7 +86,7 @@ def _over_http(backend: SessionBackend, settings: Settings) -> int:
 
 
 def _announce(settings: Settings, warnings: Sequence[str], url: str) -> None:
-    backend = visible(without_passwords(settings.backend))
+    backend = visible(mask_passwords(settings.backend))
     print(f"mcp-sessions: sessions of {backend}, serving at {url}", file=sys.stderr, flush=True)
     for warning in warnings:
         print(f"mcp-sessions: warning: {warning}", file=sys.stderr, flush=True)

@@ -32,7 +32,7 @@ def server_of(
     backend: SessionBackend, settings: Settings, audit: Audit | None = None, *, authenticated: bool = False
 ) -> SessionsServer:
     """Raises `BadSetting` where callers are to be told apart and this backend can't, and where no tool is offered."""
-    reason = backend.why_not_narrowed() if settings.user or authenticated else ""
+    reason = backend.why_no_user_scoping() if settings.user or authenticated else ""
     if reason:
         raise BadSetting(f"{'--user' if settings.user else 'callers'} can't be told apart here: {reason}")
     server = create_server(

@@ -1,14 +1,13 @@
 """Every setting once: its flag, its variable, what it accepts. `--help` and README's table come from here."""
 
-import os
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 from platformdirs import user_data_dir
 
+from ..sqlite_url import url_of
 from . import parsers
 from .parsers import BadSetting, is_url
 
@@ -39,8 +38,7 @@ class Option:
 
 
 def _default_backend() -> str:
-    path = Path(user_data_dir("mcp-sessions", appauthor=False)) / "sessions.db"
-    return f"sqlite:///{quote(os.fsencode(path.as_posix()))}"
+    return url_of(Path(user_data_dir("mcp-sessions", appauthor=False)) / "sessions.db")
 
 
 def _setting(

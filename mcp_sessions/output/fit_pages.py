@@ -13,7 +13,7 @@ from ..models import (
     BulkResult,
     MessagePage,
     Model,
-    Row,
+    PageItem,
     RunPage,
     SearchPage,
     SessionDetail,
@@ -82,7 +82,7 @@ def _strings(value: Json) -> Iterator[Place]:
         yield from _strings(child)
 
 
-def _page(payload: JsonObject, key: str, rows: Sequence[Row], limit: int) -> None:
+def _page(payload: JsonObject, key: str, rows: Sequence[PageItem], limit: int) -> None:
     """Rows are given up from the end."""
     kept = _keep(payload, key, rows, range(len(rows)), limit)
     if len(kept) < len(rows):
@@ -120,7 +120,7 @@ def _with_newer(note: str, count: int, newest: str, last: str) -> str:
     return f"{note} {newer}".strip()
 
 
-def _keep(payload: JsonObject, key: str, rows: Sequence[Row], order: Sequence[int], limit: int) -> list[int]:
+def _keep(payload: JsonObject, key: str, rows: Sequence[PageItem], order: Sequence[int], limit: int) -> list[int]:
     """Keep as many rows, in order of worth, as fit with shortened texts; then as much of their texts as fits.
 
     Returns the places of those kept; the most worthy always is.

@@ -1,4 +1,4 @@
-"""What a backend has without writing it: refusals, and bulk actions from the single ones."""
+"""The base class of backends: refusals, and bulk actions made of single ones."""
 
 from datetime import UTC, datetime
 
@@ -10,7 +10,7 @@ from mcp_sessions.models import BulkAction, Change, SessionDetail
 
 
 class Shelf(SessionBackend):
-    """Some names that can be archived, and nothing else."""
+    """A backend with some names that can be archived, and nothing else."""
 
     title = "the shelf"
     capabilities = REQUIRED | {Capability.ARCHIVE_SESSION, Capability.APPLY_TO_SESSIONS}

@@ -115,6 +115,12 @@ def test_a_snippet_for_the_defaults_names_the_store_that_this_shell_leads_to(
 
 
 @EVERY
+def test_a_path_that_is_not_utf_8_is_unchanged_in_a_snippet(client: str, capsys: pytest.CaptureFixture[str]) -> None:
+    url = "sqlite:////srv/%FFa/s.db"
+    assert read(client, printed(capsys, client, "--backend", url)[0])["env"] == {"MCP_SESSIONS_BACKEND": url}
+
+
+@EVERY
 def test_what_a_backend_reads_of_the_environment_is_in_the_snippet(
     client: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -232,7 +238,7 @@ def test_files_are_named_so_that_they_are_found_from_anywhere(
         (["--transport", "http", "--port", "0"], "--port can't be 0 here"),
         (["--transport", "http", "--host", "0.0.0.0"], "--host can't be '0.0.0.0': others could reach it"),
         (["--tokens", "x"], "--tokens lets nobody in over stdio"),
-        (["--backend", "nonsense:x"], "--backend: no backend is known"),
+        (["--backend", "nonsense:x"], "--backend: no backend has this URL"),
         (["--user", "\udcff"], "--user can't be '\\udcff': it accepts text in UTF-8"),
     ],
 )

@@ -70,7 +70,7 @@ async def test_a_store_with_sessions_of_its_own_is_not_touched(tmp_path: Path) -
     (other,) = await fill(target, 1)
     done = copy(source, target)
     assert (done.status, done.out) == (2, "")
-    assert done.err.startswith("mcp-sessions: --to: the target holds sessions of its own, such as")
+    assert done.err.startswith("mcp-sessions: --to: the target has sessions of its own, such as")
     async with open_backend(target) as backend:
         assert (await backend.get_session(other)).id == other
     with closing(sqlite3.connect(tmp_path / "b.db")) as store:
@@ -174,9 +174,13 @@ async def test_sessions_that_no_user_will_see_are_counted(sessions: int, told: s
 @pytest.mark.parametrize(
     ("source", "target", "says"),
     [
-        ("sqlite:///{}/none.db", "sqlite:///{}/b.db", "--from: there is no such file. Name one with a session store; "),
-        ("sqlite:///{}/a.db/none.db", "sqlite:///{}/b.db", "--from: there is no such file."),
-        ("sqlite:///:memory:", "sqlite:///{}/b.db", "--from: there is no such file."),
+        (
+            "sqlite:///{}/none.db",
+            "sqlite:///{}/b.db",
+            "--from: the file does not exist. Name one with a session store; ",
+        ),
+        ("sqlite:///{}/a.db/none.db", "sqlite:///{}/b.db", "--from: the file does not exist."),
+        ("sqlite:///:memory:", "sqlite:///{}/b.db", "--from: the file does not exist."),
         (
             f"sqlite:///{'x' * 300}",
             "sqlite:///{}/b.db",
@@ -187,7 +191,7 @@ async def test_sessions_that_no_user_will_see_are_counted(sessions: int, told: s
         (
             "sqlite:///{}/a.db",
             "sqlite:///{}/a.db/b.db",
-            "--to: the store's folder can't be made (File exists). Name another in --to.",
+            "--to: the store's folder can't be created (File exists). Name another in --to.",
         ),
         ("postgresql://u@127.0.0.1:1/d", "sqlite:///{}/b.db", "--from: PostgreSQL can't be reached. "),
         ("sqlite:///{}/a.db", "postgresql://u@127.0.0.1:1/d", "--to: PostgreSQL can't be reached. "),

@@ -1,5 +1,6 @@
 """What a copy is made of and into: two stores, the first of which is there, and is only read."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ def url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-@pytest.mark.parametrize("name", ["symbolic", "hard", "relative", "folder"])
+@pytest.mark.parametrize("name", ["symbolic", "hard", "not UTF-8", "relative", "folder"])
 async def test_a_file_is_not_copied_onto_itself_by_another_name(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -21,8 +22,10 @@ async def test_a_file_is_not_copied_onto_itself_by_another_name(
     await fill(url(tmp_path / "a.db"), 1)
     (tmp_path / "symbolic.db").symlink_to(tmp_path / "a.db")
     (tmp_path / "hard.db").hardlink_to(tmp_path / "a.db")
+    (tmp_path / os.fsdecode(b"\xff.db")).hardlink_to(tmp_path / "a.db")
     (tmp_path / "folder").symlink_to(tmp_path)
-    other = {"relative": "a.db", "folder": f"{tmp_path}/folder/a.db"}.get(name, f"{tmp_path}/{name}.db")
+    others = {"relative": "a.db", "folder": f"{tmp_path}/folder/a.db", "not UTF-8": f"{tmp_path}/%FF.db"}
+    other = others.get(name, f"{tmp_path}/{name}.db")
     before = dump(tmp_path / "a.db")
     for source, target in ((url(tmp_path / "a.db"), f"sqlite:///{other}"), (f"sqlite:///{other}", "sqlite:///a.db")):
         done = copy(source, target)
@@ -53,9 +56,9 @@ def test_a_source_without_a_store_is_refused_and_left_as_it_is(holds: str, tmp_p
     before = contents(tmp_path)
     done = copy(url(path), url(tmp_path / "b.db"))
     said = {
-        "something else": "the SQLite file holds something else than sessions; it was not touched.",
-        "an older store": "the store was made by an older mcp-sessions (its version 0, known here 1). Let this one ",
-    }.get(holds, "there is no session store in this file, which is empty. Name one that has one.")
+        "something else": "the SQLite file is not a session store; it was not changed.",
+        "an older store": "an older mcp-sessions made this store (version 0; this program uses 1). Start this ",
+    }.get(holds, "this file is empty. Name one with a session store.")
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith(f"mcp-sessions: --from: {said}")
     assert contents(tmp_path) == before
@@ -69,7 +72,7 @@ async def test_a_source_that_others_keep_locked_is_named(tmp_path: Path, monkeyp
         other.execute("BEGIN EXCLUSIVE")
         done = copy(url(tmp_path / "a.db"), url(tmp_path / "b.db"))
     assert (done.status, done.out) == (2, "")
-    assert done.err.startswith("mcp-sessions: --from: others kept the store locked for 1 s")
+    assert done.err.startswith("mcp-sessions: --from: other calls locked the store for 1 s")
     assert "Run the same command again" not in done.err
 
 

@@ -215,9 +215,12 @@ def test_a_misspelt_variable_is_a_warning(examined: Examine, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--backend", "http://127.0.0.1:7777"], "--backend: the URL must say which system that is: agentos+http://"),
-        (["--backend", "/srv/sessions.db"], "--backend: it must be a URL; the store in a file is sqlite:///PATH"),
-        (["--backend", "nonsense:x"], "--backend: no backend is known"),
+        (["--backend", "http://127.0.0.1:7777"], "--backend: the URL must name the system. Write agentos+http://"),
+        (
+            ["--backend", "/srv/sessions.db"],
+            "--backend: this is not a URL. For a store in a file, write sqlite:///PATH",
+        ),
+        (["--backend", "nonsense:x"], "--backend: no backend has this URL"),
         (["--tokens", "x"], "--tokens lets nobody in over stdio"),
         (["--transport", "http", "--host", "0.0.0.0"], "--host can't be '0.0.0.0': others could reach it"),
         (["--backend", "agentos+http://u:hunter2@h"], "--backend: the backend's URL holds a credential"),

@@ -17,8 +17,8 @@ def test_a_file_that_is_yet_to_be_made_is_not_made(examined: Examine, tmp_path: 
     path = tmp_path / "new" / "sessions.db"
     status, told = examined("--backend", f"sqlite:///{path}")
     assert (status, told[-3:]) == (0, [("ok", "operations: all 15."), TOOLS, STDIO])
-    made = f"makes it and its folder, in {path.parent.parent}"
-    assert ("ok", f"store: there is no {path} yet; the first start {made}.") in told
+    made = f"creates it and its folder, in {path.parent.parent}"
+    assert ("ok", f"store: {path} does not exist yet; the first start {made}.") in told
     assert contents(tmp_path) == {}
 
 
@@ -28,7 +28,7 @@ async def test_a_store_is_left_as_it_is(examined: Examine, path: Path) -> None:
     before = contents(path.parent)
     status, told = await run_sync(examined, "--backend", f"sqlite:///{path}")
     assert (status, names(told, "failed"), names(told, "warning")) == (0, [], [])
-    assert ("ok", f"store: {path}: version 1 of its shape.") in told
+    assert ("ok", f"store: {path}: version 1.") in told
     assert contents(path.parent) == before
 
 
@@ -66,8 +66,8 @@ def test_rights_that_are_too_many_or_too_few_are_told(
 @pytest.mark.parametrize(
     ("spoil", "text"),
     [
-        ("CREATE TABLE notes (text)", "something else than sessions"),
-        ("PRAGMA user_version = 99", "something else than sessions"),
+        ("CREATE TABLE notes (text)", "is not a session store"),
+        ("PRAGMA user_version = 99", "is not a session store"),
         ("PRAGMA application_id = 1835233395; PRAGMA user_version = 99", "newer mcp-sessions"),
     ],
 )
@@ -88,7 +88,7 @@ def test_a_path_that_no_file_can_have_fails(examined: Examine) -> None:
 
 def test_what_the_next_start_will_do_to_a_file_is_told(examined: Examine, path: Path) -> None:
     path.touch()
-    assert "empty; the next start makes the store" in text_of(
+    assert "empty; the next start creates the store" in text_of(
         examined("--backend", f"sqlite:///{path}")[1], "store", "ok"
     )
     assert examined("--backend", "sqlite:///:memory:")[1][1][0] == "warning"
@@ -101,7 +101,7 @@ async def test_a_store_of_an_older_shape_is_said_to_be_brought_up_to_date(
         pass
     monkeypatch.setattr("mcp_sessions.backends.database.sqlite_checks.MIGRATIONS", ("the first", "the next"))
     _, told = await run_sync(examined, "--backend", f"sqlite:///{path}")
-    assert "the next start brings it to 2" in text_of(told, "store", "ok")
+    assert "the next start migrates it to 2" in text_of(told, "store", "ok")
 
 
 def test_a_filesystem_that_may_be_a_networks_is_warned_of(
@@ -116,4 +116,4 @@ def test_a_file_that_another_program_keeps_locked_is_given_up(examined: Examine,
         connection.executescript("CREATE TABLE notes (text); BEGIN EXCLUSIVE")
         status, told = examined("--backend", f"sqlite:///{path}", "--timeout", "0.1")
     assert (status, names(told, "failed")) == (1, ["backend"])
-    assert "kept the store locked for 0.1 s" in text_of(told, "backend", "failed")
+    assert "locked the store for 0.1 s" in text_of(told, "backend", "failed")

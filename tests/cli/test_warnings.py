@@ -66,4 +66,4 @@ def test_toolsets_in_a_program_are_all_or_known_ones() -> None:
 
 def test_the_older_name_of_postgresql_is_answered_with_the_newer(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--backend", "postgres://localhost/x"], {}) == 2
-    assert "is written postgresql://" in capsys.readouterr().err
+    assert "Write postgresql://" in capsys.readouterr().err

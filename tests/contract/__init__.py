@@ -1,10 +1,10 @@
-"""The contract: one suite over every backend.
+"""The contract suite: tests that every backend must pass.
 
-It runs over the harnesses named in `cells.HARNESSES`. To run it over another backend, subclass `Harness` (see
+It runs on the harnesses in `cells.HARNESSES`. To run it on another backend, subclass `Harness` (see
 `harness.py`, and `custom.py` for a short one) anywhere and name the class, or several separated by commas:
 
     MCP_SESSIONS_CONTRACT=package.module:Class pytest tests/contract
 
-A test is there for each backend that declares the operations it is marked with; an operation that a backend doesn't
-declare must be refused. What a system can't do right is named in its harness's `deviations`, and must really fail.
+A test runs on each backend that declares the operations in the test's mark. A backend must refuse the operations that
+it doesn't declare. Tests that a system can't pass are listed in its harness's `deviations`, and must really fail.
 """

@@ -1,4 +1,4 @@
-"""Harnesses of AgentOS: one server per version and kind of database, emptied before each test."""
+"""Harnesses for real AgentOS servers: one for each version and kind of database, emptied before each test."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -21,7 +21,7 @@ from .harness import Harness, Seed
 
 
 class AgentOsHarness(Harness):
-    """A real server, which a plain agno with an offline model is."""
+    """A real server: plain agno with an offline model."""
 
     capabilities = AgentOsBackend.capabilities
     version: ClassVar[Installed]
@@ -43,11 +43,11 @@ class AgentOsHarness(Harness):
 
 
 _COMPONENTS = {"agent": "planner", "team": "crew", "workflow": "pipeline"}
-"""Those of the server. What has runs in AgentOS has one of them, else there would be none."""
+"""The ids of the server's agents, teams and workflows. AgentOS attributes every run to one of them."""
 
 
 def as_json(seed: Seed) -> JsonObject:
-    """A session as the server's control route takes it; an archived one bears the mark that our backend makes."""
+    """Return a session as the server's control route accepts it. An archived one has our backend's mark."""
     moment = seed.moment or datetime.now(UTC)
     archived: JsonObject = {"archived_at": iso(moment)} if seed.archived else {}
     return {
@@ -69,7 +69,7 @@ def _message(message: NewMessage) -> JsonObject:
 _OF_A_WHOLE = "AgentOS forks whole sessions only"
 _NO_CONTROL_CHARACTERS = "agno removes control characters from every string that it stores in PostgreSQL"
 ON_POSTGRES = {"test_a_control_character_in_state_comes_back": _NO_CONTROL_CHARACTERS}
-"""The deviations of each version on PostgreSQL, besides those that it has everywhere."""
+"""The deviations of each version on PostgreSQL, in addition to those on every database."""
 _NO_FORK = "agno 2.5.6 forks no sessions: the operation is declared for AgentOS, and refused here"
 
 
@@ -124,11 +124,11 @@ class RealAgentOs2OnPostgresAsync(RealAgentOs2):
 
 _ON_SQLITE = (RealAgentOs3, RealAgentOs3Async, RealAgentOs2)
 _ON_POSTGRES = (RealAgentOs3OnPostgres, RealAgentOs3OnPostgresAsync, RealAgentOs2OnPostgresAsync)
-"""Agno 2.5.6 answers at a third of the speed, so it gets two of the four pairs: each database, each kind of driver."""
+"""Agno 2.5.6 is three times slower, so it runs on two of the four pairs: each database and each kind of driver once."""
 
 REAL: tuple[type[Harness], ...] = (
     *(_ON_SQLITE if are_installed() else ()),
     *(_ON_POSTGRES if are_installed() and postgres_process.is_installed() else ()),
     *((RealAgentOsNewest,) if is_there_a_newer() and postgres_process.is_installed() else ()),
 )
-"""Those that this machine can run."""
+"""The harnesses that can run on this machine."""

@@ -1,4 +1,4 @@
-"""Harnesses of AgentOS in this process, of both versions that the real ones have."""
+"""Harnesses for the fake AgentOS, in both versions that are tested for real."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ _OF_A_WHOLE = "AgentOS forks whole sessions only"
 
 
 class FakeAgentOs3(Harness):
-    """A server of its own for each test."""
+    """A new fake server for each test."""
 
     name = "agentos-fake-3.1.10"
     capabilities = AgentOsBackend.capabilities

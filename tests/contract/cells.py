@@ -1,4 +1,4 @@
-"""Which tests there are: one for each backend and operation that it is owed by, made when tests are collected."""
+"""The cells of the contract suite: one run of a test for each backend and operation, made at collection."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ _DEVIATES = pytest.RaisesGroup(
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One run of a test: over a backend, and where the mark asks for each operation, with one as `capability`."""
+    """One run of a test: on one backend and, if the mark says `owes_each`, for one operation (`capability`)."""
 
     harness: type[Harness]
     capability: Capability | None
@@ -64,7 +64,7 @@ class Cell:
 
 
 def harnesses() -> tuple[type[Harness], ...]:
-    """Those that the variable names, or those of this package."""
+    """Return the harnesses that the environment variable names, or those of this package."""
     named = [name.strip() for name in os.environ.get(VARIABLE, "").split(",")]
     return tuple(_imported(name) for name in named if name) or HARNESSES
 
@@ -78,7 +78,7 @@ def _imported(name: str) -> type[Harness]:
 
 
 def cells(test: object) -> list[Cell] | None:
-    """What a test's mark makes it run over; None for one without such a mark."""
+    """Return the cells of a test, or None if the test has no mark of the suite."""
     all_marks: Sequence[pytest.Mark] = getattr(test, "pytestmark", ())
     marks = [mark for mark in all_marks if mark.name in {"owes", "owes_each", "refuses"}]
     if not marks or not callable(test):
@@ -108,7 +108,7 @@ def _deviation(
 
 
 def deviation_of_a_run(item: pytest.Item) -> list[pytest.MarkDecorator]:
-    """For a test that fails with some of its parameters only, which the mark of a cell can't tell apart."""
+    """Return the mark for a run whose deviation names one of its parameters, which a cell does not know."""
     run = item.callspec if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
     harness = run.params.get("system") if run else None
     if run is None or not (isinstance(harness, type) and issubclass(harness, Harness)) or "capability" in run.params:

@@ -1,4 +1,4 @@
-"""Generates the cells of the contract suite and opens a system for each."""
+"""Fixtures of the contract suite: they generate its cells and open a system for each."""
 
 from collections.abc import AsyncGenerator
 
@@ -15,7 +15,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(name: str, obj: object) -> list[pytest.Item] | None:
-    """A test that no backend in the run owes is not there, rather than skipped."""
+    """Leave out a test that no backend in the run must pass, instead of skipping it."""
     return [] if name.startswith("test_") and cells(obj) == [] else None
 
 
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 async def system(request: pytest.FixtureRequest) -> AsyncGenerator[System]:
-    """A backend on a system of its own without sessions."""
+    """Yield a backend on an empty system of its own."""
     harness: Harness = request.param()
     async with harness.open() as backend:
         yield System(harness, backend)

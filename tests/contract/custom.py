@@ -1,4 +1,4 @@
-"""A harness of the backend that examples/custom_backend.py has, outside of the package."""
+"""The harness for the backend in examples/custom_backend.py, which is outside the package."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Harnesses of the embedded store: whole, and behind a backend that declares only what every backend must have."""
+"""Harnesses for the embedded store: as it is, and behind a backend with only the required operations."""
 
 import sqlite3
 from collections.abc import AsyncGenerator, Sequence
@@ -43,7 +43,7 @@ class SqliteHarness(Harness):
 
 
 async def write(backend: SessionBackend, seed: Seed) -> str:
-    """A session as its seed says, but for its time: its id."""
+    """Create a session as its seed says, except for its time. Return its id."""
     theirs = backend.for_caller(Caller(user_id=seed.user_id))
     session = await theirs.create_session(
         name=seed.name, type=seed.type, agent_id=seed.agent_id, state=seed.state, metadata=seed.metadata
@@ -56,13 +56,13 @@ async def write(backend: SessionBackend, seed: Seed) -> str:
 
 
 def _set_moment(connection: sqlite3.Connection, session_id: str, moment: datetime) -> None:
-    """Sessions get the time they are written at; which of them share one, only the file can be told."""
+    """Set a session's times in the file, since the store always uses the current time."""
     micros = round(moment.timestamp() * 1_000_000)
     connection.execute("UPDATE sessions SET created_at = ?, updated_at = ? WHERE id = ?", (micros, micros, session_id))
 
 
 class RequiredOnly(SessionBackend):
-    """A backend that only reads: the required operations of another, and nothing else of it."""
+    """A read-only backend: the required operations of another backend and nothing else."""
 
     title = "a read-only backend"
     capabilities = REQUIRED
@@ -86,7 +86,7 @@ class RequiredOnly(SessionBackend):
 
 
 class RequiredOnlyHarness(Harness):
-    """Proves that the suite runs on a part of the operations, and that the others are refused."""
+    """A harness which proves that the suite runs with only some operations, and that the others are refused."""
 
     name = "required-only"
     capabilities = RequiredOnly.capabilities

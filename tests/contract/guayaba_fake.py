@@ -1,4 +1,4 @@
-"""Harnesses of Guayaba in this process: one agent's key in two readings, and a master key over agents of users."""
+"""Harnesses for the fake Guayaba: one agent's key and a master key over several users' agents, in two readings."""
 
 import json
 from collections.abc import AsyncGenerator, Sequence
@@ -80,11 +80,11 @@ _USERS: Sequence[str] = (
     "owner",
     "ann OR ben",
 )
-"""All that the suite has."""
+"""All user ids in the suite."""
 
 
 class GuayabaDefault(Harness):
-    """An agent of its own for each test."""
+    """A new agent for each test."""
 
     name = "guayaba"
     capabilities = frozenset(
@@ -127,7 +127,7 @@ class GuayabaDefault(Harness):
         return key
 
     def _add(self, agent: Agent, seed: Seed) -> str:
-        """What there is no place for in Guayaba is left out: a type, a user, a component, state and metadata."""
+        """Leave out what Guayaba can't store: type, user, component, state and metadata."""
         moment = seed.moment or datetime.now(UTC)
         session_id = self.fake.new_id()
         row = seeds.row(
@@ -146,19 +146,19 @@ class GuayabaDefault(Harness):
 
 
 class GuayabaOther(GuayabaDefault):
-    """What the documents leave open is read the other way throughout."""
+    """The second reading: everything that Guayaba's documentation leaves open is read the other way."""
 
     name = "guayaba-other"
     reading = READINGS["other"]
 
 
 class GuayabaMaster(GuayabaDefault):
-    """Each user has an agent, and nobody's sessions go to three others in turn; agents are listed by twos."""
+    """Each user has one agent; sessions without a user go to three others in turn. A page lists two agents."""
 
     name = "guayaba-master"
     reading = replace(READINGS["default"], most_agents=2)
     absent_id = f"{FakeGuayaba().agents[0].id}/{_ABSENT}"
-    """Of the first user's agent, where there is something to look through."""
+    """An id of the first user's agent, which has sessions."""
     deviations: ClassVar = _DEVIATIONS
 
     def __init__(self) -> None:
@@ -184,14 +184,14 @@ class GuayabaMaster(GuayabaDefault):
 
 
 class GuayabaMasterOther(GuayabaMaster):
-    """The same in the other reading."""
+    """The same in the second reading."""
 
     name = "guayaba-master-other"
     reading = replace(READINGS["other"], most_agents=2)
 
 
 def _stored(messages: Sequence[NewMessage], place: int, moment: datetime) -> JsonObject:
-    """A message as OpenClaw has it, a second before the one after it."""
+    """Return a message as OpenClaw stores it, one second before the next one."""
     message = messages[place]
     time = moment - timedelta(seconds=len(messages) - place)
     fields: JsonObject = {"id": f"{place:08x}", "timestamp": round(time.timestamp() * 1000)}
@@ -206,7 +206,7 @@ def _stored(messages: Sequence[NewMessage], place: int, moment: datetime) -> Jso
 
 
 def _call_id(messages: Sequence[NewMessage], place: int) -> str:
-    """Of the last call of the tool before its result."""
+    """Return the id of the tool's last call before its result."""
     name = messages[place].tool_name
     calls = [call.id for message in messages[:place] for call in message.tool_calls if call.name == name]
     return calls[-1] if calls else "unknown"

@@ -1,4 +1,4 @@
-"""What the contract suite needs of whoever brings a backend: how to open it on an empty system and how to fill that."""
+"""The interface between the contract suite and a backend's tests: how to open the backend and fill its system."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from mcp_sessions.models import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seed:
-    """A session that is there before a test begins; `runs` are its turns, each the messages of one."""
+    """A session to create before a test. `runs` contains the messages of each run."""
 
     user_id: str = ""
     name: str = ""
@@ -30,35 +30,35 @@ class Seed:
     runs: Sequence[Sequence[NewMessage]] = ()
     archived: bool = False
     moment: datetime | None = None
-    """When it was created and last updated; None leaves that to the system."""
+    """The times of creation and last update; None lets the system choose."""
 
 
 class Harness(ABC):
-    """A backend under test. Every test makes its own."""
+    """A backend under test. Each test makes a new one."""
 
     name: ClassVar[str]
     capabilities: ClassVar[frozenset[Capability]]
-    """Those of the backend that `open` yields: which tests there are depends on them."""
+    """The capabilities of the backend that `open` yields. They decide which tests exist."""
     absent_id: ClassVar[str] = "zzzzzzzz"
-    """An id of the system's own form that no session has."""
+    """An id in the system's own format that no session has."""
     deviations: ClassVar[Mapping[str, str]] = {}
     """Tests known to fail on this system (`test_name`, or `test_name[capability]`), with the reason.
 
-    `test_name[id]` is only the runs with that id of a parameter.
+    `test_name[id]` means only the runs whose parameter has this id.
     """
 
     @abstractmethod
     def open(self) -> AbstractAsyncContextManager[SessionBackend]:
-        """The backend, entered, on a system without sessions."""
+        """Yield the entered backend on a system without sessions."""
 
     @abstractmethod
     async def seed(self, backend: SessionBackend, seeds: Sequence[Seed]) -> list[str]:
-        """Write sessions by the system's own means: their ids, in the same order."""
+        """Create sessions with the system's own means. Return their ids, in the same order."""
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A harness that was opened."""
+    """An open harness."""
 
     harness: Harness
     backend: SessionBackend
@@ -71,11 +71,11 @@ class System:
         return session_id
 
     def of(self, user_id: str) -> SessionBackend:
-        """The backend as this user's caller has it."""
+        """Return the backend as a caller of this user sees it."""
         return self.backend.for_caller(Caller(subject=user_id, user_id=user_id))
 
     async def snapshot(self, *session_ids: str) -> dict[str, object]:
-        """All that the required operations show: of these sessions, and which are listed."""
+        """Return everything that the required operations show of these sessions, and which sessions are listed."""
         shown: dict[str, object] = {
             f"listed, archived={archived}": await self.backend.list_sessions(
                 SessionFilter(archived=archived), limit=100

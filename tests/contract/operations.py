@@ -1,4 +1,4 @@
-"""Every operation as one call on a session: what is common to all of them is tested over this table."""
+"""A table of all operations as calls on one session, for tests of what they have in common."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -22,7 +22,7 @@ ADDRESSED: Mapping[Capability, Call] = {
     ),
     Capability.FORK_SESSION: lambda backend, session_id: backend.fork_session(session_id),
 }
-"""Those that name one session."""
+"""The operations on one session."""
 
 CALLS: Mapping[Capability, Call] = {
     **ADDRESSED,

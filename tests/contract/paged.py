@@ -1,4 +1,4 @@
-"""Every operation that pages, as one call with a cursor."""
+"""All operations that return pages, as calls with a cursor."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -22,7 +22,7 @@ PAGED: Mapping[Capability, Paged] = {
     ),
     Capability.SEARCH_SESSIONS: lambda backend, _, cursor: backend.search_sessions("question", limit=2, cursor=cursor),
 }
-"""By pages of two."""
+"""Calls with backend, session id and cursor. Each returns a page of two."""
 
 
 async def is_refused(call: Awaitable[Page], cursor: str) -> None:

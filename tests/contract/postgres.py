@@ -1,4 +1,4 @@
-"""The harness of the embedded store on a real PostgreSQL."""
+"""The harness for the embedded store on a real PostgreSQL."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ from .harness import Harness, Seed
 
 
 class PostgresHarness(Harness):
-    """A schema of its own for each test, in the database that everybody has."""
+    """A new schema for each test, in one shared database."""
 
     name = "postgresql"
     capabilities = SqlBackend.capabilities
@@ -40,4 +40,4 @@ class PostgresHarness(Harness):
 
 
 REAL: tuple[type[Harness], ...] = (PostgresHarness,) if is_installed() else ()
-"""It, where its programs are named."""
+"""The harness, if the environment names PostgreSQL's programs."""

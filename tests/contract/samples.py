@@ -1,4 +1,4 @@
-"""The conversations that the contract suite seeds."""
+"""The conversations that the contract suite creates."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -20,14 +20,14 @@ WEATHER = (
         NewMessage(role="assistant", text="That is Oslo: four degrees."),
     ),
 )
-"""Two runs of six messages; one of them calls a tool, one has an attachment."""
+"""Two runs of six messages in all; one calls a tool, one has an attachment."""
 
 SAID = [message.text for run in WEATHER for message in run if message.text and message.role != "tool"]
-"""What a history shows of it without tools."""
+"""The messages that a history shows of it without tools."""
 
 
 def exchanges(count: int) -> tuple[tuple[NewMessage, ...], ...]:
-    """Runs of a question and an answer each: `question 1`, `answer 1`, `question 2` …"""
+    """Return runs of a question and an answer each: `question 1`, `answer 1`, `question 2` …"""
     return tuple(
         (NewMessage(role="user", text=f"question {turn}"), NewMessage(role="assistant", text=f"answer {turn}"))
         for turn in range(1, count + 1)
@@ -35,5 +35,5 @@ def exchanges(count: int) -> tuple[tuple[NewMessage, ...], ...]:
 
 
 def moment(second: int) -> datetime:
-    """A time of its own for each number, a good while ago."""
+    """Return a time in the past that is different for each number."""
     return datetime(2024, 5, 1, 12, tzinfo=UTC) + timedelta(seconds=second)

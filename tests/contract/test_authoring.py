@@ -1,4 +1,4 @@
-"""Creating sessions, appending messages, forking."""
+"""Creating sessions, appending messages and forking."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The same change for many sessions."""
+"""The same action on many sessions."""
 
 from typing import get_args
 

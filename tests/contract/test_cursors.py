@@ -1,4 +1,4 @@
-"""What is no cursor of this walk is refused."""
+"""Cursors that are malformed or belong to another call are refused."""
 
 import pytest
 

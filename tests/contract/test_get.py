@@ -1,4 +1,4 @@
-"""One session with its state and counts."""
+"""Getting one session with its state and counts."""
 
 from datetime import UTC, datetime
 

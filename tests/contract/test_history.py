@@ -1,4 +1,4 @@
-"""The messages of a session: what a history shows, and what it leaves out."""
+"""The messages that a history shows and leaves out."""
 
 import json
 

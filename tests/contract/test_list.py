@@ -1,4 +1,4 @@
-"""Which sessions a list has, and in which order."""
+"""The sessions of a list and their order."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Every walk yields each item once."""
+"""Following next_cursor to the end yields each item once."""
 
 from typing import get_args
 

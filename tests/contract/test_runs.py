@@ -1,4 +1,4 @@
-"""The runs of a session: what came in and what went out."""
+"""The runs of a session with their input and output."""
 
 import pytest
 

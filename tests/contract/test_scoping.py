@@ -1,4 +1,4 @@
-"""A caller that is narrowed to a user: nobody else's sessions exist for it."""
+"""A caller who is limited to a user can't see that other sessions exist."""
 
 from collections.abc import Awaitable
 from typing import get_args
@@ -20,7 +20,7 @@ ACTIONS: tuple[BulkAction, ...] = get_args(BulkAction)
 
 
 async def _refusal(call: Awaitable[object], session_id: str) -> str:
-    """The text it is refused with, but for the id."""
+    """Return the error's text with the id replaced."""
     with pytest.raises(NotFound) as refusal:
         await call
     assert session_id in refusal.value.text

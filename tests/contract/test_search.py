@@ -1,4 +1,4 @@
-"""What a search finds."""
+"""The hits of a search."""
 
 import pytest
 

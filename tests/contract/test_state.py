@@ -70,7 +70,7 @@ async def test_state_comes_back_exactly_as_it_was_stored(system: System) -> None
     session_id = await system.seed_one(Seed())
     await system.backend.update_session_state(session_id, state)
     found = (await system.backend.get_session(session_id)).state
-    # PostgreSQL's jsonb has large numbers without exponents: as integers, which are the same numbers to JSON.
+    # PostgreSQL's jsonb writes large numbers as integers, without exponents. In JSON, these are the same numbers.
     assert {**found, "floats": [float(number) for number in found["floats"]]} == state
 
 

@@ -1,4 +1,4 @@
-"""A client that is narrowed to a user: in no answer of any tool, resource or completion is there anybody else."""
+"""For a client that is limited to a user, no tool, resource or completion reveals anything of other users."""
 
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -37,14 +37,14 @@ ARGUMENTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         for dry_run in (True, False)
     ],
 }
-"""What every tool that names sessions is called with beside them."""
+"""Further arguments of every tool that takes a session id."""
 
 UNNAMED = {"list_sessions", "search_sessions", "create_session"}
 TEMPLATE = ResourceTemplateReference(uri="session://{session_id}")
 
 
 class Opened(SessionBackend):
-    """A backend that is entered already, as one that a server may enter."""
+    """A backend that is entered already, for a server that enters its backend."""
 
     title = "an opened backend"
 
@@ -83,7 +83,7 @@ async def read(client: Client, uri: str) -> str:
 
 
 async def answers(client: Client, session_id: str) -> dict[str, object]:
-    """What everything that can name a session says of this one, but for its id."""
+    """Return the results of every call that takes a session id, with the id replaced."""
     shown: dict[str, object] = {}
     for tool in (await client.list_tools()).tools:
         if tool.name in UNNAMED:
@@ -103,7 +103,7 @@ async def answers(client: Client, session_id: str) -> dict[str, object]:
 
 
 async def overview(client: Client, system: System) -> dict[str, object]:
-    """What everything says that names no session."""
+    """Return the results of every call that takes no session id."""
     shown: dict[str, object] = {}
     for archived in (False, True):
         for query in ("", "weather"):

@@ -1,4 +1,4 @@
-"""The suite itself: every operation is answered or refused, and a known deviation must be one."""
+"""The suite itself: every operation works or is refused, and every known deviation really fails."""
 
 import os
 import subprocess

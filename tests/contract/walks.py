@@ -1,4 +1,4 @@
-"""Walks over pages to their end, by cursor."""
+"""Functions that follow next_cursor to the last page."""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
@@ -20,7 +20,7 @@ P = TypeVar("P", bound=Page)
 
 
 async def walk(first_to_last: Callable[[str], Awaitable[P]]) -> list[P]:
-    """Every page there is; fails for a walk without an end."""
+    """Return all pages. Fail if there is no last one."""
     pages: list[P] = []
     cursor = ""
     for _ in range(MOST_PAGES):
@@ -46,7 +46,7 @@ async def history_pages(
     roles: tuple[Role, ...] = (),
     include_tools: bool = False,
 ) -> list[MessagePage]:
-    """The newest page first, as they come."""
+    """Return all pages of a history, newest first."""
     pages = await walk(
         lambda cursor: backend.get_session_history(
             session_id,

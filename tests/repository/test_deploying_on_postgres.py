@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.support.http_calls import calls
 from tests.support.http_server import COMMAND, ROOT, running
 
-from ..support.databases import Place
+from ..support.databases import EmptyDatabase
 
 NAME = "mcp-sessions "
 
@@ -40,7 +40,7 @@ def secret() -> str:
 
 
 async def test_the_steps_of_readme_lead_to_two_replicas_that_share_what_a_token_may_see(
-    place: Place, tmp_path: Path
+    postgres: EmptyDatabase, tmp_path: Path
 ) -> None:
     lines = steps()
     assert lines[0] == "pip install '.[postgres]' && createdb sessions"
@@ -50,7 +50,7 @@ async def test_the_steps_of_readme_lead_to_two_replicas_that_share_what_a_token_
     assert variables["MCP_SESSIONS_BACKEND"] == "postgresql:///sessions"
     assert variables["MCP_SESSIONS_STATE_KEY"] == "$(openssl rand -base64 32)"
     variables |= {
-        "MCP_SESSIONS_BACKEND": place.url,
+        "MCP_SESSIONS_BACKEND": postgres.url,
         "MCP_SESSIONS_TOKENS": str(tmp_path / variables["MCP_SESSIONS_TOKENS"]),
         "MCP_SESSIONS_STATE_KEY": secret(),
     }

@@ -13,8 +13,11 @@ PACKAGE = ROOT / "mcp_sessions"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FILES = sorted([*MODULES, *(ROOT / "tests").rglob("*.py")])
 
-VOCABULARY = "errors models caller cursors json_documents"
-SHARED = "backends.base backends.validation backends.paging backends.file_locks backends.gather backends.telemetry"
+VOCABULARY = "errors models caller cursors json_documents sqlite_url"
+SHARED = (
+    "backends.base backends.health backends.validation backends.paging backends.file_locks backends.gather "
+    "backends.telemetry"
+)
 ANY_BACKEND = f"{VOCABULARY} text {SHARED} backends.scan_search backends.http"
 RULES = {
     "errors": "",
@@ -22,8 +25,10 @@ RULES = {
     "json_documents": "errors",
     "caller": "errors",
     "cursors": "errors",
+    "sqlite_url": "",
     "text": "errors",
-    "backends.base": VOCABULARY,
+    "backends.base": f"{VOCABULARY} backends.health",
+    "backends.health": "",
     "backends.validation": f"{VOCABULARY} text",
     "backends.paging": VOCABULARY,
     "backends.file_locks": "errors",

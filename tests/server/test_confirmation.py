@@ -40,10 +40,10 @@ async def test_a_user_who_agrees_is_asked_by_name_once(era: str) -> None:
     async with serving(era, elicitation=answering(YES, questions)) as peer:
         session = await peer.session("one", "two", name="Old plans")
         change = await peer.call("delete_session", session_id=session.id)
-        assert change["note"].startswith(f'Deleted. restore_session("{session.id}") can bring it back until ')
+        assert change["note"].startswith(f'Deleted. restore_session("{session.id}") can restore it until ')
         (question,) = questions
         assert f'"{session.id}" "Old plans" (2 messages, 1 run, version 2)' in question
-        assert "restore_session can bring all back until 20" in question
+        assert "restore_session can restore everything until 20" in question
         assert await ids_of(peer) == []
         await peer.call("restore_session", session_id=session.id)
         assert await ids_of(peer) == [session.id]

@@ -47,7 +47,7 @@ async def test_a_hint_at_somebody_elses_session_finds_nothing(era: str) -> None:
         other = await peer.session(name="secret", user="grace")
         for arguments in ({"session_id": "current"}, {"session_id": other.id}):
             result = await peer.client.call_tool("get_session", arguments, meta={META_KEY: other.id})
-            assert text_of(result) == f'not_found: no session "{other.id}". list_sessions shows those there are.'
+            assert text_of(result) == f'not_found: no session "{other.id}". Call list_sessions for valid ids.'
 
 
 @both_eras

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 import psycopg
 
@@ -22,8 +21,8 @@ PATIENCE = 20  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A database of its own on a server."""
+class EmptyDatabase:
+    """An empty PostgreSQL database, and access to it apart from the store."""
 
     server: Postgres
     name: str

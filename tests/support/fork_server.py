@@ -19,6 +19,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from tempfile import mkdtemp
+from types import FrameType
 
 ROOT = Path(__file__).parents[2]
 IMPORTED = (
@@ -68,6 +69,10 @@ def _end(process: "subprocess.Popen[bytes]", path: Path) -> None:
     path.parent.rmdir()
 
 
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Let the signal do nothing but wake the server."""
+
+
 class ForkServer:
     """Listens on a Unix socket: one connection for each fork, which carries signals one way and the status back."""
 
@@ -78,7 +83,7 @@ class ForkServer:
         self._wakeup, self._woken_by = socket.socketpair()
         self._woken_by.setblocking(False)
         signal.set_wakeup_fd(self._woken_by.fileno())
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, _ignore)
         self._connections: dict[int, socket.socket] = {}
 
     def serve(self) -> list[str]:

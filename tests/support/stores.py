@@ -9,7 +9,7 @@ import pytest
 
 from mcp_sessions.backends.base import SessionBackend
 
-from .databases import Place
+from .databases import EmptyDatabase
 from .faked_agentos import Clock
 from .servers import postgres_process
 from .store_files import opened
@@ -32,19 +32,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 async def store(request: pytest.FixtureRequest, path: Path) -> AsyncGenerator[SessionBackend]:
     is_sqlite = getattr(request, "param", "sqlite") == "sqlite"
-    async with opened(path) if is_sqlite else _new_place().opened() as backend:
+    async with opened(path) if is_sqlite else _empty_database().opened() as backend:
         yield backend
 
 
 @pytest.fixture
-def place() -> Place:
+def postgres() -> EmptyDatabase:
     """An empty database on the server that every test has."""
-    return _new_place()
+    return _empty_database()
 
 
-def _new_place() -> Place:
+def _empty_database() -> EmptyDatabase:
     server = postgres_process.running()
-    return Place(server, server.database())
+    return EmptyDatabase(server, server.database())
 
 
 @pytest.fixture(scope="module")

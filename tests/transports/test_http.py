@@ -137,7 +137,7 @@ def test_a_start_that_is_refused_is_one_line_and_no_traceback(tmp_path: Path) ->
         port = str(taken.getsockname()[1])
         assert refused(tmp_path, "--port", port).startswith(f"mcp-sessions: --port can't be {port} on 127.0.0.1: ")
     line = refused(tmp_path, "--port", "0", "--backend", "sqlite:////proc/no/x.db")
-    assert line.startswith("mcp-sessions: --backend: the store's folder can't be made")
+    assert line.startswith("mcp-sessions: --backend: the store's folder can't be created")
 
 
 async def test_it_serves_on_the_other_kind_of_address_too(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from mcp_sessions.caller import Scope
 from mcp_sessions.transports.auth.tokens import new_token
-from tests.support.databases import Place
+from tests.support.databases import EmptyDatabase
 from tests.support.http_calls import Calls, calls
 from tests.support.http_server import Server, running
 
@@ -21,11 +21,11 @@ KEY = "a key that both replicas have, and nobody else"
 
 
 @asynccontextmanager
-async def replicas(place: Place, folder: Path) -> AsyncGenerator[tuple[Sequence[Server], str]]:
+async def replicas(postgres: EmptyDatabase, folder: Path) -> AsyncGenerator[tuple[Sequence[Server], str]]:
     """Two of them, and the token of one user."""
     token, line = new_token("ann", list(Scope), None)
     (folder / "tokens").write_text(line)
-    options = ["--port", "0", "--rate", "0", "--backend", place.url]
+    options = ["--port", "0", "--rate", "0", "--backend", postgres.url]
     options += ["--tokens", str(folder / "tokens"), "--audit", str(folder / "audit")]
     async with AsyncExitStack() as stack:
         servers = [
@@ -92,21 +92,21 @@ async def counted_together(servers: Sequence[Server], token: str, times: int, *,
 
 
 @pytest.mark.load
-async def test_1600_increments_through_two_replicas_lose_none(place: Place, tmp_path: Path) -> None:
-    async with replicas(place, tmp_path) as (servers, token):
+async def test_1600_increments_through_two_replicas_lose_none(postgres: EmptyDatabase, tmp_path: Path) -> None:
+    async with replicas(postgres, tmp_path) as (servers, token):
         assert await counted_together(servers, token, 200, killed=False) == (1600, 1600)
 
 
 @pytest.mark.load
-async def test_what_a_killed_replica_acknowledged_is_there(place: Place, tmp_path: Path) -> None:
-    async with replicas(place, tmp_path) as (servers, token):
+async def test_what_a_killed_replica_acknowledged_is_there(postgres: EmptyDatabase, tmp_path: Path) -> None:
+    async with replicas(postgres, tmp_path) as (servers, token):
         acknowledged, counted = await counted_together(servers, token, 100, killed=True)
         assert acknowledged == 800
         assert acknowledged <= counted <= acknowledged + CLIENTS  # each may have had one call whose answer was lost
 
 
-async def test_a_walk_and_a_confirmation_go_on_at_the_other_replica(place: Place, tmp_path: Path) -> None:
-    async with replicas(place, tmp_path) as (servers, token), AsyncExitStack() as stack:
+async def test_a_walk_and_a_confirmation_go_on_at_the_other_replica(postgres: EmptyDatabase, tmp_path: Path) -> None:
+    async with replicas(postgres, tmp_path) as (servers, token), AsyncExitStack() as stack:
         # Of the older era, whose clients can't be asked over HTTP without a session: they get a code.
         one, other = [await stack.enter_async_context(calls(server.url, "2025-11-25", token)) for server in servers]
         ids = {(await one.call("create_session", name="mine"))["id"] for _ in range(5)}

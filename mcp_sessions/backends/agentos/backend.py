@@ -28,7 +28,8 @@ from ...models import (
 )
 from ...text.validate import plain
 from ...text.words import words_of
-from ..base import Capability, SessionBackend, Tell
+from ..base import Capability, SessionBackend
+from ..health import Report
 from ..http.credentials import ANONYMOUS, Credential
 from ..paging import message_page
 from ..validation import NAME_LENGTH, SUMMARY_LENGTH, json_text, session_name, session_type
@@ -95,10 +96,10 @@ class AgentOsBackend(SessionBackend):
         with self._accounts.http.shared_deadline(), suppress(Unauthorized, Forbidden):
             await fetch_version(self._accounts.http.with_credential(ANONYMOUS))
 
-    async def examine(self, tell: Tell) -> None:
+    async def examine(self, report: Report) -> None:
         async with self._accounts.http:
             with self._accounts.http.shared_deadline():
-                await examine(self._api, self.check_reachable, tell)
+                await examine(self._api, self.check_reachable, report)
 
     @property
     def _api(self) -> Api:

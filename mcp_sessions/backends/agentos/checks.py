@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from ...errors import NotFound
 from ...json_documents import is_object
-from ..base import Check, Tell
+from ..health import Check, Report
 from ..http.credentials import ANONYMOUS
 from ..http.urls import UNENCRYPTED, is_unencrypted
 from .api import Api
@@ -18,7 +18,7 @@ _BEFORE: Mapping[Feature, str] = {
 }
 
 
-async def examine(api: Api, check_reachable: Callable[[], Awaitable[None]], tell: Tell) -> None:
+async def examine(api: Api, check_reachable: Callable[[], Awaitable[None]], tell: Report) -> None:
     """Report the checks to `tell`. `check_reachable` raises an error if the credential isn't accepted."""
     if is_unencrypted(api.http.address):
         tell(Check("encryption", UNENCRYPTED, "warning"))
@@ -33,14 +33,14 @@ async def examine(api: Api, check_reachable: Callable[[], Awaitable[None]], tell
     await _report_access(api, tell)
 
 
-def _report_version(version: Version, tell: Tell) -> None:
+def _report_version(version: Version, tell: Report) -> None:
     for feature, harm in _BEFORE.items():
         if not version.has(feature):
             since = ".".join(map(str, SINCE[feature]))
             tell(Check("operations", f"before agno {since}, {harm}. Upgrade AgentOS", "warning"))
 
 
-async def _report_access(api: Api, tell: Tell) -> None:
+async def _report_access(api: Api, tell: Report) -> None:
     named = "the credential" if api.http.credential != ANONYMOUS else "none"
     if not await api.is_open_to_anyone():
         tell(Check("credential", f"{named} is accepted, and requests without one are refused"))

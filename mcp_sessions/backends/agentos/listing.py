@@ -10,7 +10,7 @@ from ... import cursors
 from ...errors import NotFound, Unsupported
 from ...models import SessionFilter, SessionPage
 from ...text.words import folded
-from ..gather import each
+from ..gather import map_concurrently
 from ..http.client import ServerFailed
 from .api import Api
 from .page_reader import Sort, UpstreamPage
@@ -113,7 +113,7 @@ class Walk:
                 break
         if self._items_have_details:
             return [(item, wanted(item.session)) for item in own]
-        return await each(partial(self._load_details, wanted), own)
+        return await map_concurrently(partial(self._load_details, wanted), own)
 
     async def _load_details(self, wanted: Callable[[AgentOsSession], bool], item: WalkItem) -> tuple[WalkItem, bool]:
         if not wanted(item.session):

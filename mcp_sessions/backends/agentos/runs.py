@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ...errors import NotFound
 from ...models import Run, RunPage
 from .. import paging
-from ..gather import each
+from ..gather import map_concurrently
 from .api import Api
 from .transcript import read_run, runs_in
 from .versions import Feature
@@ -35,7 +35,7 @@ async def run_page(
         (found,) = runs_in([answer])
         return read_run(found).model_copy(update={"cursor": run.cursor})
 
-    return page.model_copy(update={"runs": tuple(await each(complete, page.runs))})
+    return page.model_copy(update={"runs": tuple(await map_concurrently(complete, page.runs))})
 
 
 async def count_runs(api: Api, session: AgentOsSession, owner: str) -> int:

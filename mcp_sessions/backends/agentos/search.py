@@ -7,7 +7,7 @@ import anyio
 from ... import cursors
 from ...caller import Caller
 from ...models import SearchPage, SessionFilter
-from ..scan_search import Position, Search, Subject, Transcript
+from ..scan_search import Candidate, Position, Search, Transcript
 from .api import Api
 from .listing import WalkItem, open_walk
 from .transcript import read_transcript
@@ -26,10 +26,10 @@ async def search_sessions(
     walk, shown = await open_walk(api, owner, filter, cursor, walk_id, stops_at=stops_at, extra=1, includes_start=True)
     types: dict[str, str] = {}
 
-    def subject_of(item: WalkItem) -> Subject:
+    def candidate_of(item: WalkItem) -> Candidate:
         session = item.session
         types[session.id] = session.type
-        return Subject(
+        return Candidate(
             id=session.id,
             name=session.name,
             summary=session.summary,
@@ -37,18 +37,18 @@ async def search_sessions(
             position=item.position,
         )
 
-    async def next(count: int) -> tuple[list[Subject], Position | None]:
+    async def next(count: int) -> tuple[list[Candidate], Position | None]:
         items = await walk.next(count, lambda session: True)
-        return [subject_of(item) for item, is_there in items if is_there], items[-1][0].position if items else None
+        return [candidate_of(item) for item, is_there in items if is_there], items[-1][0].position if items else None
 
-    async def find(digest: int) -> Subject | None:
+    async def find(digest: int) -> Candidate | None:
         newest, _ = await open_walk(api, owner, filter, "", walk_id, stops_at=stops_at)
         items = await newest.next(_RECENT, lambda session: True)
         found = [item for item, is_there in items if is_there and item.key.digest == digest]
-        return subject_of(found[0]) if found else None
+        return candidate_of(found[0]) if found else None
 
-    async def read(subject: Subject) -> Transcript:
-        reply = await api.runs(subject.id, owner, types[subject.id])
+    async def read(candidate: Candidate) -> Transcript:
+        reply = await api.runs(candidate.id, owner, types[candidate.id])
         transcript = read_transcript(reply.json())
         # The outer run repeats the text of an inner run as its result, which would be found twice.
         outer = {message.text for message in transcript.messages if message.run_id not in transcript.inner}
@@ -60,7 +60,7 @@ async def search_sessions(
         return Transcript(kept, len(reply.body))
 
     search = Search(caller, words, walk_id, seconds=seconds)
-    page = await search.page(next, read, find, limit=limit, cursor=cursor, shown=shown)
+    page = await search.page(next, read, find, limit=limit, cursor=cursor, resume_at=shown)
     gaps = walk.gap_note()
     if not gaps:
         return page

@@ -1,13 +1,13 @@
-"""What the store needs of a database, so that its statements know no dialect."""
+"""The interface that the store needs of a database, so that its statements are the same on SQLite and PostgreSQL."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from ..base import Tell
+from ..health import Report
 
 T = TypeVar("T")
 
-# A column's value as the driver hands it over: the statement that reads it knows its type.
+# A column's value as the driver returns it: the statement that reads it knows its type.
 Value = Any
 Row = tuple[Value, ...]
 
@@ -16,90 +16,102 @@ class Transaction(Protocol):
     """A connection inside a transaction. Statements mark parameters with `?`."""
 
     lock: str
-    """Ends a SELECT of rows that the transaction goes on to change, where it must keep others off them."""
+    """SQL that ends a SELECT of rows that the transaction will change, to lock them; "" if that isn't needed."""
 
-    bytewise: str
-    """Stands behind a column whose texts are compared by their bytes, whatever the database's language."""
+    byte_collation: str
+    """SQL that follows a column name to compare it by bytes, whatever the database's collation."""
 
-    def all(self, statement: str, *parameters: object) -> list[Row]: ...
+    def all(self, statement: str, *parameters: object) -> list[Row]:
+        """Return all rows of a query."""
+        ...
 
-    def one(self, statement: str, *parameters: object) -> Row | None: ...
+    def one(self, statement: str, *parameters: object) -> Row | None:
+        """Return the first row of a query, or None."""
+        ...
 
     def run(self, statement: str, *parameters: object) -> int:
-        """The number of rows it changed."""
+        """Execute a statement. Return the number of rows that it changed."""
         ...
 
     def insert(self, statement: str, *parameters: object) -> int:
-        """The key of the row it inserted."""
+        """Execute an INSERT of one row. Return the row's key."""
         ...
 
 
 class SearchIndex(Protocol):
-    """Finds names and message texts by words. Keys are the rows' keys; the largest is the newest."""
+    """A full-text index of session names and message texts, by the keys of their rows. Newer keys are larger."""
 
-    def put_name(self, tx: Transaction, session_key: int, owner: str, name: str) -> None: ...
+    def put_name(self, tx: Transaction, session_key: int, owner: str, name: str) -> None:
+        """Index a session's name in place of the previous one. "" removes it."""
+        ...
 
-    def put_messages(self, tx: Transaction, owner: str, texts: Sequence[tuple[int, str]]) -> None: ...
+    def put_messages(self, tx: Transaction, owner: str, texts: Sequence[tuple[int, str]]) -> None:
+        """Index the texts of new messages, by the messages' keys."""
+        ...
 
-    def drop_session(self, tx: Transaction, session_key: int) -> None: ...
+    def drop_session(self, tx: Transaction, session_key: int) -> None:
+        """Remove a session's name and messages. Call this before the messages are deleted."""
+        ...
 
     def find(
         self, tx: Transaction, kind: str, words: Sequence[str], owner: str, *, below: int, above: int, limit: int
     ) -> list[int]:
-        """At most `limit` keys with every word, newest first, `above < key < below`. `kind`: `name` or `message`."""
-        ...
+        """Return up to `limit` keys between `above` and `below` whose text has every word, newest first.
 
-    def finds(self, text: str, words: Sequence[str]) -> bool:
-        """Whether these words would find a text, were it in the index."""
+        `kind` is `name` or `message`. Only the owner's rows are searched, or all if `owner` is "".
+        """
         ...
 
 
 class Database(Protocol):
-    """Every function given to it runs inside one transaction, whole or not at all, and may run twice."""
+    """A database. Each function passed to it runs in one transaction, and may run twice if that has to be repeated."""
 
     @property
     def index(self) -> SearchIndex: ...
 
     async def open(self, purge: Callable[[Transaction], bool]) -> None:
-        """Connect, bring the schema up to date, then run `purge`, each time in a transaction, while it says True."""
+        """Connect and migrate the schema, then call `purge` in a transaction of its own until it returns False."""
         ...
 
     async def open_existing(self) -> None:
-        """Connect to a store that is there, for reading: nothing is made, brought up to date or purged.
+        """Connect to an existing store for reading, without creating, migrating or purging anything.
 
-        Raises `Unavailable` where there is none, and for one of an older program.
+        Raise `Unavailable` if there is no store, or if an older or newer version made it.
         """
         ...
 
-    async def examine(self, tell: Tell) -> None:
-        """Tell what there is, and what the next `open` makes of it, while it is closed. Nothing is changed."""
+    async def examine(self, report: Report) -> None:
+        """Report the state of the database and what the next `open` will do, without changing anything.
+
+        Call this only while the database is closed.
+        """
         ...
 
     async def close(self) -> None: ...
 
-    def count_on(self, tx: Transaction) -> None:
-        """After rows came with keys of their own: the keys of those that follow are larger."""
+    def advance_keys(self, tx: Transaction) -> None:
+        """Make keys of future rows larger than all existing ones. Call this after inserting rows with given keys."""
         ...
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
-        """For what an index answers in far less than a millisecond."""
+        """Run a read that takes far less than a millisecond, thanks to an index."""
         ...
 
     async def scan(self, work: Callable[[Transaction], T]) -> T:
-        """For reads that may take longer; they don't hold up others."""
+        """Run a read that may take longer, without blocking other calls."""
         ...
 
     async def search(self, work: Callable[[Transaction], T], seconds: float) -> T:
-        """Like `scan`, but a running statement raises `OutOfTime` inside `work` once the time is up.
+        """Run a read like `scan`, but raise `DeadlineExceeded` inside `work` when a statement runs out of time.
 
-        `seconds` are the processor's; waiting for a disk or behind other programs is bounded too, more loosely.
+        `seconds` is processor time. The time spent on waiting for a disk or other processes has a larger limit.
         """
         ...
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        """Acknowledged only when it is on the disk."""
+        """Run a change. Return after it is committed to disk."""
         ...
 
 
-class OutOfTime(Exception):
-    """A statement was stopped because its time was up."""
+class DeadlineExceeded(Exception):
+    """The exception of a statement that was stopped because its time is up."""

@@ -1,23 +1,24 @@
 """The search index on SQLite's FTS5.
 
-Words are found whole, in any case, with or without accents. Scripts written without spaces between words (Chinese,
-Japanese, Thai, Lao, Khmer, Burmese), and Korean, whose words carry endings, are indexed character by character, and
-a run of them is asked for as a phrase: any part of a text is found, as by eye. A word that ends in `*` is a prefix.
+A word matches only a whole word, in any case, with or without accents. A word that ends in `*` is a prefix. Scripts
+written without spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese), and Korean, whose words have
+endings, are indexed character by character. A sequence of such characters is searched as a phrase, so that it is
+found anywhere in a text.
 
-Keys are taken newest first: FTS5 walks its lists in that order without a look at the rest, while ranking them by
-bm25 would read every match (800 ms for a common word in 10⁶ messages). A user's rows are told by a token in the
-index itself, since a join would test each match of everybody's (up to 1.4 s for a user without any).
+Results are ordered by key, newest first: FTS5 reads its lists in that order and can stop early, while ranking by
+bm25 would read every match (800 ms for a common word in 10⁶ messages). The index itself contains a token of the row's
+owner, since a join would check the matches of all users (up to 1.4 s for a user without any).
 """
 
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from ...text.words import finds, indexed
+from ...text.words import indexed
 from .database import Transaction
 
 
 class Fts5Index:
-    """Two tables, `name_index` and `message_index`; a row's key is its session's or message's."""
+    """The tables `name_index` and `message_index`. A row has the key of its session or message."""
 
     def put_name(self, tx: Transaction, session_key: int, owner: str, name: str) -> None:
         tx.run("DELETE FROM name_index WHERE rowid = ?", session_key)
@@ -51,12 +52,9 @@ class Fts5Index:
         )
         return [key for (key,) in rows]
 
-    def finds(self, text: str, words: Sequence[str]) -> bool:
-        return finds(text, words)
-
 
 def _expression(words: Sequence[str], owner: str) -> str:
-    """Each word as a quoted phrase, in which FTS5 knows no operators."""
+    """Return the FTS5 query. Each word is a quoted phrase, which can't contain operators."""
     phrases = " AND ".join(
         '"{}"{}'.format(indexed(word.removesuffix("*")).replace('"', '""'), "*" if word.endswith("*") else "")
         for word in words

@@ -1,41 +1,58 @@
-"""What can be said of a PostgreSQL server, whatever is stored there."""
+"""Checks of a PostgreSQL server and the connection to it."""
 
 from ipaddress import ip_address
 
 import psycopg
 
-from ..base import Check, Tell
+from ...errors import Unavailable
+from ..health import Check, Report
 from .database import Row, Transaction
 
+_OLDEST_VERSION = 140_000
 _DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 
 
-def tell_of_connection(connection: "psycopg.Connection[Row]", tell: Tell) -> None:
+def require_supported_server(connection: "psycopg.Connection[Row]") -> None:
+    """Raise `Unavailable` if the server is too old, or the database can't store every text."""
+    version = connection.info.server_version
+    if version < _OLDEST_VERSION:
+        raise Unavailable(f"the server is PostgreSQL {version // 10_000}; 14 or newer is needed. Upgrade it.")
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise Unavailable(
+            f"the PostgreSQL database is encoded in {encoding}, which can't store every text. "
+            "Create one with ENCODING 'UTF8'."
+        )
+
+
+def report_connection(connection: "psycopg.Connection[Row]", report: Report) -> None:
+    """Report the server's version and whether the connection is encrypted."""
     version = connection.info.parameter_status("server_version")
-    tell(Check("server", f"PostgreSQL {version} answers and lets this role in; the database is encoded in UTF8"))
+    report(Check("server", f"PostgreSQL {version} accepts this role; the database is encoded in UTF8"))
     if not (connection.pgconn.ssl_in_use or _is_this_machine(connection.info.hostaddr)):
-        text = "the connection isn't encrypted, and can be read on the way. Add ?sslmode=verify-full to --backend"
-        tell(Check("encryption", text, "warning"))
+        text = "the connection isn't encrypted, so others on the way can read it. Add ?sslmode=verify-full to --backend"
+        report(Check("encryption", text, "warning"))
 
 
 def _is_this_machine(address: str) -> bool:
-    """libpq gives none for a socket of the machine's own."""
+    # libpq has no address for a Unix socket.
     return not address or ip_address(address).is_loopback
 
 
 def examine_server(tx: Transaction) -> list[Check]:
+    """Return warnings about a server that refuses changes or may lose them."""
     checks: list[Check] = []
     if tx.one("SELECT pg_is_in_recovery()") == (True,):
-        text = "a standby, which takes no changes. Name its primary in --backend, or set --read-only"
+        text = "a standby, which accepts no changes. Name its primary in --backend, or set --read-only"
         checks.append(Check("server", text, "warning"))
     elif tx.one("SELECT current_setting('default_transaction_read_only')") == ("on",):
         text = (
-            "it is set to be read only (default_transaction_read_only), so sessions can only be read. Turn that off "
+            "default_transaction_read_only is on, so sessions can only be read. Turn it off "
             "for the database or the role, or set --read-only"
         )
         checks.append(Check("server", text, "warning"))
     off = [name for name in _DURABLE if tx.one("SELECT current_setting(?)", name) == ("off",)]
     if off:
-        text = f"{', '.join(off)} is off there, so a power loss may take what was acknowledged. Turn it on"
+        text = f"{', '.join(off)} is off, so a power loss may lose changes that were acknowledged. Turn it on"
         checks.append(Check("durability", text, "warning"))
     return checks

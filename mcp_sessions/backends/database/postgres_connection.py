@@ -1,4 +1,4 @@
-"""A connection to PostgreSQL: how it is made, a transaction on it, and how that is stopped from outside."""
+"""A connection to PostgreSQL, a transaction on it, and ways to stop either from another thread."""
 
 import os
 import secrets
@@ -17,31 +17,34 @@ from psycopg import conninfo, errors
 from psycopg.pq import ConnStatus, TransactionStatus
 
 from ...errors import Invalid
-from .database import OutOfTime, Row, Transaction
+from .database import DeadlineExceeded, Row, Transaction
 from .postgres_errors import is_lost
 from .postgres_schema import SCHEMA
 
 T = TypeVar("T")
 
-_LIFETIME = 3600  # seconds; then a connection is made anew, so that what a server moved or renewed is noticed
+_LIFETIME = 3600  # seconds; then the connection is replaced, in case the server moved or its certificate changed
 _IDLE_SECONDS = 300
-_SERVERS_SHARE = 0.9  # of a call's time: the server gives up first, and says so
+_SERVER_TIME_SHARE = 0.9  # of a call's time: the server gives up first, so that its error can be reported
 _CANCEL_SECONDS = 1.0
 _CANCELS = 10
 
 
 def parameters(url: str, seconds: float) -> dict[str, Any]:
-    """What libpq is told. Raises `Invalid`, without repeating anything of it, for what is no PostgreSQL URL."""
+    """Return the connection parameters for libpq.
+
+    Raise `Invalid` if the URL is malformed. The error does not repeat any part of it.
+    """
     try:
         given = conninfo.conninfo_to_dict(url)
         if not all(0 < int(port) < 65_536 for port in str(given.get("port", "")).split(",") if port):
             raise ValueError
     except (psycopg.Error, ValueError):
         raise Invalid(
-            "the PostgreSQL URL is malformed, or has an option that PostgreSQL's library has not. "
-            "Write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %2F for a / in one of them, and so on."
+            "the PostgreSQL URL is malformed, or has an option that PostgreSQL's library does not know. Write it as "
+            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and percent-encode special characters, such as %2F for /."
         ) from None
-    # A server that vanished without a word is noticed in time for a second try.
+    # These limits detect a server that has silently disappeared in time for a second try.
     defaults = {
         "fallback_application_name": "mcp-sessions",
         "keepalives_idle": 60,
@@ -53,35 +56,36 @@ def parameters(url: str, seconds: float) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """What a transaction is for."""
+class TransactionMode:
+    """The isolation level and row locks of a transaction, and whether it leaves a receipt."""
 
     begin: str
     lock: str = ""
     has_receipt: bool = False
 
 
-READ = Kind("ISOLATION LEVEL REPEATABLE READ READ ONLY")
-CHANGE = Kind("ISOLATION LEVEL READ COMMITTED", " FOR UPDATE", has_receipt=True)
-"""Rows are locked as they are found, so that no change builds on a row that another is changing."""
-UPKEEP = Kind("ISOLATION LEVEL READ COMMITTED", " FOR UPDATE")
-"""What can be done twice."""
+READ = TransactionMode("ISOLATION LEVEL REPEATABLE READ READ ONLY")
+CHANGE = TransactionMode("ISOLATION LEVEL READ COMMITTED", " FOR UPDATE", has_receipt=True)
+"""Rows are locked when they are read, so that no change is based on a row that another transaction is changing."""
+REPEATABLE_CHANGE = TransactionMode("ISOLATION LEVEL READ COMMITTED", " FOR UPDATE")
+"""A change that can safely be made twice, and so needs no receipt."""
 
 
-class Held:
-    """A connection of ours.
+class PooledConnection:
+    """A connection of the pool, and the number of its newest change.
 
-    Each change leaves a receipt in the same transaction: the connection's own row gets the change's number. When
-    the acknowledgement of a COMMIT is lost, that row tells whether it came about. A transaction's id would not:
-    after a crash PostgreSQL gives ids out again that had not reached its log.
+    Each change leaves a receipt in the same transaction: it writes its number into the connection's row of the table
+    `receipts`. If the acknowledgement of a COMMIT is lost, that row shows whether the change was committed. A
+    transaction id would not: after a crash, PostgreSQL reuses ids that had not reached its log.
     """
 
     def __init__(self, connection: psycopg.Connection[Row]) -> None:
         self.connection = connection
         self.holder = secrets.randbits(62)
+        """The key of the connection's row in `receipts`."""
         self.number = 0
         self.is_new = True
-        """Whether no call is over yet that was made over it."""
+        """Whether no call has finished on it yet."""
         self.used_at = monotonic()
         self._made_at = self.used_at
 
@@ -97,47 +101,48 @@ class Held:
         with suppress(psycopg.Error):
             self.connection.close()
 
-    def cut(self) -> None:
-        """Wake whoever waits for the server on this connection."""
+    def shut_down_socket(self) -> None:
+        """Wake the thread that is waiting for the server on this connection."""
         with suppress(OSError, psycopg.Error):
             descriptor = os.dup(self.connection.fileno())
             with socket.socket(fileno=descriptor) as duplicate:
                 duplicate.shutdown(socket.SHUT_RDWR)
 
 
-class Connecting:
-    """A connection being made in a thread, which nothing can stop while it looks up a name."""
+class ConnectionAttempt:
+    """An attempt to connect in a thread. It can't be stopped while it resolves a host name, only abandoned."""
 
     def __init__(self, parameters: dict[str, Any]) -> None:
         self._parameters = parameters
         self._lock = Lock()
-        self._is_unwanted = False
-        self.held: Held | None = None
+        self._is_abandoned = False
+        self.pooled: PooledConnection | None = None
 
     def run(self) -> None:
         connection = psycopg.connect(**self._parameters, autocommit=True, prepare_threshold=None)
         with self._lock:
-            self.held = Held(connection)
-            if self._is_unwanted:
-                self.held.close()
+            self.pooled = PooledConnection(connection)
+            if self._is_abandoned:
+                self.pooled.close()
 
     def abandon(self) -> None:
+        """Close the connection, now or as soon as it is made."""
         with self._lock:
-            self._is_unwanted = True
-            if self.held is not None:
-                self.held.close()
+            self._is_abandoned = True
+            if self.pooled is not None:
+                self.pooled.close()
 
 
 class PostgresTransaction:
-    """`seconds`: after which its statements raise `OutOfTime`, if they do."""
+    """A PostgreSQL transaction. If `seconds` is not 0, its statements raise `DeadlineExceeded` after that time."""
 
-    bytewise = ' COLLATE "C"'
+    byte_collation = ' COLLATE "C"'
 
     def __init__(self, connection: psycopg.Connection[Row], lock: str, seconds: float, has_stopped: Callable[[], bool]):
         self.lock = lock
         self._connection = connection
         self._ends = monotonic() + seconds if seconds else 0
-        self._set_seconds = inf
+        self._timeout = inf
         self._has_stopped = has_stopped
 
     def all(self, statement: str, *parameters: object) -> list[Row]:
@@ -155,28 +160,28 @@ class PostgresTransaction:
 
     def _execute(self, statement: str, parameters: tuple[object, ...]) -> psycopg.Cursor[Row]:
         if self._has_stopped():
-            raise Stopped
+            raise StopAttempt
         try:
             if self._ends:
-                self._limit()
+                self._set_timeout()
             return self._connection.execute(_for_driver(statement), parameters)
         except (errors.QueryCanceled, errors.LockNotAvailable) as error:
             if self._ends and not self._has_stopped():
-                raise OutOfTime from error
+                raise DeadlineExceeded from error
             raise
 
-    def _limit(self) -> None:
-        """At most a half too long, so that not every statement takes one more round trip."""
-        rest = self._ends - monotonic()
-        if rest <= 0:
-            raise OutOfTime
-        if rest < self._set_seconds / 1.5:
-            self._set_seconds = rest
-            self._connection.execute(f"SET LOCAL statement_timeout = {ceil(rest * 1000)}".encode())
+    def _set_timeout(self) -> None:
+        # The limit may be up to 50 % too long: setting it before every statement would double the round trips.
+        remaining = self._ends - monotonic()
+        if remaining <= 0:
+            raise DeadlineExceeded
+        if remaining < self._timeout / 1.5:
+            self._timeout = remaining
+            self._connection.execute(f"SET LOCAL statement_timeout = {ceil(remaining * 1000)}".encode())
 
 
-class Stopped(Exception):
-    """The call that a transaction was for has ended."""
+class StopAttempt(Exception):
+    """The exception that ends a transaction in its thread because its call has ended."""
 
 
 @lru_cache(1024)
@@ -184,18 +189,24 @@ def _for_driver(statement: str) -> bytes:
     return statement.replace("%", "%%").replace("?", "%s").encode()
 
 
-class Attempt(Generic[T]):
-    """One try of a call in a thread: BEGIN, the work, COMMIT. Without an `error` its one result was committed.
+class TransactionAttempt(Generic[T]):
+    """One attempt to run a call's transaction in a thread: BEGIN, the work, COMMIT.
 
-    `is_lost`: whether the connection broke off, so that the transaction did, unless it `is_committing`.
-    `seconds` are what is left of the call's time, `searching` those after which statements raise `OutOfTime`.
+    If `error` is None after the end, the transaction was committed, and `results` contains the work's result.
+    If `is_lost`, the connection broke, so the transaction was rolled back, unless it `is_committing`.
+    `seconds` is the call's remaining time. Statements raise `DeadlineExceeded` after `search_seconds`, if not 0.
     """
 
     def __init__(
-        self, held: Held, kind: Kind, work: Callable[[Transaction], T], seconds: float, searching: float = 0
+        self,
+        pooled: PooledConnection,
+        mode: TransactionMode,
+        work: Callable[[Transaction], T],
+        seconds: float,
+        search_seconds: float = 0,
     ) -> None:
-        self.held = held
-        self.kind = kind
+        self.pooled = pooled
+        self.mode = mode
         self.results: list[T] = []
         self.error: BaseException | None = None
         self.is_lost = False
@@ -203,28 +214,28 @@ class Attempt(Generic[T]):
         self.finished = Event()
         self._work = work
         self._seconds = seconds
-        self._searching = searching
+        self._search_seconds = search_seconds
         self._lock = Lock()
         self._has_stopped = False
 
     def run(self) -> None:
         try:
             self._transact()
-        except BaseException as error:  # handed over to whoever waits for it
-            self.is_lost = is_lost(error, self.held.connection)
+        except BaseException as error:  # the event loop's thread handles it
+            self.is_lost = is_lost(error, self.pooled.connection)
             self.error = error
         finally:
             self.finished.set()
 
     def _transact(self) -> None:
-        connection = self.held.connection
+        connection = self.pooled.connection
         try:
             connection.execute(self._begin())
-            tx = PostgresTransaction(connection, self.kind.lock, self._searching, lambda: self._has_stopped)
+            tx = PostgresTransaction(connection, self.mode.lock, self._search_seconds, lambda: self._has_stopped)
             self.results.append(self._work(tx))
             with self._lock:
                 if self._has_stopped:
-                    raise Stopped
+                    raise StopAttempt
                 self.is_committing = True
             connection.execute(b"COMMIT")
         except BaseException:
@@ -234,50 +245,51 @@ class Attempt(Generic[T]):
             raise
 
     def _begin(self) -> bytes:
-        """One round trip. Everything is set for this transaction only: behind a pooler the next may be elsewhere."""
-        rest = max(1, round(self._seconds * _SERVERS_SHARE * 1000))
+        """Return the statements that begin the transaction, to be sent in one round trip."""
+        # LOCAL, since a pooler may run the next transaction on another connection.
+        timeout = max(1, round(self._seconds * _SERVER_TIME_SHARE * 1000))
         statements = [
-            f"BEGIN {self.kind.begin}",
+            f"BEGIN {self.mode.begin}",
             f"SET LOCAL search_path = {SCHEMA}, pg_temp",
-            f"SET LOCAL statement_timeout = {rest}",
-            f"SET LOCAL lock_timeout = {max(1, round(rest * _SERVERS_SHARE))}",
-            f"SET LOCAL idle_in_transaction_session_timeout = {rest}",
+            f"SET LOCAL statement_timeout = {timeout}",
+            f"SET LOCAL lock_timeout = {max(1, round(timeout * _SERVER_TIME_SHARE))}",
+            f"SET LOCAL idle_in_transaction_session_timeout = {timeout}",
         ]
-        if self.kind.has_receipt:
-            self.held.number += 1
-            statements.append(_receipt(self.held.holder, self.held.number, "excluded.number"))
+        if self.mode.has_receipt:
+            self.pooled.number += 1
+            statements.append(_receipt(self.pooled.holder, self.pooled.number, "excluded.number"))
         return "; ".join(statements).encode()
 
-    def stop(self) -> None:
-        """End it: nothing more is committed, what runs is cancelled. Comes back when the thread is done."""
+    def cancel(self) -> None:
+        """Stop the transaction before its COMMIT, and cancel the running statement. Wait until the thread is done."""
         with self._lock:
             self._has_stopped = True
         for _ in range(_CANCELS):
             try:
-                self.held.connection.cancel_safe(timeout=_CANCEL_SECONDS)
+                self.pooled.connection.cancel_safe(timeout=_CANCEL_SECONDS)
             except psycopg.Error:
                 break
-            # One that comes between two statements is lost.
+            # A cancel request that arrives between two statements has no effect, hence the loop.
             if self.finished.wait(_CANCEL_SECONDS / _CANCELS):
                 return
-        self.cut()
+        self.disconnect()
 
-    def cut(self) -> None:
-        """The same without a word to the server."""
+    def disconnect(self) -> None:
+        """Stop the transaction by closing its connection, without sending a cancel request to the server."""
         with self._lock:
             self._has_stopped = True
-        self.held.cut()
+        self.pooled.shut_down_socket()
         self.finished.wait(_CANCEL_SECONDS)
 
 
 def committed_number(tx: Transaction, holder: int) -> int:
-    """The newest change that came about of those made over a connection; waits for one that is being made."""
+    """Return the number of the newest committed change of a connection. Wait for one that is being committed."""
     ((number,),) = tx.all(_receipt(holder, 0, "receipts.number") + " RETURNING number")
     return number
 
 
-def forget_receipts(tx: Transaction) -> None:
-    """Those of connections that must have ended long ago."""
+def delete_old_receipts(tx: Transaction) -> None:
+    """Delete the receipts of connections that must have been closed long ago."""
     tx.run("DELETE FROM receipts WHERE used_at < ?", time_ns() // 1000 - 24 * _LIFETIME * 1_000_000)
 
 

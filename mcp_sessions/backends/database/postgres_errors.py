@@ -1,62 +1,72 @@
-"""What is said of PostgreSQL's refusals, by its own codes; never in its words, which may hold what was stored."""
+"""Translation of PostgreSQL's errors by their codes. Their texts may contain stored text, so they are never shown."""
 
 import psycopg
 from psycopg import errors
 
 from ...errors import Forbidden, SessionsError, Timeout, Unauthorized, Unavailable, quoted
 
-RUN_AGAIN = (errors.UniqueViolation, errors.DeadlockDetected, errors.SerializationFailure)
-"""Of two transactions that met; the one that was refused may have its turn behind the other."""
+RETRYABLE = (errors.UniqueViolation, errors.DeadlockDetected, errors.SerializationFailure)
+"""Errors of a transaction that conflicted with another one, and may succeed after it."""
 
-_LOST = ("08", "57P01", "57P02", "57P03", "57P04", "57P05", "25P03")  # codes whose sender closes the connection
-_LATER = "Try again later."
+_CONNECTION_LOST = (
+    "08",
+    "57P01",
+    "57P02",
+    "57P03",
+    "57P04",
+    "57P05",
+    "25P03",
+)  # prefixes of codes after which the server closes the connection
+_TRY_LATER = "Try again later."
 
 
-class ReadOnly(Unavailable):
-    """A database that takes no changes."""
+class ReadOnlyDatabase(Unavailable):
+    """The database accepts no changes: it is a standby, or set to be read-only."""
 
 
 def is_lost(error: BaseException, connection: "psycopg.Connection[tuple[object, ...]]") -> bool:
-    """Whether nothing can be said over this connection any more."""
-    return connection.closed or (isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_LOST))
+    """Return whether the connection is closed, or about to be closed by the server."""
+    return connection.closed or (
+        isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_CONNECTION_LOST)
+    )
 
 
-def refusal(error: psycopg.Error, seconds: float) -> SessionsError | None:
-    """Of a statement, whose transaction was rolled back. None for what lies in this program."""
+def statement_error(error: psycopg.Error, seconds: float) -> SessionsError | None:
+    """Return the error for a failed statement, whose transaction was rolled back. Return None for a bug of ours."""
     match error.sqlstate or "":
         case "57014":
             return Timeout(f"PostgreSQL did not finish within {seconds:g} s; nothing was changed. Try again.")
         case "55P03":
-            return Timeout(f"others kept the store locked for {seconds:g} s; nothing was changed. Try again.")
+            return Timeout(f"other calls locked the store for {seconds:g} s; nothing was changed. Try again.")
         case "25006":
-            return ReadOnly(
-                "the PostgreSQL database takes no changes now: it is a standby, or set to be read only. Name its "
-                "primary in --backend, or try again when it takes changes."
+            return ReadOnlyDatabase(
+                "the PostgreSQL database accepts no changes: it is a standby, or set to be read-only. Name its primary "
+                "in --backend, or try again when it accepts changes."
             )
         case "42501":
             return Forbidden(
-                "this PostgreSQL role lacks a right in the schema mcp_sessions. Let its owner grant it, "
+                "this PostgreSQL role lacks a privilege in the schema mcp_sessions. Let its owner grant it, "
                 "or name another role in --backend."
             )
         case "42P01" | "3F000":
-            return Unavailable("the store's tables are gone from the database. Start again to make them anew.")
+            return Unavailable("the store's tables no longer exist. Restart mcp-sessions to create them.")
         case "53100":
             return Unavailable("PostgreSQL's disk is full; nothing was changed. Free some space and try again.")
         case "53200" | "53300" | "53400":
-            return Unavailable(f"PostgreSQL has no memory or connections left; nothing was changed. {_LATER}")
+            return Unavailable(f"PostgreSQL has no memory or connections left; nothing was changed. {_TRY_LATER}")
         case state if state.startswith(("58", "XX")):
             return Unavailable("PostgreSQL failed to read or write its files; nothing was changed. See its log.")
         case _:
             return None
 
 
-# No code comes with a refused connection, so its text must tell, in the language of the server. What is not
-# recognised is told in general.
-_REFUSED: tuple[tuple[tuple[str, ...], type[SessionsError], str], ...] = (
+# A refused connection has no error code, so its text decides. That is in the server's language: if no part of it is
+# recognised, the error is a general one.
+_CONNECTION_ERRORS: tuple[tuple[tuple[str, ...], type[SessionsError], str], ...] = (
     (
         ("no password supplied",),
         Unauthorized,
-        "PostgreSQL wants a password for {user}. Set PGPASSWORD or ~/.pgpass, or put it into the URL.",
+        "PostgreSQL requires a password for {user}. Set PGPASSWORD or ~/.pgpass, or put it into the URL.",
     ),
     (
         ("password authentication failed", "authentication failed", "SCRAM"),
@@ -67,22 +77,22 @@ _REFUSED: tuple[tuple[tuple[str, ...], type[SessionsError], str], ...] = (
     (
         ("pg_hba.conf",),
         Forbidden,
-        "PostgreSQL lets {user} into this database from nowhere here. Let an administrator add it to pg_hba.conf.",
+        "PostgreSQL does not let {user} connect from this machine. Let an administrator add it to pg_hba.conf.",
     ),
     (("permission denied for database",), Forbidden, "{user} may not connect to this PostgreSQL database."),
     (
         ("database ",),
         Unavailable,
-        "PostgreSQL has no database {database}, or takes no connections to it. Create it, or name another.",
+        "PostgreSQL has no database {database}, or accepts no connections to it. Create it, or name another.",
     ),
     (("could not translate host name",), Unavailable, "the host in --backend is unknown. Correct it."),
     (
         ("SSL", "certificate", "ssl"),
         Unavailable,
-        "no encrypted connection to PostgreSQL came about as the URL's options ask. Check sslmode and certificates.",
+        "no encrypted connection to PostgreSQL could be made with the URL's options. Check sslmode and certificates.",
     ),
 )
-_PASSING = (
+_TEMPORARY = (
     "the database system is",
     "too many clients",
     "remaining connection slots",
@@ -95,22 +105,27 @@ _PASSING = (
 )
 
 
-def is_passing(error: psycopg.OperationalError) -> bool:
-    """Whether the same connection may come about a moment later, as when a server restarts."""
+def is_temporary(error: psycopg.OperationalError) -> bool:
+    """Return whether connecting may succeed a moment later, for example because the server restarts."""
     text = str(error)
-    return any(part in text for part in _PASSING)
+    return any(part in text for part in _TEMPORARY)
 
 
-def connection_refusal(error: psycopg.OperationalError, user: str, database: str) -> SessionsError:
+def connection_error(error: psycopg.OperationalError, user: str, database: str) -> SessionsError:
+    """Return the error for a failed attempt to connect."""
     text = str(error)
     if "too many" in text or "connection slots" in text:
-        return Unavailable(f"PostgreSQL takes no more connections. Raise its max_connections, or wait. {_LATER}")
+        return Unavailable(
+            f"PostgreSQL accepts no more connections. {_TRY_LATER} If that persists, raise max_connections."
+        )
     if "the database system is" in text:
-        return Unavailable(f"PostgreSQL is starting or stopping. {_LATER}")
-    if not is_passing(error):
-        for parts, kind, said in _REFUSED:
+        return Unavailable(f"PostgreSQL is starting or stopping. {_TRY_LATER}")
+    if not is_temporary(error):
+        for parts, error_type, template in _CONNECTION_ERRORS:
             if any(part in text for part in parts):
-                return kind(said.format(user=_named(user, "this user"), database=_named(database, "of that name")))
+                return error_type(
+                    template.format(user=_named(user, "this user"), database=_named(database, "of that name"))
+                )
     return Unavailable("PostgreSQL can't be reached. Check that it runs, and host and port in --backend.")
 
 

@@ -1,13 +1,13 @@
-"""The store's shape on PostgreSQL, as numbered steps: a step's position is its version, and none ever changes."""
+"""The store's schema on PostgreSQL, as a list of migrations, none of which ever changes."""
 
 from ...errors import Forbidden, Unavailable
-from ..base import Check
+from ..health import Check
 from .database import Transaction
 
-SCHEMA = "mcp_sessions"  # our own, so that no table of an application's bears the name of one of ours
+SCHEMA = "mcp_sessions"  # separate, so that tables of an application can't have the same names
 _LOCK = 0x6D637073  # "mcps": an advisory lock that only this program takes
 
-MIGRATIONS = (
+MIGRATIONS = (  # the version is the number of migrations that were applied
     """
     CREATE TABLE mcp_sessions_version (version INTEGER NOT NULL);
     INSERT INTO mcp_sessions_version VALUES (0);
@@ -78,7 +78,7 @@ MIGRATIONS = (
 
 
 _ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
-_RIGHTS = {
+_PRIVILEGES = {
     "sessions": _ALL,
     "messages": ("SELECT", "INSERT"),
     "purged_ids": ("SELECT", "INSERT"),
@@ -86,75 +86,75 @@ _RIGHTS = {
     "message_index": ("SELECT", "INSERT", "DELETE"),
     "receipts": _ALL,
 }
-"""table → what the store does with it."""
+"""table → the privileges that the store needs."""
 
 
 def migrate(tx: Transaction) -> None:
-    """Bring the schema to the newest shape; many processes may try at once.
+    """Migrate the schema to the newest version. Several processes may do so at the same time.
 
-    Raises, with nothing changed, `Unavailable` when the schema is newer than this program or holds something else,
-    `Forbidden` when the role may not make it.
+    Raise `Unavailable` if the schema is newer than this program or not a session store, `Forbidden` if the role may
+    not create tables. In both cases, change nothing.
     """
     if _version(tx) == len(MIGRATIONS):
         return
     tx.all("SELECT pg_advisory_xact_lock(?)", _LOCK)
-    made = _version(tx)
-    if made is None and not _has_schema(tx):
+    version = _version(tx)
+    if version is None and not _has_schema(tx):
         tx.run(f"CREATE SCHEMA {SCHEMA}")
-    for step in MIGRATIONS[made or 0 :]:
+    for step in MIGRATIONS[version or 0 :]:
         for statement in step.split(";\n"):
             if statement.strip():
                 tx.run(statement)
     tx.run("UPDATE mcp_sessions_version SET version = ?", len(MIGRATIONS))
 
 
-def require_made(tx: Transaction) -> None:
-    """Raise `Unavailable` unless there is a store of the newest shape."""
+def require_current_schema(tx: Transaction) -> None:
+    """Raise `Unavailable` unless there is a store of the newest version."""
     version = _version(tx)
     if version is None:
-        raise Unavailable("there is no session store in this database. Name one that has one.")
+        raise Unavailable("this database has no session store. Name one that does.")
     if version < len(MIGRATIONS):
         raise Unavailable(
-            f"the store was made by an older mcp-sessions (its version {version}, known here {len(MIGRATIONS)}). "
-            "Let this one serve it once, which brings it up to date."
+            f"an older mcp-sessions made this store (version {version}; this program uses {len(MIGRATIONS)}). "
+            "Start this mcp-sessions on it once, which migrates it."
         )
 
 
 def examine(tx: Transaction) -> list[Check]:
-    """What a start would find, and make, as far as it may. Raises as `migrate` does."""
+    """Return checks of the schema: what the next start will do with it. Raise the errors of `migrate`."""
     version = _version(tx)
     if version is None:
         _has_schema(tx)
-        return [Check("store", f"no tables yet; the first start makes them in the schema {SCHEMA}")]
-    now = f"version {version} of its shape"
+        return [Check("store", f"no tables yet; the first start creates them in the schema {SCHEMA}")]
+    state = f"version {version}"
     if version < len(MIGRATIONS):
-        now += f"; the next start brings it to {len(MIGRATIONS)}, which older programs can't read"
-    return [Check("store", f"in the schema {SCHEMA}: {now}"), *_rights(tx)]
+        state += f"; the next start migrates it to {len(MIGRATIONS)}, which older programs can't read"
+    return [Check("store", f"schema {SCHEMA}, {state}"), *_check_privileges(tx)]
 
 
-def _rights(tx: Transaction) -> list[Check]:
-    """Return a check that names the tables which this role can't change as the store does."""
-    refused = [
+def _check_privileges(tx: Transaction) -> list[Check]:
+    """Return a warning that names the tables on which this role lacks privileges, if any."""
+    lacking = [
         table
-        for table, rights in _RIGHTS.items()
+        for table, privileges in _PRIVILEGES.items()
         if tx.one(
-            f"SELECT {' AND '.join(f'has_table_privilege(?, {right!r})' for right in rights)}",
-            *[f"{SCHEMA}.{table}"] * len(rights),
+            f"SELECT {' AND '.join(f'has_table_privilege(?, {privilege!r})' for privilege in privileges)}",
+            *[f"{SCHEMA}.{table}"] * len(privileges),
         )
         != (True,)
     ]
-    if not refused:
+    if not lacking:
         return []
     text = (
-        f"this role can't change {', '.join(refused)}, so sessions can only be read. Let the owner of the schema "
+        f"this role can't change {', '.join(lacking)}, so sessions can only be read. Let the owner of the schema "
         f"{SCHEMA} grant it, or name another role"
     )
     return [Check("permissions", text, "warning")]
 
 
 def _version(tx: Transaction) -> int | None:
-    """None where nothing was made yet."""
-    # One statement, and no name that PostgreSQL resolves: it would remember that there was none.
+    """Return the schema's version, or None if there are no tables yet."""
+    # A query on the catalog, since PostgreSQL would cache that a table named directly does not exist.
     names = tx.all(
         "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ?", SCHEMA
     )
@@ -162,29 +162,31 @@ def _version(tx: Transaction) -> int | None:
         return None
     if ("mcp_sessions_version",) not in names:
         raise Unavailable(
-            f"the database's schema {SCHEMA} holds something else than sessions; it was not touched. "
+            f"the database's schema {SCHEMA} is not a session store; it was not changed. "
             "Name another database in --backend."
         )
     ((version,),) = tx.all(f"SELECT version FROM {SCHEMA}.mcp_sessions_version")
     if version > len(MIGRATIONS):
         raise Unavailable(
-            f"the store was made by a newer mcp-sessions (its version {version}, known here {len(MIGRATIONS)}). "
-            "Upgrade mcp-sessions; the database was not touched."
+            f"a newer mcp-sessions made this store (version {version}; this program supports {len(MIGRATIONS)}); the "
+            "database was not changed. Upgrade mcp-sessions."
         )
     return int(version)
 
 
 def _has_schema(tx: Transaction) -> bool:
-    """Whether there is one, empty. Raises `Forbidden` where this role may not go on."""
+    """Return whether the schema exists, empty. Raise `Forbidden` if this role may not create it or its tables."""
     exists = tx.one("SELECT 1 FROM pg_namespace WHERE nspname = ?", SCHEMA)
     if exists:
-        may = tx.one("SELECT has_schema_privilege(?, 'CREATE') AND has_schema_privilege(?, 'USAGE')", SCHEMA, SCHEMA)
+        allowed = tx.one(
+            "SELECT has_schema_privilege(?, 'CREATE') AND has_schema_privilege(?, 'USAGE')", SCHEMA, SCHEMA
+        )
     else:
-        may = tx.one("SELECT has_database_privilege(current_database(), 'CREATE')")
-    if may != (True,):
+        allowed = tx.one("SELECT has_database_privilege(current_database(), 'CREATE')")
+    if allowed != (True,):
         ((role,),) = tx.all("SELECT quote_ident(current_user)")
         change = f"GRANT ALL ON SCHEMA {SCHEMA} TO {role}" if exists else f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {role}"
         raise Forbidden(
-            f"this PostgreSQL role may not make the store's tables. Let an administrator run in this database: {change}"
+            f"this PostgreSQL role can't create the store's tables. Let an administrator run in this database: {change}"
         )
     return exists is not None

@@ -1,11 +1,11 @@
-"""SQLite: one writing connection on a worker thread, one reading connection on the event loop.
+"""SQLite: one connection for writing, on a worker thread, and one for short reads, on the event loop.
 
-Durability: `synchronous=FULL` in both journal modes, so what a call acknowledged survives a killed process, and
-a power loss as far as the disk keeps what it was told to flush.
+Durability: `synchronous=FULL` in both journal modes, so an acknowledged change survives a killed process, and a power
+loss too if the disk really flushes when asked to.
 
-Journal mode: several processes on one file can corrupt a WAL file with SQLite 3.7.0–3.51.2, but 3.50.7 and
-3.44.6 (https://sqlite.org/wal.html, "the WAL-reset bug"), so WAL is chosen only for a new file, on a fixed SQLite
-and a local filesystem; else the rollback journal. An existing file keeps the mode it has.
+Journal mode: with SQLite 3.7.0–3.51.2, except 3.50.7 and 3.44.6, several processes can corrupt a file in WAL mode
+(https://sqlite.org/wal.html, "the WAL-reset bug"). So WAL is chosen only for a new file, with a fixed SQLite, on a
+local filesystem. Other new files get a rollback journal; existing files keep their mode.
 """
 
 import logging
@@ -18,25 +18,27 @@ from typing import TypeVar
 from anyio import CancelScope, CapacityLimiter, to_thread
 
 from ...errors import Timeout, Unavailable
-from ..base import Tell
-from .database import OutOfTime, Row, SearchIndex, Transaction
+from ..health import Report
+from .database import DeadlineExceeded, Row, SearchIndex, Transaction
 from .fts5 import Fts5Index
 from .sqlite_checks import examine
-from .sqlite_errors import translating
-from .sqlite_file import NOWHERE, Identity, identity_of, private_to_this_user, refuse_logs
-from .sqlite_schema import migrate, require_file, require_made, transaction
+from .sqlite_errors import translate_errors
+from .sqlite_file import NOWHERE, Identity, file_identity, private_file_mode, refuse_leftover_journal
+from .sqlite_schema import migrate, require_current_schema, require_file, transaction
 from .sqlite_wal import is_local, wal_is_safe
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_STEPS_BETWEEN_CHECKS = 1000  # of SQLite's virtual machine: some 20 µs, so that a deadline is met closely
-_WAITING_PER_WORK = 20  # how much longer a search may last than it computes: for a slow disk, or a busy machine
+_STEPS_BETWEEN_CHECKS = 1000  # of SQLite's virtual machine; these take about 20 µs
+_WAITING_PER_WORK = 20  # a search may take this many times its processor time, for a slow disk or a busy machine
 
 
 class SqliteTransaction:
-    bytewise = ""
-    lock = ""  # BEGIN IMMEDIATE keeps everybody off
+    """A transaction on a connection to SQLite."""
+
+    byte_collation = ""
+    lock = ""  # BEGIN IMMEDIATE locks the whole file
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -46,7 +48,7 @@ class SqliteTransaction:
             return self._connection.execute(statement, parameters).fetchall()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-                raise OutOfTime from error
+                raise DeadlineExceeded from error
             raise
 
     def one(self, statement: str, *parameters: object) -> Row | None:
@@ -61,7 +63,7 @@ class SqliteTransaction:
 
 
 class SqliteDatabase:
-    """A file, or `:memory:`. `busy_seconds` is how long a call waits for other processes' changes."""
+    """A SQLite file, or `:memory:`. `busy_seconds` is how long a call waits for changes by other processes."""
 
     def __init__(self, path: str, *, busy_seconds: float) -> None:
         self.index: SearchIndex = Fts5Index()
@@ -81,27 +83,27 @@ class SqliteDatabase:
     async def open_existing(self) -> None:
         await to_thread.run_sync(self._open_existing, limiter=self._worker)
 
-    async def examine(self, tell: Tell) -> None:
-        await to_thread.run_sync(self._examine, tell, limiter=self._worker)
+    async def examine(self, report: Report) -> None:
+        await to_thread.run_sync(self._examine, report, limiter=self._worker)
 
     async def close(self) -> None:
         with CancelScope(shield=True):
             self._identity = None
             await to_thread.run_sync(self._close, limiter=self._worker)
 
-    def count_on(self, tx: Transaction) -> None:
-        """SQLite does so by itself."""
+    def advance_keys(self, tx: Transaction) -> None:
+        """Do nothing: SQLite's AUTOINCREMENT does this."""
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
-        # On the loop: such a read takes less time than handing it to a thread and back (some 0.04 ms against 0.11).
-        # It doesn't wait for locks; where another process holds one, the worker waits.
+        # On the event loop: such a read takes about 0.04 ms, handing it to a thread and back 0.11 ms.
+        # It doesn't wait for locks: if another process has locked the file, the worker thread waits.
         if self._reader is not None:
-            if identity_of(self._path) != self._reader_identity:
-                self._reader.close()  # here, where it is used; the worker opens the file that is there now
+            if file_identity(self._path) != self._reader_identity:
+                self._reader.close()  # on the event loop, which uses it; the worker opens the new file
                 self._reader = None
                 return await self.scan(work)
             try:
-                with translating(self._path, 0):
+                with translate_errors(self._path, 0):
                     return _transact(self._reader, "BEGIN", work)
             except Timeout:
                 pass
@@ -111,7 +113,7 @@ class SqliteDatabase:
         return await self._on_worker("BEGIN", work)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        # IMMEDIATE takes the lock before anything is read: two processes' changes never build on the same state.
+        # IMMEDIATE locks the file before the first read, so that no other change comes between read and write.
         return await self._on_worker("BEGIN IMMEDIATE", work)
 
     async def search(self, work: Callable[[Transaction], T], seconds: float) -> T:
@@ -128,13 +130,13 @@ class SqliteDatabase:
         return await self._on_worker("BEGIN", timed)
 
     async def _on_worker(self, begin: str, work: Callable[[Transaction], T]) -> T:
-        deadline = monotonic() + self._busy_seconds  # from here on, also while others' calls are before this one
+        deadline = monotonic() + self._busy_seconds  # includes the time in the worker's queue
 
         def run() -> T:
-            with translating(self._path, self._busy_seconds):
-                self._follow_the_file()
-                rest = max(deadline - monotonic(), 0)
-                self._connection.execute(f"PRAGMA busy_timeout = {round(rest * 1000)}")
+            with translate_errors(self._path, self._busy_seconds):
+                self._reopen_if_replaced()
+                remaining = max(deadline - monotonic(), 0)
+                self._connection.execute(f"PRAGMA busy_timeout = {round(remaining * 1000)}")
                 return _transact(self._connection, begin, work)
 
         return await to_thread.run_sync(run, limiter=self._worker)
@@ -145,35 +147,35 @@ class SqliteDatabase:
             raise Unavailable("the store is closed. Enter it with `async with` first.")
         return self._writer
 
-    def _follow_the_file(self) -> None:
-        """Open the file that is at the path now, where it is not the one that was opened.
+    def _reopen_if_replaced(self) -> None:
+        """Reopen the store if another file is now at its path.
 
-        Raise `Unavailable` where there is none, since no change may go into a file that has no name any more, and
-        where SQLite would write the old file's log into the new one.
+        Raise `Unavailable` if no file is there, since a change to a deleted file would be lost, or if SQLite could
+        replay the old file's journal into the new one.
         """
         if self._identity is None:
             return
-        now = identity_of(self._path)
+        now = file_identity(self._path)
         if self._writer is None or now != self._identity:
             if now is None or self._purge is None:
                 raise Unavailable(
                     "the store's file was deleted, moved or replaced while it was in use; nothing was changed. Put it "
-                    "back, or restart mcp-sessions to begin with the file that is there."
+                    "back, or restart mcp-sessions, which opens the file at that path or makes a new one."
                 )
-            refuse_logs(self._path, is_wal=self._is_wal)
-            logger.warning("%s was replaced while it was in use; the new file is opened.", self._path)
+            refuse_leftover_journal(self._path, is_wal=self._is_wal)
+            logger.warning("%s was replaced while it was in use; opening the new file.", self._path)
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
             self._open(self._purge)
-        elif self._reader is None and self._purge is not None:  # it was closed where it is used
+        elif self._reader is None and self._purge is not None:  # `read` closed the earlier one
             self._reader = self._connect_reader()
 
     def _open(self, purge: Callable[[Transaction], bool]) -> None:
         self._purge = purge
-        with translating(self._path, self._busy_seconds):
+        with translate_errors(self._path, self._busy_seconds):
             in_memory = self._path == ":memory:"
-            with private_to_this_user(self._path):
+            with private_file_mode(self._path):
                 self._writer = self._connect()
                 try:
                     if not in_memory:
@@ -181,12 +183,13 @@ class SqliteDatabase:
                     migrate(self._writer)
                     _purge(self._writer, purge)
                     if not in_memory:
-                        self._identity = identity_of(self._path) or NOWHERE
+                        self._identity = file_identity(self._path) or NOWHERE
                         self._is_wal = self._writer.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-                        if self._reader is None:  # an earlier one is closed where it is used
+                        if self._reader is None:  # `read` closes an earlier one, on the event loop that uses it
                             self._reader = self._connect_reader()
                 except BaseException:
-                    self._close()
+                    self._writer.close()  # not the reader of a replaced file: the event loop may be using that
+                    self._writer = None
                     raise
 
     def _connect_reader(self) -> sqlite3.Connection:
@@ -196,22 +199,22 @@ class SqliteDatabase:
         return reader
 
     def _open_existing(self) -> None:
-        with translating(self._path, self._busy_seconds):
+        with translate_errors(self._path, self._busy_seconds):
             require_file(self._path)
             self._writer = self._connect_existing()
             try:
-                require_made(self._writer)
-                self._identity = identity_of(self._path) or NOWHERE
+                require_current_schema(self._writer)
+                self._identity = file_identity(self._path) or NOWHERE
             except BaseException:
                 self._close()
                 raise
 
-    def _examine(self, tell: Tell) -> None:
-        with translating(self._path, self._busy_seconds):
-            examine(self._path, self._connect_existing, tell)
+    def _examine(self, report: Report) -> None:
+        with translate_errors(self._path, self._busy_seconds):
+            examine(self._path, self._connect_existing, report)
 
     def _connect_existing(self) -> sqlite3.Connection:
-        # "rw", since what a program that was killed left of a change must be undone before anything is read.
+        # "rw", since the unfinished change of a killed program must be rolled back before the file can be read.
         connection = self._connect(f"{Path(self._path).as_uri()}?mode=rw")
         connection.execute("PRAGMA query_only = ON")
         return connection
@@ -226,19 +229,19 @@ class SqliteDatabase:
         )
         try:
             connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA synchronous = FULL")  # reads the file, and may have to wait for others' changes
+            connection.execute("PRAGMA synchronous = FULL")  # reads the file, so it may have to wait for a lock
         except BaseException:
             connection.close()
             raise
         return connection
 
     def _choose_journal(self, connection: sqlite3.Connection) -> None:
-        # In this order: what isn't new has its mode, while a new file may get one from another process meanwhile.
+        # The order matters: the mode of an existing file is settled, but another process may set that of a new one.
         is_new = connection.execute("PRAGMA page_count").fetchone()[0] == 0
         mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
-        safe = wal_is_safe(sqlite3.sqlite_version_info)
+        is_safe = wal_is_safe(sqlite3.sqlite_version_info)
         if mode == "wal":
-            if not safe:
+            if not is_safe:
                 logger.warning(
                     "%s is in WAL mode, and SQLite %s can damage it when several processes use it. "
                     "Use a Python with SQLite 3.51.3 or newer.",
@@ -246,13 +249,13 @@ class SqliteDatabase:
                     sqlite3.sqlite_version,
                 )
             return
-        wal = is_new and safe and is_local(Path(self._path))
+        use_wal = is_new and is_safe and is_local(Path(self._path))
         try:
-            connection.execute(f"PRAGMA journal_mode = {'WAL' if wal else 'TRUNCATE'}")
+            connection.execute(f"PRAGMA journal_mode = {'WAL' if use_wal else 'TRUNCATE'}")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
-            # Another process is making the file. Setting a mode doesn't wait for that as a transaction does.
+            # Another process is creating the file. Setting the mode doesn't wait for its lock; a transaction does.
             with transaction(connection, "BEGIN IMMEDIATE"):
                 pass
             self._choose_journal(connection)
@@ -269,12 +272,12 @@ def _purge(connection: sqlite3.Connection, purge: Callable[[Transaction], bool])
         while _transact(connection, "BEGIN IMMEDIATE", purge):
             pass
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:  # what can't be written to can still be read
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:  # a file that can't be changed can still be read
             raise
 
 
 def _transact(connection: sqlite3.Connection, begin: str, work: Callable[[Transaction], T]) -> T:
-    # As `transaction` does, without the generator: every quick read comes through here.
+    # The same as `transaction`, without a generator's overhead: every short read passes through here.
     connection.execute(begin)
     try:
         result = work(SqliteTransaction(connection))

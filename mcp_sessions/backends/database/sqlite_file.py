@@ -1,4 +1,4 @@
-"""The store's file: made for this user alone, and watched for being deleted or replaced while it is open."""
+"""The store's file: its permissions, and checks whether it was deleted or replaced while it is open."""
 
 import os
 from collections.abc import Generator
@@ -12,11 +12,11 @@ NOWHERE: Identity = (0, 0)
 """The identity of no file."""
 
 
-def identity_of(path: str) -> Identity | None:
-    """Return the device and inode of the file that is at a path now, None if there is none.
+def file_identity(path: str) -> Identity | None:
+    """Return the device and inode of the file that is at a path now, or None if there is none.
 
-    The file is never opened here: closing it would drop the locks that SQLite holds on it (POSIX).
-    Raise `Unavailable` if the path can't be looked at.
+    Raise `Unavailable` if that can't be determined. The file is not opened, since closing it would release SQLite's
+    locks on it (POSIX).
     """
     try:
         found = os.stat(path)  # noqa: PTH116 - twice as fast as `Path.stat`, before every call
@@ -24,38 +24,41 @@ def identity_of(path: str) -> Identity | None:
         return None
     except OSError as error:
         raise Unavailable(
-            f"the store's file can't be looked at ({error.strerror}); nothing was changed. Check its permissions."
+            f"the store's file can't be accessed ({error.strerror}); nothing was changed. Check its permissions."
         ) from error
     return found.st_dev, found.st_ino
 
 
-def refuse_logs(path: str, *, is_wal: bool) -> None:
-    """Raise `Unavailable` if a log of the file that was here before could get into the one that is here now.
+def refuse_leftover_journal(path: str, *, is_wal: bool) -> None:
+    """Raise `Unavailable` if SQLite could replay a journal of the replaced file into the new one.
 
-    `is_wal`: the file before has a write-ahead log, which belongs to every program that still has that file open.
-    SQLite would write what a log holds into the new file (https://sqlite.org/howtocorrupt.html, "unlinked or renamed").
+    `is_wal`: the replaced file was in WAL mode, so every program that still has it open shares its write-ahead log
+    (https://sqlite.org/howtocorrupt.html, "unlinked or renamed").
     """
-    log = Path(f"{path}-wal" if is_wal else f"{path}-journal")
-    if is_wal or (log.exists() and log.stat().st_size):
+    journal = Path(f"{path}-wal" if is_wal else f"{path}-journal")
+    if is_wal or (journal.exists() and journal.stat().st_size):
         raise Unavailable(
-            "the store's file was replaced while it was in use, and its log may still be there; nothing was changed. "
-            f"Stop every program that uses the store, put the file back without {quoted(log.name)}, then start again."
+            "the store's file was replaced while it was in use, and its journal may still be there; nothing was "
+            "changed. Stop every program that uses the store, put the new file in place again, delete "
+            f"{quoted(journal.name)} if it is there, then start again."
         )
 
 
 @contextmanager
-def private_to_this_user(path: str) -> Generator[None]:
-    """Make the folder of a path, and let only this user open the files made meanwhile.
+def private_file_mode(path: str) -> Generator[None]:
+    """Create the folder of a path. Files created in this context can be opened only by this user.
 
-    Raise `Unavailable` if the folder can't be made.
+    Raise `Unavailable` if the folder can't be created.
     """
-    # The file and its journals are SQLite's alone to open, so their mode can only be set by the umask.
+    # SQLite itself creates the file and its journals, so only the umask can set their mode.
     umask = os.umask(0o077)
     try:
         if path != ":memory:":
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        raise Unavailable(f"the store's folder can't be made ({error.strerror}). Name another in --backend.") from error
+        raise Unavailable(
+            f"the store's folder can't be created ({error.strerror}). Name another in --backend."
+        ) from error
     finally:
         os.umask(umask)

@@ -1,4 +1,4 @@
-"""The store's shape on SQLite, as numbered steps: a step's position is its version, and none ever changes."""
+"""The store's schema on SQLite, as a list of migrations, none of which ever changes."""
 
 import sqlite3
 from collections.abc import Generator
@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ...errors import Unavailable
 
-APPLICATION_ID = 0x6D637073  # "mcps": marks a file as ours, so that nobody else's database is ever written to
+APPLICATION_ID = 0x6D637073  # "mcps": marks a file as a session store, so that no other SQLite file is ever changed
 
-MIGRATIONS = (
+MIGRATIONS = (  # the version is the number of migrations that were applied
     """
     CREATE TABLE sessions (
         key INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -63,15 +63,15 @@ MIGRATIONS = (
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a file to the newest shape, in one transaction; many processes may try at once.
+    """Migrate a file to the newest version, in one transaction. Several processes may do so at the same time.
 
-    Raises `Unavailable`, with the file untouched, when it is newer than this program or not a session store.
+    Raise `Unavailable`, without changing the file, if it is newer than this program or not a session store.
     """
     with transaction(connection, "BEGIN"):
-        if made_version(connection) == len(MIGRATIONS):
+        if schema_version(connection) == len(MIGRATIONS):
             return
     with transaction(connection, "BEGIN IMMEDIATE"):
-        for step in MIGRATIONS[made_version(connection) :]:
+        for step in MIGRATIONS[schema_version(connection) :]:
             for statement in step.split(";\n"):
                 connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -79,34 +79,34 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def require_file(path: str) -> None:
-    """Raise `Unavailable` where none is."""
+    """Raise `Unavailable` if there is no file."""
     try:
         Path(path).stat()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise Unavailable(
-            "there is no such file. Name one with a session store; an absolute path has four slashes, "
+            "the file does not exist. Name one with a session store; an absolute path has four slashes, "
             "as in sqlite:////srv/sessions.db."
         ) from error
     except OSError:
-        pass  # SQLite will say what is wrong with it
+        pass  # SQLite's own error will be more precise
 
 
-def require_made(connection: sqlite3.Connection) -> None:
-    """Raise `Unavailable` unless a file holds a store of the newest shape."""
+def require_current_schema(connection: sqlite3.Connection) -> None:
+    """Raise `Unavailable` unless a file is a session store of the newest version."""
     with transaction(connection, "BEGIN"):
-        version, application = made_version(connection), _pragma(connection, "application_id")
+        version, application = schema_version(connection), _pragma(connection, "application_id")
     if not application:
-        raise Unavailable("there is no session store in this file, which is empty. Name one that has one.")
+        raise Unavailable("this file is empty. Name one with a session store.")
     if version < len(MIGRATIONS):
         raise Unavailable(
-            f"the store was made by an older mcp-sessions (its version {version}, known here {len(MIGRATIONS)}). "
-            "Let this one serve it once, which brings it up to date."
+            f"an older mcp-sessions made this store (version {version}; this program uses {len(MIGRATIONS)}). "
+            "Start this mcp-sessions on it once, which migrates it."
         )
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
-    """Committed at the end; rolled back if something fails, unless SQLite did so itself."""
+    """Run a transaction: commit at the end, or roll back on an exception unless SQLite did so already."""
     connection.execute(begin)
     try:
         yield
@@ -117,27 +117,28 @@ def transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
         raise
 
 
-def made_version(connection: sqlite3.Connection) -> int:
-    """0 for an empty file. Inside a transaction, so that all it looks at is of one moment.
+def schema_version(connection: sqlite3.Connection) -> int:
+    """Return the version of a file's schema, 0 if the file is empty.
 
-    Raises `Unavailable` for a file that is newer than this program, or no session store.
+    Call this inside a transaction, so that its queries see the same state. Raise `Unavailable` if the file is newer
+    than this program or not a session store.
     """
     version, application = _pragma(connection, "user_version"), _pragma(connection, "application_id")
     is_empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     if application == APPLICATION_ID:
         if version > len(MIGRATIONS):
             raise Unavailable(
-                f"the store was made by a newer mcp-sessions (its version {version}, known here {len(MIGRATIONS)}). "
-                "Upgrade mcp-sessions; the file was not touched."
+                f"a newer mcp-sessions made this store (version {version}; this program supports {len(MIGRATIONS)}); "
+                "the file was not changed. Upgrade mcp-sessions."
             )
         if is_empty != (version == 0) or version < 0:
             raise Unavailable(
-                "the store's file is marked as a session store and is none, so something else changed it; it was not "
-                "touched. Restore it from a copy or name another."
+                "the store's file is marked as a session store but isn't one, so another program changed it; it "
+                "was left as it is. Restore it from a copy or name another."
             )
         return version
     if version or application or not is_empty:
-        raise Unavailable("the SQLite file holds something else than sessions; it was not touched. Name another file.")
+        raise Unavailable("the SQLite file is not a session store; it was not changed. Name another file.")
     return 0
 
 

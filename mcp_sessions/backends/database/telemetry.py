@@ -1,21 +1,21 @@
-"""A database whose every transaction is a span."""
+"""Telemetry for databases: one OpenTelemetry span for each transaction."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..base import Tell
-from ..telemetry import started, within
+from ..health import Report
+from ..telemetry import enter_span, start_span
 from .database import Database, SearchIndex, Transaction
 
 T = TypeVar("T")
 
 
-class TracedDatabase:
-    """`system` is the database's name in OpenTelemetry's conventions."""
+class TracingDatabase:
+    """A database that records a span for each transaction. `system` is its name in OpenTelemetry's conventions."""
 
     def __init__(self, database: Database, system: str) -> None:
         self._database = database
-        # One for each operation, since every quick read comes through here.
+        # Made once, since every quick read passes through here.
         self._read, self._scan, self._search, self._write = (
             {"db.system.name": system, "db.operation.name": name} for name in ("read", "scan", "search", "write")
         )
@@ -30,39 +30,39 @@ class TracedDatabase:
     async def open_existing(self) -> None:
         await self._database.open_existing()
 
-    async def examine(self, tell: Tell) -> None:
-        await self._database.examine(tell)
+    async def examine(self, report: Report) -> None:
+        await self._database.examine(report)
 
     async def close(self) -> None:
         await self._database.close()
 
-    def count_on(self, tx: Transaction) -> None:
-        self._database.count_on(tx)
+    def advance_keys(self, tx: Transaction) -> None:
+        self._database.advance_keys(tx)
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
-        span = started("read", self._read)
+        span = start_span("read", self._read)
         if span is None:
             return await self._database.read(work)
-        with within(span):
+        with enter_span(span):
             return await self._database.read(work)
 
     async def scan(self, work: Callable[[Transaction], T]) -> T:
-        span = started("scan", self._scan)
+        span = start_span("scan", self._scan)
         if span is None:
             return await self._database.scan(work)
-        with within(span):
+        with enter_span(span):
             return await self._database.scan(work)
 
     async def search(self, work: Callable[[Transaction], T], seconds: float) -> T:
-        span = started("search", self._search)
+        span = start_span("search", self._search)
         if span is None:
             return await self._database.search(work, seconds)
-        with within(span):
+        with enter_span(span):
             return await self._database.search(work, seconds)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        span = started("write", self._write)
+        span = start_span("write", self._write)
         if span is None:
             return await self._database.write(work)
-        with within(span):
+        with enter_span(span):
             return await self._database.write(work)

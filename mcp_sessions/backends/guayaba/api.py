@@ -11,7 +11,7 @@ import anyio
 
 from ...errors import BadResponse, Forbidden, NotFound, SessionsError, Unavailable, Unsupported, quoted
 from ...json_documents import Json, JsonObject, is_array, is_object
-from ..gather import each
+from ..gather import map_concurrently
 from ..http.client import HttpClient, Reply, TooLarge, path
 from .wire import GuayabaSession, is_uuid, read_archives, read_sessions, text_in
 
@@ -122,7 +122,7 @@ class Api:
                 return False
             return True
 
-        own = [agent for agent, found in zip(agents, await each(is_own, agents), strict=True) if found]
+        own = [agent for agent, found in zip(agents, await map_concurrently(is_own, agents), strict=True) if found]
         if len(own) != 1:
             advice = "Use another key." if self.http.credential.is_from_caller else "Name it in --backend: ?agent=UUID."
             raise NotFound(f"Guayaba does not expose which agent this key belongs to. {advice}")

@@ -24,7 +24,8 @@ from ...models import (
 )
 from ...text.validate import plain
 from ...text.words import words_of
-from ..base import Capability, SessionBackend, Tell
+from ..base import Capability, SessionBackend
+from ..health import Report
 from ..http.client import HttpClient, path
 from ..http.credentials import ANONYMOUS, Credential, CredentialCache
 from ..paging import message_page
@@ -98,7 +99,7 @@ class GuayabaBackend(SessionBackend):
     def deletion_notice(self) -> str:
         return "Its messages are deleted too. This can't be undone; archive_session keeps the session instead."
 
-    def why_not_narrowed(self) -> str:
+    def why_no_user_scoping(self) -> str:
         if self._agents_of:
             return ""
         return "Guayaba does not expose a session's owner, so each user's agents must be named. Set --agents FILE."
@@ -118,10 +119,10 @@ class GuayabaBackend(SessionBackend):
         with self._http.shared_deadline(), suppress(Unauthorized, Forbidden):
             await self._http.with_credential(ANONYMOUS).read(path("agents"))
 
-    async def examine(self, tell: Tell) -> None:
+    async def examine(self, report: Report) -> None:
         async with self:
             with self._http.shared_deadline():
-                await examine(self._directory, self._agents_of, self.check_reachable, tell)
+                await examine(self._directory, self._agents_of, self.check_reachable, report)
 
     @property
     def _api(self) -> Api:
@@ -254,7 +255,7 @@ class GuayabaBackend(SessionBackend):
         plain(session_id, "session_id", NAME_LENGTH)
 
     def _require_agents_of_user(self) -> None:
-        if self._caller.user_id and (why_not := self.why_not_narrowed()):
+        if self._caller.user_id and (why_not := self.why_no_user_scoping()):
             raise Unsupported(why_not)
 
     def _detail(self, session: GuayabaSession) -> SessionDetail:

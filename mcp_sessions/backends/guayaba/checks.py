@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from ...errors import quoted
-from ..base import Check, Tell
+from ..health import Check, Report
 from ..http.urls import UNENCRYPTED, is_unencrypted
 from .directory import Directory
 
@@ -12,7 +12,7 @@ async def examine(
     directory: Directory,
     agents_of: Mapping[str, frozenset[str]],
     check_reachable: Callable[[], Awaitable[None]],
-    tell: Tell,
+    tell: Report,
 ) -> None:
     """Report the checks to `tell`. `check_reachable` raises an error if the key isn't accepted or lacks the scope."""
     api = directory.api
@@ -32,7 +32,7 @@ async def examine(
         _report_unknown_agents(frozenset(agents), agents_of, tell)
 
 
-def _report_unknown_agents(agents: frozenset[str], agents_of: Mapping[str, frozenset[str]], tell: Tell) -> None:
+def _report_unknown_agents(agents: frozenset[str], agents_of: Mapping[str, frozenset[str]], tell: Report) -> None:
     for user, named in agents_of.items():
         for agent in sorted(named - agents):
             text = f"{agent}, which --agents names for {quoted(user)}, is not among them. Correct the file or the key"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import anyio
 
 from ...errors import NotFound, SessionsError, Timeout, quoted
-from ..gather import each
+from ..gather import map_concurrently
 from .api import Api, is_agent_unavailable
 from .wire import GuayabaSession, is_handle, is_uuid
 
@@ -163,7 +163,7 @@ class Directory:
             unavailable.append(agent)
             return []
 
-        found = [session for sessions in await each(sessions_of, requested) for session in sessions]
+        found = [session for sessions in await map_concurrently(sessions_of, requested) for session in sessions]
         if failures and len(failures) == len(requested):
             raise failures[0]
         return Listing(sorted(found, key=_newest_first), sorted(unavailable), are_all or bool(agent_id))

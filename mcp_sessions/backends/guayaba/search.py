@@ -8,7 +8,7 @@ from ... import cursors
 from ...caller import Caller
 from ...errors import Timeout, Unavailable
 from ...models import SearchPage
-from ..scan_search import Search, Subject, Transcript
+from ..scan_search import Candidate, Search, Transcript
 from .directory import Directory
 from .listing import gap_note
 from .transcript import read_messages
@@ -31,17 +31,17 @@ async def search_sessions(
     rest = [session for session in sessions if (-session.position[0], session.position[1]) >= begin]
     by_digest = {session.position[1]: session for session in sessions}
 
-    def subject_of(session: GuayabaSession) -> Subject:
-        return Subject(id=directory.id_of(session), name=session.name, position=session.position)
+    def candidate_of(session: GuayabaSession) -> Candidate:
+        return Candidate(id=directory.id_of(session), name=session.name, position=session.position)
 
-    async def next_subjects(count: int) -> tuple[list[Subject], tuple[int, ...] | None]:
+    async def next_subjects(count: int) -> tuple[list[Candidate], tuple[int, ...] | None]:
         taken, rest[:] = rest[:count], rest[count:]
-        return [subject_of(session) for session in taken], taken[-1].position if taken else None
+        return [candidate_of(session) for session in taken], taken[-1].position if taken else None
 
-    async def find(digest: int) -> Subject | None:
-        return next((subject_of(session) for session in sessions if session.position[1] == digest), None)
+    async def find(digest: int) -> Candidate | None:
+        return next((candidate_of(session) for session in sessions if session.position[1] == digest), None)
 
-    async def read(subject: Subject) -> Transcript:
+    async def read(subject: Candidate) -> Transcript:
         session = by_digest[subject.position[1]]
         if session.is_archived:
             return Transcript((), 0)
@@ -53,7 +53,7 @@ async def search_sessions(
         return Transcript(read_messages(history.answer), history.size)
 
     search = Search(caller, words, walk_id, seconds=max(stops_at - anyio.current_time(), seconds / 6))
-    page = await search.page(next_subjects, read, find, limit=limit, cursor=cursor, shown=shown)
+    page = await search.page(next_subjects, read, find, limit=limit, cursor=cursor, resume_at=shown)
     notes = [
         page.note,
         *dict.fromkeys((gap_note(active), gap_note(archived))),

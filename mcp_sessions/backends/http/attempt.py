@@ -8,7 +8,7 @@ import httpx2
 from opentelemetry.trace import Span
 
 from ...errors import Timeout
-from ..telemetry import fail, headers_of, started, within
+from ..telemetry import enter_span, record_error, start_span, trace_headers
 from .responses import Reply
 from .retry import Failure, may_retry_change, may_retry_read
 
@@ -52,11 +52,11 @@ class Exchange:
     ) -> Reply | Failure:
         """Make one attempt with `send`, in a span if those are recorded. `server` has its attributes."""
         method = self.request.method
-        span = started(method, {"http.request.method": method, **server})
+        span = start_span(method, {"http.request.method": method, **server})
         if span is None:
             return await send(self)
-        with within(span):
-            self.request.headers.update(headers_of())
+        with enter_span(span):
+            self.request.headers.update(trace_headers())
             self.status = 0
             try:
                 outcome = await send(self)
@@ -64,7 +64,7 @@ class Exchange:
                 self._set_attributes(span)
             if isinstance(outcome, Failure):
                 cause = outcome.cause.__class__.__qualname__ if outcome.cause else ""
-                fail(span, outcome.error, str(self.status) if self.status >= 400 else cause)
+                record_error(span, outcome.error, str(self.status) if self.status >= 400 else cause)
             return outcome
 
     def _set_attributes(self, span: Span) -> None:
@@ -73,4 +73,4 @@ class Exchange:
         if self.status:
             span.set_attribute("http.response.status_code", self.status)
         if anyio.current_time() >= self.deadline:
-            fail(span, Timeout(""))
+            record_error(span, Timeout(""))

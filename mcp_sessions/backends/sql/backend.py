@@ -1,4 +1,4 @@
-"""The embedded store as a backend: every operation, each one transaction."""
+"""The embedded store as a backend. Each operation is one transaction."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -25,19 +25,20 @@ from ...models import (
 )
 from ...text.validate import plain
 from ...text.words import words_of
-from ..base import Capability, SessionBackend, Tell
-from ..database import search as searching
+from ..base import Capability, SessionBackend
+from ..database import search as store_search
 from ..database.database import Database, Transaction
+from ..health import Report
 from ..validation import NAME_LENGTH, SUMMARY_LENGTH, json_text, session_name, session_type
 from . import messages as message_rows
 from . import retention
 from . import sessions as session_rows
-from .places import StorePlaces
-from .sessions import ARCHIVED, DELETED, LISTED, Stored
+from .search_rows import StoreSearchRows
+from .sessions import ARCHIVED, DELETED, LISTED, SessionRow
 
 
 class SqlBackend(SessionBackend):
-    """Sessions in a database of our own. Deleted ones can be restored for `keep_deleted` days."""
+    """The embedded store. It can restore a deleted session for `keep_deleted` days."""
 
     title = "the embedded store"
     capabilities = frozenset(Capability)
@@ -57,36 +58,32 @@ class SqlBackend(SessionBackend):
     ) -> None:
         await self.database.close()
 
-    async def examine(self, tell: Tell) -> None:
-        await self.database.examine(tell)
+    async def examine(self, report: Report) -> None:
+        await self.database.examine(report)
 
     def for_caller(self, caller: Caller) -> Self:
         plain(caller.user_id, "user_id", NAME_LENGTH)
         return type(self)(self.database, keep_deleted=self._keep_deleted, caller=caller)
 
     def deletion_notice(self) -> str:
-        until = iso(session_rows.moment(session_rows.days_from_now(self._keep_deleted)))
-        return f"Messages and state are deleted too. restore_session can bring all back until {until[:10]}."
+        until = iso(session_rows.to_datetime(session_rows.days_from_now(self._keep_deleted)))
+        return f"Messages and state are deleted too. restore_session can restore everything until {until[:10]}."
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-        """By keyset: no page costs more than the first, and sessions created during a walk move nothing.
-
-        A session that is changed during a walk by update time moves to the newest end.
-        """
         plain(filter.query, "query", NAME_LENGTH)
         plain(filter.agent_id, "agent_id", NAME_LENGTH)
         if filter.type:
             session_type(filter.type)
         if filter.query:
             return await self.database.scan(
-                lambda tx: session_rows.named_page(tx, self._owner, filter, limit, cursor, self._caller.present)
+                lambda tx: session_rows.list_page_by_name(tx, self._owner, filter, limit, cursor, self._caller.present)
             )
-        run = self.database.read if session_rows.is_quick(filter, self._owner) else self.database.scan
+        run = self.database.read if session_rows.is_answered_by_index(filter, self._owner) else self.database.scan
         return await run(lambda tx: session_rows.list_page(tx, self._owner, filter, limit, cursor))
 
     async def find_session_ids(self, prefix: str, *, limit: int = 100) -> Sequence[str]:
         plain(prefix, "session_id", NAME_LENGTH)
-        return await self.database.scan(lambda tx: session_rows.ids_from(tx, self._owner, prefix, limit))
+        return await self.database.scan(lambda tx: session_rows.ids_beginning_with(tx, self._owner, prefix, limit))
 
     async def get_session(self, session_id: str) -> SessionDetail:
         return await self.database.read(lambda tx: self._find(tx, session_id).detail())
@@ -95,30 +92,30 @@ class SqlBackend(SessionBackend):
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
         def work(tx: Transaction) -> MessagePage:
-            stored = self._find(tx, session_id)
+            session = self._find(tx, session_id)
             if query.message_id:
-                return message_rows.one_message(tx, stored, query.message_id)
-            return message_rows.history(tx, stored, query, limit=limit, cursor=cursor)
+                return message_rows.one_message(tx, session, query.message_id)
+            return message_rows.history(tx, session, query, limit=limit, cursor=cursor)
 
         return await self.database.read(work)
 
     async def get_session_runs(
         self, session_id: str, *, run_id: str = "", limit: int = 20, cursor: str = ""
     ) -> RunPage:
-        """One append is one run."""
         return await self.database.read(
             lambda tx: message_rows.runs(tx, self._find(tx, session_id), run_id=run_id, limit=limit, cursor=cursor)
         )
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
-        """Active and archived sessions; names first, then messages, each newest first.
+        """Search active and archived sessions: names first, then messages, each newest first.
 
-        For at most 50 ms of this process's processor: on SQLite all of the work, on PostgreSQL what is done with its
-        answers. With waiting, for the disk or for PostgreSQL's own work, it may take a second.
+        A search may take 50 ms of processor time here, which on PostgreSQL excludes the server's work, and a second
+        in all.
         """
-        asked = searching.Query(words_of(query), self._owner, self._caller.present)
+        words = store_search.Query(words_of(query), self._owner, self._caller.present)
         return await self.database.search(
-            lambda tx: searching.search(tx, self.database.index, StorePlaces(), asked, limit, cursor), searching.BUDGET
+            lambda tx: store_search.search(tx, self.database.index, StoreSearchRows(), words, limit, cursor),
+            store_search.BUDGET,
         )
 
     async def create_session(
@@ -137,61 +134,61 @@ class SqlBackend(SessionBackend):
             "state": json_text(state or {}, "state"),
             "metadata": json_text(metadata or {}, "metadata"),
         }
-        stored = await self.database.write(
+        session = await self.database.write(
             lambda tx: session_rows.insert(tx, self.database.index, user_id=self._owner, **values)
         )
-        return stored.detail()
+        return session.detail()
 
     async def rename_session(self, session_id: str, name: str) -> Change:
         new = session_name(name)
 
         def work(tx: Transaction) -> Change:
-            stored = self._find(tx, session_id)
-            version = session_rows.rename(tx, self.database.index, stored, new)
-            return _change(stored, version, {"name": new}, {"name": stored.name})
+            session = self._find(tx, session_id)
+            version = session_rows.rename(tx, self.database.index, session, new)
+            return _change(session, version, {"name": new}, {"name": session.name})
 
         return await self.database.write(work)
 
     async def archive_session(self, session_id: str) -> Change:
         def work(tx: Transaction) -> Change:
-            stored = self._find(tx, session_id)
-            if stored.place == ARCHIVED:
-                return _change(stored, stored.version, note="It was archived already; nothing was changed.")
-            archived = session_rows.now()
-            version = session_rows.update(tx, stored, place=ARCHIVED, archived_at=archived)
-            shown = iso(session_rows.moment(archived))
-            return _change(stored, version, {"archived_at": shown}, {"archived_at": ""})
+            session = self._find(tx, session_id)
+            if session.place == ARCHIVED:
+                return _change(session, session.version, note="It was archived already; nothing was changed.")
+            archived = session_rows.now_micros()
+            version = session_rows.update(tx, session, place=ARCHIVED, archived_at=archived)
+            shown = iso(session_rows.to_datetime(archived))
+            return _change(session, version, {"archived_at": shown}, {"archived_at": ""})
 
         return await self.database.write(work)
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
-        """A deleted one comes back as it was, archived if it was; an archived one becomes active."""
+        """Restore a deleted session as it was (active or archived), or make an archived one active."""
         new = session_name(name)
 
         def work(tx: Transaction) -> Change:
-            stored = self._find(tx, session_id, deleted=True)
-            place, columns, changed, previous, note = session_rows.restored(stored)
+            session = self._find(tx, session_id, deleted=True)
+            place, columns, changed, previous, note = session_rows.plan_restore(session)
             if new:
-                changed, previous = changed | {"name": new}, previous | {"name": stored.name}
-                version = session_rows.rename(tx, self.database.index, stored, new, place=place, **columns)
-            elif place == stored.place:
-                version = stored.version
+                changed, previous = changed | {"name": new}, previous | {"name": session.name}
+                version = session_rows.rename(tx, self.database.index, session, new, place=place, **columns)
+            elif place == session.place:
+                version = session.version
             else:
-                version = session_rows.update(tx, stored, place=place, **columns)
-            return _change(stored, version, changed, previous, note)
+                version = session_rows.update(tx, session, place=place, **columns)
+            return _change(session, version, changed, previous, note)
 
         return await self.database.write(work)
 
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         def work(tx: Transaction) -> Change:
-            stored = self._find(tx, session_id)
-            session_rows.check_version(stored, expected_version)
-            retention.purge(tx, self.database.index, retention.AT_DELETION)
+            session = self._find(tx, session_id)
+            session_rows.check_version(session, expected_version)
+            retention.purge(tx, self.database.index, retention.BATCH_AT_DELETION)
             purge_at = session_rows.days_from_now(self._keep_deleted)
-            version = session_rows.update(tx, stored, place=DELETED, purge_at=purge_at)
-            until = iso(session_rows.moment(purge_at))
+            version = session_rows.update(tx, session, place=DELETED, purge_at=purge_at)
+            until = iso(session_rows.to_datetime(purge_at))
             return _change(
-                stored, version, note=f'Deleted. restore_session("{stored.id}") can bring it back until {until}.'
+                session, version, note=f'Deleted. restore_session("{session.id}") can restore it until {until}.'
             )
 
         return await self.database.write(work)
@@ -202,12 +199,12 @@ class SqlBackend(SessionBackend):
         json_text(changes, "changes")
 
         def work(tx: Transaction) -> Change:
-            stored = self._find(tx, session_id)
-            session_rows.check_version(stored, expected_version)
-            detail = stored.detail()
+            session = self._find(tx, session_id)
+            session_rows.check_version(session, expected_version)
+            detail = session.detail()
             state = merge_patch(detail.state, changes) if mode == "merge" else changes
-            version = session_rows.update(tx, stored, state=json_text(state, "state"))
-            return _change(stored, version, {"state": state}, {"state": detail.state})
+            version = session_rows.update(tx, session, state=json_text(state, "state"))
+            return _change(session, version, {"state": state}, {"state": detail.state})
 
         return await self.database.write(work)
 
@@ -226,9 +223,9 @@ class SqlBackend(SessionBackend):
         plain(summary, "summary", SUMMARY_LENGTH)
 
         def work(tx: Transaction) -> Change:
-            stored = self._find(tx, session_id)
-            session_rows.check_version(stored, expected_version)
-            detail = stored.detail()
+            session = self._find(tx, session_id)
+            session_rows.check_version(session, expected_version)
+            detail = session.detail()
             changed: JsonObject = {}
             if metadata or "metadata" in clear:
                 given = metadata or {}
@@ -236,19 +233,19 @@ class SqlBackend(SessionBackend):
             if summary or "summary" in clear:
                 changed["summary"] = summary
             columns = {key: json_text(new, key) if key == "metadata" else new for key, new in changed.items()}
-            version = session_rows.update(tx, stored, **columns)
-            return _change(stored, version, changed, {key: getattr(detail, key) for key in changed})
+            version = session_rows.update(tx, session, **columns)
+            return _change(session, version, changed, {key: getattr(detail, key) for key in changed})
 
         return await self.database.write(work)
 
     async def append_messages(self, session_id: str, messages: Sequence[NewMessage]) -> Change:
         def work(tx: Transaction) -> Change:
-            stored = self._find(tx, session_id)
-            version, ids = message_rows.append(tx, self.database.index, stored, messages)
+            session = self._find(tx, session_id)
+            version, ids = message_rows.append(tx, self.database.index, session, messages)
             which = ids[0] if len(ids) == 1 else f"{ids[0]} to {ids[-1]}"
-            note = f"Appended {which}. Messages can't be removed again; fork_session can leave them out."
-            count = stored.message_count
-            return _change(stored, version, {"message_count": count + len(ids)}, {"message_count": count}, note)
+            note = f"Appended {which}. Messages can't be removed; fork_session can leave them out."
+            count = session.message_count
+            return _change(session, version, {"message_count": count + len(ids)}, {"message_count": count}, note)
 
         return await self.database.write(work)
 
@@ -268,12 +265,12 @@ class SqlBackend(SessionBackend):
         unchanged = {"archive": ARCHIVED, "restore": LISTED}.get(action)
 
         def work(tx: Transaction) -> SessionDetail | None:
-            stored = self._find(tx, session_id, deleted=action == "restore")
-            return None if stored.place == unchanged else stored.detail()
+            session = self._find(tx, session_id, deleted=action == "restore")
+            return None if session.place == unchanged else session.detail()
 
         return await self.database.read(work)
 
-    def _find(self, tx: Transaction, session_id: str, *, deleted: bool = False) -> Stored:
+    def _find(self, tx: Transaction, session_id: str, *, deleted: bool = False) -> SessionRow:
         return session_rows.find(tx, self._owner, session_id, deleted=deleted)
 
     def _purge(self, tx: Transaction) -> bool:
@@ -284,6 +281,12 @@ _FORKED = ("type", "agent_id", "user_id", "state", "metadata", "summary")
 
 
 def _change(
-    stored: Stored, version: int, changed: JsonObject | None = None, previous: JsonObject | None = None, note: str = ""
+    session: SessionRow,
+    version: int,
+    changed: JsonObject | None = None,
+    previous: JsonObject | None = None,
+    note: str = "",
 ) -> Change:
-    return Change(session_id=stored.id, changed=changed or {}, previous=previous or {}, version=str(version), note=note)
+    return Change(
+        session_id=session.id, changed=changed or {}, previous=previous or {}, version=str(version), note=note
+    )

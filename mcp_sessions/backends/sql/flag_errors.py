@@ -1,4 +1,4 @@
-"""A store as a command names it: what fails there is said of the flag that it was given by."""
+"""Errors of a store that name the command-line flag by which the store was given."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -10,8 +10,8 @@ from ..database.database import Database, SearchIndex, Transaction
 T = TypeVar("T")
 
 
-class FlaggedStore:
-    """A database, open, and the flag."""
+class StoreArgument:
+    """The open database of a store given by a command-line flag. Its errors name the flag."""
 
     def __init__(self, flag: str, database: Database) -> None:
         self._flag = flag
@@ -21,21 +21,21 @@ class FlaggedStore:
     def index(self) -> SearchIndex:
         return self._database.index
 
-    def count_on(self, tx: Transaction) -> None:
-        self._database.count_on(tx)
+    def advance_keys(self, tx: Transaction) -> None:
+        self._database.advance_keys(tx)
 
     async def scan(self, work: Callable[[Transaction], T]) -> T:
-        with said_of(self._flag):
+        with name_flag_in_errors(self._flag):
             return await self._database.scan(work)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        with said_of(self._flag):
+        with name_flag_in_errors(self._flag):
             return await self._database.write(work)
 
 
 @contextmanager
-def said_of(flag: str) -> Generator[None]:
-    """What is said of `--backend` is said of this flag instead."""
+def name_flag_in_errors(flag: str) -> Generator[None]:
+    """Make errors raised in this context name the flag instead of `--backend`."""
     try:
         yield
     except SessionsError as error:

@@ -1,7 +1,7 @@
-"""The messages of a session: its history, its runs, and what adds to them.
+"""Statements on the messages of a session: history, runs, append and copy.
 
-A session's messages are numbered 1, 2, 3 … without a gap, since none is ever removed alone; `m12` is the twelfth.
-One append is one run; `r3` is the third.
+The messages of a session are numbered 1, 2, 3 … without gaps, since single messages are never removed. `m12` is the
+id of the twelfth. Each append is one run; `r3` is the id of the third.
 """
 
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ from ...models import Attachment, HistoryQuery, Message, MessagePage, NewMessage
 from ...text.validate import plain
 from ..database.database import Row, SearchIndex, Transaction
 from ..validation import NAME_LENGTH, TEXT_LENGTH
-from .sessions import Stored, moment, now, update
+from .sessions import SessionRow, now_micros, to_datetime, update
 
 _COLUMNS = "number, run, role, created_at, tool_name, tool_calls, attachments, text"
 _TOOL_CALLS = TypeAdapter(tuple[ToolCall, ...])
 _ATTACHMENTS = TypeAdapter(tuple[Attachment, ...])
 
 
-def _numbered(value: str, letter: str, last: int, what: str) -> int:
-    """The number behind an id such as `m12`. Raises `NotFound` unless the session has it."""
+def _parse_id(value: str, letter: str, last: int, what: str) -> int:
+    """Return the number in an id such as `m12`. Raise `NotFound` unless the session has it."""
     digits = value.removeprefix(letter)
     if (
         value.startswith(letter)
@@ -34,7 +34,7 @@ def _numbered(value: str, letter: str, last: int, what: str) -> int:
     ):
         return int(digits)
     tool = {"message": "get_session_history", "run": "get_session_runs"}[what]
-    raise NotFound(f"this session has no {what} {quoted(value)}. {tool} shows those there are.")
+    raise NotFound(f"this session has no {what} {quoted(value)}. Call {tool} for valid ids.")
 
 
 def _message(row: Row, *, with_tools: bool, cursor: str = "", skipped: int = 0) -> Message:
@@ -43,7 +43,7 @@ def _message(row: Row, *, with_tools: bool, cursor: str = "", skipped: int = 0) 
         id=f"m{number}",
         role=role,
         text=text,
-        created_at=moment(created_at),
+        created_at=to_datetime(created_at),
         run_id=f"r{run}",
         tool_calls=_TOOL_CALLS.validate_json(tool_calls) if with_tools and tool_calls else (),
         tool_name=tool_name,
@@ -53,17 +53,17 @@ def _message(row: Row, *, with_tools: bool, cursor: str = "", skipped: int = 0) 
     )
 
 
-def one_message(tx: Transaction, stored: Stored, message_id: str) -> MessagePage:
-    number = _numbered(message_id, "m", stored.message_count, "message")
-    row = tx.one(f"SELECT {_COLUMNS} FROM messages WHERE session_key = ? AND number = ?", stored.key, number)
-    return MessagePage(session_id=stored.id, messages=(_message(row or (), with_tools=True),))
+def one_message(tx: Transaction, session: SessionRow, message_id: str) -> MessagePage:
+    number = _parse_id(message_id, "m", session.message_count, "message")
+    row = tx.one(f"SELECT {_COLUMNS} FROM messages WHERE session_key = ? AND number = ?", session.key, number)
+    return MessagePage(session_id=session.id, messages=(_message(row or (), with_tools=True),))
 
 
-def history(tx: Transaction, stored: Stored, query: HistoryQuery, *, limit: int, cursor: str) -> MessagePage:
+def history(tx: Transaction, session: SessionRow, query: HistoryQuery, *, limit: int, cursor: str) -> MessagePage:
     """Return a page of the session's messages."""
-    walk = cursors.walk("history", stored.id, sorted(query.roles), query.include_tools)
-    newest = stored.message_count
-    focus = _numbered(query.around, "m", newest, "message") if query.around else 0
+    walk = cursors.walk("history", session.id, sorted(query.roles), query.include_tools)
+    newest = session.message_count
+    focus = _parse_id(query.around, "m", newest, "message") if query.around else 0
     if cursor:
         (below,) = cursors.read(cursor, walk, 1)
         newest = max(min(below - 1, newest), 0)
@@ -73,29 +73,31 @@ def history(tx: Transaction, stored: Stored, query: HistoryQuery, *, limit: int,
     rows = tx.all(
         f"SELECT {_COLUMNS} FROM messages WHERE session_key = ? AND number <= ?{condition}"
         " ORDER BY number DESC LIMIT ?",
-        stored.key,
+        session.key,
         newest,
         *values,
         limit + 1,
     )
     more = len(rows) > limit
     messages = [
-        _message(row, with_tools=query.with_tools, cursor=cursors.mark(walk, row[0]), skipped=newest - row[0] - place)
-        for place, row in enumerate(rows[:limit])
+        _message(
+            row, with_tools=query.with_tools, cursor=cursors.mark(walk, row[0]), skipped=newest - row[0] - position
+        )
+        for position, row in enumerate(rows[:limit])
     ]
-    newer = stored.message_count - newest if focus and not cursor else 0
+    newer = session.message_count - newest if focus and not cursor else 0
     return MessagePage(
-        session_id=stored.id,
+        session_id=session.id,
         messages=tuple(reversed(messages)),
         next_cursor=messages[-1].cursor if more else "",
         omitted_messages=messages[-1].skipped if more else newest - len(messages),
-        note=f'{newer} newer messages come after these; around="m{newest + 1}" shows the next.' if newer else "",
+        note=f'{newer} newer messages follow; around="m{newest + 1}" shows the next.' if newer else "",
         focus=f"m{focus}" if focus else "",
     )
 
 
 def _selection(query: HistoryQuery, focus: int) -> tuple[str, list[object]]:
-    """Return the condition for the messages that a history shows, and its values. The focus always shows."""
+    """Return SQL that selects the messages of a history, and its parameters. It always selects the focus."""
     conditions: list[str] = []
     values: list[object] = []
     if query.roles:
@@ -108,40 +110,43 @@ def _selection(query: HistoryQuery, focus: int) -> tuple[str, list[object]]:
     return f" AND (number = ? OR {' AND '.join(conditions)})", [focus, *values]
 
 
-def runs(tx: Transaction, stored: Stored, *, run_id: str, limit: int, cursor: str) -> RunPage:
-    """Newest first. A run's input is its first user message, its output the last text an assistant gave."""
-    walk = cursors.walk("runs", stored.id)
+def runs(tx: Transaction, session: SessionRow, *, run_id: str, limit: int, cursor: str) -> RunPage:
+    """Return a page of runs, newest first.
+
+    A run's input is its first user message, its output the last text by an assistant.
+    """
+    walk = cursors.walk("runs", session.id)
     if run_id:
-        newest = _numbered(run_id, "r", stored.run_count, "run")
+        newest = _parse_id(run_id, "r", session.run_count, "run")
         limit = 1
     elif cursor:
         (below,) = cursors.read(cursor, walk, 1)
-        newest = max(min(below - 1, stored.run_count), 0)
+        newest = max(min(below - 1, session.run_count), 0)
     else:
-        newest = stored.run_count
+        newest = session.run_count
     oldest = max(newest - limit, 0)
     rows = tx.all(
         f"SELECT {_COLUMNS} FROM messages WHERE session_key = ? AND run > ? AND run <= ? ORDER BY number",
-        stored.key,
+        session.key,
         oldest,
         newest,
     )
     found = [
-        _run(stored, number, [_message(row, with_tools=True) for row in group], cursors.mark(walk, number))
+        _run(session, number, [_message(row, with_tools=True) for row in group], cursors.mark(walk, number))
         for number, group in groupby(rows, key=lambda row: row[1])
     ]
     found.reverse()
     return RunPage(
-        session_id=stored.id,
+        session_id=session.id,
         runs=tuple(found),
         next_cursor=found[-1].cursor if oldest and found and not run_id else "",
     )
 
 
-def _run(stored: Stored, number: int, messages: Sequence[Message], cursor: str) -> Run:
+def _run(session: SessionRow, number: int, messages: Sequence[Message], cursor: str) -> Run:
     return Run(
         id=f"r{number}",
-        agent_id=stored.agent_id,
+        agent_id=session.agent_id,
         status="completed",
         created_at=messages[0].created_at,
         input=next((message.text for message in messages if message.role == "user"), ""),
@@ -154,20 +159,20 @@ def _run(stored: Stored, number: int, messages: Sequence[Message], cursor: str) 
 
 
 def append(
-    tx: Transaction, index: SearchIndex, stored: Stored, messages: Sequence[NewMessage]
+    tx: Transaction, index: SearchIndex, session: SessionRow, messages: Sequence[NewMessage]
 ) -> tuple[int, list[str]]:
-    """Add messages as one run: the session's new version and their ids."""
+    """Append messages as one run. Return the session's new version and the messages' ids."""
     if not messages:
         raise Invalid('"messages" is empty. Give at least one.')
-    created = now()
+    created = now_micros()
     texts: list[tuple[int, str]] = []
-    for number, message in enumerate(messages, stored.message_count + 1):
+    for number, message in enumerate(messages, session.message_count + 1):
         _check(message)
         key = tx.insert(
             f"INSERT INTO messages (session_key, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            stored.key,
+            session.key,
             number,
-            stored.run_count + 1,
+            session.run_count + 1,
             message.role,
             created,
             message.tool_name,
@@ -176,14 +181,14 @@ def append(
             message.text,
         )
         texts.append((key, message.text))
-    index.put_messages(tx, stored.user_id, texts)
-    count = stored.message_count + len(messages)
-    version = update(tx, stored, message_count=count, run_count=stored.run_count + 1)
-    return version, [f"m{number}" for number in range(stored.message_count + 1, count + 1)]
+    index.put_messages(tx, session.user_id, texts)
+    count = session.message_count + len(messages)
+    version = update(tx, session, message_count=count, run_count=session.run_count + 1)
+    return version, [f"m{number}" for number in range(session.message_count + 1, count + 1)]
 
 
 def _check(message: NewMessage) -> None:
-    """Raise `Invalid` for text that can't be stored, wherever in a message it is."""
+    """Raise `Invalid` if any text in the message can't be stored."""
     plain(message.text, "text", TEXT_LENGTH)
     plain(message.tool_name, "tool_name", NAME_LENGTH)
     for call in message.tool_calls:
@@ -194,11 +199,11 @@ def _check(message: NewMessage) -> None:
             plain(text, "attachments", TEXT_LENGTH)
 
 
-def copy(tx: Transaction, index: SearchIndex, source: Stored, target: Stored, up_to_message_id: str) -> None:
-    """The source's messages, up to and with one, as the target's own, under the same ids."""
+def copy(tx: Transaction, index: SearchIndex, source: SessionRow, target: SessionRow, up_to_message_id: str) -> None:
+    """Copy the source's messages to the target, with the same ids. `up_to_message_id` is the last, "" means all."""
     count = source.message_count
     if up_to_message_id:
-        count = _numbered(up_to_message_id, "m", count, "message")
+        count = _parse_id(up_to_message_id, "m", count, "message")
     tx.run(
         f"INSERT INTO messages (session_key, {_COLUMNS})"
         f" SELECT ?, {_COLUMNS} FROM messages WHERE session_key = ? AND number <= ? ORDER BY number",

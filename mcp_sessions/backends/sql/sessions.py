@@ -1,7 +1,7 @@
-"""What is done with the row of a session, as statements inside a transaction.
+"""Statements on the rows of sessions, to be run inside a transaction.
 
-`owner` is the user id a caller is narrowed to, or "" for everybody; it is part of every statement that finds a row.
-The others go by the key of a row that was so found in the same transaction, and locked if it is to be changed.
+`owner` is the only user whose sessions the caller may use, or "" for all. Every statement that finds a row checks
+it. The other functions take a row that was found in the same transaction, and locked there if it will be changed.
 """
 
 import json
@@ -15,26 +15,20 @@ from typing import Any, NamedTuple
 from ... import cursors
 from ...errors import Conflict, NotFound, quoted
 from ...json_documents import JsonObject
-from ...models import (
-    Session,
-    SessionDetail,
-    SessionFilter,
-    SessionPage,
-    iso,
-)
+from ...models import Session, SessionDetail, SessionFilter, SessionPage, iso
 from ...text.validate import plain
 from ...text.words import folded
 from ..database.database import SearchIndex, Transaction
 from ..validation import NAME_LENGTH
 
 LISTED, ARCHIVED, DELETED = range(3)
-_MOST_NAMES = 2_000  # looked at in one call: some 0.3 ms for each that is long and full of credentials
+_MOST_NAMES = 2_000  # read in one call; redacting a long name takes up to 0.3 ms
 _LETTERS = "abcdefghjkmnpqrstuvwxyz"
 _ALPHABET = "23456789" + _LETTERS
 
 
-class Stored(NamedTuple):
-    """A row of `sessions`; times are microseconds since 1970, UTC."""
+class SessionRow(NamedTuple):
+    """A row of the table `sessions`. Times are microseconds since 1970, UTC."""
 
     key: int
     id: str
@@ -61,9 +55,9 @@ class Stored(NamedTuple):
             type=self.type,
             agent_id=self.agent_id,
             user_id=self.user_id,
-            created_at=moment(self.created_at),
-            updated_at=moment(self.updated_at),
-            archived_at=None if self.archived_at is None else moment(self.archived_at),
+            created_at=to_datetime(self.created_at),
+            updated_at=to_datetime(self.updated_at),
+            archived_at=None if self.archived_at is None else to_datetime(self.archived_at),
             state=json.loads(self.state),
             metadata=json.loads(self.metadata),
             summary=self.summary,
@@ -73,46 +67,46 @@ class Stored(NamedTuple):
         )
 
 
-_STOPPED = f"Stopped after {_MOST_NAMES:,} names; next_cursor goes on behind them."
-_COLUMNS = ", ".join(Stored._fields)
+_STOPPED = f"Stopped after {_MOST_NAMES:,} names; next_cursor continues with the next ones."
+_COLUMNS = ", ".join(SessionRow._fields)
 _LISTED_COLUMNS = "id, name, type, agent_id, user_id, created_at, updated_at, archived_at, key"
 
 
-def now() -> int:
+def now_micros() -> int:
     return time_ns() // 1000
 
 
-def moment(micros: int) -> datetime:
+def to_datetime(micros: int) -> datetime:
     return datetime.fromtimestamp(micros / 1e6, UTC)
 
 
 def _new_id() -> str:
-    """Eight characters, at most eight tokens for a model; a letter first, so that none reads as a number."""
+    """Return a random id: eight characters, at most eight tokens. It begins with a letter, so is never a number."""
     return secrets.choice(_LETTERS) + "".join(secrets.choice(_ALPHABET) for _ in range(7))
 
 
-def find(tx: Transaction, owner: str, session_id: str, *, deleted: bool = False) -> Stored:
-    """The session with this id, if it is the owner's. Raises `NotFound`; `deleted` finds deleted ones too."""
+def find(tx: Transaction, owner: str, session_id: str, *, deleted: bool = False) -> SessionRow:
+    """Return a session's row. Raise `NotFound` if it is not the owner's, or is deleted and `deleted` is False."""
     plain(session_id, "session_id", NAME_LENGTH)
     row = tx.one(
         f"SELECT {_COLUMNS} FROM sessions WHERE id = ?" + (" AND user_id = ?" if owner else "") + tx.lock,
         *((session_id, owner) if owner else (session_id,)),
     )
     if row is None:
-        raise NotFound(f"no session {quoted(session_id)}. list_sessions shows those there are.")
+        raise NotFound(f"no session {quoted(session_id)}. Call list_sessions for valid ids.")
     if bytes in map(type, row):
-        raise TypeError("a BLOB")  # which SQLite takes in any column, and the store puts in none
-    stored = Stored(*row)
-    if stored.purge_at is not None and not deleted:
-        until = iso(moment(stored.purge_at))
-        raise NotFound(f"session {quoted(session_id)} was deleted. restore_session can bring it back until {until}.")
-    return stored
+        raise TypeError("a BLOB")  # SQLite accepts one in any column; the store never writes any
+    session = SessionRow(*row)
+    if session.purge_at is not None and not deleted:
+        until = iso(to_datetime(session.purge_at))
+        raise NotFound(f"session {quoted(session_id)} was deleted. restore_session can restore it until {until}.")
+    return session
 
 
-def ids_from(tx: Transaction, owner: str, prefix: str, limit: int) -> list[str]:
-    """Return the ids that begin with `prefix` and are not deleted, newest first."""
-    id = "id" + tx.bytewise
-    # An expression, so that SQLite searches by the id rather than through all of the owner's sessions.
+def ids_beginning_with(tx: Transaction, owner: str, prefix: str, limit: int) -> list[str]:
+    """Return up to `limit` ids of undeleted sessions that begin with `prefix`, newest first."""
+    id = "id" + tx.byte_collation
+    # `|| ''` keeps SQLite from the index on user_id, with which it would read all of the owner's sessions.
     owned = " AND user_id || '' = ?" if owner else ""
     rows = tx.all(
         f"SELECT id FROM sessions WHERE {id} >= ? AND {id} < ? AND place != ?{owned}"
@@ -127,18 +121,21 @@ def ids_from(tx: Transaction, owner: str, prefix: str, limit: int) -> list[str]:
 
 
 def days_from_now(days: int) -> int:
-    return now() + days * 86_400_000_000
+    return now_micros() + days * 86_400_000_000
 
 
-def is_quick(filter: SessionFilter, owner: str) -> bool:
-    """Whether an index alone selects and orders: else a list may have to look at every session."""
+def is_answered_by_index(filter: SessionFilter, owner: str) -> bool:
+    """Return whether an index answers a list. Otherwise it may have to read every session."""
     by_created = filter.order.startswith("created")
     ranged = filter.updated_after is not None or filter.updated_before is not None
     return not (filter.query or filter.type or (by_created and ranged) or (filter.agent_id and (owner or by_created)))
 
 
 def list_page(tx: Transaction, owner: str, filter: SessionFilter, limit: int, cursor: str) -> SessionPage:
-    """One page by keyset. Stable while sessions are created; one changed during a walk by update time moves."""
+    """Return a page of sessions by keyset pagination.
+
+    Sessions that are created meanwhile don't shift the pages. A changed session moves if the order is by update time.
+    """
     walk = cursors.walk("list", owner, *vars(filter).values())
     column, _, direction = filter.order.partition("_")
     column = f"{column}_at"
@@ -153,7 +150,7 @@ def list_page(tx: Transaction, owner: str, filter: SessionFilter, limit: int, cu
         *values,
         limit + 1,
     )
-    at = datetime.fromtimestamp  # pydantic takes twice as long to make a time of a number
+    at = datetime.fromtimestamp  # twice as fast as letting pydantic convert the number
     sessions = [
         {
             "id": id,
@@ -163,13 +160,13 @@ def list_page(tx: Transaction, owner: str, filter: SessionFilter, limit: int, cu
             "user_id": user_id,
             "created_at": at(created_at / 1e6, UTC),
             "updated_at": at(updated_at / 1e6, UTC),
-            "archived_at": None if archived_at is None else moment(archived_at),
+            "archived_at": None if archived_at is None else to_datetime(archived_at),
             "cursor": f"{walk}.{position}.{key}",
         }
         for id, name, type, agent_id, user_id, created_at, updated_at, archived_at, key, position in rows[:limit]
     ]
     more = len(rows) > limit
-    # The whole page in one validation: a model at a time would take as long again as the statement does.
+    # One validation for the whole page: one for each session would take as long as the query.
     return SessionPage.__pydantic_validator__.validate_python(
         {
             "sessions": sessions,
@@ -179,25 +176,25 @@ def list_page(tx: Transaction, owner: str, filter: SessionFilter, limit: int, cu
     )
 
 
-def named_page(
+def list_page_by_name(
     tx: Transaction, owner: str, filter: SessionFilter, limit: int, cursor: str, present: Callable[[str], str]
 ) -> SessionPage:
-    """A page of sessions by name. One whose name has the query only in what the caller can't see is as none.
+    """Return a page of sessions whose names contain the query, in the text that the caller may see.
 
-    After so many of those the page ends, however short it is, with a cursor that goes on behind them.
+    After `_MOST_NAMES` names, return the page as it is, with a cursor that continues there.
     """
     part = folded(filter.query)
     shown: list[Session] = []
-    came_to, looked_at = cursor, 0
-    while looked_at < _MOST_NAMES:
-        page = list_page(tx, owner, filter, limit + 1, came_to)
+    next_cursor, read_count = cursor, 0
+    while read_count < _MOST_NAMES:
+        page = list_page(tx, owner, filter, limit + 1, next_cursor)
         shown += [row for row in page.sessions if part in folded(present(row.name))]
-        came_to, looked_at = page.next_cursor, looked_at + len(page.sessions)
+        next_cursor, read_count = page.next_cursor, read_count + len(page.sessions)
         if len(shown) > limit:
             return SessionPage(sessions=tuple(shown[:limit]), next_cursor=shown[limit - 1].cursor)
-        if not came_to:
+        if not next_cursor:
             return SessionPage(sessions=tuple(shown), total=None if cursor else len(shown))
-    return SessionPage(sessions=tuple(shown), next_cursor=came_to, note=_STOPPED)
+    return SessionPage(sessions=tuple(shown), next_cursor=next_cursor, note=_STOPPED)
 
 
 def _selection(owner: str, filter: SessionFilter) -> tuple[list[str], list[object]]:
@@ -211,7 +208,7 @@ def _selection(owner: str, filter: SessionFilter) -> tuple[list[str], list[objec
     if filter.query:
         name = folded(filter.query).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         asked["folded_name LIKE ? ESCAPE '\\'"] = f"%{name}%"
-    # A time is compared as it is shown: to the second.
+    # Times are shown, and so compared, to the second.
     if filter.updated_after is not None:
         asked["updated_at >= ?"] = (floor(filter.updated_after.timestamp()) + 1) * 1_000_000
     if filter.updated_before is not None:
@@ -230,14 +227,14 @@ def insert(
     state: str,
     metadata: str,
     summary: str = "",
-) -> Stored:
-    """A new session under an id that was never used before."""
+) -> SessionRow:
+    """Insert a session with an id that was never used before. Return its row."""
     session_id = _new_id()
     while tx.one(
         "SELECT 1 FROM sessions WHERE id = ? UNION SELECT 1 FROM purged_ids WHERE id = ?", session_id, session_id
     ):
         session_id = _new_id()
-    created = now()
+    created = now_micros()
     values: dict[str, object] = {
         "id": session_id,
         "name": name,
@@ -258,39 +255,40 @@ def insert(
     marks = ", ".join("?" * len(values))
     key = tx.insert(f"INSERT INTO sessions ({', '.join(values)}) VALUES ({marks})", *values.values())
     index.put_name(tx, key, user_id, name)
-    return Stored(*(tx.one(f"SELECT {_COLUMNS} FROM sessions WHERE key = ?", key) or ()))
+    return SessionRow(*(tx.one(f"SELECT {_COLUMNS} FROM sessions WHERE key = ?", key) or ()))
 
 
-def check_version(stored: Stored, expected: str) -> None:
-    """Raise `Conflict` when an expected version is given and is not the session's."""
-    if expected and expected != str(stored.version):
+def check_version(session: SessionRow, expected: str) -> None:
+    """Raise `Conflict` if a version is expected and the session is at another one."""
+    if expected and expected != str(session.version):
         raise Conflict(
-            f"session {quoted(stored.id)} is at version {stored.version} now, not {quoted(expected)}. "
+            f"session {quoted(session.id)} is at version {session.version} now, not {quoted(expected)}. "
             "Read it again with get_session, then repeat the change."
         )
 
 
-def update(tx: Transaction, stored: Stored, **columns: Any) -> int:
-    """Set these columns, and count the change: the new version. Each change is later than the one before."""
-    columns |= {"version": stored.version + 1, "updated_at": max(now(), stored.updated_at + 1)}
+def update(tx: Transaction, session: SessionRow, **columns: Any) -> int:
+    """Set columns, increment the version and advance `updated_at`. Return the new version."""
+    columns |= {"version": session.version + 1, "updated_at": max(now_micros(), session.updated_at + 1)}
     assignments = ", ".join(f"{column} = ?" for column in columns)
-    tx.run(f"UPDATE sessions SET {assignments} WHERE key = ?", *columns.values(), stored.key)
-    return stored.version + 1
+    tx.run(f"UPDATE sessions SET {assignments} WHERE key = ?", *columns.values(), session.key)
+    return session.version + 1
 
 
-def rename(tx: Transaction, index: SearchIndex, stored: Stored, name: str, **columns: Any) -> int:
-    index.put_name(tx, stored.key, stored.user_id, name)
-    return update(tx, stored, name=name, folded_name=folded(name), **columns)
+def rename(tx: Transaction, index: SearchIndex, session: SessionRow, name: str, **columns: Any) -> int:
+    """Rename a session and set further columns. Return the new version."""
+    index.put_name(tx, session.key, session.user_id, name)
+    return update(tx, session, name=name, folded_name=folded(name), **columns)
 
 
-def restored(stored: Stored) -> tuple[int, JsonObject, JsonObject, JsonObject, str]:
-    """Where a session belongs again, the columns to set, what that changes and replaces, and what to say of it."""
-    if stored.place == DELETED:
-        if stored.archived_at is None:
-            return LISTED, {"purge_at": None}, {}, {}, "It was deleted and is back."
-        note = "It was deleted and is back in the archive, as before. Restore it once more to make it active."
+def plan_restore(session: SessionRow) -> tuple[int, JsonObject, JsonObject, JsonObject, str]:
+    """Return the place of the session after restoring, the columns to set, `changed`, `previous` and `note`."""
+    if session.place == DELETED:
+        if session.archived_at is None:
+            return LISTED, {"purge_at": None}, {}, {}, "It was deleted; now it is active again."
+        note = "It was deleted; now it is archived again, as before. Restore it once more to make it active."
         return ARCHIVED, {"purge_at": None}, {}, {}, note
-    if stored.place == ARCHIVED and stored.archived_at is not None:
-        was = iso(moment(stored.archived_at))
-        return LISTED, {"archived_at": None}, {"archived_at": ""}, {"archived_at": was}, ""
+    if session.place == ARCHIVED and session.archived_at is not None:
+        archived_at = iso(to_datetime(session.archived_at))
+        return LISTED, {"archived_at": None}, {"archived_at": ""}, {"archived_at": archived_at}, ""
     return LISTED, {}, {}, {}, "It was active already."

@@ -1,7 +1,7 @@
-"""Copies a whole store into another one, and compares the two.
+"""A copy of all sessions from one store to another, followed by a comparison of the two.
 
-Rows keep their keys, since those are their order. A session and its messages are copied in one transaction, or not
-at all: a copy that was broken off goes on where it was.
+Rows keep their keys, which define their order. Each session is copied with all its messages in one transaction, so a
+copy that was interrupted can be continued.
 """
 
 import secrets
@@ -16,121 +16,126 @@ from anyio import CancelScope
 from ...errors import Conflict, quoted
 from ...text.words import folded
 from ..database.database import Row, SearchIndex, Transaction
-from .flag_errors import FlaggedStore
+from .flag_errors import StoreArgument
 from .retention import remove
-from .sessions import DELETED, Stored
+from .sessions import DELETED, SessionRow
 
 _AT_ONCE = 200  # sessions
-_MOST_MESSAGES = 2_000  # of several sessions; one session's are always together
-_SESSION = ", ".join(Stored._fields)
+_MOST_MESSAGES = 2_000  # of all sessions in one transaction; a single session may have more
+_SESSION = ", ".join(SessionRow._fields)
 _MESSAGE = "key, session_key, number, run, role, created_at, tool_name, tool_calls, attachments, text"
 _SHOWN_IDS = 5
 
-Tell = Callable[[str, int, int], None]
-"""Is told what is being done (`copied`, `compared`), of how many sessions, and how many there are."""
+ReportProgress = Callable[[str, int, int], None]
+"""A callback that receives the step (`copied` or `compared`), the number of sessions done, and the total."""
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
-    """What a copy came to, in sessions and messages; `differing` are ids of sessions that are not the same now.
+class CopyResult:
+    """The result of a copy: numbers of sessions and messages, and the ids of sessions that differ in the stores.
 
-    `without_user` are those sessions that belong to nobody.
+    `without_user` is the number of sessions without an owner, `already_there` that of sessions in the target before.
     """
 
     sessions: int
     messages: int
     without_user: int
-    were_there: int
-    differing: Sequence[str]
+    already_there: int
+    different_ids: Sequence[str]
 
 
-class _Whole(NamedTuple):
-    session: Stored
+class _SessionRows(NamedTuple):
+    """The row of a session and the rows of its messages."""
+
+    session: SessionRow
     messages: list[Row]
 
     def digest(self) -> str:
         return sha256(repr((tuple(self.session), self.messages)).encode()).hexdigest()
 
 
-async def require_copyable(source: FlaggedStore, target: FlaggedStore) -> None:
-    """Raise `Conflict` where the target is the source, or holds sessions of its own."""
-    await _require_another(source, target)
+async def require_copyable(source: StoreArgument, target: StoreArgument) -> None:
+    """Raise `Conflict` if the target is the source, or has sessions that the source lacks."""
+    await _require_different_store(source, target)
     last = 0
     while True:
-        there = await target.scan(partial(_names, last))
-        if not there:
+        rows = await target.scan(partial(_next_rows, last))
+        if not rows:
             return
-        others = await source.scan(partial(_strangers, there))
+        others = await source.scan(partial(_unknown_ids, rows))
         if others:
             shown = ", ".join(map(quoted, others[:_SHOWN_IDS]))
             raise Conflict(
-                f"the target holds sessions of its own, such as {shown}; nothing was copied. Name an empty store."
+                f"the target has sessions of its own, such as {shown}; nothing was copied. Name an empty store."
             )
-        last = there[-1][0]
+        last = rows[-1][0]
 
 
-async def _require_another(source: FlaggedStore, target: FlaggedStore) -> None:
-    """One store may have many names, so a mark that is put into the target must not be in the source."""
+async def _require_different_store(source: StoreArgument, target: StoreArgument) -> None:
+    """Raise `Conflict` if source and target are the same store, perhaps by different URLs."""
+    # A mark written to the target must not appear in the source.
     mark = f"copy-{secrets.token_hex(8)}"  # no session has such an id
     try:
-        await target.write(partial(_take_ids, target.index, [mark]))
-        is_one = await source.scan(lambda tx: bool(_purged_of([mark], tx)))
+        await target.write(partial(_add_purged_ids, target.index, [mark]))
+        is_same = await source.scan(lambda tx: bool(_purged_among([mark], tx)))
     finally:
         with CancelScope(shield=True):
             await target.write(lambda tx: tx.run("DELETE FROM purged_ids WHERE id = ?", mark))
-    if is_one:
-        raise Conflict("the target is the source by another name; nothing was copied. Name an empty store.")
+    if is_same:
+        raise Conflict("the target is the same store as the source; nothing was copied. Name an empty store.")
 
 
-async def copy_store(source: FlaggedStore, target: FlaggedStore, tell: Tell) -> Copied:
-    """Copy what the target does not have yet, then read both again and compare.
+async def copy_store(source: StoreArgument, target: StoreArgument, report: ReportProgress) -> CopyResult:
+    """Copy the sessions that the target lacks, then compare all sessions in both stores.
 
-    What was purged in one of them doesn't come back there. Whether it may begin, `require_copyable` says.
+    Sessions that were purged in either store are not copied. Call `require_copyable` first.
     """
     total = await source.scan(_count)
     ids = await source.scan(_purged_ids)
     for begin in range(0, len(ids), _AT_ONCE):
-        await target.write(partial(_take_ids, target.index, ids[begin : begin + _AT_ONCE]))
-    were_there = await target.scan(_count)
+        await target.write(partial(_add_purged_ids, target.index, ids[begin : begin + _AT_ONCE]))
+    already_there = await target.scan(_count)
     done = 0
     async for batch in _batches(source):
         await target.write(partial(_insert, target, batch))
         done += len(batch)
-        tell("copied", done, total)
-    return await _compared(source, target, tell, were_there)
+        report("copied", done, total)
+    return await _compare(source, target, report, already_there)
 
 
-async def _compared(source: FlaggedStore, target: FlaggedStore, tell: Tell, were_there: int) -> Copied:
+async def _compare(
+    source: StoreArgument, target: StoreArgument, report: ReportProgress, already_there: int
+) -> CopyResult:
     sessions = messages = without_user = 0
     total = await source.scan(_count)
-    differing: list[str] = []
+    different_ids: list[str] = []
     async for read in _batches(source):
-        theirs = await target.scan(partial(_wholes, [whole.session.key for whole in read]))
-        known = {whole.session.key: whole.digest() for whole in theirs}
-        purged = await target.scan(partial(_purged_of, [whole.session.id for whole in read]))
+        theirs = await target.scan(partial(_read_sessions, [item.session.key for item in read]))
+        known = {item.session.key: item.digest() for item in theirs}
+        purged = await target.scan(partial(_purged_among, [item.session.id for item in read]))
         batch = [
-            whole
-            for whole in read
-            if whole.session.key in known or whole.session.place != DELETED or whole.session.id not in purged
+            item
+            for item in read
+            if item.session.key in known or item.session.place != DELETED or item.session.id not in purged
         ]
-        differing += [whole.session.id for whole in batch if known.get(whole.session.key) != whole.digest()]
+        different_ids += [item.session.id for item in batch if known.get(item.session.key) != item.digest()]
         sessions += len(batch)
-        messages += sum(len(whole.messages) for whole in batch)
-        without_user += sum(not whole.session.user_id for whole in batch)
-        tell("compared", sessions, total)
+        messages += sum(len(item.messages) for item in batch)
+        without_user += sum(not item.session.user_id for item in batch)
+        report("compared", sessions, total)
     more = await target.scan(_count) - sessions
-    differing += [f"{more} that only the target has"] if more > 0 else []
-    return Copied(sessions, messages, without_user, were_there, differing)
+    different_ids += [f"{more} that only the target has"] if more > 0 else []
+    return CopyResult(sessions, messages, without_user, already_there, different_ids)
 
 
-async def _batches(database: FlaggedStore) -> AsyncGenerator[list[_Whole]]:
-    """All sessions with their messages, in the order of their keys."""
+async def _batches(database: StoreArgument) -> AsyncGenerator[list[_SessionRows]]:
+    """Yield all sessions with their messages in batches, in the order of their keys."""
     last = 0
     while True:
         keys = await database.scan(partial(_next_keys, last))
         if not keys:
             return
-        yield await database.scan(partial(_wholes, keys))
+        yield await database.scan(partial(_read_sessions, keys))
         last = keys[-1]
 
 
@@ -138,24 +143,24 @@ def _count(tx: Transaction) -> int:
     return (tx.one("SELECT count(*) FROM sessions") or (0,))[0]
 
 
-def _names(last: int, tx: Transaction) -> list[Row]:
+def _next_rows(last: int, tx: Transaction) -> list[Row]:
     return tx.all(f"SELECT key, id, place FROM sessions WHERE key > ? ORDER BY key LIMIT {_AT_ONCE}", last)
 
 
-def _strangers(there: Sequence[Row], tx: Transaction) -> list[str]:
-    """Ids of those that this store does not have by key and id, nor had, if they are deleted."""
-    known = dict(_names_of([key for key, _, _ in there], tx))
-    others = [(id, place) for key, id, place in there if known.get(key) != id]
-    purged = _purged_of([id for id, place in others if place == DELETED], tx)
+def _unknown_ids(rows: Sequence[Row], tx: Transaction) -> list[str]:
+    """Return the ids of those rows that this store lacks, except deleted sessions that were purged here."""
+    known = dict(_keys_and_ids([key for key, _, _ in rows], tx))
+    others = [(id, place) for key, id, place in rows if known.get(key) != id]
+    purged = _purged_among([id for id, place in others if place == DELETED], tx)
     return [id for id, _ in others if id not in purged]
 
 
-def _names_of(keys: Sequence[int], tx: Transaction) -> list[Row]:
-    return tx.all(f"SELECT key, id FROM sessions WHERE key IN ({_marks(keys)})", *keys)
+def _keys_and_ids(keys: Sequence[int], tx: Transaction) -> list[Row]:
+    return tx.all(f"SELECT key, id FROM sessions WHERE key IN ({_placeholders(keys)})", *keys)
 
 
 def _next_keys(last: int, tx: Transaction) -> list[int]:
-    """Keys of as many sessions as are read together."""
+    """Return the keys of the next batch of sessions."""
     rows = tx.all(f"SELECT key, message_count FROM sessions WHERE key > ? ORDER BY key LIMIT {_AT_ONCE}", last)
     keys: list[int] = []
     room = _MOST_MESSAGES
@@ -167,48 +172,53 @@ def _next_keys(last: int, tx: Transaction) -> list[int]:
     return keys
 
 
-def _wholes(keys: Sequence[int], tx: Transaction) -> list[_Whole]:
-    sessions = tx.all(f"SELECT {_SESSION} FROM sessions WHERE key IN ({_marks(keys)}) ORDER BY key", *keys)
+def _read_sessions(keys: Sequence[int], tx: Transaction) -> list[_SessionRows]:
+    sessions = tx.all(f"SELECT {_SESSION} FROM sessions WHERE key IN ({_placeholders(keys)}) ORDER BY key", *keys)
     rows = tx.all(
-        f"SELECT {_MESSAGE} FROM messages WHERE session_key IN ({_marks(keys)}) ORDER BY session_key, number", *keys
+        f"SELECT {_MESSAGE} FROM messages WHERE session_key IN ({_placeholders(keys)}) ORDER BY session_key, number",
+        *keys,
     )
     messages: dict[int, list[Row]] = {key: [] for key in keys}
     for row in rows:
         messages[row[1]].append(tuple(row))
-    return [_Whole(Stored(*row), messages[row[0]]) for row in sessions]
+    return [_SessionRows(SessionRow(*row), messages[row[0]]) for row in sessions]
 
 
 def _purged_ids(tx: Transaction) -> list[str]:
     return [id for (id,) in tx.all("SELECT id FROM purged_ids ORDER BY id")]
 
 
-def _purged_of(ids: Sequence[str], tx: Transaction) -> set[str]:
-    return {id for (id,) in tx.all(f"SELECT id FROM purged_ids WHERE id IN ({_marks(ids)})", *ids)} if ids else set()
+def _purged_among(ids: Sequence[str], tx: Transaction) -> set[str]:
+    return (
+        {id for (id,) in tx.all(f"SELECT id FROM purged_ids WHERE id IN ({_placeholders(ids)})", *ids)}
+        if ids
+        else set()
+    )
 
 
-def _take_ids(index: SearchIndex, ids: Sequence[str], tx: Transaction) -> None:
-    """Ids that were in use once stay so; what is only deleted here, and was purged there, is purged here too."""
+def _add_purged_ids(index: SearchIndex, ids: Sequence[str], tx: Transaction) -> None:
+    """Record ids that were purged in the other store, so that they are not reused. Purge deleted sessions with them."""
     tx.run(f"INSERT INTO purged_ids (id) VALUES {', '.join(['(?)'] * len(ids))} ON CONFLICT DO NOTHING", *ids)
-    deleted = f"SELECT key, id FROM sessions WHERE place = {DELETED} AND id IN ({_marks(ids)}){tx.lock}"
+    deleted = f"SELECT key, id FROM sessions WHERE place = {DELETED} AND id IN ({_placeholders(ids)}){tx.lock}"
     remove(tx, index, tx.all(deleted, *ids))
 
 
-def _insert(target: FlaggedStore, batch: Sequence[_Whole], tx: Transaction) -> None:
-    """Those that are not there yet, and were not purged there."""
+def _insert(target: StoreArgument, batch: Sequence[_SessionRows], tx: Transaction) -> None:
+    """Insert the sessions that the target lacks and has not purged."""
     index = target.index
-    there = {key for key, _ in _names_of([whole.session.key for whole in batch], tx)}
-    purged = _purged_of([whole.session.id for whole in batch], tx)
+    existing = {key for key, _ in _keys_and_ids([item.session.key for item in batch], tx)}
+    purged = _purged_among([item.session.id for item in batch], tx)
     for session, messages in batch:
-        if session.key in there or session.id in purged:
+        if session.key in existing or session.id in purged:
             continue
         columns = {**session._asdict(), "folded_name": folded(session.name)}
-        tx.run(f"INSERT INTO sessions ({', '.join(columns)}) VALUES ({_marks(columns)})", *columns.values())
+        tx.run(f"INSERT INTO sessions ({', '.join(columns)}) VALUES ({_placeholders(columns)})", *columns.values())
         for row in messages:
-            tx.run(f"INSERT INTO messages ({_MESSAGE}) VALUES ({_marks(row)})", *row)
+            tx.run(f"INSERT INTO messages ({_MESSAGE}) VALUES ({_placeholders(row)})", *row)
         index.put_name(tx, session.key, session.user_id, session.name)
         index.put_messages(tx, session.user_id, [(row[0], row[-1]) for row in messages])
-    target.count_on(tx)
+    target.advance_keys(tx)
 
 
-def _marks(values: Sized) -> str:
+def _placeholders(values: Sized) -> str:
     return ", ".join("?" * len(values))

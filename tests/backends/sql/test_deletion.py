@@ -1,4 +1,4 @@
-"""What is due is purged also where a store is never opened anew."""
+"""Expired sessions are purged even if a store is never reopened."""
 
 import pytest
 

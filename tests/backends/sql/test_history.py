@@ -1,4 +1,4 @@
-"""What histories and runs of the embedded store promise beyond the contract."""
+"""Histories and runs of the embedded store: behaviour beyond the contract."""
 
 import pytest
 
@@ -45,7 +45,7 @@ async def test_around_a_message_it_is_said_how_many_newer_ones_there_are(store: 
     page = await store.get_session_history(talk, HistoryQuery(around="m10"), limit=5)
     assert [message.id for message in page.messages] == ["m8", "m9", "m10", "m11", "m12"]
     assert page.focus == "m10"
-    assert page.note.startswith("8 newer messages come after these")
+    assert page.note.startswith("8 newer messages follow")
     page = await store.get_session_history(talk, HistoryQuery(around="m20"), limit=5)
     assert ([message.id for message in page.messages][-1], page.note) == ("m20", "")
     assert [

@@ -1,4 +1,4 @@
-"""What lists of the embedded store promise beyond the contract."""
+"""Lists of the embedded store: behaviour beyond the contract."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -124,7 +124,7 @@ async def test_a_page_ends_after_many_names_that_the_caller_cannot_see(store: Se
         await store.database.write(insert)
 
     await create("trip there")
-    for _ in range(10):  # a busy machine takes longer over all of them than one change may take
+    for _ in range(10):  # on a busy machine, all of them together may exceed the time limit of one change
         await create(*["trip hidden"] * 410)
     await create("trip here")
     looked_at: list[str] = []
@@ -142,7 +142,7 @@ async def test_a_page_ends_after_many_names_that_the_caller_cannot_see(store: Se
         cursor = page.next_cursor
         pages.append(([session.name for session in page.sessions], page.total is None, page.note))
         assert len(looked_at) < 2_050
-    note = "Stopped after 2,000 names; next_cursor goes on behind them."
+    note = "Stopped after 2,000 names; next_cursor continues with the next ones."
     assert pages == [(["trip here"], True, note), ([], True, note), (["trip there"], True, "")]
 
 
@@ -156,7 +156,7 @@ async def test_no_character_of_a_query_stands_for_others(store: SessionBackend, 
 
 
 async def test_an_index_finds_and_orders_each_page_that_is_asked_for_often(store: SessionBackend, path: Path) -> None:
-    """No page sorts, and none looks at more rows than it shows: so its cost does not grow with the store."""
+    """No page sorts or reads more rows than it returns, so its cost does not grow with the store."""
     conditions = {
         "place = 0": ("updated_at", "created_at"),
         "user_id = 'u' AND place = 0": ("updated_at", "created_at"),

@@ -1,4 +1,4 @@
-"""State is merged as RFC 7396 says, comes back as it was stored, and what a change replaced undoes it."""
+"""State is merged as RFC 7396 says and returned unchanged, and `previous` undoes a change."""
 
 import json
 
@@ -43,7 +43,7 @@ objects = st.dictionaries(texts, values, max_size=5)
 
 
 def _exactly(value: Json) -> str:
-    """Told apart: 1 and 1.0, 0.0 and -0.0, and the order of keys."""
+    """Return JSON text that differs for 1 and 1.0, for 0.0 and -0.0, and for another order of keys."""
     return json.dumps(value)
 
 

@@ -1,4 +1,4 @@
-"""What is said where a URL leads nowhere, or not to a database that may be used; never a password, nor the URL."""
+"""Errors for PostgreSQL URLs that can't be used. None contains a password or the URL."""
 
 import os
 from collections.abc import Generator
@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from psycopg import OperationalError
 
-from mcp_sessions.backends.database.postgres_errors import connection_refusal
+from mcp_sessions.backends.database.postgres_errors import connection_error
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.errors import Forbidden, Invalid, SessionsError, Unauthorized, Unavailable
 from mcp_sessions.models import SessionFilter
 
-from ...support.databases import Place
+from ...support.databases import EmptyDatabase
 
 SECRET = "hunter2-Ünlike:/@"
 
@@ -51,20 +51,20 @@ async def test_a_malformed_url_is_invalid(url: str) -> None:
     assert isinstance(await _refused(url), Invalid)
 
 
-async def test_a_wrong_password_or_role_is_unauthorized(place: Place) -> None:
+async def test_a_wrong_password_or_role_is_unauthorized(postgres: EmptyDatabase) -> None:
     for user, password in (("postgres", SECRET), ("nobody here", SECRET)):
-        refusal = await _refused(place.server.url(place.name, user, password))
+        refusal = await _refused(postgres.server.url(postgres.name, user, password))
         assert isinstance(refusal, Unauthorized)
         assert f'"{user}"' in refusal.text
-    refusal = await _refused(place.server.url(place.name).replace(":secret", ""))
+    refusal = await _refused(postgres.server.url(postgres.name).replace(":secret", ""))
     assert isinstance(refusal, Unauthorized)
     assert refusal.text.endswith(
-        'wants a password for "postgres". Set PGPASSWORD or ~/.pgpass, or put it into the URL.'
+        'requires a password for "postgres". Set PGPASSWORD or ~/.pgpass, or put it into the URL.'
     )
 
 
-async def test_a_database_that_is_not_there_is_named(place: Place) -> None:
-    refusal = await _refused(place.server.url("absent"))
+async def test_a_database_that_is_not_there_is_named(postgres: EmptyDatabase) -> None:
+    refusal = await _refused(postgres.server.url("absent"))
     assert isinstance(refusal, Unavailable)
     assert 'has no database "absent"' in refusal.text
 
@@ -81,34 +81,34 @@ async def test_a_host_where_nothing_listens_is_said_to_be_so() -> None:
     assert isinstance(refusal, Unavailable)
 
 
-async def test_encryption_that_the_server_does_not_offer_is_unavailable(place: Place) -> None:
-    refusal = await _refused(place.server.url(place.name, sslmode="require"))
+async def test_encryption_that_the_server_does_not_offer_is_unavailable(postgres: EmptyDatabase) -> None:
+    refusal = await _refused(postgres.server.url(postgres.name, sslmode="require"))
     assert isinstance(refusal, Unavailable)
     assert "no encrypted connection" in refusal.text
 
 
-async def test_a_user_who_is_let_in_from_nowhere_is_forbidden(place: Place) -> None:
-    place.sql(f"REVOKE CONNECT ON DATABASE {place.name} FROM PUBLIC")
-    place.sql(f"CREATE ROLE out_{place.name} LOGIN PASSWORD 'out'")
-    refusal = await _refused(place.server.url(place.name, f"out_{place.name}", "out"))
+async def test_a_user_who_is_let_in_from_nowhere_is_forbidden(postgres: EmptyDatabase) -> None:
+    postgres.sql(f"REVOKE CONNECT ON DATABASE {postgres.name} FROM PUBLIC")
+    postgres.sql(f"CREATE ROLE out_{postgres.name} LOGIN PASSWORD 'out'")
+    refusal = await _refused(postgres.server.url(postgres.name, f"out_{postgres.name}", "out"))
     assert isinstance(refusal, Forbidden)
-    place.sql(f"ALTER ROLE out_{place.name} NOLOGIN")
-    refusal = await _refused(place.server.url(place.name, f"out_{place.name}", "out"))
+    postgres.sql(f"ALTER ROLE out_{postgres.name} NOLOGIN")
+    refusal = await _refused(postgres.server.url(postgres.name, f"out_{postgres.name}", "out"))
     assert isinstance(refusal, Unauthorized)
 
 
-async def test_more_connections_than_the_server_takes_are_refused(place: Place) -> None:
-    place.sql(f"ALTER DATABASE {place.name} CONNECTION LIMIT 0")
-    place.sql(f"CREATE ROLE many_{place.name} LOGIN PASSWORD 'many'")
-    refusal = await _refused(place.server.url(place.name, f"many_{place.name}", "many"))
+async def test_more_connections_than_the_server_takes_are_refused(postgres: EmptyDatabase) -> None:
+    postgres.sql(f"ALTER DATABASE {postgres.name} CONNECTION LIMIT 0")
+    postgres.sql(f"CREATE ROLE many_{postgres.name} LOGIN PASSWORD 'many'")
+    refusal = await _refused(postgres.server.url(postgres.name, f"many_{postgres.name}", "many"))
     assert isinstance(refusal, Unavailable)
-    assert "takes no more connections" in refusal.text
+    assert "accepts no more connections" in refusal.text
 
 
 async def test_a_password_may_be_in_the_variable_or_file_of_libpq(
-    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    postgres: EmptyDatabase, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    url = place.server.url(place.name).replace(":secret", "")
+    url = postgres.server.url(postgres.name).replace(":secret", "")
     monkeypatch.setenv("PGPASSWORD", "secret")
     async with open_backend(url) as store:
         await store.check_reachable()
@@ -131,6 +131,6 @@ async def test_a_password_may_be_in_the_variable_or_file_of_libpq(
     ],
 )
 def test_a_refusal_is_told_by_what_it_says(said: str, kind: type[SessionsError], told: str) -> None:
-    refusal = connection_refusal(OperationalError(said), "ann", "db")
+    refusal = connection_error(OperationalError(said), "ann", "db")
     assert isinstance(refusal, kind)
     assert told in refusal.text

@@ -1,4 +1,4 @@
-"""Time that is up, calls that are cancelled, and connections that are all in use."""
+"""Calls that time out, calls that are cancelled, and a pool that is exhausted."""
 
 from collections.abc import Awaitable, Callable
 from errno import EMFILE
@@ -15,7 +15,7 @@ from mcp_sessions.backends.database.postgres import CONNECTIONS
 from mcp_sessions.errors import Busy, OutcomeUnknown, SessionsError, Timeout
 from mcp_sessions.models import NewMessage, SessionFilter
 
-from ...support.databases import Place, asleep, until
+from ...support.databases import EmptyDatabase, asleep, until
 from ...support.servers.postgres_process import Postgres
 
 GRACE = 3  # seconds, for a busy machine; a call that waited for a frozen server would take forever
@@ -31,15 +31,15 @@ CALLS: dict[str, Callable[[SessionBackend, str], Awaitable[object]]] = {
 
 @pytest.mark.parametrize("what", CALLS)
 async def test_a_frozen_server_holds_no_call_beyond_its_time(own_server: Postgres, what: str) -> None:
-    place = Place(own_server, own_server.database())
-    async with place.opened(timeout=0.5) as store:
+    postgres = EmptyDatabase(own_server, own_server.database())
+    async with postgres.opened(timeout=0.5) as store:
         session = await store.create_session(name="Before")
-        frozen = place.backends()
+        frozen = postgres.backends()
         try:
             own_server.send(SIGSTOP)
             for pid in frozen:
                 own_server.send_to(pid, SIGSTOP)
-            for _ in range(2):  # on a connection that is there, and on one that must be made
+            for _ in range(2):  # on a pooled connection, then on a new one
                 with anyio.fail_after(0.5 + GRACE), pytest.raises(Timeout, match="nothing was changed") as late:
                     await CALLS[what](store, session.id)
                 assert late.value.text.isprintable()
@@ -47,16 +47,16 @@ async def test_a_frozen_server_holds_no_call_beyond_its_time(own_server: Postgre
             for pid in frozen:
                 own_server.send_to(pid, SIGCONT)
             own_server.send(SIGCONT)
-        await until(lambda: not set(frozen) & set(place.backends()))
+        await until(lambda: not set(frozen) & set(postgres.backends()))
         assert (await store.get_session(session.id)).name == "Before"
         await CALLS[what](store, session.id)
 
 
 async def test_a_call_to_a_frozen_server_can_be_cancelled(own_server: Postgres) -> None:
-    place = Place(own_server, own_server.database())
-    database, store = place.below()
+    postgres = EmptyDatabase(own_server, own_server.database())
+    database, store = postgres.below()
     async with store:
-        frozen = place.backends()
+        frozen = postgres.backends()
         try:
             own_server.send(SIGSTOP)
             for pid in frozen:
@@ -72,8 +72,8 @@ async def test_a_call_to_a_frozen_server_can_be_cancelled(own_server: Postgres) 
 
 
 async def test_a_server_that_freezes_during_the_commit_leaves_the_outcome_unknown(own_server: Postgres) -> None:
-    place = Place(own_server, own_server.database())
-    database, store = place.below(timeout=0.5)
+    postgres = EmptyDatabase(own_server, own_server.database())
+    database, store = postgres.below(timeout=0.5)
     frozen: list[int] = []
 
     def work(tx: Transaction) -> None:
@@ -89,8 +89,8 @@ async def test_a_server_that_freezes_during_the_commit_leaves_the_outcome_unknow
             own_server.send_to(frozen[0], SIGCONT)
 
 
-async def test_work_that_never_ends_holds_no_call_beyond_its_time(place: Place) -> None:
-    database, store = place.below(timeout=0.3)
+async def test_work_that_never_ends_holds_no_call_beyond_its_time(postgres: EmptyDatabase) -> None:
+    database, store = postgres.below(timeout=0.3)
     let_go, ran_on = Event(), Event()
 
     def work(tx: Transaction) -> None:
@@ -103,15 +103,15 @@ async def test_work_that_never_ends_holds_no_call_beyond_its_time(place: Place) 
             await database.write(work)
         let_go.set()
         await until(ran_on.is_set)
-        await until(lambda: not place.backends("state = 'idle in transaction'"))
-        assert place.sql("SELECT id FROM mcp_sessions.purged_ids") == []
+        await until(lambda: not postgres.backends("state = 'idle in transaction'"))
+        assert postgres.sql("SELECT id FROM mcp_sessions.purged_ids") == []
 
 
 async def test_time_that_is_up_between_two_statements_is_a_timeout(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    postgres: EmptyDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the call's thread sees that before its connection is cut off."""
-    database, store = place.below(timeout=0.3)
+    """The same if the call's thread notices this before its connection is closed."""
+    database, store = postgres.below(timeout=0.3)
 
     def fail(descriptor: int) -> int:
         raise OSError(EMFILE, "Too many open files")
@@ -128,33 +128,33 @@ async def test_time_that_is_up_between_two_statements_is_a_timeout(
         assert await database.read(lambda tx: tx.all("SELECT id FROM purged_ids")) == []
 
 
-async def test_a_session_that_others_keep_locked_is_a_timeout_and_unchanged(place: Place) -> None:
-    async with place.opened(timeout=0.5) as store:
+async def test_a_session_that_others_keep_locked_is_a_timeout_and_unchanged(postgres: EmptyDatabase) -> None:
+    async with postgres.opened(timeout=0.5) as store:
         session = await store.create_session(name="Before")
-        with place.connected() as other:
+        with postgres.connected() as other:
             other.execute("BEGIN")
             other.execute("SELECT 1 FROM mcp_sessions.sessions FOR UPDATE")
-            with pytest.raises(Timeout, match="others kept the store locked"):
+            with pytest.raises(Timeout, match="other calls locked the store"):
                 await store.rename_session(session.id, "After")
             assert (await store.get_session(session.id)).name == "Before"
         assert (await store.rename_session(session.id, "After")).version == "2"
 
 
-async def test_a_statement_that_takes_too_long_is_ended_by_the_server(place: Place) -> None:
-    database, store = place.below(timeout=0.5)
+async def test_a_statement_that_takes_too_long_is_ended_by_the_server(postgres: EmptyDatabase) -> None:
+    database, store = postgres.below(timeout=0.5)
     async with store:
         with pytest.raises(Timeout, match="did not finish within"):
             await database.scan(asleep)
-        (pid,) = place.backends()
+        (pid,) = postgres.backends()
         await store.list_sessions(SessionFilter())
-        assert place.backends() == [pid]
+        assert postgres.backends() == [pid]
 
 
-async def test_a_search_that_is_out_of_time_says_so(place: Place) -> None:
-    async with place.opened() as store:
+async def test_a_search_that_is_out_of_time_says_so(postgres: EmptyDatabase) -> None:
+    async with postgres.opened() as store:
         session = await store.create_session(name="word")
         await store.append_messages(session.id, [NewMessage(role="user", text="word")])
-        with place.connected() as other:
+        with postgres.connected() as other:
             other.execute("BEGIN")
             other.execute("LOCK mcp_sessions.message_index")
             page = await store.search_sessions("word")
@@ -165,29 +165,29 @@ async def test_a_search_that_is_out_of_time_says_so(place: Place) -> None:
 
 
 @pytest.mark.parametrize("kind", ["read", "write"])
-async def test_a_cancelled_call_frees_its_process_of_the_server_at_once(place: Place, kind: str) -> None:
-    database, store = place.below()
+async def test_a_cancelled_call_frees_its_process_of_the_server_at_once(postgres: EmptyDatabase, kind: str) -> None:
+    database, store = postgres.below()
     run = {"read": database.read, "write": database.write}[kind]
     async with store:
-        pids = place.backends()
+        pids = postgres.backends()
         for _ in range(5):
             began = monotonic()
             with anyio.CancelScope() as scope:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(run, asleep)
-                    await until(lambda: place.backends("query LIKE '%%pg_sleep%%' AND state = 'active'"))
+                    await until(lambda: postgres.backends("query LIKE '%%pg_sleep%%' AND state = 'active'"))
                     began = monotonic()
                     scope.cancel()
-            # It was cancelled when the call came back.
+            # The statement was cancelled before the call returned.
             assert monotonic() - began < 0.1 + GRACE
-            assert place.backends("state <> 'idle'") == []
-            assert place.backends() == pids
+            assert postgres.backends("state <> 'idle'") == []
+            assert postgres.backends() == pids
         await store.list_sessions(SessionFilter())
 
 
-async def test_a_cancelled_change_is_made_whole_or_not_at_all(place: Place) -> None:
+async def test_a_cancelled_change_is_made_whole_or_not_at_all(postgres: EmptyDatabase) -> None:
     messages = [NewMessage(role="user", text=f"{number}") for number in range(10)]
-    async with place.opened() as store:
+    async with postgres.opened() as store:
         session = await store.create_session()
         cancelled = 0
         for number in range(60):
@@ -200,29 +200,29 @@ async def test_a_cancelled_change_is_made_whole_or_not_at_all(place: Place) -> N
         assert (60 - cancelled) * 10 <= count <= 600
         assert count % 10 == 0
         assert detail.version == f"{count // 10 + 1}"
-        assert place.sql("SELECT count(*) FROM mcp_sessions.messages") == [(count,)]
-        assert place.backends("state <> 'idle'") == []
-    place.assert_whole()
+        assert postgres.sql("SELECT count(*) FROM mcp_sessions.messages") == [(count,)]
+        assert postgres.backends("state <> 'idle'") == []
+    postgres.assert_whole()
 
 
-async def test_cancelled_calls_keep_no_connection(place: Place) -> None:
-    database, store = place.below()
+async def test_cancelled_calls_keep_no_connection(postgres: EmptyDatabase) -> None:
+    database, store = postgres.below()
     async with store:
         for _ in range(3):
             async with anyio.create_task_group() as tasks:
                 for _ in range(2 * CONNECTIONS):
                     tasks.start_soon(database.read, asleep)
                 await until(
-                    lambda: len(place.backends("query LIKE '%%pg_sleep%%' AND state = 'active'")) == CONNECTIONS
+                    lambda: len(postgres.backends("query LIKE '%%pg_sleep%%' AND state = 'active'")) == CONNECTIONS
                 )
                 tasks.cancel_scope.cancel()
-        assert len(place.backends()) <= CONNECTIONS
+        assert len(postgres.backends()) <= CONNECTIONS
         with anyio.fail_after(GRACE):
             await store.list_sessions(SessionFilter())
 
 
-async def test_a_call_that_others_leave_no_connection_is_told_to_wait(place: Place) -> None:
-    database, store = place.below(timeout=1)
+async def test_a_call_that_others_leave_no_connection_is_told_to_wait(postgres: EmptyDatabase) -> None:
+    database, store = postgres.below(timeout=1)
     refused: list[SessionsError] = []
 
     async def ask() -> None:
@@ -235,7 +235,7 @@ async def test_a_call_that_others_leave_no_connection_is_told_to_wait(place: Pla
         async with anyio.create_task_group() as tasks:
             for _ in range(10 * CONNECTIONS):
                 tasks.start_soon(ask)
-        assert {type(error) for error in refused} <= {Busy, Timeout}  # some got one too late
+        assert {type(error) for error in refused} <= {Busy, Timeout}  # some got a connection too late
         assert min(error.text for error in refused).startswith(
             f"busy: all {CONNECTIONS} connections to PostgreSQL were in use for 1 s; nothing was"
         )
@@ -245,8 +245,8 @@ async def test_a_call_that_others_leave_no_connection_is_told_to_wait(place: Pla
 async def test_calls_that_wait_behind_those_to_a_frozen_server_are_not_told_that_it_is_busy(
     own_server: Postgres,
 ) -> None:
-    place = Place(own_server, own_server.database())
-    database, store = place.below(timeout=0.5)
+    postgres = EmptyDatabase(own_server, own_server.database())
+    database, store = postgres.below(timeout=0.5)
     refused: list[SessionsError] = []
 
     async def ask() -> None:
@@ -261,8 +261,8 @@ async def test_calls_that_wait_behind_those_to_a_frozen_server_are_not_told_that
             async with anyio.create_task_group() as tasks:
                 for _ in range(2 * CONNECTIONS):
                     tasks.start_soon(ask)
-                await until(lambda: len(place.backends("state = 'active'")) == CONNECTIONS)
-                frozen = place.backends()
+                await until(lambda: len(postgres.backends("state = 'active'")) == CONNECTIONS)
+                frozen = postgres.backends()
                 own_server.send(SIGSTOP)
                 for pid in frozen:
                     own_server.send_to(pid, SIGSTOP)
@@ -273,13 +273,13 @@ async def test_calls_that_wait_behind_those_to_a_frozen_server_are_not_told_that
         assert [type(error) for error in refused] == [Timeout] * 2 * CONNECTIONS
 
 
-async def test_no_more_connections_are_made_than_are_needed(place: Place) -> None:
-    async with place.opened() as store:
+async def test_no_more_connections_are_made_than_are_needed(postgres: EmptyDatabase) -> None:
+    async with postgres.opened() as store:
         for _ in range(20):
             await store.list_sessions(SessionFilter())
-        assert len(place.backends()) == 1
+        assert len(postgres.backends()) == 1
         async with anyio.create_task_group() as tasks:
             for _ in range(100):
                 tasks.start_soon(store.list_sessions, SessionFilter())
-        assert 1 < len(place.backends()) <= CONNECTIONS
-    await until(lambda: not place.backends())
+        assert 1 < len(postgres.backends()) <= CONNECTIONS
+    await until(lambda: not postgres.backends())

@@ -1,4 +1,4 @@
-"""Connections that break off, wherever a call stands: it is answered all the same, and no change is made twice."""
+"""Connections that break at any point of a call: the call still succeeds, and no change is made twice."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from signal import SIGINT, SIGKILL, SIGQUIT, Signals
@@ -14,7 +14,7 @@ from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.errors import OutcomeUnknown, SessionsError, Unavailable
 from mcp_sessions.models import NewMessage, SessionFilter
 
-from ...support.databases import Place
+from ...support.databases import EmptyDatabase
 from ...support.servers.postgres_process import Postgres
 from ...support.servers.postgres_proxy import Fault, Proxy, before
 
@@ -22,41 +22,43 @@ CLIENTS = 8
 
 
 @pytest.fixture
-async def proxy(place: Place) -> AsyncGenerator[Proxy]:
-    async with before(place.server.port) as made:
+async def proxy(postgres: EmptyDatabase) -> AsyncGenerator[Proxy]:
+    async with before(postgres.server.port) as made:
         yield made
 
 
-def _through(proxy: Proxy, place: Place, timeout: float = 25) -> SessionBackend:
-    return open_backend(place.url.replace(f":{place.server.port}/", f":{proxy.port}/"), timeout=timeout)
+def _through(proxy: Proxy, postgres: EmptyDatabase, timeout: float = 25) -> SessionBackend:
+    return open_backend(postgres.url.replace(f":{postgres.server.port}/", f":{proxy.port}/"), timeout=timeout)
 
 
-def _kill(place: Place) -> None:
-    for pid in place.backends():
-        place.server.sql("SELECT pg_terminate_backend(%s, 5000)", pid)
+def _kill(postgres: EmptyDatabase) -> None:
+    for pid in postgres.backends():
+        postgres.server.sql("SELECT pg_terminate_backend(%s, 5000)", pid)
 
 
-async def test_connections_that_broke_off_while_nothing_was_asked_are_made_anew(place: Place) -> None:
-    async with place.opened() as store:
+async def test_connections_that_broke_off_while_nothing_was_asked_are_made_anew(postgres: EmptyDatabase) -> None:
+    async with postgres.opened() as store:
         async with anyio.create_task_group() as tasks:
             for _ in range(CLIENTS):
                 tasks.start_soon(store.list_sessions, SessionFilter())
-        _kill(place)
+        _kill(postgres)
         session = await store.create_session(name="Trip")
-        _kill(place)
+        _kill(postgres)
         assert (await store.get_session(session.id)).name == "Trip"
 
 
 @pytest.mark.parametrize("kind", ["read", "scan", "write"])
-async def test_a_connection_that_breaks_off_during_the_work_makes_it_run_again(place: Place, kind: str) -> None:
-    database, store = place.below()
+async def test_a_connection_that_breaks_off_during_the_work_makes_it_run_again(
+    postgres: EmptyDatabase, kind: str
+) -> None:
+    database, store = postgres.below()
     tries: list[int] = []
 
     def work(tx: Transaction) -> int:
         tries.append(1)
         tx.one("SELECT count(*) FROM sessions")
         if len(tries) == 1:
-            _kill(place)
+            _kill(postgres)
         tx.one("SELECT count(*) FROM sessions")
         return len(tries)
 
@@ -65,8 +67,8 @@ async def test_a_connection_that_breaks_off_during_the_work_makes_it_run_again(p
         assert await run(work) == 2
 
 
-async def test_a_call_that_breaks_each_connection_off_is_given_up(place: Place) -> None:
-    database, store = place.below()
+async def test_a_call_that_breaks_each_connection_off_is_given_up(postgres: EmptyDatabase) -> None:
+    database, store = postgres.below()
     tries: list[int] = []
 
     def work(tx: Transaction) -> None:
@@ -74,63 +76,69 @@ async def test_a_call_that_breaks_each_connection_off_is_given_up(place: Place) 
         tx.one("SELECT pg_terminate_backend(pg_backend_pid(), 1000)")
 
     async with store:
-        with pytest.raises(Unavailable, match="broke off again and again"):
+        with pytest.raises(Unavailable, match="broke several times"):
             await database.write(work)
         assert len(tries) == 3
 
 
 @pytest.mark.parametrize("fault", ["unsent", "unanswered"])
-async def test_a_change_whose_commit_breaks_off_is_made_once(place: Place, proxy: Proxy, fault: Fault) -> None:
-    async with _through(proxy, place) as store:
+async def test_a_change_whose_commit_breaks_off_is_made_once(
+    postgres: EmptyDatabase, proxy: Proxy, fault: Fault
+) -> None:
+    async with _through(proxy, postgres) as store:
         session = await store.create_session(state={"count": 1})
         for count in range(3):
             before_it = proxy.commits
             proxy.at_commit = fault
             change = await store.append_messages(session.id, [NewMessage(role="user", text=f"{count}")])
             assert change.version == f"{count + 2}"
-            # What was committed is not done again; what was not, is.
+            # A committed change is not repeated; one that was not committed is.
             assert proxy.commits - before_it == (3 if fault == "unsent" else 2)
         texts = [message.text for message in (await store.get_session_history(session.id)).messages]
         assert texts == ["0", "1", "2"]
-    place.assert_whole()
+    postgres.assert_whole()
 
 
-async def test_a_first_change_of_a_connection_whose_commit_breaks_off_is_made_once(place: Place, proxy: Proxy) -> None:
-    async with place.opened():
+async def test_a_first_change_of_a_connection_whose_commit_breaks_off_is_made_once(
+    postgres: EmptyDatabase, proxy: Proxy
+) -> None:
+    async with postgres.opened():
         pass
     for fault in ("unsent", "unanswered"):
-        async with _through(proxy, place) as store:
-            _kill(place)
+        async with _through(proxy, postgres) as store:
+            _kill(postgres)
             await store.list_sessions(SessionFilter())
             proxy.at_commit = fault
             await store.create_session(name=fault)
-    assert place.sql("SELECT name FROM mcp_sessions.sessions ORDER BY key") == [("unsent",), ("unanswered",)]
+    assert postgres.sql("SELECT name FROM mcp_sessions.sessions ORDER BY key") == [("unsent",), ("unanswered",)]
 
 
 @pytest.mark.parametrize("fault", ["unsent", "unanswered", "silent"])
-async def test_what_cannot_be_settled_in_time_is_said_to_be_unknown(place: Place, proxy: Proxy, fault: Fault) -> None:
-    async with _through(proxy, place, timeout=1) as store:
+async def test_what_cannot_be_settled_in_time_is_said_to_be_unknown(
+    postgres: EmptyDatabase, proxy: Proxy, fault: Fault
+) -> None:
+    async with _through(proxy, postgres, timeout=1) as store:
         session = await store.create_session(name="Before")
         proxy.at_commit, proxy.closes_after = fault, True
-        with pytest.raises(OutcomeUnknown, match="Read the session before you repeat it"):
+        with pytest.raises(OutcomeUnknown, match="Read the session before you repeat the change"):
             await store.rename_session(session.id, "After")
         proxy.is_closed = False
         assert (await store.get_session(session.id)).name in ("Before", "After")
 
 
-async def test_a_change_that_is_refused_at_commit_is_not_made(place: Place) -> None:
-    """Whatever else an operator has put there."""
-    async with place.opened() as store:
+async def test_a_change_that_is_refused_at_commit_is_not_made(postgres: EmptyDatabase) -> None:
+    """The reason may be anything that an operator has added, here a trigger that ends the connection."""
+    async with postgres.opened() as store:
         session = await store.create_session(name="Before")
-        place.sql(
+        postgres.sql(
             "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS"
             " $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid(), 1000); RETURN NULL; END $$"
         )
-        place.sql(
+        postgres.sql(
             "CREATE CONSTRAINT TRIGGER dies AFTER UPDATE ON mcp_sessions.sessions"
             " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION die()"
         )
-        with pytest.raises(Unavailable, match="broke off again and again"):
+        with pytest.raises(Unavailable, match="broke several times"):
             await store.rename_session(session.id, "After")
         assert (await store.get_session(session.id)).name == "Before"
 
@@ -151,7 +159,7 @@ async def _read(store: SessionBackend, session_id: str, done: Event, counts: lis
 
 @pytest.mark.parametrize("how", [SIGINT, SIGQUIT, SIGKILL])
 async def test_a_restart_of_the_server_is_survived(own_server: Postgres, how: Signals) -> None:
-    place = Place(own_server, own_server.database())
+    postgres = EmptyDatabase(own_server, own_server.database())
     done = Event()
     acknowledged: list[str] = []
     counts: list[int] = []
@@ -165,7 +173,7 @@ async def test_a_restart_of_the_server_is_survived(own_server: Postgres, how: Si
             own_server.start()
         done.set()
 
-    async with place.opened() as store, place.opened() as other:
+    async with postgres.opened() as store, postgres.opened() as other:
         session = await store.create_session()
         with anyio.fail_after(60):
             async with anyio.create_task_group() as tasks:
@@ -174,15 +182,15 @@ async def test_a_restart_of_the_server_is_survived(own_server: Postgres, how: Si
                     tasks.start_soon(_append, through, session.id, client, done, acknowledged)
                 tasks.start_soon(_read, store, session.id, done, counts)
                 await anyio.to_thread.run_sync(restart_often)
-    rows = place.sql("SELECT text FROM mcp_sessions.messages ORDER BY number")
+    rows = postgres.sql("SELECT text FROM mcp_sessions.messages ORDER BY number")
     assert sorted(text for (text,) in rows) == sorted(acknowledged)
     assert counts == sorted(counts)
-    place.assert_whole()
+    postgres.assert_whole()
 
 
 async def test_a_server_that_stays_away_is_unavailable_and_comes_back(own_server: Postgres) -> None:
-    place = Place(own_server, own_server.database())
-    async with place.opened(timeout=2) as store:
+    postgres = EmptyDatabase(own_server, own_server.database())
+    async with postgres.opened(timeout=2) as store:
         own_server.stop()
         try:
             with pytest.raises(SessionsError) as refused:

@@ -1,4 +1,4 @@
-"""The schema's shape: older ones are brought up to date, newer ones and strangers' are left alone."""
+"""Migrations on PostgreSQL: older schemas are migrated; newer and foreign ones are left alone."""
 
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -12,31 +12,31 @@ from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Forbidden, SessionsError, Unavailable
 from mcp_sessions.models import HistoryQuery, SessionFilter
 
-from ...support.databases import Place
+from ...support.databases import EmptyDatabase
 from ...support.store_processes import context, run_together
 
 SHAPES = Path(__file__).parent / "shapes"
 PROCESSES = 10
 
 
-def _make(place: Place, version: int) -> None:
-    place.sql((SHAPES / f"postgres_v{version}.sql").read_text())
+def _make(postgres: EmptyDatabase, version: int) -> None:
+    postgres.sql((SHAPES / f"postgres_v{version}.sql").read_text())
 
 
-def _version(place: Place) -> int:
-    ((version,),) = place.sql("SELECT version FROM mcp_sessions.mcp_sessions_version")
+def _version(postgres: EmptyDatabase) -> int:
+    ((version,),) = postgres.sql("SELECT version FROM mcp_sessions.mcp_sessions_version")
     return version
 
 
-def _shape(place: Place) -> list[tuple[object, ...]]:
-    """Every column, index and constraint."""
+def _shape(postgres: EmptyDatabase) -> list[tuple[object, ...]]:
+    """Return every column, index and constraint."""
     return [
-        *place.sql(
+        *postgres.sql(
             "SELECT table_name, column_name, data_type, is_nullable, is_identity FROM information_schema.columns"
             " WHERE table_schema = 'mcp_sessions' ORDER BY table_name, ordinal_position"
         ),
-        *place.sql("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'mcp_sessions' ORDER BY 1"),
-        *place.sql(
+        *postgres.sql("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'mcp_sessions' ORDER BY 1"),
+        *postgres.sql(
             "SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint"
             " WHERE connamespace = 'mcp_sessions'::regnamespace ORDER BY 1, 2"
         ),
@@ -51,33 +51,33 @@ async def _refusal(url: str) -> SessionsError:
 
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
-def test_a_step_never_changes(place: Place, version: int) -> None:
-    stepped = Place(place.server, place.server.database())
-    _make(place, version)
+def test_a_step_never_changes(postgres: EmptyDatabase, version: int) -> None:
+    stepped = EmptyDatabase(postgres.server, postgres.server.database())
+    _make(postgres, version)
     with stepped.connected() as connection:
         connection.execute("CREATE SCHEMA mcp_sessions")
         connection.execute("SET search_path = mcp_sessions")
         for step in MIGRATIONS[:version]:
             connection.execute(step.encode())
-    assert _shape(stepped) == _shape(place)
+    assert _shape(stepped) == _shape(postgres)
 
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
-async def test_an_older_schema_gets_the_shape_of_a_new_one(place: Place, version: int) -> None:
-    new = Place(place.server, place.server.database())
-    _make(place, version)
-    for each in (place, new):
+async def test_an_older_schema_gets_the_shape_of_a_new_one(postgres: EmptyDatabase, version: int) -> None:
+    new = EmptyDatabase(postgres.server, postgres.server.database())
+    _make(postgres, version)
+    for each in (postgres, new):
         async with each.opened():
             pass
         assert _version(each) == len(MIGRATIONS)
-    assert _shape(place) == _shape(new)
-    place.assert_whole()
+    assert _shape(postgres) == _shape(new)
+    postgres.assert_whole()
 
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
-async def test_an_older_schema_keeps_all_that_it_holds(place: Place, version: int) -> None:
-    _make(place, version)
-    async with place.opened() as store:
+async def test_an_older_schema_keeps_all_that_it_holds(postgres: EmptyDatabase, version: int) -> None:
+    _make(postgres, version)
+    async with postgres.opened() as store:
         listed = (await store.list_sessions(SessionFilter())).sessions
         assert [session.id for session in listed] == ["teamm234", "romee234"]
         archived = (await store.list_sessions(SessionFilter(archived=True))).sessions
@@ -97,101 +97,101 @@ async def test_an_older_schema_keeps_all_that_it_holds(place: Place, version: in
         await store.restore_session("throw234")
         assert (await store.get_session_history("throw234")).messages[0].text == "Be brief."
         await store.update_session_state("romee234", {"step": 4}, expected_version="4")
-    place.assert_whole()
+    postgres.assert_whole()
 
 
-async def test_a_schema_of_a_newer_program_is_left_alone(place: Place) -> None:
-    async with place.opened():
+async def test_a_schema_of_a_newer_program_is_left_alone(postgres: EmptyDatabase) -> None:
+    async with postgres.opened():
         pass
-    place.sql("UPDATE mcp_sessions.mcp_sessions_version SET version = version + 1")
-    shape = _shape(place)
-    refusal = await _refusal(place.url)
+    postgres.sql("UPDATE mcp_sessions.mcp_sessions_version SET version = version + 1")
+    shape = _shape(postgres)
+    refusal = await _refusal(postgres.url)
     assert isinstance(refusal, Unavailable)
-    assert "made by a newer mcp-sessions (its version 2, known here 1). Upgrade mcp-sessions" in refusal.text
-    assert _shape(place) == shape
+    assert "a newer mcp-sessions made this store (version 2; this program supports 1)" in refusal.text
+    assert _shape(postgres) == shape
 
 
-async def test_a_schema_with_something_else_is_left_alone(place: Place) -> None:
-    place.sql("CREATE SCHEMA mcp_sessions CREATE TABLE sessions (id TEXT)")
-    shape = _shape(place)
-    refusal = await _refusal(place.url)
+async def test_a_schema_with_something_else_is_left_alone(postgres: EmptyDatabase) -> None:
+    postgres.sql("CREATE SCHEMA mcp_sessions CREATE TABLE sessions (id TEXT)")
+    shape = _shape(postgres)
+    refusal = await _refusal(postgres.url)
     assert isinstance(refusal, Unavailable)
-    assert "the database's schema mcp_sessions holds something else than sessions" in refusal.text
-    assert _shape(place) == shape
+    assert "the database's schema mcp_sessions is not a session store" in refusal.text
+    assert _shape(postgres) == shape
 
 
-async def test_an_application_may_have_tables_of_the_same_names(place: Place) -> None:
-    place.sql("CREATE TABLE sessions (id INTEGER)")
-    place.sql("CREATE TABLE messages (id INTEGER)")
-    async with place.opened() as store:
+async def test_an_application_may_have_tables_of_the_same_names(postgres: EmptyDatabase) -> None:
+    postgres.sql("CREATE TABLE sessions (id INTEGER)")
+    postgres.sql("CREATE TABLE messages (id INTEGER)")
+    async with postgres.opened() as store:
         session = await store.create_session(name="Trip")
         assert (await store.get_session(session.id)).name == "Trip"
-    assert place.sql("SELECT * FROM public.sessions") == []
+    assert postgres.sql("SELECT * FROM public.sessions") == []
 
 
-async def test_a_role_without_rights_is_told_what_an_administrator_must_run(place: Place) -> None:
-    role = f"weak {place.name}"
-    place.sql(f"CREATE ROLE \"{role}\" LOGIN PASSWORD 'weak'")
-    url = place.server.url(place.name, role, "weak")
+async def test_a_role_without_rights_is_told_what_an_administrator_must_run(postgres: EmptyDatabase) -> None:
+    role = f"weak {postgres.name}"
+    postgres.sql(f"CREATE ROLE \"{role}\" LOGIN PASSWORD 'weak'")
+    url = postgres.server.url(postgres.name, role, "weak")
     refusal = await _refusal(url)
     assert isinstance(refusal, Forbidden)
     command = f'CREATE SCHEMA mcp_sessions AUTHORIZATION "{role}"'
     assert refusal.text.endswith(f"Let an administrator run in this database: {command}")
-    place.sql("CREATE SCHEMA mcp_sessions")
+    postgres.sql("CREATE SCHEMA mcp_sessions")
     refusal = await _refusal(url)
     assert isinstance(refusal, Forbidden)
-    place.sql(f'GRANT USAGE ON SCHEMA mcp_sessions TO "{role}"')
+    postgres.sql(f'GRANT USAGE ON SCHEMA mcp_sessions TO "{role}"')
     refusal = await _refusal(url)
     command = f'GRANT ALL ON SCHEMA mcp_sessions TO "{role}"'
     assert refusal.text.endswith(f"Let an administrator run in this database: {command}")
-    place.sql(command)
+    postgres.sql(command)
     async with open_backend(url) as store:
         assert (await store.create_session(name="Trip")).name == "Trip"
 
 
-async def test_a_role_that_may_only_read_reads(place: Place) -> None:
-    async with place.opened() as store:
+async def test_a_role_that_may_only_read_reads(postgres: EmptyDatabase) -> None:
+    async with postgres.opened() as store:
         session = await store.create_session(name="Trip")
-    role = f"reader_{place.name}"
-    place.sql(f"CREATE ROLE {role} LOGIN PASSWORD 'reader'")
-    place.sql(f"GRANT USAGE ON SCHEMA mcp_sessions TO {role}")
-    place.sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA mcp_sessions TO {role}")
-    async with open_backend(place.server.url(place.name, role, "reader")) as store:
+    role = f"reader_{postgres.name}"
+    postgres.sql(f"CREATE ROLE {role} LOGIN PASSWORD 'reader'")
+    postgres.sql(f"GRANT USAGE ON SCHEMA mcp_sessions TO {role}")
+    postgres.sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA mcp_sessions TO {role}")
+    async with open_backend(postgres.server.url(postgres.name, role, "reader")) as store:
         assert (await store.get_session(session.id)).name == "Trip"
-        with pytest.raises(Forbidden, match=r"lacks a right in the schema mcp_sessions. Let its owner grant it"):
+        with pytest.raises(Forbidden, match=r"lacks a privilege in the schema mcp_sessions. Let its owner grant it"):
             await store.rename_session(session.id, "After")
 
 
-async def test_a_database_that_takes_no_changes_is_read(place: Place) -> None:
-    async with place.opened() as store:
+async def test_a_database_that_takes_no_changes_is_read(postgres: EmptyDatabase) -> None:
+    async with postgres.opened() as store:
         session = await store.create_session(name="Trip")
-    place.sql(f"ALTER DATABASE {place.name} SET default_transaction_read_only = on")
-    async with place.opened() as store:
+    postgres.sql(f"ALTER DATABASE {postgres.name} SET default_transaction_read_only = on")
+    async with postgres.opened() as store:
         assert (await store.get_session(session.id)).name == "Trip"
-        with pytest.raises(Unavailable, match=r"takes no changes now"):
+        with pytest.raises(Unavailable, match=r"accepts no changes"):
             await store.rename_session(session.id, "After")
 
 
-async def test_a_database_in_another_encoding_is_refused(place: Place) -> None:
-    name = f"latin_{place.name}"
-    place.server.sql(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
-    refusal = await _refusal(place.server.url(name))
+async def test_a_database_in_another_encoding_is_refused(postgres: EmptyDatabase) -> None:
+    name = f"latin_{postgres.name}"
+    postgres.server.sql(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    refusal = await _refusal(postgres.server.url(name))
     assert isinstance(refusal, Unavailable)
     assert "is encoded in LATIN1" in refusal.text
 
 
-async def test_tables_that_are_dropped_meanwhile_are_missed(place: Place) -> None:
-    async with place.opened() as store:
-        place.sql("DROP SCHEMA mcp_sessions CASCADE")
+async def test_tables_that_are_dropped_meanwhile_are_missed(postgres: EmptyDatabase) -> None:
+    async with postgres.opened() as store:
+        postgres.sql("DROP SCHEMA mcp_sessions CASCADE")
         for call in (store.list_sessions(SessionFilter()), store.create_session()):
-            with pytest.raises(Unavailable, match=r"tables are gone from the database. Start again"):
+            with pytest.raises(Unavailable, match=r"tables no longer exist. Restart"):
                 await call
-    async with place.opened() as store:
+    async with postgres.opened() as store:
         await store.create_session()
 
 
 def open_at_once(url: str, together: Barrier) -> None:
-    """What a process runs."""
+    """Run in each process."""
 
     async def main() -> None:
         together.wait()
@@ -201,10 +201,10 @@ def open_at_once(url: str, together: Barrier) -> None:
     anyio.run(main)
 
 
-def test_processes_that_start_at_once_make_the_schema_once(place: Place) -> None:
+def test_processes_that_start_at_once_make_the_schema_once(postgres: EmptyDatabase) -> None:
     processes = context()
     together = processes.Barrier(PROCESSES)
-    run_together([processes.Process(target=open_at_once, args=(place.url, together)) for _ in range(PROCESSES)])
-    assert _version(place) == len(MIGRATIONS)
-    assert place.sql("SELECT count(*) FROM mcp_sessions.sessions WHERE name = 'Mine'") == [(PROCESSES,)]
-    place.assert_whole()
+    run_together([processes.Process(target=open_at_once, args=(postgres.url, together)) for _ in range(PROCESSES)])
+    assert _version(postgres) == len(MIGRATIONS)
+    assert postgres.sql("SELECT count(*) FROM mcp_sessions.sessions WHERE name = 'Mine'") == [(PROCESSES,)]
+    postgres.assert_whole()

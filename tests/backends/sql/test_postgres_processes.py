@@ -1,4 +1,4 @@
-"""Many servers on one database: no change is lost, none meets another's, and no user another."""
+"""Many servers on one database: no change is lost, and users stay separate."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from multiprocessing.synchronize import Barrier
@@ -14,7 +14,7 @@ from mcp_sessions.backends.sql import sessions as session_rows
 from mcp_sessions.errors import Conflict, NotFound, Timeout
 from mcp_sessions.models import NewMessage, SessionFilter
 
-from ...support.databases import Place, until
+from ...support.databases import EmptyDatabase, until
 from ...support.store_processes import context, run_together
 
 CLIENTS = 8  # four in each of two processes
@@ -44,7 +44,7 @@ async def by_appending(store: SessionBackend, session_id: str) -> None:
 
 
 def increment(url: str, session_id: str, how: Increment, together: Barrier) -> None:
-    """What a process runs."""
+    """Run in each process."""
 
     async def client(store: SessionBackend) -> None:
         for _ in range(INCREMENTS):
@@ -59,40 +59,40 @@ def increment(url: str, session_id: str, how: Increment, together: Barrier) -> N
     anyio.run(main)
 
 
-def _increment_in_two_processes(place: Place, session_id: str, how: Increment) -> None:
+def _increment_in_two_processes(postgres: EmptyDatabase, session_id: str, how: Increment) -> None:
     processes = context()
     together = processes.Barrier(2)
-    arguments = (place.url, session_id, how, together)
+    arguments = (postgres.url, session_id, how, together)
     run_together([processes.Process(target=increment, args=arguments) for _ in range(2)])
 
 
 @pytest.mark.parametrize("how", [by_version, naively])
-async def test_no_increment_by_version_is_lost(place: Place, how: Increment) -> None:
-    async with place.opened() as store:
+async def test_no_increment_by_version_is_lost(postgres: EmptyDatabase, how: Increment) -> None:
+    async with postgres.opened() as store:
         session = await store.create_session(state={"count": 0})
-        _increment_in_two_processes(place, session.id, how)
+        _increment_in_two_processes(postgres, session.id, how)
         count = (await store.get_session(session.id)).state["count"]
-    # Were none lost without a version, this would prove nothing.
+    # If no change were lost without a version, this would prove nothing.
     assert (count == CLIENTS * INCREMENTS) is (how is by_version)
 
 
-async def test_changes_of_one_session_queue_and_lose_nothing(place: Place) -> None:
-    async with place.opened() as store:
+async def test_changes_of_one_session_queue_and_lose_nothing(postgres: EmptyDatabase) -> None:
+    async with postgres.opened() as store:
         session = await store.create_session()
-        _increment_in_two_processes(place, session.id, by_appending)
+        _increment_in_two_processes(postgres, session.id, by_appending)
         session = await store.get_session(session.id)
         assert session.message_count == 2 * CLIENTS * INCREMENTS
         assert session.version == f"{CLIENTS * INCREMENTS + 1}"
         assert session.updated_at is not None
-    numbers = [number for (number,) in place.sql("SELECT number FROM mcp_sessions.messages ORDER BY key")]
+    numbers = [number for (number,) in postgres.sql("SELECT number FROM mcp_sessions.messages ORDER BY key")]
     assert sorted(numbers) == list(range(1, 2 * CLIENTS * INCREMENTS + 1))
-    place.assert_whole()
+    postgres.assert_whole()
 
 
-async def test_changes_of_other_sessions_do_not_wait(place: Place) -> None:
-    async with place.opened(timeout=5) as store:
+async def test_changes_of_other_sessions_do_not_wait(postgres: EmptyDatabase) -> None:
+    async with postgres.opened(timeout=5) as store:
         one, other = await store.create_session(), await store.create_session()
-        with place.connected() as connection:
+        with postgres.connected() as connection:
             connection.execute("BEGIN")
             connection.execute("SELECT 1 FROM mcp_sessions.sessions WHERE id = %s FOR UPDATE", (one.id,))
             await store.rename_session(other.id, "After")
@@ -100,48 +100,48 @@ async def test_changes_of_other_sessions_do_not_wait(place: Place) -> None:
             await store.get_session(one.id)
 
 
-async def _delete(store: SessionBackend, place: Place, *, is_due: bool = True) -> str:
+async def _delete(store: SessionBackend, postgres: EmptyDatabase, *, is_due: bool = True) -> str:
     session = await store.create_session(name="Trip")
     await store.append_messages(session.id, [NewMessage(role="user", text="Hello")])
     await store.delete_session(session.id)
     if is_due:
-        place.sql("UPDATE mcp_sessions.sessions SET purge_at = 1 WHERE id = %s", session.id)
+        postgres.sql("UPDATE mcp_sessions.sessions SET purge_at = 1 WHERE id = %s", session.id)
     return session.id
 
 
-async def test_what_is_due_is_purged_when_a_server_starts_and_its_id_stays_taken(place: Place) -> None:
-    async with place.opened() as store:
-        due, kept = await _delete(store, place), await _delete(store, place, is_due=False)
-    async with place.opened() as store:
+async def test_what_is_due_is_purged_when_a_server_starts_and_its_id_stays_taken(postgres: EmptyDatabase) -> None:
+    async with postgres.opened() as store:
+        due, kept = await _delete(store, postgres), await _delete(store, postgres, is_due=False)
+    async with postgres.opened() as store:
         with pytest.raises(NotFound, match="no session"):
             await store.restore_session(due)
         await store.restore_session(kept)
-    assert place.sql("SELECT id FROM mcp_sessions.purged_ids") == [(due,)]
-    place.assert_whole()
+    assert postgres.sql("SELECT id FROM mcp_sessions.purged_ids") == [(due,)]
+    postgres.assert_whole()
 
 
-async def test_a_session_that_is_being_restored_is_not_purged_and_holds_nobody_up(place: Place) -> None:
-    async with place.opened() as store:
-        due, other = [await _delete(store, place, is_due=False) for _ in range(2)]
-        place.sql("UPDATE mcp_sessions.sessions SET purge_at = 1")
-        with place.connected() as restoring:
+async def test_a_session_that_is_being_restored_is_not_purged_and_holds_nobody_up(postgres: EmptyDatabase) -> None:
+    async with postgres.opened() as store:
+        due, other = [await _delete(store, postgres, is_due=False) for _ in range(2)]
+        postgres.sql("UPDATE mcp_sessions.sessions SET purge_at = 1")
+        with postgres.connected() as restoring:
             restoring.execute("BEGIN")
             restoring.execute("UPDATE mcp_sessions.sessions SET purge_at = NULL, place = 0 WHERE id = %s", (due,))
             with anyio.fail_after(5):
-                await _open(place)
-                await _delete(store, place, is_due=False)
+                await _open(postgres)
+                await _delete(store, postgres, is_due=False)
             restoring.execute("COMMIT")
-        assert place.sql("SELECT id FROM mcp_sessions.purged_ids") == [(other,)]
+        assert postgres.sql("SELECT id FROM mcp_sessions.purged_ids") == [(other,)]
         assert (await store.get_session(due)).message_count == 1
         assert len((await store.search_sessions("hello")).hits) == 1
-    place.assert_whole()
+    postgres.assert_whole()
 
 
-async def test_a_session_that_is_purged_while_a_restore_waits_for_it_is_gone(place: Place) -> None:
-    database, store = place.below()
+async def test_a_session_that_is_purged_while_a_restore_waits_for_it_is_gone(postgres: EmptyDatabase) -> None:
+    database, store = postgres.below()
     async with store:
-        due = await _delete(store, place)
-        with place.connected() as holding:
+        due = await _delete(store, postgres)
+        with postgres.connected() as holding:
             holding.execute("BEGIN")
             holding.execute("LOCK mcp_sessions.purged_ids")
             refused: list[NotFound] = []
@@ -157,38 +157,38 @@ async def test_a_session_that_is_purged_while_a_restore_waits_for_it_is_gone(pla
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(database.write, purge)
-                await until(lambda: len(place.backends("wait_event_type = 'Lock'")) == 1)
+                await until(lambda: len(postgres.backends("wait_event_type = 'Lock'")) == 1)
                 tasks.start_soon(restore)
-                await until(lambda: len(place.backends("wait_event_type = 'Lock'")) == 2)
+                await until(lambda: len(postgres.backends("wait_event_type = 'Lock'")) == 2)
                 holding.execute("COMMIT")
         assert len(refused) == 1
-    assert place.sql("SELECT count(*) FROM mcp_sessions.sessions") == [(0,)]
+    assert postgres.sql("SELECT count(*) FROM mcp_sessions.sessions") == [(0,)]
 
 
-async def _open(place: Place) -> None:
-    async with place.opened():
+async def _open(postgres: EmptyDatabase) -> None:
+    async with postgres.opened():
         pass
 
 
-async def test_servers_that_purge_at_once_share_the_work(place: Place) -> None:
-    async with place.opened() as store:
-        ids = [await _delete(store, place, is_due=False) for _ in range(20)]
-    place.sql("UPDATE mcp_sessions.sessions SET purge_at = 1")
+async def test_servers_that_purge_at_once_share_the_work(postgres: EmptyDatabase) -> None:
+    async with postgres.opened() as store:
+        ids = [await _delete(store, postgres, is_due=False) for _ in range(20)]
+    postgres.sql("UPDATE mcp_sessions.sessions SET purge_at = 1")
     async with anyio.create_task_group() as tasks:
         for _ in range(4):
-            tasks.start_soon(_open, place)
-    assert sorted(id for (id,) in place.sql("SELECT id FROM mcp_sessions.purged_ids")) == sorted(ids)
-    place.assert_whole()
+            tasks.start_soon(_open, postgres)
+    assert sorted(id for (id,) in postgres.sql("SELECT id FROM mcp_sessions.purged_ids")) == sorted(ids)
+    postgres.assert_whole()
 
 
 async def test_an_id_that_another_server_just_took_is_not_given_again(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    postgres: EmptyDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both looked for it before either had it."""
+    """Both checked that the id is free before either inserted it."""
     ids = iter(["same2345", "same2345", "other234"])
     monkeypatch.setattr(session_rows, "_new_id", lambda: next(ids))
-    async with place.opened() as store:
-        with place.connected() as other:
+    async with postgres.opened() as store:
+        with postgres.connected() as other:
             other.execute("BEGIN")
             other.execute(
                 "INSERT INTO mcp_sessions.sessions (id, name, folded_name, type, agent_id, user_id, place, created_at,"
@@ -202,13 +202,13 @@ async def test_an_id_that_another_server_just_took_is_not_given_again(
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(create)
-                await until(lambda: place.backends("wait_event_type = 'Lock'"))
+                await until(lambda: postgres.backends("wait_event_type = 'Lock'"))
                 other.execute("COMMIT")
     assert made == ["other234"]
 
 
-async def test_changes_that_lock_each_other_out_are_both_made(place: Place) -> None:
-    database, store = place.below()
+async def test_changes_that_lock_each_other_out_are_both_made(postgres: EmptyDatabase) -> None:
+    database, store = postgres.below()
     async with store:
         ids = [(await store.create_session()).id for _ in range(2)]
 
@@ -227,8 +227,8 @@ async def test_changes_that_lock_each_other_out_are_both_made(place: Place) -> N
         assert [(await store.get_session(session_id)).name for session_id in ids] == ["2", "2"]
 
 
-async def test_changes_that_keep_meeting_end_in_time(place: Place) -> None:
-    database, store = place.below(timeout=0.3)
+async def test_changes_that_keep_meeting_end_in_time(postgres: EmptyDatabase) -> None:
+    database, store = postgres.below(timeout=0.3)
 
     def work(tx: Transaction) -> None:
         tx.run("INSERT INTO purged_ids (id) VALUES ('x'), ('x')")

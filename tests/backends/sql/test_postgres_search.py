@@ -1,4 +1,4 @@
-"""The index on PostgreSQL finds what the words of a search are said to find, and nothing else."""
+"""The search index on PostgreSQL finds exactly the texts that contain the words of a search."""
 
 from collections.abc import AsyncGenerator
 
@@ -11,7 +11,7 @@ from mcp_sessions.errors import Invalid
 from mcp_sessions.models import NewMessage
 from mcp_sessions.text.words import finds, words_of
 
-from ...support.databases import Place
+from ...support.databases import EmptyDatabase
 from .test_sqlite_queries import HOSTILE
 
 SCRIPTS = "aA éÉ ßẞ ﬁ 京東北 한국 か゚が ไทย ـَع я ё 1٣½ Ω ' \" \\ % _ & | ! : * ( ) < > - @ \t\n 😀"
@@ -19,8 +19,8 @@ texts = st.text(st.one_of(st.sampled_from(SCRIPTS), st.characters(exclude_catego
 
 
 @pytest.fixture
-async def store(place: Place) -> AsyncGenerator[SessionBackend]:
-    async with place.opened() as backend:
+async def store(postgres: EmptyDatabase) -> AsyncGenerator[SessionBackend]:
+    async with postgres.opened() as backend:
         yield backend
 
 
@@ -31,7 +31,7 @@ async def _say(store: SessionBackend, *said: str) -> str:
 
 
 async def _found(store: SessionBackend, query: str, limit: int = 7) -> list[str]:
-    """On all pages: one may end early where texts are long."""
+    """Return the hits of all pages: with long texts, a page may end early."""
     found: list[str] = []
     cursor = ""
     while True:
@@ -100,32 +100,32 @@ async def test_a_word_that_cannot_be_seen_finds_nothing(store: SessionBackend) -
     assert await _found(store, "word \u3164") == []
 
 
-async def test_a_walk_through_many_texts_finds_each_once(store: SessionBackend, place: Place) -> None:
-    """More than one stretch of keys, so that each way of looking through them is taken."""
+async def test_a_walk_through_many_texts_finds_each_once(store: SessionBackend, postgres: EmptyDatabase) -> None:
+    """Uses more than one stretch of keys, so that both kinds of query plan run."""
     session_id = await _say(store, "word")
-    place.sql(
+    postgres.sql(
         "INSERT INTO mcp_sessions.messages (session_key, number, run, role, created_at, tool_name, tool_calls,"
         " attachments, text) SELECT m.session_key, n, 1, 'user', m.created_at, '', '', '',"
         " CASE WHEN n % 1000 = 2 THEN 'rare word' ELSE 'word' END"
         " FROM mcp_sessions.messages m, generate_series(2, 20000) n"
     )
-    place.sql(
+    postgres.sql(
         "INSERT INTO mcp_sessions.message_index SELECT key, '', ' ' || text || ' ',"
         " array_to_tsvector(string_to_array(text, ' ')) FROM mcp_sessions.messages WHERE number > 1"
     )
-    place.sql("UPDATE mcp_sessions.sessions SET message_count = 20000 WHERE id = %s", session_id)
+    postgres.sql("UPDATE mcp_sessions.sessions SET message_count = 20000 WHERE id = %s", session_id)
     assert await _found(store, "rare") == [f"m{number * 1000 + 2}" for number in range(19, -1, -1)]
 
 
-async def test_every_page_that_is_asked_for_often_is_found_and_ordered_by_an_index(place: Place) -> None:
+async def test_every_page_that_is_asked_for_often_is_found_and_ordered_by_an_index(postgres: EmptyDatabase) -> None:
     conditions = {
         "place = 0": ("updated_at", "created_at"),
         "user_id = 'u' AND place = 0": ("updated_at", "created_at"),
         "agent_id = 'a' AND place = 0": ("updated_at",),
     }
-    async with place.opened():
+    async with postgres.opened():
         pass
-    with place.connected() as connection:
+    with postgres.connected() as connection:
         connection.execute("SET enable_seqscan = off")
         connection.execute("SET enable_bitmapscan = off")
         for condition, columns in conditions.items():

@@ -1,4 +1,4 @@
-"""The order of hits, their snippets, and what is left out."""
+"""Search on both databases: the order of hits, their snippets, and what is left out."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A search that runs out of time says so, and goes on from where it came to."""
+"""A search that runs out of time says so, and its cursor continues where it stopped."""
 
 from itertools import count
 from pathlib import Path
@@ -7,18 +7,18 @@ import pytest
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.database import search
-from mcp_sessions.backends.sql.places import StorePlaces
+from mcp_sessions.backends.sql.search_rows import StoreSearchRows
 from mcp_sessions.models import SearchPage
 
 from ...contract.walks import walk
 from ...support.store_files import assert_whole, connected
 
-STRETCH = 8  # messages looked through at once, so that few of them take many looks
+STRETCH = 8  # messages in a stretch, so that a few messages need several stretches
 
 
 @pytest.fixture
 async def words(store: SessionBackend, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """60 sessions with a message each; every third name and every fifth message has the word."""
+    """Create 60 sessions with one message each; every third name and every fifth message contains the word."""
     with connected(path) as connection:
         connection.execute("BEGIN")
         for key in range(1, 61):
@@ -33,7 +33,7 @@ async def words(store: SessionBackend, path: Path, monkeypatch: pytest.MonkeyPat
             connection.execute("INSERT INTO message_index (rowid, owner, words) VALUES (?, '', ?)", (key, text))
         connection.execute("COMMIT")
     assert_whole(path)
-    monkeypatch.setattr(StorePlaces, "first_stretch", STRETCH)
+    monkeypatch.setattr(StoreSearchRows, "first_stretch", STRETCH)
 
 
 EVERYTHING = [*(f"id{key}" for key in range(60, 0, -3)), *(f"id{key} m1" for key in range(60, 0, -5))]
@@ -44,7 +44,7 @@ def _places(page: SearchPage) -> list[str]:
 
 
 def _let_time_run(monkeypatch: pytest.MonkeyPatch, looks: int) -> None:
-    """Each look takes a second, and after so many of them the time is up."""
+    """Make every check of the clock take a second, with a time limit after `looks` checks."""
     seconds = count()
     monkeypatch.setattr(search, "thread_time", lambda: next(seconds))
     monkeypatch.setattr(search, "BUDGET", looks + 0.5)
@@ -66,7 +66,7 @@ async def test_a_search_without_any_time_is_not_complete_and_says_where_it_goes_
     page = await store.search_sessions("word")
     assert not page.complete
     assert page.next_cursor
-    assert "next_cursor goes on with what is older" in page.note
+    assert "next_cursor continues it" in page.note
 
 
 @pytest.mark.usefixtures("words")
@@ -86,10 +86,10 @@ async def test_a_walk_that_is_stopped_again_and_again_reaches_every_hit_once(
         cursor = page.next_cursor
         assert len(page.hits) <= limit
         assert page.complete or cursor
-        assert page.complete or "next_cursor goes on" in page.note
+        assert page.complete or "next_cursor continues" in page.note
     assert places == EVERYTHING
     assert complete[-1]
-    # With few hits to a page, each is full before its time is up.
+    # A page with few hits is full before its time is up.
     assert False in complete or limit < 50
 
 
@@ -97,7 +97,7 @@ async def test_a_walk_that_is_stopped_again_and_again_reaches_every_hit_once(
 async def test_whichever_statement_is_stopped_the_search_is_answered(
     store: SessionBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite counts the steps of a statement over all its runs, so that any of them may be the one to be stopped."""
+    """SQLite counts the steps of a statement over all its runs, so any run may be the one that is interrupted."""
     monkeypatch.setattr(search, "BUDGET", 0)
     monkeypatch.setattr(search, "thread_time", lambda: 0.0)
     pages = [await store.search_sessions("word", limit=50) for _ in range(500)]

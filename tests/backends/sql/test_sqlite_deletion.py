@@ -1,4 +1,4 @@
-"""Deleted sessions can be restored for a while; then they are purged, and their ids are never used again."""
+"""Deleted sessions can be restored for a while; then they are purged, and their ids are never reused."""
 
 import logging
 import secrets
@@ -29,7 +29,7 @@ async def _delete(store: SessionBackend, name: str) -> str:
 
 
 def _age(path: Path, days: float, *ids: str) -> None:
-    """Let deletions be so long ago."""
+    """Make the sessions' deletions this many days old."""
     purge_at = round((datetime.now(UTC) + timedelta(days=30 - days)).timestamp() * 1_000_000)
     with connected(path) as connection:
         for session_id in ids:
@@ -85,7 +85,7 @@ async def test_it_is_told_until_when_a_deleted_session_can_be_restored(path: Pat
         assert until in notice
         assert until in change.note
         assert f'restore_session("{session.id}")' in change.note
-        with pytest.raises(NotFound, match=f"was deleted. restore_session can bring it back until {until}"):
+        with pytest.raises(NotFound, match=f"was deleted. restore_session can restore it until {until}"):
             await store.get_session(session.id)
 
 
@@ -212,6 +212,6 @@ async def test_a_deletion_of_the_users_own_names_the_session_to_nobody_else(stor
     ann, ben = (store.for_caller(Caller(user_id=user)) for user in ("ann", "ben"))
     session_id = await _delete(ann, "Trip")
     for call in (ben.get_session, ben.restore_session, ben.delete_session):
-        with pytest.raises(NotFound, match=f'no session "{session_id}". list_sessions shows'):
+        with pytest.raises(NotFound, match=f'no session "{session_id}". Call list_sessions for'):
             await call(session_id)
     await ann.restore_session(session_id)

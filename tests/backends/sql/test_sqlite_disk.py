@@ -1,4 +1,4 @@
-"""A disk that is full, and a file that can only be read."""
+"""Full disks and read-only files."""
 
 import ctypes
 import resource
@@ -19,7 +19,7 @@ TEXT = "lorem ipsum " * 500
 
 
 async def fill_the_disk(store: SessionBackend, path: Path) -> None:
-    """No file of this process may grow any more, as on a full disk, until some space returns."""
+    """Limit the size of this process's files, as on a full disk, and raise the limit step by step."""
     session = await store.create_session(name="Before", state={"a": 1})
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -63,7 +63,7 @@ def open_on_a_full_disk(path: Path) -> None:
 
 
 def read_only(path: Path, session_id: str) -> None:
-    """Open a file that this process may only read, though root may otherwise write anything."""
+    """Open a file that this process may only read, even as root."""
 
     async def main() -> None:
         async with opened(path) as store:
@@ -79,7 +79,7 @@ def read_only(path: Path, session_id: str) -> None:
 
 
 def in_a_read_only_folder(path: Path, session_id: str) -> None:
-    """Change a store with a write-ahead log, whose file may be written to and its folder not."""
+    """Change a store in WAL mode whose file is writable and whose folder is not."""
 
     async def main() -> None:
         with pytest.raises(Unavailable, match="the folder of the store's file can't be written to"):
@@ -91,7 +91,7 @@ def in_a_read_only_folder(path: Path, session_id: str) -> None:
 
 
 def _obey_permissions() -> None:
-    """Give up this process's capabilities, where the system has such."""
+    """Give up this process's capabilities, on systems that have them."""
     capset = getattr(ctypes.CDLL(None), "capset", None)
     if capset is not None:
         version_3 = (ctypes.c_uint32 * 2)(0x20080522, 0)

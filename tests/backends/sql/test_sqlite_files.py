@@ -1,4 +1,4 @@
-"""The store's file: whose it is, and what happens where there can be none or something else is there."""
+"""The store's file: its permissions, and paths where it can't be created or something else exists."""
 
 import os
 import shutil
@@ -37,7 +37,7 @@ def _umask(mask: int) -> Generator[None]:
 
 @pytest.fixture
 def made(path: Path) -> Path:
-    """A file made by SQLite, of another program."""
+    """Create a SQLite file of another program."""
     with connected(path) as connection:
         connection.executescript("CREATE TABLE notes (text); INSERT INTO notes VALUES ('mine');")
     return path
@@ -118,7 +118,7 @@ async def test_a_path_may_have_any_characters(tmp_path: Path) -> None:
 
 async def test_another_programs_database_is_left_alone(made: Path) -> None:
     before = contents(made.parent)
-    with pytest.raises(Unavailable, match="something else than sessions; it was not touched"):
+    with pytest.raises(Unavailable, match="is not a session store; it was not changed"):
         async with opened(made):
             pass
     assert contents(made.parent) == before
@@ -129,7 +129,7 @@ async def test_an_empty_database_of_another_program_is_left_alone(path: Path, pr
     with connected(path) as connection:
         connection.execute(f"PRAGMA {pragma}")
     before = contents(path.parent)
-    with pytest.raises(Unavailable, match="something else"):
+    with pytest.raises(Unavailable, match="is not a session store"):
         async with opened(path):
             pass
     assert contents(path.parent) == before
@@ -142,7 +142,7 @@ async def test_a_store_whose_version_is_lost_is_left_alone(path: Path, version: 
     with connected(path) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
     before = contents(path.parent)
-    with pytest.raises(Unavailable, match="marked as a session store and is none"):
+    with pytest.raises(Unavailable, match="marked as a session store but isn't one"):
         async with opened(path):
             pass
     assert contents(path.parent) == before
@@ -152,7 +152,7 @@ async def test_a_store_whose_tables_are_lost_is_left_alone(path: Path) -> None:
     with connected(path) as connection:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 1")
-    with pytest.raises(Unavailable, match="marked as a session store and is none"):
+    with pytest.raises(Unavailable, match="marked as a session store but isn't one"):
         async with opened(path):
             pass
 

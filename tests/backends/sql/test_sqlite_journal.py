@@ -1,4 +1,4 @@
-"""Which journal a file gets, and that it keeps the one it has."""
+"""The choice of a journal mode for a new file; existing files keep theirs."""
 
 import sqlite3
 from multiprocessing.synchronize import Barrier
@@ -17,7 +17,7 @@ FIXED, BROKEN = (3, 51, 3), (3, 51, 2)
 
 
 def create_with(version: Version, path: Path, together: Barrier) -> None:
-    """What a process runs that has this SQLite."""
+    """Run in a process that has this version of SQLite."""
 
     async def main() -> None:
         together.wait()

@@ -1,4 +1,4 @@
-"""Processes killed in the middle of their changes: what was acknowledged is there, and the file is whole."""
+"""Processes killed during changes: acknowledged changes are kept, and the file is intact."""
 
 import random
 from collections.abc import Generator
@@ -19,7 +19,7 @@ MESSAGES = 12  # a change: enough that most of a writer's time is inside a trans
 
 
 async def write_without_end(store: SessionBackend, telling: Connection) -> None:
-    """In turn: append messages, count that in the state, name the session after it; each is told when it is done."""
+    """Append messages, count them in the state and rename the session, in turn. Report each finished change."""
     words = random.Random(1)
     session = await store.create_session(name="step 0", state={"step": 0})
     telling.send_bytes(f"{session.id} 0".encode())
@@ -50,14 +50,14 @@ def _writer(path: Path) -> Generator[tuple[ForkServerProcess, Connection]]:
 
 
 def _killed_at_work(path: Path, chance: random.Random) -> list[tuple[str, int]]:
-    """Two processes write and are killed: for each its session, and how many changes of it were acknowledged."""
+    """Kill two writing processes. Return each one's session and number of acknowledged changes."""
     with _writer(path) as (one, told_one), _writer(path) as (two, told_two):
         last: dict[Connection, bytes] = {}
         for _ in range(chance.randrange(2, 14)):
             for ready in wait([told_one, told_two], PATIENCE):
                 assert isinstance(ready, Connection)
                 last[ready] = ready.recv_bytes()
-        # Just when something was told, nobody is inside a transaction.
+        # Directly after a report, neither process is inside a transaction.
         one.join(chance.uniform(0, 0.02))
         for process in chance.sample([one, two], 2):
             process.kill()
@@ -68,7 +68,7 @@ def _killed_at_work(path: Path, chance: random.Random) -> list[tuple[str, int]]:
 
 
 def _rest(told: Connection) -> Generator[bytes]:
-    """What a process that is dead had told."""
+    """Yield the remaining reports of a killed process."""
     try:
         while True:
             yield told.recv_bytes()
@@ -83,7 +83,7 @@ async def test_what_was_acknowledged_survives_kill_9(path: Path) -> None:
     for _ in range(CYCLES):
         acknowledged += _killed_at_work(path, chance)
         broken_off += journal.exists() and journal.stat().st_size > 0
-    # Were nothing ever broken off, this would prove nothing (a write-ahead log is always left behind).
+    # If no change was ever interrupted, this proves nothing. (A write-ahead log is always left behind.)
     assert broken_off > 0 or path.with_name("sessions.db-wal").exists()
     async with opened(path) as store:
         for session_id, changes in acknowledged:
@@ -92,7 +92,7 @@ async def test_what_was_acknowledged_survives_kill_9(path: Path) -> None:
 
 
 async def _assert_there(store: SessionBackend, session_id: str, changes: int) -> None:
-    """All acknowledged changes, and the one that was being made whole or not at all."""
+    """Assert that all acknowledged changes are there, and the unfinished one entirely or not at all."""
     session = await store.get_session(session_id)
     assert _made(session) in (_steps(changes), _steps(changes + 1))
     appended, _, _ = _made(session)
@@ -104,7 +104,7 @@ async def _assert_there(store: SessionBackend, session_id: str, changes: int) ->
 
 
 def _steps(changes: int) -> tuple[int, int, int]:
-    """How often a session with so many changes was appended to, counted and named."""
+    """Return how often a session with this many changes was appended to, counted and renamed."""
     return (changes + 2) // 3, (changes + 1) // 3, changes // 3
 
 

@@ -1,4 +1,4 @@
-"""Paths that are not ASCII, under a locale that knows nothing else."""
+"""Paths with non-ASCII characters in an ASCII locale."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ def test_a_path_in_a_url_is_the_same_in_every_locale(tmp_path: Path) -> None:
     folder.mkdir()
     ended = doctor("--backend", f"sqlite:///{quote(str(folder / 'Sitzungen für dich.db'))}")
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "the first start makes it" in ended.stdout
+    assert "the first start creates it" in ended.stdout
 
 
 def test_a_default_path_is_found_in_every_locale(tmp_path: Path) -> None:

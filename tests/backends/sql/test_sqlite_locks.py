@@ -1,4 +1,4 @@
-"""Waiting for other processes' changes, and what the event loop does meanwhile."""
+"""Waiting for changes by other processes without blocking the event loop."""
 
 from pathlib import Path
 
@@ -76,7 +76,7 @@ async def test_a_lock_that_is_not_released_in_time_is_a_timeout_and_changes_noth
                 store.rename_session(session.id, "After"),
                 store.delete_session(session.id),
             ):
-                with pytest.raises(Timeout, match=r"locked for 0\.01 s; nothing was changed"):
+                with pytest.raises(Timeout, match=r"locked the store for 0\.01 s; nothing was changed"):
                     await call
             another.execute("ROLLBACK")
         assert dump(path) == before

@@ -1,4 +1,4 @@
-"""The file's shape: older ones are brought up to date, newer ones are left alone."""
+"""Migrations on SQLite: older files are migrated, newer ones are left alone."""
 
 import sqlite3
 from multiprocessing.synchronize import Barrier
@@ -87,14 +87,14 @@ async def test_a_file_of_a_newer_program_is_left_alone(path: Path, above: int) -
     with connected(path) as connection:
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + above}")
     before = contents(path.parent)
-    with pytest.raises(Unavailable, match=r"newer mcp-sessions .* the file was not touched"):
+    with pytest.raises(Unavailable, match=r"newer mcp-sessions .* the file was not changed"):
         async with opened(path):
             pass
     assert contents(path.parent) == before
 
 
 def open_at_once(path: Path, together: Barrier) -> None:
-    """What a process runs."""
+    """Run in each process."""
 
     async def main() -> None:
         together.wait()

@@ -1,4 +1,4 @@
-"""Many processes on one file: no change is lost, and no lock reaches a caller."""
+"""Many processes on one file: no change is lost, and callers see no lock errors."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -69,14 +69,14 @@ async def test_no_merge_is_lost(path: Path) -> None:
 
 
 async def test_increments_that_ask_for_no_version_lose_some(path: Path) -> None:
-    """The control: were none lost here, the tests above would prove nothing."""
+    """The control: if no change were lost here, the tests above would prove nothing."""
     (count,) = (await _state_after(path, increment_naively, 50)).values()
     assert isinstance(count, int)
     assert 0 < count < PROCESSES * 50
 
 
 def open_and_change(path: Path, times: int, together: Barrier) -> None:
-    """What a process runs."""
+    """Run in each process."""
 
     async def main() -> None:
         for number in range(times):

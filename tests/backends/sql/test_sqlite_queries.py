@@ -1,4 +1,4 @@
-"""Whatever is searched for: never an error but `invalid`, and never anything of another user."""
+"""Any query either works or is `invalid`, and never finds anything of another user."""
 
 import unicodedata
 from collections.abc import AsyncGenerator
@@ -75,7 +75,7 @@ class Scoped(NamedTuple):
 
 @pytest.fixture(scope="module")
 async def scoped() -> AsyncGenerator[Scoped]:
-    """The same words in the sessions of two users, and in some of nobody."""
+    """Create sessions with the same words for two users and for none."""
     async with open_backend() as backend:
         for user in ("ann", "ben", ""):
             theirs = backend.for_caller(Caller(user_id=user))
@@ -122,7 +122,7 @@ async def test_any_mix_of_operators_and_words_finds_nothing_of_others(scoped: Sc
 
 
 def _is_letter(char: str) -> bool:
-    # A few letters stand for a blank and an accent, or for a letter that is left out and can't be seen.
+    # A few letters decompose into a space and an accent, or are invisible and removed.
     return clean(char) == char and " " not in unicodedata.normalize("NFKC", char)
 
 

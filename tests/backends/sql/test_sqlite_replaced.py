@@ -3,11 +3,15 @@
 # ruff: noqa: ASYNC240 - what is done to the file is done at once
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.database.database import Row, Transaction
+from mcp_sessions.backends.database.sqlite import SqliteDatabase
+from mcp_sessions.backends.sql.backend import SqlBackend
 from mcp_sessions.errors import BadResponse, Unavailable
 from mcp_sessions.models import SessionFilter
 
@@ -80,11 +84,28 @@ async def test_a_file_of_another_program_in_its_place_is_left_alone(path: Path, 
         path.rename(tmp_path / "away.db")
         shutil.copy(tmp_path / "notes.db", path)
         for _ in range(2):
-            with pytest.raises((Unavailable, BadResponse), match="holds something else than sessions"):
+            with pytest.raises((Unavailable, BadResponse), match="is not a session store"):
                 await store.rename_session(session.id, "Lost")
         assert path.read_bytes() == before
         (tmp_path / "away.db").replace(path)
         assert await names(store) == ["Groceries"]
+
+
+async def test_a_failed_reopen_leaves_a_running_read_alone(path: Path, tmp_path: Path) -> None:
+    with connected(tmp_path / "notes.db") as connection:
+        connection.executescript("CREATE TABLE notes (text);")
+    database = SqliteDatabase(str(path), busy_seconds=5)
+
+    def work(tx: Transaction) -> Row | None:
+        (tmp_path / "notes.db").replace(path)
+        with ThreadPoolExecutor() as worker:
+            reopen = worker.submit(database._reopen_if_replaced)  # pyright: ignore[reportPrivateUsage]  otherwise a race
+        assert isinstance(reopen.exception(), Unavailable)
+        return tx.one("SELECT name FROM sessions")
+
+    async with SqlBackend(database, keep_deleted=30) as store:
+        await store.create_session(name="Groceries")
+        assert await database.read(work) == ("Groceries",)
 
 
 async def test_the_log_of_the_file_before_never_gets_into_a_new_one(path: Path, tmp_path: Path) -> None:
@@ -96,7 +117,7 @@ async def test_the_log_of_the_file_before_never_gets_into_a_new_one(path: Path, 
         await store.create_session(name="In the log")
         (tmp_path / "backup.db").replace(path)
         for call in (store.create_session(name="Lost"), store.list_sessions(SessionFilter())):
-            with pytest.raises(Unavailable, match=r'put the file back without "sessions\.db-wal", then start again'):
+            with pytest.raises(Unavailable, match=r'delete "sessions\.db-wal" if it is there, then start again'):
                 await call
     for suffix in ("-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
@@ -111,5 +132,5 @@ async def test_a_journal_of_the_file_before_never_gets_into_a_new_one(path: Path
         await store.create_session(name="Old")
         (tmp_path / "backup.db").replace(path)
         Path(f"{path}-journal").write_bytes(b"what a killed program left")
-        with pytest.raises(Unavailable, match=r'without "sessions\.db-journal"'):
+        with pytest.raises(Unavailable, match=r'delete "sessions\.db-journal" if it is there'):
             await store.create_session(name="Lost")

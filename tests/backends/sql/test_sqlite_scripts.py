@@ -1,4 +1,4 @@
-"""What a search finds in the scripts of the world."""
+"""Searches in the scripts of the world."""
 
 import pytest
 
@@ -44,7 +44,7 @@ NOT_FOUND: list[tuple[str, list[str]]] = [
 
 
 async def _found(store: SessionBackend, text: str, query: str) -> tuple[bool, bool]:
-    """As a name, and in a message."""
+    """Search for it as a name and in a message."""
     session = await store.create_session(name=text)
     await store.append_messages(session.id, [NewMessage(role="user", text=text)])
     hits = (await store.search_sessions(query)).hits

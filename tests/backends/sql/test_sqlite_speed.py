@@ -1,4 +1,4 @@
-"""What a page costs, coarsely and as ratios within one run; `tests/benchmarks` has the figures."""
+"""The cost of a page, coarsely, as ratios within one run. `tests/benchmarks` has the figures."""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""What the store refuses to keep: by name of the field, and without a trace."""
+"""Values that the store refuses: the error names the field, and nothing is changed."""
 
 from collections.abc import Awaitable, Callable
 from math import inf, nan
@@ -61,7 +61,7 @@ TEXTS: dict[str, tuple[str, Call]] = {
     "history cursor": ("cursor", lambda store, own, text: store.get_session_history(own, cursor=text)),
     "runs cursor": ("cursor", lambda store, own, text: store.get_session_runs(own, cursor=text)),
 }
-"""Every text a caller gives that is stored or looked for, and the name it is refused by."""
+"""Every text argument that is stored or searched for, and the field name in its error."""
 
 IDS: dict[str, Call] = {
     "get": lambda store, _, text: store.get_session(text),
@@ -76,7 +76,7 @@ IDS: dict[str, Call] = {
     "update version": lambda store, own, text: store.update_session(own, summary="Fine", expected_version=text),
     "fork up to": lambda store, own, text: store.fork_session(own, up_to_message_id=text),
 }
-"""Every id a caller gives."""
+"""Every argument that takes an id or a version."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Versions: each change counts one up, and a change that expects another version changes nothing."""
+"""Versions: each change increments the version, and a change that expects another version fails."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path

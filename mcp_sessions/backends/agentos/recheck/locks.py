@@ -40,5 +40,5 @@ class SessionLocks:
             if not self._has_file_locks:
                 yield
                 return
-            async with self._file_locks.held(f"{self._server}/{session_id}"):
+            async with self._file_locks.lock(f"{self._server}/{session_id}"):
                 yield

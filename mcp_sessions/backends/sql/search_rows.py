@@ -1,10 +1,10 @@
-"""The rows of the embedded store that its search index points to: session names and messages."""
+"""The rows that the embedded store's search index points to: session names and messages."""
 
 from collections.abc import Iterable, Sequence
 
 from ...models import SearchHit
 from ..database.database import Transaction
-from .sessions import DELETED, moment
+from .sessions import DELETED, to_datetime
 
 _HITS = {
     "name": "SELECT s.key, s.id, s.name, 0, '', s.created_at, s.name FROM sessions s WHERE s.key IN ({keys})",
@@ -15,8 +15,8 @@ _HITS = {
 }
 
 
-class StorePlaces:
-    """The `Places` of a search over the embedded store."""
+class StoreSearchRows:
+    """The rows of the embedded store, for `database.search`."""
 
     kinds = ("name", "message")
     first_stretch = 4096
@@ -38,6 +38,6 @@ class StorePlaces:
                 session_name=name,
                 message_id=f"m{number}" if number else "",
                 role=role,
-                created_at=moment(created_at),
+                created_at=to_datetime(created_at),
             )
             yield key, hit, text
