@@ -25,7 +25,7 @@ class Caller:
 
     `user_id`: the caller reads and changes only this user's sessions; "" means all sessions.
     `credential`: the caller's credential for the backend's system; "" means the one that the backend was opened with.
-    `present`: returns stored text as the caller may see it. Searches match only the text that it returns.
+    `sanitize`: returns stored text as the caller may see it. Searches match only the text that it returns.
     `progress`: reports the progress of a long call to the client, as a growing number and a message.
     """
 
@@ -33,7 +33,7 @@ class Caller:
     user_id: str = ""
     scopes: frozenset[Scope] = frozenset(Scope)
     credential: str = field(default="", repr=False)
-    present: Callable[[str], str] = str
+    sanitize: Callable[[str], str] = str
     progress: Callable[[float, str], Awaitable[None]] = _ignore_progress
 
     def require(self, scope: Scope) -> None:

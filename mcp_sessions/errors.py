@@ -1,20 +1,22 @@
-"""Every failure that a caller may be told of; what is said in one is safe to show by definition.
+"""The errors that callers see, and functions that make text safe for one line of an error or a log.
+
+Callers see `str(error)`, so it may contain nothing that a caller must not see.
 
 SessionsError
 ├── Invalid               a bad argument, cursor, id or value
-├── NotFound              no such session, message or run, or not this caller's
+├── NotFound              no such session, message or run, or it belongs to somebody else
 ├── Conflict              changed since `expected_version`, or the name or id is taken
 ├── Unsupported           this backend can't do it, or can't address this id
-├── Unauthorized          no credential, or one that is refused
-├── Forbidden             the credential lacks the right
-├── ConfirmationRequired  a destructive call that nobody has agreed to yet
-├── RateLimited           too many calls for now, here or says the backend
-├── Timeout               no answer in time
-├── Unavailable           no answer at all
-├── Busy                  too many calls at once here
-├── OutcomeUnknown        a change was sent, and nothing could settle whether it ran
-├── Internal              something unforeseen on our side
-└── BadResponse           the backend answered something that is not its own format
+├── Unauthorized          no credential, or one that was refused
+├── Forbidden             the credential lacks a scope
+├── ConfirmationRequired  a destructive call that nobody has confirmed yet
+├── RateLimited           too many calls in a given time, by our limit or the backend's
+├── Timeout               no response in time
+├── Unavailable           no response at all
+├── Busy                  too many concurrent calls on this server
+├── OutcomeUnknown        a change was sent, and it can't be determined whether it was made
+├── Internal              an unexpected failure of this server
+└── BadResponse           the backend's response doesn't have the documented format
 """
 
 import traceback
@@ -22,7 +24,7 @@ from typing import ClassVar
 
 
 class SessionsError(Exception):
-    """A foreseen failure. `str(error)` is one line of our own words: what happened, then what to do next."""
+    """An expected failure. `str(error)` is one line: what happened, then what to do next."""
 
     code: ClassVar[str]
 
@@ -32,7 +34,7 @@ class SessionsError(Exception):
 
     @property
     def text(self) -> str:
-        """`CODE: what happened. What to do next.`, as a caller is told it."""
+        """The text that a caller receives: `CODE: what happened. What to do next.`"""
         return f"{self.code}: {self.message}"
 
 
@@ -92,22 +94,25 @@ class BadResponse(SessionsError):
     code = "bad_response"
 
 
-def whereabouts(error: BaseException) -> str:
-    """Where an unforeseen failure happened and of which kind, for a log: its own words may hold what people said."""
+def traceback_without_message(error: BaseException) -> str:
+    """Return the type and the stack of an error for the log.
+
+    The message is left out, since it may quote stored text or a credential.
+    """
     return f"{type(error).__qualname__}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
-def visible(text: str) -> str:
-    """It without line breaks and whatever else moves a terminal's cursor."""
+def replace_unprintable(text: str) -> str:
+    """Return the text with � for each unprintable character, such as a line break or a terminal's control codes."""
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
-def printable(value: str) -> str:
-    """A caller's own word, fit to be repeated in our sentences: at most 80 characters that can be seen."""
-    shown = visible(value[:80])
-    return f"{shown}…" if len(value) > 80 else shown
+def excerpt(value: str) -> str:
+    """Return the first 80 characters of a value from outside, without unprintable ones, to use in a sentence."""
+    start = replace_unprintable(value[:80])
+    return f"{start}…" if len(value) > 80 else start
 
 
 def quoted(value: str) -> str:
-    """The same in quotes, which it can't end."""
-    return f'"{printable(value).replace(chr(34), chr(39))}"'
+    """Return the `excerpt` of a value in double quotes; double quotes in it become single ones."""
+    return f'"{excerpt(value).replace(chr(34), chr(39))}"'

@@ -18,7 +18,7 @@ from ..models import (
     SessionFilter,
     SessionPage,
 )
-from ..text.words import folded
+from ..text.words import fold_name
 from .base import SessionBackend
 from .paging import message_page
 
@@ -53,7 +53,7 @@ class ReadAllBackend(SessionBackend):
         def order(position: tuple[int, ...]) -> tuple[int, int]:
             return sign * position[0], position[1]
 
-        part = folded(filter.query)
+        part = fold_name(filter.query)
         wanted = {
             _position(session, filter.order): session
             for session in await self._own_sessions()
@@ -91,7 +91,7 @@ class ReadAllBackend(SessionBackend):
             and filter.type in ("", session.type)
             and filter.agent_id in ("", session.agent_id)
             and filter.is_in_time(session.updated_at)
-            and part in folded(self._caller.present(session.name))
+            and part in fold_name(self._caller.sanitize(session.name))
         )
 
 

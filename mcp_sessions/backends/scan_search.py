@@ -15,7 +15,7 @@ from .. import cursors
 from ..caller import Caller
 from ..errors import BadResponse, NotFound, Unavailable, Unsupported
 from ..models import Message, SearchHit, SearchPage
-from ..text.words import bare, finds, snippet
+from ..text.words import contains_words, fold, snippet
 from .gather import map_concurrently
 
 _AT_ONCE = 8
@@ -62,7 +62,7 @@ class Search:
         self._hits: list[SearchHit] = []
         self._caller = caller
         self._words = words
-        self._stems = [bare(word.rstrip("*")) for word in words]
+        self._stems = [fold(word.rstrip("*")) for word in words]
         self._walk = walk
         self._stops_at = anyio.current_time() + seconds
         self._bytes = 0
@@ -149,11 +149,11 @@ class Search:
         """Return the text as the caller sees it if it contains every word, else ""."""
         if not text:
             return ""
-        comparable = bare(text)
+        comparable = fold(text)
         if not all(stem in comparable for stem in self._stems):  # rules out most texts quickly
             return ""
-        seen = self._caller.present(text)
-        return seen if finds(seen, self._words) else ""
+        seen = self._caller.sanitize(text)
+        return seen if contains_words(seen, self._words) else ""
 
     def _page(self, limit: int, resume_cursor: str | None = None) -> SearchPage:
         """Return the page. `resume_cursor` is given if the budget ended the search."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ..errors import Conflict, Invalid, quoted
 from ..json_documents import Json, JsonObject, is_array, is_object
-from ..text.validate import plain
+from ..text.validate import check_text
 
 NAME_LENGTH = 512
 TEXT_LENGTH = 1024 * 1024
@@ -19,7 +19,7 @@ JSON_DEPTH = 64
 
 def session_name(value: str) -> str:
     """Return the name without surrounding spaces. Raise `Invalid` if nothing in it is visible, unless it is ""."""
-    trimmed = plain(value, "name", NAME_LENGTH).strip()
+    trimmed = check_text(value, "name", NAME_LENGTH).strip()
     if value and not any(unicodedata.category(char)[0] not in "CZ" for char in trimmed):
         raise Invalid('"name" has no visible character. Give it a letter, or "" to clear it.')
     return trimmed

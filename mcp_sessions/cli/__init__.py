@@ -1,1 +1,1 @@
-"""The `mcp-sessions` command: its parser, and one module for each subcommand."""
+"""The `mcp-sessions` command: its parser, and a module with a function `run` for each subcommand."""

@@ -1,4 +1,4 @@
-"""How each client's configuration names a server: its format, and how it refers to a secret."""
+"""The configuration format of each client: how it describes a server, and how it refers to a secret."""
 
 import json
 import re
@@ -10,8 +10,8 @@ from mcp_sessions.config.settings import BadSetting
 from mcp_sessions.json_documents import JsonObject
 
 
-class Started(NamedTuple):
-    """A server that the client starts. `secrets` are the names of variables whose values no snippet may hold."""
+class StdioServer(NamedTuple):
+    """A server that the client starts. `secrets`: variables whose values must not be in the snippet."""
 
     command: str
     args: list[str]
@@ -19,8 +19,8 @@ class Started(NamedTuple):
     secrets: list[str]
 
 
-class Called(NamedTuple):
-    """A server that the client calls. `tokens` maps a header to the variable that holds its bearer token."""
+class HttpServer(NamedTuple):
+    """A server that the client calls over HTTP. `tokens`: header → the variable with its bearer token."""
 
     url: str
     tokens: dict[str, str]
@@ -30,134 +30,136 @@ class Called(NamedTuple):
         return [*self.tokens.values()]
 
 
-Server = Started | Called
-Refer = Callable[[str], str]
+Server = StdioServer | HttpServer
+Reference = Callable[[str], str]
 
 
 class Client(NamedTuple):
-    """A client: what writes its snippet, where that goes, and how it treats text and secrets."""
+    """The configuration format of one client, with instructions for the user."""
 
-    write: Callable[[Server, Refer], str]
-    place: str
-    refer: Refer
-    """Return what stands for a variable with a secret."""
+    write: Callable[[Server, Reference], str]
+    instructions: str
+    """Where the snippet goes."""
+    reference: Reference
+    """Return the text that the client replaces by a variable's value."""
     secrets_note: str
-    """What to do about the secrets named in `{}`."""
-    replaces: str = "(?!)"
-    """A pattern of what the client replaces in the texts of its configuration; none of them can be escaped."""
+    """How to provide the secrets named in `{}`."""
+    expands: str = "(?!)"
+    """What the client expands inside configuration values, as a pattern. No client has an escape for it."""
 
 
 def snippet(client: Client, server: Server) -> str:
-    """Return what to put into a client's configuration. Raise `BadSetting` for a text that it would not keep."""
+    """Return the text for the client's configuration. Raise `BadSetting` if the client would expand part of it."""
     for name, text in _texts(server):
-        replaced = re.search(client.replaces, text)
-        if replaced:
+        expanded = re.search(client.expands, text)
+        if expanded:
             raise BadSetting(
-                f"{name} can't be {text[:80]!r} here: the client would replace {replaced[0][:80]!r} in it. "
-                "It accepts a text without that."
+                f"{name} can't be {text[:80]!r} here: the client would expand {expanded[0][:80]!r} in it. "
+                "Use a value without it."
             )
-    return client.write(server, client.refer)
+    return client.write(server, client.reference)
 
 
 def _texts(server: Server) -> Iterator[tuple[str, str]]:
-    if isinstance(server, Called):
+    """Yield the values that the client might expand, each with its name for an error."""
+    if isinstance(server, HttpServer):
         yield "the URL", server.url
         return
     yield "the command", server.command
     yield from server.env.items()
 
 
-def _entry(server: Server, refer: Refer) -> JsonObject:
-    if isinstance(server, Started):
-        env = _environment(server, refer)
+def _entry(server: Server, reference: Reference) -> JsonObject:
+    if isinstance(server, StdioServer):
+        env = _environment(server, reference)
         return {"command": server.command, "args": [*server.args]} | ({"env": env} if env else {})
-    return {"url": server.url} | _headers(server, refer)
+    return {"url": server.url} | _headers(server, reference)
 
 
-def _environment(server: Started, refer: Refer) -> dict[str, str]:
-    return {**server.env, **{name: refer(name) for name in server.secrets}}
+def _environment(server: StdioServer, reference: Reference) -> dict[str, str]:
+    return {**server.env, **{name: reference(name) for name in server.secrets}}
 
 
-def _headers(server: Called, refer: Refer) -> JsonObject:
-    headers = {header: f"Bearer {refer(name)}" for header, name in server.tokens.items()}
+def _headers(server: HttpServer, reference: Reference) -> JsonObject:
+    headers = {header: f"Bearer {reference(name)}" for header, name in server.tokens.items()}
     return {"headers": headers} if headers else {}
 
 
-def _typed(server: Server, refer: Refer) -> JsonObject:
-    return {"type": "stdio" if isinstance(server, Started) else "http", **_entry(server, refer)}
+def _typed(server: Server, reference: Reference) -> JsonObject:
+    return {"type": "stdio" if isinstance(server, StdioServer) else "http", **_entry(server, reference)}
 
 
 def _mcp_servers(entry: JsonObject) -> str:
     return json.dumps({"mcpServers": {"sessions": entry}}, indent=2)
 
 
-def _claude_code(server: Server, refer: Refer) -> str:
-    entry = json.dumps(_typed(server, refer))
+def _claude_code(server: Server, reference: Reference) -> str:
+    entry = json.dumps(_typed(server, reference))
     return shlex.join(["claude", "mcp", "add-json", "--scope", "user", "sessions", entry])
 
 
-def _claude_desktop(server: Server, refer: Refer) -> str:
-    if isinstance(server, Started):
-        return _mcp_servers(_entry(server, refer))
-    # Its file can't name a server over HTTP.
+def _claude_desktop(server: Server, reference: Reference) -> str:
+    if isinstance(server, StdioServer):
+        return _mcp_servers(_entry(server, reference))
+    # Its configuration file can't describe a server over HTTP, so `mcp-remote` connects to it.
     variables = {header: header.upper().replace("-", "_") for header in server.tokens}
     flags = [part for header, name in variables.items() for part in ("--header", f"{header}:${{{name}}}")]
     flags += ["--allow-http"] if server.url.startswith("http:") else []
-    env = {variables[header]: f"Bearer {refer(name)}" for header, name in server.tokens.items()}
-    return _mcp_servers(_entry(Started("npx", ["-y", "mcp-remote", server.url, *flags], env, []), refer))
+    env = {variables[header]: f"Bearer {reference(name)}" for header, name in server.tokens.items()}
+    return _mcp_servers(_entry(StdioServer("npx", ["-y", "mcp-remote", server.url, *flags], env, []), reference))
 
 
-def _cursor(server: Server, refer: Refer) -> str:
-    return _mcp_servers(_entry(server, refer))
+def _cursor(server: Server, reference: Reference) -> str:
+    return _mcp_servers(_entry(server, reference))
 
 
-def _vscode(server: Server, refer: Refer) -> str:
+def _vscode(server: Server, reference: Reference) -> str:
     inputs: list[JsonObject] = [
         {"type": "promptString", "id": name, "description": f"{name} of mcp-sessions", "password": True}
         for name in server.secrets
     ]
     asked: JsonObject = {"inputs": inputs} if inputs else {}
-    return json.dumps({**asked, "servers": {"sessions": _typed(server, refer)}}, indent=2)
+    return json.dumps({**asked, "servers": {"sessions": _typed(server, reference)}}, indent=2)
 
 
-def _opencode(server: Server, refer: Refer) -> str:
-    if isinstance(server, Started):
-        env = _environment(server, refer)
+def _opencode(server: Server, reference: Reference) -> str:
+    if isinstance(server, StdioServer):
+        env = _environment(server, reference)
         entry: JsonObject = {"type": "local", "command": [server.command, *server.args]}
         entry |= {"environment": env} if env else {}
     else:
-        entry = {"type": "remote", **_entry(server, refer)}
+        entry = {"type": "remote", **_entry(server, reference)}
     return json.dumps({"$schema": "https://opencode.ai/config.json", "mcp": {"sessions": entry}}, indent=2)
 
 
-def _gemini(server: Server, refer: Refer) -> str:
-    # Without a type it takes a URL for the older transport, HTTP+SSE.
-    typed: JsonObject = {} if isinstance(server, Started) else {"type": "http"}
-    return _mcp_servers(typed | _entry(server, refer))
+def _gemini(server: Server, reference: Reference) -> str:
+    # Without a type, it uses the older transport HTTP+SSE for a URL.
+    typed: JsonObject = {} if isinstance(server, StdioServer) else {"type": "http"}
+    return _mcp_servers(typed | _entry(server, reference))
 
 
-def _qwen(server: Server, refer: Refer) -> str:
-    if isinstance(server, Started):
-        return _mcp_servers(_entry(server, refer))
-    return _mcp_servers({"httpUrl": server.url, **_headers(server, refer)})
+def _qwen(server: Server, reference: Reference) -> str:
+    if isinstance(server, StdioServer):
+        return _mcp_servers(_entry(server, reference))
+    return _mcp_servers({"httpUrl": server.url, **_headers(server, reference)})
 
 
-def _copilot(server: Server, refer: Refer) -> str:
-    kind = "local" if isinstance(server, Started) else "http"
-    return _mcp_servers({"type": kind, **_entry(server, refer), "tools": ["*"]})
+def _copilot(server: Server, reference: Reference) -> str:
+    kind = "local" if isinstance(server, StdioServer) else "http"
+    return _mcp_servers({"type": kind, **_entry(server, reference), "tools": ["*"]})
 
 
-def _codex(server: Server, refer: Refer) -> str:
-    if isinstance(server, Started):
+def _codex(server: Server, reference: Reference) -> str:
+    if isinstance(server, StdioServer):
         lines = [f"command = {_toml(server.command)}", f"args = {_toml_list(server.args)}"]
         lines += [f"env_vars = {_toml_list(server.secrets)}"] if server.secrets else []
         lines += _table("env", server.env)
     else:
         bearer = server.tokens.get("Authorization")
-        others = {header: refer(name) for header, name in server.tokens.items() if header != "Authorization"}
+        others = {header: reference(name) for header, name in server.tokens.items() if header != "Authorization"}
         lines = [f"url = {_toml(server.url)}"]
         lines += [f"bearer_token_env_var = {_toml(bearer)}"] if bearer else []
-        lines += [f'# {name} must hold "Bearer " and the token' for name in others.values()]
+        lines += [f'# {name} must contain "Bearer " and the token' for name in others.values()]
         lines += _table("env_http_headers", others)
     return "\n".join(["[mcp_servers.sessions]", *lines])
 
@@ -172,21 +174,21 @@ def _toml_list(texts: list[str]) -> str:
 
 
 def _toml(text: str) -> str:
-    """A basic string; JSON's is one too, but for what isn't ASCII and DEL."""
-    quoted = json.dumps(text, ensure_ascii=False)
-    return "".join(char if " " <= char <= "~" else f"\\U{ord(char):08X}" for char in quoted)
+    """Return a TOML basic string: a JSON string, except that DEL and non-ASCII characters are escaped differently."""
+    string = json.dumps(text, ensure_ascii=False)
+    return "".join(char if " " <= char <= "~" else f"\\U{ord(char):08X}" for char in string)
 
 
 def _placeholder(name: str) -> str:
     return f"REPLACE-WITH-YOUR-{name}"
 
 
-_IN_ENVIRONMENT = "Set {} in the environment that the client is started in."
+_IN_ENVIRONMENT = "Set {} in the environment in which the client is started."
 _BRACES = r"\$\{[^}]*\}"
 _DOLLAR = r"\$(\w+|\{[^}]+\})"
 
-# Run with the clients: Claude Code 2.1, Codex 0.171, opencode 1.18, Gemini CLI 0.61, Qwen Code 0.15, Copilot CLI 1.0.
-# Of the others the documentation: Claude Desktop, Cursor, VS Code.
+# Tested with Claude Code 2.1, Codex 0.171, opencode 1.18, Gemini CLI 0.61, Qwen Code 0.15, Copilot CLI 1.0.
+# From their documentation only: Claude Desktop, Cursor, VS Code.
 CLIENTS: Mapping[str, Client] = {
     "claude-code": Client(
         _claude_code,
@@ -200,7 +202,7 @@ CLIENTS: Mapping[str, Client] = {
         "add this to claude_desktop_config.json (Settings, Developer, Edit Config), in "
         "~/Library/Application Support/Claude, %APPDATA%\\Claude or ~/.config/Claude",
         _placeholder,
-        "Where it says REPLACE-WITH-, put yours.",
+        "Replace each REPLACE-WITH-YOUR-… with your own value.",
     ),
     "cursor": Client(
         _cursor,
@@ -211,7 +213,7 @@ CLIENTS: Mapping[str, Client] = {
     ),
     "vscode": Client(
         _vscode,
-        "add this to a project's .vscode/mcp.json, or what the command MCP: Open User Configuration opens",
+        "add this to a project's .vscode/mcp.json, or to the file that the command MCP: Open User Configuration opens",
         "${{input:{}}}".format,
         "VS Code asks for {} when it first starts the server.",
         _BRACES,

@@ -1,4 +1,4 @@
-"""`mcp-sessions config CLIENT`: what makes a client start this server, or call it over HTTP, with these settings."""
+"""`mcp-sessions config CLIENT`: print a client's configuration for this server, with these settings."""
 
 import os
 import sys
@@ -7,13 +7,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mcp_sessions.backends.registry import environment_of, mask_passwords
-from mcp_sessions.cli.client_formats import CLIENTS, Called, Client, Server, Started, snippet
+from mcp_sessions.cli.client_formats import CLIENTS, Client, HttpServer, Server, StdioServer, snippet
 from mcp_sessions.cli.refusals import refuse, refuse_backend
 from mcp_sessions.config.build import (
-    THIS_MACHINE,
-    backend_of,
-    require_nothing_of_http,
-    server_of,
+    LOOPBACK_HOSTS,
+    build_backend,
+    build_server,
+    refuse_http_settings,
 )
 from mcp_sessions.config.settings import OPTIONS, BadSetting, Settings, is_url
 from mcp_sessions.errors import SessionsError
@@ -21,50 +21,53 @@ from mcp_sessions.sqlite_url import path_of, url_of
 
 
 def run(settings: Settings, *, client: str) -> int:
-    """Print the snippet, and nothing else, on stdout; on stderr a line that says where it goes."""
+    """Print only the snippet on stdout, and where it goes on stderr. Return the exit status."""
     try:
-        backend = backend_of(settings)
-        server = _called(settings) if settings.transport == "http" else _started(settings)
-        server_of(backend, settings, authenticated=_is_authenticated(settings))
-        shown = snippet(CLIENTS[client], server)
+        backend = build_backend(settings)
+        server = _http_server(settings) if settings.transport == "http" else _stdio_server(settings)
+        build_server(backend, settings, authenticated=_is_authenticated(settings))
+        text = snippet(CLIENTS[client], server)
     except BadSetting as error:
         return refuse(str(error))
     except SessionsError as error:
         return refuse_backend(error)
-    print(*_notes(CLIENTS[client], server, shown), file=sys.stderr, flush=True)
-    print(shown)
+    print(*_notes(CLIENTS[client], server, text), file=sys.stderr, flush=True)
+    print(text)
     return 0
 
 
-def _notes(client: Client, server: Server, shown: str) -> Iterator[str]:
-    """Yield what is left to do."""
-    yield f"mcp-sessions: {client.place}."
+def _notes(client: Client, server: Server, text: str) -> Iterator[str]:
+    """Yield where the snippet goes and what is left to do."""
+    yield f"mcp-sessions: {client.instructions}."
     if server.secrets:
         yield client.secrets_note.format(", ".join(server.secrets))
-    if "PASSWORD@" in shown or "=PASSWORD" in shown:
-        yield "Where it says PASSWORD, put yours."
-    if isinstance(server, Called):
-        yield "The server itself is yours to start: mcp-sessions serve, with the same settings."
+    if "PASSWORD@" in text or "=PASSWORD" in text:
+        yield "Replace PASSWORD with your own."
+    if isinstance(server, HttpServer):
+        yield "Start the server yourself: mcp-sessions serve, with the same settings."
 
 
-def _started(settings: Settings) -> Started:
-    require_nothing_of_http(settings)
-    env, secrets = _of_settings(settings)
-    more, other_secrets = _of_environment(settings)
-    return Started(*_command(Path(sys.argv[0])), env | more, secrets + other_secrets)
+def _stdio_server(settings: Settings) -> StdioServer:
+    refuse_http_settings(settings)
+    env, secrets = _settings_variables(settings)
+    more, other_secrets = _backend_variables(settings)
+    return StdioServer(*_command(Path(sys.argv[0])), env | more, secrets + other_secrets)
 
 
 def _command(script: Path) -> tuple[str, list[str]]:
-    """What runs now, by its absolute path: clients that aren't started in a shell find little on theirs."""
+    """Return the command and arguments that start this program.
+
+    The path is absolute, since clients that are not started from a shell may have a shorter PATH.
+    """
     if script.stem == "mcp-sessions":
         return str(script.absolute()), []
     return sys.executable, ["-m", "mcp_sessions"]
 
 
-def _of_settings(settings: Settings) -> tuple[dict[str, str], list[str]]:
-    """Return the variables that make these settings, and the names of those with secrets.
+def _settings_variables(settings: Settings) -> tuple[dict[str, str], list[str]]:
+    """Return the variables that set these settings, and the names of those with secrets.
 
-    The backend is always among them: what its default is depends on the environment, and a client has another one.
+    The backend is always included, since its default depends on the environment, and the client's may differ.
     """
     given = settings.variables()
     secrets: list[str] = []
@@ -79,8 +82,8 @@ def _of_settings(settings: Settings) -> tuple[dict[str, str], list[str]]:
     return given, secrets
 
 
-def _of_environment(settings: Settings) -> tuple[dict[str, str], list[str]]:
-    """Return what the backend reads of this environment by itself, and the names of those with secrets."""
+def _backend_variables(settings: Settings) -> tuple[dict[str, str], list[str]]:
+    """Return the variables that the backend itself reads from this environment, and the names of those with secrets."""
     given: dict[str, str] = {}
     secrets: list[str] = []
     for variable in environment_of(settings.backend):
@@ -95,7 +98,7 @@ def _of_environment(settings: Settings) -> tuple[dict[str, str], list[str]]:
 
 
 def _from_anywhere(url: str) -> str:
-    """A client starts the server in a folder of its own."""
+    """Return the backend's URL with an absolute path, since a client starts the server in another folder."""
     path = path_of(url)
     if path in ("", ":memory:"):
         return url
@@ -106,7 +109,7 @@ def _is_authenticated(settings: Settings) -> bool:
     return bool(settings.tokens or settings.jwt_issuer)
 
 
-def _called(settings: Settings) -> Called:
+def _http_server(settings: Settings) -> HttpServer:
     from mcp_sessions.transports.auth.access import access_of
     from mcp_sessions.transports.http.server import address_of
 
@@ -114,7 +117,7 @@ def _called(settings: Settings) -> Called:
     tokens = {"Authorization": "SESSIONS_TOKEN"} if _is_authenticated(settings) else {}
     if settings.own_credentials:
         tokens["X-Backend-Authorization"] = "SESSIONS_BACKEND_TOKEN"
-    return Called(_url(settings), tokens)
+    return HttpServer(_url(settings), tokens)
 
 
 def _url(settings: Settings) -> str:
@@ -122,9 +125,9 @@ def _url(settings: Settings) -> str:
         return settings.jwt_audience
     if settings.allowed_host:
         host = settings.allowed_host[0]
-        if urlsplit(f"//{host}").hostname not in THIS_MACHINE:
+        if urlsplit(f"//{host}").hostname not in LOOPBACK_HOSTS:
             return f"https://{host}/mcp"
     if not settings.port:
-        raise BadSetting("--port can't be 0 here: it stands for another port at each start. It accepts a certain one.")
+        raise BadSetting("--port can't be 0 here, since each start would use another port. Set a fixed port.")
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{host}:{settings.port}/mcp"

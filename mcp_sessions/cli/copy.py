@@ -1,4 +1,4 @@
-"""`mcp-sessions copy`: all of one store into another, then both compared."""
+"""`mcp-sessions copy`: copy all of one store into another, then compare the two."""
 
 import sys
 from contextlib import AsyncExitStack, suppress
@@ -18,25 +18,25 @@ from mcp_sessions.sqlite_url import path_of
 
 _SECONDS_BETWEEN_LINES = 2
 _FROM, _TO = "--from", "--to"
-_AGAIN = "Run the same command again to go on."
-_PASSING = (Busy, OutcomeUnknown, Timeout, Unavailable)
+_AGAIN = "Run the same command again to continue."
+_TEMPORARY = (Busy, OutcomeUnknown, Timeout, Unavailable)
 
 
 def run(settings: Settings, *, source: str, target: str) -> int:
-    """0 when both are the same afterwards, 1 when they are not or it was broken off, 2 when it can't begin."""
+    """Copy the store. Return 0 if both are the same afterwards, 1 if not or on an error, 2 if it can't begin."""
     try:
         stores = _store(_FROM, source, settings), _store(_TO, target, settings)
         if source == target or _is_one_file(source, target):
-            raise BadSetting("--to can't be what --from is: it accepts another store.")
-        return _told(anyio.run(_copy, *stores))
+            raise BadSetting("--to can't be the same as --from: it accepts another store.")
+        return _report(anyio.run(_copy, *stores))
     except BadSetting as error:
         return refuse(str(error))
     except SessionsError as error:
-        again = f" {_AGAIN}" if isinstance(error, _PASSING) else ""
+        again = f" {_AGAIN}" if isinstance(error, _TEMPORARY) else ""
         print(f"mcp-sessions: {error}{again}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"mcp-sessions: broken off. {_AGAIN}", file=sys.stderr)
+        print(f"mcp-sessions: interrupted. {_AGAIN}", file=sys.stderr)
         return 130
 
 
@@ -54,7 +54,10 @@ def _store(flag: str, url: str, settings: Settings) -> SqlBackend:
 
 
 def _is_one_file(source: str, target: str) -> bool:
-    """By whatever names: SQLite keeps a journal for each of them, so that it damages a file that is open by two."""
+    """Return whether both URLs lead to one file, perhaps by different names.
+
+    SQLite names its journal after the path, so opening one file by two names damages it.
+    """
     one, other = path_of(source), path_of(target)
     if one and other:
         with suppress(OSError):
@@ -80,37 +83,39 @@ async def _copy(source: SqlBackend, target: SqlBackend) -> CopyResult:
 
 
 class _Progress:
-    """Says on stderr how far it came, every now and then."""
+    """Prints the progress on stderr, at most every two seconds."""
 
     def __init__(self) -> None:
-        self._said_at = monotonic()
+        self._printed_at = monotonic()
 
     def tell(self, what: str, done: int, total: int) -> None:
-        if monotonic() > self._said_at + _SECONDS_BETWEEN_LINES:
-            self._said_at = monotonic()
+        if monotonic() > self._printed_at + _SECONDS_BETWEEN_LINES:
+            self._printed_at = monotonic()
             print(f"mcp-sessions: {done:,} of {total:,} sessions {what}", file=sys.stderr, flush=True)
 
 
-def _told(copied: CopyResult) -> int:
+def _report(copied: CopyResult) -> int:
+    """Print the result of the copy. Return the exit status."""
     there = f", {copied.already_there:,} of the sessions were there already" if copied.already_there else ""
     if copied.different_ids:
         ids = ", ".join(copied.different_ids[:20])
         more = f" and {len(copied.different_ids) - 20:,} more" if len(copied.different_ids) > 20 else ""
         print(
             f"mcp-sessions: not the same in both stores: {ids}{more}. They were changed in one of them since they were "
-            "copied, and were left as they are. Copy into an empty store, while nothing changes the source.",
+            "copied, and were left unchanged. Copy into an empty store, while nothing changes the source.",
             file=sys.stderr,
         )
         return 1
     print(
         f"{copied.sessions:,} sessions with {copied.messages:,} messages are in both, equal by count and digest{there}."
-        + _of_nobody(copied.without_user)
+        + _note_on_users(copied.without_user)
     )
     return 0
 
 
-def _of_nobody(sessions: int) -> str:
+def _note_on_users(sessions: int) -> str:
+    """Return a note on the sessions without a user, "" if there are none."""
     if not sessions:
         return ""
     who, them = ("1 of them has", "it") if sessions == 1 else (f"{sessions:,} of them have", "them")
-    return f" {who} no user: callers who say who they are don't see {them}."
+    return f" {who} no user: authenticated callers don't see {them}."

@@ -1,4 +1,4 @@
-"""`mcp-sessions demo`: the server over stdio on a temporary store, a real client, and a walk through the tools."""
+"""`mcp-sessions demo`: start the server on a temporary store, connect a client and call the tools."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import TextContent
 
 from mcp_sessions.backends.registry import open_backend
-from mcp_sessions.cli.refusals import unread
+from mcp_sessions.cli.refusals import discard_stdout
 from mcp_sessions.config.settings import Settings
 from mcp_sessions.models import NewMessage, ToolCall
 from mcp_sessions.sqlite_url import url_of
@@ -62,10 +62,10 @@ def run(settings: Settings) -> int:
         try:
             anyio.run(_demo, url_of(Path(folder) / "sessions.db"))
         except* MCPError:
-            print("mcp-sessions demo: the server ended before the walk did; it said why above.", file=sys.stderr)
+            print("mcp-sessions demo: the server stopped early. See its message above.", file=sys.stderr)
             status = 1
         except* BrokenPipeError:
-            status = unread()
+            status = discard_stdout()
     return status
 
 
@@ -77,28 +77,28 @@ async def _demo(url: str) -> None:
     command = StdioServerParameters(command=sys.executable, args=["-m", "mcp_sessions", "serve", "--backend", url])
     async with Client(stdio_client(command)) as client:
         print(f"Connected over stdio, protocol {client.protocol_version}.")
-        await _walk(client)
-    print("\nThat was all of it, on a temporary store that is gone now. README tells how to connect your client.")
+        await _call_tools(client)
+    print("\nThat was the demo. Its temporary store is deleted. The README says how to connect your client.")
 
 
-async def _walk(client: Client) -> None:
+async def _call_tools(client: Client) -> None:
     listed = await _call(client, "Which sessions are there?", "list_sessions")
     unnamed, trip = listed["sessions"][1]["id"], listed["sessions"][2]["id"]
-    await _call(client, "What was said about the trip?", "get_session_history", session_id=trip, limit=3)
-    await _call(client, "Where was Sintra spoken of?", "search_sessions", query="sintra")
+    await _call(client, "What does the session about the trip say?", "get_session_history", session_id=trip, limit=3)
+    await _call(client, "Which sessions mention Sintra?", "search_sessions", query="sintra")
     await _call(client, "And 天気, in a script without spaces?", "search_sessions", query="天気")
-    await _call(client, "Give the nameless one a name.", "rename_session", session_id=unnamed, name="Prune old backups")
+    await _call(client, "Name the unnamed session.", "rename_session", session_id=unnamed, name="Prune old backups")
     changes = {"booked": {"train": "8:11"}, "days": None}
     await _call(
         client, "Remember the train, forget the days.", "update_session_state", session_id=trip, changes=changes
     )
-    await _call(client, "Put the backup session away.", "archive_session", session_id=unnamed)
+    await _call(client, "Archive the backup session.", "archive_session", session_id=unnamed)
     await _call(client, "Where is it now?", "list_sessions", archived=True)
-    await _call(client, "Take it out again.", "restore_session", session_id=unnamed)
+    await _call(client, "Restore it.", "restore_session", session_id=unnamed)
 
 
 async def _call(client: Client, why: str, tool: str, **arguments: Any) -> dict[str, Any]:
-    """Call a tool and print the call with its result. Ends the demo when the call failed."""
+    """Call a tool, print the call and return its result. End the demo if the call failed."""
     shown = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in arguments.items())
     print(f"\n{why}\n  {tool}({shown})")
     result = await client.call_tool(tool, arguments)

@@ -1,4 +1,4 @@
-"""`mcp-sessions doctor`: whether these settings and their backend would do, without a change to either."""
+"""`mcp-sessions doctor`: check the settings and the backend without changing anything."""
 
 import os
 import sys
@@ -15,33 +15,33 @@ from mcp_sessions import __version__
 from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.backends.health import Check, Report
 from mcp_sessions.backends.registry import mask_passwords
-from mcp_sessions.cli.refusals import refuse, refuse_backend, unread
-from mcp_sessions.config.build import backend_of, require_nothing_of_http, server_of, warnings_of
+from mcp_sessions.cli.refusals import discard_stdout, refuse, refuse_backend
+from mcp_sessions.config.build import build_backend, build_server, http_warnings, refuse_http_settings
 from mcp_sessions.config.settings import BadSetting, Settings, unknown_variables
-from mcp_sessions.errors import SessionsError, quoted, visible
+from mcp_sessions.errors import SessionsError, quoted, replace_unprintable
 from mcp_sessions.server.audit_log import STDERR
 from mcp_sessions.server.sessions_server import SessionsServer
 
 
 def run(settings: Settings) -> int:
-    """A line for each check on stdout. 1 where one failed, 2 for settings that nothing can be started with."""
-    told: list[Check] = []
+    """Print a line for each check. Return 0 if all passed, 1 if one failed, 2 if no server could be started."""
+    checks: list[Check] = []
     stdout: Any = sys.stdout
     if isinstance(stdout, TextIOWrapper):
-        stdout.reconfigure(errors="backslashreplace")  # whatever a file may be called
+        stdout.reconfigure(errors="backslashreplace")  # a file's name may not be encodable
 
     def tell(check: Check) -> None:
-        told.append(check)
-        print(f"{check.status:<7}  {check.name}: {visible(check.text).rstrip('.')}.", flush=True)
+        checks.append(check)
+        print(f"{check.status:<7}  {check.name}: {replace_unprintable(check.text).rstrip('.')}.", flush=True)
 
     try:
-        backend = backend_of(settings)
+        backend = build_backend(settings)
         callers = _over_http(backend, settings) if settings.transport == "http" else _over_stdio(backend, settings)
-        shown = visible(mask_passwords(settings.backend))
-        print(f"mcp-sessions {__version__} looks at {shown}, for {settings.timeout:g} s at most.", flush=True)
+        shown = replace_unprintable(mask_passwords(settings.backend))
+        print(f"mcp-sessions {__version__} checks {shown}, for {settings.timeout:g} s at most.", flush=True)
         for text in unknown_variables(os.environ):
             tell(Check("settings", text, "warning"))
-        anyio.run(_look, backend, settings, callers, tell)
+        anyio.run(_check, backend, settings, callers, tell)
     except BadSetting as error:
         return refuse(str(error))
     except SessionsError as error:
@@ -49,16 +49,16 @@ def run(settings: Settings) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        return unread()
-    return 1 if any(check.status == "failed" for check in told) else 0
+        return discard_stdout()
+    return 1 if any(check.status == "failed" for check in checks) else 0
 
 
-async def _look(backend: SessionBackend, settings: Settings, callers: Sequence[Check], tell: Report) -> None:
+async def _check(backend: SessionBackend, settings: Settings, callers: Sequence[Check], tell: Report) -> None:
     try:
-        with anyio.fail_after(settings.timeout + 1):  # backends give up by themselves before
+        with anyio.fail_after(settings.timeout + 1):  # longer than the backend's own timeout
             await backend.examine(tell)
     except TimeoutError:
-        tell(Check("backend", f"there was no end to it within {settings.timeout:g} s. See whether it hangs", "failed"))
+        tell(Check("backend", f"timed out after {settings.timeout:g} s. Check whether the backend hangs", "failed"))
     except SessionsError as error:
         tell(Check("backend", str(error), "failed"))
     else:
@@ -77,14 +77,14 @@ def _operations(backend: SessionBackend) -> str:
 
 
 def _over_stdio(backend: SessionBackend, settings: Settings) -> Sequence[Check]:
-    require_nothing_of_http(settings)
-    tools = _tools(server_of(backend, settings))
-    whose = f"those of {quoted(settings.user)}" if settings.user else "everybody's sessions"
-    return [tools, Check("callers", f"whoever starts the server, over stdio, sees {whose}")]
+    refuse_http_settings(settings)
+    tools = _tools(build_server(backend, settings))
+    whose = f"the sessions of {quoted(settings.user)}" if settings.user else "everybody's sessions"
+    return [tools, Check("callers", f"the client that starts the server over stdio sees {whose}")]
 
 
 def _tools(server: SessionsServer) -> Check:
-    return Check("tools", f"{len(server.tool_names)} are offered by these settings")
+    return Check("tools", f"{len(server.tool_names)} offered with these settings")
 
 
 def _over_http(backend: SessionBackend, settings: Settings) -> Sequence[Check]:
@@ -93,16 +93,16 @@ def _over_http(backend: SessionBackend, settings: Settings) -> Sequence[Check]:
 
     access = access_of(settings)
     authenticated = access.authentication is not None
-    tools = _tools(server_of(backend, settings, authenticated=authenticated))
+    tools = _tools(build_server(backend, settings, authenticated=authenticated))
     address_of(settings.host, access)
     names = ", ".join(settings.allowed_host) or "this machine's own names"
-    who = "those who are let in see their own sessions" if authenticated else "whoever reaches it sees all sessions"
+    who = "authenticated callers see their own sessions" if authenticated else "anybody who can reach it sees all"
     checks = [
         tools,
         Check("address", f"{settings.host}, port {settings.port}, called by {names}"),
         Check("callers", who),
     ]
-    checks += [Check("callers", text, "warning") for text in warnings_of(settings, authenticated=authenticated)]
+    checks += [Check("callers", text, "warning") for text in http_warnings(settings, authenticated=authenticated)]
     return [*checks, _tokens(settings.tokens)] if settings.tokens else checks
 
 
@@ -112,8 +112,8 @@ def _tokens(path: str) -> Check:
     tokens = TokenFile(path).check()
     usable = sum(token.expires is None or token.expires > datetime.now(UTC) for token in tokens)
     if not usable:
-        return Check("tokens", "none that hasn't expired, so nobody is let in by one. Make one: token new", "warning")
-    return Check("tokens", f"{usable:,} let somebody in, {len(tokens) - usable:,} have expired")
+        return Check("tokens", "all have expired or there are none. Make one with mcp-sessions token new", "warning")
+    return Check("tokens", f"{usable:,} valid, {len(tokens) - usable:,} expired")
 
 
 def _audit(path: str) -> Sequence[Check]:
@@ -122,8 +122,8 @@ def _audit(path: str) -> Sequence[Check]:
     file = Path(path)
     with suppress(OSError):
         if os.access(file if file.exists() else file.parent, os.W_OK) and not file.is_dir():
-            return [Check("audit", f"each change will be a line of {path}")]
-    return [Check("audit", f"{path} can't be written to. Name another file in --audit", "failed")]
+            return [Check("audit", f"changes will be logged to {path}")]
+    return [Check("audit", f"{path} can't be written to. Set --audit to another file", "failed")]
 
 
 async def _issuer(settings: Settings) -> Check:
@@ -135,7 +135,5 @@ async def _issuer(settings: Settings) -> Check:
         return Check("issuer", str(error), "failed")
     if not fits:
         algorithms = ", ".join(settings.jwt_algorithms)
-        return Check(
-            "issuer", f"none of its public keys is for {algorithms}. Name others in --jwt-algorithms", "failed"
-        )
-    return Check("issuer", "its public keys are there")
+        return Check("issuer", f"none of its public keys is for {algorithms}. Set --jwt-algorithms to others", "failed")
+    return Check("issuer", "its public keys are available")

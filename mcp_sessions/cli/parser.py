@@ -1,34 +1,36 @@
-"""The commands and flags there are, and what `--help` says of them."""
+"""The parser of the command line, with the text of `--help`."""
 
 import argparse
 from typing import Any, NoReturn
 
 from .. import __version__
 from ..config.settings import OPTIONS
-from ..errors import visible
+from ..errors import replace_unprintable
 
 CLIENTS = ("claude-code", "claude-desktop", "cursor", "vscode", "codex", "opencode", "gemini", "qwen", "copilot")
 _DESCRIPTION = "Lets agents find, read, name, annotate, archive, restore and delete their own sessions, over MCP."
 _COMMANDS = {
     "serve": "serve MCP over stdio (what a client starts; the default) or over HTTP (--transport http)",
-    "demo": "walk through the tools on a temporary store, with a real client, and print what happens",
+    "demo": "start the server on a temporary store, call its tools with a real client, and print the results",
     "doctor": "check these settings and the backend, without changing anything, and say what is wrong",
-    "config": "print what makes a client start this server, with these settings",
+    "config": "print a client's configuration for this server, with these settings",
     "copy": "copy all sessions of one store into another one that is empty, and compare the two",
-    "token": "make a token for --tokens: the token, shown once, and the line for the file",
+    "token": "make a token for --tokens: print the token, which is shown only once, and the line for the file",
 }
-_WITH_SETTINGS = ("serve", "doctor", "config")  # of the others, the demo never touches what is configured
-_EPILOG = "Every flag has a variable too, which it wins over: --max-chars is MCP_SESSIONS_MAX_CHARS."
-_PASSWORDS = "Other users may read a password in a URL, in the list of processes. PGPASSWORD or ~/.pgpass keeps it out."
+_WITH_SETTINGS = ("serve", "doctor", "config")
+_EPILOG = "Each flag also has an environment variable, such as MCP_SESSIONS_MAX_CHARS for --max-chars. The flag wins."
+_PASSWORDS = (
+    "Other users of this machine can see a password in a URL in the list of processes. Use PGPASSWORD or ~/.pgpass."
+)
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"mcp-sessions: {visible(message)}. `{self.prog} --help` lists all flags.\n")
+        self.exit(2, f"mcp-sessions: {replace_unprintable(message)}. `{self.prog} --help` lists all flags.\n")
 
 
 def parser() -> argparse.ArgumentParser:
-    """What it reads has the field of `Settings` for each flag given, `command`, and what is the command's own."""
+    """Return the parser. Its result has `command`, the flags given (by field of `Settings`) and the command's own."""
     main = _Parser(
         prog="mcp-sessions",
         usage="mcp-sessions [COMMAND] [SETTING]...",
@@ -51,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         added[name].epilog = _EPILOG
         _add_settings(added[name])
     others = main.add_argument_group("others")
-    others.add_argument("-h", "--help", action="help", help="show this and exit; COMMAND --help tells more of one")
+    others.add_argument("-h", "--help", action="help", help="show this and exit; COMMAND --help shows a command's help")
     others.add_argument("--version", action="version", version=f"mcp-sessions {__version__}", help="show it and exit")
     return main
 
@@ -63,7 +65,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         titled = parser.add_argument_group(f"settings, {group}", ". ".join(variables) or None)
         for name, option in members.items():
             if not option.flag:
-                continue  # others could read there what is secret
+                continue  # a secret has no flag, since other users can see a command's arguments
             text = f"{option.help} (default: {option.shown_default})".replace("%", "%%")
             how: dict[str, Any] = {"metavar": option.metavar, "action": "append" if option.repeatable else "store"}
             if not option.metavar:
@@ -74,18 +76,18 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 def _add_copy(copy: argparse.ArgumentParser) -> None:
     copy.epilog = _PASSWORDS
     copy.add_argument("--from", dest="source", required=True, metavar="URL", help="sqlite:///PATH or postgresql://…")
-    copy.add_argument("--to", dest="target", required=True, metavar="URL", help="the same; it must hold nothing else")
+    copy.add_argument("--to", dest="target", required=True, metavar="URL", help="the same; it must be empty")
 
 
 def _add_token(token: argparse.ArgumentParser) -> None:
     new = token.add_subparsers(dest="action", metavar="new", required=True).add_parser(
         "new", help=_COMMANDS["token"], description=token.description, allow_abbrev=False
     )
-    new.add_argument("--subject", required=True, metavar="S", help="whose token it is: the user id of their sessions")
+    new.add_argument("--subject", required=True, metavar="S", help="the user id of the token's owner")
     new.add_argument("--scopes", required=True, metavar="A,B", help="of sessions:read, sessions:write, sessions:delete")
     new.add_argument(
         "--expires",
         metavar="ISO",
-        help="when it ends, in UTC: 2027-01-31 is that day's first moment (default: never)",
+        help="when it expires, in UTC; 2027-01-31 is the beginning of that day (default: never)",
         default="",
     )

@@ -1,23 +1,23 @@
-"""One command a file: `run(settings)` returns the exit status."""
+"""Error messages of the commands, and their exit statuses."""
 
 import os
 import sys
 
-from mcp_sessions.errors import SessionsError, visible
+from mcp_sessions.errors import SessionsError, replace_unprintable
 
 
 def refuse(reason: str) -> int:
-    """Say in one line on stderr why a command can't begin; the exit status for that."""
-    print(f"mcp-sessions: {visible(reason)}", file=sys.stderr)
+    """Print on stderr why a command can't begin. Return the exit status."""
+    print(f"mcp-sessions: {replace_unprintable(reason)}", file=sys.stderr)
     return 2
 
 
 def refuse_backend(error: SessionsError) -> int:
-    """The same for what a backend can't be opened with; --backend, unless it names another setting itself."""
+    """Print on stderr why a backend can't be opened: --backend, unless the error names a setting. Return the status."""
     return refuse(str(error) if error.message.startswith(("--", "MCP_SESSIONS_")) else f"--backend: {error}")
 
 
-def unread() -> int:
-    """The exit status where nobody reads what is printed; what is still unsaid has nowhere to go."""
+def discard_stdout() -> int:
+    """Discard what is still to be printed, after the reader of stdout has closed it. Return the exit status."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1

@@ -1,4 +1,4 @@
-"""`mcp-sessions serve`: the configured backend over stdio, or over HTTP."""
+"""`mcp-sessions serve`: serve the configured backend over stdio or HTTP."""
 
 import gc
 import signal
@@ -14,26 +14,27 @@ from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.registry import mask_passwords
 from mcp_sessions.cli.parser import CLIENTS
 from mcp_sessions.cli.refusals import refuse, refuse_backend
-from mcp_sessions.config.build import backend_of, require_nothing_of_http, server_of, warnings_of
+from mcp_sessions.config.build import build_backend, build_server, http_warnings, refuse_http_settings
 from mcp_sessions.config.settings import BadSetting, Settings
-from mcp_sessions.errors import SessionsError, visible
-from mcp_sessions.server.audit_log import STDERR, Audit
+from mcp_sessions.errors import SessionsError, replace_unprintable
+from mcp_sessions.server.audit_log import STDERR, AuditLog
 
 E = TypeVar("E", bound=Exception)
 
-_ON_A_TERMINAL = """\
-mcp-sessions lets agents find, read and change their sessions, over MCP: here those of
+_TERMINAL_HELP = """\
+mcp-sessions lets agents find, read and change their sessions over MCP. It serves the sessions of
 {backend}
-It waits here for an MCP client's messages on stdin, so start it from a client's configuration rather than by hand:
-`mcp-sessions config CLIENT` prints that for {clients}.
-`mcp-sessions demo` shows what it does, `mcp-sessions doctor` checks what is set. Ctrl-D ends it.
+It now waits for an MCP client's messages on stdin. Usually a client starts it:
+`mcp-sessions config CLIENT` prints the configuration for {clients}.
+`mcp-sessions demo` shows what the tools do, `mcp-sessions doctor` checks the settings. Ctrl-D ends the server.
 """
 
 
 def run(settings: Settings) -> int:
+    """Serve until the client disconnects or a signal arrives. Return the exit status."""
     status = 0
     try:
-        backend = backend_of(settings)
+        backend = build_backend(settings)
         status = _over_http(backend, settings) if settings.transport == "http" else _over_stdio(backend, settings)
     except* BadSetting as errors:
         status = refuse(str(_first(errors)))
@@ -45,10 +46,10 @@ def run(settings: Settings) -> int:
 
 
 @contextmanager
-def _audit(settings: Settings, *, authenticated: bool = False) -> Generator[Audit | None]:
+def _audit(settings: Settings, *, authenticated: bool = False) -> Generator[AuditLog | None]:
     path = settings.audit or (STDERR if authenticated else "")
     try:
-        audit = Audit(path) if path else None
+        audit = AuditLog(path) if path else None
     except OSError as error:
         reason = (error.strerror or "it can't be written to").lower()
         raise BadSetting(f"--audit can't be {path[:80]!r}: {reason}. It accepts a file, or - for stderr.") from None
@@ -59,13 +60,13 @@ def _audit(settings: Settings, *, authenticated: bool = False) -> Generator[Audi
 def _over_stdio(backend: SessionBackend, settings: Settings) -> int:
     from mcp_sessions.transports.stdio.server import serve_stdio
 
-    require_nothing_of_http(settings)
+    refuse_http_settings(settings)
     with _audit(settings) as audit:
-        server = server_of(backend, settings, audit)
+        server = build_server(backend, settings, audit)
         if sys.stdin.isatty():
-            backend_shown = visible(mask_passwords(settings.backend))
-            print(_ON_A_TERMINAL.format(backend=backend_shown, clients=", ".join(CLIENTS)), file=sys.stderr)
-        gc.freeze()  # as in cli.py, what was made since
+            backend_shown = replace_unprintable(mask_passwords(settings.backend))
+            print(_TERMINAL_HELP.format(backend=backend_shown, clients=", ".join(CLIENTS)), file=sys.stderr)
+        gc.freeze()  # as in main.py, for the objects made since
         anyio.run(serve_stdio, server, server.is_change)
     return 0
 
@@ -77,8 +78,8 @@ def _over_http(backend: SessionBackend, settings: Settings) -> int:
     access = access_of(settings)
     authenticated = access.authentication is not None
     with _audit(settings, authenticated=authenticated) as audit:
-        server = server_of(backend, settings, audit, authenticated=authenticated)
-        announce = partial(_announce, settings, warnings_of(settings, authenticated=authenticated))
+        server = build_server(backend, settings, audit, authenticated=authenticated)
+        announce = partial(_announce, settings, http_warnings(settings, authenticated=authenticated))
         with listen(settings.host, settings.port, access) as listener:
             gc.freeze()
             ended_by = anyio.run(serve_http, server, listener, backend.check_reachable, announce, access)
@@ -86,13 +87,13 @@ def _over_http(backend: SessionBackend, settings: Settings) -> int:
 
 
 def _announce(settings: Settings, warnings: Sequence[str], url: str) -> None:
-    backend = visible(mask_passwords(settings.backend))
+    backend = replace_unprintable(mask_passwords(settings.backend))
     print(f"mcp-sessions: sessions of {backend}, serving at {url}", file=sys.stderr, flush=True)
     for warning in warnings:
         print(f"mcp-sessions: warning: {warning}", file=sys.stderr, flush=True)
 
 
 def _first(errors: BaseExceptionGroup[E]) -> E:
-    """The first of them, however deep in groups of groups."""
+    """Return the first error of a group, which may be inside other groups."""
     first = errors.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first

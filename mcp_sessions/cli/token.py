@@ -1,4 +1,4 @@
-"""`mcp-sessions token new`: a token, shown once, and its line for the file of `--tokens`."""
+"""`mcp-sessions token new`: make a token, and print it with its line for the file of `--tokens`."""
 
 import sys
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from mcp_sessions.transports.auth.tokens import new_token
 
 
 def run(settings: Settings, *, action: str, subject: str, scopes: str, expires: str) -> int:
-    """Prints the token, then the line, and nothing else on stdout."""
+    """Print only the token and its line on stdout. Return the exit status."""
     names = [name.strip() for name in scopes.split(",") if name.strip()]
     if not names or not set(names) <= set(Scope):
         return refuse(f"--scopes can't be {scopes[:80]!r}: it accepts a comma-separated list of {', '.join(Scope)}.")
@@ -22,12 +22,12 @@ def run(settings: Settings, *, action: str, subject: str, scopes: str, expires: 
             f"--expires can't be {expires[:80]!r}: it accepts a time such as 2027-01-31 or 2027-01-31T12:00Z."
         )
     if until is not None and until <= datetime.now(UTC):
-        return refuse(f"--expires can't be {expires[:80]!r}: that is over. It accepts a time to come.")
+        return refuse(f"--expires can't be {expires[:80]!r}: it is in the past. It accepts a future time.")
     try:
         token, line = new_token(subject, [scope for scope in Scope if scope in names], until)
     except ValueError:
-        return refuse(f"--subject can't be {subject[:80]!r}: it accepts up to 512 characters that can be seen.")
-    print("The token, shown only now, then its line for the file of --tokens:", file=sys.stderr, flush=True)
+        return refuse(f"--subject can't be {subject[:80]!r}: it accepts up to 512 printable characters.")
+    print("The token, which is shown only once, then its line for the file of --tokens:", file=sys.stderr, flush=True)
     print(token)
     print(line)
     return 0

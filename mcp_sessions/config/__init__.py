@@ -1,1 +1,1 @@
-"""What the settings are, how their text is parsed, and how a server is built from them."""
+"""The settings, the parsers of their values, and building a server from them."""

@@ -1,4 +1,4 @@
-"""What settings stand for, and which of them don't go together."""
+"""Builds the backend and the server from settings, and refuses settings that don't go together."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from ..backends.base import SessionBackend
 from ..backends.registry import open_backend
 from ..json_documents import is_array, is_object
-from ..server.audit_log import Audit
+from ..server.audit_log import AuditLog
 from ..server.sessions_server import SessionsServer, create_server
 from .settings import BadSetting, Settings
 
-THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
+LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
-def backend_of(settings: Settings) -> SessionBackend:
-    """Not yet entered. Raises `BadSetting`, or `Invalid` for what is wrong with --backend."""
+def build_backend(settings: Settings) -> SessionBackend:
+    """Return the configured backend, not yet entered. Raise `BadSetting`, or `Invalid` for a bad --backend."""
     return open_backend(
         settings.backend,
         timeout=settings.timeout,
@@ -28,10 +28,13 @@ def backend_of(settings: Settings) -> SessionBackend:
     )
 
 
-def server_of(
-    backend: SessionBackend, settings: Settings, audit: Audit | None = None, *, authenticated: bool = False
+def build_server(
+    backend: SessionBackend, settings: Settings, audit: AuditLog | None = None, *, authenticated: bool = False
 ) -> SessionsServer:
-    """Raises `BadSetting` where callers are to be told apart and this backend can't, and where no tool is offered."""
+    """Return a server for the backend.
+
+    Raise `BadSetting` if it would offer no tool, or if callers must be told apart and this backend can't do that.
+    """
     reason = backend.why_no_user_scoping() if settings.user or authenticated else ""
     if reason:
         raise BadSetting(f"{'--user' if settings.user else 'callers'} can't be told apart here: {reason}")
@@ -58,11 +61,11 @@ def server_of(
     return server
 
 
-def require_nothing_of_http(settings: Settings) -> None:
-    """Raise `BadSetting` for what would let nobody in over stdio, or would tell nobody apart."""
+def refuse_http_settings(settings: Settings) -> None:
+    """Raise `BadSetting` for authentication settings, which have no effect over stdio."""
     if settings.own_credentials or settings.backend_tokens:
         flag = "--own-credentials" if settings.own_credentials else "--backend-tokens"
-        raise BadSetting(f"{flag} needs callers to say who they are, which they do over HTTP: add --transport http.")
+        raise BadSetting(f"{flag} needs authenticated callers, which exist only over HTTP: add --transport http.")
     jwt = {
         "--jwt-issuer": settings.jwt_issuer,
         "--jwt-audience": settings.jwt_audience,
@@ -71,30 +74,33 @@ def require_nothing_of_http(settings: Settings) -> None:
     for flag, value in {"--tokens": settings.tokens, **jwt}.items():
         if value:
             raise BadSetting(
-                f"{flag} lets nobody in over stdio, where whoever starts it is served: add --transport http."
+                f"{flag} has no effect over stdio, where the only caller is the one that starts the server: "
+                "add --transport http."
             )
 
 
-def warnings_of(settings: Settings, *, authenticated: bool) -> Sequence[str]:
-    """What is unwise over HTTP."""
+def http_warnings(settings: Settings, *, authenticated: bool) -> Sequence[str]:
+    """Return warnings about settings that are unwise over HTTP."""
     warnings: list[str] = []
     if not authenticated and settings.allowed_host:
         name = settings.allowed_host[0]
-        warnings.append(f"whoever can call it by {name} sees everybody's sessions. --tokens lets in those you know.")
-    if authenticated and not settings.state_key and settings.host not in THIS_MACHINE:
-        warnings.append("MCP_SESSIONS_STATE_KEY is not set, so another replica would refuse what this one began.")
+        warnings.append(f"anybody who can reach {name} sees everybody's sessions. Set --tokens to restrict access.")
+    if authenticated and not settings.state_key and settings.host not in LOOPBACK_HOSTS:
+        warnings.append(
+            "MCP_SESSIONS_STATE_KEY is not set, so other replicas refuse the cursors and confirmations of this one."
+        )
     return warnings
 
 
 def _agents(path: str) -> Mapping[str, Sequence[str]]:
-    from ..transports.auth.operator_file import WatchedFile
+    from ..transports.auth.operator_file import OperatorFile
 
     accepts = 'a file such as {"ada": ["UUID"]}'
-    return WatchedFile("--agents", path, _lists, accepts).check() if path else {}
+    return OperatorFile("--agents", path, _parse_agents, accepts).check() if path else {}
 
 
-def _lists(content: bytes) -> Mapping[str, Sequence[str]]:
+def _parse_agents(content: bytes) -> Mapping[str, Sequence[str]]:
     agents = json.loads(content)
     if not is_object(agents) or not all(is_array(ids) for ids in agents.values()):
-        raise ValueError("no object of lists")
+        raise ValueError("not an object of lists")
     return agents

@@ -1,4 +1,4 @@
-"""What the text of a setting means, or what it accepts instead."""
+"""Parsers that convert a setting's text to its value, or raise `BadSetting` with what the setting accepts."""
 
 import re
 import sys
@@ -6,18 +6,18 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-TOOLSETS = ("sessions", "history", "state", "bulk", "authoring")
+TOOLSET_NAMES = ("sessions", "history", "state", "bulk", "authoring")
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _USER_LENGTH = 512
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
 
 
 class BadSetting(ValueError):
-    """A setting with a value it can't have; the text is one line that says which and what it accepts."""
+    """A setting with a value that it doesn't accept. The text is one line: the setting, and what it accepts."""
 
 
-def utf8(text: str) -> str:
-    """What every setting is, since a variable or flag of other bytes could be stored and sent nowhere."""
+def require_utf8(text: str) -> str:
+    """Return the text. Raise `BadSetting` if it was not UTF-8, since it couldn't be stored or sent."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -25,7 +25,7 @@ def utf8(text: str) -> str:
         if encoding == "utf-8":
             raise BadSetting("accepts text in UTF-8") from None
         raise BadSetting(
-            f"accepts text in UTF-8, and the locale reads it as {encoding}. Set LC_ALL=C.UTF-8 or PYTHONUTF8=1"
+            f"accepts text in UTF-8, but the locale's encoding is {encoding}. Set LC_ALL=C.UTF-8 or PYTHONUTF8=1"
         ) from None
     return text
 
@@ -47,8 +47,11 @@ def user(text: str) -> str:
     return text
 
 
-def given(text: str) -> str:
-    """Where nothing means that nobody needs to say who they are, a variable of a shell that isn't set must not."""
+def not_empty(text: str) -> str:
+    """Return the text. Raise `BadSetting` if it is empty.
+
+    An empty value usually comes from an unset shell variable, and must not turn authentication off.
+    """
     if not text:
         raise BadSetting("accepts no empty value; leave it out for none")
     return text
@@ -61,8 +64,8 @@ def number(kind: type[int] | type[float], least: float, most: float) -> Callable
         except ValueError:
             value = None
         if value is None or not least <= value <= most:
-            whole = "a whole number" if kind is int else "a number"
-            raise BadSetting(f"accepts {whole} from {least:,} to {most:,}")
+            noun = "a whole number" if kind is int else "a number"
+            raise BadSetting(f"accepts {noun} from {least:,} to {most:,}")
         return value
 
     return parse
@@ -81,9 +84,9 @@ def choice(*choices: str) -> Callable[[str], str]:
 def toolsets(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if names == ("all",):
-        return TOOLSETS
-    if not names or not set(names) <= set(TOOLSETS):
-        raise BadSetting(f"accepts all, or a comma-separated list of {', '.join(TOOLSETS)}")
+        return TOOLSET_NAMES
+    if not names or not set(names) <= set(TOOLSET_NAMES):
+        raise BadSetting(f"accepts all, or a comma-separated list of {', '.join(TOOLSET_NAMES)}")
     return names
 
 
@@ -95,7 +98,7 @@ def hosts(text: str) -> tuple[str, ...]:
 
 
 def is_url(text: str) -> bool:
-    """Whether it is a whole URL of HTTP, with a host and, if any, a port that there can be."""
+    """Return whether the text is a complete http:// or https:// URL, with a host and no impossible port."""
     try:
         parsed = urlsplit(text)
         return parsed.scheme in ("http", "https") and bool(parsed.hostname) and parsed.port != 0
@@ -110,7 +113,7 @@ def algorithms(text: str) -> tuple[str, ...]:
     return names
 
 
-def key(text: str) -> str:
+def state_key(text: str) -> str:
     if len(text) < 32:
-        raise BadSetting("accepts 32 characters or more; `openssl rand -base64 32` makes some")
+        raise BadSetting("accepts 32 characters or more; `openssl rand -base64 32` generates some")
     return text

@@ -1,4 +1,4 @@
-"""Every setting once: its flag, its variable, what it accepts. `--help` and README's table come from here."""
+"""The settings: each one's flag, environment variable, parser and help. `--help` and README's table use them."""
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, fields
@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from platformdirs import user_data_dir
 
+from ..server.confirm_mode import ConfirmMode
 from ..sqlite_url import url_of
 from . import parsers
 from .parsers import BadSetting, is_url
@@ -14,18 +15,17 @@ from .parsers import BadSetting, is_url
 __all__ = ["OPTIONS", "BadSetting", "Option", "Settings", "is_url", "unknown_variables"]
 
 PREFIX = "MCP_SESSIONS_"
-Confirm = Literal["auto", "code", "user", "off"]
 Transport = Literal["stdio", "http"]
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _GROUPS = {"user": "general", "toolsets": "tools", "backend": "backend", "host": "over HTTP"}
-"""first setting → the group that begins with it."""
-_OF_TESTS = ("MCP_SESSIONS_AGENTOS", "MCP_SESSIONS_COMMAND", "MCP_SESSIONS_CONTRACT", "MCP_SESSIONS_POSTGRES")
-"""Variables that say to tests and examples what to run on."""
+"""The first setting of each group, and the group's title."""
+_TEST_VARIABLES = ("MCP_SESSIONS_AGENTOS", "MCP_SESSIONS_COMMAND", "MCP_SESSIONS_CONTRACT", "MCP_SESSIONS_POSTGRES")
+"""Variables that configure tests and examples."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """How one field of `Settings` is given. `flag` "" means: by its variable only."""
+    """The command-line flag and environment variable of one field of `Settings`. `flag` is "" if there is none."""
 
     group: str
     variable: str
@@ -52,7 +52,7 @@ def _setting(
 
 @dataclass(frozen=True, repr=False)
 class Settings:
-    """How a server is set up. It has no `repr` of its own, since a token, or a URL with a password, would be in it."""
+    """The settings of a server. `repr` shows no field, since a token or a URL's password would be in it."""
 
     user: str = _setting("", "ID", "see and change only this user's sessions", parsers.user)
     session: str = _setting("", "ID", 'the session that "current" means')
@@ -64,19 +64,19 @@ class Settings:
     )
     log_level: str = _setting("WARNING", "LEVEL", f"on stderr: {', '.join(_LEVELS)}", parsers.choice(*_LEVELS))
     toolsets: tuple[str, ...] = _setting(
-        parsers.TOOLSETS[:3],
+        parsers.TOOLSET_NAMES[:3],
         "A,B",
-        f"groups of tools to offer, of {', '.join(parsers.TOOLSETS)}, or all",
+        f"groups of tools to offer, of {', '.join(parsers.TOOLSET_NAMES)}, or all",
         parsers.toolsets,
         shown="sessions,history,state",
     )
     read_only: bool = _setting(False, "", "offer only tools that read", parsers.boolean)
-    confirm: Confirm = _setting(
+    confirm: ConfirmMode = _setting(
         "auto",
         "HOW",
-        "how a deletion is confirmed: auto (ask the user; where the client can't, by a code that the model gets), "
-        "code, user (only by the user's answer), off",
-        parsers.choice("auto", "code", "user", "off"),
+        "how a deletion is confirmed: auto (by the user if the client can ask, else by a code given to the model), "
+        "user (by the user only), code (by the code only), off (not at all)",
+        parsers.choice("auto", "user", "code", "off"),
     )
     max_chars: int = _setting(
         24_000, "N", "characters of the largest result, 2000 to 400000", parsers.number(int, 2_000, 400_000)
@@ -84,7 +84,7 @@ class Settings:
     redact: bool = _setting(
         True,
         "on|off",
-        "show known shapes of credentials in transcripts as [redacted: KIND]",
+        "show known kinds of credentials in transcripts as [redacted: KIND]",
         parsers.boolean,
         shown="on",
     )
@@ -104,46 +104,48 @@ class Settings:
     keep_deleted: int = _setting(
         30,
         "DAYS",
-        "days for which the embedded store can restore a deleted session, 1 to 3650",
+        "days during which the embedded store can restore a deleted session, 1 to 3650",
         parsers.number(int, 1, 3650),
     )
     recheck: bool = _setting(
         True,
         "on|off",
-        "write a change again that a run on AgentOS undid when it ended, for 10 minutes",
+        "for 10 minutes after a change, write it again if a finishing AgentOS run overwrites it",
         parsers.boolean,
         shown="on",
     )
     trust_env: bool = _setting(
-        False, "", "reach the backend through the proxy that HTTP(S)_PROXY names", parsers.boolean
+        False, "", "reach the backend through the proxy set in HTTP_PROXY or HTTPS_PROXY", parsers.boolean
     )
-    allow_http: bool = _setting(False, "", "allow http:// to a backend elsewhere, readable on the way", parsers.boolean)
+    allow_http: bool = _setting(False, "", "allow unencrypted http:// to a backend on another machine", parsers.boolean)
     agents: str = _setting(
-        "", "FILE", "Guayaba: the agents of each user, as JSON: user id to a list of UUIDs", parsers.given
+        "", "FILE", "Guayaba: the agents of each user, as JSON: user id to a list of UUIDs", parsers.not_empty
     )
-    host: str = _setting("127.0.0.1", "H", "address to serve HTTP on; others than this machine's need authentication")
+    host: str = _setting(
+        "127.0.0.1", "H", "address to serve HTTP on; an address that others can reach needs authentication"
+    )
     port: int = _setting(
-        8000, "N", "port to serve HTTP on, 0 to 65535; 0 takes a free one", parsers.number(int, 0, 65_535)
+        8000, "N", "port to serve HTTP on, 0 to 65535; 0 picks a free one", parsers.number(int, 0, 65_535)
     )
     allowed_host: tuple[str, ...] = _setting(
         (),
         "H",
-        "over HTTP: host in the URL that clients call; may be repeated, and separated by commas",
+        "over HTTP: host in the URL that clients call; may be repeated or a comma-separated list",
         parsers.hosts,
     )
     tokens: str = _setting(
-        "", "FILE", "over HTTP: the tokens that are let in, as `mcp-sessions token new` prints them", parsers.given
+        "", "FILE", "over HTTP: the accepted tokens, as `mcp-sessions token new` prints them", parsers.not_empty
     )
-    jwt_issuer: str = _setting("", "URL", "over HTTP: let in JWTs of this issuer (their `iss`)", parsers.given)
+    jwt_issuer: str = _setting("", "URL", "over HTTP: accept JWTs of this issuer (their `iss`)", parsers.not_empty)
     jwt_audience: str = _setting(
-        "", "A", "the `aud` that a JWT must have: this server's URL, as clients call it", parsers.given
+        "", "A", "the `aud` that a JWT must have: this server's URL, as clients call it", parsers.not_empty
     )
-    jwt_jwks: str = _setting("", "URL|FILE", "where the issuer's public keys are, as a JWKS", parsers.given)
+    jwt_jwks: str = _setting("", "URL|FILE", "the issuer's public keys, as a JWKS", parsers.not_empty)
     jwt_algorithms: tuple[str, ...] = _setting(
-        ("RS256",), "A,B", "algorithms that a JWT may be signed by", parsers.algorithms, shown="RS256"
+        ("RS256",), "A,B", "accepted algorithms of a JWT's signature", parsers.algorithms, shown="RS256"
     )
     backend_tokens: str = _setting(
-        "", "FILE", "a backend credential for each subject, as JSON: subject to credential", parsers.given
+        "", "FILE", "a backend credential for each subject, as JSON: subject to credential", parsers.not_empty
     )
     own_credentials: bool = _setting(
         False, "", "callers send their own credential for the backend, in X-Backend-Authorization", parsers.boolean
@@ -154,59 +156,63 @@ class Settings:
     max_concurrent: int = _setting(
         64,
         "N",
-        "over HTTP: requests at once; more are told to come back (503), 1 to 10000",
+        "over HTTP: most concurrent requests, 1 to 10000; others get 503 with Retry-After",
         parsers.number(int, 1, 10_000),
     )
     rate: int = _setting(
         1_200,
         "N",
-        "over HTTP: calls a minute of one caller, 0 to 1000000; 0 sets no limit",
+        "over HTTP: calls per minute of one caller, 0 to 1000000; 0 sets no limit",
         parsers.number(int, 0, 1_000_000),
     )
     audit: str = _setting(
         "",
         "FILE",
-        "over HTTP: a JSON line for each change goes here; - is stderr, where it goes with authentication",
-        parsers.given,
+        "over HTTP: write a JSON line for each change to this file; - is stderr, the default with authentication",
+        parsers.not_empty,
     )
     state_key: str = _setting(
-        "", "", "over HTTP: a secret of 32 characters or more that all replicas share", parsers.key, secret=True
+        "",
+        "",
+        "over HTTP: a secret of 32 characters or more, shared by all replicas",
+        parsers.state_key,
+        secret=True,
     )
 
     @classmethod
     def read(cls, flags: Mapping[str, str | list[str] | None], environ: Mapping[str, str]) -> "Settings":
-        """Settings from flags by field name and the environment; a flag wins. Raises `BadSetting`."""
+        """Return the settings from flags (by field name) and the environment; flags win. Raise `BadSetting`."""
         values: dict[str, Any] = {}
         for name, option in OPTIONS.items():
             flag = flags.get(name)
             given = ",".join(flag) if isinstance(flag, list) else flag
             text = given if given is not None else environ.get(option.variable)
             if text is None or (given is None and text == "" and name != "user"):
-                continue  # a client that knows a variable only as empty means: not set; but that would widen `user`
+                continue  # clients set unused variables to ""; for `user` that would show everybody's sessions
             try:
-                values[name] = option.parse(parsers.utf8(text))
+                values[name] = option.parse(parsers.require_utf8(text))
             except BadSetting as error:
                 source = option.flag if given is not None else option.variable
-                shown = repr(text[:80]) if option.flag else "what it is"  # nobody's secret is repeated
+                shown = repr(text[:80]) if option.flag else "what it is"  # never show a secret
                 raise BadSetting(f"{source} can't be {shown}: it {error}.") from None
         return cls(**values)
 
     def variables(self) -> dict[str, str]:
-        """What is not as it is by default, as the variables that set it."""
+        """Return the environment variables that set all values that differ from the defaults."""
         default = Settings()
         changed = (name for name in OPTIONS if getattr(self, name) != getattr(default, name))
         return {OPTIONS[name].variable: _text(getattr(self, name)) for name in changed}
 
 
 def unknown_variables(environ: Mapping[str, str]) -> Generator[str]:
-    """What to say of those that look like a setting's and are none's."""
+    """Yield a warning for each variable that begins like a setting's but isn't one."""
     known = [option.variable for option in OPTIONS.values()]
     for name in environ:
-        if name.startswith(PREFIX) and name not in (*known, *_OF_TESTS):
-            from difflib import get_close_matches  # a start without such a variable saves the time
+        if name.startswith(PREFIX) and name not in (*known, *_TEST_VARIABLES):
+            from difflib import get_close_matches  # imported here, since most starts don't need it
 
             (nearest,) = get_close_matches(name, known, n=1, cutoff=0)
-            yield f"{name} is no setting and changes nothing; the nearest is {nearest}"
+            yield f"{name} is not a setting and has no effect; the most similar setting is {nearest}"
 
 
 def _text(value: str | float | tuple[str, ...]) -> str:

@@ -1,1 +1,1 @@
-"""How a result is made to fit a model's context, and how it is rendered."""
+"""The output of a tool: results fitted to a model's context, and rendered."""

@@ -1,7 +1,7 @@
-"""Fits a result into its budget of characters: long texts are cut first, then rows, and a cursor continues there.
+"""Fits a result into its character budget: shortens long texts first, then leaves out rows.
 
-Works on the payload, the object as it will be sent. What is cut is always said: `omitted_chars`, `next_cursor`
-or `note`.
+All functions change the payload, the JSON object to send, in place. `omitted_chars`, `next_cursor` or `note` says
+what was cut.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,13 +19,13 @@ from ..models import (
     SessionDetail,
     SessionPage,
 )
-from .fit_values import LEAST_TEXT, Place, length, prefix, prune_values, shorten, size, size_apart
+from .fit_values import LEAST_TEXT, Slot, prefix_length, prune_values, shorten, size, size_without, text_size
 
 _TEXTS = ("text", "input", "output", "snippet", "arguments")
 _LISTS = {"attachments": "url", "tool_calls": "arguments"}
-"""The lists a row may have, and where in an item of theirs a long text may be."""
+"""The lists that a row may have, and the key of the long text in their items."""
 
-_LEAST_ERROR = 24  # characters, so that its code stays whole
+_LEAST_ERROR = 24  # characters, enough for its code
 _CURSOR_ROOM = len(',"next_cursor":')
 _OMITTED_ROOM = len(',"omitted_chars":1234567890')
 _PART_ROOM = _OMITTED_ROOM + _CURSOR_ROOM + len('"123abc.1234567890"') + len(',"attachments":[],"tool_calls":[]')
@@ -33,7 +33,7 @@ _BULK_NOTE_ROOM = 260
 
 
 def fit(result: Model, payload: JsonObject, limit: int) -> JsonObject:
-    """The payload of a result in at most `limit` characters (1,000 or more); it is changed in place."""
+    """Return the payload of a result, changed in place to at most `limit` characters (1,000 or more)."""
     match result:
         case MessagePage() | RunPage() | SessionPage() | SearchPage():
             _fit_rows(result, payload, limit)
@@ -50,55 +50,55 @@ def _fit_rows(page: MessagePage | RunPage | SessionPage | SearchPage, payload: J
         return
     key = next(key for key in ("messages", "runs", "sessions", "hits") if key in payload)
     if part >= 0:
-        _part(payload, payload[key][0], part, limit)
+        _fit_part(payload, payload[key][0], part, limit)
     elif isinstance(page, MessagePage):
-        _messages(payload, page, limit)
+        _fit_messages(payload, page, limit)
     else:
-        _page(payload, key, getattr(page, key), limit)
-    _squeeze(payload, payload[key][0] if payload[key] else payload, size(payload) - limit)
+        _fit_page(payload, key, getattr(page, key), limit)
+    _shorten_all(payload, payload[key][0] if payload[key] else payload, size(payload) - limit)
 
 
 def _fits(payload: JsonObject, limit: int) -> bool:
-    # A page may hold a thousand times what it may send: then its characters are counted, not encoded.
+    # A page may be a thousand times too large, so count characters before encoding it.
     rows = [row for key in ("messages", "runs") for row in _objects(payload.get(key))]
-    return sum(len(holder[key]) for row in rows for holder, key in _texts(row)) <= limit and size(payload) <= limit
+    return sum(len(holder[key]) for row in rows for holder, key in _long_texts(row)) <= limit and size(payload) <= limit
 
 
 def _objects(value: Json) -> list[JsonObject]:
     return value if is_array(value) else []
 
 
-def _texts(row: JsonObject) -> list[Place]:
-    """A row's long texts, and those of what it lists."""
+def _long_texts(row: JsonObject) -> list[Slot]:
+    """Return the slots of the long texts of a row and of the items in its lists."""
     items = [item for key in _LISTS for item in _objects(row.get(key))]
     return [(holder, key) for holder in (row, *items) for key in _TEXTS if key in holder]
 
 
-def _strings(value: Json) -> Iterator[Place]:
-    """Every text inside."""
+def _all_texts(value: Json) -> Iterator[Slot]:
+    """Yield the slots of all texts inside a value."""
     if is_object(value):
         yield from ((value, key) for key, child in value.items() if isinstance(child, str))
     for child in value.values() if is_object(value) else _objects(value):
-        yield from _strings(child)
+        yield from _all_texts(child)
 
 
-def _page(payload: JsonObject, key: str, rows: Sequence[PageItem], limit: int) -> None:
-    """Rows are given up from the end."""
-    kept = _keep(payload, key, rows, range(len(rows)), limit)
+def _fit_page(payload: JsonObject, key: str, rows: Sequence[PageItem], limit: int) -> None:
+    """Leave out rows from the end."""
+    kept = _keep_rows(payload, key, rows, range(len(rows)), limit)
     if len(kept) < len(rows):
         payload["next_cursor"] = rows[kept[-1]].cursor
 
 
-def _messages(payload: JsonObject, page: MessagePage, limit: int) -> None:
-    """The oldest are given up, or those farthest from the message that the page is around."""
+def _fit_messages(payload: JsonObject, page: MessagePage, limit: int) -> None:
+    """Leave out the oldest messages, or those farthest from the message that the page is centred on."""
     rows = page.messages
     last = len(rows) - 1
-    middle = next((place for place, row in enumerate(rows) if row.id == page.focus), last)
+    middle = next((index for index, row in enumerate(rows) if row.id == page.focus), last)
     if middle < last:
         widest = max((row.id for row in rows), key=size)
-        payload["note"] = _with_newer(page.note, last, widest, rows[last].id)
-    order = sorted(range(len(rows)), key=lambda place: abs(place - middle))
-    kept = _keep(payload, "messages", rows, order, limit)
+        payload["note"] = _note_on_newer(page.note, last, widest, rows[last].id)
+    order = sorted(range(len(rows)), key=lambda index: abs(index - middle))
+    kept = _keep_rows(payload, "messages", rows, order, limit)
     if not kept:
         return
     oldest, newest = kept[0], kept[-1]
@@ -106,7 +106,7 @@ def _messages(payload: JsonObject, page: MessagePage, limit: int) -> None:
     note = page.note
     if newest < last:
         omitted -= rows[newest].skipped
-        note = _with_newer(note, last - newest, rows[newest].id, rows[last].id)
+        note = _note_on_newer(note, last - newest, rows[newest].id, rows[last].id)
     if oldest > 0:
         payload["next_cursor"] = rows[oldest].cursor
     for key, value in (("omitted_messages", omitted), ("note", note)):
@@ -115,85 +115,85 @@ def _messages(payload: JsonObject, page: MessagePage, limit: int) -> None:
             del payload[key]
 
 
-def _with_newer(note: str, count: int, newest: str, last: str) -> str:
+def _note_on_newer(note: str, count: int, newest: str, last: str) -> str:
     newer = f'The {count} newest of this page (after "{newest}") did not fit; around="{last}" shows them.'
     return f"{note} {newer}".strip()
 
 
-def _keep(payload: JsonObject, key: str, rows: Sequence[PageItem], order: Sequence[int], limit: int) -> list[int]:
-    """Keep as many rows, in order of worth, as fit with shortened texts; then as much of their texts as fits.
+def _keep_rows(payload: JsonObject, key: str, rows: Sequence[PageItem], order: Sequence[int], limit: int) -> list[int]:
+    """Keep as many rows as fit with shortened texts, by priority, then as much of their texts as fits.
 
-    Returns the places of those kept; the most worthy always is.
+    `order`: the rows' indexes, the highest priority first. Return the indexes of the rows kept, at least one.
     """
-    shown = _objects(payload[key])
+    objects = _objects(payload[key])
     own_cursor = payload.pop("next_cursor", "")
     limit -= max(size(cursor) for cursor in (own_cursor, *(row.cursor for row in rows))) + _CURSOR_ROOM
     payload[key] = []
     room = limit - size(payload)
     kept: list[int] = []
     floors = 0
-    for place in order:
-        shell, floor = _least_row(shown[place])
+    for index in order:
+        shell, floor = _least_row_size(objects[index])
         if shell + floor > room and kept:
             break
         if shell + floor > room:
-            _drop_items(shown[place], shell + floor - room)
-            shell, floor = _least_row(shown[place])
-        kept.append(place)
+            _drop_items(objects[index], shell + floor - room)
+            shell, floor = _least_row_size(objects[index])
+        kept.append(index)
         room -= shell + floor
         floors += floor
     kept.sort()
-    payload[key] = [shown[place] for place in kept]
-    _cut([(row, text) for row in payload[key] for text in _texts(row)], floors + max(room, 0))
+    payload[key] = [objects[index] for index in kept]
+    _shorten([(row, text) for row in payload[key] for text in _long_texts(row)], floors + max(room, 0))
     if own_cursor:
         payload["next_cursor"] = own_cursor
     return kept
 
 
-def _least_row(row: JsonObject) -> tuple[int, int]:
-    texts = _texts(row)
-    shell, floor = _least(row, texts, LEAST_TEXT)
+def _least_row_size(row: JsonObject) -> tuple[int, int]:
+    texts = _long_texts(row)
+    shell, floor = _least_size(row, texts, LEAST_TEXT)
     return shell + (_OMITTED_ROOM if any(len(holder[key]) > LEAST_TEXT for holder, key in texts) else 0), floor
 
 
-def _least(row: Json, texts: Sequence[Place], least: int) -> tuple[int, int]:
-    """The characters a row takes without its long texts, and those of what each of these keeps."""
-    return size_apart(row, texts) + 1, sum(length(holder[key][:least]) for holder, key in texts)
+def _least_size(row: Json, texts: Sequence[Slot], least: int) -> tuple[int, int]:
+    """Return the size of a row without its long texts, and the size of the first `least` characters of each text."""
+    return size_without(row, texts) + 1, sum(text_size(holder[key][:least]) for holder, key in texts)
 
 
 def _drop_items(row: JsonObject, over: int) -> None:
-    """Give up the last of what a row lists; `message_id` shows it all."""
+    """Remove the last items of a row's lists. A call with `message_id` shows all of them."""
     over += _OMITTED_ROOM
     lost = 0
     for key in _LISTS:
         items = _objects(row.get(key))
         while items and over > 0:
             item = items.pop()
-            over -= sum(_least(item, _texts(item), LEAST_TEXT))
-            lost += sum(len(holder[name]) for holder, name in _strings(item))
+            over -= sum(_least_size(item, _long_texts(item), LEAST_TEXT))
+            lost += sum(len(holder[name]) for holder, name in _all_texts(item))
         if is_array(row.get(key)) and not items:
             del row[key]
     if lost:
         row["omitted_chars"] = row.get("omitted_chars", 0) + lost
 
 
-def _squeeze(holder: JsonObject, row: JsonObject, over: int) -> None:
-    """Cut whatever is long, ids too, where nothing is left to be given up; the row says how much."""
+def _shorten_all(holder: JsonObject, row: JsonObject, over: int) -> None:
+    """Shorten all texts of `holder`, even ids, if it is still `over` characters too large; count them in the row."""
     if over > 0:
-        texts = [(owner, key) for owner, key in _strings(holder) if key != "next_cursor"]
-        taken = sum(length(owner[key]) for owner, key in texts)
-        _cut([(row, text) for text in texts], taken - over - _OMITTED_ROOM)
+        texts = [(owner, key) for owner, key in _all_texts(holder) if key != "next_cursor"]
+        taken = sum(text_size(owner[key]) for owner, key in texts)
+        _shorten([(row, text) for text in texts], taken - over - _OMITTED_ROOM)
 
 
-def _cut(texts: Sequence[tuple[JsonObject, Place]], room: int) -> None:
-    """Shorten texts, each of which belongs to a row that says what was cut."""
+def _shorten(texts: Sequence[tuple[JsonObject, Slot]], room: int) -> None:
+    """Shorten texts, and add the characters cut to `omitted_chars` of each text's row."""
     for (row, _), lost in zip(texts, shorten([text for _, text in texts], room, LEAST_TEXT), strict=True):
         if lost:
             row["omitted_chars"] = row.get("omitted_chars", 0) + lost
 
 
-class _Piece(NamedTuple):
-    """A text of one message or run; where it is an item's of one of its lists, the list and the item."""
+class _PartText(NamedTuple):
+    """A text of a message or run. If it belongs to an item of a list, `listed` is the list's key."""
 
     text: str
     key: str
@@ -201,39 +201,42 @@ class _Piece(NamedTuple):
     item: JsonObject
 
 
-def _part(payload: JsonObject, row: JsonObject, start: int, limit: int) -> None:
-    """One message or run from an offset on: its texts in order, each as far as it belongs to this part.
+def _fit_part(payload: JsonObject, row: JsonObject, start: int, limit: int) -> None:
+    """Fit one message or run: show its texts in order from the offset `start` on, as far as they fit.
 
-    The offset counts the texts' characters, and one for each text's beginning.
+    The offset counts the characters of the texts, plus one for the beginning of each text.
     """
     walk = cursors.walk("part", payload["session_id"], row["id"])
-    pieces = _take_out(row)
-    _squeeze(payload, row, size(payload) - limit // 2)
+    pieces = _pop_texts(row)
+    _shorten_all(payload, row, size(payload) - limit // 2)
     room = limit - size(payload) - _PART_ROOM
     position = 0
     for piece in pieces:
         begin = max(start - position - 1, 0)
         if start <= position + len(piece.text):
-            _squeeze(piece.item, piece.item, size(piece.item) - limit // 4)
-            taken, room = _show(row, piece, begin, room)
+            _shorten_all(piece.item, piece.item, size(piece.item) - limit // 4)
+            taken, room = _add_text(row, piece, begin, room)
             if begin + taken < len(piece.text):
                 payload["next_cursor"] = cursors.mark(walk, position + 1 + begin + taken)
                 break
         position += 1 + len(piece.text)
 
 
-def _take_out(row: JsonObject) -> list[_Piece]:
-    pieces = [_Piece(row.pop(key), key, "", {}) for key in _TEXTS if key in row]
+def _pop_texts(row: JsonObject) -> list[_PartText]:
+    pieces = [_PartText(row.pop(key), key, "", {}) for key in _TEXTS if key in row]
     for listed, key in _LISTS.items():
         if is_array(row.get(listed)):
-            pieces += [_Piece(item.pop(key, ""), key, listed, item) for item in row.pop(listed)]
+            pieces += [_PartText(item.pop(key, ""), key, listed, item) for item in row.pop(listed)]
     return pieces
 
 
-def _show(row: JsonObject, piece: _Piece, begin: int, room: int) -> tuple[int, int]:
-    """Put as much of a piece as fits back into its row: how many characters (-1: not even begun), and the room left."""
+def _add_text(row: JsonObject, piece: _PartText, begin: int, room: int) -> tuple[int, int]:
+    """Put as much of a text as fits back into its row.
+
+    Return the number of its characters (-1 if not even its item fits), and the room left.
+    """
     room -= size({**piece.item, piece.key: ""}) + 1
-    taken = prefix(piece.text[begin : begin + max(room, 0)], room)
+    taken = prefix_length(piece.text[begin : begin + max(room, 0)], room)
     if room < 0 or (piece.text and not taken):
         return -1, room
     text = piece.text[begin : begin + taken]
@@ -241,23 +244,23 @@ def _show(row: JsonObject, piece: _Piece, begin: int, room: int) -> tuple[int, i
         row.setdefault(piece.listed, []).append({**piece.item, piece.key: text} if text else piece.item)
     else:
         row[piece.key] = text
-    return taken, room - length(text)
+    return taken, room - text_size(text)
 
 
 def _fit_bulk(payload: JsonObject, limit: int) -> None:
-    """Errors and names are cut, an error down to its code; then the lists are, from their ends."""
+    """Shorten errors and names, an error to its code, then leave out rows from the ends of the lists."""
     if size(payload) <= limit:
         return
     lists = {key: payload.pop(key) for key in ("succeeded", "failed", "would_change") if key in payload}
     room = limit - size({**payload, **dict.fromkeys(lists, ())}) - _BULK_NOTE_ROOM
-    texts: list[Place] = []
+    texts: list[Slot] = []
     floors = 0
     lost: list[str] = []
     for name, rows in lists.items():
         kept: list[Json] = []
         for row in rows:
             own = [(row, key) for key in ("error", "name") if is_object(row) and key in row]
-            shell, floor = _least(row, own, _LEAST_ERROR)
+            shell, floor = _least_size(row, own, _LEAST_ERROR)
             if shell + floor > room:
                 break
             kept.append(row)

@@ -1,4 +1,4 @@
-"""Makes one long thing fit: texts are cut to a level, and of state and metadata whole values are left out, by name."""
+"""Fits one session or change into a character budget: shortens texts, and leaves out values of state and metadata."""
 
 import json
 from bisect import bisect_left, bisect_right
@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from ..errors import printable
+from ..errors import excerpt
 from ..json_documents import Json, JsonObject, is_object
 
-LEAST_TEXT = 160  # characters a text keeps before anything else is given up for it
-_MOST_NAMED = 2000  # characters that naming what was left out may take
-_LEAST_PART = 24  # characters; what is shorter is not worth being named
-_MEASURED_AT_ONCE = 64
+LEAST_TEXT = 160  # characters that each text keeps while anything else can be left out
+_MOST_NAMED = 2000  # characters for the names of omitted values
+_LEAST_VALUE = 24  # characters; naming a shorter value would save nothing
+_BATCH = 64
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
-Place = tuple[JsonObject, str]
-"""Where a value is: an object and the key there."""
+Slot = tuple[JsonObject, str]
+"""An object and a key of it: where a value can be replaced."""
 
 
 def compact(value: Json) -> str:
@@ -25,68 +25,69 @@ def compact(value: Json) -> str:
 
 
 def size(value: Json) -> int:
-    """How many characters a value takes in the text block."""
+    """Return how many characters the value takes as JSON."""
     return len(_ENCODER.encode(value))
 
 
-def length(text: str) -> int:
-    """How many characters a text takes inside its quotes."""
+def text_size(text: str) -> int:
+    """Return how many characters the text takes as a JSON string, without its quotes."""
     return len(_ENCODER.encode(text)) - 2
 
 
-def prefix(text: str, room: int) -> int:
-    """How many of a text's first characters take at most `room` characters inside its quotes."""
+def prefix_length(text: str, room: int) -> int:
+    """Return how many of the text's first characters fit into `room` characters of a JSON string."""
     text = text[: max(room, 0)]
-    if length(text) <= room:
+    if text_size(text) <= room:
         return len(text)
-    return max(bisect_right(range(len(text) + 1), room, key=lambda count: length(text[:count])) - 1, 0)
+    return max(bisect_right(range(len(text) + 1), room, key=lambda count: text_size(text[:count])) - 1, 0)
 
 
-def size_apart(value: Json, places: Sequence[Place]) -> int:
-    """The size of a value with `""` in these places of it."""
-    contents = [holder[key] for holder, key in places]
-    for holder, key in places:
+def size_without(value: Json, slots: Sequence[Slot]) -> int:
+    """Return the size that the value would have with `""` in these slots."""
+    contents = [holder[key] for holder, key in slots]
+    for holder, key in slots:
         holder[key] = ""
     taken = size(value)
-    for (holder, key), content in zip(places, contents, strict=True):
+    for (holder, key), content in zip(slots, contents, strict=True):
         holder[key] = content
     return taken
 
 
-def shorten(texts: Sequence[Place], room: int, least: int = 0) -> list[int]:
-    """Cut texts so that together they take `room` characters: how many of its characters each lost.
+def shorten(texts: Sequence[Slot], room: int, least: int = 0) -> list[int]:
+    """Shorten the texts to `room` characters in total. Return how many characters each text lost.
 
-    All are cut to one level, so none that is short for one that is long. Where there is room for it, each keeps its
-    first `least` characters.
+    The longest texts are cut first, all to the same size. Each text keeps its first `least` characters if that many
+    fit.
     """
     contents: list[str] = [holder[key] for holder, key in texts]
-    floors = [length(content[:least]) for content in contents]
+    floors = [text_size(content[:least]) for content in contents]
     if sum(floors) > room:
         floors = [0] * len(contents)
-    # No character takes less than one, so that nothing beyond the level found by counting them need be measured.
+    # Counting characters is faster than encoding them, and no character takes less than one: so only the first
+    # `enough` characters need to be encoded.
     enough = _level([len(content) for content in contents], room) + 1
-    rests = [length(content[:enough]) - floor for content, floor in zip(contents, floors, strict=True)]
+    rests = [text_size(content[:enough]) - floor for content, floor in zip(contents, floors, strict=True)]
     level = _level(rests, room - sum(floors))
     lost: list[int] = []
     for (holder, key), content, floor, rest in zip(texts, contents, floors, rests, strict=True):
         if rest > level:
-            holder[key] = content[: prefix(content, floor + level)]
+            holder[key] = content[: prefix_length(content, floor + level)]
         lost.append(len(content) - len(holder[key]))
     return lost
 
 
 def _level(sizes: Sequence[int], room: int) -> int:
-    """The size to which all must be cut so that together they fit; the largest if nothing must be."""
-    for place, length in enumerate(sorted(sizes)):
-        level = max(room, 0) // (len(sizes) - place)
-        if length > level:
+    """Return the size to which all must be cut to fit together; the largest size if none must be cut."""
+    for index, size in enumerate(sorted(sizes)):
+        level = max(room, 0) // (len(sizes) - index)
+        if size > level:
             return level
-        room -= length
+        room -= size
     return max(sizes, default=0)
 
 
-class _Part(NamedTuple):
-    """A value that can be left out, and what that saves once the note names it."""
+class _Candidate(NamedTuple):
+    """A value that can be left out. `saved`: the characters that this saves, less the `mention` of it in the note."""
 
     holder: JsonObject
     key: str
@@ -97,155 +98,161 @@ class _Part(NamedTuple):
     saved: int
 
 
-class _Group(NamedTuple):
-    """What an object has that can be cut, as it was, and what can be left out of it."""
+class _Section(NamedTuple):
+    """An object of the payload: its original texts, which can be shortened, and its values that can be left out."""
 
     holder: JsonObject
     path: str
     texts: Mapping[str, str]
-    parts: Sequence[_Part]
+    candidates: Sequence[_Candidate]
 
     def spare(self, least: int) -> dict[str, int]:
-        """What cutting its texts saves at most, once the note names them; not those that would save nothing."""
-        found: dict[str, int] = {}
-        for key, whole in self.texts.items():
+        """Return how many characters cutting each text to `least` saves, less its mention in the note, if any."""
+        savings: dict[str, int] = {}
+        for key, original in self.texts.items():
             text: str = self.holder[key]
-            found[key] = length(text) - length(text[:least]) - size(self.mention(key, len(whole)))
-        return {key: saved for key, saved in found.items() if saved > 0}
+            savings[key] = text_size(text) - text_size(text[:least]) - size(self.mention(key, len(original)))
+        return {key: saved for key, saved in savings.items() if saved > 0}
 
     def mention(self, key: str, count: int) -> str:
         return f"{self.path}{key} ({count:,} characters cut)"
 
 
 def prune_values(payload: JsonObject, limit: int, at: str = "") -> None:
-    """Fit a session or a change into `limit` characters; `note` names what it lost.
+    """Fit a session or a change into `limit` characters, in place. `note` names what was cut or left out.
 
-    `at` is the JSON Pointer of the part of the state that the payload has. Of a change, `previous` is spared if it
-    can be: nothing else holds what undoes the change.
+    `at`: the JSON Pointer of the part of the state in the payload. The `previous` values of a change are cut last,
+    since they are needed to undo it.
     """
     if size(payload) <= limit:
         return
     before = payload.get("note", "")
-    groups = [_group(payload[key], f"{key}.") for key in ("changed", "previous") if key in payload]
-    is_change = bool(groups)
-    groups.append(_group(payload, "", at))
-    parts = [part for group in groups for part in group.parts]
-    places = [(part.holder, part.key) for part in parts]
-    values = sum(part.size - len('""') for part in parts)
+    sections = [_section(payload[key], f"{key}.") for key in ("changed", "previous") if key in payload]
+    is_change = bool(sections)
+    sections.append(_section(payload, "", at))
+    candidates = [candidate for section in sections for candidate in section.candidates]
+    slots = [(candidate.holder, candidate.key) for candidate in candidates]
+    values = sum(candidate.size - len('""') for candidate in candidates)
     payload["note"] = _note(before, ["previous"], limit, is_change)
-    over = values + size_apart(payload, places) - limit
-    if over > sum(groups[0].spare(LEAST_TEXT).values()) + sum(part.saved for part in groups[0].parts):
-        groups[:-1] = reversed(groups[:-1])
+    over = values + size_without(payload, slots) - limit
+    if over > sum(sections[0].spare(LEAST_TEXT).values()) + sum(
+        candidate.saved for candidate in sections[0].candidates
+    ):
+        sections[:-1] = reversed(sections[:-1])
     lost: dict[str, str] = {}
-    for group, least in ((group, least) for least in (LEAST_TEXT, 0) for group in groups):
+    for section, least in ((section, least) for least in (LEAST_TEXT, 0) for section in sections):
         if over > 0:
-            saved, mentions = _reduce(group, over, least, min(limit // 4, _MOST_NAMED))
+            saved, mentions = _reduce(section, over, least, min(limit // 4, _MOST_NAMED))
             over -= saved
             lost |= mentions
     payload["note"] = _note(before, list(lost.values()), limit, is_change)
 
 
-def _group(holder: JsonObject, path: str, at: str = "") -> _Group:
+def _section(holder: JsonObject, path: str, at: str = "") -> _Section:
     texts: dict[str, str] = {}
-    parts: list[_Part] = []
+    candidates: list[_Candidate] = []
     for key, value in holder.items():
         if key in ("state", "metadata") or (isinstance(value, dict | list) and key not in ("changed", "previous")):
-            parts.append(_part(holder, key, size(value), path + key, at if key == "state" else ""))
+            candidates.append(_candidate(holder, key, size(value), path + key, at if key == "state" else ""))
         elif isinstance(value, str) and key != "note":
             texts[key] = value
-    return _Group(holder, path, texts, parts)
+    return _Section(holder, path, texts, candidates)
 
 
-def _reduce(group: _Group, over: int, least: int, room: int) -> tuple[int, dict[str, str]]:
-    """Save so many characters, by cutting texts if that can be enough, else by leaving out values too.
+def _reduce(section: _Section, over: int, least: int, room: int) -> tuple[int, dict[str, str]]:
+    """Save `over` characters by shortening texts and, if that isn't enough, by leaving out values.
 
-    Returns how many it saved, and what is gone, as the note says it in about `room` characters.
+    Return how many characters were saved, and the mentions for the note, of about `room` characters in total.
     """
-    spare = group.spare(least)
+    spare = section.spare(least)
     need = over - sum(spare.values())
-    parts = [part for part in group.parts if part.saved > 0 and part.key in group.holder]
-    left_out = _chosen(parts, need, room) or parts if need > 0 else []
-    for part in left_out:
-        del part.holder[part.key]
-    saved = sum(part.saved for part in left_out)
-    lost = {part.field + part.pointer: part.mention for part in left_out}
+    candidates = [
+        candidate for candidate in section.candidates if candidate.saved > 0 and candidate.key in section.holder
+    ]
+    left_out = _choose(candidates, need, room) or candidates if need > 0 else []
+    for candidate in left_out:
+        del candidate.holder[candidate.key]
+    saved = sum(candidate.saved for candidate in left_out)
+    lost = {candidate.field + candidate.pointer: candidate.mention for candidate in left_out}
     if over > saved:
-        cut_saved, cut = _cut(group, list(spare), over - saved, least)
+        cut_saved, cut = _cut(section, list(spare), over - saved, least)
         saved += cut_saved
         lost |= cut
     return saved, lost
 
 
-def _cut(group: _Group, keys: Sequence[str], over: int, least: int) -> tuple[int, dict[str, str]]:
-    texts: list[str] = [group.holder[key] for key in keys]
-    taken = sum(map(length, texts))
-    naming = sum(size(group.mention(key, len(group.texts[key]))) for key in keys)
-    floors = sum(length(text[:least]) for text in texts)
-    shorten([(group.holder, key) for key in keys], max(taken - over - naming, floors), least)
-    counts = {key: len(group.texts[key]) - len(group.holder[key]) for key in keys}
-    lost = {group.path + key: group.mention(key, count) for key, count in counts.items() if count}
-    return taken - sum(length(group.holder[key]) for key in keys) - sum(map(size, lost.values())), lost
+def _cut(section: _Section, keys: Sequence[str], over: int, least: int) -> tuple[int, dict[str, str]]:
+    texts: list[str] = [section.holder[key] for key in keys]
+    taken = sum(map(text_size, texts))
+    naming = sum(size(section.mention(key, len(section.texts[key]))) for key in keys)
+    floors = sum(text_size(text[:least]) for text in texts)
+    shorten([(section.holder, key) for key in keys], max(taken - over - naming, floors), least)
+    counts = {key: len(section.texts[key]) - len(section.holder[key]) for key in keys}
+    lost = {section.path + key: section.mention(key, count) for key, count in counts.items() if count}
+    return taken - sum(text_size(section.holder[key]) for key in keys) - sum(map(size, lost.values())), lost
 
 
-def _part(holder: JsonObject, key: str, taken: int, field: str, pointer: str) -> _Part:
-    # The keys are stored text, and this is our sentence.
-    mention = f"{field} {printable(pointer)} ({taken:,} characters)" if pointer else f"{field} ({taken:,} characters)"
-    return _Part(holder, key, field, pointer, taken, mention, taken + size(key) + 1 - size(mention))
+def _candidate(holder: JsonObject, key: str, taken: int, field: str, pointer: str) -> _Candidate:
+    # `excerpt`, since the keys are stored text.
+    mention = f"{field} {excerpt(pointer)} ({taken:,} characters)" if pointer else f"{field} ({taken:,} characters)"
+    return _Candidate(holder, key, field, pointer, taken, mention, taken + size(key) + 1 - size(mention))
 
 
-def _chosen(parts: Sequence[_Part], need: int, room: int) -> list[_Part]:
-    """What to leave out to save so many characters: few, and each as deep inside as does it.
+def _choose(candidates: Sequence[_Candidate], need: int, room: int) -> list[_Candidate]:
+    """Return values to leave out to save `need` characters: few, and nested as deeply as suffices.
 
-    None if that is more than can be named in `room` characters.
+    Return none if their mentions take more than `room` characters.
     """
-    candidates = sorted((part for part in parts if part.saved > 0), key=lambda part: part.saved)
-    chosen: list[_Part] = []
+    remaining = sorted((candidate for candidate in candidates if candidate.saved > 0), key=lambda item: item.saved)
+    chosen: list[_Candidate] = []
     while need > 0:
-        if not candidates or room < 0:
+        if not remaining or room < 0:
             return []
-        enough = bisect_left(candidates, need, key=lambda part: part.saved)
-        part = candidates.pop(min(enough, len(candidates) - 1))
-        need -= part.saved
-        room -= len(part.mention)
-        chosen.append(part)
+        enough = bisect_left(remaining, need, key=lambda item: item.saved)
+        candidate = remaining.pop(min(enough, len(remaining) - 1))
+        need -= candidate.saved
+        room -= len(candidate.mention)
+        chosen.append(candidate)
     if room < 0:
         return []
-    inside: list[_Part] = []
-    for part in chosen:
-        # `need` is negative by now: what the choice saves too much.
-        deeper = _chosen(list(_members(part, part.saved + need)), part.saved + need, room + len(part.mention))
+    inside: list[_Candidate] = []
+    for candidate in chosen:
+        enough = candidate.saved + need  # `need` is negative here: the choice saves more than needed
+        deeper = _choose(list(_nested_candidates(candidate, enough)), enough, room + len(candidate.mention))
         if deeper:
-            need += part.saved - sum(inner.saved for inner in deeper)
-            room += len(part.mention) - sum(len(inner.mention) for inner in deeper)
-        inside += deeper or [part]
+            need += candidate.saved - sum(inner.saved for inner in deeper)
+            room += len(candidate.mention) - sum(len(inner.mention) for inner in deeper)
+        inside += deeper or [candidate]
     return inside
 
 
-def _members(part: _Part, need: int) -> Iterator[_Part]:
-    """What can be left out inside a part; not what is so small that no list of it would save what is needed."""
-    value = part.holder[part.key]
+def _nested_candidates(candidate: _Candidate, need: int) -> Iterator[_Candidate]:
+    """Yield the values inside a candidate, without those too small to save `need` characters together."""
+    value = candidate.holder[candidate.key]
     if not is_object(value):
         return
-    rest = part.size - 1  # each member takes its own size, and one character before it
-    # The last object takes what the others leave: else a deep value would be measured anew on each of its levels.
+    rest = candidate.size - 1  # each member takes its own size, and one character before it
+    # The size of the last object is calculated from the others: a deep value would be encoded again for each level.
     last = next((key for key in reversed(value) if is_object(value[key])), None)
     others = ((key, child) for key, child in value.items() if key != last)
-    while several := dict(islice(others, _MEASURED_AT_ONCE)):
+    while several := dict(islice(others, _BATCH)):
         taken = size(several) - 1
         rest -= taken
-        if taken > max(need * _LEAST_PART // _MOST_NAMED, _LEAST_PART):
-            yield from (_inside(part, key, size(child)) for key, child in several.items() if _is_worth_naming(child))
+        if taken > max(need * _LEAST_VALUE // _MOST_NAMED, _LEAST_VALUE):
+            for key, child in several.items():
+                if _is_worth_naming(child):
+                    yield _nested_candidate(candidate, key, size(child))
     if last is not None:
-        yield _inside(part, last, rest - size(last) - 2)
+        yield _nested_candidate(candidate, last, rest - size(last) - 2)
 
 
 def _is_worth_naming(value: Json) -> bool:
-    return isinstance(value, dict | list) or (isinstance(value, str) and len(value) >= _LEAST_PART)
+    return isinstance(value, dict | list) or (isinstance(value, str) and len(value) >= _LEAST_VALUE)
 
 
-def _inside(part: _Part, key: str, taken: int) -> _Part:
+def _nested_candidate(candidate: _Candidate, key: str, taken: int) -> _Candidate:
     token = key.replace("~", "~0").replace("/", "~1")
-    return _part(part.holder[part.key], key, taken, part.field, f"{part.pointer}/{token}")
+    return _candidate(candidate.holder[candidate.key], key, taken, candidate.field, f"{candidate.pointer}/{token}")
 
 
 def _note(before: str, left_out: Sequence[str], limit: int, is_change: bool) -> str:
@@ -254,5 +261,5 @@ def _note(before: str, left_out: Sequence[str], limit: int, is_change: bool) -> 
     if is_change:
         advice = "get_session shows what was set."
     if any(mention.startswith("previous") for mention in left_out):
-        advice += " What previous lacks can't be read again, so this result can't undo the change."
+        advice += " The missing previous values can't be read any more, so this result can't undo the change."
     return f"{before} Left out to fit {limit:,} characters: {listed}. {advice}".strip()

@@ -1,4 +1,4 @@
-"""A result as it is sent: the same object as compact text and as structured content, within its budget."""
+"""Renders a result as compact JSON text and as structured content."""
 
 from collections.abc import Callable
 
@@ -11,39 +11,41 @@ from ..models import (
 )
 from .fit_values import compact
 
-# Text that came from outside. State and metadata are not among it: they are written back, so they stay exact.
+# Fields with text from outside. State and metadata stay exact, since callers read them to write them back.
 _STORED_TEXT = frozenset(
     {
         *("name", "session_name", "text", "snippet", "summary", "input", "output", "arguments", "tool_name", "topics"),
         *("type", "agent_id", "user_id", "channel", "media_type", "url"),
     }
 )
-_ALTERED = "The previous text is shown without hidden characters and credentials, so sending it back is no full undo."
+_SANITIZED = (
+    "The previous text is shown without hidden characters and credentials, so sending it back doesn't undo all of it."
+)
 
 
-def rendered(payload: JsonObject) -> CallToolResult:
-    """Return a payload as a result: one text block of compact JSON, and the same object as structured content."""
+def render(payload: JsonObject) -> CallToolResult:
+    """Return the payload as a tool result: a text block of compact JSON, and the same as structured content."""
     return CallToolResult(content=[TextContent(type="text", text=compact(payload))], structured_content=payload)
 
 
-def payload_of(result: Model, present: Callable[[str], str]) -> JsonObject:
-    """Return a result as plain JSON, without empty values, its stored text as `present` shows it."""
+def payload_of(result: Model, sanitize: Callable[[str], str]) -> JsonObject:
+    """Return the result as a JSON object without empty values, with `sanitize` applied to all stored text."""
     payload = result.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
-    _present(payload, present)
+    _sanitize_texts(payload, sanitize)
     if isinstance(result, Change) and any(
         result.previous[key] != shown for key, shown in payload.get("previous", {}).items()
     ):
-        payload["note"] = f"{result.note} {_ALTERED}".strip()
+        payload["note"] = f"{result.note} {_SANITIZED}".strip()
     return payload
 
 
-def _present(value: Json, present: Callable[[str], str]) -> None:
+def _sanitize_texts(value: Json, sanitize: Callable[[str], str]) -> None:
     if is_array(value):
         for item in value:
-            _present(item, present)
+            _sanitize_texts(item, sanitize)
     elif is_object(value):
         for key, child in value.items():
             if key in _STORED_TEXT:
-                value[key] = [present(item) for item in child] if is_array(child) else present(child)
+                value[key] = [sanitize(item) for item in child] if is_array(child) else sanitize(child)
             elif not isinstance(child, str) and key not in ("state", "metadata"):
-                _present(child, present)
+                _sanitize_texts(child, sanitize)

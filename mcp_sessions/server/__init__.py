@@ -1,1 +1,1 @@
-"""What happens to a call between the MCP SDK and a tool's function: identity, confirmation, results, audit."""
+"""The MCP server: what happens to a call between the SDK and a tool's function."""

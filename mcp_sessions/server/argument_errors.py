@@ -1,4 +1,4 @@
-"""Reading a call's arguments, and saying which one is wrong and what is allowed instead."""
+"""Checks a call's arguments, and explains which argument is wrong and what it accepts."""
 
 from collections.abc import Mapping
 
@@ -19,10 +19,10 @@ _MAX_SAFE_INTEGER = 2**53 - 1  # JavaScript clients round larger integers, so th
 
 
 def read_arguments(arguments: Mapping[str, Json], schema: JsonObject) -> JsonObject:
-    """Return the arguments that were given, before validation. Raise `Invalid` for a name the tool doesn't have.
+    """Return the arguments without empty ones, ready to be validated. Raise `Invalid` for an unknown name.
 
-    Null counts as not given, and so does "" for a string parameter that has a default. An integer where the schema
-    wants a string becomes its digits.
+    Null counts as not given, and so does "" for a string parameter with a default. An integer becomes its digits
+    where the schema requires a string.
     """
     properties: JsonObject = schema["properties"]
     unknown = [name for name in arguments if name not in properties]
@@ -38,7 +38,7 @@ def read_arguments(arguments: Mapping[str, Json], schema: JsonObject) -> JsonObj
 
 
 def _integers_as_text(value: Json, schema: JsonObject) -> Json:
-    """Return the value with the integers that stand where the schema wants a string as their digits."""
+    """Return the value with integers converted to text where the schema requires a string."""
     kind = schema.get("type")
     if kind == "string" and isinstance(value, int) and not isinstance(value, bool):
         return str(value) if abs(value) <= _MAX_SAFE_INTEGER else value
@@ -50,8 +50,8 @@ def _integers_as_text(value: Json, schema: JsonObject) -> Json:
     return value
 
 
-def explained(error: ValidationError, schema: JsonObject) -> Invalid:
-    """Return the first error of a validation in words a model can act on, without repeating the value."""
+def explain_validation_error(error: ValidationError, schema: JsonObject) -> Invalid:
+    """Return the first validation error as an `Invalid` that says what is expected, without quoting the value."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     node = schema
     shown = ""

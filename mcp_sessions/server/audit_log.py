@@ -1,4 +1,4 @@
-"""A line of JSON for each change: who, what and how it ended. No contents and no credentials."""
+"""The audit log: one line of JSON for each change, with the caller, the tool and the outcome, and no contents."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 
-from ..errors import Unavailable
+from ..errors import Unavailable, replace_unprintable
 from ..json_documents import Json, JsonObject, is_array
 from ..models import (
     BulkResult,
@@ -20,16 +20,18 @@ from ..models import (
 )
 
 STDERR = "-"
-_LONGEST = 512  # characters: what a subject or an id may have
+_MOST_CHARACTERS = 512  # of a subject or an id
+_MOST_IDS = 100
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Done:
-    """A call that was to change something, and how it ended. `target` is the session that it names.
+class AuditEntry:
+    """A call of a tool that changes something, and its outcome.
 
-    `result` is none, and `code` the error's, where it failed.
+    `target` is the id of the session that the arguments name. If the call failed, `result` is None and `code` is the
+    error's code.
     """
 
     subject: str
@@ -42,36 +44,34 @@ class Done:
     code: str = ""
 
 
-class Audit:
-    """Writes to a file (0600, opened anew when it is rotated away), or to stderr by "-"."""
+class AuditLog:
+    """An audit log in a file (mode 0600, reopened after log rotation), or on stderr if the path is "-"."""
 
     def __init__(self, path: str) -> None:
-        """Raises `OSError` for a file that can't be written to."""
+        """Open the log. Raise `OSError` for a file that can't be written to."""
         self._stderr = logging.StreamHandler(sys.stderr)
-        self._file = None if path == STDERR else _OwnersFile(path, encoding="utf-8")
+        self._file = None if path == STDERR else _PrivateFileHandler(path, encoding="utf-8")
 
     def close(self) -> None:
-        with suppress(OSError):  # of a line that could not be written, and went to stderr
+        with suppress(OSError):  # closing flushes, and fails again for a line that could not be written
             self._stderr.close()
             if self._file is not None:
                 self._file.close()
 
-    def require(self) -> None:
-        """Raise `Unavailable` while what is done could not be written down."""
+    def require_writable(self) -> None:
+        """Raise `Unavailable` if the file can't be opened."""
         try:
             if self._file is not None:
                 self._file.reopenIfNeeded()
         except OSError as error:
             logger.error("the file of --audit can't be opened: %s", error.strerror)
-            raise Unavailable(
-                "changes are not made while they can't be audited; nothing was changed. Ask the operator."
-            ) from None
+            raise Unavailable("the audit log can't be written, so nothing was changed. Ask the operator.") from None
 
-    def change(self, done: Done) -> None:
-        """A dry run is none."""
-        if isinstance(done.result, BulkResult) and done.result.dry_run:
+    def write(self, entry: AuditEntry) -> None:
+        """Write a line for the entry, unless it was a dry run."""
+        if isinstance(entry.result, BulkResult) and entry.result.dry_run:
             return
-        line = {key: _shown(value) for key, value in _line(done).items() if value or value == 0.0}
+        line = {key: _limit(value) for key, value in _fields(entry).items() if value or value == 0.0}
         record = logging.makeLogRecord({"msg": json.dumps(line, ensure_ascii=False)})
         try:
             (self._file or self._stderr).handle(record)
@@ -80,39 +80,39 @@ class Audit:
             self._stderr.handle(record)
 
 
-class _OwnersFile(WatchedFileHandler):
+class _PrivateFileHandler(WatchedFileHandler):
     def _open(self) -> TextIOWrapper:
-        """Also when it is opened anew."""
+        # Overridden because a reopened file must be private too.
         os.close(os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
         return super()._open()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
-        raise  # it is called where an error is being handled
+        raise  # logging calls this inside an `except` block, and would otherwise only print the error
 
 
-def _line(done: Done) -> JsonObject:
-    result = done.result
+def _fields(entry: AuditEntry) -> JsonObject:
+    result = entry.result
     bulk = result if isinstance(result, BulkResult) else None
-    became = result.session_id if isinstance(result, Change) else result.id if isinstance(result, SessionDetail) else ""
+    new_id = result.session_id if isinstance(result, Change) else result.id if isinstance(result, SessionDetail) else ""
     return {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "subject": done.subject,
-        "tool": done.tool,
-        "action": done.arguments.get("action"),
-        "session_id": done.target or became,
-        "new_session_id": became if done.target and became != done.target else "",
-        "session_ids": list(bulk.succeeded) if bulk else done.arguments.get("session_ids"),
+        "subject": entry.subject,
+        "tool": entry.tool,
+        "action": entry.arguments.get("action"),
+        "session_id": entry.target or new_id,
+        "new_session_id": new_id if entry.target and new_id != entry.target else "",
+        "session_ids": list(bulk.succeeded) if bulk else entry.arguments.get("session_ids"),
         "failed_session_ids": [failure.session_id for failure in bulk.failed] if bulk else [],
-        "outcome": done.code or ("partial" if bulk and bulk.failed else "ok"),
-        "duration_ms": round(done.seconds * 1000, 1),
-        "request_id": done.request_id,
+        "outcome": entry.code or ("partial" if bulk and bulk.failed else "ok"),
+        "duration_ms": round(entry.seconds * 1000, 1),
+        "request_id": entry.request_id,
     }
 
 
-def _shown(value: Json) -> Json:
-    """What can be seen of a caller's words, and not too many."""
+def _limit(value: Json) -> Json:
+    """Return the value of a field, shortened and without unprintable characters, since callers choose it."""
     if is_array(value):
-        return [_shown(item) for item in value[:100]]
+        return [_limit(item) for item in value[:_MOST_IDS]]
     if isinstance(value, str):
-        return "".join(char if char.isprintable() else "�" for char in value[:_LONGEST])
+        return replace_unprintable(value[:_MOST_CHARACTERS])
     return value if isinstance(value, int | float) else "?"

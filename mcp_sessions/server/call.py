@@ -1,4 +1,4 @@
-"""How a function becomes a tool: what it needs, who is offered it, and the one seam through which its results go."""
+"""How a tool is called: arguments in, result or error out."""
 
 import inspect
 import logging
@@ -19,9 +19,9 @@ from ..errors import (
     Invalid,
     OutcomeUnknown,
     SessionsError,
-    printable,
+    excerpt,
     quoted,
-    whereabouts,
+    traceback_without_message,
 )
 from ..json_documents import JsonObject, is_array
 from ..models import (
@@ -30,12 +30,12 @@ from ..models import (
     SessionDetail,
 )
 from ..output.fit_pages import fit
-from ..output.render import payload_of, rendered
-from .argument_errors import explained, read_arguments
-from .audit_log import Done
+from ..output.render import payload_of, render
+from .argument_errors import explain_validation_error, read_arguments
+from .audit_log import AuditEntry
 from .confirmation import UNREADABLE_ANSWER
 from .context import CURRENT, AppRequest, app_of, current_session, resolve_id
-from .cursor_cipher import ROOM as SEAL_ROOM
+from .cursor_cipher import OVERHEAD as CURSOR_OVERHEAD
 from .input_schema import input_schema
 from .list_changes import announce_list_change
 from .tool_spec import SCOPES, ToolSpec
@@ -44,12 +44,12 @@ logger = logging.getLogger(__name__)
 
 
 class SessionTool(Tool):
-    """A tool whose every outcome is a result in our words."""
+    """A tool of ours. It returns every failure as an error result that begins with the error's code."""
 
     _spec: ToolSpec = PrivateAttr()
 
     @classmethod
-    def of(cls, spec: ToolSpec) -> "SessionTool":
+    def from_spec(cls, spec: ToolSpec) -> "SessionTool":
         tool = cls.from_function(
             spec.function,
             title=spec.title,
@@ -57,10 +57,10 @@ class SessionTool(Tool):
             annotations=spec.annotations,
             structured_output=False,
         )
-        assert isinstance(tool, SessionTool)  # the SDK makes it of the class it is asked of, and declares its own
+        assert isinstance(tool, SessionTool)  # the SDK declares that it returns a `Tool`
         tool.parameters = input_schema(tool.parameters)
-        # No schema of the results: one that said all of them would cost a model 3,000 characters before its first
-        # call, and Python clients 9 ms for each; results explain themselves when they come.
+        # There are no output schemas: those of all tools would cost a model 3,000 characters before its first call,
+        # and a Python client 9 ms per call. Results explain themselves.
         tool._spec = spec
         return tool
 
@@ -69,7 +69,7 @@ class SessionTool(Tool):
         return SCOPES[self._spec.effect]
 
     @property
-    def reads(self) -> bool:
+    def is_read_only(self) -> bool:
         return self._spec.effect == "read"
 
     @property
@@ -80,56 +80,59 @@ class SessionTool(Tool):
         self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
     ) -> CallToolResult | InputRequiredResult:
         app = app_of(context)
-        audit = None if self.reads else app.audit
-        began = monotonic()
+        audit = None if self.is_read_only else app.audit
+        started_at = monotonic()
         result: Model | InputRequiredResult | None = None
-        code = OutcomeUnknown.code  # of a call that is broken off
+        code = OutcomeUnknown.code  # stays if the call is cancelled
         try:
             if audit is not None:
-                audit.require()
+                audit.require_writable()
             app.admit(self.scope)
             # Some clients send a list as a string.
             arguments = read_arguments(self.fn_metadata.pre_parse_json(arguments), self.parameters)
-            result = await self._done(_resolved(arguments, context), context)
-            answer = result if isinstance(result, InputRequiredResult) else _answer(result, arguments, context)
+            result = await self._call_function(_resolve(arguments, context), context)
+            answer = result if isinstance(result, InputRequiredResult) else _to_result(result, arguments, context)
             code = ""
         except SessionsError as error:
-            code, answer = error.code, failed(error)
+            code, answer = error.code, error_result(error)
         except Exception as error:
-            code, answer = Internal.code, failed(_unforeseen(error, self.name, context.request_id))
+            code, answer = Internal.code, error_result(_internal_error(error, self.name, context.request_id))
         finally:
-            if audit is not None and not isinstance(result, InputRequiredResult):  # which asks the user first
-                target, seconds = _target(arguments, context), monotonic() - began
-                audit.change(Done(app.subject, self.name, arguments, target, context.request_id, seconds, result, code))
+            if audit is not None and not isinstance(result, InputRequiredResult):  # that only asks the user
+                target, seconds = _target(arguments, context), monotonic() - started_at
+                entry = AuditEntry(app.subject, self.name, arguments, target, context.request_id, seconds, result, code)
+                audit.write(entry)
         if self.changes_list and not code and _has_changed(result):
             await announce_list_change(context)
         return answer
 
-    async def _done(self, arguments: dict[str, Any], context: Context[Any, Any]) -> Model | InputRequiredResult:
-        """Return what the function returns. Raise `SessionsError` for a foreseen failure."""
+    async def _call_function(
+        self, arguments: dict[str, Any], context: Context[Any, Any]
+    ) -> Model | InputRequiredResult:
+        """Return the result of the tool's function. Raise a `SessionsError` for an expected failure."""
         try:
             return await super().run(arguments, context)
         except ToolError as error:
-            raise self._foreseen(error) or error.__cause__ or error from error
+            raise self._expected_error(error) or error.__cause__ or error from error
 
-    def _foreseen(self, error: ToolError) -> SessionsError | None:
+    def _expected_error(self, error: ToolError) -> SessionsError | None:
         match error.__cause__:
             case SessionsError() as cause:
                 return cause
             case ValidationError() as cause if not isinstance(error, UnexpectedToolError):
-                return explained(cause, self.parameters)
+                return explain_validation_error(cause, self.parameters)
             case _ if not isinstance(error, UnexpectedToolError):
-                # The SDK raises this for an answer to the confirmation question that is no answer to a form.
+                # The SDK raises this if the client's answer to the confirmation question is malformed.
                 return ConfirmationRequired(UNREADABLE_ANSWER)
             case _:
                 return None
 
 
-def _resolved(arguments: JsonObject, context: AppRequest) -> JsonObject:
-    """Return the arguments with `"current"` replaced by the session's id and the cursor as the backend made it."""
+def _resolve(arguments: JsonObject, context: AppRequest) -> JsonObject:
+    """Return the arguments with the current session's id for `"current"`, and the cursor decrypted."""
     resolved = dict(arguments)
     if isinstance(resolved.get("cursor"), str):
-        resolved["cursor"] = app_of(context).opened(resolved["cursor"])
+        resolved["cursor"] = app_of(context).decrypt_cursor(resolved["cursor"])
     if isinstance(resolved.get("session_id"), str):
         resolved["session_id"] = resolve_id(resolved["session_id"], context)
     if is_array(resolved.get("session_ids")):
@@ -139,26 +142,26 @@ def _resolved(arguments: JsonObject, context: AppRequest) -> JsonObject:
 
 
 def _has_changed(result: Model | InputRequiredResult | None) -> bool:
-    """Return whether a call changed something: it neither asked the user first nor only said what it would do."""
+    """Return whether a call changed something, rather than asked the user or did a dry run."""
     return isinstance(result, Model) and not (isinstance(result, BulkResult) and not result.succeeded)
 
 
-def _answer(result: Model, arguments: JsonObject, context: AppRequest) -> CallToolResult:
-    """Return what a result tells this caller, within the budget of characters."""
+def _to_result(result: Model, arguments: JsonObject, context: AppRequest) -> CallToolResult:
+    """Return the model as a tool result for this caller, cut to the character budget."""
     app = app_of(context)
-    payload = payload_of(result, app.operator.present)
+    payload = payload_of(result, app.operator.sanitize)
     if isinstance(result, SessionDetail) and arguments.get("state_path"):
-        payload["state"] = result.state  # asked for, so an empty one says something
+        payload["state"] = result.state  # `payload_of` leaves out an empty one, but the caller asked for it
     current = current_session(context)
     if current is not None:
         named = arguments.get("session_ids")
         if CURRENT in (arguments.get("session_id"), *(named if is_array(named) else ())):
             payload["resolved_from"] = current.resolved_from
         _mark_current(payload, current.id)
-    payload = fit(result, payload, app.max_chars - (SEAL_ROOM if app.seal else 0))
+    payload = fit(result, payload, app.max_chars - (CURSOR_OVERHEAD if app.cursor_cipher else 0))
     if "next_cursor" in payload:
-        payload["next_cursor"] = app.closed(payload["next_cursor"])
-    return rendered(payload)
+        payload["next_cursor"] = app.encrypt_cursor(payload["next_cursor"])
+    return render(payload)
 
 
 def _mark_current(payload: JsonObject, session_id: str) -> None:
@@ -168,23 +171,24 @@ def _mark_current(payload: JsonObject, session_id: str) -> None:
 
 
 def _target(arguments: JsonObject, context: AppRequest) -> str:
-    """The session that a call names, as it named it where that can't be told."""
-    named = arguments.get("session_id")
-    current = current_session(context) if named == CURRENT else None
-    return current.id if current else named if isinstance(named, str) else ""
+    """Return the id of the session that a call names; `"current"` stays if there is no current session."""
+    session_id = arguments.get("session_id")
+    current = current_session(context) if session_id == CURRENT else None
+    return current.id if current else session_id if isinstance(session_id, str) else ""
 
 
-def failed(error: SessionsError) -> CallToolResult:
+def error_result(error: SessionsError) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=error.text)], is_error=True)
 
 
-def _unforeseen(error: BaseException, tool: str, request_id: str) -> SessionsError:
-    logger.error("Request %s: %s failed by %s", printable(request_id), tool, whereabouts(error))
+def _internal_error(error: BaseException, tool: str, request_id: str) -> SessionsError:
+    """Log an unexpected error, and return the error that the caller receives."""
+    logger.error("Request %s: %s failed: %s", excerpt(request_id), tool, traceback_without_message(error))
     return Internal(
-        f"something unforeseen went wrong here; it was logged as request {quoted(request_id)}. "
+        f"the server failed unexpectedly; the error was logged as request {quoted(request_id)}. "
         "Read the session again before you repeat a change."
     )
 
 
-def not_offered(name: str, known: Collection[str]) -> SessionsError:
-    return Invalid(f"no tool {quoted(name)} is offered here. There are: {', '.join(known)}.")
+def unknown_tool_error(name: str, known: Collection[str]) -> SessionsError:
+    return Invalid(f"there is no tool {quoted(name)}. Available tools: {', '.join(known)}.")

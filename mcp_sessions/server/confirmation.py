@@ -1,4 +1,4 @@
-"""Confirming a deletion: by a question to the user, or by a code that the caller sends back."""
+"""Confirmation of deletions: by a question to the user, or by a code that the caller sends back."""
 
 import json
 from collections.abc import Sequence
@@ -21,43 +21,43 @@ from .context import AppContext, AppRequest, Backend, app_of, current_session
 
 _MODERN = "2026-07-28"
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
-_FORM: JsonObject = {"type": "object", "properties": {}}  # exactly what clients recognise as a form without fields
+_FORM: JsonObject = {"type": "object", "properties": {}}  # clients recognise exactly this as a form without fields
 UNREADABLE_ANSWER = "the answer could not be read; nothing was changed. Call again."
 
 
-class Agreement(BaseModel):
-    """The form that the user sees. It has no fields: accepting it is the answer."""
+class Confirmation(BaseModel):
+    """The form that the user accepts or declines. It has no fields."""
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return dict(_FORM)
 
 
-async def shown_session(session_id: str, backend: Backend, context: AppRequest) -> SessionDetail:
-    """Return the session as the question shows it."""
+async def session_to_delete(session_id: str, backend: Backend, context: AppRequest) -> SessionDetail:
+    """Return the session to delete, which the question describes. Raise `Invalid` for the current session."""
     _refuse_current([session_id], context)
     return await backend.get_session_for_deletion(session_id)
 
 
 async def ask_to_delete(
-    shown: Annotated[SessionDetail, Resolve(shown_session)], backend: Backend, confirm: str, context: AppRequest
-) -> Agreement | Elicit[Agreement]:
-    return await _ask([shown], f"Delete {_named(shown, context)}? {backend.deletion_notice()}", confirm, context)
+    session: Annotated[SessionDetail, Resolve(session_to_delete)], backend: Backend, confirm: str, context: AppRequest
+) -> Confirmation | Elicit[Confirmation]:
+    return await _ask([session], f"Delete {_describe(session, context)}? {backend.deletion_notice()}", confirm, context)
 
 
 async def approved_session(
-    shown: Annotated[SessionDetail, Resolve(shown_session)],
-    answer: Annotated[ElicitationResult[Agreement], Resolve(ask_to_delete)],
+    session: Annotated[SessionDetail, Resolve(session_to_delete)],
+    answer: Annotated[ElicitationResult[Confirmation], Resolve(ask_to_delete)],
     context: AppRequest,
 ) -> SessionDetail:
-    _require_yes(answer.action, app_of(context))
-    return shown
+    _require_acceptance(answer.action, app_of(context))
+    return session
 
 
-async def shown_sessions(
+async def sessions_to_delete(
     session_ids: list[str], backend: Backend, action: str, dry_run: bool, context: AppRequest
 ) -> list[SessionDetail]:
-    """Return the existing sessions that the call deletes, as the question shows them."""
+    """Return the sessions to delete that exist. Raise `Invalid` if the current session is among them."""
     if action != "delete":
         return []
     _refuse_current(session_ids, context)
@@ -68,37 +68,40 @@ async def shown_sessions(
         try:
             found.append(await backend.get_session_for_deletion(session_id))
         except NotFound:
-            continue  # the result names it as failed
+            continue  # the result lists it as failed
     return found
 
 
 async def ask_to_delete_all(
-    shown: Annotated[list[SessionDetail], Resolve(shown_sessions)], backend: Backend, confirm: str, context: AppRequest
-) -> Agreement | Elicit[Agreement]:
-    if not shown:
-        return Agreement()
-    named = "; ".join(_named(session, context) for session in shown)
-    many = f"these {len(shown)} sessions: " if len(shown) > 1 else ""
-    return await _ask(shown, f"Delete {many}{named}? {backend.deletion_notice()}", confirm, context)
+    sessions: Annotated[list[SessionDetail], Resolve(sessions_to_delete)],
+    backend: Backend,
+    confirm: str,
+    context: AppRequest,
+) -> Confirmation | Elicit[Confirmation]:
+    if not sessions:
+        return Confirmation()
+    described = "; ".join(_describe(session, context) for session in sessions)
+    count = f"these {len(sessions)} sessions: " if len(sessions) > 1 else ""
+    return await _ask(sessions, f"Delete {count}{described}? {backend.deletion_notice()}", confirm, context)
 
 
 async def approved_sessions(
-    shown: Annotated[list[SessionDetail], Resolve(shown_sessions)],
-    answer: Annotated[ElicitationResult[Agreement], Resolve(ask_to_delete_all)],
+    sessions: Annotated[list[SessionDetail], Resolve(sessions_to_delete)],
+    answer: Annotated[ElicitationResult[Confirmation], Resolve(ask_to_delete_all)],
     context: AppRequest,
 ) -> list[SessionDetail]:
-    _require_yes(answer.action, app_of(context))
-    return shown
+    _require_acceptance(answer.action, app_of(context))
+    return sessions
 
 
 ApprovedSession = Annotated[SessionDetail, Resolve(approved_session)]
 ApprovedSessions = Annotated[list[SessionDetail], Resolve(approved_sessions)]
 
 
-def _require_yes(action: Literal["accept", "decline", "cancel"], app: AppContext) -> None:
+def _require_acceptance(action: Literal["accept", "decline", "cancel"], app: AppContext) -> None:
     """Raise `ConfirmationRequired` unless the question was accepted.
 
-    Unattended clients decline or cancel by themselves, so neither is said to be the user's answer.
+    The errors don't say that the user declined, since unattended clients decline or cancel by themselves.
     """
     if action == "decline":
         raise ConfirmationRequired("the answer was no; nothing was changed.")
@@ -107,7 +110,7 @@ def _require_yes(action: Literal["accept", "decline", "cancel"], app: AppContext
 
 
 def _unconfirmed(reason: str, app: AppContext) -> ConfirmationRequired:
-    """Return the error for a question that nobody answered, with what the operator can do about it."""
+    """Return the error for a question that nobody answered, with advice to the operator."""
     if app.confirm == "user":
         advice = (
             "Only the user can confirm a deletion here (--confirm user), in a client that shows them the question. "
@@ -122,37 +125,37 @@ def _refuse_current(session_ids: Sequence[str], context: AppRequest) -> None:
     current = current_session(context)
     if current is not None and current.id in session_ids:
         raise Invalid(
-            f"{quoted(current.id)} is the current session, which can't be deleted. archive_session puts it away."
+            f"{quoted(current.id)} is the current session, which can't be deleted. Use archive_session instead."
         )
 
 
 async def _ask(
-    shown: Sequence[SessionDetail], question: str, code: str, context: AppRequest
-) -> Agreement | Elicit[Agreement]:
-    """Return an agreement, or the question for the SDK to ask. Raise `ConfirmationRequired` without an agreement."""
+    sessions: Sequence[SessionDetail], question: str, code: str, context: AppRequest
+) -> Confirmation | Elicit[Confirmation]:
+    """Return a confirmation, or a question for the SDK to ask. Raise `ConfirmationRequired` if there is neither."""
     app = app_of(context)
     if app.confirm == "off":
-        return Agreement()
+        return Confirmation()
     if len(question) > app.max_chars:
-        raise Invalid(f"{len(shown)} sessions are too many to be named in one question. Delete fewer at once.")
+        raise Invalid(f"{len(sessions)} sessions are too many to list in one question. Delete fewer at once.")
     if app.confirm != "code" and can_elicit(context):
         return await _ask_user(question, context)
     if app.confirm == "user":
         raise _unconfirmed("this client can't ask the user", app)
-    expected = _code(shown, context)
+    expected = _code(sessions, context)
     if compare_digest(code.encode(errors="replace"), expected.encode()):
-        return Agreement()
-    stale = f"{quoted(code)} is not the code for this, or the session changed. " if code else ""
+        return Confirmation()
+    stale = f"{quoted(code)} is not the code for this deletion, or the session has changed. " if code else ""
     raise ConfirmationRequired(f'{stale}{question} Ask the user; if they agree, call again with confirm="{expected}".')
 
 
-async def _ask_user(question: str, context: AppRequest) -> Agreement | Elicit[Agreement]:
-    """Ask with a form without fields, whose accepted answer may come without content; the SDK refuses that."""
+async def _ask_user(question: str, context: AppRequest) -> Confirmation | Elicit[Confirmation]:
+    """Ask with an empty form. A client may accept it without `content`, which the SDK would refuse."""
     if context.protocol_version == _MODERN:
         for answer in (context.input_responses or {}).values():
             if isinstance(answer, ElicitResult) and answer.content is None:
                 answer.content = {}
-        return Elicit(question, Agreement)
+        return Elicit(question, Confirmation)
     app = app_of(context)
     try:
         answer = await context.session.elicit_form(question, _FORM, context.request_id)
@@ -160,30 +163,32 @@ async def _ask_user(question: str, context: AppRequest) -> Agreement | Elicit[Ag
         raise _unconfirmed("the client could not ask the user", app) from error
     except ValidationError as error:
         raise ConfirmationRequired(UNREADABLE_ANSWER) from error
-    _require_yes(answer.action, app)
-    return Agreement()
+    _require_acceptance(answer.action, app)
+    return Confirmation()
 
 
-def _code(shown: Sequence[SessionDetail], context: AppRequest) -> str:
-    """Return four characters that fit only this caller's deletion of these sessions as they are now."""
+def _code(sessions: Sequence[SessionDetail], context: AppRequest) -> str:
+    """Return the code of four characters with which this caller confirms deleting these versions of the sessions."""
     app = app_of(context)
     caller = app.caller
-    subject = json.dumps([caller.subject, caller.user_id, sorted((session.id, session.version) for session in shown)])
-    digest = new(app.secret, subject.encode(), "sha256").digest()
+    versions = sorted((session.id, session.version) for session in sessions)
+    deletion = json.dumps([caller.subject, caller.user_id, versions])
+    digest = new(app.secret, deletion.encode(), "sha256").digest()
     return "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:4])
 
 
-def _named(session: SessionDetail, context: AppRequest) -> str:
-    name = quoted(app_of(context).operator.present(session.name)) if session.name else "without a name"
+def _describe(session: SessionDetail, context: AppRequest) -> str:
+    name = quoted(app_of(context).operator.sanitize(session.name)) if session.name else "without a name"
     counts = [(session.message_count, "message"), (session.run_count, "run")]
-    holds = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts if count is not None]
-    # An agreement is held to the question's words, so the version must be one of them.
-    holds += [f"version {session.version}"] if session.version else []
-    return f"session {quoted(session.id)} {name} ({', '.join(holds)})"
+    facts = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts if count is not None]
+    # The SDK accepts an answer only for the same question, so the version in it keeps an answer from being used for a
+    # session that has changed.
+    facts += [f"version {session.version}"] if session.version else []
+    return f"session {quoted(session.id)} {name} ({', '.join(facts)})"
 
 
 def can_elicit(context: AppRequest) -> bool:
-    """Return whether this client can be asked on this transport: the SDK fails the whole call where it can't."""
+    """Return whether this client can be asked on this transport; if not, asking would fail the whole call."""
     capabilities = context.client_capabilities
     elicitation = capabilities.elicitation if capabilities is not None else None
     if elicitation is None or (elicitation.form is None and elicitation.url is not None):

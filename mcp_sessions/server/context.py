@@ -1,19 +1,19 @@
-"""What every request shares, and the parameters that are filled in for a tool: its backend and its session."""
+"""The server's context for a request: settings, caller, current session and backend."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 from mcp.server.mcpserver import Context, Resolve
 
 from ..backends.base import SessionBackend
 from ..caller import Caller, Scope
 from ..errors import Invalid, Unauthorized
-from .audit_log import Audit
-from .cursor_cipher import Seal
+from .audit_log import AuditLog
+from .confirm_mode import ConfirmMode
+from .cursor_cipher import CursorCipher
 from .identity import caller_of
-from .rate_limit import Rate
+from .rate_limit import RateLimiter
 
-Confirm = Literal["auto", "code", "user", "off"]
 AppRequest = Context["AppContext"]
 
 CURRENT = "current"
@@ -23,47 +23,47 @@ HEADER = "x-session-id"
 
 @dataclass(frozen=True)
 class AppContext:
-    """One server: its backend, already entered, and how it was set up."""
+    """One server's settings and its backend, which is already entered."""
 
     backend: SessionBackend
     operator: Caller
-    """Who calls where nobody needs to say who they are; else what all callers have in common."""
+    """The caller of every request without authentication; with it, the defaults that all callers share."""
     authenticated: bool
     session: str
-    confirm: Confirm
+    confirm: ConfirmMode
     max_chars: int
     secret: bytes
-    rate: Rate
-    seal: Seal | None
-    audit: Audit | None
+    rate_limiter: RateLimiter
+    cursor_cipher: CursorCipher | None
+    audit: AuditLog | None
 
     @property
     def caller(self) -> Caller:
-        """Who the request at hand is from. Raises `Unauthorized`."""
+        """The caller of the current request. Raises `Unauthorized`."""
         return caller_of(self.operator, authenticated=self.authenticated)
 
     @property
     def subject(self) -> str:
-        """Who the request at hand is from, "" where nothing tells it."""
+        """The subject of the current request's caller, "" if it has no valid token."""
         try:
             return self.caller.subject
         except Unauthorized:
             return ""
 
     def admit(self, scope: Scope) -> Caller:
-        """The caller of a request that may go on. Raises `Unauthorized`, `Forbidden` or `RateLimited`."""
+        """Return the caller, after counting the call. Raise `Unauthorized`, `Forbidden` or `RateLimited`."""
         caller = self.caller
-        self.rate.count(caller.subject)
+        self.rate_limiter.count(caller.subject)
         caller.require(scope)
         return caller
 
-    def opened(self, cursor: str) -> str:
-        """A cursor that a caller sent, as the backend made it. Raises `Invalid`."""
-        return self.seal.open(cursor, self.caller.user_id) if self.seal and cursor else cursor
+    def decrypt_cursor(self, cursor: str) -> str:
+        """Return the backend's cursor for the one that a caller sent. Raise `Invalid` if it isn't this caller's."""
+        return self.cursor_cipher.decrypt(cursor, self.caller.user_id) if self.cursor_cipher and cursor else cursor
 
-    def closed(self, cursor: str) -> str:
-        """A backend's cursor as the caller gets it."""
-        return self.seal.close(cursor, self.caller.user_id) if self.seal and cursor else cursor
+    def encrypt_cursor(self, cursor: str) -> str:
+        """Return the cursor to send to the caller for a backend's cursor."""
+        return self.cursor_cipher.encrypt(cursor, self.caller.user_id) if self.cursor_cipher and cursor else cursor
 
 
 class CurrentSession(NamedTuple):
@@ -76,7 +76,10 @@ def app_of(context: AppRequest) -> AppContext:
 
 
 def current_session(context: AppRequest) -> CurrentSession | None:
-    """The caller's own session, from the first place that names one. A hint only: it widens no right."""
+    """Return the session that the request's `_meta`, its header or the setting names, in this order.
+
+    It is only a hint: it gives no access to a session.
+    """
     meta = (context.request_context.meta or {}).get(META_KEY)
     if isinstance(meta, str) and meta:
         return CurrentSession(meta, "meta")
@@ -88,7 +91,7 @@ def current_session(context: AppRequest) -> CurrentSession | None:
 
 
 def resolve_id(session_id: str, context: AppRequest) -> str:
-    """`"current"` as the id it stands for; every other id as it is. Raises `Invalid`."""
+    """Return the current session's id for `"current"`, and every other id unchanged. Raise `Invalid` if none is set."""
     if not session_id:
         raise Invalid('"session_id" is empty. Give an id that list_sessions returned, or "current".')
     if session_id != CURRENT:
@@ -96,8 +99,8 @@ def resolve_id(session_id: str, context: AppRequest) -> str:
     current = current_session(context)
     if current is None:
         raise Invalid(
-            f'nothing says which session is "current". Name one by the request\'s _meta["{META_KEY}"], '
-            "the header X-Session-Id or the setting --session; or give the session's id."
+            f'there is no current session. Set _meta["{META_KEY}"] of the request, the header X-Session-Id '
+            "or the setting --session; or give the session's id."
         )
     return current.id
 

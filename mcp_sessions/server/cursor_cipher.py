@@ -1,4 +1,4 @@
-"""Cursors as strangers get them: what they hold, such as how far everybody's rows have come, is for us alone."""
+"""Encryption of the cursors sent to authenticated callers: a cursor's numbers reveal how many rows others have."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import blake2b
@@ -9,25 +9,25 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from ..errors import Invalid
 
 _BLOCK = 16
-ROOM = 80
-"""The characters by which a sealed cursor is longer than a plain one, at most."""
+OVERHEAD = 80
+"""How many characters an encrypted cursor is longer than a plain one, at most."""
 
 
-class Seal:
-    """Makes plain cursors unreadable (AES-SIV, RFC 5297), each for one user; the same one always looks the same."""
+class CursorCipher:
+    """Encrypts cursors for one user each (AES-SIV, RFC 5297). Equal cursors have equal ciphertexts."""
 
     def __init__(self, secret: bytes) -> None:
         self._cipher = AESSIV(blake2b(secret, digest_size=32, person=b"cursor").digest())
 
-    def close(self, cursor: str, user_id: str) -> str:
-        # All of one length, as far as they go: how many digits a number has would tell how large it is.
+    def encrypt(self, cursor: str, user_id: str) -> str:
+        # Padded, since the number of digits would reveal how large a number is.
         padded = cursor.ljust(-(-len(cursor) // _BLOCK) * _BLOCK)
         return urlsafe_b64encode(self._cipher.encrypt(padded.encode(), [user_id.encode()])).decode().rstrip("=")
 
-    def open(self, sealed: str, user_id: str) -> str:
-        """Raises `Invalid` for what was not sealed here, for this user."""
+    def decrypt(self, encrypted: str, user_id: str) -> str:
+        """Return the plain cursor. Raise `Invalid` for a cursor that wasn't encrypted with this key for this user."""
         try:
-            content = urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
+            content = urlsafe_b64decode(encrypted + "=" * (-len(encrypted) % 4))
             return self._cipher.decrypt(content, [user_id.encode()]).decode().rstrip(" ")
         except (ValueError, InvalidTag):
             raise Invalid(

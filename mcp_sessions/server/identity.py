@@ -1,4 +1,4 @@
-"""Who a request is from: the operator, or whoever its token names."""
+"""The caller of a request: the operator, or the subject of the request's token."""
 
 from dataclasses import replace
 
@@ -11,23 +11,20 @@ from ..errors import Unauthorized
 
 
 class Identity(AccessToken):
-    """What a token that was let in says. Its own text is not kept, so that nothing can ever forward it."""
+    """The claims of an accepted token. The token itself is not kept, so that it can't be forwarded by mistake."""
 
     token: str = ""
     credential: str = Field(default="", repr=False)
-    """The caller's own for the backend, "" for the configured one."""
+    """The caller's own credential for the backend, "" to use the configured one."""
 
 
 def caller_of(operator: Caller, *, authenticated: bool) -> Caller:
-    """The caller of the request at hand: each request says anew who it is from.
-
-    Raises `Unauthorized` where callers must be told apart and nothing tells it.
-    """
+    """Return the caller of the current request. Raise `Unauthorized` if authentication is required and missing."""
     if not authenticated:
         return operator
     identity = get_access_token()
     if not isinstance(identity, Identity) or not identity.subject:
-        raise Unauthorized("this call came without a token that says whose it is. Send one as Authorization: Bearer.")
+        raise Unauthorized("this call has no token that names a subject. Send one as Authorization: Bearer.")
     return replace(
         operator,
         subject=identity.subject,

@@ -1,8 +1,9 @@
-"""Tells a client that the list of sessions, which is its list of resources, has changed.
+"""Notifies a client when the list of sessions, which is its list of resources, has changed.
 
-Only over stdio and in memory, where a connection has one client. Over HTTP a notification would tell one caller of
-another's activity, and a stream without an end would outlive the caller's token and occupy one of the requests that
-`--max-concurrent` allows. So over HTTP nothing is declared and `subscriptions/listen` is not served.
+This works over stdio and in memory only, where a connection has one client. Over HTTP, a notification would reveal one
+caller's activity to another, and an endless stream would outlive the caller's token and occupy one of the concurrent
+requests that `--max-concurrent` allows. So over HTTP the capability isn't declared, and `subscriptions/listen` isn't
+served.
 """
 
 from typing import Any
@@ -15,25 +16,25 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import METHOD_NOT_FOUND, SubscriptionFilter, SubscriptionsListenRequestParams, SubscriptionsListenResult
 
 LISTEN = "subscriptions/listen"
-_DECLARING = ("initialize", "server/discover")
+_METHODS_WITH_CAPABILITIES = ("initialize", "server/discover")
 
 Request = ServerRequestContext[Any, Any]
 
 
 def has_one_client(context: Request) -> bool:
-    """Return whether the request's connection belongs to one client: it did not come over HTTP."""
+    """Return whether the request's connection belongs to one client, which is so unless it came over HTTP."""
     return context.request is None
 
 
 async def announce_list_change(context: Context[Any, Any]) -> None:
-    """Send `notifications/resources/list_changed` to the client, in whichever era it speaks."""
+    """Send `notifications/resources/list_changed` to the client, in the form of its protocol version."""
     if has_one_client(context.request_context):
-        await context.notify_resources_changed()  # to streams of subscriptions/listen
-        await context.request_context.session.send_resource_list_changed()  # to a client of an earlier era
+        await context.notify_resources_changed()  # 2026-07-28: on streams of subscriptions/listen
+        await context.request_context.session.send_resource_list_changed()  # earlier versions
 
 
 class ListChangeStreams:
-    """Handles `subscriptions/listen`: streams that carry changes of the list of resources and nothing else."""
+    """The handler of `subscriptions/listen`. Its streams only announce changes of the list of resources."""
 
     def __init__(self, bus: SubscriptionBus) -> None:
         self._listen = ListenHandler(bus)
@@ -46,9 +47,9 @@ class ListChangeStreams:
 
 
 async def declare_list_changes(ctx: Request, call_next: CallNext) -> HandlerResult:
-    """Correct the capabilities that a client is told: the SDK derives them for all transports and kinds at once."""
+    """Correct the declared capabilities: the SDK declares the same for all transports and all kinds of lists."""
     result = await call_next(ctx)
-    if ctx.method in _DECLARING and isinstance(result, dict):
+    if ctx.method in _METHODS_WITH_CAPABILITIES and isinstance(result, dict):
         capabilities = result["capabilities"]
         for kind in ("tools", "prompts", "resources"):
             capabilities[kind]["listChanged"] = kind == "resources" and has_one_client(ctx)

@@ -1,4 +1,4 @@
-"""How often one caller may call."""
+"""The limit on how many calls one caller may make in a minute."""
 
 from math import ceil
 
@@ -6,26 +6,26 @@ import anyio
 
 from ..errors import RateLimited
 
-_MOST_KEPT = 10_000
+_MOST_SUBJECTS = 10_000
 
 
-class Rate:
-    """At most `per_minute` calls of each caller, as a bucket that fills evenly; 0 sets no limit."""
+class RateLimiter:
+    """A token bucket for each caller, which refills evenly by `per_minute` calls; 0 sets no limit."""
 
     def __init__(self, per_minute: int) -> None:
         self._per_minute = per_minute
         self._left: dict[str, tuple[float, float]] = {}
 
     def count(self, subject: str) -> None:
-        """Raise `RateLimited`, with the seconds to wait, unless the caller may call now."""
+        """Count a call. Raise `RateLimited`, with the seconds to wait, if it is one too many."""
         if not self._per_minute:
             return
         now = anyio.current_time()
         left, counted_at = self._left.pop(subject, (float(self._per_minute), now))
         left = min(left + (now - counted_at) * self._per_minute / 60, self._per_minute)
         self._left[subject] = (left - 1 if left >= 1 else left, now)
-        if len(self._left) > _MOST_KEPT:
-            del self._left[next(iter(self._left))]  # the one that has called least lately
+        if len(self._left) > _MOST_SUBJECTS:
+            del self._left[next(iter(self._left))]  # the caller whose last call is longest ago
         if left < 1:
             seconds = ceil((1 - left) * 60 / self._per_minute)
             raise RateLimited(

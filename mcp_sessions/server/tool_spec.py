@@ -1,4 +1,4 @@
-"""How a function is declared as a tool: its toolset, the capability it needs and its effect."""
+"""Declares functions as tools, with their toolset, the capability that they require and their effect."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ F = TypeVar("F", bound=ToolFunction)
 _CHANGES_INSIDE_A_SESSION = frozenset(
     {Capability.UPDATE_SESSION_STATE, Capability.UPDATE_SESSION, Capability.APPEND_MESSAGES}
 )
-"""What changes no more of the list of sessions than the time of an update."""
+"""Operations that change nothing in the list of sessions but the time of the last update."""
 
 SCOPES: Mapping[Effect, Scope] = {"read": Scope.READ, "write": Scope.WRITE, "destroy": Scope.DELETE}
 
 
 @dataclass(frozen=True)
 class ToolSpec:
-    """A tool before it belongs to a server. Read-only, annotations, scope and confirmation follow from `effect`."""
+    """The declaration of a tool. Its annotations, its scope and whether it is read-only follow from `effect`."""
 
     function: ToolFunction
     title: str
@@ -38,7 +38,7 @@ class ToolSpec:
 
     @property
     def changes_list(self) -> bool:
-        """Whether a call may add a session to the list, remove one or rename one."""
+        """Whether a call may add, remove or rename a session in the list."""
         return self.effect != "read" and self.requires not in _CHANGES_INSIDE_A_SESSION
 
     @property
@@ -52,14 +52,14 @@ class ToolSpec:
 
 
 class Toolset:
-    """A named group of tools, declared like the routes of a router."""
+    """A named group of tools. Functions are added with a decorator, like routes to a router."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.specs: list[ToolSpec] = []
 
     def tool(self, title: str, *, requires: Capability, effect: Effect, idempotent: bool = True) -> Callable[[F], F]:
-        """Declare a function as a tool of this group; the function itself stays as it is."""
+        """Return a decorator that adds a function to this group and leaves the function unchanged."""
 
         def declare(function: F) -> F:
             self.specs.append(ToolSpec(function, title, requires, effect, idempotent))
@@ -77,7 +77,7 @@ def is_offered(
     read_only: bool,
     scopes: Collection[Scope],
 ) -> bool:
-    """Whether a tool is offered: the backend has the operation, the group is asked for, the effect is allowed."""
+    """Return whether the backend supports the tool, its toolset is enabled, and its effect is allowed."""
     return (
         spec.requires in capabilities
         and toolset in toolsets

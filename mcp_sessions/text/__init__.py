@@ -1,1 +1,1 @@
-"""What stored text may look like when it is shown, and how words are compared."""
+"""Stored text: making it safe to show, redacting credentials, and comparing words."""

@@ -1,4 +1,4 @@
-"""What stored text may carry to a model: what a reader can see, and no known credentials."""
+"""Makes stored text safe to show to a model: removes invisible characters, and redacts credentials."""
 
 import re
 from bisect import bisect
@@ -7,9 +7,9 @@ from itertools import pairwise
 
 from .redact import redact
 
-__all__ = ["clean", "present", "redact"]
+__all__ = ["clean", "redact", "sanitize"]
 
-# A text of these bytes alone is clean; deleting them leaves the few characters that are worth a look.
+# A text of only these bytes is clean. Deleting them from others leaves the few characters to check.
 _PLAIN = bytes(range(0x20, 0x7F)) + b"\t\n"
 
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
@@ -18,50 +18,50 @@ _ESCAPE = re.compile("\x1b")
 _CARRIAGE_RETURN = re.compile("\r\n?")
 _LINE_BREAK = re.compile("[\v\f\x85]")
 _LINE_SEPARATOR = re.compile("[\u2028\u2029]")
-# The payload of a string ends at any control: an unfinished string hides nothing, and nothing is read twice.
+# A control string ends at any control character, so that an unterminated one hides nothing and the search is linear.
 _STRING = "[^\x00-\x08\x0b-\x1f\x7f-\x9f]*+(?:\x07|\x1b\\\\|\x9c)"
 _TWO_CHARACTERS = " [FGLMN]|[!-/]{1,3}+[0-~]|[6-9<=>@-_clmno|}~]"
 _ESCAPED = re.compile(rf"\x1b(?:[\]PX^_]{_STRING}|\[[0-?]*+[ -/]*+[@-~]?|{_TWO_CHARACTERS})")
-# UTF-8 that was read as Latin-1 is full of C1 characters that introduce nothing. Taken for sequences, the
-# quotation marks of `â\x80\x9d, he said, â\x80\x9c` would take what stands between them away.
+# UTF-8 that was decoded as Latin-1 contains many C1 characters that don't introduce a sequence. If they were taken for
+# sequences, the text between the quotation marks of `â\x80\x9d, he said, â\x80\x9c` would be removed.
 _EIGHT_BIT_OR_MISREAD = re.compile(
     "([\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})"
-    # In Windows-1252 the 8-bit form of `ESC [` is a quotation mark: before a word, that word stays.
+    # In Windows-1252, the 8-bit form of `ESC [` is a quotation mark: keep a word that follows it.
     rf"|[\x90\x98\x9d-\x9f]{_STRING}|\x9b(?:[0-?]++[ -/]*+[@-~]?|[@-Zm](?![A-Za-z]))"
 )
 
-# Invisible, and without meaning wherever they stand: most of Default_Ignorable_Code_Point in the Unicode
-# Character Database, and the noncharacters.
+# Invisible characters that never have a meaning: most of Default_Ignorable_Code_Point in the Unicode Character
+# Database, and the noncharacters.
 _INVISIBLE_RUNS = (
     "\xad\u034f\u061c\u17b4\u17b5\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufdd0-\ufdef\ufeff\ufff0-\ufffb"
     "\ufffe\uffff"
 )
 _INVISIBLE = re.compile(f"[{_INVISIBLE_RUNS}]")
-# Asked of high characters only: a set is slow to search for if it has many runs up there.
+# Tested on high characters only, since `re` is slow with a set of many high runs.
 _HIGH_RUNS = "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e001f\U000e0080-\U000e00ff\U000e01f0-\U000e0fff"
 _HIGH_NONCHARACTERS = "".join(
     f"{chr(plane | 0xFFFE)}{chr(plane | 0xFFFF)}" for plane in range(0x10000, 0x110000, 0x10000)
 )
 _HIGH_INVISIBLE = re.compile(rf"[\U00010000-\U0010ffff](?<=[{_HIGH_RUNS}{_HIGH_NONCHARACTERS}])")
 
-# The flag of a region's part (ISO 3166-2) is a black flag, the code in tags and a closing tag. Tags have no
-# other place, and five letters are too few to hide a sentence in.
+# The flag of a subdivision (ISO 3166-2) is a black flag, its code in tag characters and a closing tag. Tag characters
+# are valid nowhere else, and five letters are too few to hide a sentence.
 _TAG = re.compile("[\U000e0020-\U000e007f]")
 _FLAG_OR_TAG = re.compile(
     "(\U0001f3f4[\U000e0061-\U000e007a]{2}[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,3}\U000e007f)"
     "|[\U000e0020-\U000e007f]"
 )
 
-# What has a meaning beside certain characters only, and there may change what is read: joiners, variation
-# selectors, the vowel separator of Mongolian, the fillers of old Korean.
+# Characters that have a meaning only beside certain others: joiners, variation selectors, the Mongolian vowel
+# separator, and the fillers of old Korean.
 _CONTEXTUAL_RUNS = "\u115f\u1160\u180b-\u180f\u200c\u200d\u3164\ufe00-\ufe0f\uffa0"
 _IDEOGRAPHIC_SELECTORS = "".join(map(chr, range(0xE0100, 0xE01F0)))
 _SELECTORS = "".join(map(chr, range(0xFE00, 0xFE10)))
 _MONGOLIAN_SELECTORS = "\u180b\u180c\u180d\u180f"
 _ALL_SELECTORS = frozenset(_SELECTORS + _MONGOLIAN_SELECTORS)
 
-# Neighbours, as where a run of code points begins and where it has ended, by turns. All stay in the text
-# themselves, so that what was kept once is kept again.
+# Sets of neighbours, as sorted runs of code points: each run's first, then the one after its last. `clean` never
+# removes a neighbour, so that cleaning twice changes nothing.
 _ANY = ""
 _JOINING = (
     "\u0600\u0e00\u0f00\u10a0\u1700\u180b\u1810\u1c50\ua800\ua960\ua980\uab00\uabc0\uac00\ufb50\ufe00\ufe70\ufeff"
@@ -80,7 +80,7 @@ _INITIAL_JAMO, _FINAL_JAMO = "\u1100\u115f\ua960\ua97d", "\u11a8\u1200\ud7cb\ud7
 _MIDDLE_JAMO = "\u1161\u11a8\ud7b0\ud7c7"
 _SINGLE_JAMO, _HALF_WIDTH_JAMO = "\u3131\u3164\u3165\u318f", "\uffa1\uffdd"
 
-# Some characters, and what they may stand between.
+# Characters, and the neighbours that each needs on its left and right.
 _RULES = (
     ("\u200c", _JOINING, _JOINING),
     ("\u200d", _JOINING, _ANY),
@@ -102,12 +102,12 @@ _RULES = (
     ("\uffa0", _HALF_WIDTH_JAMO, _ANY),
     ("\uffa0", _ANY, _HALF_WIDTH_JAMO),
 )
-_PLACES = {
+_NEIGHBOURS = {
     character: [(left, right) for characters, left, right in _RULES if character in characters]
     for character in "".join(characters for characters, _, _ in _RULES)
 }
 
-_SHORT = 20  # characters; every credential that is one word has as many or more
+_SHORT = 20  # characters; no credential of a single word is shorter
 
 _SUSPICIOUS = re.compile(
     f"[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029{_INVISIBLE_RUNS}{_CONTEXTUAL_RUNS}\U00010000-\U0010ffff]"
@@ -116,11 +116,11 @@ _SUSPICIOUS = re.compile(
 
 
 def _without_controls(match: re.Match[str]) -> str:
-    """What was misread as Latin-1, but for its invisible part; nothing of a terminal sequence."""
+    """Return the visible part of UTF-8 that was decoded as Latin-1, and "" for a terminal sequence."""
     return _C1_CONTROL.sub("", match[1] or "")
 
 
-# In this order, each only if its first pattern finds something among the suspicious characters.
+# Applied in this order, each only if its first pattern matches one of the suspicious characters.
 _STEPS: tuple[tuple[re.Pattern[str], re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (_INVISIBLE, _INVISIBLE, ""),
     (_HIGH_INVISIBLE, _HIGH_INVISIBLE, ""),
@@ -134,19 +134,19 @@ _STEPS: tuple[tuple[re.Pattern[str], re.Pattern[str], str | Callable[[re.Match[s
 )
 
 
-def present(text: str, *, redacting: bool) -> str:
-    """Stored text as a model may read it: cleaned first, so nothing hidden splits a credential in two."""
+def sanitize(text: str, *, redact_credentials: bool) -> str:
+    """Return stored text as a model may read it."""
     if len(text) < _SHORT and text.isascii() and text.isalnum():
-        return text  # as most types and ids are: nothing hides in a short word
-    text = clean(text)
-    return redact(text) if redacting else text
+        return text  # most types and ids
+    text = clean(text)  # first, so that no hidden character splits a credential in two
+    return redact(text) if redact_credentials else text
 
 
 def clean(text: str) -> str:
-    """`text` without what no reader sees: control, bidirectional and hidden characters, terminal sequences.
+    """Return the text without control, bidirectional and invisible characters and without terminal sequences.
 
     Joiners, variation selectors, tags and fillers stay where a script or an emoji needs them. Every line break
-    becomes a newline, and a lone surrogate U+FFFD: the result can be encoded. Clean text stays as it is.
+    becomes a newline, and a lone surrogate becomes U+FFFD, so that the result can be encoded.
     """
     try:
         data = text.encode()
@@ -159,21 +159,21 @@ def clean(text: str) -> str:
     for sought, pattern, replacement in _STEPS:
         if sought.search(found):
             text = pattern.sub(replacement, text)
-    # Sorted, because the order decides what a joiner behind several selectors belongs to.
-    for character in sorted(_PLACES.keys() & set(found)):
-        text = _where_in_place(text, character)
+    # Sorted, since the order decides which character a joiner after several selectors belongs to.
+    for character in sorted(_NEIGHBOURS.keys() & set(found)):
+        text = _remove_out_of_context(text, character)
     return text
 
 
-def _where_in_place(text: str, character: str) -> str:
-    """`text` with `character` only where it belongs."""
+def _remove_out_of_context(text: str, character: str) -> str:
+    """Remove `character` from the text unless its neighbours need it."""
     pieces = text.split(character)
     kept = pieces[:1]
     for before, after in pairwise(pieces):
         neighbour = before[-1:]
         if neighbour in _ALL_SELECTORS and character not in _ALL_SELECTORS:
             neighbour = before[-2:-1]
-        for left, right in _PLACES[character]:
+        for left, right in _NEIGHBOURS[character]:
             if (not left or bisect(left, neighbour) % 2) and (not right or bisect(right, after[:1]) % 2):
                 kept.append(character)
                 break

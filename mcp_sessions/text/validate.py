@@ -1,13 +1,12 @@
-"""Refuse text that a database could not keep as it is."""
+"""Checks that a database can store a text unchanged."""
 
 from ..errors import Invalid
 
 
-def plain(value: str, field: str, length: int) -> str:
-    """Return the text if any database keeps it as it is.
+def check_text(value: str, field: str, length: int) -> str:
+    """Return the text, or raise `Invalid` naming `field` if not every database can store it.
 
-    `length` is in characters. Raise `Invalid`, naming `field`, for text that is longer, has a NUL or half of a
-    surrogate pair.
+    That is text of more than `length` characters, or with a NUL or half of a surrogate pair.
     """
     if not value:
         return value
@@ -18,5 +17,5 @@ def plain(value: str, field: str, length: int) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise Invalid(f'"{field}" has half of a surrogate pair, which is no text. Remove it.') from None
+        raise Invalid(f'"{field}" has half of a surrogate pair, which is not a character. Remove it.') from None
     return value

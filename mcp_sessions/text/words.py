@@ -1,7 +1,7 @@
-"""Words as a search compares them, and where they stand in a text.
+"""Compares words as a search does, and finds them in a text.
 
-Words are found whole, in any case, with or without accents; one that ends in `*` is a prefix. In scripts written
-without spaces between words, each character is a word, so that any part of a text is found, as by eye.
+Whole words match, in any case, with or without accents. A word that ends in `*` matches as a prefix. In scripts
+written without spaces between words, each character is a word, so that any part of a text matches.
 """
 
 import re
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from ..errors import Invalid, quoted
 from .sanitize import clean
-from .validate import plain
+from .validate import check_text
 
-# Accents of Latin, Greek and Cyrillic, points of Hebrew, vowels of Arabic: signs that writers leave out at will.
+# Signs that writers often omit: accents of Latin, Greek and Cyrillic, points of Hebrew, vowels of Arabic.
 _ACCENTS = re.compile(
     "[\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670]"
 )
@@ -24,64 +24,64 @@ _UNSPACED = re.compile(
 _QUERY_LENGTH = 500
 _MOST_WORDS = 16
 _SNIPPET = 160  # characters
-_PART = 4096  # characters looked at together
+_PART = 4096  # characters searched at once
 _OVERLAP = 512
 
 
 def words_of(query: str) -> list[str]:
-    """The words of a query, each with something the index knows, a trailing `*` marking a prefix.
+    """Return the words of a query that have a letter or digit. A trailing `*` marks a prefix.
 
-    Raises `Invalid` when there are none, or too many.
+    Raise `Invalid` if there are none or too many words, or if a prefix is too short.
     """
     words = [
         word.rstrip("*") + "*" if word.endswith("*") else word
-        for word in plain(query, "query", _QUERY_LENGTH).split()
+        for word in check_text(query, "query", _QUERY_LENGTH).split()
         if any(unicodedata.category(char)[0] in "LN" for char in word)
     ]
     if not words:
-        raise Invalid('"query" has no letter or digit. Give the words to search for.')
+        raise Invalid('"query" has no letter or digit. Give words to search for.')
     short = next((word for word in words if word.endswith("*") and len(word) < 3), "")
     if short:
         raise Invalid(f'"query" has {quoted(short)}, too short for a prefix. Give at least two letters before the *.')
     if len(words) > _MOST_WORDS:
-        raise Invalid(f'"query" has {len(words)} words; at most {_MOST_WORDS} are searched for. Give the rarest.')
+        raise Invalid(f'"query" has {len(words)} words; at most {_MOST_WORDS} are allowed. Give the rarest.')
     return words
 
 
-def bare(text: str) -> str:
-    """In lower case, without accents, compatibility forms as what they stand for."""
+def fold(text: str) -> str:
+    """Return the text in lower case, without accents, and with compatibility characters (NFKD) resolved."""
     if text.isascii():
         return text.lower()
     return _ACCENTS.sub("", unicodedata.normalize("NFKD", text)).casefold()
 
 
-def finds(text: str, words: Sequence[str]) -> bool:
-    """Whether every one of the words is in a text. One of which nothing can be seen is in none."""
-    said, asked = f" {tokens(text)} ", [tokens(word) for word in words]
-    return all(asked) and all(
-        f" {part}{'' if word.endswith('*') else ' '}" in said for word, part in zip(words, asked, strict=True)
+def contains_words(text: str, words: Sequence[str]) -> bool:
+    """Return whether the text contains every word. A word without letters and digits is in no text."""
+    padded, wanted = f" {tokenize(text)} ", [tokenize(word) for word in words]
+    return all(wanted) and all(
+        f" {part}{'' if word.endswith('*') else ' '}" in padded for word, part in zip(words, wanted, strict=True)
     )
 
 
-def tokens(text: str) -> str:
-    """The words of a text as the index has them, one space between."""
-    return " ".join(re.findall(r"[^\W_]+", bare(indexed(text))))
+def tokenize(text: str) -> str:
+    """Return the words of a text as the index stores them, separated by single spaces."""
+    return " ".join(re.findall(r"[^\W_]+", fold(index_text(text))))
 
 
-def indexed(text: str) -> str:
-    """Text as the index holds it: what is seen of it, as bare words, characters of unspaced scripts apart."""
+def index_text(text: str) -> str:
+    """Return the text for the index: cleaned, folded, and with spaces between the characters of unspaced scripts."""
     text = clean(text)
-    return text if text.isascii() else _UNSPACED.sub(r" \1 ", unicodedata.normalize("NFC", bare(text)))
+    return text if text.isascii() else _UNSPACED.sub(r" \1 ", unicodedata.normalize("NFC", fold(text)))
 
 
-def folded(name: str) -> str:
-    """A name as it is compared: as it is seen, in any case, with or without accents."""
-    return bare(clean(name))
+def fold_name(name: str) -> str:
+    """Return a name in the form in which names are compared: without invisible characters, case and accents."""
+    return fold(clean(name))
 
 
-def first_place(text: str, words: Sequence[str]) -> tuple[int, int]:
-    """The span of the first of the words that stands by itself, or is a part of another; of nothing if none is seen."""
-    parts = [re.findall(r"[^\W_]+", bare(word)) for word in words]
+def find_first(text: str, words: Sequence[str]) -> tuple[int, int]:
+    """Return the span of the first whole match of any of the words, else of the first partial match, else (0, 0)."""
+    parts = [re.findall(r"[^\W_]+", fold(word)) for word in words]
     heads = [head for head, *_ in filter(None, parts)]
     inside = "|".join(r"[\W_]+".join(part) for part in parts if part)
     alone = "|".join(
@@ -93,7 +93,7 @@ def first_place(text: str, words: Sequence[str]) -> tuple[int, int]:
     fallback = (0, 0)
     for begin in range(0, len(text), _PART):
         part = text[begin : begin + _PART + _OVERLAP]
-        seen = bare(part)
+        seen = fold(part)
         if not any(head in seen for head in heads):
             continue
         if found := by_itself.search(seen):
@@ -104,16 +104,17 @@ def first_place(text: str, words: Sequence[str]) -> tuple[int, int]:
 
 
 def _span(begin: int, part: str, start: int, end: int) -> tuple[int, int]:
-    """What a span of the bare part is in the text."""
-    plain = len(part) if part.isascii() else next(place for place, char in enumerate(part) if not char.isascii())
-    # What is ASCII differs from its bare form in case alone.
-    places = [*range(plain), *(plain + place for place, char in enumerate(part[plain:]) for _ in bare(char))]
-    return begin + places[start], begin + places[end - 1] + 1
+    """Return the span in the text that belongs to a span of the folded part, which begins at `begin`."""
+    ascii_length = len(part) if part.isascii() else next(i for i, char in enumerate(part) if not char.isascii())
+    # Folding keeps the length of ASCII.
+    origins = [*range(ascii_length)]
+    origins += (ascii_length + index for index, char in enumerate(part[ascii_length:]) for _ in fold(char))
+    return begin + origins[start], begin + origins[end - 1] + 1
 
 
 def snippet(text: str, words: Sequence[str]) -> str:
-    """The part of a text around the first of the words, on one line."""
-    start, end = first_place(text, words)
+    """Return the part of a text around the first match of the words, on one line."""
+    start, end = find_first(text, words)
     begin = max(0, min(start - _SNIPPET // 2, len(text) - _SNIPPET))
     stop = max(begin + _SNIPPET, end)
     part = " ".join(text[begin:stop].split())

@@ -1,4 +1,4 @@
-"""Tools for writing conversations."""
+"""Tools that write conversations: append messages, fork a session."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from .params import Name, SessionId
 authoring = Toolset("authoring")
 
 
-class GivenMessage(BaseModel):
+class MessageInput(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     role: Role
@@ -23,10 +23,10 @@ class GivenMessage(BaseModel):
 @authoring.tool("Append messages", requires=Capability.APPEND_MESSAGES, effect="write", idempotent=False)
 async def append_messages(
     session_id: SessionId,
-    messages: Annotated[list[GivenMessage], Field(min_length=1, max_length=100, description="1-100, oldest first")],
+    messages: Annotated[list[MessageInput], Field(min_length=1, max_length=100, description="1-100, oldest first")],
     backend: Backend,
 ) -> Change:
-    """Add messages to the end of a session, as one run. They can't be removed again."""
+    """Add messages to the end of a session, as one run. They can't be removed later."""
     return await backend.append_messages(
         session_id, [NewMessage(role=message.role, text=message.text) for message in messages]
     )
@@ -36,8 +36,8 @@ async def append_messages(
 async def fork_session(
     session_id: SessionId,
     backend: Backend,
-    up_to_message_id: Annotated[str, Field(description="Id of the last message to copy, all if not given")] = "",
+    up_to_message_id: Annotated[str, Field(description="Id of the last message to copy; default: the newest")] = "",
     name: Name = "",
 ) -> SessionDetail:
-    """Copy a session into a new one, whole or up to a message, to continue from there in another way."""
+    """Copy a session, or its messages up to one, into a new session, to continue differently from there."""
     return await backend.fork_session(session_id, up_to_message_id=up_to_message_id, name=name)

@@ -1,4 +1,4 @@
-"""The tool that does the same to many sessions."""
+"""The tool that archives, restores or deletes many sessions at once."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from ..models import BulkAction, BulkResult
 from ..server.confirmation import ApprovedSessions
 from ..server.context import Backend
 from ..server.tool_spec import Toolset
-from .params import Confirm
+from .params import ConfirmCode
 
 bulk = Toolset("bulk")
 
@@ -20,10 +20,10 @@ async def apply_to_sessions(
     session_ids: Annotated[list[str], Field(min_length=1, max_length=100, description="1-100 session ids")],
     approved: ApprovedSessions,
     backend: Backend,
-    dry_run: Annotated[bool, Field(description="true (if not given): only show what would change")] = True,
-    confirm: Confirm = "",
+    dry_run: Annotated[bool, Field(description="true (default): only show what would change")] = True,
+    confirm: ConfirmCode = "",
 ) -> BulkResult:
-    """Archive, restore or delete many sessions at once. Without dry_run=false it only shows what would change.
+    """Archive, restore or delete many sessions at once. Only shows what would change, unless dry_run=false.
 
     Deleting asks the user first.
     """

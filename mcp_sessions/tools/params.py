@@ -1,4 +1,4 @@
-"""Parameters that several tools share: the same name, type and wording everywhere."""
+"""Parameters that several tools share, with one name, type and description for each."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -10,15 +10,16 @@ from ..errors import Invalid, quoted
 from ..models import MessagePage, RunPage
 
 SessionId = Annotated[str, Field(description='Id, or "current"')]
+AgentId = Annotated[str, Field(description="Id of the agent, team or workflow")]
 Cursor = Annotated[str, Field(description="next_cursor of the previous page")]
 Name = Annotated[str, Field(description="At most 512 characters")]
-Confirm = Annotated[str, Field(description="Code from the refusal, once the user agrees")]
+ConfirmCode = Annotated[str, Field(description="Code from the error, once the user agrees")]
 ExpectedVersion = Annotated[str, Field(description="Fail unless the session is at this version")]
 Object = dict[str, Any]
 
 
-def moment(value: str, field: str) -> datetime | None:
-    """An ISO 8601 time, UTC where it names no zone; None for "". Raises `Invalid`."""
+def parse_time(value: str, field: str) -> datetime | None:
+    """Return an ISO 8601 time in UTC, which is also the default time zone; None for "". Raise `Invalid`."""
     if not value:
         return None
     try:
@@ -31,11 +32,12 @@ def moment(value: str, field: str) -> datetime | None:
 
 
 def message_part(page: MessagePage, cursor: str) -> MessagePage:
-    """A page of one message, to be read from where the cursor stands."""
+    """Return a page of one message that begins at the cursor's position in its texts."""
     return page.model_copy(update={"part": _part(page.session_id, page.messages[0].id, cursor)})
 
 
 def run_part(page: RunPage, cursor: str) -> RunPage:
+    """Return a page of one run that begins at the cursor's position in its texts."""
     return page.model_copy(update={"part": _part(page.session_id, page.runs[0].id, cursor)})
 
 

@@ -1,4 +1,4 @@
-"""Tools for what a session carries besides its messages."""
+"""Tools that change a session's state, metadata and summary."""
 
 from typing import Annotated
 
@@ -19,7 +19,7 @@ async def update_session_state(
     changes: Annotated[Object, Field(description="Keys to set; null removes a key, when merging")],
     backend: Backend,
     mode: Annotated[
-        StateMode, Field(description="merge (if not given), or replace: changes become the whole state")
+        StateMode, Field(description="merge (default), or replace: changes become the whole state")
     ] = "merge",
     expected_version: ExpectedVersion = "",
 ) -> Change:
@@ -36,12 +36,12 @@ async def update_session(
     backend: Backend,
     metadata: Annotated[Object, Field(description="Keys to set; null removes a key")] = {},
     summary: str = "",
-    clear: Annotated[list[Clearable], Field(description="What to clear before the rest is set")] = [],
+    clear: Annotated[list[Clearable], Field(description="Fields to clear before the others are set")] = [],
     expected_version: ExpectedVersion = "",
 ) -> Change:
     """Change a session's metadata or summary.
 
-    To undo, send `previous`, and the names of what it changed as clear.
+    To undo, send the fields of `previous` again, and list their names in clear.
     """
     return await backend.update_session(
         session_id, metadata=metadata, summary=summary, clear=clear, expected_version=expected_version

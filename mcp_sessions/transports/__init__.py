@@ -1,1 +1,1 @@
-"""The ways a client reaches the server: stdio here, Streamable HTTP beside it."""
+"""The transports over which a client reaches the server: stdio and Streamable HTTP."""

@@ -1,4 +1,4 @@
-"""Turns the bytes a peer sends into messages, and what cannot be one into the answer its sender gets."""
+"""Parses the bytes that a client sends into messages, or into the response to an invalid message."""
 
 import json
 import re
@@ -24,25 +24,25 @@ _TAIL = 256
 
 NOT_UTF8 = "the message is not valid UTF-8. Encode it as UTF-8 and send it again."
 HALF_CHARACTER = (
-    "the message holds half of a surrogate pair (an escape such as \\ud83d without its other half), "
-    "which is no text. Send whole characters."
+    "the message has half of a surrogate pair (an escape such as \\ud83d without its other half), "
+    "which is not a character. Send whole characters."
 )
-TOO_DEEP = "the message is nested 200 levels deep or more. Send it flatter."
-LONG_NUMBER = "the message holds a number of more than 4300 digits. Send a shorter one."
+TOO_DEEP = "the message is nested 200 levels deep or more. Send it with less nesting."
+LONG_NUMBER = "the message has a number of more than 4300 digits. Send a shorter one."
 NOT_JSON = "the message is not valid JSON. Send one JSON object at a time."
 NOT_AN_OBJECT = "the message is not an object. Send one JSON object at a time."
-BATCH = "batches are not served. Send one message at a time."
+BATCH = "batches are not supported. Send one message at a time."
 TOO_LONG = "the message is longer than 4 MiB. Send less at a time."
 
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}:,"]|[^][{}:,"\s]+', re.DOTALL)
 _STEPS = {"{": 1, "[": 1, "}": -1, "]": -1}
-# Unescaped, and right before the end, these quotes can only be those of a key of the outermost object.
+# Right before the end, these unescaped quotes can only belong to a key of the outermost object.
 _LAST_MEMBER_IS_ID = re.compile(rb'[,{]\s*"id"\s*:\s*(-?\d{1,18}|"[^"\\\x00-\x1f]*")\s*}\s*$')
 
 
 @dataclass(frozen=True, slots=True)
-class TooLong:
-    """A line over MAX_LINE, of which only the ends were kept."""
+class LongLine:
+    """The beginning and the end of a line longer than MAX_LINE."""
 
     head: bytes
     tail: bytes
@@ -50,9 +50,10 @@ class TooLong:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The line to send back, and the message that stands in for a broken reply to one of our own requests.
+    """The response to an invalid message.
 
-    `is_result`: the line is the result of a tool call that failed; otherwise it is a JSON-RPC error.
+    `answer`: the line to send. `is_result`: it is the result of a failed tool call rather than a JSON-RPC error.
+    `stand_in`: if the message was an invalid reply to one of our requests, the error to treat as the reply.
     """
 
     answer: bytes
@@ -61,28 +62,28 @@ class Refusal:
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines that are not blank, holding at most MAX_LINE of any one of them."""
+    """Splits a stream of bytes into lines, without blank ones. It buffers at most MAX_LINE of a line."""
 
     def __init__(self) -> None:
         self._partial = bytearray()
         self._head: bytes | None = None
 
-    def feed(self, chunk: bytes) -> list[bytes | TooLong]:
+    def feed(self, chunk: bytes) -> list[bytes | LongLine]:
         *ended, rest = chunk.split(b"\n")
         lines = [self._end(part) for part in ended]
         self._partial += rest
         self._bound()
-        return [line for line in lines if isinstance(line, TooLong) or line.strip()]
+        return [line for line in lines if isinstance(line, LongLine) or line.strip()]
 
-    def finish(self) -> list[bytes | TooLong]:
-        """The last line, of a peer that does not end it."""
+    def finish(self) -> list[bytes | LongLine]:
+        """Return the last line, if it has no line break."""
         return self.feed(b"\n")
 
-    def _end(self, part: bytes) -> bytes | TooLong:
+    def _end(self, part: bytes) -> bytes | LongLine:
         self._partial += part
         self._bound()
-        held = bytes(self._partial)
-        line = held if self._head is None else TooLong(self._head, held)
+        content = bytes(self._partial)
+        line = content if self._head is None else LongLine(self._head, content)
         self._partial, self._head = bytearray(), None
         return line
 
@@ -93,9 +94,9 @@ class LineSplitter:
             del self._partial[:-_TAIL]
 
 
-def read_frame(line: bytes | TooLong) -> JSONRPCMessage | Refusal:
-    """The message in `line`, or what to answer instead."""
-    if isinstance(line, TooLong):
+def read_frame(line: bytes | LongLine) -> JSONRPCMessage | Refusal:
+    """Return the message in `line`, or the response to an invalid one."""
+    if isinstance(line, LongLine):
         return Refusal(error_line(_id_of_long_line(line), INVALID_REQUEST, TOO_LONG))
     try:
         message = jsonrpc_message_adapter.validate_json(line, by_name=False)
@@ -103,7 +104,7 @@ def read_frame(line: bytes | TooLong) -> JSONRPCMessage | Refusal:
         return _refuse(line)
     if isinstance(message, JSONRPCRequest):
         return message
-    # The SDK's parser takes a request with a bad id for a notification, and one with an error for a reply.
+    # The SDK parses a request with an invalid id as a notification, and a request with an error as a reply.
     misfit = "id" if isinstance(message, JSONRPCNotification) else "method"
     return _refuse(line) if misfit in json.loads(line) else message
 
@@ -117,12 +118,12 @@ def tool_error_line(request_id: str | int, text: str) -> bytes:
 
 
 def tool_error(text: str) -> dict[str, Any]:
-    """A failed tool call as both protocol eras read it: `resultType` is required by the later one only."""
+    """Return the result of a failed tool call for all protocol versions; 2026-07-28 requires `resultType`."""
     return {"content": [{"type": "text", "text": text}], "isError": True, "resultType": "complete"}
 
 
 def _line(request_id: str | int | None, **body: object) -> bytes:
-    # Escaped to ASCII, since the id given back may hold half a surrogate pair.
+    # Escaped to ASCII, since the request's id may have half of a surrogate pair.
     return json.dumps({"jsonrpc": "2.0", "id": request_id, **body}, separators=(",", ":")).encode() + b"\n"
 
 
@@ -152,7 +153,7 @@ def _refuse_members(members: dict[str, Any], flaw_of_shape: str, flaw_of_content
     is_tool_call = members.get("method") == "tools/call"
     flaw = flaw_of_shape or flaw_of_content
     if "method" not in members and ("result" in members or "error" in members):
-        # Its id is one of ours: under that id the answer would settle an unrelated request of the peer's.
+        # The id belongs to our request. A response with it could be taken for the response to another request.
         stand_in = None if request_id is None else _broken_reply(request_id, flaw)
         return Refusal(error_line(None, INVALID_REQUEST, flaw), stand_in=stand_in)
     if is_tool_call and not flaw_of_shape and request_id is not None:
@@ -188,7 +189,7 @@ def _flaw_of_shape(members: dict[str, Any]) -> str:
 def _flaw_of_content(line: bytes, members: dict[str, Any]) -> str:
     try:
         line.decode()
-        # The parser's depth is a little more than the writer's.
+        # The parser allows a little more nesting than the serializer.
         with suppress(RecursionError):
             json.dumps(members, ensure_ascii=False).encode()
     except UnicodeDecodeError:
@@ -198,7 +199,7 @@ def _flaw_of_content(line: bytes, members: dict[str, Any]) -> str:
     return TOO_DEEP
 
 
-def _id_of_long_line(line: TooLong) -> str | int | None:
+def _id_of_long_line(line: LongLine) -> str | int | None:
     members = _outline(line.head.decode(errors="replace"))
     last = _LAST_MEMBER_IS_ID.search(line.tail)
     if "id" not in members and last is not None:
@@ -207,9 +208,9 @@ def _id_of_long_line(line: TooLong) -> str | int | None:
 
 
 def _outline(text: str) -> dict[str, Any]:
-    """The plain members of the outermost object, as far as they can be read without parsing the others.
+    """Return the scalar members of the outermost object, without parsing nested values.
 
-    For text that is cut off or nested beyond what a parser takes; ends once it has both `id` and `method`.
+    This works for text that is cut off or nested too deeply to parse. It stops once it has `id` and `method`.
     """
     members: dict[str, Any] = {}
     depth, key = 0, ""
@@ -235,5 +236,4 @@ def _add_member(members: dict[str, Any], key: str, word: str) -> None:
     try:
         members[json.loads(key)] = json.loads(word)
     except (ValueError, TypeError):
-        # Not JSON here, so nothing to go by.
-        return
+        return  # not valid JSON

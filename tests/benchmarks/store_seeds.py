@@ -8,7 +8,7 @@ from pathlib import Path
 from mcp_sessions.backends.database.fts5 import Fts5Index
 from mcp_sessions.backends.database.sqlite import SqliteTransaction
 from mcp_sessions.backends.database.sqlite_schema import migrate, transaction
-from mcp_sessions.backends.sql.sessions import folded
+from mcp_sessions.backends.sql.sessions import fold_name
 
 USERS = 1000
 IN_A_SESSION = 50  # messages, as far as there are that many
@@ -46,7 +46,18 @@ def _add_sessions(connection: sqlite3.Connection, sessions: int, messages: int) 
         connection.execute(
             "INSERT INTO sessions VALUES"
             " (?, ?, ?, ?, 'agent', ?, ?, 0, ?, ?, NULL, NULL, 1, ?, ?, '', '{}', '{\"step\":1}')",
-            (key, session_id(key), name, folded(name), f"agent{key % 20}", user, moment, moment, has, (has + 1) // 2),
+            (
+                key,
+                session_id(key),
+                name,
+                fold_name(name),
+                f"agent{key % 20}",
+                user,
+                moment,
+                moment,
+                has,
+                (has + 1) // 2,
+            ),
         )
         index.put_name(tx, key, user, name)
 

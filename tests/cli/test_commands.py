@@ -75,7 +75,7 @@ def test_on_a_terminal_it_says_what_it_waits_for(tmp_path: Path) -> None:
     os.close(keyboard)
     os.close(terminal)
     assert done.returncode == 0
-    assert "It waits here for an MCP client's messages on stdin" in done.stderr
+    assert "It now waits for an MCP client's messages on stdin" in done.stderr
     assert all(f"`mcp-sessions {name}" in done.stderr for name in ("demo", "doctor", "config"))
     assert f"sqlite:///{tmp_path}/mcp-sessions/sessions.db\n" in done.stderr
 
@@ -93,7 +93,7 @@ def test_a_demo_whose_server_does_not_start_says_so(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "mcp-sessions demo: the server ended before the walk did; it said why above."
+    assert done.stderr.splitlines()[-1] == "mcp-sessions demo: the server stopped early. See its message above."
     assert "Traceback" not in done.stderr
 
 

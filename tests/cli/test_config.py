@@ -155,7 +155,7 @@ def test_no_secret_is_in_a_snippet(client: str, url: str, capsys: pytest.Capture
     environ = {"MCP_SESSIONS_TOKEN": SECRET, "MCP_SESSIONS_STATE_KEY": SECRET, "MCP_SESSIONS_BACKEND": url}
     shown, said = printed(capsys, client, **environ)
     assert "hunter2" not in shown + said
-    assert said.endswith("Where it says PASSWORD, put yours.\n")
+    assert said.endswith("Replace PASSWORD with your own.\n")
     assert_secret_is_named(client, "MCP_SESSIONS_TOKEN", shown)
     env = read(client, shown)["env"]
     assert env["MCP_SESSIONS_BACKEND"].startswith("postgresql://ada")
@@ -208,7 +208,7 @@ def test_a_server_over_http_is_called_where_it_is(
         bearers = [*server.get("headers", {}).values(), *server.get("env", {}).values()]
         bearer = f"Bearer {REFERENCES[client].format('SESSIONS_TOKEN')}"
     assert (bearer in bearers) is ("--jwt-issuer" in arguments)
-    assert "yours to start: mcp-sessions serve" in said
+    assert "Start the server yourself: mcp-sessions serve" in said
 
 
 @EVERY
@@ -237,7 +237,7 @@ def test_files_are_named_so_that_they_are_found_from_anywhere(
     [
         (["--transport", "http", "--port", "0"], "--port can't be 0 here"),
         (["--transport", "http", "--host", "0.0.0.0"], "--host can't be '0.0.0.0': others could reach it"),
-        (["--tokens", "x"], "--tokens lets nobody in over stdio"),
+        (["--tokens", "x"], "--tokens has no effect over stdio"),
         (["--backend", "nonsense:x"], "--backend: no backend has this URL"),
         (["--user", "\udcff"], "--user can't be '\\udcff': it accepts text in UTF-8"),
     ],

@@ -160,8 +160,8 @@ async def test_a_copy_purges_nothing_in_its_source(tmp_path: Path) -> None:
     ("sessions", "told"),
     [
         (2, ""),
-        (3, "1 of them has no user: callers who say who they are don't see it."),
-        (6, "2 of them have no user: callers who say who they are don't see them."),
+        (3, "1 of them has no user: authenticated callers don't see it."),
+        (6, "2 of them have no user: authenticated callers don't see them."),
     ],
 )
 async def test_sessions_that_no_user_will_see_are_counted(sessions: int, told: str, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ async def test_sessions_that_no_user_will_see_are_counted(sessions: int, told: s
         ),
         ("postgresql://u@127.0.0.1:1/d", "sqlite:///{}/b.db", "--from: PostgreSQL can't be reached. "),
         ("sqlite:///{}/a.db", "postgresql://u@127.0.0.1:1/d", "--to: PostgreSQL can't be reached. "),
-        ("sqlite:///{}/a.db", "sqlite:///{}/a.db", "--to can't be what --from is"),
+        ("sqlite:///{}/a.db", "sqlite:///{}/a.db", "--to can't be the same as --from"),
         ("guayaba:", "sqlite:///{}/b.db", "--from accepts a store of our own"),
         ("sqlite:///{}/a.db", "agentos+http://127.0.0.1:7", "--to accepts a store of our own"),
         ("sqlite:///{}/a.db", "postgresql://[", "--to: "),

@@ -153,4 +153,4 @@ async def test_a_copy_that_fails_goes_on_where_that_may_help(
     done = copy(file, postgres.url)
     assert (done.status, done.out) == (1, "")
     assert done.err.startswith(f"mcp-sessions: --to: {says}")
-    assert done.err.endswith(" Run the same command again to go on.\n") is (code == "53100")
+    assert done.err.endswith(" Run the same command again to continue.\n") is (code == "53100")

@@ -145,7 +145,7 @@ async def test_who_may_call_over_http_is_told(examined: Examine, tmp_path: Path)
     given = [*over_http, "--host", "0.0.0.0", "--allowed-host", "sessions.example"]
     status, told = await run_sync(examined, *given)
     assert (status, names(told, "warning")) == (0, ["store", "callers"])
-    assert text_of(told, "tokens", "ok") == "tokens: 1 let somebody in, 1 have expired."
+    assert text_of(told, "tokens", "ok") == "tokens: 1 valid, 1 expired."
     assert "MCP_SESSIONS_STATE_KEY is not set" in text_of(told, "callers", "warning")
     tokens.write_text("")
     _, told = await run_sync(examined, *over_http)
@@ -208,7 +208,7 @@ def test_a_reader_that_is_gone_or_knows_no_such_letter_gets_no_traceback(said: b
 def test_a_misspelt_variable_is_a_warning(examined: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MCP_SESSIONS_USR", "ada")
     ended, told = examined("--backend", "sqlite:///:memory:")
-    text = "MCP_SESSIONS_USR is no setting and changes nothing; the nearest is MCP_SESSIONS_USER."
+    text = "MCP_SESSIONS_USR is not a setting and has no effect; the most similar setting is MCP_SESSIONS_USER."
     assert (ended, text_of(told, "settings", "warning")) == (0, f"settings: {text}")
 
 
@@ -221,7 +221,7 @@ def test_a_misspelt_variable_is_a_warning(examined: Examine, monkeypatch: pytest
             "--backend: this is not a URL. For a store in a file, write sqlite:///PATH",
         ),
         (["--backend", "nonsense:x"], "--backend: no backend has this URL"),
-        (["--tokens", "x"], "--tokens lets nobody in over stdio"),
+        (["--tokens", "x"], "--tokens has no effect over stdio"),
         (["--transport", "http", "--host", "0.0.0.0"], "--host can't be '0.0.0.0': others could reach it"),
         (["--backend", "agentos+http://u:hunter2@h"], "--backend: the backend's URL holds a credential"),
     ],

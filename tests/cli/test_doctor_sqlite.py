@@ -9,8 +9,8 @@ from anyio.to_thread import run_sync
 from ..support.doctor import Examine, names, text_of
 from ..support.store_files import connected, contents, opened
 
-TOOLS = ("ok", "tools: 12 are offered by these settings.")
-STDIO = ("ok", "callers: whoever starts the server, over stdio, sees everybody's sessions.")
+TOOLS = ("ok", "tools: 12 offered with these settings.")
+STDIO = ("ok", "callers: the client that starts the server over stdio sees everybody's sessions.")
 
 
 def test_a_file_that_is_yet_to_be_made_is_not_made(examined: Examine, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_help_begins_with_the_commands(capsys: pytest.CaptureFixture[str]) -> No
 def test_help_of_copy_says_where_a_password_is_not_seen(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["copy", "--help"], {})
-    assert "PGPASSWORD or ~/.pgpass keeps" in " ".join(capsys.readouterr().out.split())
+    assert "Use PGPASSWORD or ~/.pgpass." in " ".join(capsys.readouterr().out.split())
 
 
 def test_variables_that_are_no_settings_are_told_with_the_nearest(tmp_path: Path) -> None:
@@ -58,7 +58,8 @@ def test_variables_that_are_no_settings_are_told_with_the_nearest(tmp_path: Path
     )
     said = [line.split(" ", 1) for line in done.stderr.splitlines()]
     assert [what for _, what in said] == [
-        f"WARNING mcp_sessions.cli.main: MCP_SESSIONS_{name} is no setting and changes nothing; the nearest is "
+        f"WARNING mcp_sessions.cli.main: MCP_SESSIONS_{name} is not a setting and has no effect; "
+        "the most similar setting is "
         f"MCP_SESSIONS_{known}"
         for name, known in nearest.items()
     ]

@@ -27,7 +27,7 @@ async def test_a_server_says_whose_sessions_it_serves_and_where(tmp_path: Path) 
 
 async def test_a_name_that_others_call_by_is_warned_of_where_nobody_says_who_they_are(tmp_path: Path) -> None:
     said = await warned(tmp_path, "--allowed-host", "sessions.example")
-    assert said.startswith("mcp-sessions: warning: whoever can call it by sessions.example sees everybody's sessions.")
+    assert said.startswith("mcp-sessions: warning: anybody who can reach sessions.example sees everybody's sessions.")
 
 
 async def test_replicas_without_a_key_in_common_are_warned_of(tmp_path: Path) -> None:
@@ -40,13 +40,13 @@ async def test_replicas_without_a_key_in_common_are_warned_of(tmp_path: Path) ->
 def test_a_file_without_tokens_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "tokens").write_text("# none yet\n")
     TokenFile(str(tmp_path / "tokens")).check()
-    assert "has no token yet, so nobody is let in by one" in caplog.text
+    assert "has no tokens yet, so none is accepted" in caplog.text
 
 
 @pytest.mark.parametrize("flag", ["--tokens", "--jwt-issuer", "--jwt-audience", "--jwt-jwks"])
 def test_who_is_let_in_can_not_be_set_where_everybody_is(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", flag, "x"], {}) == 2
-    assert capsys.readouterr().err.startswith(f"mcp-sessions: {flag} lets nobody in over stdio")
+    assert capsys.readouterr().err.startswith(f"mcp-sessions: {flag} has no effect over stdio")
 
 
 @pytest.mark.parametrize("flag", ["--tokens", "--jwt-issuer", "--jwt-audience", "--jwt-jwks", "--audit", "--agents"])
@@ -60,7 +60,7 @@ def test_an_empty_value_does_not_turn_off_who_is_let_in(flag: str, capsys: pytes
 def test_toolsets_in_a_program_are_all_or_known_ones() -> None:
     everything = create_server(open_backend(), toolsets=["all"])
     assert everything.is_change("append_messages")
-    with pytest.raises(ValueError, match="no toolset is called everything"):
+    with pytest.raises(ValueError, match="unknown toolset: everything"):
         create_server(open_backend(), toolsets=["everything"])
 
 

@@ -17,7 +17,7 @@ from .systems import SYSTEMS, client_of
 
 pytestmark = pytest.mark.load
 
-TOOLS = {spec.name: SessionTool.of(spec).parameters for toolset in TOOLSETS for spec in toolset.specs}
+TOOLS = {spec.name: SessionTool.from_spec(spec).parameters for toolset in TOOLSETS for spec in toolset.specs}
 CALL = st.one_of(*[calls_of(tool, schema) for tool, schema in TOOLS.items()])
 SOME = st.lists(CALL, min_size=CALLS, max_size=CALLS)
 LEAST = 2_000

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcp_sessions.errors import printable
+from mcp_sessions.errors import excerpt
 from mcp_sessions.json_documents import Json, JsonObject, is_array, is_object, resolve_pointer
 from mcp_sessions.models import (
     Change,
@@ -17,7 +17,7 @@ from mcp_sessions.models import (
     SessionDetail,
 )
 from mcp_sessions.output.fit_pages import fit
-from mcp_sessions.output.fit_values import compact, length, prefix, size
+from mcp_sessions.output.fit_values import compact, prefix_length, size, text_size
 
 UNITS = ("a", '"', "\\", "\n", "\x01", "漢", "👩\u200d👧", "two words ", '{"key": "value"}', "\ud83d")
 LIMITS = st.one_of(st.sampled_from([1_333, 2_000, 24_000]), st.integers(2_000, 400_000))
@@ -97,7 +97,7 @@ def mentions(before: JsonObject, after: JsonObject, path: str = "") -> list[str]
         if key in ("state", "metadata") and key in after:
             for pointer, part in lost(value, after[key]):
                 assert resolve_pointer(value, pointer) is part
-                said.append(f"{path}{key} {printable(pointer)} ({size(part):,} characters)")
+                said.append(f"{path}{key} {excerpt(pointer)} ({size(part):,} characters)")
         elif key not in after:
             said.append(f"{path}{key} ({size(value):,} characters)")
         elif isinstance(value, str) and key != "note" and value != after[key]:
@@ -216,15 +216,17 @@ def test_a_change_that_cannot_be_undone_anyway_shows_what_was_set() -> None:
     payload = fitted(result, 24_000)
     assert payload["changed"] == result.changed and payload["previous"] == {"state": {}}
     assert "previous.state /old (90,002 characters)" in payload["note"]
-    assert payload["note"].endswith("What previous lacks can't be read again, so this result can't undo the change.")
+    assert payload["note"].endswith(
+        "The missing previous values can't be read any more, so this result can't undo the change."
+    )
 
 
 @quick
 @given(texts(2_000), st.integers(-5, 3_000))
 def test_a_text_is_cut_at_the_last_character_that_fits(text: str, room: int) -> None:
-    kept = prefix(text, room)
-    assert kept == 0 or length(text[:kept]) <= room
-    assert kept == len(text) or length(text[: kept + 1]) > room
+    kept = prefix_length(text, room)
+    assert kept == 0 or text_size(text[:kept]) <= room
+    assert kept == len(text) or text_size(text[: kept + 1]) > room
 
 
 def page_of(*sizes: int, text: str = "x") -> MessagePage:

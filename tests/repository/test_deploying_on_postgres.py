@@ -16,7 +16,7 @@ NAME = "mcp-sessions "
 
 
 def steps() -> list[str]:
-    section = (ROOT / "README.md").read_text().partition("## Served to many")[2].partition("\n## ")[0]
+    section = (ROOT / "README.md").read_text().partition("## Serve many users")[2].partition("\n## ")[0]
     (block,) = re.findall(r"```sh\n(pip install.*?)```", section, re.DOTALL)
     return block.splitlines()
 

@@ -8,7 +8,7 @@ import pytest
 from mcp.client import Client
 
 from mcp_sessions import create_server, open_backend
-from mcp_sessions.server.audit_log import Audit
+from mcp_sessions.server.audit_log import AuditLog
 from tests.support.clients import ALL, text_of
 
 
@@ -24,7 +24,7 @@ async def refuses_changes_without(folder: Path, client: Client) -> None:
     await anyio.Path(folder).rename(folder.parent / "elsewhere")
     refused = await client.call_tool("rename_session", {"session_id": made["id"], "name": "after"})
     assert text_of(refused) == (
-        "unavailable: changes are not made while they can't be audited; nothing was changed. Ask the operator."
+        "unavailable: the audit log can't be written, so nothing was changed. Ask the operator."
     )
     shown = (await client.call_tool("get_session", {"session_id": made["id"]})).structured_content
     assert shown is not None
@@ -37,7 +37,7 @@ async def refuses_changes_without(folder: Path, client: Client) -> None:
 async def test_nothing_is_changed_while_the_file_can_not_be_opened(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    audit = Audit(str(folder / "lines"))
+    audit = AuditLog(str(folder / "lines"))
     with closing(audit):
         async with Client(create_server(open_backend(), toolsets=ALL, audit=audit)) as client:
             await refuses_changes_without(folder, client)
@@ -45,14 +45,14 @@ async def test_nothing_is_changed_while_the_file_can_not_be_opened(
 
 
 async def test_a_line_that_can_not_be_written_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    with closing(Audit("/dev/full")) as audit:
+    with closing(AuditLog("/dev/full")) as audit:
         async with Client(create_server(open_backend(), audit=audit)) as client:
             assert not (await client.call_tool("create_session")).is_error
     assert '"tool": "create_session"' in capsys.readouterr().err
 
 
 async def test_a_bulk_is_told_whole_though_its_result_is_cut(folder: Path) -> None:
-    with closing(Audit(str(folder / "lines"))) as audit:
+    with closing(AuditLog(str(folder / "lines"))) as audit:
         async with Client(create_server(open_backend(), toolsets=ALL, max_chars=2_000, audit=audit)) as client:
             ids = [(await client.call_tool("create_session")).structured_content for _ in range(60)]
             named = [made["id"] for made in ids if made] + [f"absent-{number}-{'x' * 40}" for number in range(40)]

@@ -94,7 +94,7 @@ async def test_more_than_can_be_named_in_one_question_is_refused() -> None:
     async with serving(max_chars=2000) as peer:
         ids = [(await peer.session(name=f"number {place} " + "x" * 60)).id for place in range(30)]
         error = await peer.error("apply_to_sessions", action="delete", session_ids=ids, dry_run=False)
-        assert error == "invalid: 30 sessions are too many to be named in one question. Delete fewer at once."
+        assert error == "invalid: 30 sessions are too many to list in one question. Delete fewer at once."
 
 
 @both_eras
@@ -115,7 +115,7 @@ async def test_a_code_fits_only_what_was_shown(era: str) -> None:
         first, second = await peer.session(name="first"), await peer.session(name="second")
         code = code_in(await peer.error("delete_session", session_id=first.id))
         other = await peer.error("delete_session", session_id=second.id, confirm=code)
-        assert f'"{code}" is not the code for this' in other
+        assert f'"{code}" is not the code for this deletion' in other
         await peer.backend.append_messages(first.id, [NewMessage(role="user", text="news")])
         changed = await peer.error("delete_session", session_id=first.id, confirm=code)
         assert code_in(changed) != code
@@ -189,7 +189,7 @@ async def test_the_current_session_is_archived_but_not_deleted(era: str) -> None
         ):
             result = await peer.client.call_tool(tool, arguments, meta=meta)
             assert result.is_error
-            assert "archive_session puts it away" in str(result.content)
+            assert "Use archive_session instead" in str(result.content)
         assert (await peer.client.call_tool("archive_session", {"session_id": "current"}, meta=meta)).is_error is False
 
 

@@ -35,7 +35,7 @@ async def test_the_setting_names_it_where_the_request_does_not(era: str, tmp_pat
 async def test_where_nothing_names_it_the_error_says_how_to(era: str) -> None:
     async with serving(era) as peer:
         error = await peer.error("get_session", session_id="current")
-        assert error.startswith('invalid: nothing says which session is "current".')
+        assert error.startswith("invalid: there is no current session.")
         for way in (META_KEY, "X-Session-Id", "--session"):
             assert way in error
     assert HEADER == "x-session-id"
@@ -55,7 +55,7 @@ async def test_a_hint_of_another_kind_than_text_is_no_hint(era: str) -> None:
     async with serving(era) as peer:
         for strange in (5, {"id": "x"}, ["x"], "", True):
             result = await peer.client.call_tool("get_session", {"session_id": "current"}, meta={META_KEY: strange})
-            assert text_of(result).startswith("invalid: nothing says which session")
+            assert text_of(result).startswith("invalid: there is no current session")
 
 
 @both_eras

@@ -12,7 +12,7 @@ from mcp_sessions import cursors, open_backend
 from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Invalid
 from mcp_sessions.models import NewMessage
-from mcp_sessions.server.cursor_cipher import ROOM, Seal
+from mcp_sessions.server.cursor_cipher import OVERHEAD, CursorCipher
 from tests.support.clients import both_eras
 from tests.support.http_calls import Calls, calls
 from tests.support.http_server import Server, connected
@@ -29,7 +29,7 @@ Served = tuple[Server, dict[str, str]]
 
 @pytest.fixture(scope="module")
 async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Served]:
-    folder = tmp_path_factory.mktemp("seal")
+    folder = tmp_path_factory.mktemp("cipher")
     url = f"sqlite:///{folder}/sessions.db"
     async with open_backend(url) as backend:
         for user in ("ada", "bob"):
@@ -104,14 +104,23 @@ async def test_resources_are_listed_completely_too(era: str, served: Served) -> 
         assert len(uris) == len(set(uris)) == SESSIONS + 1
 
 
-def altered(sealed: str) -> list[str]:
+def altered(encrypted: str) -> list[str]:
     """A cursor as it was not given."""
-    half = len(sealed) // 2
-    flipped = "B" if sealed[half] == "A" else "A"
+    half = len(encrypted) // 2
+    flipped = "B" if encrypted[half] == "A" else "A"
     plain = cursors.mark(cursors.walk("x"), 1)
     return [
-        *(sealed[:-4], sealed[4:], sealed[:half] + flipped + sealed[half + 1 :], sealed * 2, plain, "A", "AAAA", "é"),
-        *("A" * 22, "A" * 100_000, "\x00", "=", "....", sealed[::-1]),
+        *(
+            encrypted[:-4],
+            encrypted[4:],
+            encrypted[:half] + flipped + encrypted[half + 1 :],
+            encrypted * 2,
+            plain,
+            "A",
+            "AAAA",
+            "é",
+        ),
+        *("A" * 22, "A" * 100_000, "\x00", "=", "....", encrypted[::-1]),
     ]
 
 
@@ -123,14 +132,14 @@ async def test_anothers_cursor_and_an_altered_one_are_none(era: str, served: Ser
             ("search_sessions", {"query": "word", "limit": 2}),
             ("get_session_history", {"session_id": await long_one(ada), "limit": 2}),
         ):
-            sealed = (await ada.call(tool, **arguments))["next_cursor"]
-            assert (await ada.call(tool, **arguments, cursor=sealed))["next_cursor"] != sealed
-            for told in altered(sealed):
+            encrypted = (await ada.call(tool, **arguments))["next_cursor"]
+            assert (await ada.call(tool, **arguments, cursor=encrypted))["next_cursor"] != encrypted
+            for told in altered(encrypted):
                 result = await ada.result(tool, **arguments, cursor=told)
                 assert result["content"][0]["text"].startswith(
                     'invalid: "cursor" is not one that this tool returned to'
                 )
-            result = await bob.result(tool, **arguments, cursor=sealed)
+            result = await bob.result(tool, **arguments, cursor=encrypted)
             assert result["content"][0]["text"].startswith('invalid: "cursor" is not one that this tool returned to')
         other = await ada.result(
             "search_sessions", query="word", cursor=(await ada.call("list_sessions"))["next_cursor"]
@@ -146,25 +155,25 @@ async def test_anothers_cursor_and_an_altered_one_are_none(era: str, served: Ser
 @both_eras
 async def test_anothers_cursor_lists_no_resources(era: str, served: Served) -> None:
     async with connected(served[0].url, era, Authorization=f"Bearer {served[1]['ada']}") as ada:
-        sealed = (await ada.list_resources()).next_cursor
-    assert sealed
+        encrypted = (await ada.list_resources()).next_cursor
+    assert encrypted
     async with connected(served[0].url, era, Authorization=f"Bearer {served[1]['bob']}") as bob:
-        for told in (sealed, "x", "1.2.3"):
+        for told in (encrypted, "x", "1.2.3"):
             with pytest.raises(MCPError, match='invalid: "cursor" is not one'):
                 await bob.list_resources(cursor=told)
 
 
 def test_a_seal_takes_no_more_room_than_is_left_for_it() -> None:
-    seal = Seal(b"secret")
+    cipher = CursorCipher(b"secret")
     for plain in (cursors.mark(cursors.walk("x"), *[10**18 - 1] * parts) for parts in range(6)):
-        assert len(seal.close(plain, "ada")) - len(plain) <= ROOM
-        assert seal.open(seal.close(plain, "ada"), "ada") == plain
+        assert len(cipher.encrypt(plain, "ada")) - len(plain) <= OVERHEAD
+        assert cipher.decrypt(cipher.encrypt(plain, "ada"), "ada") == plain
 
 
 def test_only_the_same_secret_opens_a_cursor() -> None:
-    sealed = Seal(b"secret").close("a.1", "ada")
-    assert Seal(b"secret").close("a.1", "ada") == sealed
-    assert Seal(b"secret").open(sealed, "ada") == "a.1"
-    for seal, user in ((Seal(b"other"), "ada"), (Seal(b"secret"), "bob"), (Seal(b"secret"), "")):
+    encrypted = CursorCipher(b"secret").encrypt("a.1", "ada")
+    assert CursorCipher(b"secret").encrypt("a.1", "ada") == encrypted
+    assert CursorCipher(b"secret").decrypt(encrypted, "ada") == "a.1"
+    for secret, user in ((b"other", "ada"), (b"secret", "bob"), (b"secret", "")):
         with pytest.raises(Invalid):
-            seal.open(sealed, user)
+            CursorCipher(secret).decrypt(encrypted, user)

@@ -47,9 +47,9 @@ async def test_an_unforeseen_failure_is_masked_for_the_model_and_logged_without_
     with caplog.at_level(logging.DEBUG):
         async with Client(create_server(Failing(KeyError("a secret"))), mode=era) as client:
             result = await client.call_tool("get_session", {"session_id": "x"})
-    assert text_of(result).startswith("internal: something unforeseen went wrong here; it was logged as request ")
+    assert text_of(result).startswith("internal: the server failed unexpectedly; the error was logged as request ")
     (record,) = [record for record in caplog.records if record.name == "mcp_sessions.server.call"]
-    assert "get_session failed by KeyError" in record.getMessage()
+    assert "get_session failed: KeyError" in record.getMessage()
     assert "in get_session" in record.getMessage()
     assert "a secret" not in text_of(result) + caplog.text
 
@@ -72,5 +72,5 @@ async def test_an_undo_that_would_not_be_one_says_so(era: str) -> None:
         session = await peer.session(name="key ghp_" + "a1B2" * 9)
         change = await peer.call("rename_session", session_id=session.id, name="clean")
         assert "ghp_" not in str(change)
-        assert change["note"].endswith("so sending it back is no full undo.")
+        assert change["note"].endswith("so sending it back doesn't undo all of it.")
         assert "note" not in await peer.call("rename_session", session_id=session.id, name="cleaner")

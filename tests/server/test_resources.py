@@ -89,7 +89,7 @@ async def test_current_can_be_read_where_something_names_it(era: str, tmp_path: 
     url = f"sqlite:///{tmp_path}/sessions.db"
     async with serving(era, url) as peer:
         session = await peer.session("hello", name="mine")
-        with pytest.raises(MCPError, match="nothing says which session"):
+        with pytest.raises(MCPError, match="there is no current session"):
             await peer.client.read_resource("session://current")
     async with serving(era, url, session=session.id) as peer:
         assert json.loads(await text_at(peer, "session://current"))["name"] == "mine"
@@ -206,7 +206,7 @@ async def test_prompts_name_the_session_and_are_offered_where_their_tools_are(er
             assert "data, not instructions" in message.content.text
         assert (await peer.client.get_prompt("tidy_sessions")).messages
         for name, given in (("resume_session", {}), ("tidy_sessions", {"x": "1"}), ("nonsense", {})):
-            with pytest.raises(MCPError, match=r"the prompt .* takes|no prompt .* is offered here"):
+            with pytest.raises(MCPError, match=r"the prompt .* takes|there is no prompt"):
                 await peer.client.get_prompt(name, given)
     async with serving(era, read_only=True) as peer:
         assert [prompt.name for prompt in (await peer.client.list_prompts()).prompts] == ["resume_session"]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcp_sessions.text.sanitize import clean, present, redact
+from mcp_sessions.text.sanitize import clean, redact, sanitize
 
 HIDDEN = {
     "C0 controls": [*range(9), *range(0x0E, 0x20), 0x7F],
@@ -225,13 +225,13 @@ def test_what_a_label_tells_is_hidden_and_the_label_stays(before: str, secret: s
 @given(st.lists(st.sampled_from(PIECES), max_size=10).map("".join) | ANY_TEXT)
 def test_redacting_is_done_in_one_go(text: str) -> None:
     assert redact(redact(text)) == redact(text)
-    assert present(present(text, redacting=True), redacting=True) == present(text, redacting=True)
+    assert sanitize(once := sanitize(text, redact_credentials=True), redact_credentials=True) == once
 
 
 def test_hidden_characters_inside_a_credential_do_not_save_it() -> None:
     token = "gh" + "p_" + "a\u200b" * 18 + "\x1b[0m" + "b\u2060" * 18
-    assert present(f"x {token} y", redacting=True) == "x [redacted: github token] y"
-    assert present(token, redacting=False) == "gh" + "p_" + "a" * 18 + "b" * 18
+    assert sanitize(f"x {token} y", redact_credentials=True) == "x [redacted: github token] y"
+    assert sanitize(token, redact_credentials=False) == "gh" + "p_" + "a" * 18 + "b" * 18
 
 
 def look_alikes(seed: int) -> list[str]:
@@ -267,7 +267,7 @@ def look_alikes(seed: int) -> list[str]:
 
 def test_look_alikes_are_left_alone() -> None:
     corpus = [item for seed in range(60) for item in look_alikes(seed)]
-    touched = [item for item in corpus if present(item, redacting=True) != item]
+    touched = [item for item in corpus if sanitize(item, redact_credentials=True) != item]
     assert len(corpus) >= 2000
     assert len(touched) < len(corpus) / 1000, touched
 
@@ -293,7 +293,7 @@ def test_a_long_text_takes_about_as_long_as_its_quarters(piece: str) -> None:
         for texts, taken in zip(([quarter] * 4, [quarter * 4]), times, strict=True):
             start = perf_counter()
             for text in texts:
-                present(text, redacting=True)
+                sanitize(text, redact_credentials=True)
             taken.append(perf_counter() - start)
         if len(times[0]) > 3 and min(times[1]) < 1.7 * min(times[0]):
             return

@@ -11,7 +11,7 @@ import pytest
 from mcp.types import ReadResourceResult, TextResourceContents
 
 from mcp_sessions.models import NewMessage, ToolCall
-from mcp_sessions.text.sanitize import present
+from mcp_sessions.text.sanitize import sanitize
 from tests.support.clients import Peer, both_eras, serving
 
 BANNED = re.compile(
@@ -133,9 +133,9 @@ async def test_an_injection_is_shown_clean_and_stays_inside_its_string(wrapping:
         payload = wrap(order)
         async with holding(payload, "2026-07-28", max_chars=100_000) as (peer, session_id):
             shown = await everything_shown(peer, session_id)
-            clean = present(payload, redacting=True)
+            clean = sanitize(payload, redact_credentials=True)
             history = shown["get_session_history"]["messages"]
-            first = present(f"needle {payload}", redacting=True)
+            first = sanitize(f"needle {payload}", redact_credentials=True)
             assert [message.get("text", "") for message in history] == [first, clean, clean]
             assert shown["one message"]["messages"][0].get("text", "") == clean
             assert shown["get_session"].get("summary", "") == clean
@@ -152,7 +152,9 @@ async def test_what_is_told_before_any_call_does_not_change_with_what_is_stored(
         before = await told_before_any_call(peer)
         for payload in PAYLOADS:
             session = await peer.session(payload, name=shortened(f"x{payload}"))
-            await peer.backend.update_session_state(session.id, {shortened(present(payload, redacting=False)): 1})
+            await peer.backend.update_session_state(
+                session.id, {shortened(sanitize(payload, redact_credentials=False)): 1}
+            )
         assert await told_before_any_call(peer) == before
 
 

@@ -239,5 +239,5 @@ async def test_bounds_are_told() -> None:
 async def test_a_tool_that_is_not_offered_says_which_are(era: str) -> None:
     async with serving(era, toolsets=("history",)) as peer:
         assert await peer.error("delete_session", session_id="x") == (
-            'invalid: no tool "delete_session" is offered here. There are: get_session_history, get_session_runs.'
+            'invalid: there is no tool "delete_session". Available tools: get_session_history, get_session_runs.'
         )

@@ -114,7 +114,7 @@ def refused(folder: Path, *arguments: str) -> str:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "0", "::ffff:10.0.0.1"])
 def test_an_address_that_others_can_reach_is_refused(host: str) -> None:
-    with pytest.raises(BadSetting, match="others could reach it, and that needs authentication"):
+    with pytest.raises(BadSetting, match="others could reach it, which requires authentication"):
         listen(host, 0, Access())
 
 

@@ -91,7 +91,7 @@ async def test_prompts_resources_and_completion_follow_the_scopes(era: str, serv
         session_id = await created(ada, "of ada's")
     async with client_of(served, "reader", era) as reader:
         assert [prompt.name for prompt in (await reader.list_prompts()).prompts] == ["resume_session"]
-        with pytest.raises(MCPError, match='no prompt "tidy_sessions" is offered here'):
+        with pytest.raises(MCPError, match='there is no prompt "tidy_sessions"'):
             await reader.get_prompt("tidy_sessions")
     async with client_of(served, "writer", era) as writer:
         assert (await writer.list_prompts()).prompts == []

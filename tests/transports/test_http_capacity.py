@@ -12,7 +12,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import ResourceTemplateReference
 
 from mcp_sessions.errors import RateLimited
-from mcp_sessions.server.rate_limit import Rate
+from mcp_sessions.server.rate_limit import RateLimiter
 from tests.support.clients import both_eras, text_of
 from tests.support.fakes.agentos import FakeAgentOs, Fault
 from tests.support.http_calls import calls
@@ -56,7 +56,7 @@ async def test_beyond_so_many_calls_at_once_a_client_is_told_to_come_back(era: s
                 said = await http.post(server.url, json=LIST, headers=ACCEPT)
                 assert (said.status_code, said.headers["retry-after"]) == (503, "1")
                 assert said.json()["error"]["message"] == (
-                    "busy: too many calls at once here (2). Try again in 1 second."
+                    "busy: too many concurrent calls on this server (2). Try again in 1 second."
                 )
             assert (await http.get(f"{server.root}/healthz")).status_code == 200
             for fault in faults:
@@ -144,7 +144,7 @@ async def test_who_calls_too_often_is_told_when_to_come_back_and_nobody_else(era
             assert (await bob.call_tool("list_sessions")).structured_content == {"sessions": [], "total": 0}
 
 
-def left(rate: Rate, subject: str) -> int:
+def left(rate: RateLimiter, subject: str) -> int:
     """How often a caller may call now."""
     for number in count():
         try:
@@ -157,7 +157,7 @@ def left(rate: Rate, subject: str) -> int:
 def test_what_a_caller_may_call_comes_back_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr("anyio.current_time", lambda: now)
-    rate = Rate(60)
+    rate = RateLimiter(60)
     assert left(rate, "ada") == 60
     with pytest.raises(RateLimited, match=r"more than 60 calls a minute\. Call again in 1 second\.$"):
         rate.count("ada")
@@ -169,13 +169,13 @@ def test_what_a_caller_may_call_comes_back_evenly(monkeypatch: pytest.MonkeyPatc
     assert left(rate, "ada") == 10
     now += 100_000
     assert (left(rate, "ada"), left(rate, "bob")) == (60, 60)
-    slow = Rate(1)
+    slow = RateLimiter(1)
     slow.count("ada")
     with pytest.raises(RateLimited, match=r"Call again in 60 seconds\.$"):
         slow.count("ada")
     for number in range(10_000):
         slow.count(str(number))
     slow.count("ada")  # forgotten, among so many others since
-    unlimited = Rate(0)
+    unlimited = RateLimiter(0)
     for _ in range(1000):
         unlimited.count("ada")

@@ -127,7 +127,7 @@ async def test_who_waits_for_an_answer_at_the_end_is_told_to_look_before_repeati
             server.process.terminate()
         (answer,) = answers
         assert answer.status_code == 503
-        assert "look before repeating it" in answer.json()["error"]["message"]
+        assert "before repeating it" in answer.json()["error"]["message"]
 
 
 @both_eras

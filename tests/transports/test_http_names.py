@@ -105,13 +105,13 @@ def test_a_start_for_others_names_what_is_missing(host: str) -> None:
     authentication = Authentication(verifiers=[])
     with pytest.raises(BadSetting) as refused:
         listen(host, 0, Access())
-    assert "authentication (--tokens or --jwt-issuer) and the name" in str(refused.value)
+    assert "authentication (--tokens or --jwt-issuer) and the host" in str(refused.value)
     with pytest.raises(BadSetting) as refused:
         listen(host, 0, Access(allowed_hosts=["sessions.example"]))
-    assert "that needs authentication (--tokens or --jwt-issuer). Without" in str(refused.value)
+    assert "requires authentication (--tokens or --jwt-issuer). Without" in str(refused.value)
     with pytest.raises(BadSetting) as refused:
         listen(host, 0, Access(authentication=authentication))
-    assert "that needs the name in the URL that they call (--allowed-host). Without" in str(refused.value)
+    assert "which requires the host in the URL that they call (--allowed-host). Without" in str(refused.value)
     if host != "192.0.2.1":
         with listen(host, 0, Access(authentication=authentication, allowed_hosts=["a.example"])) as listener:
             assert listener.type == socket.SOCK_STREAM

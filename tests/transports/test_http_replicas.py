@@ -106,7 +106,7 @@ async def test_a_code_of_one_is_accepted_by_another_for_this_user_alone(replicas
         said = (await first.result("delete_session", session_id=id))["content"][0]["text"]
         code = said.rpartition('confirm="')[2][:4]
         refused = (await stranger.result("delete_session", session_id=id, confirm=code))["content"][0]["text"]
-        assert refused.startswith(f'confirmation_required: "{code}" is not the code for this')
+        assert refused.startswith(f'confirmation_required: "{code}" is not the code for this deletion')
         refused = (await others.result("delete_session", session_id=id, confirm=code))["content"][0]["text"]
         assert refused.startswith("not_found: ")
         assert (await second.call("delete_session", session_id=id, confirm=code))["session_id"]

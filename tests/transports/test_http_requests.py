@@ -75,7 +75,7 @@ async def test_a_batch_is_refused_in_one_line_of_ours(batch: list[Any], era: str
     assert refused.json() == {
         "jsonrpc": "2.0",
         "id": None,
-        "error": {"code": -32600, "message": "batches are not served. Send one message at a time."},
+        "error": {"code": -32600, "message": "batches are not supported. Send one message at a time."},
     }
 
 
@@ -87,7 +87,7 @@ NOT_MESSAGES: dict[str, tuple[bytes, int, object, str]] = {
     "null": (b"null", -32600, None, "the message is not an object. Send one JSON object at a time."),
     "no method": (b'{"jsonrpc":"2.0","id":7}', -32600, 7, "the member method is missing or not a string."),
     "no version": (b'{"id":7,"method":"ping"}', -32600, 7, 'the member jsonrpc must be "2.0".'),
-    "deep": (b"[" * 4000, -32600, None, "the message is nested 200 levels deep or more. Send it flatter."),
+    "deep": (b"[" * 4000, -32600, None, "the message is nested 200 levels deep or more. Send it with less nesting."),
 }
 
 
@@ -112,7 +112,7 @@ async def test_a_tool_call_with_half_a_character_is_answered_as_a_failed_call(er
     assert answered.status_code == 200
     result = answer_of(answered)["result"]
     assert result["isError"]
-    assert result["content"][0]["text"].startswith("invalid: the message holds half of a surrogate pair")
+    assert result["content"][0]["text"].startswith("invalid: the message has half of a surrogate pair")
 
 
 @each_path

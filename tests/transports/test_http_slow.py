@@ -9,7 +9,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from mcp_sessions.transports.http import connections, limits
-from mcp_sessions.transports.http.limits import whole
+from mcp_sessions.transports.http.limits import limit_body
 from tests.support.fakes.agentos import FakeAgentOs, Fault
 from tests.support.http_calls import calls
 from tests.support.http_server import running
@@ -34,7 +34,7 @@ async def test_one_caller_leaves_room_for_others(tmp_path: Path) -> None:
                 await fault.entered.wait()
             refused = await http.send(hers.request("list_sessions", {}))
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-            assert refused.json()["error"]["message"].startswith("busy: too many calls of yours at once (4). ")
+            assert refused.json()["error"]["message"].startswith("busy: too many concurrent calls of yours (4). ")
             assert (await his.call("list_sessions"))["sessions"] == []
             for fault in faults:
                 fault.released.set()
@@ -44,7 +44,7 @@ async def test_one_caller_leaves_room_for_others(tmp_path: Path) -> None:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less patience than in earnest."""
     monkeypatch.setattr(limits, "BODY_SECONDS", 0.2)
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.2)
 
 
 def receiving(*parts: bytes) -> Receive:
@@ -71,7 +71,7 @@ async def test_a_body_that_takes_too_long_is_refused() -> None:
 
     scope: Scope = {"type": "http", "method": "POST", "headers": [(b"content-length", b"9000")]}
     with anyio.fail_after(DEADLINE):
-        await whole(app, 10_000)(scope, receiving(b"{", b" "), send)
+        await limit_body(app, 10_000)(scope, receiving(b"{", b" "), send)
     assert sent[0]["status"] == 408
 
 
@@ -91,7 +91,7 @@ async def test_who_waits_for_a_long_answer_is_not_hurried() -> None:
         answered.append(message)
 
     scope: Scope = {"type": "http", "method": "POST", "headers": []}
-    await whole(app, 10_000)(scope, receive, send)
+    await limit_body(app, 10_000)(scope, receive, send)
     assert [message["status"] for message in answered] == [200]
 
 
@@ -100,7 +100,7 @@ async def test_a_connection_without_a_whole_head_is_closed(tmp_path: Path) -> No
         stream = await anyio.connect_tcp("127.0.0.1", int(server.root.rpartition(":")[2]))
         async with stream:
             await stream.send(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ")
-            with anyio.fail_after(connections.HEAD_SECONDS + DEADLINE):
+            with anyio.fail_after(connections.HEADER_SECONDS + DEADLINE):
                 while True:
                     try:
                         await stream.receive()

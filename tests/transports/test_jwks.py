@@ -20,7 +20,7 @@ FLAGS = ["--port", "0", "--jwt-issuer", ISSUER, "--jwt-audience", AUDIENCE]
 @pytest.fixture
 def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed fetch may be repeated at once."""
-    monkeypatch.setattr("mcp_sessions.transports.auth.jwt._LEAST_SECONDS", 0)
+    monkeypatch.setattr("mcp_sessions.transports.auth.jwt._FETCH_INTERVAL", 0)
 
 
 async def test_many_tokens_fetch_the_keys_once_and_unknown_ones_no_sooner_again() -> None:

@@ -259,5 +259,5 @@ async def test_no_jwt_is_logged_at_any_level(tmp_path: Path) -> None:
         await anyio.Path(tmp_path / "keys").unlink()
         assert await status(url, f"Bearer {signed()}") == 401
     errors = await anyio.Path(log).read_text(encoding="utf-8")
-    assert "can't be read, so no JWT is let in" in errors
+    assert "can't be read, so no JWT is accepted" in errors
     assert "eyJ" not in errors

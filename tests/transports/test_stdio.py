@@ -128,7 +128,7 @@ async def test_the_call_beyond_64_in_flight_is_told_at_once_that_the_server_is_b
         answer = await peer.ask(call("one more", "look"))
         assert answer["result"]["isError"]
         assert text_of(answer) == BUSY
-        assert BUSY == "busy: too many calls at once here (64). Try again in 1 second."
+        assert BUSY == "busy: too many concurrent calls on this server (64). Try again in 1 second."
         assert (await peer.ask(request("list", "tools/list")))["error"] == {"code": -32000, "message": BUSY}
         await peer.send(notification("notifications/cancelled", requestId=7))
         while text_of(await peer.ask(call("again", "running_look"))) == BUSY:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp.types import JSONRPCError
 
-from mcp_sessions.transports.frames import MAX_LINE, LineSplitter, Refusal, TooLong, read_frame
+from mcp_sessions.transports.frames import MAX_LINE, LineSplitter, LongLine, Refusal, read_frame
 
 from ..support.stdio_client import DEADLINE, Peer, call, command, request, serving, text_of
 from ..support.stdio_mutations import DEEP, FRAMES, expected, mutated
@@ -171,7 +171,7 @@ async def test_mutated_frames_are_answered_and_each_next_good_call_works(tmp_pat
 def test_lines_are_the_same_however_the_bytes_arrive(lines: list[bytes], sizes: list[int]) -> None:
     splitter = LineSplitter()
     wire = b"\n".join(lines)
-    got: list[bytes | TooLong] = []
+    got: list[bytes | LongLine] = []
     for size in sizes:
         got += splitter.feed(wire[:size])
         wire = wire[size:]
@@ -191,13 +191,13 @@ def test_nesting_around_the_depth_a_parser_bears_is_refused_under_its_id() -> No
 def test_no_bytes_make_the_reader_fail(start: bytes, end: bytes) -> None:
     read_frame(start)
     read_frame(b'{"jsonrpc":"2.0","id":' + start + b',"method":' + end + b"}")
-    read_frame(TooLong(start, end))
+    read_frame(LongLine(start, end))
 
 
 def test_a_line_of_exactly_4_mib_is_read_and_one_byte_more_is_not() -> None:
     assert LineSplitter().feed(b"x" * MAX_LINE + b"\n") == [b"x" * MAX_LINE]
     (long,) = LineSplitter().feed(b"x" * (MAX_LINE + 1) + b"\n")
-    assert isinstance(long, TooLong)
+    assert isinstance(long, LongLine)
 
 
 def test_a_broken_reply_stands_for_an_error_of_the_request_it_was_to() -> None:
@@ -219,7 +219,7 @@ def test_a_broken_reply_stands_for_an_error_of_the_request_it_was_to() -> None:
     ],
 )
 def test_an_id_at_the_end_of_a_long_line_is_read_where_it_is_sure(tail: bytes, request_id: object) -> None:
-    refusal = read_frame(TooLong(b'{"method":"tools/call","params":{"a":"' + b"x" * 4000, tail))
+    refusal = read_frame(LongLine(b'{"method":"tools/call","params":{"a":"' + b"x" * 4000, tail))
     assert isinstance(refusal, Refusal)
     assert json.loads(refusal.answer)["id"] == request_id
 
@@ -236,6 +236,6 @@ def test_an_id_at_the_end_of_a_long_line_is_read_where_it_is_sure(tail: bytes, r
     ],
 )
 def test_an_id_at_the_start_of_a_long_line_is_read_where_it_is_sure(head: bytes, request_id: object) -> None:
-    refusal = read_frame(TooLong(head, b""))
+    refusal = read_frame(LongLine(head, b""))
     assert isinstance(refusal, Refusal)
     assert json.loads(refusal.answer)["id"] == request_id

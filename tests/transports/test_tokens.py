@@ -57,7 +57,10 @@ def made(*arguments: str) -> subprocess.CompletedProcess[str]:
 async def test_a_new_token_is_shown_once_with_a_line_that_does_not_know_it(tmp_path: Path) -> None:
     done = made("--subject", "Ada Lövelace", "--scopes", "sessions:write, sessions:read", "--expires", "2099-01-31")
     token, line = done.stdout.splitlines()
-    assert (done.returncode, done.stderr) == (0, "The token, shown only now, then its line for the file of --tokens:\n")
+    assert (done.returncode, done.stderr) == (
+        0,
+        "The token, which is shown only once, then its line for the file of --tokens:\n",
+    )
     assert re.fullmatch(r"mcps_[\w-]{43}", token)
     assert token not in line
     assert json.loads(line) == {
@@ -85,12 +88,12 @@ def test_no_two_tokens_are_alike() -> None:
         ("--scopes", "", "it accepts a comma-separated list of sessions:read, "),
         ("--scopes", "sessions:read sessions:write", "it accepts a comma-separated list of sessions:read, "),
         ("--expires", "tomorrow", "it accepts a time such as "),
-        ("--expires", "2020-01-01", "that is over. It accepts a time to come."),
+        ("--expires", "2020-01-01", "it is in the past. It accepts a future time."),
         ("--expires", "0001-01-01T00:00+23:59", "it accepts a time such as "),
         ("--expires", "9999-12-31T23:59-23:59", "it accepts a time such as "),
-        ("--subject", "", "it accepts up to 512 characters that can be seen."),
-        ("--subject", "a\nb", "it accepts up to 512 characters that can be seen."),
-        ("--subject", "a" * 513, "it accepts up to 512 characters that can be seen."),
+        ("--subject", "", "it accepts up to 512 printable characters."),
+        ("--subject", "a\nb", "it accepts up to 512 printable characters."),
+        ("--subject", "a" * 513, "it accepts up to 512 printable characters."),
     ],
 )
 def test_what_no_token_can_have_is_refused_in_one_line(
@@ -127,7 +130,9 @@ async def test_a_broken_line_refuses_the_start_by_its_number_and_later_is_nobody
     parts = [b"\xef\xbb\xbf# \xff a comment\n\n", line_of("good"), line.rstrip(), b"\r\n  # more\n", line_of("last")]
     for file in (path, tmp_path / "tokens"):
         await anyio.Path(file).write_bytes(b"".join(parts))
-    with pytest.raises(BadSetting, match=r"^--tokens can't be .*: its line 4 is no token's\. It accepts a file of lin"):
+    with pytest.raises(
+        BadSetting, match=r"^--tokens can't be .*: line 4 is not a token's line\. It accepts a file of lin"
+    ):
         TokenFile(str(tmp_path / "tokens")).check()
     assert [await status(server.url, f"Bearer {token}") for token in ("good", "last", "x", "first")] == [
         *(200, 200, 401, 401),
@@ -214,8 +219,8 @@ async def test_no_token_is_logged_at_any_level(tmp_path: Path) -> None:
         assert await status(url, f"Bearer {ada}") == 401
     errors = await anyio.Path(log).read_text(encoding="utf-8")
     assert "DEBUG" in errors
-    assert "no token can be read in these lines: [1]" in errors
-    assert "can't be read, so no token is let in" in errors
+    assert "these lines are not tokens' lines: [1]" in errors
+    assert "can't be read, so no token is accepted" in errors
     assert ada not in errors
     assert gone not in errors
     assert sha256(ada.encode()).hexdigest() not in errors
@@ -223,5 +228,5 @@ async def test_no_token_is_logged_at_any_level(tmp_path: Path) -> None:
 
 def test_tokens_in_a_pipe_are_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(BadSetting, match="it holds something else"):
+    with pytest.raises(BadSetting, match="its content is something else"):
         TokenFile(str(tmp_path / "pipe")).check()

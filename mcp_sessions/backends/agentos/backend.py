@@ -26,7 +26,7 @@ from ...models import (
     StateMode,
     iso,
 )
-from ...text.validate import plain
+from ...text.validate import check_text
 from ...text.words import words_of
 from ..base import Capability, SessionBackend
 from ..health import Report
@@ -82,7 +82,7 @@ class AgentOsBackend(SessionBackend):
         await self._open.aclose()
 
     def for_caller(self, caller: Caller) -> Self:
-        plain(caller.user_id, "user_id", NAME_LENGTH)
+        check_text(caller.user_id, "user_id", NAME_LENGTH)
         credential = self._configured_credential.for_caller(caller)
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__, _caller=caller, _owner=caller.user_id, _credential=credential)
@@ -115,8 +115,8 @@ class AgentOsBackend(SessionBackend):
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
         """List sessions. `pages.py` documents how paging copes with changes, and which one it can miss a session by."""
-        plain(filter.query, "query", NAME_LENGTH)
-        plain(filter.agent_id, "agent_id", NAME_LENGTH)
+        check_text(filter.query, "query", NAME_LENGTH)
+        check_text(filter.agent_id, "agent_id", NAME_LENGTH)
         if filter.type:
             session_type(filter.type)
         with self._api.http.shared_deadline():
@@ -126,7 +126,7 @@ class AgentOsBackend(SessionBackend):
                 filter,
                 limit,
                 cursor,
-                present=self._caller.present,
+                sanitize=self._caller.sanitize,
                 seconds=self._timeout * _SHARE_OF_TIME,
             )
 
@@ -233,7 +233,7 @@ class AgentOsBackend(SessionBackend):
         if not (metadata or summary or clear):
             raise Invalid('nothing to change. Give "metadata", "summary" or "clear".')
         given = edits.validate_metadata(metadata or {})
-        plain(summary, "summary", SUMMARY_LENGTH)
+        check_text(summary, "summary", SUMMARY_LENGTH)
         result = await self._change(session_id, edits.update(given, summary, clear), expected_version)
         given_fields = {"metadata": bool(given), "summary": bool(summary)}
         return change_of(result, [field for field, is_given in given_fields.items() if is_given or field in clear])
@@ -259,17 +259,17 @@ class AgentOsBackend(SessionBackend):
         return result.model_copy(update={"note": self._rechecker.note()})
 
     async def _change(self, session_id: str, edit: Edit, expected_version: str = "") -> WriteResult:
-        plain(session_id, "session_id", NAME_LENGTH)
+        check_text(session_id, "session_id", NAME_LENGTH)
         with self._api.http.shared_deadline():
             return await self._writer.change(session_id, self._owner, edit, expected_version=expected_version)
 
     async def _find(self, session_id: str) -> AgentOsSession:
-        plain(session_id, "session_id", NAME_LENGTH)
+        check_text(session_id, "session_id", NAME_LENGTH)
         return await self._api.find(session_id, self._owner)
 
     async def _type_of(self, session_id: str) -> str:
         """Return the session's type, once the caller is known to be allowed to read it; "" if neither must be asked."""
-        plain(session_id, "session_id", NAME_LENGTH)
+        check_text(session_id, "session_id", NAME_LENGTH)
         if not self._owner and (await self._api.version()).has(Feature.FINDS_TYPES):
             return ""
         return (await self._find(session_id)).type

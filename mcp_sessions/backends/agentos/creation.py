@@ -5,7 +5,7 @@ from ...json_documents import JsonObject
 from ...models import (
     SessionDetail,
 )
-from ...text.validate import plain
+from ...text.validate import check_text
 from ..http.client import AnswerLost, Redirected
 from ..validation import NAME_LENGTH, json_text, session_name, session_type
 from .api import Api
@@ -34,7 +34,7 @@ async def create(
         "session_state": state,
         "metadata": metadata,
     }
-    component = plain(agent_id, "agent_id", NAME_LENGTH)
+    component = check_text(agent_id, "agent_id", NAME_LENGTH)
     session_id = api.new_id()
     lost: AnswerLost | None = None
     try:

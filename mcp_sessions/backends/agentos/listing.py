@@ -9,7 +9,7 @@ import anyio
 from ... import cursors
 from ...errors import NotFound, Unsupported
 from ...models import SessionFilter, SessionPage
-from ...text.words import folded
+from ...text.words import fold_name
 from ..gather import map_concurrently
 from ..http.client import ServerFailed
 from .api import Api
@@ -194,7 +194,7 @@ async def list_sessions(
     limit: int,
     cursor: str,
     *,
-    present: Callable[[str], str],
+    sanitize: Callable[[str], str],
     seconds: float,
 ) -> SessionPage:
     """Return a full page, or the last one. After `seconds`, return the sessions found so far and how many were read."""
@@ -205,7 +205,7 @@ async def list_sessions(
     walk, _ = await open_walk(api, owner, filter, cursor, walk_id, stops_at=stops_at, large_pages=large_pages)
     if filter.type and filter.type not in TYPES:
         return SessionPage(sessions=(), total=0)
-    wanted = partial(_is_wanted, filter, folded(filter.query), present)
+    wanted = partial(_is_wanted, filter, fold_name(filter.query), sanitize)
     shown: list[WalkItem] = []
     while len(shown) <= limit:
         items = await walk.next(limit + 1 - len(shown), wanted)
@@ -251,13 +251,13 @@ def _unaddressable_note(shown: Sequence[WalkItem]) -> str:
     )
 
 
-def _is_wanted(filter: SessionFilter, query: str, present: Callable[[str], str], session: AgentOsSession) -> bool:
+def _is_wanted(filter: SessionFilter, query: str, sanitize: Callable[[str], str], session: AgentOsSession) -> bool:
     """Return whether the filter selects a session, as far as that is known before its details are read."""
     if session.has_details and (session.archived_at is not None) != filter.archived:
         return False
     if (filter.type and session.type != filter.type) or not filter.is_in_time(session.updated_at):
         return False
-    return not query or query in folded(present(session.name))
+    return not query or query in fold_name(sanitize(session.name))
 
 
 def _is_past(filter: SessionFilter, session: AgentOsSession) -> bool:

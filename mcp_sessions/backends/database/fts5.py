@@ -13,7 +13,7 @@ owner, since a join would check the matches of all users (up to 1.4 s for a user
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from ...text.words import indexed
+from ...text.words import index_text
 from .database import Transaction
 
 
@@ -27,13 +27,13 @@ class Fts5Index:
                 "INSERT INTO name_index (rowid, owner, words) VALUES (?, ?, ?)",
                 session_key,
                 _owner_token(owner),
-                indexed(name),
+                index_text(name),
             )
 
     def put_messages(self, tx: Transaction, owner: str, texts: Sequence[tuple[int, str]]) -> None:
         token = _owner_token(owner)
         for key, text in texts:
-            tx.run("INSERT INTO message_index (rowid, owner, words) VALUES (?, ?, ?)", key, token, indexed(text))
+            tx.run("INSERT INTO message_index (rowid, owner, words) VALUES (?, ?, ?)", key, token, index_text(text))
 
     def drop_session(self, tx: Transaction, session_key: int) -> None:
         tx.run("DELETE FROM name_index WHERE rowid = ?", session_key)
@@ -56,7 +56,7 @@ class Fts5Index:
 def _expression(words: Sequence[str], owner: str) -> str:
     """Return the FTS5 query. Each word is a quoted phrase, which can't contain operators."""
     phrases = " AND ".join(
-        '"{}"{}'.format(indexed(word.removesuffix("*")).replace('"', '""'), "*" if word.endswith("*") else "")
+        '"{}"{}'.format(index_text(word.removesuffix("*")).replace('"', '""'), "*" if word.endswith("*") else "")
         for word in words
     )
     return f"owner : {_owner_token(owner)} AND words : ({phrases})" if owner else f"words : ({phrases})"

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ... import cursors
 from ...models import SearchHit, SearchPage
-from ...text.words import finds, snippet
+from ...text.words import contains_words, snippet
 from .database import DeadlineExceeded, SearchIndex, Transaction
 
 # Seconds of processor time, so that the result does not depend on the machine's load. Ordinary searches take less.
@@ -45,7 +45,7 @@ class Query:
 
     words: Sequence[str]
     owner: str
-    present: Callable[[str], str]
+    sanitize: Callable[[str], str]
 
 
 def search(tx: Transaction, index: SearchIndex, rows: SearchRows, query: Query, limit: int, cursor: str) -> SearchPage:
@@ -111,8 +111,8 @@ def _search_stretches(
 
 def _finish_hit(hit: SearchHit, text: str, cursor: str, query: Query) -> SearchHit | None:
     """Return the hit with snippet and cursor, or None if the text that the caller may see lacks the words."""
-    visible_text = query.present(text)
-    if visible_text != text and not finds(visible_text, query.words):
+    visible_text = query.sanitize(text)
+    if visible_text != text and not contains_words(visible_text, query.words):
         return None
     return hit.model_copy(
         update={"snippet": snippet(visible_text, query.words) if hit.message_id else "", "cursor": cursor}

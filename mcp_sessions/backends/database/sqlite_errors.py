@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...errors import BadResponse, SessionsError, Timeout, Unavailable, whereabouts
+from ...errors import BadResponse, SessionsError, Timeout, Unavailable, traceback_without_message
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def translate_errors(path: str, busy_seconds: float) -> Generator[None]:
         raise translated from error
     except (AttributeError, OverflowError, RecursionError, TypeError, ValueError) as error:
         # Another program wrote a row that can't be read. A bug of ours would look the same, hence the log.
-        logger.error("The store's file has a row that can't be read: %s", whereabouts(error))
+        logger.error("The store's file has a row that can't be read: %s", traceback_without_message(error))
         raise BadResponse(
             "the store's file has a row that mcp-sessions never wrote. Repair it or name another."
         ) from error

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import pairwise
 
-from ...text.words import tokens
+from ...text.words import tokenize
 from .database import Transaction
 
 _FIRST_UNSPACED = "\u0e00"
@@ -45,7 +45,7 @@ class TsvectorIndex:
         self, tx: Transaction, kind: str, words: Sequence[str], owner: str, *, below: int, above: int, limit: int
     ) -> list[int]:
         table = {"name": "name_index", "message": "message_index"}[kind]
-        phrases = [tokens(word) for word in words]
+        phrases = [tokenize(word) for word in words]
         if not all(phrases):
             return []
         patterns = [
@@ -72,7 +72,7 @@ class TsvectorIndex:
 def _insert(tx: Transaction, table: str, owner: str, texts: Sequence[tuple[int, str]]) -> None:
     values: list[object] = []
     for key, text in texts:
-        words = tokens(text)
+        words = tokenize(text)
         values += [key, owner, f" {words} ", _lexemes(words.split(), owner)]
     rows = ", ".join(["(?, ?, ?, array_to_tsvector(?))"] * len(texts))
     tx.run(f"INSERT INTO {table} (key, owner, words, lexemes) VALUES {rows}", *values)
@@ -98,7 +98,7 @@ def _query(words: Sequence[str], owner: str) -> str:
     """Return a tsquery that matches every text with these words, and possibly others."""
     lexemes: list[str] = []  # these can be quoted as they are: no token has a quote or a backslash
     for word in words:
-        parts = tokens(word).split()
+        parts = tokenize(word).split()
         *whole, last = parts
         lexemes += [f"'{part[:_LEXEME_LENGTH]}'" for part in whole]
         is_prefix = word.endswith("*")

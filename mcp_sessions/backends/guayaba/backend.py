@@ -22,7 +22,7 @@ from ...models import (
     SessionPage,
     iso,
 )
-from ...text.validate import plain
+from ...text.validate import check_text
 from ...text.words import words_of
 from ..base import Capability, SessionBackend
 from ..health import Report
@@ -105,7 +105,7 @@ class GuayabaBackend(SessionBackend):
         return "Guayaba does not expose a session's owner, so each user's agents must be named. Set --agents FILE."
 
     def for_caller(self, caller: Caller) -> Self:
-        plain(caller.user_id, "user_id", NAME_LENGTH)
+        check_text(caller.user_id, "user_id", NAME_LENGTH)
         credential = self._configured_credential.for_caller(caller)
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__, _caller=caller, _credential=credential)
@@ -141,7 +141,7 @@ class GuayabaBackend(SessionBackend):
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
         """List sessions. `Directory` documents how changes between two pages affect them."""
         self._require_agents_of_user()
-        plain(filter.query, "query", NAME_LENGTH)
+        check_text(filter.query, "query", NAME_LENGTH)
         if filter.type:
             session_type(filter.type)
         if filter.order.startswith("created"):
@@ -156,7 +156,7 @@ class GuayabaBackend(SessionBackend):
                 archived=filter.archived, agent_id=filter.agent_id.lower(), fresh=not cursor
             )
         return page_of(
-            listing, filter, limit, after, walk_id, present=caller.present, id_of=directory.id_of, owner=caller.user_id
+            listing, filter, limit, after, walk_id, sanitize=caller.sanitize, id_of=directory.id_of, owner=caller.user_id
         )
 
     async def get_session(self, session_id: str) -> SessionDetail:
@@ -252,7 +252,7 @@ class GuayabaBackend(SessionBackend):
 
     def _validate(self, session_id: str) -> None:
         self._require_agents_of_user()
-        plain(session_id, "session_id", NAME_LENGTH)
+        check_text(session_id, "session_id", NAME_LENGTH)
 
     def _require_agents_of_user(self) -> None:
         if self._caller.user_id and (why_not := self.why_no_user_scoping()):

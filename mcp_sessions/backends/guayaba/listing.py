@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from ... import cursors
 from ...models import SessionFilter, SessionPage
-from ...text.words import folded
+from ...text.words import fold_name
 from .directory import Listing
 from .wire import GuayabaSession
 
@@ -18,7 +18,7 @@ def page_of(
     after: tuple[int, ...] | None,
     walk_id: str,
     *,
-    present: Callable[[str], str],
+    sanitize: Callable[[str], str],
     id_of: Callable[[GuayabaSession], str],
     owner: str,
 ) -> SessionPage:
@@ -28,9 +28,9 @@ def page_of(
     def order(position: tuple[int, ...]) -> tuple[int, int]:
         return sign * position[0], position[1]
 
-    query = folded(filter.query)
+    query = fold_name(filter.query)
     matching = sorted(
-        (session for session in listing.sessions if _is_wanted(session, filter, query, present)),
+        (session for session in listing.sessions if _is_wanted(session, filter, query, sanitize)),
         key=lambda session: order(session.position),
     )
     rest = matching if after is None else [session for session in matching if order(session.position) > order(after)]
@@ -62,8 +62,8 @@ def _enumerate(agents: Sequence[str]) -> str:
     return ", ".join(agents[:_MOST_NAMED]) + more
 
 
-def _is_wanted(session: GuayabaSession, filter: SessionFilter, query: str, present: Callable[[str], str]) -> bool:
+def _is_wanted(session: GuayabaSession, filter: SessionFilter, query: str, sanitize: Callable[[str], str]) -> bool:
     """Return whether the filter selects a session."""
-    if filter.type not in ("", "agent") or (query and query not in folded(present(session.name))):
+    if filter.type not in ("", "agent") or (query and query not in fold_name(sanitize(session.name))):
         return False
     return filter.is_in_time(session.changed_at)

@@ -23,7 +23,7 @@ from ...models import (
     StateMode,
     iso,
 )
-from ...text.validate import plain
+from ...text.validate import check_text
 from ...text.words import words_of
 from ..base import Capability, SessionBackend
 from ..database import search as store_search
@@ -62,7 +62,7 @@ class SqlBackend(SessionBackend):
         await self.database.examine(report)
 
     def for_caller(self, caller: Caller) -> Self:
-        plain(caller.user_id, "user_id", NAME_LENGTH)
+        check_text(caller.user_id, "user_id", NAME_LENGTH)
         return type(self)(self.database, keep_deleted=self._keep_deleted, caller=caller)
 
     def deletion_notice(self) -> str:
@@ -70,19 +70,19 @@ class SqlBackend(SessionBackend):
         return f"Messages and state are deleted too. restore_session can restore everything until {until[:10]}."
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-        plain(filter.query, "query", NAME_LENGTH)
-        plain(filter.agent_id, "agent_id", NAME_LENGTH)
+        check_text(filter.query, "query", NAME_LENGTH)
+        check_text(filter.agent_id, "agent_id", NAME_LENGTH)
         if filter.type:
             session_type(filter.type)
         if filter.query:
             return await self.database.scan(
-                lambda tx: session_rows.list_page_by_name(tx, self._owner, filter, limit, cursor, self._caller.present)
+                lambda tx: session_rows.list_page_by_name(tx, self._owner, filter, limit, cursor, self._caller.sanitize)
             )
         run = self.database.read if session_rows.is_answered_by_index(filter, self._owner) else self.database.scan
         return await run(lambda tx: session_rows.list_page(tx, self._owner, filter, limit, cursor))
 
     async def find_session_ids(self, prefix: str, *, limit: int = 100) -> Sequence[str]:
-        plain(prefix, "session_id", NAME_LENGTH)
+        check_text(prefix, "session_id", NAME_LENGTH)
         return await self.database.scan(lambda tx: session_rows.ids_beginning_with(tx, self._owner, prefix, limit))
 
     async def get_session(self, session_id: str) -> SessionDetail:
@@ -112,7 +112,7 @@ class SqlBackend(SessionBackend):
         A search may take 50 ms of processor time here, which on PostgreSQL excludes the server's work, and a second
         in all.
         """
-        words = store_search.Query(words_of(query), self._owner, self._caller.present)
+        words = store_search.Query(words_of(query), self._owner, self._caller.sanitize)
         return await self.database.search(
             lambda tx: store_search.search(tx, self.database.index, StoreSearchRows(), words, limit, cursor),
             store_search.BUDGET,
@@ -130,7 +130,7 @@ class SqlBackend(SessionBackend):
         values = {
             "name": session_name(name),
             "type": session_type(type),
-            "agent_id": plain(agent_id, "agent_id", NAME_LENGTH),
+            "agent_id": check_text(agent_id, "agent_id", NAME_LENGTH),
             "state": json_text(state or {}, "state"),
             "metadata": json_text(metadata or {}, "metadata"),
         }
@@ -220,7 +220,7 @@ class SqlBackend(SessionBackend):
         if not (metadata or summary or clear):
             raise Invalid('nothing to change. Give "metadata", "summary" or "clear".')
         json_text(metadata or {}, "metadata")
-        plain(summary, "summary", SUMMARY_LENGTH)
+        check_text(summary, "summary", SUMMARY_LENGTH)
 
         def work(tx: Transaction) -> Change:
             session = self._find(tx, session_id)

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from ... import cursors
 from ...errors import Invalid, NotFound, quoted
 from ...models import Attachment, HistoryQuery, Message, MessagePage, NewMessage, Run, RunPage, ToolCall
-from ...text.validate import plain
+from ...text.validate import check_text
 from ..database.database import Row, SearchIndex, Transaction
 from ..validation import NAME_LENGTH, TEXT_LENGTH
 from .sessions import SessionRow, now_micros, to_datetime, update
@@ -189,14 +189,14 @@ def append(
 
 def _check(message: NewMessage) -> None:
     """Raise `Invalid` if any text in the message can't be stored."""
-    plain(message.text, "text", TEXT_LENGTH)
-    plain(message.tool_name, "tool_name", NAME_LENGTH)
+    check_text(message.text, "text", TEXT_LENGTH)
+    check_text(message.tool_name, "tool_name", NAME_LENGTH)
     for call in message.tool_calls:
         for text in (call.id, call.name, call.arguments):
-            plain(text, "tool_calls", TEXT_LENGTH)
+            check_text(text, "tool_calls", TEXT_LENGTH)
     for attachment in message.attachments:
         for text in (attachment.type, attachment.media_type, attachment.url):
-            plain(text, "attachments", TEXT_LENGTH)
+            check_text(text, "attachments", TEXT_LENGTH)
 
 
 def copy(tx: Transaction, index: SearchIndex, source: SessionRow, target: SessionRow, up_to_message_id: str) -> None:

@@ -16,8 +16,8 @@ from ... import cursors
 from ...errors import Conflict, NotFound, quoted
 from ...json_documents import JsonObject
 from ...models import Session, SessionDetail, SessionFilter, SessionPage, iso
-from ...text.validate import plain
-from ...text.words import folded
+from ...text.validate import check_text
+from ...text.words import fold_name
 from ..database.database import SearchIndex, Transaction
 from ..validation import NAME_LENGTH
 
@@ -87,7 +87,7 @@ def _new_id() -> str:
 
 def find(tx: Transaction, owner: str, session_id: str, *, deleted: bool = False) -> SessionRow:
     """Return a session's row. Raise `NotFound` if it is not the owner's, or is deleted and `deleted` is False."""
-    plain(session_id, "session_id", NAME_LENGTH)
+    check_text(session_id, "session_id", NAME_LENGTH)
     row = tx.one(
         f"SELECT {_COLUMNS} FROM sessions WHERE id = ?" + (" AND user_id = ?" if owner else "") + tx.lock,
         *((session_id, owner) if owner else (session_id,)),
@@ -177,18 +177,18 @@ def list_page(tx: Transaction, owner: str, filter: SessionFilter, limit: int, cu
 
 
 def list_page_by_name(
-    tx: Transaction, owner: str, filter: SessionFilter, limit: int, cursor: str, present: Callable[[str], str]
+    tx: Transaction, owner: str, filter: SessionFilter, limit: int, cursor: str, sanitize: Callable[[str], str]
 ) -> SessionPage:
     """Return a page of sessions whose names contain the query, in the text that the caller may see.
 
     After `_MOST_NAMES` names, return the page as it is, with a cursor that continues there.
     """
-    part = folded(filter.query)
+    part = fold_name(filter.query)
     shown: list[Session] = []
     next_cursor, read_count = cursor, 0
     while read_count < _MOST_NAMES:
         page = list_page(tx, owner, filter, limit + 1, next_cursor)
-        shown += [row for row in page.sessions if part in folded(present(row.name))]
+        shown += [row for row in page.sessions if part in fold_name(sanitize(row.name))]
         next_cursor, read_count = page.next_cursor, read_count + len(page.sessions)
         if len(shown) > limit:
             return SessionPage(sessions=tuple(shown[:limit]), next_cursor=shown[limit - 1].cursor)
@@ -206,7 +206,7 @@ def _selection(owner: str, filter: SessionFilter) -> tuple[list[str], list[objec
     if filter.type:
         asked["type = ?"] = filter.type
     if filter.query:
-        name = folded(filter.query).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        name = fold_name(filter.query).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         asked["folded_name LIKE ? ESCAPE '\\'"] = f"%{name}%"
     # Times are shown, and so compared, to the second.
     if filter.updated_after is not None:
@@ -238,7 +238,7 @@ def insert(
     values: dict[str, object] = {
         "id": session_id,
         "name": name,
-        "folded_name": folded(name),
+        "folded_name": fold_name(name),
         "type": type,
         "agent_id": agent_id,
         "user_id": user_id,
@@ -278,7 +278,7 @@ def update(tx: Transaction, session: SessionRow, **columns: Any) -> int:
 def rename(tx: Transaction, index: SearchIndex, session: SessionRow, name: str, **columns: Any) -> int:
     """Rename a session and set further columns. Return the new version."""
     index.put_name(tx, session.key, session.user_id, name)
-    return update(tx, session, name=name, folded_name=folded(name), **columns)
+    return update(tx, session, name=name, folded_name=fold_name(name), **columns)
 
 
 def plan_restore(session: SessionRow) -> tuple[int, JsonObject, JsonObject, JsonObject, str]:

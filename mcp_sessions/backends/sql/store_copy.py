@@ -14,7 +14,7 @@ from typing import NamedTuple
 from anyio import CancelScope
 
 from ...errors import Conflict, quoted
-from ...text.words import folded
+from ...text.words import fold_name
 from ..database.database import Row, SearchIndex, Transaction
 from .flag_errors import StoreArgument
 from .retention import remove
@@ -211,7 +211,7 @@ def _insert(target: StoreArgument, batch: Sequence[_SessionRows], tx: Transactio
     for session, messages in batch:
         if session.key in existing or session.id in purged:
             continue
-        columns = {**session._asdict(), "folded_name": folded(session.name)}
+        columns = {**session._asdict(), "folded_name": fold_name(session.name)}
         tx.run(f"INSERT INTO sessions ({', '.join(columns)}) VALUES ({_placeholders(columns)})", *columns.values())
         for row in messages:
             tx.run(f"INSERT INTO messages ({_MESSAGE}) VALUES ({_placeholders(row)})", *row)

@@ -1,1 +1,1 @@
-"""Who may call over HTTP: tokens, JWTs and the credential for the backend that goes with each caller."""
+"""Authentication over HTTP: tokens, JWTs, and each caller's credential for the backend."""

@@ -1,4 +1,4 @@
-"""Who may call over HTTP, as the settings say it."""
+"""Builds the rules of access over HTTP from the settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from .tokens import TokenFile
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Who may call, by which names, and how much at once. `max_body` is in bytes."""
+    """The rules of access: allowed hosts, authentication and limits. `max_body` is in bytes."""
 
     allowed_hosts: Sequence[str] = ()
     authentication: Authentication | None = None
@@ -21,16 +21,16 @@ class Access:
 
 
 def access_of(settings: Settings) -> Access:
-    """Raises `BadSetting`, also for a file that is named and can't be used."""
+    """Return the rules of access. Raise `BadSetting`, also for a file that can't be used."""
     verifiers = [*_tokens(settings), *_jwts(settings)]
     credentials = SubjectCredentials(settings.backend_tokens) if settings.backend_tokens else None
     if credentials:
         credentials.check()
     if credentials and settings.own_credentials:
-        raise BadSetting("--backend-tokens can't go with --own-credentials: callers have the one or the other.")
+        raise BadSetting("--backend-tokens can't be combined with --own-credentials: choose one of them.")
     if (credentials or settings.own_credentials) and not verifiers:
         flag = "--backend-tokens" if credentials else "--own-credentials"
-        raise BadSetting(f"{flag} needs callers to say who they are: add --tokens or --jwt-issuer.")
+        raise BadSetting(f"{flag} needs authenticated callers: add --tokens or --jwt-issuer.")
     authentication = Authentication(
         verifiers=verifiers,
         issuer=settings.jwt_issuer,
@@ -65,11 +65,11 @@ def _jwts(settings: Settings) -> list[Verifier]:
     missing = [flag for flag, value in given.items() if not value]
     if missing:
         named = next(flag for flag, value in given.items() if value)
-        raise BadSetting(f"{named} needs {' and '.join(missing)} too: a JWT is let in only if all three fit.")
+        raise BadSetting(f"{named} needs {' and '.join(missing)} too: a JWT is accepted only if all three match.")
     if settings.jwt_audience.lower().startswith(("http:", "https:")) and not is_url(settings.jwt_audience):
         raise BadSetting(
-            f"--jwt-audience can't be {settings.jwt_audience[:80]!r}: it is no whole URL. It accepts this server's, as "
-            "clients call it, or another word that the issuer puts into `aud`."
+            f"--jwt-audience can't be {settings.jwt_audience[:80]!r}: it is not a complete URL. It accepts this "
+            "server's URL, as clients call it, or another value that the issuer puts into `aud`."
         )
     keys = KeySet(settings.jwt_jwks)
     keys.check()

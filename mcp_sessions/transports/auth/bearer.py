@@ -1,4 +1,4 @@
-"""Who may call over HTTP: a bearer token with each request, and nothing else."""
+"""Authenticates HTTP requests by bearer token."""
 
 import logging
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from ...caller import Scope
-from ...errors import Unavailable, whereabouts
+from ...errors import Unavailable, traceback_without_message
 from ...server.identity import Identity
 from .credentials import SubjectCredentials
 
@@ -32,9 +32,10 @@ class Verifier(Protocol):
 
 @dataclass(frozen=True)
 class Authentication:
-    """Those who are let in, by any of `verifiers`, and what their backend credential is.
+    """How requests are authenticated, and where each caller's credential for the backend comes from.
 
-    `issuer` and `resource` are told to clients that look for where to get a token (RFC 9728); "" for no such place.
+    A token is valid if one of `verifiers` accepts it. `issuer` and `resource` are published for clients that look for
+    an authorization server (RFC 9728); "" if there is none.
     """
 
     verifiers: Sequence[Verifier]
@@ -44,13 +45,13 @@ class Authentication:
     credentials: SubjectCredentials | None = None
 
     def around(self, app: ASGIApp, metadata_url: str) -> ASGIApp:
-        """The same application for those who are let in; 401 for everybody else."""
+        """Return the application with authentication in front of it: requests without a valid token get 401."""
         url = AnyHttpUrl(metadata_url) if metadata_url else None
         inner = AuthContextMiddleware(RequireAuthMiddleware(app, [], url))
-        return AuthenticationMiddleware(inner, backend=_Bearer(self), on_error=_not_now)
+        return AuthenticationMiddleware(inner, backend=_BearerBackend(self), on_error=_unavailable)
 
     def metadata(self, url: str) -> Response:
-        """The document of RFC 9728; `url` is the server's own, for an audience that is no URL."""
+        """Return the metadata of RFC 9728. `url`: this server's URL, used if the audience is not a URL."""
         return JSONResponse(
             {
                 "resource": self.resource or url,
@@ -63,7 +64,7 @@ class Authentication:
         )
 
 
-class _Bearer(AuthenticationBackend):
+class _BearerBackend(AuthenticationBackend):
     def __init__(self, authentication: Authentication) -> None:
         self._authentication = authentication
 
@@ -77,7 +78,7 @@ class _Bearer(AuthenticationBackend):
             except Unavailable as error:
                 raise AuthenticationError(error.text) from error
             except Exception as error:
-                logger.error("a token was not let in, since judging it failed by %s", whereabouts(error))
+                logger.error("a token was refused, since its verification failed: %s", traceback_without_message(error))
                 continue
             if identity is not None:
                 identity = identity.model_copy(update={"credential": self._credential(conn, identity)})
@@ -87,18 +88,18 @@ class _Bearer(AuthenticationBackend):
     def _credential(self, conn: HTTPConnection, identity: Identity) -> str:
         if self._authentication.own_credentials:
             return _bearer(conn, CREDENTIAL_HEADER)
-        known = self._authentication.credentials
-        return known.of(identity.subject or "") if known else ""
+        credentials = self._authentication.credentials
+        return credentials.of_subject(identity.subject or "") if credentials else ""
 
 
 def _bearer(conn: HTTPConnection, header: str) -> str:
-    """The token in a header, "" unless there is one such header, with one, of a sensible length."""
-    given = conn.headers.getlist(header)
-    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    """Return the token in a header. Return "" if the header is missing, repeated, too long or not a bearer token."""
+    values = conn.headers.getlist(header)
+    scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
     token = token.strip()
     return token if scheme.lower() == "bearer" and len(token) <= _MOST_CHARACTERS and token.isascii() else ""
 
 
-def _not_now(conn: HTTPConnection, error: AuthenticationError) -> Response:
-    """No token can be judged now: the client should come back rather than give its token up."""
+def _unavailable(conn: HTTPConnection, error: AuthenticationError) -> Response:
+    """Return 503 if no token can be verified now: after a 401, the client would discard its token."""
     return JSONResponse({"error": "temporarily_unavailable"}, 503, headers={"Retry-After": "10"})

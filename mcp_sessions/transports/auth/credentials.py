@@ -1,27 +1,27 @@
-"""What the backend is called with for each subject, from a file of the operator's."""
+"""Reads each subject's credential for the backend from a file of the operator."""
 
 import json
 import logging
 
 from ...json_documents import is_object
-from .operator_file import WatchedFile
+from .operator_file import OperatorFile
 
 logger = logging.getLogger(__name__)
 
 
 class SubjectCredentials:
-    """A JSON object, subject → credential. While it can't be read, nobody has one."""
+    """The credentials in a file with a JSON object, subject → credential. If it can't be read, there are none."""
 
     def __init__(self, path: str) -> None:
         accepts = 'a file such as {"ada": "CREDENTIAL"}'
-        self._file = WatchedFile("--backend-tokens", path, _parsed, accepts)
+        self._file = OperatorFile("--backend-tokens", path, _parse, accepts)
 
     def check(self) -> None:
-        """Raises `BadSetting` for a file that is no such object."""
+        """Raise `BadSetting` if the file can't be read or parsed."""
         self._file.check()
 
-    def of(self, subject: str) -> str:
-        """ "" for a subject that has none."""
+    def of_subject(self, subject: str) -> str:
+        """Return the subject's credential, "" if there is none."""
         try:
             return self._file.read().get(subject, "")
         except (OSError, ValueError):
@@ -29,8 +29,8 @@ class SubjectCredentials:
             return ""
 
 
-def _parsed(content: bytes) -> dict[str, str]:
-    known = json.loads(content)
-    if not is_object(known) or not all(isinstance(value, str) for value in known.values()):
-        raise ValueError("no object of strings")
-    return known
+def _parse(content: bytes) -> dict[str, str]:
+    credentials = json.loads(content)
+    if not is_object(credentials) or not all(isinstance(value, str) for value in credentials.values()):
+        raise ValueError("not an object of strings")
+    return credentials

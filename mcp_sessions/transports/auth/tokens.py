@@ -1,4 +1,4 @@
-"""Tokens of our own making: a file with a line of JSON for each, which knows their SHA-256 and never themselves."""
+"""Tokens that this program makes. Their file has a JSON line for each, with its SHA-256 instead of the token."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ...caller import Scope
 from ...errors import quoted
 from ...server.identity import Identity
-from .operator_file import WatchedFile
+from .operator_file import OperatorFile
 
 PREFIX = "mcps_"
 SUBJECT_LENGTH = 512
@@ -22,8 +22,8 @@ SUBJECT_LENGTH = 512
 logger = logging.getLogger(__name__)
 
 
-class Line(BaseModel):
-    """One token of the file. Without `expires` it never ends."""
+class TokenRecord(BaseModel):
+    """A line of the tokens file. Without `expires`, the token never expires."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,47 +46,47 @@ class Line(BaseModel):
 
 
 def new_token(subject: str, scopes: Collection[Scope], expires: datetime | None) -> tuple[str, str]:
-    """A token, and its line for the file. Raises `ValueError` for what no line may hold."""
+    """Return a new token, and its line for the file. Raise `ValueError` for an invalid subject."""
     token = PREFIX + secrets.token_urlsafe(32)
-    line = Line(sha256=_digest(token), subject=subject, scopes=tuple(scopes), expires=expires)
+    line = TokenRecord(sha256=_digest(token), subject=subject, scopes=tuple(scopes), expires=expires)
     return token, json.dumps(line.model_dump(mode="json", exclude_none=True), ensure_ascii=False)
 
 
 class TokenFile:
-    """The tokens that are let in.
+    """The accepted tokens.
 
-    A line that can't be read lets nobody in and leaves the others as they are; a file that can't be read lets
-    nobody in: what an operator takes away is gone at once, also where the taking away went wrong.
+    An invalid line is ignored. If the file can't be read, no token is accepted, so that removing a token takes effect
+    at once even if editing the file went wrong.
     """
 
     def __init__(self, path: str) -> None:
         accepts = "a file of lines that `mcp-sessions token new` prints"
-        self._file = WatchedFile("--tokens", path, _parsed, accepts)
-        self._told: list[int] = []
+        self._file = OperatorFile("--tokens", path, _parse, accepts)
+        self._logged_lines: list[int] = []
 
-    def check(self) -> tuple[Line, ...]:
-        """The tokens. Raises `BadSetting` for a file that can't be read, and for a line that is no token's."""
-        lines, wrong = self._file.check()
-        if wrong:
-            raise self._file.refused(f"its line {wrong[0]} is no token's")
-        if not lines:
-            logger.warning("%s has no token yet, so nobody is let in by one", self._file.path)
-        return lines
+    def check(self) -> tuple[TokenRecord, ...]:
+        """Return the records. Raise `BadSetting` if the file can't be read or has an invalid line."""
+        records, invalid = self._file.check()
+        if invalid:
+            raise self._file.bad_setting(f"line {invalid[0]} is not a token's line")
+        if not records:
+            logger.warning("%s has no tokens yet, so none is accepted", self._file.path)
+        return records
 
     async def verify_token(self, token: str) -> Identity | None:
-        """Whom a token names; None for one that isn't let in (any more)."""
+        """Return the identity of an accepted token, else None."""
         try:
-            lines, wrong = self._file.read()
+            records, invalid = self._file.read()
         except (OSError, ValueError):
-            logger.error("%s can't be read, so no token is let in", self._file.path)
+            logger.error("%s can't be read, so no token is accepted", self._file.path)
             return None
-        if wrong and wrong != self._told:
-            logger.error("%s: no token can be read in these lines: %s", self._file.path, wrong)
-        self._told = wrong
+        if invalid and invalid != self._logged_lines:
+            logger.error("%s: these lines are not tokens' lines: %s", self._file.path, invalid)
+        self._logged_lines = invalid
         digest, found = _digest(token), None
-        for line in lines:
-            if compare_digest(line.sha256, digest):
-                found = line
+        for record in records:
+            if compare_digest(record.sha256, digest):
+                found = record
         if found is None:
             logger.info("a token was refused: it is not in the file")
             return None
@@ -96,18 +96,18 @@ class TokenFile:
         return Identity(client_id=found.subject, subject=found.subject, scopes=list(found.scopes))
 
 
-def _parsed(content: bytes) -> tuple[tuple[Line, ...], list[int]]:
-    """The tokens, and the numbers of the lines that are none. Empty lines and those with # are neither."""
-    lines: list[Line] = []
-    wrong: list[int] = []
+def _parse(content: bytes) -> tuple[tuple[TokenRecord, ...], list[int]]:
+    """Return the records and the numbers of invalid lines. Empty lines and comments (#) are skipped."""
+    records: list[TokenRecord] = []
+    invalid: list[int] = []
     for number, text in enumerate(content.removeprefix(BOM_UTF8).splitlines(), 1):
         if not text.strip() or text.lstrip().startswith(b"#"):
             continue
         try:
-            lines.append(Line.model_validate_json(text))
+            records.append(TokenRecord.model_validate_json(text))
         except ValidationError:
-            wrong.append(number)
-    return tuple(lines), wrong
+            invalid.append(number)
+    return tuple(records), invalid
 
 
 def _digest(token: str) -> str:

@@ -1,1 +1,1 @@
-"""Serve many clients over Streamable HTTP."""
+"""The Streamable HTTP transport, for many clients."""

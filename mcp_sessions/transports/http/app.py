@@ -1,4 +1,4 @@
-"""The application that is served over HTTP: the SDK's behind its guards, and the probes."""
+"""The ASGI application: the MCP endpoint with its checks, and the health and readiness probes."""
 
 import logging
 import re
@@ -20,21 +20,24 @@ from ...errors import Busy, SessionsError, Timeout
 from ..auth.access import Access
 from ..auth.bearer import METADATA_PATH
 from .endpoint import Endpoint
-from .limits import AtOnce, whole
+from .limits import ConcurrencyLimit, limit_body
 
 PATH = "/mcp"
 _READY_SECONDS = 1
-_ANSWER_SECONDS = 3  # less than those who ask wait for an answer
+_ANSWER_SECONDS = 3  # shorter than the usual timeout of a probe
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 _PORT = re.compile(r"^(\[[0-9a-f:.]+\]|[^:]*)(:\d+)?$")
 
-Check = Callable[[], Awaitable[None]]
+ReadinessCheck = Callable[[], Awaitable[None]]
 logger = logging.getLogger(__name__)
 
 
-def named(hosts: Iterable[str]) -> TransportSecuritySettings:
-    """Requests for these hosts (at any port for those without one), and from their pages: no rebound DNS name."""
+def host_security(hosts: Iterable[str]) -> TransportSecuritySettings:
+    """Return settings that allow only requests for these hosts, and from their pages, against DNS rebinding.
+
+    A host without a port is allowed at any port.
+    """
     known = sorted(
         {form for host in hosts for form in ((host,) if urlsplit(f"//{host}").port else (host, f"{host}:*"))}
     )
@@ -42,20 +45,20 @@ def named(hosts: Iterable[str]) -> TransportSecuritySettings:
     return TransportSecuritySettings(allowed_hosts=known, allowed_origins=origins)
 
 
-def own_names(address: str) -> list[str]:
-    """How this machine itself may call a loopback address."""
+def loopback_names(address: str) -> list[str]:
+    """Return the hosts by which this machine may call a server at a loopback address."""
     return [f"[{address}]" if ":" in address else address, *_LOOPBACK]
 
 
-def http_app(server: MCPServer[Any], address: str, check: Check, access: Access, url: str = "") -> Starlette:
-    """The SDK's application behind its guards, and the two probes, for a listener at `address`.
+def http_app(server: MCPServer[Any], address: str, check: ReadinessCheck, access: Access, url: str = "") -> Starlette:
+    """Return the application for a listener at `address`.
 
-    Enter `server.session_manager.run()` around it, not its lifespan. `check` raises a `SessionsError` while the
-    backend can't be reached. `url` is where it is called, unless a name is allowed.
+    Enter `server.session_manager.run()` around it instead of its lifespan. `check` raises a `SessionsError` if the
+    backend can't be reached. `url`: where clients call the server, if no host is allowed.
     """
     is_local = ip_address(address).is_loopback
-    calls = named([*access.allowed_hosts, *(own_names(address) if is_local else [])])
-    probes = named([*access.allowed_hosts, *own_names(address)])  # a container asks itself by localhost
+    calls = host_security([*access.allowed_hosts, *(loopback_names(address) if is_local else [])])
+    probes = host_security([*access.allowed_hosts, *loopback_names(address)])  # a container probes itself at localhost
     readiness = _Readiness(check)
     url = f"https://{access.allowed_hosts[0]}{PATH}" if access.allowed_hosts else url
 
@@ -67,33 +70,34 @@ def http_app(server: MCPServer[Any], address: str, check: Check, access: Access,
         return access.authentication.metadata(url)
 
     app = Endpoint(_mcp_app(server, calls, access.max_body))
-    app = AtOnce(whole(app, access.max_body), access.max_concurrent)
+    app = ConcurrencyLimit(limit_body(app, access.max_body), access.max_concurrent)
     routes = [
-        Route("/healthz", _Guarded(_endpoint(health), probes)),
-        Route("/readyz", _Guarded(_endpoint(readiness.answer), probes)),
+        Route("/healthz", _HostCheck(_endpoint(health), probes)),
+        Route("/readyz", _HostCheck(_endpoint(readiness.answer), probes)),
     ]
     if access.authentication is not None:
         metadata_path = METADATA_PATH + urlsplit(access.authentication.resource or url).path.rstrip("/")
         has_issuer = bool(access.authentication.issuer)
         origin = urljoin(access.authentication.resource or url, "/").rstrip("/")
         app = access.authentication.around(app, origin + metadata_path if has_issuer else "")
-        routes += [Route(metadata_path, _Guarded(_endpoint(metadata), calls))] if has_issuer else []
-    app = _Guarded(app, calls)
-    # Two routes, since Starlette's redirect from /mcp/ would name http:// also behind a proxy that speaks https://.
+        routes += [Route(metadata_path, _HostCheck(_endpoint(metadata), calls))] if has_issuer else []
+    app = _HostCheck(app, calls)
+    # Two routes, since Starlette's redirect from /mcp/ would lead to http:// even behind a proxy with https://.
     served = Starlette(routes=[*routes, Route(PATH, app), Route(f"{PATH}/", app)])
     served.router.redirect_slashes = False
     return served
 
 
 def _mcp_app(server: MCPServer[Any], security: TransportSecuritySettings, max_body: int) -> ASGIApp:
-    # A client that goes away ends its call only where responses are streams, so `json_response` is off.
+    # Called only to create the session manager: the application's own router would serve one path only.
+    # `json_response` is off, since a client that disconnects cancels its call only if the response is a stream.
     server.streamable_http_app(
         stateless_http=True,
         json_response=False,
         max_request_body_size=max_body,
         transport_security=security,
     )
-    return server.session_manager.handle_request  # not the application, whose router knows one path only
+    return server.session_manager.handle_request
 
 
 def _endpoint(handler: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
@@ -103,15 +107,15 @@ def _endpoint(handler: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
     return app
 
 
-class _Guarded:
-    """An application whose requests must be for a known host and from a known page, before anything else."""
+class _HostCheck:
+    """An application that refuses requests for an unknown host or from an unknown web page."""
 
     def __init__(self, app: ASGIApp, security: TransportSecuritySettings) -> None:
         self._app = app
         self._guard = TransportSecurityMiddleware(security)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Names of hosts have no case, and the SDK compares what it is given.
+        # In lower case, since the SDK compares hosts case-sensitively.
         headers = [(name, value.lower() if name in (b"host", b"origin") else value) for name, value in scope["headers"]]
         scope = {**scope, "headers": headers}
         request = Request(scope, receive)
@@ -122,31 +126,32 @@ class _Guarded:
 
 
 class _Readiness:
-    """Whether the backend answers, asked at most every second, however many ask here."""
+    """The readiness probe. It checks the backend at most once a second, however often it is called."""
 
-    def __init__(self, check: Check) -> None:
+    def __init__(self, check: ReadinessCheck) -> None:
         self._check = check
-        self._asking = anyio.Lock()
-        self._asked_at = -_READY_SECONDS
+        self._lock = anyio.Lock()
+        self._checked_at = -_READY_SECONDS
         self._reason: str = ""
 
     async def answer(self, request: Request) -> Response:
-        async with self._asking:
-            if anyio.current_time() >= self._asked_at + _READY_SECONDS:
-                reason = await self._reason_against()
+        async with self._lock:
+            if anyio.current_time() >= self._checked_at + _READY_SECONDS:
+                reason = await self._check_backend()
                 if reason != self._reason:
                     logger.warning("not ready: the backend is %s" if reason else "ready again%s", reason)
-                self._reason, self._asked_at = reason, anyio.current_time()
+                self._reason, self._checked_at = reason, anyio.current_time()
         if self._reason:
             return JSONResponse({"status": "not ready", "reason": self._reason}, status_code=503)
         return JSONResponse({"status": "ready"})
 
-    async def _reason_against(self) -> str:
+    async def _check_backend(self) -> str:
+        """Return the code of the error that the check raises, "" if the backend is ready."""
         try:
             with anyio.fail_after(_ANSWER_SECONDS):
                 await self._check()
         except Busy:
-            pass  # with calls that the backend answers
+            pass  # with calls that reach the backend
         except TimeoutError:
             return Timeout.code
         except SessionsError as error:

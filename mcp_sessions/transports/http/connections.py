@@ -1,42 +1,42 @@
-"""uvicorn's connections, kept only for clients that get on with their request."""
+"""A uvicorn connection with a timeout for the headers of a request."""
 
 import asyncio
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-HEAD_SECONDS = 10
-"""In which a request's headers must have come, from its first byte on, or from when the connection was made."""
+HEADER_SECONDS = 10
+"""How long a request's headers may take, from its first byte, or from when the connection was made."""
 
 
-class PromptConnection(H11Protocol):
-    """Closed when headers take too long: a thousand that never end would leave no connection for anybody else."""
+class HeaderTimeoutConnection(H11Protocol):
+    """A connection that is closed if headers take too long, since slow clients could occupy all connections."""
 
-    _waiting: asyncio.TimerHandle | None = None
+    _timeout: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] # as uvicorn's own
         super().connection_made(transport)
-        self._expect_head()
+        self._expect_headers()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        self._expect_head()
+        self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._stop_waiting()
+        self._cancel_timeout()
 
-    def _expect_head(self) -> None:
+    def _expect_headers(self) -> None:
         if self.conn.their_state is not h11.IDLE:
-            self._stop_waiting()
-        elif self._waiting is None:
-            self._waiting = self.loop.call_later(HEAD_SECONDS, self._give_up)
+            self._cancel_timeout()
+        elif self._timeout is None:
+            self._timeout = self.loop.call_later(HEADER_SECONDS, self._close_if_idle)
 
-    def _stop_waiting(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+    def _cancel_timeout(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
 
-    def _give_up(self) -> None:
+    def _close_if_idle(self) -> None:
         if self.conn.their_state is h11.IDLE:
             self.transport.close()

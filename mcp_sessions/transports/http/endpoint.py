@@ -1,4 +1,4 @@
-"""Checks requests to the MCP endpoint before the SDK sees them: the SDK's own refusals quote the request."""
+"""Checks requests to the MCP endpoint before the SDK does, since the SDK's errors quote the request."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -8,9 +8,9 @@ from ..frames import Refusal, read_frame
 
 
 class Endpoint:
-    """An application for POST requests with one JSON-RPC message each; it answers all others itself.
+    """An application that passes on POST requests with one JSON-RPC message, and answers all others itself.
 
-    Requests must come with their whole body in the first ASGI message.
+    The first ASGI message must have the whole body, as `RequestBodyLimitMiddleware` provides it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -18,10 +18,12 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
-            # GET is how older clients ask for a stream beside their calls: nothing is ever sent there.
+            # Older clients use GET to open a stream for messages outside of calls; this server never sends any.
             await Response(status_code=405, headers={"Allow": "POST"})(scope, receive, send)
             return
         first = await receive()
+        if first["type"] == "http.disconnect" or first.get("more_body", False):
+            return  # the client left; the SDK would log that as a failure of the server
         frame = read_frame(first["body"])
         if isinstance(frame, Refusal):
             status = 200 if frame.is_result else 400

@@ -1,4 +1,4 @@
-"""How much is done at once over HTTP."""
+"""Limits on HTTP requests: the size and duration of a body, and the number of concurrent requests."""
 
 from collections import Counter
 
@@ -16,50 +16,36 @@ BODY_SECONDS = 10
 _LEAST_SHARE = 4
 
 
-def whole(app: ASGIApp, max_body: int) -> ASGIApp:
-    """The application for requests that came whole and in time, of at most `max_body` bytes; else 413, or 408.
+def limit_body(app: ASGIApp, max_body: int) -> ASGIApp:
+    """Return the application for bodies of at most `max_body` bytes that arrive in time; others get 413 or 408."""
+    limited = RequestBodyLimitMiddleware(app, max_body)
 
-    It isn't called for a client that left before: the SDK would log that as a failure of the server's.
-    """
+    async def with_timeout(scope: Scope, receive: Receive, send: Send) -> None:
+        deadline, is_complete, is_late = anyio.current_time() + BODY_SECONDS, False, False
 
-    async def unless_broken_off(scope: Scope, receive: Receive, send: Send) -> None:
-        came = [await receive()]
-        if came[0]["type"] == "http.disconnect" or came[0].get("more_body", False):
-            return
-
-        async def again() -> Message:
-            return came.pop() if came else await receive()
-
-        await app(scope, again, send)
-
-    limited = RequestBodyLimitMiddleware(unless_broken_off, max_body)
-
-    async def in_time(scope: Scope, receive: Receive, send: Send) -> None:
-        late_at, is_whole, is_late = anyio.current_time() + BODY_SECONDS, False, False
-
-        async def next_part() -> Message:
-            nonlocal is_whole, is_late
-            if is_whole:
+        async def receive_in_time() -> Message:
+            nonlocal is_complete, is_late
+            if is_complete:
                 return await receive()
-            with anyio.CancelScope(deadline=late_at) as waiting:
+            with anyio.CancelScope(deadline=deadline) as waiting:
                 message = await receive()
-                is_whole = not message.get("more_body", False)
+                is_complete = not message.get("more_body", False)
                 return message
             is_late = waiting.cancelled_caught
             return {"type": "http.disconnect"}
 
-        await limited(scope, next_part, send)
+        await limited(scope, receive_in_time, send)
         if is_late:
             await Response("Request body too slow", 408, headers={"Connection": "close"})(scope, receive, send)
 
-    return in_time
+    return with_timeout
 
 
-class AtOnce:
-    """An application that runs at most `most` requests at once; beyond them a client is told when to come back.
+class ConcurrencyLimit:
+    """An application that handles at most `most` requests at once, and answers others with 503 and Retry-After.
 
-    None waits in a queue, which would only grow while everybody's call becomes late. Where callers say who they
-    are, one has at most a quarter of the places, so that none can take them all.
+    There is no queue, since it would only grow and delay every call. An authenticated caller may have at most a quarter
+    of the requests, so that nobody can occupy the server.
     """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
@@ -72,23 +58,23 @@ class AtOnce:
         user = scope.get("user")
         subject = (user.access_token.subject or "") if isinstance(user, AuthenticatedUser) else ""
         if self._running.total() >= self._most:
-            await _refusal(f"too many calls at once here ({self._most})")(scope, receive, send)
+            await _refusal(f"too many concurrent calls on this server ({self._most})")(scope, receive, send)
             return
         if subject and self._running[subject] >= self._share:
-            await _refusal(f"too many calls of yours at once ({self._share})")(scope, receive, send)
+            await _refusal(f"too many concurrent calls of yours ({self._share})")(scope, receive, send)
             return
         self._running[subject] += 1
         is_answered = False
 
-        async def watched(message: Message) -> None:
+        async def send_and_count(message: Message) -> None:
             nonlocal is_answered
             if message["type"] == "http.response.body" and not message.get("more_body") and not is_answered:
-                is_answered = True  # before it is sent: whoever has the answer may call again
+                is_answered = True  # before sending, since a client may call again once it has the response
                 self._leave(subject)
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, receive, send_and_count)
         finally:
             if not is_answered:
                 self._leave(subject)
@@ -101,6 +87,6 @@ class AtOnce:
 
 def _refusal(reason: str) -> JSONResponse:
     busy = Busy(f"{reason}. Try again in {RETRY_SECONDS} second.")
-    said = JSONRPCError(jsonrpc="2.0", id=None, error=ErrorData(code=CONNECTION_CLOSED, message=busy.text))
-    body = said.model_dump(by_alias=True, exclude_unset=True)
+    error = JSONRPCError(jsonrpc="2.0", id=None, error=ErrorData(code=CONNECTION_CLOSED, message=busy.text))
+    body = error.model_dump(by_alias=True, exclude_unset=True)
     return JSONResponse(body, 503, headers={"Retry-After": str(RETRY_SECONDS)})

@@ -1,1 +1,1 @@
-"""Serve one client over stdin and stdout."""
+"""The stdio transport, for one client."""

@@ -1,4 +1,4 @@
-"""The process's stdin and stdout, kept for the protocol alone."""
+"""Reserves stdin and stdout for the protocol, and writes messages to stdout."""
 
 import asyncio
 import os
@@ -20,11 +20,11 @@ FLUSH_SECONDS = 1
 
 
 def can_watch_stdio(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether `loop` can watch stdin and stdout: pipes, sockets, terminals; stdout may be a file."""
+    """Return whether `loop` can watch stdin and stdout: pipes, sockets, terminals, and for stdout files."""
     try:
         if stat.S_ISREG(os.fstat(0).st_mode):
             return False
-        # epoll refuses some devices, such as /dev/null, only when asked to watch them.
+        # epoll refuses some devices, such as /dev/null, only when they are added.
         loop.add_reader(0, lambda: None)
         loop.remove_reader(0)
         # A file is always ready, and can't be watched.
@@ -37,24 +37,24 @@ def can_watch_stdio(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 @contextmanager
-def claimed_stdio() -> Generator[tuple[int, int]]:
-    """The wire's descriptors, in and out; until the block ends, 0 reads nothing and 1 is stderr.
+def claim_stdio() -> Generator[tuple[int, int]]:
+    """Yield new descriptors for stdin and stdout. Until the block ends, 0 is /dev/null and 1 is stderr.
 
-    So neither a stray print nor a child process can write to the wire or read from it.
+    So a stray print or a child process can't disturb the protocol.
     """
     null = os.open(os.devnull, os.O_RDWR)
     source, sink = os.dup(0), os.dup(1)
     was_blocking = os.get_blocking(sink)
     try:
         os.dup2(null, 0)
-        # A process started without stderr has something else by that number.
+        # In a process that was started without stderr, descriptor 2 is something else.
         os.dup2(2 if sys.__stderr__ else null, 1)
         os.close(null)
         _flush_stray_output()
         os.set_blocking(sink, False)
         yield source, sink
     finally:
-        # What is still buffered would follow the wire's last line when the interpreter exits.
+        # Otherwise buffered output would be written after the last message when the interpreter exits.
         _flush_stray_output()
         os.set_blocking(sink, was_blocking)
         os.dup2(source, 0)
@@ -69,8 +69,8 @@ def _flush_stray_output() -> None:
         sys.stdout.flush()
 
 
-class Outbox:
-    """What goes to the peer, a line per message; the SDK's write stream."""
+class MessageWriter:
+    """The SDK's write stream: sends messages to the client, one per line."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Outbox:
         *,
         on_change: Callable[[], None],
     ) -> None:
-        """`on_change` is called when the peer has taken some of what it was behind, or reads no longer."""
+        """Create a writer. It calls `on_change` when the client has read more, or has closed its end."""
         self.awaited_replies: set[RequestId] = set()
         self.is_broken = False
         self._loop = loop
@@ -93,11 +93,10 @@ class Outbox:
         return len(self._unsent) > HIGH_WATER
 
     async def send(self, item: SessionMessage) -> None:
-        """Write `item`, waiting while the peer is more than HIGH_WATER bytes behind.
+        """Write a message, and wait while more than HIGH_WATER bytes are unsent.
 
-        Raises:
-            anyio.BrokenResourceError: the peer no longer reads.
-            MCPError: the message can't be written as JSON.
+        Raise `anyio.BrokenResourceError` if the client has closed its end, and `MCPError` if the message can't be
+        serialized.
         """
         message = item.message
         try:
@@ -113,7 +112,7 @@ class Outbox:
             raise anyio.BrokenResourceError
 
     def write(self, line: bytes) -> None:
-        """Write as much of `line` as the peer takes now, and the rest as it takes more."""
+        """Write as much of `line` as possible without blocking, and the rest when the client has read more."""
         if not self._unsent and not self.is_broken:
             line = line[self._push(line) :]
             if line:
@@ -143,7 +142,7 @@ class Outbox:
         await self._changed.wait()
 
     async def aclose(self) -> None:
-        """Give the peer FLUSH_SECONDS to take what is still unsent."""
+        """Wait at most FLUSH_SECONDS for the client to read the rest."""
         with anyio.move_on_after(FLUSH_SECONDS, shield=True):
             while self._unsent:
                 await self._change()

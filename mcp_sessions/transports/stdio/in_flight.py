@@ -1,4 +1,4 @@
-"""The requests being handled on one connection: how many there may be, and how they end with it."""
+"""The requests in flight on one connection: their limit, and how they end when the connection ends."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from mcp.shared.message import MessageMetadata, ServerMessageMetadata
 from mcp.types import CONNECTION_CLOSED, INTERNAL_ERROR, JSONRPCRequest
 from pydantic import ValidationError
 
-from ...errors import whereabouts
+from ...errors import traceback_without_message
 from ..frames import error_line, tool_error, tool_error_line
 from .protocol_eras import Handler
 
@@ -20,14 +20,14 @@ MAX_IN_FLIGHT = 64
 DRAIN_SECONDS = 5
 _CANCEL_SECONDS = 1
 
-BUSY = f"busy: too many calls at once here ({MAX_IN_FLIGHT}). Try again in 1 second."
-READ_STOPPED = "unavailable: the server was stopped before this call ended. Repeat it when it runs again."
+BUSY = f"busy: too many concurrent calls on this server ({MAX_IN_FLIGHT}). Try again in 1 second."
+READ_STOPPED = "unavailable: the server was stopped before this call ended. Repeat it when the server runs again."
 CHANGE_STOPPED = (
     "outcome_unknown: the server was stopped before this change was confirmed. "
-    "Start it again and look before repeating the call."
+    "When it runs again, check whether the change was made before repeating the call."
 )
-# Answered from memory: cancelling them would save no time, and `printf … | mcp-sessions` expects answers.
-_ANSWERED_AT_ONCE = frozenset(
+# Answered from memory: cancelling them would save no time, and `printf … | mcp-sessions` expects responses.
+_FAST_METHODS = frozenset(
     {"initialize", "ping", "server/discover", "tools/list", "prompts/list", "resources/templates/list"}
 )
 
@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class Call(ServerMessageMetadata):
-    """One request; it travels with its message as the metadata that the SDK hands back with the request."""
+class InFlightCall(ServerMessageMetadata):
+    """One request. It is the metadata of its message, which the SDK passes on with the request."""
 
     number: int
     is_tool: bool
@@ -44,12 +44,12 @@ class Call(ServerMessageMetadata):
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
 
-class Calls:
-    """The requests that were admitted and have not ended."""
+class InFlightCalls:
+    """The requests that are being handled."""
 
     def __init__(self, is_change: Callable[[str], bool]) -> None:
         self._is_change = is_change
-        self._running: dict[int, Call] = {}
+        self._running: dict[int, InFlightCall] = {}
         self._admitted = 0
         self._ended = asyncio.Event()
 
@@ -57,26 +57,26 @@ class Calls:
     def is_full(self) -> bool:
         return len(self._running) >= MAX_IN_FLIGHT
 
-    def admit(self, request: JSONRPCRequest) -> Call:
+    def admit(self, request: JSONRPCRequest) -> InFlightCall:
         is_tool = request.method == "tools/call"
         tool = (request.params or {}).get("name")
         number = self._admitted = self._admitted + 1
         is_change = is_tool and isinstance(tool, str) and self._is_change(tool)
-        may_finish = is_change or request.method in _ANSWERED_AT_ONCE
-        self._running[number] = Call(number=number, is_tool=is_tool, may_finish=may_finish)
+        may_finish = is_change or request.method in _FAST_METHODS
+        self._running[number] = InFlightCall(number=number, is_tool=is_tool, may_finish=may_finish)
         return self._running[number]
 
     async def run(self, metadata: MessageMetadata, handler: Handler) -> dict[str, Any]:
-        """What `handler` returns, or what is said of a call that was stopped with the connection."""
-        assert isinstance(metadata, Call)  # every request read from the wire was admitted
+        """Return the handler's result, or an error result if the call was cancelled with the connection."""
+        assert isinstance(metadata, InFlightCall)  # `MessageReader` admits every request
         try:
             with metadata.scope:
                 return await handler()
         except (MCPError, ValidationError):
             raise
         except Exception as error:
-            # The dispatcher would put the exception's text on the wire.
-            logger.error("the handler of a request failed by %s", whereabouts(error))
+            # The dispatcher would send the exception's message to the client.
+            logger.error("the handler of a request failed: %s", traceback_without_message(error))
             raise MCPError(code=INTERNAL_ERROR, message="Internal server error") from error
         finally:
             del self._running[metadata.number]
@@ -86,7 +86,7 @@ class Calls:
         raise MCPError(code=CONNECTION_CLOSED, message="The server was stopped before it could answer.")
 
     async def drain(self) -> None:
-        """Cancel what only reads, and after DRAIN_SECONDS the rest."""
+        """Cancel the calls that only read, and after DRAIN_SECONDS the rest."""
         self._cancel(all_of_them=False)
         await self._wait_for_end(DRAIN_SECONDS)
         self._cancel(all_of_them=True)
@@ -105,7 +105,7 @@ class Calls:
 
 
 def busy_line(request: JSONRPCRequest) -> bytes:
-    """The answer to a request beyond MAX_IN_FLIGHT."""
+    """Return the response to a request beyond MAX_IN_FLIGHT."""
     if request.method == "tools/call":
         return tool_error_line(request.id, BUSY)
     return error_line(request.id, CONNECTION_CLOSED, BUSY)

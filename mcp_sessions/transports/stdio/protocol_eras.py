@@ -1,16 +1,16 @@
-"""Serves both eras of the protocol on one connection, deciding for each request on its own.
+"""Serves both eras of the protocol (before 2026-07-28, and since) on one connection, request by request.
 
-The SDK's own loop decides once, on the first request, and refuses the other era for the life of the
-process. Clients that probe with `server/discover`, lose patience during start-up and go on with
-`initialize` then never connect (github/copilot-cli#4525 and #4888, anthropics/claude-code#96183).
-A request of the later era carries its protocol version in `_meta`, and needs nothing that came before
-it; so it can be served beside a connection of the earlier era, as the SDK does over HTTP.
+The SDK's own loop decides once, on the first request, and then refuses the other era. Clients that probe with
+`server/discover`, time out during start-up and continue with `initialize` can then never connect
+(github/copilot-cli#4525 and #4888, anthropics/claude-code#96183). A request of the later era has its protocol version
+in `_meta` and doesn't depend on earlier requests, so it can be served on a connection of the earlier era, as the SDK
+does over HTTP.
 
-All that the stdio runner rests on below the SDK's documented surface is imported here: the dispatcher's
-constructor and `run`, the protocols of its two streams, that it hands a message's metadata back with the
-request and answers each request once, `ServerRunner`, `modern_on_request`, `classify_inbound_request`,
-`Connection.for_loop`, and `MCPServer._lowlevel_server` with its `lifespan`. tests/transports/test_stdio.py and
-tests/transports/test_stdio_end.py pin what they do.
+This module imports everything undocumented in the SDK that the stdio transport relies on: the dispatcher's constructor
+and `run`, the protocols of its two streams, that it passes a message's metadata with the request and answers each
+request once, `ServerRunner`, `modern_on_request`, `classify_inbound_request`, `Connection.for_loop`, and
+`MCPServer._lowlevel_server` with its `lifespan`. tests/transports/test_stdio.py and
+tests/transports/test_stdio_end.py test that behaviour.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -36,16 +36,16 @@ Handler = Callable[[], Awaitable[dict[str, Any]]]
 
 async def serve_both_eras(
     server: MCPServer[Any],
-    inbox: ReadStream[SessionMessage | Exception],
-    outbox: WriteStream[SessionMessage],
+    reader: ReadStream[SessionMessage | Exception],
+    writer: WriteStream[SessionMessage],
     run: Callable[[MessageMetadata, Handler], Awaitable[dict[str, Any]]],
 ) -> None:
-    """Serve until `inbox` ends. `run` is given each request's metadata and what handles the request."""
-    lowlevel = server._lowlevel_server  # pyright: ignore[reportPrivateUsage]  # MCPServer hands it out nowhere
+    """Serve until `reader` ends. `run` is called with each request's metadata and the handler to call."""
+    lowlevel = server._lowlevel_server  # pyright: ignore[reportPrivateUsage]  # MCPServer has no public access to it
     async with lowlevel.lifespan(lowlevel) as state:
-        # `initialize` is handled before the next message is read, so that a client may send both at once.
+        # `initialize` is handled before the next message is read, so that a client needn't wait for the response.
         inline = frozenset({"initialize"})
-        dispatcher = JSONRPCDispatcher[TransportContext](inbox, outbox, inline_methods=inline)
+        dispatcher = JSONRPCDispatcher[TransportContext](reader, writer, inline_methods=inline)
         connection = Connection.for_loop(dispatcher)
         handshake = ServerRunner(lowlevel, connection, state)
         modern = _checked(modern_on_request(lowlevel, state))
@@ -64,7 +64,7 @@ def _is_of_handshake_era(method: str, params: Params) -> bool:
     meta = (params or {}).get("_meta")
     if method == "initialize" or not isinstance(meta, Mapping) or PROTOCOL_VERSION_META_KEY not in meta:
         return True
-    # A client that names the version it negotiated by `initialize`: over HTTP the SDK decides so too.
+    # The client repeats the version that it negotiated with `initialize`. The SDK decides the same over HTTP.
     return meta[PROTOCOL_VERSION_META_KEY] in HANDSHAKE_PROTOCOL_VERSIONS
 
 

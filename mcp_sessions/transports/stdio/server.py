@@ -1,4 +1,4 @@
-"""Serves a client over stdin and stdout: tolerant at the start, bounded while it runs, orderly at the end."""
+"""Serves one client over stdin and stdout, with limits on its requests and an orderly shutdown."""
 
 import asyncio
 import os
@@ -16,15 +16,14 @@ from mcp.server import MCPServer
 from mcp.shared.message import SessionMessage
 from mcp.types import CONNECTION_CLOSED, ErrorData, JSONRPCError, JSONRPCRequest, JSONRPCResponse, RequestId
 
-from ..frames import LineSplitter, Refusal, TooLong, read_frame
-from .descriptors import Outbox, can_watch_stdio, claimed_stdio
-from .in_flight import DRAIN_SECONDS, Calls, busy_line
+from ..frames import LineSplitter, LongLine, Refusal, read_frame
+from .descriptors import MessageWriter, can_watch_stdio, claim_stdio
+from .in_flight import DRAIN_SECONDS, InFlightCalls, busy_line
 from .protocol_eras import serve_both_eras
 
 _READ_SIZE = 65536
 _MAX_BACKLOG = 4 * _READ_SIZE
-# What a queued line costs beside its bytes.
-_LINE_OVERHEAD = 64
+_LINE_OVERHEAD = 64  # bytes that a queued line takes besides its content
 
 
 def _every_tool_changes(tool: str) -> bool:
@@ -32,31 +31,31 @@ def _every_tool_changes(tool: str) -> bool:
 
 
 async def serve_stdio(server: MCPServer[Any], is_change: Callable[[str], bool] = _every_tool_changes) -> None:
-    """Serve until the client closes stdin or the process gets SIGTERM or SIGINT, and end what is running.
+    """Serve until the client closes stdin or the process gets SIGTERM or SIGINT, then end running calls.
 
-    `is_change` says by a tool's name whether a call of it may take 5 s more to finish; others are cancelled.
-    Where stdin is a file, on Windows, and where asyncio is not what runs, the SDK's own runner serves
-    instead, without all this.
+    `is_change`: whether calls of the tool with this name may take 5 seconds more to finish; others are cancelled.
+    If stdin is a file, on Windows, and without asyncio, the SDK's own stdio server is used, without these limits.
     """
     loop = _watching_loop()
     if loop is None:
         await server.run_stdio_async()
         return
-    with anyio.CancelScope() as scope, claimed_stdio() as (source, sink):
-        calls = Calls(is_change)
-        inbox = Inbox(loop, source, sink, calls)
+    with anyio.CancelScope() as scope, claim_stdio() as (source, sink):
+        calls = InFlightCalls(is_change)
+        reader = MessageReader(loop, source, sink, calls)
 
         def stop() -> None:
-            if inbox.was_opened:
-                inbox.close()
+            if reader.was_opened:
+                reader.close()
             else:
                 scope.cancel()
 
         with _on_signals(loop, stop):
-            await serve_both_eras(server, inbox, inbox.outbox, calls.run)
+            await serve_both_eras(server, reader, reader.writer, calls.run)
 
 
 def _watching_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop if it can watch stdin and stdout, else None."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -79,21 +78,21 @@ def _on_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Ge
             signal.signal(number, handler)
 
 
-class Inbox:
-    """What comes from the peer; the SDK's read stream.
+class MessageReader:
+    """The SDK's read stream: reads messages from the client.
 
-    It answers by itself what is no message and what is one call too many, takes nothing while the peer
-    leaves too much unread, and ends only when the calls it admitted have ended.
+    It answers invalid messages and excess calls itself, stops reading while the client leaves too much unread, and ends
+    when all admitted calls have ended.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, source: int, sink: int, calls: Calls) -> None:
-        self.outbox = Outbox(loop, sink, on_change=self._on_outbox_change)
+    def __init__(self, loop: asyncio.AbstractEventLoop, source: int, sink: int, calls: InFlightCalls) -> None:
+        self.writer = MessageWriter(loop, sink, on_change=self._on_writer_change)
         self.was_opened = False
         self._loop = loop
         self._source = source
         self._calls = calls
         self._splitter = LineSplitter()
-        self._lines: deque[bytes | TooLong] = deque()
+        self._lines: deque[bytes | LongLine] = deque()
         self._backlog = 0
         self._is_watching = False
         self._at_end = False
@@ -101,16 +100,15 @@ class Inbox:
         self._changed = asyncio.Event()
 
     def close(self) -> None:
-        """Take no more requests."""
+        """Accept no more requests."""
         self._watch(False)
         self._is_closed = True
         self._changed.set()
 
     async def receive(self) -> SessionMessage:
-        """The next message.
+        """Return the next message.
 
-        Raises:
-            anyio.EndOfStream: the peer has closed its side or `close` was called, and all calls have ended.
+        Raise `anyio.EndOfStream` once the client has closed its end, or `close` was called, and all calls have ended.
         """
         while await self._has_line():
             line = self._lines.popleft()
@@ -119,31 +117,31 @@ class Inbox:
             if message is not None:
                 return message
         self.close()
-        if self.outbox.awaited_replies:
-            # No reply can come any more: the call that waits for it ends now, not in five seconds.
-            return SessionMessage(_no_reply(self.outbox.awaited_replies.pop()))
+        if self.writer.awaited_replies:
+            # No reply can arrive any more, so the call that waits for one ends now instead of after DRAIN_SECONDS.
+            return SessionMessage(_no_reply(self.writer.awaited_replies.pop()))
         await self._calls.drain()
         raise anyio.EndOfStream
 
     async def _has_line(self) -> bool:
         if self._lines:
-            # Calls that wait for nothing end before the next line is counted against the limit.
+            # Let calls that don't wait for anything end before the next line is counted against the limit.
             await asyncio.sleep(0)
         while not self._is_closed and (self._lines or not self._at_end):
-            if self._lines and not self.outbox.is_full:
+            if self._lines and not self.writer.is_full:
                 return True
             self._changed.clear()
             await self._changed.wait()
         return False
 
-    def _read(self, line: bytes | TooLong) -> SessionMessage | None:
+    def _read(self, line: bytes | LongLine) -> SessionMessage | None:
         frame = read_frame(line)
         match frame:
             case Refusal():
-                self.outbox.write(frame.answer)
+                self.writer.write(frame.answer)
                 return None if frame.stand_in is None else self._reply(frame.stand_in)
             case JSONRPCRequest() if self._calls.is_full:
-                self.outbox.write(busy_line(frame))
+                self.writer.write(busy_line(frame))
                 return None
             case JSONRPCRequest():
                 return SessionMessage(frame, self._calls.admit(frame))
@@ -154,16 +152,16 @@ class Inbox:
 
     def _reply(self, frame: JSONRPCResponse | JSONRPCError) -> SessionMessage:
         if frame.id is not None:
-            self.outbox.awaited_replies.discard(frame.id)
+            self.writer.awaited_replies.discard(frame.id)
         return SessionMessage(frame)
 
     def _on_readable(self) -> None:
         try:
-            # Another process that shares stdin may have been faster.
+            # Another process that shares stdin may have read it first.
             with suppress(BlockingIOError):
                 self._receive(os.read(self._source, _READ_SIZE))
         except OSError:
-            # A socket or terminal whose other side is gone.
+            # The other end of a socket or terminal is gone.
             self._receive(b"")
 
     def _receive(self, chunk: bytes) -> None:
@@ -173,16 +171,16 @@ class Inbox:
         if not chunk:
             self._at_end = True
             self._watch(False)
-            # A peer that neither reads nor writes any more does not keep the process.
+            # Close even if the client has stopped reading too, so that the process ends.
             self._loop.call_later(DRAIN_SECONDS, self.close)
         self._changed.set()
 
-    def _on_outbox_change(self) -> None:
-        if self.outbox.is_broken:
+    def _on_writer_change(self) -> None:
+        if self.writer.is_broken:
             self.close()
         self._changed.set()
 
-    def _count(self, line: bytes | TooLong, sign: int) -> None:
+    def _count(self, line: bytes | LongLine, sign: int) -> None:
         size = len(line) if isinstance(line, bytes) else len(line.head) + len(line.tail)
         self._backlog += sign * (size + _LINE_OVERHEAD)
         self._watch(self._backlog <= _MAX_BACKLOG and not self._at_end)
@@ -223,5 +221,5 @@ class Inbox:
 
 
 def _no_reply(request_id: RequestId) -> JSONRPCError:
-    error = ErrorData(code=CONNECTION_CLOSED, message="The client is gone.")
+    error = ErrorData(code=CONNECTION_CLOSED, message="The client has disconnected.")
     return JSONRPCError(jsonrpc="2.0", id=request_id, error=error)

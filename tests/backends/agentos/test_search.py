@@ -154,7 +154,7 @@ async def test_sessions_of_every_type_are_searched_archived_ones_too(version: Ve
 @on_each_fake
 async def test_what_a_caller_may_not_see_is_not_found(version: Version, tmp_path: Path) -> None:
     async with faked(version, tmp_path, talk(1, "the plum", name="plum"), talk(2, "a pear")) as (_, backend):
-        blinded = backend.for_caller(Caller(present=lambda text: text.replace("plum", "[redacted]")))
+        blinded = backend.for_caller(Caller(sanitize=lambda text: text.replace("plum", "[redacted]")))
         assert (await blinded.search_sessions("plum")).hits == ()
         assert len((await blinded.search_sessions("pear")).hits) >= 1
 

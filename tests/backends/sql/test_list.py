@@ -129,11 +129,11 @@ async def test_a_page_ends_after_many_names_that_the_caller_cannot_see(store: Se
     await create("trip here")
     looked_at: list[str] = []
 
-    def present(text: str) -> str:
+    def sanitize(text: str) -> str:
         looked_at.append(text)
         return text.replace("trip hidden", "[redacted]")
 
-    ann = store.for_caller(Caller(user_id="ann", present=present))
+    ann = store.for_caller(Caller(user_id="ann", sanitize=sanitize))
     pages: list[tuple[list[str], bool, str]] = []
     cursor = ""
     while not pages or cursor:

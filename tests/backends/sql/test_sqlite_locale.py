@@ -32,4 +32,4 @@ def test_a_path_that_the_locale_cannot_read_is_refused_by_name() -> None:
     assert ended.returncode == 2
     assert "MCP_SESSIONS_BACKEND can't be" in ended.stderr
     assert "caf" in ended.stderr
-    assert "the locale reads it as ascii. Set LC_ALL=C.UTF-8 or PYTHONUTF8=1" in ended.stderr
+    assert "but the locale's encoding is ascii. Set LC_ALL=C.UTF-8 or PYTHONUTF8=1" in ended.stderr

@@ -9,7 +9,7 @@ from time import time
 
 import anyio
 
-from ....errors import NotFound, SessionsError, whereabouts
+from ....errors import NotFound, SessionsError, traceback_without_message
 from ....json_documents import JsonObject
 from ....models import (
     iso,
@@ -191,7 +191,7 @@ class Rechecker:
                     await anyio.sleep(anyio.current_time() - started)  # leave half of the time to callers
                 due = self._journal.next_due()
             except Exception as error:
-                logger.error("The journal of changes could not be worked on: %s", whereabouts(error))
+                logger.error("The journal of changes could not be worked on: %s", traceback_without_message(error))
                 due = time() + 60
             wait = _IDLE_SECONDS if due is None else max(due - time(), 0)
             with anyio.move_on_after(min(wait, _IDLE_SECONDS)):
