@@ -187,7 +187,7 @@ class SessionBackend:
         self._refuse(Capability.ARCHIVE_SESSION)
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
-        """Unarchive a session or undo its deletion, and rename it if `name` is given."""
+        """Restore a session or undo its deletion, and rename it if `name` is given."""
         self._refuse(Capability.RESTORE_SESSION)
 
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:

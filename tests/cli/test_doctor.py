@@ -98,7 +98,7 @@ async def test_a_credential_that_each_caller_brings_is_not_tried(
         run = partial(examined, "--backend", url, *given, "--agents", str(tmp_path / "agents"))
         status, told = await run_sync(run)
     assert (status, names(told, "warning")) == (0, [])
-    assert "each caller's own" in text_of(told, "credential", "ok")
+    assert "each caller has its own" in text_of(told, "credential", "ok")
 
 
 @pytest.mark.parametrize("scheme", ["agentos+http", "guayaba+http", "postgresql"])

@@ -10,6 +10,7 @@ MODULES = sorted((ROOT / "mcp_sessions").rglob("*.py"))
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 VERBS = """
+    Execute Index Purge Receive Recheck
     Accept Add Allow Announce Answer Append Apply Archive Ask Assert Begin Bound Bring Build Call Cancel Change
     Check Choose Claim Clear Close Collect Commit Compare Complete Compute Connect Continue Convert Copy Correct
     Count Create Cut Declare Decode Decrypt Delete Derive Detect Discard Divide Do Drop Encode Encrypt End Enter

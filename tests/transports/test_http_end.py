@@ -107,7 +107,7 @@ async def test_a_call_that_is_too_slow_for_the_end_is_ended_and_its_client_told(
         assert failed
         status, out, errors = await server.rest()
         assert (status, out) == (0, "")
-        assert "1 calls were ended" in errors
+        assert "1 calls took too long while the server was stopping" in errors
         assert "Traceback" not in errors
 
 

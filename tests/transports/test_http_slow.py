@@ -9,6 +9,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from mcp_sessions.transports.http import connections, limits
+from mcp_sessions.transports.http.endpoint import Endpoint
 from mcp_sessions.transports.http.limits import limit_body
 from tests.support.fakes.agentos import FakeAgentOs, Fault
 from tests.support.http_calls import calls
@@ -71,7 +72,7 @@ async def test_a_body_that_takes_too_long_is_refused() -> None:
 
     scope: Scope = {"type": "http", "method": "POST", "headers": [(b"content-length", b"9000")]}
     with anyio.fail_after(DEADLINE):
-        await limit_body(app, 10_000)(scope, receiving(b"{", b" "), send)
+        await limit_body(Endpoint(app), 10_000)(scope, receiving(b"{", b" "), send)
     assert sent[0]["status"] == 408
 
 
@@ -91,7 +92,7 @@ async def test_who_waits_for_a_long_answer_is_not_hurried() -> None:
         answered.append(message)
 
     scope: Scope = {"type": "http", "method": "POST", "headers": []}
-    await limit_body(app, 10_000)(scope, receive, send)
+    await limit_body(Endpoint(app), 10_000)(scope, receive, send)
     assert [message["status"] for message in answered] == [200]
 
 

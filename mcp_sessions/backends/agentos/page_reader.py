@@ -92,7 +92,7 @@ class PageReader:
         return {offset for offset in self.failed if first <= offset <= last}
 
 
-class WholeList(NamedTuple):
+class CompleteList(NamedTuple):
     """All readable sessions of a list, not ordered by time. `failed_count` is how many sessions AgentOS failed on."""
 
     rows: list[AgentOsSession]
@@ -101,7 +101,7 @@ class WholeList(NamedTuple):
     """Whether `rows` and the failed sessions certainly make up the whole list."""
 
 
-async def read_all(fetch: Fetch, stops_at: float) -> WholeList | None:
+async def read_all(fetch: Fetch, stops_at: float) -> CompleteList | None:
     """Read a whole list in the order of ids, which is the same for every page size.
 
     Return None if the list is too long, or if it can't be read before `stops_at` (anyio's clock).
@@ -124,7 +124,7 @@ async def read_all(fetch: Fetch, stops_at: float) -> WholeList | None:
     failed_count = len(reader.failed)
     # If a session was read twice, or the length differs, the list changed meanwhile or its database can't sort by id.
     is_complete = len(sessions) == count and totals == {count + failed_count}
-    return WholeList(list(sessions.values()), failed_count, is_complete)
+    return CompleteList(list(sessions.values()), failed_count, is_complete)
 
 
 async def read_at_once(fetch: Fetch, first: int, last: int) -> NumberedRows | None:

@@ -156,7 +156,14 @@ class GuayabaBackend(SessionBackend):
                 archived=filter.archived, agent_id=filter.agent_id.lower(), fresh=not cursor
             )
         return page_of(
-            listing, filter, limit, after, walk_id, sanitize=caller.sanitize, id_of=directory.id_of, owner=caller.user_id
+            listing,
+            filter,
+            limit,
+            after,
+            walk_id,
+            sanitize=caller.sanitize,
+            id_of=directory.id_of,
+            owner=caller.user_id,
         )
 
     async def get_session(self, session_id: str) -> SessionDetail:
