@@ -120,7 +120,7 @@ class RealAgentOs2OnPostgresAsync(RealAgentOs2):
 
 _ON_SQLITE = (RealAgentOs3, RealAgentOs3Async, RealAgentOs2)
 _ON_POSTGRES = (RealAgentOs3OnPostgres, RealAgentOs3OnPostgresAsync, RealAgentOs2OnPostgresAsync)
-"""Agno 2.5.6 answers at a third of the speed, so it gets two of the four pairs: each database, each kind of driver."""
+"""Agno 2.5.6 is the slower one, so it runs two of the four pairs: each database once, and each kind of driver once."""
 
 REAL: tuple[type[Harness], ...] = (
     *(_ON_SQLITE if are_installed() else ()),
