@@ -124,7 +124,7 @@ class RealAgentOs2OnPostgresAsync(RealAgentOs2):
 
 _ON_SQLITE = (RealAgentOs3, RealAgentOs3Async, RealAgentOs2)
 _ON_POSTGRES = (RealAgentOs3OnPostgres, RealAgentOs3OnPostgresAsync, RealAgentOs2OnPostgresAsync)
-"""Agno 2.5.6 is three times slower, so it runs on two of the four pairs: each database and each kind of driver once."""
+"""Agno 2.5.6 is the slower one, so it runs on two of the four pairs: each database and each kind of driver once."""
 
 REAL: tuple[type[Harness], ...] = (
     *(_ON_SQLITE if are_installed() else ()),
