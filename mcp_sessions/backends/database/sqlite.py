@@ -74,7 +74,7 @@ class SqliteDatabase:
         self._reader: sqlite3.Connection | None = None
         self._identity: Identity | None = None
         self._reader_identity: Identity | None = None
-        self._is_wal = False
+        self._log_identity: Identity | None = None  # of the write-ahead log, in WAL mode
         self._purge: Callable[[Transaction], bool] | None = None
 
     async def open(self, purge: Callable[[Transaction], bool]) -> None:
@@ -102,6 +102,7 @@ class SqliteDatabase:
                 self._reader.close()  # on the event loop, which uses it; the worker opens the new file
                 self._reader = None
                 return await self.scan(work)
+            self._refuse_lost_log()
             try:
                 with translate_errors(self._path, 0):
                     return _transact(self._reader, "BEGIN", work)
@@ -135,6 +136,7 @@ class SqliteDatabase:
         def run() -> T:
             with translate_errors(self._path, self._busy_seconds):
                 self._reopen_if_replaced()
+                self._refuse_lost_log()
                 remaining = max(deadline - monotonic(), 0)
                 self._connection.execute(f"PRAGMA busy_timeout = {round(remaining * 1000)}")
                 return _transact(self._connection, begin, work)
@@ -162,14 +164,22 @@ class SqliteDatabase:
                     "the store's file was deleted, moved or replaced while it was in use; nothing was changed. Put it "
                     "back, or restart mcp-sessions, which opens the file at that path or makes a new one."
                 )
-            refuse_leftover_journal(self._path, is_wal=self._is_wal)
-            logger.warning("%s was replaced while it was in use; opening the new file.", self._path)
+            refuse_leftover_journal(self._path, is_wal=self._log_identity is not None)
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
             self._open(self._purge)
+            logger.warning("%s was replaced while it was in use; opened the new file.", self._path)
         elif self._reader is None and self._purge is not None:  # `read` closed the earlier one
             self._reader = self._connect_reader()
+
+    def _refuse_lost_log(self) -> None:
+        """Raise `Unavailable` if the write-ahead log is no longer the one in use, since changes in it could be lost."""
+        if self._log_identity is not None and file_identity(f"{self._path}-wal") != self._log_identity:
+            raise Unavailable(
+                "the store's write-ahead log was deleted or replaced while it was in use; nothing was changed. Stop "
+                "every program that uses the store, which saves what the log held (don't kill it), then start again."
+            )
 
     def _open(self, purge: Callable[[Transaction], bool]) -> None:
         self._purge = purge
@@ -184,7 +194,8 @@ class SqliteDatabase:
                     _purge(self._writer, purge)
                     if not in_memory:
                         self._identity = file_identity(self._path) or NOWHERE
-                        self._is_wal = self._writer.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+                        is_wal = self._writer.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+                        self._log_identity = file_identity(f"{self._path}-wal") if is_wal else None
                         if self._reader is None:  # `read` closes an earlier one, on the event loop that uses it
                             self._reader = self._connect_reader()
                 except BaseException:

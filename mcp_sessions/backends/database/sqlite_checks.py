@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...errors import Unavailable
 from ..health import Check, Report
+from .sqlite_file import write_obstacles
 from .sqlite_schema import MIGRATIONS, schema_version, transaction
 from .sqlite_wal import MOUNTS, is_local, wal_is_safe
 
@@ -84,8 +85,8 @@ def _report_filesystem(file: Path, report: Report) -> None:
 
 
 def _report_rights(file: Path, report: Report) -> None:
-    if not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
-        text = "this user can't write to the file and its folder, so sessions can only be read. Change the permissions"
+    if obstacles := write_obstacles(str(file)):
+        text = f"this user can't write to {' or to '.join(obstacles)}, so sessions can only be read. Change that"
         report(Check("permissions", text, "warning"))
     if os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & 0o077:
         text = "other users of this machine may open the file. Use `chmod 600` to prevent that"

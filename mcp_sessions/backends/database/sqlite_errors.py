@@ -5,11 +5,12 @@ import os
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 from ...errors import BadResponse, SessionsError, Timeout, Unavailable, traceback_without_message
+from .sqlite_file import write_obstacles
 
 logger = logging.getLogger(__name__)
+_PERMISSION_CODES = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN})
 
 
 @contextmanager
@@ -34,18 +35,19 @@ def _translate(code: int, path: str, busy_seconds: float) -> SessionsError | Non
     """Return the error for a failed transaction, which was rolled back. Return None for a bug of ours."""
     if code == sqlite3.SQLITE_READONLY_DBMOVED:
         return Unavailable("the store's file was moved or deleted during the call; nothing was changed. Try again.")
+    if code & 0xFF in _PERMISSION_CODES and os.access(path, os.F_OK) and (obstacles := write_obstacles(path)):
+        where = " or to ".join(obstacles)
+        return Unavailable(f"this user can't write to {where}; nothing was changed. Check the permissions.")
     match code & 0xFF:
-        case primary if _is_caused_by_folder(primary, path):
-            return Unavailable(
-                "the folder of the store's file can't be written to, but SQLite has to create files in it; "
-                "nothing was changed. Check the folder's permissions."
-            )
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return Timeout(f"other calls locked the store for {busy_seconds:g} s; nothing was changed. Try again.")
         case sqlite3.SQLITE_FULL:
             return Unavailable("the disk is full; nothing was changed. Free some space and try again.")
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
-            return Unavailable("the store's file can't be written to; nothing was changed. Check its permissions.")
+            return Unavailable(
+                "the store's file can't be written to; nothing was changed. Check its permissions "
+                "and its filesystem, then restart mcp-sessions."
+            )
         case sqlite3.SQLITE_CANTOPEN:
             return Unavailable("the store's file can't be opened. Check the path in --backend and its permissions.")
         case sqlite3.SQLITE_IOERR:
@@ -56,12 +58,3 @@ def _translate(code: int, path: str, busy_seconds: float) -> SessionsError | Non
             )
         case _:
             return None
-
-
-def _is_caused_by_folder(code: int, path: str) -> bool:
-    """Return whether the error occurred because SQLite can't create a journal in the store's folder."""
-    folder = Path(path).parent
-    if path == ":memory:" or not folder.is_dir() or os.access(folder, os.W_OK | os.X_OK):
-        return False
-    is_writable = os.access(path, os.W_OK)
-    return code == sqlite3.SQLITE_CANTOPEN or (is_writable and code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM))

@@ -37,11 +37,29 @@ def refuse_leftover_journal(path: str, *, is_wal: bool) -> None:
     """
     journal = Path(f"{path}-wal" if is_wal else f"{path}-journal")
     if is_wal or (journal.exists() and journal.stat().st_size):
+        name = quoted(journal.name)
         raise Unavailable(
-            "the store's file was replaced while it was in use, and its journal may still be there; nothing was "
-            "changed. Stop every program that uses the store, put the new file in place again, delete "
-            f"{quoted(journal.name)} if it is there, then start again."
+            f"the store's file was replaced while it was in use, and {name} may belong to the old file; nothing was "
+            f"changed. Stop every program that uses the store, put the new file in place again with its own {name}, "
+            f"or delete {name} if the new file has none, then start again."
         )
+
+
+def write_obstacles(path: str) -> list[str]:
+    """Return what this user would have to write to in order to change a store, and can't, in words.
+
+    SQLite creates its journals in the store's folder unless an earlier change left them there. A journal keeps the
+    permissions that the file had when the journal was created.
+    """
+    rollback, log, shared_memory = f"{path}-journal", f"{path}-wal", f"{path}-shm"
+    existing = [journal for journal in (rollback, log, shared_memory) if os.access(journal, os.F_OK)]
+    obstacles: list[str] = []
+    if existing not in ([rollback], [log, shared_memory]) and not os.access(Path(path).parent, os.W_OK | os.X_OK):
+        obstacles.append("the folder of the store's file, where SQLite has to create a journal")
+    if not os.access(path, os.W_OK):
+        obstacles.append("the store's file")
+    obstacles += [quoted(Path(journal).name) for journal in existing if not os.access(journal, os.W_OK)]
+    return obstacles
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """Full disks and read-only files."""
 
 import ctypes
+import os
 import resource
 import signal
+import sqlite3
 from pathlib import Path
 
 import anyio
@@ -71,23 +73,35 @@ def read_only(path: Path, session_id: str) -> None:
             assert (await store.get_session(session_id)).name == "Kept"
             assert len((await store.search_sessions("kept")).hits) == 1
             for call in (store.create_session(), store.rename_session(session_id, "Lost")):
-                with pytest.raises(Unavailable, match="can't be written to; nothing was changed"):
+                with pytest.raises(Unavailable, match="can't write to the store's file; nothing was changed"):
                     await call
 
     _obey_permissions()
     anyio.run(main)
 
 
-def in_a_read_only_folder(path: Path, session_id: str) -> None:
-    """Change a store in WAL mode whose file is writable and whose folder is not."""
+def rename_without_rights(path: Path, session_id: str, expected: str | None) -> None:
+    """Rename a session in a file that obeys this process's permissions. `expected` is in the error, if one is due."""
 
     async def main() -> None:
-        with pytest.raises(Unavailable, match="the folder of the store's file can't be written to"):
-            async with opened(path) as store:
-                await store.rename_session(session_id, "Lost")
+        async with opened(path) as store:
+            await store.rename_session(session_id, "Renamed")
 
     _obey_permissions()
-    anyio.run(main)
+    if expected is None:
+        anyio.run(main)
+    else:
+        with pytest.raises(Unavailable) as refusal:
+            anyio.run(main)
+        assert str(refusal.value) == f"this user can't write to {expected}; nothing was changed. Check the permissions."
+
+
+def read_and_exit(path: Path) -> None:
+    """Read a file in WAL mode, and leave its log behind as a killed program does."""
+    _obey_permissions()
+    connection = sqlite3.connect(path)
+    connection.execute("SELECT * FROM sessions").fetchall()
+    os._exit(0)
 
 
 def _obey_permissions() -> None:
@@ -124,10 +138,38 @@ def test_a_file_that_can_only_be_read_is_read(path: Path) -> None:
     assert contents(path.parent) == before
 
 
-def test_a_folder_that_can_only_be_read_is_named_instead_of_the_file_in_it(path: Path) -> None:
+FOLDER = "the folder of the store's file, where SQLite has to create a journal"
+
+
+@pytest.mark.parametrize(
+    ("journal_mode", "modes", "expected"),
+    [
+        ("WAL", {".": 0o500}, FOLDER),
+        ("WAL", {".": 0o500, "sessions.db": 0o400}, f"{FOLDER} or to the store's file"),
+        ("TRUNCATE", {".": 0o500}, None),
+        ("TRUNCATE", {"sessions.db": 0o400}, "the store's file"),
+        ("DELETE", {".": 0o500}, FOLDER),
+    ],
+)
+def test_a_change_without_rights_names_the_file_or_folder_at_fault(
+    path: Path, journal_mode: str, modes: dict[str, int], expected: str | None
+) -> None:
     session_id = anyio.run(_create, path)
     with connected(path) as connection:
-        assert connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",)
-    path.parent.chmod(0o500)
-    run_together([context().Process(target=in_a_read_only_folder, args=(path, session_id))])
+        connection.execute(f"PRAGMA journal_mode = {journal_mode}")
+    if journal_mode == "DELETE":
+        Path(f"{path}-journal").unlink(missing_ok=True)
+    for name, mode in modes.items():
+        (path.parent / name).chmod(mode)
+    run_together([context().Process(target=rename_without_rights, args=(path, session_id, expected))])
     path.parent.chmod(0o700)
+
+
+def test_a_log_that_was_created_while_the_file_was_read_only_is_named(path: Path) -> None:
+    session_id = anyio.run(_create, path)
+    with connected(path) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    path.chmod(0o400)
+    run_together([context().Process(target=read_and_exit, args=(path,))])
+    path.chmod(0o600)
+    run_together([context().Process(target=rename_without_rights, args=(path, session_id, '"sessions.db-shm"'))])

@@ -29,6 +29,12 @@ async def store_at(path: Path, name: str) -> None:
         await store.create_session(name=name)
 
 
+async def wal_store_at(path: Path, name: str) -> None:
+    await store_at(path, name)
+    with connected(path) as connection:
+        assert connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",)
+
+
 async def test_a_deleted_file_is_told_of_and_no_change_goes_into_it(path: Path) -> None:
     async with opened(path) as store:
         session = await store.create_session(name="Groceries")
@@ -75,7 +81,9 @@ async def test_a_file_that_is_replaced_is_served_as_it_is_now(path: Path, tmp_pa
         assert "After" in await names(store)
 
 
-async def test_a_file_of_another_program_in_its_place_is_left_alone(path: Path, tmp_path: Path) -> None:
+async def test_a_file_of_another_program_in_its_place_is_left_alone(
+    path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with connected(tmp_path / "notes.db") as connection:
         connection.executescript("CREATE TABLE notes (text); INSERT INTO notes VALUES ('mine');")
     before = (tmp_path / "notes.db").read_bytes()
@@ -87,6 +95,7 @@ async def test_a_file_of_another_program_in_its_place_is_left_alone(path: Path, 
             with pytest.raises((Unavailable, BadResponse), match="is not a session store"):
                 await store.rename_session(session.id, "Lost")
         assert path.read_bytes() == before
+        assert "opened the new file" not in caplog.text
         (tmp_path / "away.db").replace(path)
         assert await names(store) == ["Groceries"]
 
@@ -109,15 +118,13 @@ async def test_a_failed_reopen_leaves_a_running_read_alone(path: Path, tmp_path:
 
 
 async def test_the_log_of_the_file_before_never_gets_into_a_new_one(path: Path, tmp_path: Path) -> None:
-    await store_at(path, "Old")
-    with connected(path) as connection:
-        assert connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",)
+    await wal_store_at(path, "Old")
     await store_at(tmp_path / "backup.db", "From the backup")
     async with opened(path) as store:
         await store.create_session(name="In the log")
         (tmp_path / "backup.db").replace(path)
         for call in (store.create_session(name="Lost"), store.list_sessions(SessionFilter())):
-            with pytest.raises(Unavailable, match=r'delete "sessions\.db-wal" if it is there, then start again'):
+            with pytest.raises(Unavailable, match=r'or delete "sessions\.db-wal" if the new file has none'):
                 await call
     for suffix in ("-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
@@ -126,11 +133,49 @@ async def test_the_log_of_the_file_before_never_gets_into_a_new_one(path: Path, 
         assert await names(store) == ["From the backup"]
 
 
+async def test_a_file_that_is_put_back_with_its_own_log_keeps_what_the_log_holds(path: Path, tmp_path: Path) -> None:
+    await wal_store_at(path, "Old")
+    async with opened(path) as store:
+        await store.create_session(name="In the log")
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", tmp_path / f"backup.db{suffix}")
+        await store.create_session(name="After the backup")
+        for suffix in ("", "-wal"):
+            (tmp_path / f"backup.db{suffix}").replace(f"{path}{suffix}")
+        for call in (store.create_session(name="Lost"), store.list_sessions(SessionFilter())):
+            with pytest.raises(Unavailable, match=r'put the new file in place again with its own "sessions\.db-wal"'):
+                await call
+    async with opened(path) as store:
+        assert await names(store) == ["In the log", "Old"]
+    assert_whole(path)
+
+
+@pytest.mark.parametrize("other", [None, b"", b"the log of another file"])
+async def test_no_change_is_acknowledged_once_the_log_is_gone(path: Path, other: bytes | None) -> None:
+    await wal_store_at(path, "Old")
+    log = Path(f"{path}-wal")
+    async with opened(path) as store:
+        await store.create_session(name="In the log")
+        log.unlink()
+        if other is not None:
+            log.write_bytes(other)
+        for call in (
+            store.create_session(name="Lost"),
+            store.list_sessions(SessionFilter()),
+            store.search_sessions("Old"),
+        ):
+            with pytest.raises(Unavailable, match="write-ahead log was deleted or replaced while it was in use"):
+                await call
+    async with opened(path) as store:
+        assert await names(store) == ["In the log", "Old"]
+    assert_whole(path)
+
+
 async def test_a_journal_of_the_file_before_never_gets_into_a_new_one(path: Path, tmp_path: Path) -> None:
     await store_at(tmp_path / "backup.db", "From the backup")
     async with opened(path) as store:
         await store.create_session(name="Old")
         (tmp_path / "backup.db").replace(path)
         Path(f"{path}-journal").write_bytes(b"what a killed program left")
-        with pytest.raises(Unavailable, match=r'delete "sessions\.db-journal" if it is there'):
+        with pytest.raises(Unavailable, match=r'or delete "sessions\.db-journal" if'):
             await store.create_session(name="Lost")
