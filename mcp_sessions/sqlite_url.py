@@ -12,7 +12,8 @@ _PREFIX = "sqlite:///"
 
 def path_of(url: str) -> str:
     """Return the path in a `sqlite:///PATH` URL, or "" if the URL has another form."""
-    return os.fsdecode(unquote_to_bytes(url.removeprefix(_PREFIX))) if url.startswith(_PREFIX) else ""
+    path = url.removeprefix(_PREFIX).partition("?")[0]
+    return os.fsdecode(unquote_to_bytes(path)) if url.startswith(_PREFIX) else ""
 
 
 def url_of(path: Path) -> str:

@@ -1,11 +1,11 @@
-"""The base class of all backends: their operations, capabilities and options."""
+"""The base class of all backends, and the operations that they can have."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from copy import copy
 from enum import StrEnum
 from types import TracebackType
-from typing import ClassVar, NoReturn, Self
+from typing import NoReturn, Self
 
 from ..caller import Caller
 from ..errors import NotFound, SessionsError, Unsupported, quoted
@@ -28,7 +28,10 @@ from ..models import (
     StateMode,
     Target,
 )
+from ..text.validate import check_text
 from .health import Check, Report
+from .options import BackendOptions
+from .validation import NAME_LENGTH
 
 
 class Capability(StrEnum):
@@ -54,22 +57,13 @@ class Capability(StrEnum):
 REQUIRED = frozenset({Capability.LIST_SESSIONS, Capability.GET_SESSION, Capability.GET_SESSION_HISTORY})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Settings for opening a backend. Each backend uses those that apply to it; see "Settings" in the README."""
-
-    timeout: float = 25
-    token: str = field(default="", repr=False)
-    keep_deleted: int = 30
-    recheck: bool = True
-    trust_env: bool = False
-    allow_http: bool = False
-    agents: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
-    """User id → ids of the user's agents, for a system that does not expose a session's owner."""
-    callers_have_credentials: bool = False
-    """Whether requests use each caller's own credential (`Caller.credential`), and never `token`."""
-    data_folder: str = ""
-    """The folder for the backend's own files; "" means the user's data folder."""
+KEPT_BY = {
+    Capability.RENAME_SESSION: ("name",),
+    Capability.ARCHIVE_SESSION: ("archived_at",),
+    Capability.UPDATE_SESSION_STATE: ("state",),
+    Capability.UPDATE_SESSION: ("metadata", "summary"),
+}
+"""operation → the fields of a session that a system with this operation usually keeps."""
 
 
 class SessionBackend:
@@ -78,12 +72,16 @@ class SessionBackend:
     Enter a backend once, as an async context manager, then call `for_caller` for each caller's view of it.
 
     A subclass declares its `capabilities` and overrides exactly those methods; the others raise `Unsupported`.
-    Methods raise only `SessionsError`s. They raise `NotFound` if a session does not exist or is not the caller's.
+    Methods raise only `SessionsError`s. They raise `NotFound` if a session does not exist or is not the caller's
+    (`self.caller.user_id`). `title`, `capabilities` and `options` may differ from instance to instance.
     """
 
-    title: ClassVar[str]
+    title: str
     """The system's name, as used in sentences such as "This backend (TITLE) …"."""
-    capabilities: ClassVar[frozenset[Capability]] = REQUIRED
+    capabilities: frozenset[Capability] = REQUIRED
+    options: BackendOptions = BackendOptions()
+    caller: Caller = Caller()
+    """The caller of this view. A backend that was not returned by `for_caller` belongs to the operator."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,8 +90,13 @@ class SessionBackend:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
 
-    def deletion_notice(self) -> str:
-        """Return a warning for the user: what deleting a session removes, and until when it can be restored."""
+    @property
+    def keeps(self) -> frozenset[str]:
+        """The fields that the system itself can keep, of `name`, `archived_at`, `state`, `metadata` and `summary`."""
+        return frozenset(field for capability in self.capabilities for field in KEPT_BY.get(capability, ()))
+
+    def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
+        """Return a warning for the user: what deleting these sessions removes, and until when it can be restored."""
         return "Messages, runs and state are deleted too. This can't be undone."
 
     def why_no_user_scoping(self) -> str:
@@ -103,9 +106,21 @@ class SessionBackend:
     def for_caller(self, caller: Caller) -> Self:
         """Return a view of this backend for one caller.
 
-        The view shares the backend's connections. It reads and changes only the sessions of the caller's user.
+        The view shares the backend's connections. It reads and changes only the sessions of the caller's user. Raise
+        `Invalid` for a user id that no session can have, and `Unauthorized` for a missing or malformed credential.
         """
-        raise NotImplementedError
+        check_text(caller.user_id, "user_id", NAME_LENGTH)
+        view = copy(self)
+        view.caller = caller
+        view._prepare_view()
+        return view
+
+    def _prepare_view(self) -> None:
+        """Set what is different for `self.caller`. Called on each new view, which is a shallow copy."""
+
+    def canonical_id(self, session_id: str) -> str:
+        """Return the one id of a session that can be named by several, without asking the system."""
+        return session_id
 
     async def check_reachable(self) -> None:
         """Raise a `SessionsError` if the system does not answer or refuses the credential."""
@@ -254,7 +269,7 @@ class SessionBackend:
             except SessionsError as error:
                 failed.append(Failure(session_id=session_id, error=error.text))
         return BulkResult(
-            note=self.deletion_notice() if succeeded and action == "delete" else "",
+            note=self.deletion_notice(succeeded) if succeeded and action == "delete" else "",
             action=action,
             dry_run=dry_run,
             succeeded=tuple(succeeded),

@@ -10,7 +10,7 @@ class Variable(NamedTuple):
     """An environment variable.
 
     `is_path`: it names a file or folder. `is_secret`: no snippet may contain its value.
-    `is_proxy`: read only with --trust-env.
+    `is_proxy`: read only with the option trust_env.
     """
 
     name: str

@@ -1,11 +1,8 @@
 """A base class for small systems: it reads all sessions, then filters, sorts and pages them itself."""
 
 from collections.abc import Sequence
-from copy import copy
-from typing import Self
 
 from .. import cursors
-from ..caller import Caller
 from ..errors import NotFound, quoted
 from ..models import (
     DEFAULT_HISTORY,
@@ -30,8 +27,6 @@ class ReadAllBackend(SessionBackend):
     `get_session`, which raises `NotFound` unless the session is the caller's.
     """
 
-    _caller = Caller()
-
     async def read_sessions(self) -> Sequence[SessionDetail]:
         """Return all sessions of all users, including archived ones, in any order."""
         raise NotImplementedError
@@ -40,13 +35,8 @@ class ReadAllBackend(SessionBackend):
         """Return all messages of an existing session, oldest first, with ids and tool calls."""
         raise NotImplementedError
 
-    def for_caller(self, caller: Caller) -> Self:
-        view = copy(self)
-        view._caller = caller
-        return view
-
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-        walk = cursors.walk("list", self._caller.user_id, *vars(filter).values())
+        walk = cursors.walk("list", self.caller.user_id, *vars(filter).values())
         after = cursors.read(cursor, walk, 2) if cursor else None
         sign = -1 if filter.order.endswith("desc") else 1
 
@@ -82,7 +72,7 @@ class ReadAllBackend(SessionBackend):
         return message_page(session_id, messages, query.selects, query, limit=limit, cursor=cursor)
 
     async def _own_sessions(self) -> list[SessionDetail]:
-        user = self._caller.user_id
+        user = self.caller.user_id
         return [session for session in await self.read_sessions() if not user or session.user_id == user]
 
     def _is_wanted(self, session: SessionDetail, filter: SessionFilter, part: str) -> bool:
@@ -91,7 +81,7 @@ class ReadAllBackend(SessionBackend):
             and filter.type in ("", session.type)
             and filter.agent_id in ("", session.agent_id)
             and filter.is_in_time(session.updated_at)
-            and part in fold_name(self._caller.sanitize(session.name))
+            and part in fold_name(self.caller.sanitize(session.name))
         )
 
 

@@ -1,40 +1,46 @@
-"""The backends by URL scheme, and the function that opens one. A backend is imported when it is opened."""
+"""The backends by URL scheme, and the function that opens one."""
 
 import re
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from typing import Protocol
+from typing import Any
 from urllib.parse import unquote
 
 from ..errors import Invalid
-from .base import Options, SessionBackend
-from .environment import CERTIFICATES, DATA_FOLDER, LIBPQ, PROXIES, Variable
+from .agentos import AGENTOS, AGENTOS_TLS
+from .backend_type import BackendType, OpenContext
+from .base import SessionBackend
+from .environment import Variable
+from .guayaba import GUAYABA, GUAYABA_PLAIN
+from .options import Option, options_of, parse_options, split_options
+from .sql import POSTGRESQL, SQLITE
 
-BACKENDS = {
-    "sqlite": ("mcp_sessions.backends.sql:open_sqlite", ""),
-    "postgresql": ("mcp_sessions.backends.sql:open_postgresql", "the extra: pip install 'mcp-sessions[postgres]'"),
-    "agentos+http": ("mcp_sessions.backends.agentos:open_agentos", ""),
-    "agentos+https": ("mcp_sessions.backends.agentos:open_agentos", ""),
-    "guayaba": ("mcp_sessions.backends.guayaba:open_guayaba", ""),
-    "guayaba+http": ("mcp_sessions.backends.guayaba:open_guayaba", ""),
-    "guayaba+https": ("mcp_sessions.backends.guayaba:open_guayaba", ""),
+BACKENDS: dict[str, BackendType[Any]] = {
+    "sqlite": SQLITE,
+    "postgresql": POSTGRESQL,
+    "agentos+http": AGENTOS,
+    "agentos+https": AGENTOS_TLS,
+    "guayaba": GUAYABA,
+    "guayaba+http": GUAYABA_PLAIN,
+    "guayaba+https": GUAYABA,
 }
-"""scheme → ("module:function", how to install the backend's dependencies)."""
-
-ENVIRONMENT: Mapping[str, Sequence[Variable]] = {
-    "postgresql": LIBPQ,
-    "agentos+http": (*DATA_FOLDER, *PROXIES),
-    "agentos+https": (*DATA_FOLDER, *CERTIFICATES, *PROXIES),
-    "guayaba": (*CERTIFICATES, *PROXIES),
-    "guayaba+http": PROXIES,
-    "guayaba+https": (*CERTIFICATES, *PROXIES),
-}
-"""scheme → the environment variables that the backend reads in addition to the settings."""
+"""scheme → backend. What a backend needs is imported when it is opened."""
 
 
 def environment_of(url: str) -> Sequence[Variable]:
     """Return the environment variables that the backend of this URL reads in addition to the settings."""
-    return ENVIRONMENT.get(url.partition(":")[0], ())
+    backend = BACKENDS.get(url.partition(":")[0])
+    return backend.environment if backend else ()
+
+
+def known_options(url: str) -> Mapping[str, Option[Any]]:
+    """Return the options of the backend of this URL, by name."""
+    backend = BACKENDS.get(url.partition(":")[0])
+    return options_of(backend.options) if backend else {}
+
+
+def options_in(url: str) -> Mapping[str, str]:
+    """Return the text of each option in this URL. Raise `Invalid` for an option that is given twice."""
+    return split_options(url, known_options(url))[1]
 
 
 # The password as libpq parses it, and also one with an unescaped @, which libpq does not accept.
@@ -56,37 +62,35 @@ def mask_passwords(url: str) -> str:
     return address + mark + "&".join(masked)
 
 
-class Opener(Protocol):
-    """The function of a backend's package that opens the backend."""
-
-    def __call__(self, url: str, options: Options) -> SessionBackend: ...
-
-
 def open_backend(
     url: str = "sqlite:///:memory:",
     *,
-    timeout: float = 25,
     token: str = "",
-    keep_deleted: int = 30,
-    recheck: bool = True,
-    trust_env: bool = False,
-    allow_http: bool = False,
-    agents: Mapping[str, Sequence[str]] | None = None,
     callers_have_credentials: bool = False,
     data_folder: str = "",
+    **options: Any,
 ) -> SessionBackend:
     """Return the backend for a URL. Enter it with `async with` to connect.
 
-    `timeout` limits one call, in seconds. `token` is the credential for the backend's system. The embedded store
-    can restore a deleted session for `keep_deleted` days. The other arguments are for backends over HTTP:
+    `token` is the credential for the backend's system. With `callers_have_credentials`, each call uses its caller's own
+    credential (`Caller.credential`) instead. `data_folder` is the folder for the backend's own files. `options` are the
+    backend's options, such as `timeout`; those in the URL's query win.
 
-    `recheck`, `trust_env` and `allow_http` are the settings of the same names. `agents` lists each user's agents,
-    by user id, for a system that does not expose a session's owner (Guayaba). With `callers_have_credentials`, each
-    call uses its caller's own credential (`Caller.credential`) instead of `token`. `data_folder` is the folder for
-    the backend's own files.
-
-    Raise `Invalid` if the URL is malformed or its scheme is unknown.
+    Raise `Invalid` if the URL is malformed, its scheme is unknown, or it has an option that the backend lacks.
     """
+    backend = _backend_type(url)
+    address, texts = split_options(url, options_of(backend.options))
+    values = backend.options(**options | parse_options(backend.options, texts))
+    context = OpenContext(token=token, callers_have_credentials=callers_have_credentials, data_folder=data_folder)
+    try:
+        return backend.open(address, values, context)  # imports the backend's own dependencies
+    except ModuleNotFoundError as error:
+        if not backend.install_hint:
+            raise
+        raise Invalid(f"this backend needs {backend.install_hint}") from error
+
+
+def _backend_type(url: str) -> BackendType[Any]:
     scheme, separator, _ = url.partition(":")
     if scheme == "postgres":
         raise Invalid("the scheme of a PostgreSQL URL is postgresql, not postgres. Write postgresql://…")
@@ -99,23 +103,4 @@ def open_backend(
     if scheme not in BACKENDS:
         known = " or ".join(f"{name}:" for name in BACKENDS)
         raise Invalid(f"no backend has this URL's scheme. It must begin with {known}")
-    target, install_hint = BACKENDS[scheme]
-    module, _, function = target.partition(":")
-    options = Options(
-        timeout=timeout,
-        token=token,
-        keep_deleted=keep_deleted,
-        recheck=recheck,
-        trust_env=trust_env,
-        allow_http=allow_http,
-        agents=agents or {},
-        callers_have_credentials=callers_have_credentials,
-        data_folder=data_folder,
-    )
-    try:
-        opener: Opener = getattr(import_module(module), function)
-        return opener(url, options)  # imports the backend's own dependencies
-    except ModuleNotFoundError as error:
-        if not install_hint:
-            raise
-        raise Invalid(f"this backend needs {install_hint}") from error
+    return BACKENDS[scheme]

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.options import HttpOptions
 from mcp_sessions.backends.registry import environment_of, mask_passwords
 from mcp_sessions.cli.client_formats import CLIENTS, Client, HttpServer, Server, StdioServer, snippet
 from mcp_sessions.cli.refusals import refuse, refuse_backend
@@ -24,7 +26,7 @@ def run(settings: Settings, *, client: str) -> int:
     """Print only the snippet on stdout, and where it goes on stderr. Return the exit status."""
     try:
         backend = build_backend(settings)
-        server = _http_server(settings) if settings.transport == "http" else _stdio_server(settings)
+        server = _http_server(settings) if settings.transport == "http" else _stdio_server(backend, settings)
         build_server(backend, settings, authenticated=_is_authenticated(settings))
         text = snippet(CLIENTS[client], server)
     except BadSetting as error:
@@ -47,10 +49,11 @@ def _notes(client: Client, server: Server, text: str) -> Iterator[str]:
         yield "Start the server yourself: mcp-sessions serve, with the same settings."
 
 
-def _stdio_server(settings: Settings) -> StdioServer:
+def _stdio_server(backend: SessionBackend, settings: Settings) -> StdioServer:
     refuse_http_settings(settings)
     env, secrets = _settings_variables(settings)
-    more, other_secrets = _backend_variables(settings)
+    uses_proxy = isinstance(backend.options, HttpOptions) and backend.options.trust_env
+    more, other_secrets = _backend_variables(settings.backend, uses_proxy=uses_proxy)
     return StdioServer(*_command(Path(sys.argv[0])), env | more, secrets + other_secrets)
 
 
@@ -82,13 +85,13 @@ def _settings_variables(settings: Settings) -> tuple[dict[str, str], list[str]]:
     return given, secrets
 
 
-def _backend_variables(settings: Settings) -> tuple[dict[str, str], list[str]]:
+def _backend_variables(url: str, *, uses_proxy: bool) -> tuple[dict[str, str], list[str]]:
     """Return the variables that the backend itself reads from this environment, and the names of those with secrets."""
     given: dict[str, str] = {}
     secrets: list[str] = []
-    for variable in environment_of(settings.backend):
+    for variable in environment_of(url):
         text = os.environ.get(variable.name, "")
-        if not text or (variable.is_proxy and not settings.trust_env):
+        if not text or (variable.is_proxy and not uses_proxy):
             continue
         if variable.is_secret or (variable.is_proxy and "@" in text):
             secrets.append(variable.name)

@@ -12,6 +12,7 @@ from mcp_sessions.backends.sql.backend import SqlBackend
 from mcp_sessions.backends.sql.flag_errors import StoreArgument, name_flag_in_errors
 from mcp_sessions.backends.sql.store_copy import CopyResult, copy_store, require_copyable
 from mcp_sessions.cli.refusals import refuse
+from mcp_sessions.config.build import backend_options
 from mcp_sessions.config.settings import BadSetting, Settings
 from mcp_sessions.errors import Busy, Conflict, OutcomeUnknown, SessionsError, Timeout, Unavailable
 from mcp_sessions.sqlite_url import path_of
@@ -46,7 +47,7 @@ def _store(flag: str, url: str, settings: Settings) -> SqlBackend:
         raise BadSetting(f"{flag} accepts a store of our own: sqlite:///PATH or postgresql://…")
     try:
         with name_flag_in_errors(flag):
-            backend = open_backend(url, timeout=settings.timeout, keep_deleted=settings.keep_deleted)
+            backend = open_backend(url, **backend_options(settings, url))
     except SessionsError as error:
         raise BadSetting(str(error)) from error
     assert isinstance(backend, SqlBackend)

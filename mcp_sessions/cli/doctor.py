@@ -38,7 +38,7 @@ def run(settings: Settings) -> int:
         backend = build_backend(settings)
         callers = _over_http(backend, settings) if settings.transport == "http" else _over_stdio(backend, settings)
         shown = replace_unprintable(mask_passwords(settings.backend))
-        print(f"mcp-sessions {__version__} checks {shown}, for {settings.timeout:g} s at most.", flush=True)
+        print(f"mcp-sessions {__version__} checks {shown}, for {backend.options.timeout:g} s at most.", flush=True)
         for text in unknown_variables(os.environ):
             tell(Check("settings", text, "warning"))
         anyio.run(_check, backend, settings, callers, tell)
@@ -55,10 +55,14 @@ def run(settings: Settings) -> int:
 
 async def _check(backend: SessionBackend, settings: Settings, callers: Sequence[Check], tell: Report) -> None:
     try:
-        with anyio.fail_after(settings.timeout + 1):  # longer than the backend's own timeout
+        with anyio.fail_after(backend.options.timeout + 1):  # longer than the backend's own timeout
             await backend.examine(tell)
     except TimeoutError:
-        tell(Check("backend", f"timed out after {settings.timeout:g} s. Check whether the backend hangs", "failed"))
+        tell(
+            Check(
+                "backend", f"timed out after {backend.options.timeout:g} s. Check whether the backend hangs", "failed"
+            )
+        )
     except SessionsError as error:
         tell(Check("backend", str(error), "failed"))
     else:

@@ -1,14 +1,13 @@
 """Builds the backend and the server from settings, and refuses settings that don't go together."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from ..backends.base import SessionBackend
-from ..backends.registry import open_backend
-from ..json_documents import is_array, is_object
+from ..backends.registry import known_options, open_backend, options_in
 from ..server.audit_log import AuditLog
 from ..server.sessions_server import SessionsServer, create_server
-from .settings import BadSetting, Settings
+from .settings import OPTIONS, BadSetting, Settings
 
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
@@ -17,15 +16,30 @@ def build_backend(settings: Settings) -> SessionBackend:
     """Return the configured backend, not yet entered. Raise `BadSetting`, or `Invalid` for a bad --backend."""
     return open_backend(
         settings.backend,
-        timeout=settings.timeout,
         token=settings.token,
-        keep_deleted=settings.keep_deleted,
-        recheck=settings.recheck,
-        trust_env=settings.trust_env,
-        allow_http=settings.allow_http,
-        agents=_agents(settings.agents),
         callers_have_credentials=settings.own_credentials or bool(settings.backend_tokens),
+        **backend_options(settings, settings.backend),
     )
+
+
+def backend_options(settings: Settings, url: str) -> dict[str, Any]:
+    """Return the options that settings give to the backend of this URL.
+
+    Raise `BadSetting` for one that the URL gives too, and `Invalid` if the URL gives one twice.
+    """
+    known, in_url = known_options(url), options_in(url)
+    values: dict[str, Any] = {"timeout": settings.timeout}
+    for name, setting in OPTIONS.items():
+        value = getattr(settings, name)
+        if not setting.is_alias or value is None or name not in known:
+            continue
+        if name in in_url:
+            raise BadSetting(f"{setting.flag} can't be given together with {name} in the backend's URL: leave one out.")
+        try:
+            values[name] = known[name].parse(value) if known[name].is_path else value
+        except ValueError as error:
+            raise BadSetting(f"{setting.flag} can't be {value[:80]!r}: it {error}.") from error
+    return values
 
 
 def build_server(
@@ -90,17 +104,3 @@ def http_warnings(settings: Settings, *, authenticated: bool) -> Sequence[str]:
             "MCP_SESSIONS_STATE_KEY is not set, so other replicas refuse the cursors and confirmations of this one."
         )
     return warnings
-
-
-def _agents(path: str) -> Mapping[str, Sequence[str]]:
-    from ..transports.auth.operator_file import OperatorFile
-
-    accepts = 'a file such as {"ada": ["UUID"]}'
-    return OperatorFile("--agents", path, _parse_agents, accepts).check() if path else {}
-
-
-def _parse_agents(content: bytes) -> Mapping[str, Sequence[str]]:
-    agents = json.loads(content)
-    if not is_object(agents) or not all(is_array(ids) for ids in agents.values()):
-        raise ValueError("not an object of lists")
-    return agents

@@ -3,7 +3,6 @@
 import re
 import sys
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import urlsplit
 
 TOOLSET_NAMES = ("sessions", "history", "state", "bulk", "authoring")
@@ -30,15 +29,6 @@ def require_utf8(text: str) -> str:
     return text
 
 
-def boolean(text: str) -> bool:
-    word = text.strip().lower()
-    if word in ("1", "true", "yes", "on"):
-        return True
-    if word in ("0", "false", "no", "off"):
-        return False
-    raise BadSetting("accepts 1, true, yes or on, and 0, false, no or off")
-
-
 def user(text: str) -> str:
     if not 0 < len(text) <= _USER_LENGTH:
         raise BadSetting(
@@ -55,20 +45,6 @@ def not_empty(text: str) -> str:
     if not text:
         raise BadSetting("accepts no empty value; leave it out for none")
     return text
-
-
-def number(kind: type[int] | type[float], least: float, most: float) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not least <= value <= most:
-            noun = "a whole number" if kind is int else "a number"
-            raise BadSetting(f"accepts {noun} from {least:,} to {most:,}")
-        return value
-
-    return parse
 
 
 def choice(*choices: str) -> Callable[[str], str]:

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from platformdirs import user_data_dir
 
+from ..backends.options import TIMEOUT, boolean, number, options_of
+from ..backends.registry import BACKENDS
 from ..server.confirm_mode import ConfirmMode
 from ..sqlite_url import url_of
 from . import parsers
@@ -21,6 +23,7 @@ _GROUPS = {"user": "general", "toolsets": "tools", "backend": "backend", "host":
 """The first setting of each group, and the group's title."""
 _TEST_VARIABLES = ("MCP_SESSIONS_AGENTOS", "MCP_SESSIONS_COMMAND", "MCP_SESSIONS_CONTRACT", "MCP_SESSIONS_POSTGRES")
 """Variables that configure tests and examples."""
+_OPTION_TYPES = tuple(dict.fromkeys(backend.options for backend in BACKENDS.values()))
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Option:
     parse: Callable[[str], Any]
     shown_default: str
     repeatable: bool
+    is_alias: bool
+    """Whether this is an option of the backend, which `--backend` can set too."""
 
 
 def _default_backend() -> str:
@@ -48,6 +53,24 @@ def _setting(
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def _shown(default: object) -> str:
+    return "none" if default in ("", ()) else "off" if default is False else str(default)
+
+
+def _alias(name: str) -> Any:
+    """Return a setting for an option of the backend, None if not given, from before options were part of the URL."""
+    option = next(known[name] for known in map(options_of, _OPTION_TYPES) if name in known)
+    metadata = {
+        "metavar": "" if option.default is False else option.metavar,
+        "help": f"the same as ?{name}={option.metavar} in --backend: {option.help}",
+        "parse": parsers.not_empty if option.is_path else option.parse,
+        "secret": False,
+        "shown": "on" if option.default is True else "none" if option.is_path else _shown(option.default),
+        "is_alias": True,
+    }
+    return field(default=None, metadata=metadata)
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,7 +93,7 @@ class Settings:
         parsers.toolsets,
         shown="sessions,history,state",
     )
-    read_only: bool = _setting(False, "", "offer only tools that read", parsers.boolean)
+    read_only: bool = _setting(False, "", "offer only tools that read", boolean)
     confirm: ConfirmMode = _setting(
         "auto",
         "HOW",
@@ -79,13 +102,13 @@ class Settings:
         parsers.choice("auto", "user", "code", "off"),
     )
     max_chars: int = _setting(
-        24_000, "N", "characters of the largest result, 2000 to 400000", parsers.number(int, 2_000, 400_000)
+        24_000, "N", "characters of the largest result, 2000 to 400000", number(int, 2_000, 400_000)
     )
     redact: bool = _setting(
         True,
         "on|off",
         "show known kinds of credentials in transcripts as [redacted: KIND]",
-        parsers.boolean,
+        boolean,
         shown="on",
     )
     backend: str = _setting(
@@ -94,39 +117,16 @@ class Settings:
     token: str = _setting(
         "", "", "credential for the backend, sent as a bearer token (the embedded store needs none)", secret=True
     )
-    timeout: float = _setting(
-        25.0,
-        "S",
-        "seconds that one call may spend on the backend, 0.1 to 600",
-        parsers.number(float, 0.1, 600),
-        shown="25",
-    )
-    keep_deleted: int = _setting(
-        30,
-        "DAYS",
-        "days during which the embedded store can restore a deleted session, 1 to 3650",
-        parsers.number(int, 1, 3650),
-    )
-    recheck: bool = _setting(
-        True,
-        "on|off",
-        "for 10 minutes after a change, write it again if a finishing AgentOS run overwrites it",
-        parsers.boolean,
-        shown="on",
-    )
-    trust_env: bool = _setting(
-        False, "", "reach the backend through the proxy set in HTTP_PROXY or HTTPS_PROXY", parsers.boolean
-    )
-    allow_http: bool = _setting(False, "", "allow unencrypted http:// to a backend on another machine", parsers.boolean)
-    agents: str = _setting(
-        "", "FILE", "Guayaba: the agents of each user, as JSON: user id to a list of UUIDs", parsers.not_empty
-    )
+    timeout: float = _setting(TIMEOUT.default, TIMEOUT.metavar, TIMEOUT.help, TIMEOUT.parse, shown="25")
+    keep_deleted: int | None = _alias("keep_deleted")
+    recheck: bool | None = _alias("recheck")
+    trust_env: bool | None = _alias("trust_env")
+    allow_http: bool | None = _alias("allow_http")
+    agents: str | None = _alias("agents")
     host: str = _setting(
         "127.0.0.1", "H", "address to serve HTTP on; an address that others can reach needs authentication"
     )
-    port: int = _setting(
-        8000, "N", "port to serve HTTP on, 0 to 65535; 0 picks a free one", parsers.number(int, 0, 65_535)
-    )
+    port: int = _setting(8000, "N", "port to serve HTTP on, 0 to 65535; 0 picks a free one", number(int, 0, 65_535))
     allowed_host: tuple[str, ...] = _setting(
         (),
         "H",
@@ -148,22 +148,22 @@ class Settings:
         "", "FILE", "a backend credential for each subject, as JSON: subject to credential", parsers.not_empty
     )
     own_credentials: bool = _setting(
-        False, "", "callers send their own credential for the backend, in X-Backend-Authorization", parsers.boolean
+        False, "", "callers send their own credential for the backend, in X-Backend-Authorization", boolean
     )
     max_body: int = _setting(
-        2_097_152, "BYTES", "over HTTP: largest request, 1024 to 104857600", parsers.number(int, 1024, 104_857_600)
+        2_097_152, "BYTES", "over HTTP: largest request, 1024 to 104857600", number(int, 1024, 104_857_600)
     )
     max_concurrent: int = _setting(
         64,
         "N",
         "over HTTP: most concurrent requests, 1 to 10000; others get 503 with Retry-After",
-        parsers.number(int, 1, 10_000),
+        number(int, 1, 10_000),
     )
     rate: int = _setting(
         1_200,
         "N",
         "over HTTP: calls per minute of one caller, 0 to 1000000; 0 sets no limit",
-        parsers.number(int, 0, 1_000_000),
+        number(int, 0, 1_000_000),
     )
     audit: str = _setting(
         "",
@@ -191,7 +191,7 @@ class Settings:
                 continue  # clients set unused variables to ""; for `user` that would show everybody's sessions
             try:
                 values[name] = option.parse(parsers.require_utf8(text))
-            except BadSetting as error:
+            except ValueError as error:
                 source = option.flag if given is not None else option.variable
                 shown = repr(text[:80]) if option.flag else "what it is"  # never show a secret
                 raise BadSetting(f"{source} can't be {shown}: it {error}.") from None
@@ -236,12 +236,9 @@ def _options() -> dict[str, Option]:
             parse=known["parse"],
             shown_default=known["shown"] or _shown(item.default),
             repeatable=isinstance(item.default, tuple),
+            is_alias="is_alias" in known,
         )
     return options
-
-
-def _shown(default: object) -> str:
-    return "none" if default in ("", ()) else "off" if default is False else str(default)
 
 
 OPTIONS = _options()

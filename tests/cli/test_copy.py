@@ -184,14 +184,18 @@ async def test_sessions_that_no_user_will_see_are_counted(sessions: int, told: s
         (
             f"sqlite:///{'x' * 300}",
             "sqlite:///{}/b.db",
-            "--from: the store's file can't be opened. Check the path in --from",
+            "--from: the store's file can't be opened. Check its path and permissions.",
         ),
-        ("sqlite:///{}", "sqlite:///{}/b.db", "--from: the store's file can't be opened. Check the path in --from "),
-        ("sqlite:///{}/a.db", "sqlite:///{}", "--to: the store's file can't be opened. Check the path in --to and"),
+        (
+            "sqlite:///{}",
+            "sqlite:///{}/b.db",
+            "--from: the store's file can't be opened. Check its path and permissions.",
+        ),
+        ("sqlite:///{}/a.db", "sqlite:///{}", "--to: the store's file can't be opened. Check its path and"),
         (
             "sqlite:///{}/a.db",
             "sqlite:///{}/a.db/b.db",
-            "--to: the store's folder can't be created (File exists). Name another in --to.",
+            "--to: the store's folder can't be created (File exists). Choose another path.",
         ),
         ("postgresql://u@127.0.0.1:1/d", "sqlite:///{}/b.db", "--from: PostgreSQL can't be reached. "),
         ("sqlite:///{}/a.db", "postgresql://u@127.0.0.1:1/d", "--to: PostgreSQL can't be reached. "),

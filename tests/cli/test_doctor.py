@@ -14,7 +14,9 @@ import anyio
 import pytest
 from anyio.to_thread import run_sync
 
-from mcp_sessions.backends.base import Options, SessionBackend
+from mcp_sessions.backends.backend_type import BackendType, OpenContext
+from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.options import BackendOptions
 from mcp_sessions.backends.registry import BACKENDS
 from mcp_sessions.cli.main import main
 
@@ -68,7 +70,7 @@ async def test_a_guayaba_tells_whether_the_key_has_the_scope(examined: Examine, 
         run = partial(examined, "--backend", url, "--agents", str(tmp_path / "agents"), TOKEN=fake.master_key)
         status, told = await run_sync(run)
         assert (status, names(told, "warning")) == (0, ["agents"])
-        assert "00000000-0000-4000-8000-000000000000, which --agents names" in text_of(told, "agents", "warning")
+        assert "00000000-0000-4000-8000-000000000000, named for" in text_of(told, "agents", "warning")
         assert f"{len(fake.agents)} could be listed." in text_of(told, "agents", "ok")
         narrow = fake.agent_key(fake.agents[0], scopes=("chat",))
         url += f"?agent={fake.agents[0].id}"
@@ -118,11 +120,11 @@ def test_a_backend_of_ones_own_is_examined_by_reaching_it(examined: Examine, mon
 
     backend = Own()
 
-    def opener(url: str, options: Options) -> SessionBackend:
+    def open_own(url: str, options: BackendOptions, context: OpenContext) -> SessionBackend:
+        backend.options = options
         return backend
 
-    monkeypatch.setitem(BACKENDS, "own", ("tests.cli.test_doctor:opener", ""))
-    monkeypatch.setattr("tests.cli.test_doctor.opener", opener, raising=False)
+    monkeypatch.setitem(BACKENDS, "own", BackendType(BackendOptions, open_own))
     status, told = examined("--backend", "own:")
     assert (status, told[0]) == (0, ("ok", "backend: a backend of one's own answers."))
     monkeypatch.setattr(backend, "check_reachable", anyio.sleep_forever)

@@ -214,7 +214,6 @@ def test_settings_are_those_that_their_variables_make() -> None:
         (["--read-only", "--toolsets", "authoring"], "--toolsets can't be 'authoring' with --read-only: "),
         (["--own-credentials"], "--own-credentials needs authenticated callers: add --tokens or --jwt-issuer"),
         (["--backend-tokens", "/dev/null"], "--backend-tokens can't be '/dev/null': its content is something else"),
-        (["--agents", "/no/such/file"], "--agents can't be '/no/such/file': no such file or directory"),
         (
             ["--audit", "/no/such/file"],
             "--audit can't be '/no/such/file': no such file or directory. It accepts a file",
@@ -248,15 +247,6 @@ def test_a_wrong_command_line_is_one_line(arguments: list[str], capsys: pytest.C
     line = capsys.readouterr().err
     assert line.startswith("mcp-sessions: ")
     assert line.count("\n") == 1
-
-
-def test_agents_that_are_none_are_said_of_the_flag_that_names_them(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "agents").write_text('{"ada": ["x"]}')
-    given = ["--backend", "guayaba:", "--agents", str(tmp_path / "agents")]
-    assert main(["serve", *given], {"MCP_SESSIONS_TOKEN": "key"}) == 2
-    assert capfd.readouterr().err.startswith('mcp-sessions: --agents must name the agents of "ada" by their UUIDs')
 
 
 @pytest.mark.parametrize(

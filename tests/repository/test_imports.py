@@ -15,8 +15,8 @@ FILES = sorted([*MODULES, *(ROOT / "tests").rglob("*.py")])
 
 VOCABULARY = "errors models caller cursors json_documents sqlite_url"
 SHARED = (
-    "backends.base backends.health backends.validation backends.paging backends.file_locks backends.gather "
-    "backends.telemetry"
+    "backends.base backends.backend_type backends.options backends.environment backends.health backends.deadline "
+    "backends.validation backends.paging backends.file_locks backends.gather backends.telemetry"
 )
 ANY_BACKEND = f"{VOCABULARY} text {SHARED} backends.scan_search backends.http"
 RULES = {
@@ -27,7 +27,10 @@ RULES = {
     "cursors": "errors",
     "sqlite_url": "",
     "text": "errors",
-    "backends.base": f"{VOCABULARY} backends.health",
+    "backends.base": f"{VOCABULARY} text backends.health backends.options backends.environment backends.validation",
+    "backends.backend_type": "backends.base backends.environment backends.options",
+    "backends.options": "errors",
+    "backends.deadline": "",
     "backends.health": "",
     "backends.validation": f"{VOCABULARY} text",
     "backends.paging": VOCABULARY,
@@ -37,8 +40,9 @@ RULES = {
     "backends.scan_search": f"{VOCABULARY} text {SHARED}",
     "backends.read_all": f"{VOCABULARY} text {SHARED}",
     "backends.environment": "",
-    "backends.registry": "errors backends.base backends.environment",
-    "backends.http": f"{VOCABULARY} backends.telemetry",
+    "backends.registry": "errors backends.base backends.backend_type backends.options backends.environment "
+    "backends.agentos backends.guayaba backends.sql",
+    "backends.http": f"{VOCABULARY} backends.base backends.options backends.deadline backends.telemetry",
     "backends.database": f"{VOCABULARY} text {SHARED}",
     "backends.sql": f"{VOCABULARY} text {SHARED} backends.database",
     "backends.agentos": ANY_BACKEND,
@@ -50,7 +54,7 @@ RULES = {
     "transports.frames": f"{VOCABULARY} server mcp",
     "transports.stdio": f"{VOCABULARY} server transports.frames mcp",
     "transports.http": f"{VOCABULARY} server config.settings transports.auth transports.frames mcp",
-    "config": f"{VOCABULARY} server backends.base backends.registry transports.auth",
+    "config": f"{VOCABULARY} server backends.base backends.options backends.registry",
     "cli": "anything",
 }
 """part → what of ours, and whether the SDK (`mcp`), it may import beside itself; the longest name that fits decides.

@@ -1,9 +1,13 @@
 """The names that a program imports."""
 
+from importlib import import_module
+
 import pytest
 
 import mcp_sessions
 from mcp_sessions import SessionBackend, open_backend
+from mcp_sessions.backends.backend_type import BackendType, OpenContext
+from mcp_sessions.backends.options import BackendOptions
 from mcp_sessions.backends.registry import BACKENDS
 from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Invalid, Unavailable
@@ -17,14 +21,19 @@ def test_every_public_name_can_be_imported() -> None:
         mcp_sessions.nonsense  # noqa: B018  asking is the test
 
 
+def open_missing_module(url: str, options: BackendOptions, context: OpenContext) -> SessionBackend:
+    return import_module("mcp_sessions_future").open(url)
+
+
 def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BACKENDS, "future", ("mcp_sessions_future:open", "pip install mcp-sessions[future]"))
+    future = BackendType(BackendOptions, open_missing_module, install_hint="pip install mcp-sessions[future]")
+    monkeypatch.setitem(BACKENDS, "future", future)
     with pytest.raises(Invalid, match=r"this backend needs pip install mcp-sessions\[future\]"):
         open_backend("future://x")
 
 
 def test_a_missing_module_of_our_own_is_no_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BACKENDS, "broken", ("mcp_sessions_broken:open", ""))
+    monkeypatch.setitem(BACKENDS, "broken", BackendType(BackendOptions, open_missing_module))
     with pytest.raises(ModuleNotFoundError):
         open_backend("broken://x")
 
@@ -43,11 +52,11 @@ async def test_a_backend_can_be_entered_again_after_it_was_left(tmp_path: object
         assert (await backend.get_session(session.id)).name == "kept"
 
 
-async def test_a_bare_backend_has_no_views_and_nothing_to_close() -> None:
+async def test_a_bare_backend_has_views_and_nothing_to_close() -> None:
     class Bare(SessionBackend):
         title = "a bare backend"
 
     async with Bare() as backend:
-        with pytest.raises(NotImplementedError):
-            backend.for_caller(Caller())
+        caller = Caller(user_id="ada")
+        assert (backend.for_caller(caller).caller, backend.caller) == (caller, Caller())
         assert backend.deletion_notice().endswith("This can't be undone.")

@@ -43,8 +43,8 @@ def settings_table() -> str:
 def backends_table() -> str:
     assert set(EXAMPLES) == set(BACKENDS)
     schemes: dict[str, list[str]] = {}
-    for scheme, (place, _) in BACKENDS.items():
-        schemes.setdefault(place, []).append(f"`{scheme}:`")
+    for scheme, backend in BACKENDS.items():
+        schemes.setdefault(backend.open.__name__, []).append(f"`{scheme}:`")
     opened = [open_backend(EXAMPLES[names[0].strip("`:")], token="key") for names in schemes.values()]
     rows = [
         f"| operation | {' | '.join(', '.join(names) for names in schemes.values())} |",

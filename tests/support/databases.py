@@ -13,6 +13,7 @@ from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.database.database import Transaction
 from mcp_sessions.backends.database.postgres import PostgresDatabase
 from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.backends.sql import StoreOptions
 from mcp_sessions.backends.sql.backend import SqlBackend
 
 from .servers.postgres_process import Postgres
@@ -38,7 +39,7 @@ class EmptyDatabase:
     def below(self, *, timeout: float = 25) -> tuple[PostgresDatabase, SqlBackend]:
         """The store to be entered, and the database below it."""
         database = PostgresDatabase(self.url, seconds=timeout)
-        return database, SqlBackend(database, keep_deleted=30)
+        return database, SqlBackend(database, StoreOptions())
 
     def sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         return self.server.sql(statement, *parameters, database=self.name)

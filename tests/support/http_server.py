@@ -69,6 +69,10 @@ async def running(
     finally:
         if process.returncode is None:
             process.terminate()
+            with anyio.move_on_after(10, shield=True):
+                await process.wait()
+        if process.returncode is None:  # a test that failed may have left a thread of it waiting
+            process.kill()
         await process.aclose()
 
 

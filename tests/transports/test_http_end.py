@@ -58,7 +58,7 @@ async def refuses_connections(server: Server) -> None:
 
 @both_eras
 async def test_the_lifespan_is_entered_once_whoever_calls(era: str, pipe: Path) -> None:
-    async with started(pipe, "5") as server:
+    async with started(pipe, "20") as server:
         for _ in range(3):
             async with connected(server.url, era) as client:
                 assert text_of(await client.call_tool("count_starts")) == "1"
@@ -67,7 +67,7 @@ async def test_the_lifespan_is_entered_once_whoever_calls(era: str, pipe: Path) 
 @both_eras
 async def test_a_call_that_runs_at_the_end_is_answered_and_no_new_one(era: str, pipe: Path) -> None:
     async with (
-        started(pipe, "5") as server,
+        started(pipe, "20") as server,
         connected(server.url, era) as client,
     ):
         await client.list_tools()  # else the client asks for them when it has the result, to check it by its schema
@@ -132,7 +132,7 @@ async def test_who_waits_for_an_answer_at_the_end_is_told_to_look_before_repeati
 
 @both_eras
 async def test_a_client_that_goes_away_ends_its_call(era: str, pipe: Path) -> None:
-    async with started(pipe, "5") as server:
+    async with started(pipe, "20") as server:
         async with connected(server.url, era) as client, anyio.create_task_group() as tasks:
             call = Call(client, "wait_for_ever")
             tasks.start_soon(call.run)

@@ -1,43 +1,52 @@
 """A backend for Agno AgentOS, through its REST API."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
 
 from platformdirs import user_data_dir
 
-from ...errors import Invalid, quoted
-from ..base import Options
-from ..http.client import HttpClient
-from ..http.credentials import configured_credential
-from .accounts import Accounts
-from .api import explain
-from .backend import AgentOsBackend
+from ...errors import Invalid
+from ..backend_type import BackendType, OpenContext
+from ..base import SessionBackend
+from ..environment import CERTIFICATES, DATA_FOLDER, PROXIES
+from ..options import HttpOptions, Option, boolean, refuse_other_options
 
-_PARAMETERS = ("db_id", "table")
+DB_ID = Option("", "ID", "the database, if the AgentOS has several", str)
+TABLE = Option("", "NAME", "the table of the sessions in the database `db_id`, if it isn't the default one", str)
+RECHECK = Option(
+    True, "on|off", "for 10 minutes after a change, write it again if a finishing AgentOS run overwrites it", boolean
+)
 
 
-def open_agentos(url: str, options: Options) -> AgentOsBackend:
-    """Return the backend at `agentos+http://HOST[:PORT][/PATH][?db_id=ID[&table=NAME]]`, or `agentos+https:`.
+@dataclass(frozen=True, kw_only=True)
+class AgentOsOptions(HttpOptions):
+    """The options of AgentOS."""
+
+    db_id: str = DB_ID.field()
+    table: str = TABLE.field()
+    recheck: bool = RECHECK.field()
+
+
+def open_agentos(url: str, options: AgentOsOptions, context: OpenContext) -> SessionBackend:
+    """Return the backend at `agentos+http://HOST[:PORT][/PATH]` or `agentos+https:`.
 
     Raise `Invalid` for any other URL.
     """
-    address = url.removeprefix("agentos+")
-    http = HttpClient(
-        address,
-        system="AgentOS",
-        timeout=options.timeout,
-        trust_env=options.trust_env,
-        allow_http=options.allow_http,
-        explain=explain,
-    )
-    given = dict(parse_qsl(urlsplit(address).query, keep_blank_values=True))
-    unknown = next((name for name in given if name not in _PARAMETERS), None)
-    if unknown is not None:
-        raise Invalid(f"the AgentOS backend's URL takes db_id and table, and not {quoted(unknown)}")
-    db_id, table = (given.get(name, "") for name in _PARAMETERS)
-    if table and not db_id:
+    from ..http.client import HttpClient
+    from ..http.credentials import configured_credential
+    from .accounts import Accounts
+    from .api import explain
+    from .backend import AgentOsBackend
+
+    http = HttpClient.for_options(url.removeprefix("agentos+"), options, system="AgentOS", explain=explain)
+    refuse_other_options(url, AgentOsOptions)
+    if options.table and not options.db_id:
         raise Invalid("the AgentOS backend's URL has a table without its database. Add db_id=ID")
-    folder = Path(options.data_folder or user_data_dir("mcp-sessions", appauthor=False))
-    accounts = Accounts(http, db_id=db_id, table=table, folder=folder, recheck=options.recheck)
-    credential = configured_credential(options.token, callers_have_credentials=options.callers_have_credentials)
-    return AgentOsBackend(accounts, credential, timeout=options.timeout)
+    folder = Path(context.data_folder or user_data_dir("mcp-sessions", appauthor=False))
+    accounts = Accounts(http, db_id=options.db_id, table=options.table, folder=folder, recheck=options.recheck)
+    credential = configured_credential(context.token, callers_have_credentials=context.callers_have_credentials)
+    return AgentOsBackend(accounts, credential, options)
+
+
+AGENTOS = BackendType(AgentOsOptions, open_agentos, (*DATA_FOLDER, *PROXIES))
+AGENTOS_TLS = BackendType(AgentOsOptions, open_agentos, (*DATA_FOLDER, *CERTIFICATES, *PROXIES))

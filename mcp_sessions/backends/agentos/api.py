@@ -34,9 +34,11 @@ def explain(reply: Reply, credential: str) -> SessionsError | None:
     answer = reply.json()
     detail = text_in(answer, "detail") if is_object(answer) else ""
     if reply.status in (400, 404) and "db_id query parameter is required" in detail:
-        return Invalid("this AgentOS has several databases. Name one in --backend: agentos+http://HOST?db_id=ID.")
+        return Invalid(
+            "this AgentOS has several databases. Name one in the backend's URL: agentos+http://HOST?db_id=ID."
+        )
     if reply.status in (400, 404) and re.search("No database|with id '.*' has table", detail):
-        return Invalid("this AgentOS has no such database or table. Correct db_id or table in --backend.")
+        return Invalid("this AgentOS has no such database or table. Correct db_id or table in the backend's URL.")
     if reply.status == 400 and "no runs to fork" in detail:
         return Invalid("this session has no messages to fork. Create a new one with create_session.")
     if reply.status == 403:
@@ -130,7 +132,7 @@ class Api:
                 path("sessions"), params=self._parameters(owner, **asked), most_bytes=_MOST_PAGE
             )
         except NotFound as error:
-            raise BadResponse("the server in --backend is not an AgentOS. Check its address.") from error
+            raise BadResponse("the server at the backend's URL is not an AgentOS. Check its address.") from error
         answer = reply.json()
         items = answer.get("data") if is_object(answer) else None
         if not is_array(items):
@@ -169,7 +171,7 @@ class Api:
         """Replace these fields (`session_name`, `session_state`, `metadata`, `summary`), each as a whole."""
         if "table" in self._database:
             (await self.version()).require(
-                Feature.UPDATES_HONOUR_TABLE, "changing this session in the table that --backend names"
+                Feature.UPDATES_HONOUR_TABLE, "changing this session in the table that the backend's URL names"
             )
         return await self._change("PATCH", session, owner, fields)
 
@@ -227,7 +229,7 @@ class Api:
         ]
 
     async def _is_in_own_database(self, session: AgentOsSession) -> bool:
-        """Return whether the session's agent or team uses the database in --backend."""
+        """Return whether the session's agent or team uses the database in the backend's URL."""
         if "db_id" not in self._database:
             return True
         answer = (await self.http.read("/config")).json()
@@ -242,7 +244,9 @@ class Api:
     async def create(self, session_id: str, owner: str, *, type: str, component: str, fields: JsonObject) -> None:
         """Create a session. The id must be new: before agno 2.7.4, the id of an existing session empties that one."""
         if "table" in self._database:
-            raise Unsupported("AgentOS creates sessions in its default table only. Leave table out of --backend.")
+            raise Unsupported(
+                "AgentOS creates sessions in its default table only. Leave table out of the backend's URL."
+            )
         content: JsonObject = {"session_id": session_id, **fields}
         content |= {f"{type}_id": component} if component else {}
         content |= {"user_id": owner} if owner else {}
@@ -268,8 +272,8 @@ class Api:
         """
         if "table" in self._database or not await self._is_in_own_database(session):
             raise Unsupported(
-                "AgentOS forks only in its default table, in the database of the session's agent or team. --backend "
-                "names another one."
+                "AgentOS forks only in its default table, in the database of the session's agent or team. The "
+                "backend's URL names another one."
             )
         route = path(f"{session.type}s", session.agent_id, "sessions", session.id, "fork")
         parameters = {"user_id": owner} if owner else {}

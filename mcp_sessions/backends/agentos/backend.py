@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from ...caller import Caller
 from ...errors import Forbidden, Invalid, SessionsError, Unauthorized
 from ...json_documents import JsonObject
 from ...models import (
@@ -28,11 +27,13 @@ from ...models import (
 )
 from ...text.validate import check_text
 from ...text.words import words_of
-from ..base import Capability, SessionBackend
+from ..base import Capability
 from ..health import Report
+from ..http.backend import HttpBackend
 from ..http.credentials import ANONYMOUS, Credential
 from ..paging import message_page
 from ..validation import NAME_LENGTH, SUMMARY_LENGTH, json_text, session_name, session_type
+from . import AgentOsOptions
 from .accounts import Accounts
 from .api import Api
 from .checks import examine
@@ -53,18 +54,16 @@ _SHARE_OF_TIME = 0.6
 """The share of a call's time after which a list or a search returns what it has found."""
 
 
-class AgentOsBackend(SessionBackend):
+class AgentOsBackend(HttpBackend):
     """Sessions of an AgentOS, through its REST API. Archived ones have `archived_at` in their metadata."""
 
     title = "AgentOS"
     capabilities = frozenset(Capability) - {Capability.APPEND_MESSAGES}
 
-    def __init__(self, accounts: Accounts, credential: Credential, *, timeout: float) -> None:
+    def __init__(self, accounts: Accounts, credential: Credential, options: AgentOsOptions) -> None:
+        self.options = options
         self._accounts = accounts
         self._configured_credential = self._credential = credential
-        self._timeout = timeout
-        self._caller = Caller()
-        self._owner = ""
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -81,25 +80,24 @@ class AgentOsBackend(SessionBackend):
     ) -> None:
         await self._open.aclose()
 
-    def for_caller(self, caller: Caller) -> Self:
-        check_text(caller.user_id, "user_id", NAME_LENGTH)
-        credential = self._configured_credential.for_caller(caller)
-        view = object.__new__(type(self))
-        view.__dict__.update(self.__dict__, _caller=caller, _owner=caller.user_id, _credential=credential)
-        return view
+    @property
+    def _owner(self) -> str:
+        return self.caller.user_id
+
+    def _prepare_view(self) -> None:
+        self._credential = self._configured_credential.for_caller(self.caller)
 
     async def check_reachable(self) -> None:
         """Raise an error if AgentOS can't be reached with the credential, or, if each caller has one, at all."""
         if not self._credential.is_missing:
             await super().check_reachable()
             return
-        with self._accounts.http.shared_deadline(), suppress(Unauthorized, Forbidden):
+        with suppress(Unauthorized, Forbidden):
             await fetch_version(self._accounts.http.with_credential(ANONYMOUS))
 
     async def examine(self, report: Report) -> None:
         async with self._accounts.http:
-            with self._accounts.http.shared_deadline():
-                await examine(self._api, self.check_reachable, report)
+            await examine(self._api, self.check_reachable, report)
 
     @property
     def _api(self) -> Api:
@@ -119,52 +117,46 @@ class AgentOsBackend(SessionBackend):
         check_text(filter.agent_id, "agent_id", NAME_LENGTH)
         if filter.type:
             session_type(filter.type)
-        with self._api.http.shared_deadline():
-            return await list_sessions(
-                self._api,
-                self._owner,
-                filter,
-                limit,
-                cursor,
-                sanitize=self._caller.sanitize,
-                seconds=self._timeout * _SHARE_OF_TIME,
-            )
+        return await list_sessions(
+            self._api,
+            self._owner,
+            filter,
+            limit,
+            cursor,
+            sanitize=self.caller.sanitize,
+            seconds=self.options.timeout * _SHARE_OF_TIME,
+        )
 
     async def get_session(self, session_id: str) -> SessionDetail:
-        with self._api.http.shared_deadline():
-            return self._detail(await self._find(session_id))
+        return self._detail(await self._find(session_id))
 
     async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
-        with self._api.http.shared_deadline():
-            session = await self._find(session_id)
-            count = await count_runs(self._api, session, self._owner)
-            return self._detail(session).model_copy(update={"run_count": count})
+        session = await self._find(session_id)
+        count = await count_runs(self._api, session, self._owner)
+        return self._detail(session).model_copy(update={"run_count": count})
 
     async def get_session_history(
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
         """Return messages of all runs of a session, which AgentOS returns in one response: at most 32 MiB are read."""
-        with self._api.http.shared_deadline():
-            type = await self._type_of(session_id)
-            transcript = read_transcript((await self._api.runs(session_id, self._owner, type)).json())
-            return message_page(
-                session_id, transcript.messages, transcript.selects(query), query, limit=limit, cursor=cursor
-            )
+        type = await self._type_of(session_id)
+        transcript = read_transcript((await self._api.runs(session_id, self._owner, type)).json())
+        return message_page(
+            session_id, transcript.messages, transcript.selects(query), query, limit=limit, cursor=cursor
+        )
 
     async def get_session_runs(
         self, session_id: str, *, run_id: str = "", limit: int = 20, cursor: str = ""
     ) -> RunPage:
-        with self._api.http.shared_deadline():
-            type = await self._type_of(session_id)
-            return await run_page(self._api, session_id, self._owner, type, run_id=run_id, limit=limit, cursor=cursor)
+        type = await self._type_of(session_id)
+        return await run_page(self._api, session_id, self._owner, type, run_id=run_id, limit=limit, cursor=cursor)
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
         """Search names, summaries and messages of one session after the other, newest first, active and archived."""
         words = words_of(query)
-        with self._api.http.shared_deadline():
-            return await search_sessions(
-                self._api, self._caller, words, limit, cursor, seconds=self._timeout * _SHARE_OF_TIME
-            )
+        return await search_sessions(
+            self._api, self.caller, words, limit, cursor, seconds=self.options.timeout * _SHARE_OF_TIME
+        )
 
     async def create_session(
         self,
@@ -175,17 +167,16 @@ class AgentOsBackend(SessionBackend):
         state: JsonObject | None = None,
         metadata: JsonObject | None = None,
     ) -> SessionDetail:
-        with self._api.http.shared_deadline():
-            result = await create(
-                self._api,
-                self._owner,
-                name=name,
-                type=type,
-                agent_id=agent_id,
-                state=state or {},
-                metadata=edits.validate_metadata(metadata or {}),
-            )
-            return result.to_detail()
+        result = await create(
+            self._api,
+            self._owner,
+            name=name,
+            type=type,
+            agent_id=agent_id,
+            state=state or {},
+            metadata=edits.validate_metadata(metadata or {}),
+        )
+        return result.to_detail()
 
     async def rename_session(self, session_id: str, name: str) -> Change:
         """Rename a session; `""` clears the name. AgentOS then shows no name, not even its default one."""
@@ -205,8 +196,7 @@ class AgentOsBackend(SessionBackend):
         return change_of(result, fields, "" if result.before.archived_at else "The session was active already.")
 
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
-        with self._api.http.shared_deadline():
-            await self._writer.delete(session_id, self._owner, expected_version=expected_version)
+        await self._writer.delete(session_id, self._owner, expected_version=expected_version)
         # Seen on 2.5.6 and 3.1.10: when a run ends, it saves its session even if that was deleted.
         note = (
             "Deleted for good, with its runs. If a run of this session is executing now, it recreates it when it ends."
@@ -239,8 +229,7 @@ class AgentOsBackend(SessionBackend):
         return change_of(result, [field for field, is_given in given_fields.items() if is_given or field in clear])
 
     async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
-        with self._api.http.shared_deadline():
-            return await fork(self._api, self._writer, session_id, self._owner, up_to_message_id, session_name(name))
+        return await fork(self._api, self._writer, session_id, self._owner, up_to_message_id, session_name(name))
 
     async def apply_to_sessions(
         self,
@@ -250,18 +239,16 @@ class AgentOsBackend(SessionBackend):
         dry_run: bool = True,
         expected_versions: Mapping[str, str] | None = None,
     ) -> BulkResult:
-        with self._api.http.shared_deadline():
-            result = await super().apply_to_sessions(
-                action, session_ids, dry_run=dry_run, expected_versions=expected_versions
-            )
+        result = await super().apply_to_sessions(
+            action, session_ids, dry_run=dry_run, expected_versions=expected_versions
+        )
         if action == "delete" or not result.succeeded:
             return result
         return result.model_copy(update={"note": self._rechecker.note()})
 
     async def _change(self, session_id: str, edit: Edit, expected_version: str = "") -> WriteResult:
         check_text(session_id, "session_id", NAME_LENGTH)
-        with self._api.http.shared_deadline():
-            return await self._writer.change(session_id, self._owner, edit, expected_version=expected_version)
+        return await self._writer.change(session_id, self._owner, edit, expected_version=expected_version)
 
     async def _find(self, session_id: str) -> AgentOsSession:
         check_text(session_id, "session_id", NAME_LENGTH)

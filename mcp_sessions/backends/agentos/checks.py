@@ -12,7 +12,7 @@ from .versions import SINCE, Feature, Version
 
 _BEFORE: Mapping[Feature, str] = {
     Feature.FINDS_TYPES: "a change with a wrong type erases runs, so changes need more requests, and lists are slow",
-    Feature.UPDATES_HONOUR_TABLE: "changes are refused where --backend names a table",
+    Feature.UPDATES_HONOUR_TABLE: "changes are refused where the backend's URL names a table",
     Feature.FORKS: "fork_session is refused",
     Feature.RUNS_STAND_APART: "a change erases runs of another type than the session's, so it is refused then",
 }
@@ -49,8 +49,8 @@ async def _report_access(api: Api, tell: Report) -> None:
         tell(Check("credential", text, "warning"))
     if not await _keeps_users_apart(api):
         text = (
-            "AgentOS does not confirm that it keeps users apart: this credential may reach all users' sessions. --user "
-            "limits this server to one user's"
+            "AgentOS does not confirm that it keeps users apart: this credential may reach all users' sessions. Limit "
+            "this server to one user"
         )
         tell(Check("users", text, "warning"))
 

@@ -96,7 +96,7 @@ async def fetch_version(http: HttpClient) -> Version:
     number = info.get("agno_version") if is_object(info) else None
     found = re.match(r"(\d{1,4})\.(\d{1,4})\.(\d{1,4})", number) if isinstance(number, str) else None
     if found is None:
-        raise BadResponse("the server in --backend is not an AgentOS. Check the address.")
+        raise BadResponse("the server at the backend's URL is not an AgentOS. Check the address.")
     return _require_supported(Version(*map(int, found.groups())))
 
 
@@ -107,10 +107,10 @@ async def _version_from_routes(http: HttpClient) -> Version:
         # An AgentOS may hide this document. What is safe with the oldest version is safe with all.
         if await _is_healthy(http):
             return Version(*OLDEST)
-        raise BadResponse("the server in --backend is not an AgentOS. Check the address and path.") from None
+        raise BadResponse("the server at the backend's URL is not an AgentOS. Check the address and path.") from None
     routes = description.get("paths") if is_object(description) else None
     if not is_object(routes) or "/sessions/{session_id}" not in routes:
-        raise BadResponse("the server in --backend is not an AgentOS. Check the address.")
+        raise BadResponse("the server at the backend's URL is not an AgentOS. Check the address.")
     parameters = _parameter_names(routes, "/sessions/{session_id}", "delete")
     return _require_supported(Version(*OLDEST) if "user_id" in parameters else Version(2, 0, 0))
 

@@ -30,7 +30,7 @@ def report_connection(connection: "psycopg.Connection[Row]", report: Report) -> 
     version = connection.info.parameter_status("server_version")
     report(Check("server", f"PostgreSQL {version} accepts this role; the database is encoded in UTF8"))
     if not (connection.pgconn.ssl_in_use or _is_this_machine(connection.info.hostaddr)):
-        text = "the connection isn't encrypted, so others on the way can read it. Add ?sslmode=verify-full to --backend"
+        text = "the connection isn't encrypted, so others on the way can read it. Add ?sslmode=verify-full to the URL"
         report(Check("encryption", text, "warning"))
 
 
@@ -43,12 +43,12 @@ def examine_server(tx: Transaction) -> list[Check]:
     """Return warnings about a server that refuses changes or may lose them."""
     checks: list[Check] = []
     if tx.one("SELECT pg_is_in_recovery()") == (True,):
-        text = "a standby, which accepts no changes. Name its primary in --backend, or set --read-only"
+        text = "a standby, which accepts no changes. Name its primary in the URL, or offer only tools that read"
         checks.append(Check("server", text, "warning"))
     elif tx.one("SELECT current_setting('default_transaction_read_only')") == ("on",):
         text = (
             "default_transaction_read_only is on, so sessions can only be read. Turn it off "
-            "for the database or the role, or set --read-only"
+            "for the database or the role, or offer only tools that read"
         )
         checks.append(Check("server", text, "warning"))
     off = [name for name in _DURABLE if tx.one("SELECT current_setting(?)", name) == ("off",)]

@@ -41,12 +41,12 @@ def statement_error(error: psycopg.Error, seconds: float) -> SessionsError | Non
         case "25006":
             return ReadOnlyDatabase(
                 "the PostgreSQL database accepts no changes: it is a standby, or set to be read-only. Name its primary "
-                "in --backend, or try again when it accepts changes."
+                "in the backend's URL, or try again when it accepts changes."
             )
         case "42501":
             return Forbidden(
                 "this PostgreSQL role lacks a privilege in the schema mcp_sessions. Let its owner grant it, "
-                "or name another role in --backend."
+                "or name another role in the backend's URL."
             )
         case "42P01" | "3F000":
             return Unavailable("the store's tables no longer exist. Restart mcp-sessions to create them.")
@@ -71,9 +71,13 @@ _CONNECTION_ERRORS: tuple[tuple[tuple[str, ...], type[SessionsError], str], ...]
     (
         ("password authentication failed", "authentication failed", "SCRAM"),
         Unauthorized,
-        "PostgreSQL refused the password or name of {user}. Correct it in --backend.",
+        "PostgreSQL refused the password or name of {user}. Correct it in the URL.",
     ),
-    (("role ",), Unauthorized, "PostgreSQL has no role {user}, or it may not log in. Name another in --backend."),
+    (
+        ("role ",),
+        Unauthorized,
+        "PostgreSQL has no role {user}, or it may not log in. Name another in the URL.",
+    ),
     (
         ("pg_hba.conf",),
         Forbidden,
@@ -85,7 +89,7 @@ _CONNECTION_ERRORS: tuple[tuple[tuple[str, ...], type[SessionsError], str], ...]
         Unavailable,
         "PostgreSQL has no database {database}, or accepts no connections to it. Create it, or name another.",
     ),
-    (("could not translate host name",), Unavailable, "the host in --backend is unknown. Correct it."),
+    (("could not translate host name",), Unavailable, "the host in the backend's URL is unknown. Correct it."),
     (
         ("SSL", "certificate", "ssl"),
         Unavailable,
@@ -126,7 +130,7 @@ def connection_error(error: psycopg.OperationalError, user: str, database: str) 
                 return error_type(
                     template.format(user=_named(user, "this user"), database=_named(database, "of that name"))
                 )
-    return Unavailable("PostgreSQL can't be reached. Check that it runs, and host and port in --backend.")
+    return Unavailable("PostgreSQL can't be reached. Check that it runs, and the host and port in the backend's URL.")
 
 
 def _named(name: str, otherwise: str) -> str:

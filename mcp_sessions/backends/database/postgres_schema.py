@@ -163,7 +163,7 @@ def _version(tx: Transaction) -> int | None:
     if ("mcp_sessions_version",) not in names:
         raise Unavailable(
             f"the database's schema {SCHEMA} is not a session store; it was not changed. "
-            "Name another database in --backend."
+            "Name another database in the backend's URL."
         )
     ((version,),) = tx.all(f"SELECT version FROM {SCHEMA}.mcp_sessions_version")
     if version > len(MIGRATIONS):

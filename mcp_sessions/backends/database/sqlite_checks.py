@@ -44,7 +44,7 @@ def _exists(file: Path) -> bool:
 def _report_new(file: Path, report: Report) -> None:
     folder = next(parent for parent in file.parents if parent.exists())
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-        raise Unavailable(f"{file} does not exist and can't be created in {folder}. Name another in --backend.")
+        raise Unavailable(f"{file} does not exist and can't be created in {folder}. Choose another path.")
     created = "it" if folder == file.parent else f"it and its folder, in {folder}"
     report(Check("store", f"{file} does not exist yet; the first start creates {created}"))
     wal = wal_is_safe(sqlite3.sqlite_version_info) and is_local(file)

@@ -49,7 +49,7 @@ def _translate(code: int, path: str, busy_seconds: float) -> SessionsError | Non
                 "and its filesystem, then restart mcp-sessions."
             )
         case sqlite3.SQLITE_CANTOPEN:
-            return Unavailable("the store's file can't be opened. Check the path in --backend and its permissions.")
+            return Unavailable("the store's file can't be opened. Check its path and permissions.")
         case sqlite3.SQLITE_IOERR:
             return Unavailable("the disk failed to read or write; nothing was changed. Check it, then try again.")
         case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:

@@ -75,8 +75,6 @@ def private_file_mode(path: str) -> Generator[None]:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        raise Unavailable(
-            f"the store's folder can't be created ({error.strerror}). Name another in --backend."
-        ) from error
+        raise Unavailable(f"the store's folder can't be created ({error.strerror}). Choose another path.") from error
     finally:
         os.umask(umask)

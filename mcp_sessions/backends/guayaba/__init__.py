@@ -1,57 +1,90 @@
 """A backend for Guayaba, through its Public API v1."""
 
+import json
 from collections.abc import Mapping, Sequence
-from urllib.parse import parse_qsl, urlsplit
+from dataclasses import dataclass
+from pathlib import Path
 
 from ...errors import Invalid, quoted
-from ..base import Options
-from ..http.client import HttpClient
-from ..http.credentials import configured_credential
-from .api import explain
-from .backend import GuayabaBackend
+from ...json_documents import is_array, is_object
+from ..backend_type import BackendType, OpenContext
+from ..base import SessionBackend
+from ..environment import CERTIFICATES, PROXIES
+from ..options import HttpOptions, Option, refuse_other_options
 from .wire import is_uuid
 
 _PUBLIC = "https://api.guayaba.run/api/v1"
+_NO_AGENTS: Mapping[str, Sequence[str]] = {}
 
 
-def open_guayaba(url: str, options: Options) -> GuayabaBackend:
-    """Return the backend at `guayaba:` (the public API) or `guayaba+https://HOST/api/v1`, maybe with `?agent=UUID`.
+def read_agents(path: str) -> Mapping[str, Sequence[str]]:
+    """Return each user's agents from a JSON file. Raise `ValueError` if it can't be read or has another form."""
+    accepts = 'accepts a file such as {"ada": ["UUID"]}'
+    try:
+        agents = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise ValueError(f"{accepts}, and this one can't be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(accepts) from error
+    if not is_object(agents) or not all(is_array(ids) for ids in agents.values()):
+        raise ValueError(accepts)
+    require_uuids(agents)
+    return agents
+
+
+def require_uuids(agents: Mapping[str, Sequence[str]]) -> None:
+    """Raise `ValueError` if a user's id is empty or an agent's is not a UUID."""
+    for user, ids in agents.items():
+        other = next((id for id in ids if not is_uuid(id)), None)
+        if other is not None:
+            raise ValueError(f"accepts agents by their UUIDs, and has {quoted(other)} for {quoted(user)}")
+        if not user:
+            raise ValueError("accepts no user with an empty id")
+
+
+AGENT = Option("", "UUID", "the agent, if the key can reach several", str)
+AGENTS = Option(
+    _NO_AGENTS, "FILE", "the agents of each user, as JSON: user id to a list of UUIDs", read_agents, is_path=True
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuayabaOptions(HttpOptions):
+    """The options of Guayaba."""
+
+    agent: str = AGENT.field()
+    agents: Mapping[str, Sequence[str]] = AGENTS.field()
+
+
+def open_guayaba(url: str, options: GuayabaOptions, context: OpenContext) -> SessionBackend:
+    """Return the backend at `guayaba:` (the public API) or `guayaba+https://HOST/api/v1`.
 
     Raise `Invalid` for any other URL.
     """
+    from ..http.client import HttpClient
+    from ..http.credentials import configured_credential
+    from .api import explain
+    from .backend import GuayabaBackend
+
     address = url.removeprefix("guayaba+")
     if url.startswith("guayaba:"):
         rest = url.removeprefix("guayaba:")
         if rest and not rest.startswith("?"):
             raise Invalid("the Guayaba backend's URL is guayaba: or guayaba+https://HOST/api/v1")
         address = _PUBLIC + rest
-    http = HttpClient(
-        address,
-        system="Guayaba",
-        timeout=options.timeout,
-        trust_env=options.trust_env,
-        allow_http=options.allow_http,
-        explain=explain,
-    )
-    given = dict(parse_qsl(urlsplit(address).query, keep_blank_values=True))
-    agent = given.pop("agent", "")
-    if given:
-        raise Invalid(f"the Guayaba backend's URL takes agent, and not {quoted(next(iter(given)))}")
-    if agent and not is_uuid(agent):
+    http = HttpClient.for_options(address, options, system="Guayaba", explain=explain)
+    refuse_other_options(url, GuayabaOptions)
+    if options.agent and not is_uuid(options.agent):
         raise Invalid("the Guayaba backend's URL must name the agent by its UUID")
-    credential = configured_credential(options.token, callers_have_credentials=options.callers_have_credentials)
+    try:
+        require_uuids(options.agents)
+    except ValueError as error:
+        raise Invalid(f"the option agents {error}") from error
+    credential = configured_credential(context.token, callers_have_credentials=context.callers_have_credentials)
     if not (credential.token or credential.is_from_caller):
         raise Invalid("Guayaba needs a key. Set MCP_SESSIONS_TOKEN to a master key or an agent key")
-    return GuayabaBackend(
-        http, credential, agent=agent.lower(), agents_of=_agents_of(options.agents), timeout=options.timeout
-    )
+    return GuayabaBackend(http, credential, options)
 
 
-def _agents_of(agents: Mapping[str, Sequence[str]]) -> dict[str, frozenset[str]]:
-    for user, ids in agents.items():
-        invalid = next((id for id in ids if not is_uuid(id)), None)
-        if invalid is not None:
-            raise Invalid(f"--agents must name the agents of {quoted(user)} by their UUIDs, and not {quoted(invalid)}")
-        if not user:
-            raise Invalid("--agents has a user with an empty id. Give each user an id")
-    return {user: frozenset(id.lower() for id in ids) for user, ids in agents.items()}
+GUAYABA = BackendType(GuayabaOptions, open_guayaba, (*CERTIFICATES, *PROXIES))
+GUAYABA_PLAIN = BackendType(GuayabaOptions, open_guayaba, PROXIES)

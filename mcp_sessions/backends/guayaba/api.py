@@ -124,7 +124,7 @@ class Api:
 
         own = [agent for agent, found in zip(agents, await map_concurrently(is_own, agents), strict=True) if found]
         if len(own) != 1:
-            advice = "Use another key." if self.http.credential.is_from_caller else "Name it in --backend: ?agent=UUID."
+            advice = "Use another key." if self.http.credential.is_from_caller else "Name it by the option agent=UUID."
             raise NotFound(f"Guayaba does not expose which agent this key belongs to. {advice}")
         self._own_agent = own[0]
         return self._own_agent
@@ -136,7 +136,7 @@ class Api:
             answer = (await self.http.read(path("agents"), params={"per_page": 100, "page": page})).json()
             rows = answer.get("data") if is_object(answer) else None
             if not is_object(answer) or not is_array(rows):
-                raise BadResponse("Guayaba's answer is not a list of agents. Check --backend.")
+                raise BadResponse("Guayaba's answer is not a list of agents. Check the backend's URL.")
             known, last = len(found), answer.get("last_page")
             ids = (text_in(row, "id").lower() for row in rows if is_object(row))
             found |= dict.fromkeys(id for id in ids if is_uuid(id))
@@ -152,7 +152,7 @@ class Api:
             return (await self.http.read(path("agents", agent, what))).json()
         except NotFound as error:
             raise NotFound(
-                f"Guayaba has no agent {quoted(agent)} for this key. Check ?agent= in --backend, and --agents."
+                f"Guayaba has no agent {quoted(agent)} for this key. Check its options agent and agents."
             ) from error
 
     async def _change(self, session: GuayabaSession, where: str, what: str, content: JsonObject) -> None:

@@ -1,6 +1,6 @@
 """The Guayaba backend: the sessions and archives of hosted agents."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -9,7 +9,6 @@ from weakref import WeakValueDictionary
 import anyio
 
 from ... import cursors
-from ...caller import Caller
 from ...errors import BadResponse, Forbidden, Invalid, SessionsError, Unauthorized, Unavailable, Unsupported
 from ...models import (
     DEFAULT_HISTORY,
@@ -24,12 +23,14 @@ from ...models import (
 )
 from ...text.validate import check_text
 from ...text.words import words_of
-from ..base import Capability, SessionBackend
+from ..base import Capability
 from ..health import Report
+from ..http.backend import HttpBackend
 from ..http.client import HttpClient, path
 from ..http.credentials import ANONYMOUS, Credential, CredentialCache
 from ..paging import message_page
 from ..validation import NAME_LENGTH, session_name, session_type
+from . import GuayabaOptions
 from .api import MOST_MESSAGES, Api
 from .changes import SessionWriter
 from .checks import examine
@@ -45,7 +46,7 @@ _LABEL_LENGTH = 255
 _DETAIL_NOTE = "Guayaba has no state, metadata, summary, creation time or counts of a session."
 
 
-class GuayabaBackend(SessionBackend):
+class GuayabaBackend(HttpBackend):
     """Sessions of Guayaba's agents. The id of an active session is its key, that of an archived one a handle for its
     file; both begin with `AGENT/` if there are several agents.
 
@@ -68,24 +69,15 @@ class GuayabaBackend(SessionBackend):
         }
     )
 
-    def __init__(
-        self,
-        http: HttpClient,
-        credential: Credential,
-        *,
-        agent: str,
-        agents_of: Mapping[str, frozenset[str]],
-        timeout: float,
-    ) -> None:
+    def __init__(self, http: HttpClient, credential: Credential, options: GuayabaOptions) -> None:
+        self.options = options
         self._http = http
         self._apis = CredentialCache(lambda credential: Api(http.with_credential(credential)))
         self._configured_credential = self._credential = credential
-        self._agent = agent
-        self._agents_of = agents_of
+        self._agent = options.agent.lower()
+        self._agents_of = {user: frozenset(id.lower() for id in ids) for user, ids in options.agents.items()}
         self._cache = ListingCache()
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
-        self._timeout = timeout
-        self._caller = Caller()
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -96,33 +88,28 @@ class GuayabaBackend(SessionBackend):
     ) -> None:
         await self._http.__aexit__(exc_type, exc, traceback)
 
-    def deletion_notice(self) -> str:
+    def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
         return "Its messages are deleted too. This can't be undone; archive_session keeps the session instead."
 
     def why_no_user_scoping(self) -> str:
         if self._agents_of:
             return ""
-        return "Guayaba does not expose a session's owner, so each user's agents must be named. Set --agents FILE."
+        return "Guayaba does not expose a session's owner, so each user's agents must be named. Set its option agents."
 
-    def for_caller(self, caller: Caller) -> Self:
-        check_text(caller.user_id, "user_id", NAME_LENGTH)
-        credential = self._configured_credential.for_caller(caller)
-        view = object.__new__(type(self))
-        view.__dict__.update(self.__dict__, _caller=caller, _credential=credential)
-        return view
+    def _prepare_view(self) -> None:
+        self._credential = self._configured_credential.for_caller(self.caller)
 
     async def check_reachable(self) -> None:
         """Raise an error if Guayaba can't be reached with the key, or, if each caller has one, at all."""
         if not self._credential.is_missing:
             await super().check_reachable()
             return
-        with self._http.shared_deadline(), suppress(Unauthorized, Forbidden):
+        with suppress(Unauthorized, Forbidden):
             await self._http.with_credential(ANONYMOUS).read(path("agents"))
 
     async def examine(self, report: Report) -> None:
         async with self:
-            with self._http.shared_deadline():
-                await examine(self._directory, self._agents_of, self.check_reachable, report)
+            await examine(self._directory, self._agents_of, self.check_reachable, report)
 
     @property
     def _api(self) -> Api:
@@ -130,9 +117,9 @@ class GuayabaBackend(SessionBackend):
 
     @property
     def _directory(self) -> Directory:
-        user = self._caller.user_id
+        user = self.caller.user_id
         allowed_agents = self._agents_of.get(user, frozenset[str]()) if user else None
-        return Directory(self._api, self._cache, self._agent, allowed_agents, agent_timeout=self._timeout / 4)
+        return Directory(self._api, self._cache, self._agent, allowed_agents, agent_timeout=self.options.timeout / 4)
 
     @property
     def _writer(self) -> SessionWriter:
@@ -148,13 +135,12 @@ class GuayabaBackend(SessionBackend):
             raise Unsupported(
                 "Guayaba does not expose when a session was created. Order by updated_desc or updated_asc."
             )
-        walk_id = cursors.walk("list", self._caller.user_id, *vars(filter).values())
+        walk_id = cursors.walk("list", self.caller.user_id, *vars(filter).values())
         after = cursors.read(cursor, walk_id, 2) if cursor else None
-        directory, caller = self._directory, self._caller
-        with self._http.shared_deadline():
-            listing = await directory.list_sessions(
-                archived=filter.archived, agent_id=filter.agent_id.lower(), fresh=not cursor
-            )
+        directory, caller = self._directory, self.caller
+        listing = await directory.list_sessions(
+            archived=filter.archived, agent_id=filter.agent_id.lower(), fresh=not cursor
+        )
         return page_of(
             listing,
             filter,
@@ -170,26 +156,24 @@ class GuayabaBackend(SessionBackend):
         return self._detail(await self._find(session_id))
 
     async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
-        with self._http.shared_deadline():
-            session = await self._find(session_id)
-            if session.is_archived:
-                return self._detail(session)
-            try:
-                history = await self._api.history(session)
-                count = len(read_messages(history.answer))
-            except (BadResponse, Unavailable):  # a session whose messages can't be read can still be deleted
-                return self._detail(session)
+        session = await self._find(session_id)
+        if session.is_archived:
+            return self._detail(session)
+        try:
+            history = await self._api.history(session)
+            count = len(read_messages(history.answer))
+        except (BadResponse, Unavailable):  # a session whose messages can't be read can still be deleted
+            return self._detail(session)
         return self._detail(session).model_copy(update={"message_count": count if count < history.limit else None})
 
     async def get_session_history(
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
         """Return messages among the newest 1,000, the most that Guayaba returns. A note says if there may be more."""
-        with self._http.shared_deadline():
-            session = await self._find(session_id)
-            if session.is_archived:
-                raise Unsupported("Guayaba shows no messages of an archived session. restore_session first.")
-            history = await self._api.history(session)
+        session = await self._find(session_id)
+        if session.is_archived:
+            raise Unsupported("Guayaba shows no messages of an archived session. restore_session first.")
+        history = await self._api.history(session)
         messages = read_messages(history.answer)
         page = message_page(session_id, messages, query.selects, query, limit=limit, cursor=cursor)
         if len(messages) < history.limit:
@@ -202,23 +186,20 @@ class GuayabaBackend(SessionBackend):
         """Search names and messages of one active session after the other, newest first, and names of archived ones."""
         self._require_agents_of_user()
         words = words_of(query)
-        with self._http.shared_deadline():
-            seconds = self._timeout * _SHARE_OF_TIME
-            return await search_sessions(self._directory, self._caller, words, limit, cursor, seconds=seconds)
+        seconds = self.options.timeout * _SHARE_OF_TIME
+        return await search_sessions(self._directory, self.caller, words, limit, cursor, seconds=seconds)
 
     async def rename_session(self, session_id: str, name: str) -> Change:
         """Rename a session; `""` removes its label."""
         new = _label(name)
         self._validate(session_id)
-        with self._http.shared_deadline():
-            before, after = await self._writer.rename(session_id, new)
+        before, after = await self._writer.rename(session_id, new)
         return self._change(after, {"name": after.name}, {"name": before.name})
 
     async def archive_session(self, session_id: str) -> Change:
         """Archive a session. The result has the id to restore it with."""
         self._validate(session_id)
-        with self._http.shared_deadline():
-            before, after = await self._writer.archive(session_id)
+        before, after = await self._writer.archive(session_id)
         if before.is_archived:
             return self._change(after, note="Nothing was changed: the session is archived already.")
         changed, previous = {"archived_at": self._archived_at(after)}, {"archived_at": ""}
@@ -230,17 +211,16 @@ class GuayabaBackend(SessionBackend):
         """Restore a session. The result has its id, which may be a new one."""
         new = _label(name)
         self._validate(session_id)
-        with self._http.shared_deadline():
-            before, after = await self._writer.restore(session_id, new)
-            changed = {"archived_at": ""} if before.is_archived else {}
-            previous = {"archived_at": self._archived_at(before)} if before.is_archived else {}
-            note = "" if before.is_archived else "The session was active already."
-            wanted = new or before.name
-            if wanted and after.name != wanted:  # some versions don't restore the label
-                try:
-                    _, after = await self._writer.rename(self._directory.id_of(after), wanted)
-                except SessionsError as error:
-                    note = f"The session was restored, but could not be renamed ({error.code}). Try rename_session."
+        before, after = await self._writer.restore(session_id, new)
+        changed = {"archived_at": ""} if before.is_archived else {}
+        previous = {"archived_at": self._archived_at(before)} if before.is_archived else {}
+        note = "" if before.is_archived else "The session was active already."
+        wanted = new or before.name
+        if wanted and after.name != wanted:  # some versions don't restore the label
+            try:
+                _, after = await self._writer.rename(self._directory.id_of(after), wanted)
+            except SessionsError as error:
+                note = f"The session was restored, but could not be renamed ({error.code}). Try rename_session."
         if after.name != before.name:
             changed, previous = changed | {"name": after.name}, previous | {"name": before.name}
         return self._change(after, changed, previous, note)
@@ -248,25 +228,23 @@ class GuayabaBackend(SessionBackend):
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         """Delete a session, or the file of an archived one."""
         self._validate(session_id)
-        with self._http.shared_deadline():
-            await self._writer.delete(session_id, expected_version)
+        await self._writer.delete(session_id, expected_version)
         return Change(session_id=session_id, note="Deleted, with its messages. Guayaba documents no way to undo this.")
 
     async def _find(self, session_id: str) -> GuayabaSession:
         self._validate(session_id)
-        with self._http.shared_deadline():
-            return await self._directory.find(session_id)
+        return await self._directory.find(session_id)
 
     def _validate(self, session_id: str) -> None:
         self._require_agents_of_user()
         check_text(session_id, "session_id", NAME_LENGTH)
 
     def _require_agents_of_user(self) -> None:
-        if self._caller.user_id and (why_not := self.why_no_user_scoping()):
+        if self.caller.user_id and (why_not := self.why_no_user_scoping()):
             raise Unsupported(why_not)
 
     def _detail(self, session: GuayabaSession) -> SessionDetail:
-        item = session.to_session(self._directory.id_of(session), owner=self._caller.user_id)
+        item = session.to_session(self._directory.id_of(session), owner=self.caller.user_id)
         return SessionDetail(**dict(item), version=session.version, note=_DETAIL_NOTE)
 
     def _archived_at(self, session: GuayabaSession) -> str:

@@ -35,5 +35,5 @@ async def examine(
 def _report_unknown_agents(agents: frozenset[str], agents_of: Mapping[str, frozenset[str]], tell: Report) -> None:
     for user, named in agents_of.items():
         for agent in sorted(named - agents):
-            text = f"{agent}, which --agents names for {quoted(user)}, is not among them. Correct the file or the key"
+            text = f"{agent}, named for {quoted(user)}, is not among them. Correct the file of agents or the key"
             tell(Check("agents", text, "warning"))

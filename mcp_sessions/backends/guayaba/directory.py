@@ -62,7 +62,7 @@ class ListingCache:
 class Directory:
     """The sessions that a caller can reach.
 
-    `agent` is the agent in --backend. Without it, the key decides: its own agent, or all agents of its owner.
+    `agent` is the option of that name. Without it, the key decides: its own agent, or all agents of its owner.
     `allowed_agents` are the agents of the caller's user; None if the caller is not limited to a user.
 
     The pages of one walk are cut from the listing that its first page was made of, for up to a minute. A session that
@@ -155,7 +155,7 @@ class Directory:
                     with anyio.fail_after(self.agent_timeout if len(requested) > 1 else None):
                         return await fetch(agent)
             except TimeoutError:
-                failures.append(Timeout("Guayaba did not answer in time. Try again, or raise --timeout."))
+                failures.append(Timeout("Guayaba did not answer in time. Try again, or raise its timeout."))
             except SessionsError as error:
                 if not (is_agent_unavailable(error) or isinstance(error, Timeout)):
                     raise

@@ -124,7 +124,7 @@ def rows_in(answer: Json) -> list[JsonObject]:
     """Return the list of objects in an answer, which may be inside an object. Raise `BadResponse` for anything else."""
     found = next((answer[key] for key in _ENVELOPES if key in answer), None) if is_object(answer) else answer
     if not is_array(found) or not all(is_object(row) for row in found):
-        raise BadResponse("Guayaba's answer is not a list. Check the address in --backend.")
+        raise BadResponse("Guayaba's answer is not a list. Check the backend's URL.")
     return found
 
 

@@ -1,9 +1,7 @@
 """The HTTP client of all backends: deadlines, limits, retries, and an error for each response that is not a 2xx."""
 
 import json
-from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
 from itertools import count
@@ -24,6 +22,8 @@ from ...errors import (
     Unavailable,
 )
 from ...json_documents import JsonObject
+from ..deadline import time_limit
+from ..options import HttpOptions
 from .attempt import MOST_BYTES, Exchange
 from .connections import ConnectionPool
 from .credentials import ANONYMOUS, Credential
@@ -41,8 +41,6 @@ _NOT_SENT = (
     httpx2.ProxyError,
     UnicodeError,  # trio: for a host that IDNA refuses
 )
-
-_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
 class AnswerLost(OutcomeUnknown):
@@ -67,8 +65,8 @@ class AnswerLost(OutcomeUnknown):
 class HttpClient:
     """An HTTP client for one system, with a connection pool. Enter it with `async with`.
 
-    `system` is the system's name in error messages. `timeout` is the time for a read or change, in seconds, or for all
-    of them inside one `shared_deadline()`. At most `concurrency` requests are sent at the same time, and `max_queued`
+    `system` is the system's name in error messages. `timeout` is the time for a read or change, in seconds, unless
+    the `deadline` of the call ends earlier. At most `concurrency` requests are sent at the same time, and `max_queued`
     more wait. `explain` gets each 4xx response and the credential's name, and may return a more exact error. `clock`
     returns seconds and never goes back; it is used to limit retries.
 
@@ -95,10 +93,24 @@ class HttpClient:
         self._custom_headers = headers
         self._headers = httpx2.Headers(request_headers(credential, headers))
         self._system = system
-        self._timeout = timeout
+        self.timeout = timeout
         self._reader = ResponseReader(system, explain, credential)
         self._pool = ConnectionPool(
             self._base_url, trust_env=trust_env, concurrency=concurrency, max_queued=max_queued, clock=clock
+        )
+
+    @classmethod
+    def for_options(
+        cls, url: str, options: HttpOptions, *, system: str, explain: Callable[[Reply, str], SessionsError | None]
+    ) -> Self:
+        """Return a client for a backend with these options."""
+        return cls(
+            url,
+            system=system,
+            timeout=options.timeout,
+            trust_env=options.trust_env,
+            allow_http=options.allow_http,
+            explain=explain,
         )
 
     async def __aenter__(self) -> Self:
@@ -130,10 +142,6 @@ class HttpClient:
         """The URL that paths are appended to, normalized and without a credential."""
         return self._base_url
 
-    def shared_deadline(self) -> AbstractContextManager[None]:
-        """Set one deadline for all requests made inside. An outer `shared_deadline` takes precedence."""
-        return _shared_deadline(self._timeout)
-
     async def read(
         self,
         path: str,
@@ -147,7 +155,7 @@ class HttpClient:
         Raise a `SessionsError` for any response but a 2xx.
         """
         request = self._build_request("GET" if json is None else "POST", path, params, json)
-        return await self._send_with_retries(Exchange(request, self._current_deadline(), most_bytes))
+        return await self._send_with_retries(Exchange(request, time_limit(self.timeout), most_bytes))
 
     async def change(
         self,
@@ -164,15 +172,11 @@ class HttpClient:
         Any other error means that it did not run.
         """
         request = self._build_request(method, path, params, json)
-        deadline = self._current_deadline()
+        deadline = time_limit(self.timeout)
         reserved = min(_MOST_SECONDS_FOR_READ_BACK, (deadline - anyio.current_time()) / 3)
         exchange = Exchange(request, deadline - reserved, is_read=False, is_idempotent=idempotent)
         request.extensions["trace"] = exchange.trace
         return await self._send_with_retries(exchange)
-
-    def _current_deadline(self) -> float:
-        deadline = _deadline.get()
-        return anyio.current_time() + self._timeout if deadline is None else deadline
 
     def _build_request(
         self, method: str, path: str, params: Mapping[str, str | int], content: JsonObject | None = None
@@ -223,10 +227,10 @@ class HttpClient:
         )
 
     def _timeout_error(self) -> Timeout:
-        return Timeout(f"{self._system} did not answer within {self._timeout:g} s. Try again, or raise --timeout.")
+        return Timeout(f"{self._system} did not answer within {self.timeout:g} s. Try again, or raise its timeout.")
 
     def _busy_error(self) -> Busy:
-        seconds = self._pool.estimate_wait(self._timeout)
+        seconds = self._pool.estimate_wait(self.timeout)
         return Busy(f"too many calls are waiting for {self._system}. Try again in {seconds} s.")
 
     async def _send_attempt(self, exchange: Exchange) -> Reply | Failure:
@@ -248,21 +252,9 @@ class HttpClient:
             exchange.status = response.status_code
         except _NOT_SENT as error:
             reason = connection_error_reason(error)
-            message = f"{self._system} can't be reached: {reason}. Check that it is running, and --backend."
+            message = f"{self._system} can't be reached: {reason}. Check that it is running, and its address."
             return Failure(FailureKind.UNSENT, Unavailable(message), error)
         except httpx2.TransportError as error:
-            message = f"{self._system} sent no complete response. Try again, and check its address in --backend."
+            message = f"{self._system} sent no complete response. Try again, and check its address."
             return Failure(FailureKind.DROPPED, Unavailable(message), error)
         return await self._reader.read(response, exchange.most_bytes)
-
-
-@contextmanager
-def _shared_deadline(seconds: float) -> Generator[None]:
-    if _deadline.get() is not None:
-        yield
-        return
-    token = _deadline.set(anyio.current_time() + seconds)
-    try:
-        yield
-    finally:
-        _deadline.reset(token)

@@ -88,7 +88,7 @@ class Reply:
             value = _DECODER.decode(self.body.decode())
             return _without_surrogates(value) if _SURROGATE.search(self.body) else value
         except (ValueError, RecursionError) as error:
-            raise BadResponse("the backend's response is not JSON. Check its URL in --backend.") from error
+            raise BadResponse("the backend's response is not JSON. Check its address.") from error
 
 
 def no_explanation(reply: Reply, credential: str) -> SessionsError | None:
@@ -150,7 +150,8 @@ class ResponseReader:
         if status < 400:
             message = f"{self.system} answered with a redirect (HTTP {status}), which is not followed."
             return Failure(
-                FailureKind.REDIRECTED, Redirected(f"{message} Set --backend to the address of {self.system} itself.")
+                FailureKind.REDIRECTED,
+                Redirected(f"{message} Set the backend's URL to the address of {self.system} itself."),
             )
         error = await self._explain(response)
         if status == 429:

@@ -53,7 +53,7 @@ def validate_base_url(url: str, *, allow_http: bool) -> str:
     if not allow_http and is_unencrypted(parsed):
         raise Invalid(
             "http:// sends the credential and all contents unencrypted to another machine. "
-            "Use https://, or allow it with --allow-http or MCP_SESSIONS_ALLOW_HTTP=1."
+            "Use https://, or allow it with ?allow_http=on."
         )
     return str(parsed.copy_with(query=None)).rstrip("/")
 

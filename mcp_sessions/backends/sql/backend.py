@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from ...caller import Caller
 from ...errors import Invalid
 from ...json_documents import JsonObject, merge_patch
 from ...models import (
@@ -30,8 +29,8 @@ from ..database import search as store_search
 from ..database.database import Database, Transaction
 from ..health import Report
 from ..validation import NAME_LENGTH, SUMMARY_LENGTH, json_text, session_name, session_type
+from . import StoreOptions, retention
 from . import messages as message_rows
-from . import retention
 from . import sessions as session_rows
 from .search_rows import StoreSearchRows
 from .sessions import ARCHIVED, DELETED, LISTED, SessionRow
@@ -43,11 +42,10 @@ class SqlBackend(SessionBackend):
     title = "the embedded store"
     capabilities = frozenset(Capability)
 
-    def __init__(self, database: Database, *, keep_deleted: int, caller: Caller | None = None) -> None:
+    def __init__(self, database: Database, options: StoreOptions) -> None:
         self.database = database
-        self._keep_deleted = keep_deleted
-        self._caller = caller or Caller()
-        self._owner = self._caller.user_id
+        self.options = options
+        self._keep_deleted = options.keep_deleted
 
     async def __aenter__(self) -> Self:
         await self.database.open(self._purge)
@@ -61,11 +59,11 @@ class SqlBackend(SessionBackend):
     async def examine(self, report: Report) -> None:
         await self.database.examine(report)
 
-    def for_caller(self, caller: Caller) -> Self:
-        check_text(caller.user_id, "user_id", NAME_LENGTH)
-        return type(self)(self.database, keep_deleted=self._keep_deleted, caller=caller)
+    @property
+    def _owner(self) -> str:
+        return self.caller.user_id
 
-    def deletion_notice(self) -> str:
+    def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
         until = iso(session_rows.to_datetime(session_rows.days_from_now(self._keep_deleted)))
         return f"Messages and state are deleted too. restore_session can restore everything until {until[:10]}."
 
@@ -76,7 +74,7 @@ class SqlBackend(SessionBackend):
             session_type(filter.type)
         if filter.query:
             return await self.database.scan(
-                lambda tx: session_rows.list_page_by_name(tx, self._owner, filter, limit, cursor, self._caller.sanitize)
+                lambda tx: session_rows.list_page_by_name(tx, self._owner, filter, limit, cursor, self.caller.sanitize)
             )
         run = self.database.read if session_rows.is_answered_by_index(filter, self._owner) else self.database.scan
         return await run(lambda tx: session_rows.list_page(tx, self._owner, filter, limit, cursor))
@@ -112,7 +110,7 @@ class SqlBackend(SessionBackend):
         A search may take 50 ms of processor time here, which on PostgreSQL excludes the server's work, and a second
         in all.
         """
-        words = store_search.Query(words_of(query), self._owner, self._caller.sanitize)
+        words = store_search.Query(words_of(query), self._owner, self.caller.sanitize)
         return await self.database.search(
             lambda tx: store_search.search(tx, self.database.index, StoreSearchRows(), words, limit, cursor),
             store_search.BUDGET,

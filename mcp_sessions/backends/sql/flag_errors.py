@@ -35,8 +35,8 @@ class StoreArgument:
 
 @contextmanager
 def name_flag_in_errors(flag: str) -> Generator[None]:
-    """Make errors raised in this context name the flag instead of `--backend`."""
+    """Make errors raised in this context begin with the flag."""
     try:
         yield
     except SessionsError as error:
-        raise type(error)(f"{flag}: {error.message.replace('--backend', flag)}") from error
+        raise type(error)(f"{flag}: {error.message}") from error

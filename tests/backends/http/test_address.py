@@ -82,7 +82,7 @@ def test_what_is_no_address_is_invalid(url: str) -> None:
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "example.org", "0.0.0.0", "2130706433", "localhost.example.org", "[::]"])
 def test_plain_http_to_another_machine_must_be_allowed(host: str) -> None:
-    with pytest.raises(Invalid, match=r"--allow-http or MCP_SESSIONS_ALLOW_HTTP"):
+    with pytest.raises(Invalid, match=r"allow it with \?allow_http=on"):
         HttpClient(f"http://{host}:7777", system="AgentOS")
     HttpClient(f"http://{host}:7777", system="AgentOS", allow_http=True)
     HttpClient(f"https://{host}:7777", system="AgentOS")

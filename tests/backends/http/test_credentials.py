@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcp_sessions.backends.base import Options
+from mcp_sessions.backends.backend_type import OpenContext
 from mcp_sessions.backends.http.credentials import Credential, CredentialCache
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.caller import Caller
@@ -32,7 +32,7 @@ def test_a_credential_that_no_header_can_carry_is_refused_and_not_repeated(url: 
 def test_a_credential_is_in_no_repr(url: str) -> None:
     backend = open_backend(url, token="hunter2")
     view = backend.for_caller(Caller(credential="hunter3"))
-    shown = [backend, view, Options(token="hunter2"), Caller(credential="hunter2"), Credential("hunter2")]
+    shown = [backend, view, OpenContext(token="hunter2"), Caller(credential="hunter2"), Credential("hunter2")]
     assert "hunter" not in "".join(f"{item!r} {vars(item) if hasattr(item, '__dict__') else ''}" for item in shown)
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 import anyio
 import pytest
 
+from mcp_sessions.backends.deadline import deadline
 from mcp_sessions.backends.http.client import AnswerLost, HttpClient, Reply
 from mcp_sessions.errors import (
     BadResponse,
@@ -90,12 +91,12 @@ async def test_waiting_for_a_turn_counts_into_the_deadline_and_nothing_is_sent(s
 async def test_one_deadline_holds_for_every_request_of_a_call(server: ToxicServer) -> None:
     server.script = [whole(), Connection.until_closed]
     async with HttpClient(server.url, system="AgentOS", timeout=1) as client:
-        with anyio.fail_after(15), client.shared_deadline():
+        with anyio.fail_after(15), deadline(client.timeout):
             await client.read("/a")
-            with client.shared_deadline(), pytest.raises(Timeout, match="within 1 s"):
+            with deadline(client.timeout), pytest.raises(Timeout, match="within 1 s"):
                 await client.read("/b")
             for request in (client.read("/c"), client.change("DELETE", "/d")):
-                with client.shared_deadline(), pytest.raises(Timeout):
+                with deadline(client.timeout), pytest.raises(Timeout):
                     await request
         await client.read("/e")
     assert [one.target for one in server.received] == ["/a", "/b", "/e"]
@@ -104,7 +105,7 @@ async def test_one_deadline_holds_for_every_request_of_a_call(server: ToxicServe
 async def test_a_change_that_is_not_answered_leaves_time_for_reading_back(server: ToxicServer) -> None:
     server.script = [Connection.until_closed]
     async with HttpClient(server.url, system="AgentOS", timeout=2) as client:
-        with anyio.fail_after(15), client.shared_deadline():
+        with anyio.fail_after(15), deadline(client.timeout):
             with pytest.raises(AnswerLost) as caught:
                 await client.change("DELETE", "/sessions/a")
             assert not caught.value.ended

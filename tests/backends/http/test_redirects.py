@@ -53,7 +53,7 @@ def assert_names_the_redirect(error: SessionsError, system: str, status: int) ->
     assert error.code == "bad_response"
     assert error.message.removeprefix("the change was not made: ") == (
         f"{system} answered with a redirect (HTTP {status}), which is not followed. "
-        f"Set --backend to the address of {system} itself."
+        f"Set the backend's URL to the address of {system} itself."
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.database.database import Row, Transaction
 from mcp_sessions.backends.database.sqlite import SqliteDatabase
+from mcp_sessions.backends.sql import StoreOptions
 from mcp_sessions.backends.sql.backend import SqlBackend
 from mcp_sessions.errors import BadResponse, Unavailable
 from mcp_sessions.models import SessionFilter
@@ -112,7 +113,7 @@ async def test_a_failed_reopen_leaves_a_running_read_alone(path: Path, tmp_path:
         assert isinstance(reopen.exception(), Unavailable)
         return tx.one("SELECT name FROM sessions")
 
-    async with SqlBackend(database, keep_deleted=30) as store:
+    async with SqlBackend(database, StoreOptions()) as store:
         await store.create_session(name="Groceries")
         assert await database.read(work) == ("Groceries",)
 

@@ -14,6 +14,7 @@ from ....models import (
     SessionDetail,
     iso,
 )
+from ...deadline import deadline
 from ...http.client import AnswerLost, Redirected
 from ...validation import check_version
 from ..api import Api, not_found
@@ -95,7 +96,7 @@ class SessionWriter:
 
     async def recheck(self, pending: PendingWrite) -> None:
         """Write those pending values again that a run has overwritten."""
-        with self._api.http.shared_deadline():
+        with deadline(self._api.http.timeout):
             async with self._locks.lock(pending.session_id):
                 # Another write may have changed or deleted the pending write since it was claimed.
                 current = self._rechecker.pending_write(pending.session_id)

@@ -1,0 +1,39 @@
+"""What a backend's package declares: its options, and the function that opens it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from .base import SessionBackend
+from .environment import Variable
+from .options import BackendOptions
+
+OptionsT = TypeVar("OptionsT", bound=BackendOptions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenContext:
+    """What a backend is opened with besides its URL and options.
+
+    `token`: the credential for the system. `callers_have_credentials`: requests use each caller's own credential
+    (`Caller.credential`), and never `token`. `data_folder`: the folder for the backend's own files; "" means the user's
+    data folder.
+    """
+
+    token: str = field(default="", repr=False)
+    callers_have_credentials: bool = False
+    data_folder: str = ""
+
+
+@dataclass(frozen=True)
+class BackendType(Generic[OptionsT]):
+    """A kind of backend: its options, and the function that opens one by its URL, from which the options were taken.
+
+    `environment`: the environment variables that it reads in addition to the settings. `install_hint`: how to install
+    its dependencies.
+    """
+
+    options: type[OptionsT]
+    open: Callable[[str, OptionsT, OpenContext], SessionBackend]
+    environment: Sequence[Variable] = ()
+    install_hint: str = ""
