@@ -56,7 +56,7 @@ REQUIRED = frozenset({Capability.LIST_SESSIONS, Capability.GET_SESSION, Capabili
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Settings for opening a backend. Each backend uses those that apply to it; see "Settings" in the README."""
+    """Settings for opening a backend. Each backend uses those that apply to it; see docs/configuration.md."""
 
     timeout: float = 25
     token: str = field(default="", repr=False)
