@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 
 from mcp_sessions import errors
@@ -15,6 +16,7 @@ from mcp_sessions.models import (
     Attachment,
     BulkResult,
     Change,
+    Failure,
     Message,
     MessagePage,
     Model,
@@ -25,6 +27,7 @@ from mcp_sessions.models import (
     Session,
     SessionDetail,
     SessionPage,
+    Target,
     ToolCall,
 )
 from mcp_sessions.server.call import SessionTool
@@ -55,7 +58,7 @@ BACKEND_SETTINGS: Mapping[str, Sequence[str]] = {
 _EFFECTS = {"read": "reads", "write": "changes", "destroy": "deletes"}
 _EMPTY = {"string": '""', "array": "[]", "object": "{}", "boolean": "false"}
 _PAGES = (SessionPage, SessionDetail, MessagePage, RunPage, SearchPage, Change, BulkResult)
-_ROWS = (Session, Message, ToolCall, Attachment, Run, SearchHit)
+_ROWS = (Session, Message, ToolCall, Attachment, Run, SearchHit, Failure, Target)
 
 
 def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
@@ -79,7 +82,8 @@ def parameter_tables(page: Path) -> str:
     for toolset in TOOLSETS:
         for spec in toolset.specs:
             tool = SessionTool.from_spec(spec)
-            text = " ".join((tool.description or "").split())
+            returned = signature(spec.function).return_annotation.__name__
+            text = f"{' '.join((tool.description or '').split())} Returns `{returned}`."
             sections.append(f"### {spec.name}\n\n{text}\n\n{_parameters(tool.parameters)}")
     return "\n" + "\n\n".join(sections) + "\n"
 
