@@ -1,4 +1,4 @@
-"""The settings: each one's flag, environment variable, parser and help. `--help` and README's table use them."""
+"""The settings: each one's flag, environment variable, parser and help. `--help` and docs/configuration.md use them."""
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, fields

@@ -148,7 +148,7 @@ def create_server(
 ) -> SessionsServer:
     """Return a server for one backend. Run it, or pass it to the SDK's `Client`; its lifespan enters the backend.
 
-    The keyword arguments are the settings of the same names (README, "Settings"). `authenticated`: the transport
+    The keyword arguments are the settings of the same names (docs/configuration.md). `authenticated`: the transport
     authenticates every request. Raise `ValueError` for an unknown toolset.
     """
     if "all" in toolsets:

@@ -1,4 +1,4 @@
-"""README's steps to two replicas on PostgreSQL, word for word but for the address, the ports and the waiting."""
+"""The documentation's commands for PostgreSQL, word for word but for addresses, ports and the waiting."""
 
 import os
 import re
@@ -7,18 +7,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
+
 from tests.support.http_calls import calls
 from tests.support.http_server import COMMAND, ROOT, running
 
+from ..support.copied_store import copy, fill
 from ..support.databases import EmptyDatabase
+from ..support.doctor import Examine
+from .documents import blocks_of, commands_in
 
 NAME = "mcp-sessions "
+DEPLOYING = ROOT / "docs" / "deploying.md"
+POSTGRESQL = ROOT / "docs" / "backends" / "postgresql.md"
 
 
-def steps() -> list[str]:
-    section = (ROOT / "README.md").read_text().partition("## Serve many users")[2].partition("\n## ")[0]
-    (block,) = re.findall(r"```sh\n(pip install.*?)```", section, re.DOTALL)
-    return block.splitlines()
+def block(page: Path, first: str) -> list[str]:
+    """Return the commands of the block that begins with these words."""
+    (found,) = [content for _, content in blocks_of(page) if content.startswith(first)]
+    return commands_in(found)
 
 
 def exported(lines: list[str]) -> dict[str, str]:
@@ -39,10 +46,20 @@ def secret() -> str:
     return made.stdout.strip()
 
 
-async def test_the_steps_of_readme_lead_to_two_replicas_that_share_what_a_token_may_see(
+async def is_ready(command: str, root: str) -> bool:
+    """Return whether curl's command for a replica's readiness, sent to the replica at `root`, is answered with 200."""
+    program, option, header, url = shlex.split(command)
+    assert (program, option) == ("curl", "-H")
+    name, _, value = header.partition(": ")
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        return (await http.get(root + httpx2.URL(url).path, headers={name: value})).status_code == 200
+
+
+async def test_the_steps_to_two_replicas_lead_to_two_that_share_what_a_token_may_see(
     postgres: EmptyDatabase, tmp_path: Path
 ) -> None:
-    lines = steps()
+    lines = block(DEPLOYING, "pip install")
+    ready, _ = block(DEPLOYING, "curl")
     assert lines[0] == "pip install '.[postgres]' && createdb sessions"
     run([line for line in lines if "ada.token" in line], tmp_path)
     token = (tmp_path / "ada.token").read_text().splitlines()[0]
@@ -65,7 +82,29 @@ async def test_the_steps_of_readme_lead_to_two_replicas_that_share_what_a_token_
         calls(one.url.replace("0.0.0.0", "127.0.0.1"), token=token) as here,
         calls(other.url.replace("0.0.0.0", "127.0.0.1"), token=token) as there,
     ):
+        assert await is_ready(ready, one.root.replace("0.0.0.0", "127.0.0.1"))
         made = await here.call("create_session", headers=host, name="made here")
         assert made["user_id"] == "ada"
         shown = await there.call("get_session", headers=host, session_id=made["id"])
         assert shown["name"] == "made here"
+
+
+def test_the_check_of_a_connection_passes(postgres: EmptyDatabase, examined: Examine) -> None:
+    install, check = block(POSTGRESQL, "pip install")
+    assert install == "pip install '.[postgres]'"
+    _, command, *arguments = shlex.split(check.replace("postgresql:///sessions", postgres.url))
+    assert command == "doctor"
+    status, _ = examined(*arguments)
+    assert status == 0
+
+
+async def test_the_command_that_copies_a_store_copies_it(postgres: EmptyDatabase, tmp_path: Path) -> None:
+    source = f"sqlite:///{tmp_path}/sessions.db"
+    await fill(source)
+    (command,) = block(POSTGRESQL, "mcp-sessions copy")
+    _, name, origin, _, target, _ = words = shlex.split(command)
+    assert (name, origin, target) == ("copy", "--from", "--to")
+    assert (words[3], words[5]) == ("sqlite:////srv/sessions.db", "postgresql:///sessions")
+    done = copy(source, postgres.url)
+    assert done.status == 0, done.err
+    assert done.out.startswith("12 sessions ")
