@@ -1,14 +1,23 @@
 """The backends by URL scheme, and the function that opens one. A backend is imported when it is opened."""
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Protocol
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from ..errors import Invalid
 from .base import Options, SessionBackend
-from .environment import CERTIFICATES, DATA_FOLDER, LIBPQ, PROXIES, Variable
+from .environment import (
+    CERTIFICATES,
+    DATA_FOLDER,
+    LIBPQ,
+    LIBPQ_PATH_OPTIONS,
+    PROXIES,
+    Variable,
+    absolute_path,
+)
 
 BACKENDS = {
     "sqlite": ("mcp_sessions.backends.sql:open_sqlite", ""),
@@ -47,13 +56,32 @@ def mask_passwords(url: str) -> str:
 
     URLs with other credentials need no masking, since no backend opens them.
     """
-    address, mark, query = _USER_AND_PASSWORD.sub(r"\1:PASSWORD@", url).partition("?")
-    options = (option.partition("=") for option in query.split("&"))
-    masked = (
-        f"{name}=PASSWORD" if _SECRET_OPTIONS.search(unquote(name)) else name + equals + value
-        for name, equals, value in options
+    return _replace_options(
+        _USER_AND_PASSWORD.sub(r"\1:PASSWORD@", url),
+        lambda name, value: "PASSWORD" if _SECRET_OPTIONS.search(name) else value,
     )
-    return address + mark + "&".join(masked)
+
+
+def make_paths_absolute(url: str) -> str:
+    """Return a PostgreSQL URL, whose passwords are masked, with absolute paths in its query; other URLs unchanged."""
+
+    def absolute(name: str, value: str) -> str:
+        path = os.fsdecode(unquote_to_bytes(value))
+        if not path or name not in LIBPQ_PATH_OPTIONS or absolute_path(name, path) == path:
+            return value
+        return quote(os.fsencode(absolute_path(name, path)))
+
+    return _replace_options(url, absolute) if url.startswith("postgresql:") else url
+
+
+def _replace_options(url: str, new_value: Callable[[str, str], str]) -> str:
+    """Return the URL with `new_value(decoded name, encoded value)` as the value of each option in its query."""
+    address, mark, query = url.partition("?")
+    replaced: list[str] = []
+    for option in query.split("&"):
+        name, equals, value = option.partition("=")
+        replaced.append(f"{name}={new_value(unquote(name), value)}" if equals else name)
+    return address + mark + "&".join(replaced)
 
 
 class Opener(Protocol):

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mcp_sessions.backends.registry import environment_of, mask_passwords
+from mcp_sessions.backends.environment import absolute_path
+from mcp_sessions.backends.registry import environment_of, make_paths_absolute, mask_passwords
 from mcp_sessions.cli.client_formats import CLIENTS, Client, HttpServer, Server, StdioServer, snippet
 from mcp_sessions.cli.refusals import refuse, refuse_backend
 from mcp_sessions.config.build import (
@@ -78,7 +79,7 @@ def _settings_variables(settings: Settings) -> tuple[dict[str, str], list[str]]:
             del given[option.variable]
         elif text and "FILE" in option.metavar and text != "-" and "://" not in text:
             given[option.variable] = str(Path(text).absolute())
-    given[OPTIONS["backend"].variable] = mask_passwords(_from_anywhere(settings.backend))
+    given[OPTIONS["backend"].variable] = _from_anywhere(mask_passwords(settings.backend))
     return given, secrets
 
 
@@ -93,15 +94,15 @@ def _backend_variables(settings: Settings) -> tuple[dict[str, str], list[str]]:
         if variable.is_secret or (variable.is_proxy and "@" in text):
             secrets.append(variable.name)
         else:
-            given[variable.name] = str(Path(text).absolute()) if variable.is_path and Path(text).exists() else text
+            given[variable.name] = absolute_path(variable.name, text) if variable.is_path else text
     return given, secrets
 
 
 def _from_anywhere(url: str) -> str:
-    """Return the backend's URL with an absolute path, since a client starts the server in another folder."""
+    """Return the backend's URL with absolute paths, since a client starts the server in another folder."""
     path = path_of(url)
     if path in ("", ":memory:"):
-        return url
+        return make_paths_absolute(url)
     return url_of(Path(path).expanduser().absolute())
 
 
