@@ -1,4 +1,4 @@
-"""`mcp-sessions config CLIENT`: paths in its snippets mean the same in whichever folder the client starts the server."""
+"""`mcp-sessions config CLIENT`: paths in its snippets mean the same whatever folder the client starts the server in."""
 
 from pathlib import Path
 

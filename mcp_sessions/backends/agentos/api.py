@@ -21,6 +21,7 @@ from ...json_documents import Json, JsonObject, is_array, is_object
 from ..http.client import HttpClient, Reply, ServerFailed, path
 from ..http.credentials import ANONYMOUS
 from .page_reader import UpstreamPage
+from .session_paths import session_path
 from .versions import Feature, Version, VersionCache
 from .wire import TYPES, AgentOsSession, component_type, object_in, read_session, text_in
 
@@ -69,7 +70,7 @@ class Api:
         version = await self.version()
         try:
             if version.has(Feature.FINDS_TYPES):
-                answer = (await self.http.read(path("sessions", session_id), params=self._parameters(owner))).json()
+                answer = (await self.http.read(session_path(session_id), params=self._parameters(owner))).json()
                 found = replace(read_session(answer), is_type_certain=bool(component_type(answer)))
             else:
                 found = await self._find_typed(session_id, owner, type)
@@ -92,7 +93,7 @@ class Api:
         for type in sorted(TYPES, key=lambda known: known != first):
             try:
                 answer = (
-                    await self.http.read(path("sessions", session_id), params=self._parameters(owner, type=type))
+                    await self.http.read(session_path(session_id), params=self._parameters(owner, type=type))
                 ).json()
             except NotFound:
                 continue
@@ -157,7 +158,7 @@ class Api:
     async def _of(self, session_id: str, owner: str, type: str, *route: str) -> Reply:
         parameters = self._parameters(owner, **await self._type_parameter(type))
         try:
-            return await self.http.read(path("sessions", session_id, *route), params=parameters, most_bytes=_MOST_PAGE)
+            return await self.http.read(session_path(session_id, *route), params=parameters, most_bytes=_MOST_PAGE)
         except NotFound as error:
             raise not_found(session_id) from error
 
@@ -178,7 +179,7 @@ class Api:
     ) -> AgentOsSession:
         parameters = self._parameters(owner, **await self._write_type_parameter(session, owner))
         try:
-            reply = await self.http.change(method, path("sessions", session.id, *route), params=parameters, json=fields)
+            reply = await self.http.change(method, session_path(session.id, *route), params=parameters, json=fields)
         except NotFound as error:
             raise not_found(session.id) from error
         return read_session(reply.json(), type=session.type)
@@ -211,7 +212,7 @@ class Api:
 
     async def delete(self, session: AgentOsSession, owner: str) -> None:
         """Delete a session. AgentOS's answer doesn't depend on whether the session existed."""
-        await self.http.change("DELETE", path("sessions", session.id), params=self._parameters(owner))
+        await self.http.change("DELETE", session_path(session.id), params=self._parameters(owner))
 
     async def types_of(self, component: str) -> Sequence[str]:
         """Return which of agent, team and workflow have this id; nothing if AgentOS doesn't answer that."""

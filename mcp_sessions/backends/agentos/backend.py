@@ -259,17 +259,14 @@ class AgentOsBackend(SessionBackend):
         return result.model_copy(update={"note": self._rechecker.note()})
 
     async def _change(self, session_id: str, edit: Edit, expected_version: str = "") -> WriteResult:
-        check_text(session_id, "session_id", NAME_LENGTH)
         with self._api.http.shared_deadline():
             return await self._writer.change(session_id, self._owner, edit, expected_version=expected_version)
 
     async def _find(self, session_id: str) -> AgentOsSession:
-        check_text(session_id, "session_id", NAME_LENGTH)
         return await self._api.find(session_id, self._owner)
 
     async def _type_of(self, session_id: str) -> str:
         """Return the session's type, once the caller is known to be allowed to read it; "" if neither must be asked."""
-        check_text(session_id, "session_id", NAME_LENGTH)
         if not self._owner and (await self._api.version()).has(Feature.FINDS_TYPES):
             return ""
         return (await self._find(session_id)).type
