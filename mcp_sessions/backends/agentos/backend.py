@@ -97,6 +97,7 @@ class AgentOsBackend(SessionBackend):
             await fetch_version(self._accounts.http.with_credential(ANONYMOUS))
 
     async def examine(self, report: Report) -> None:
+        self._accounts.report_folder(report)
         async with self._accounts.http:
             with self._accounts.http.shared_deadline():
                 await examine(self._api, self.check_reachable, report)
