@@ -1,4 +1,4 @@
-"""`mcp-sessions doctor` on AgentOS: our own folder for the journal of pending writes and for locks."""
+"""`mcp-sessions doctor` and `serve` on AgentOS: our own folder for the journal of pending writes and for locks."""
 
 import logging
 import os
@@ -12,6 +12,7 @@ from anyio.to_thread import run_sync
 from mcp_sessions.backends.registry import open_backend
 
 from ..support.doctor import Examine, names, text_of
+from ..support.faked_agentos import on
 from ..support.fakes.agentos import FakeAgentOs
 
 
@@ -93,3 +94,16 @@ async def test_an_old_version_that_refuses_changes_is_no_problem_for_a_server_th
     assert len(warnings) == 1
     assert "lists are slow. Upgrade AgentOS" in warnings[0]
     assert ("ok", "operations: before agno 2.7.0, fork_session is refused.") in told
+
+
+async def test_a_data_folder_that_only_creating_it_shows_to_be_impossible_is_logged_and_changes_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with FakeAgentOs() as fake, on(fake, tmp_path / ("a" * 300)) as backend:
+        created = await backend.create_session(name="old")
+        change = await backend.rename_session(created.id, "new")
+    assert change.changed == {"name": "new"}
+    locks, journal = [record.getMessage() for record in caplog.records]
+    assert locks.startswith("Changes by other processes can't be waited for: ")
+    assert journal.startswith("No journal of changes can be kept at ")
+    assert "File name too long" in locks and "File name too long" in journal
