@@ -1,9 +1,13 @@
-"""Environment variables that backends read in addition to the settings.
+"""Environment variables that backends read in addition to the settings, and the paths in them and in libpq's options.
 
 Clients don't pass their whole environment to a server, so `mcp-sessions config` copies these into its snippets.
 """
 
+import os
+from pathlib import Path
 from typing import NamedTuple
+
+from platformdirs import user_data_dir
 
 
 class Variable(NamedTuple):
@@ -40,3 +44,21 @@ LIBPQ = (
     *(Variable(name) for name in _LIBPQ_TEXTS.split()),
     *(Variable(name, is_path=True) for name in _LIBPQ_PATHS.split()),
 )
+
+LIBPQ_PATH_OPTIONS = frozenset([*(name.removeprefix("PG").lower() for name in _LIBPQ_PATHS.split()), "sslkeylogfile"])
+"""The options of a PostgreSQL URL that name a file or folder."""
+
+
+def absolute_path(name: str, text: str) -> str:
+    """Return the value of a path variable or libpq option such that it means the same in every working folder."""
+    match name:
+        case "XDG_DATA_HOME":  # some versions of platformdirs ignore a relative one, others do not
+            return str(Path(user_data_dir()).absolute())
+        case "SSL_CERT_DIR":  # OpenSSL accepts several
+            return os.pathsep.join(str(Path(folder).absolute()) for folder in text.split(os.pathsep) if folder)
+        case "PGSSLROOTCERT" | "sslrootcert" if text == "system":  # the certificates of the operating system
+            return text
+        case "PGSSLKEY" | "sslkey" if ":" in text:  # an engine of OpenSSL and its name for the key
+            return text
+        case _:
+            return str(Path(text).absolute())

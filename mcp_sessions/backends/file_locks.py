@@ -40,11 +40,11 @@ class FileLocks:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def open(self) -> None:
         """Create the folder. Raise `OSError` if that fails."""
-        for folder in (self._folder.parent, self._folder):
+        for folder in (self.folder.parent, self.folder):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @asynccontextmanager
@@ -54,7 +54,7 @@ class FileLocks:
         If the file can't be locked, log a warning and go on without a lock.
         """
         digest = blake2b(name.encode(errors="backslashreplace"), digest_size=1).digest()
-        path = self._folder / f"{int.from_bytes(digest) % _FILES:02x}.lock"
+        path = self.folder / f"{int.from_bytes(digest) % _FILES:02x}.lock"
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:

@@ -7,11 +7,16 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The result of one check. Unless it is `ok`, `text` also says what to do next."""
+    """The result of one check. Unless it is `ok`, `text` also says what to do next.
+
+    `read_only_text`: what to show instead with --read-only, as `ok`, since the check concerns only changes; "" if it
+    concerns reading too.
+    """
 
     name: str
     text: str
     status: Literal["ok", "warning", "failed"] = "ok"
+    read_only_text: str = ""
 
 
 Report = Callable[[Check], None]

@@ -1,15 +1,16 @@
 """The backends by URL scheme, and the function that opens one."""
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from ..errors import Invalid
 from .agentos import AGENTOS, AGENTOS_TLS
 from .backend_type import BackendType, OpenContext
 from .base import SessionBackend
-from .environment import Variable
+from .environment import LIBPQ_PATH_OPTIONS, Variable, absolute_path
 from .guayaba import GUAYABA, GUAYABA_PLAIN
 from .options import Option, options_of, parse_options, split_options
 from .sql import POSTGRESQL, SQLITE
@@ -53,13 +54,34 @@ def mask_passwords(url: str) -> str:
 
     URLs with other credentials need no masking, since no backend opens them.
     """
-    address, mark, query = _USER_AND_PASSWORD.sub(r"\1:PASSWORD@", url).partition("?")
-    options = (option.partition("=") for option in query.split("&"))
-    masked = (
-        f"{name}=PASSWORD" if _SECRET_OPTIONS.search(unquote(name)) else name + equals + value
-        for name, equals, value in options
+    return _replace_options(
+        _USER_AND_PASSWORD.sub(r"\1:PASSWORD@", url),
+        lambda name, value: "PASSWORD" if _SECRET_OPTIONS.search(name) else value,
     )
-    return address + mark + "&".join(masked)
+
+
+def make_paths_absolute(url: str) -> str:
+    """Return a backend's URL, whose passwords are masked, with absolute paths in its query."""
+    libpq = LIBPQ_PATH_OPTIONS if url.startswith("postgresql:") else frozenset[str]()
+    ours = {name for name, option in known_options(url).items() if option.is_path}
+
+    def absolute(name: str, value: str) -> str:
+        path = os.fsdecode(unquote_to_bytes(value.replace("+", " ") if name in ours else value))
+        if not path or name not in libpq | ours or absolute_path(name, path) == path:
+            return value
+        return quote(os.fsencode(absolute_path(name, path)))
+
+    return _replace_options(url, absolute)
+
+
+def _replace_options(url: str, new_value: Callable[[str, str], str]) -> str:
+    """Return the URL with `new_value(decoded name, encoded value)` as the value of each option in its query."""
+    address, mark, query = url.partition("?")
+    replaced: list[str] = []
+    for option in query.split("&"):
+        name, equals, value = option.partition("=")
+        replaced.append(f"{name}={new_value(unquote(name), value)}" if equals else name)
+    return address + mark + "&".join(replaced)
 
 
 def open_backend(

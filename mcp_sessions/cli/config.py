@@ -7,8 +7,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.environment import absolute_path
 from mcp_sessions.backends.options import HttpOptions
-from mcp_sessions.backends.registry import environment_of, mask_passwords
+from mcp_sessions.backends.registry import environment_of, make_paths_absolute, mask_passwords
 from mcp_sessions.cli.client_formats import CLIENTS, Client, HttpServer, Server, StdioServer, snippet
 from mcp_sessions.cli.refusals import refuse, refuse_backend
 from mcp_sessions.config.build import (
@@ -81,7 +82,7 @@ def _settings_variables(settings: Settings) -> tuple[dict[str, str], list[str]]:
             del given[option.variable]
         elif text and "FILE" in option.metavar and text != "-" and "://" not in text:
             given[option.variable] = str(Path(text).absolute())
-    given[OPTIONS["backend"].variable] = mask_passwords(_from_anywhere(settings.backend))
+    given[OPTIONS["backend"].variable] = _from_anywhere(mask_passwords(settings.backend))
     return given, secrets
 
 
@@ -96,16 +97,17 @@ def _backend_variables(url: str, *, uses_proxy: bool) -> tuple[dict[str, str], l
         if variable.is_secret or (variable.is_proxy and "@" in text):
             secrets.append(variable.name)
         else:
-            given[variable.name] = str(Path(text).absolute()) if variable.is_path and Path(text).exists() else text
+            given[variable.name] = absolute_path(variable.name, text) if variable.is_path else text
     return given, secrets
 
 
 def _from_anywhere(url: str) -> str:
-    """Return the backend's URL with an absolute path, since a client starts the server in another folder."""
+    """Return the backend's URL with absolute paths, since a client starts the server in another folder."""
     path = path_of(url)
-    if path in ("", ":memory:"):
-        return url
-    return url_of(Path(path).expanduser().absolute())
+    if path not in ("", ":memory:"):
+        _, mark, query = url.partition("?")
+        url = url_of(Path(path).expanduser().absolute()) + mark + query
+    return make_paths_absolute(url)
 
 
 def _is_authenticated(settings: Settings) -> bool:

@@ -1,12 +1,9 @@
 """`mcp-sessions config CLIENT`: what it prints is read as that client reads it, and starts a server."""
 
 import json
-import shlex
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
@@ -17,31 +14,12 @@ from mcp_sessions.cli.main import main
 from mcp_sessions.cli.parser import CLIENTS
 from mcp_sessions.config.settings import Settings
 
+from ..support.snippets import printed, read
+
 HOSTILE = "Zoë \"x\" 'y' \\ $HOME `id` %s ${z}\n[table]\t\x7f天気\r#"
 KEPT = HOSTILE.replace("$HOME", "HOME").replace("${z}", "z")  # no client replaces anything in it
 SECRET = "hunter2-" * 8
 EVERY = pytest.mark.parametrize("client", CLIENTS)
-
-
-def read(client: str, snippet: str) -> dict[str, Any]:
-    """The server in a snippet."""
-    match client:
-        case "claude-code":
-            *words, last = shlex.split(snippet)
-            assert words == ["claude", "mcp", "add-json", "--scope", "user", "sessions"]
-            return json.loads(last)
-        case "vscode":
-            return json.loads(snippet)["servers"]["sessions"]
-        case "codex":
-            return tomllib.loads(snippet)["mcp_servers"]["sessions"]
-        case "opencode":
-            server = json.loads(snippet)["mcp"]["sessions"]
-            if server["type"] == "remote":
-                return server
-            (command, *args), env = server["command"], server.get("environment", {})
-            return {"type": "local", "command": command, "args": args, "env": env}
-        case _:
-            return json.loads(snippet)["mcpServers"]["sessions"]
 
 
 REFERENCES = {
@@ -66,13 +44,6 @@ def assert_secret_is_named(client: str, name: str, snippet: str) -> None:
         assert server["env"][name] == REFERENCES[client].format(name)
     if client == "vscode":
         assert name in [asked["id"] for asked in json.loads(snippet)["inputs"] if asked["password"]]
-
-
-def printed(capsys: pytest.CaptureFixture[str], client: str, *arguments: str, **environ: str) -> tuple[str, str]:
-    assert main(["config", client, *arguments], environ) == 0
-    said = capsys.readouterr()
-    assert said.err.count("\n") == 1
-    return said.out, said.err
 
 
 @EVERY

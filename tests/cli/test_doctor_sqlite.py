@@ -1,5 +1,8 @@
 """`mcp-sessions doctor` on the embedded store: what it says of its file, and that it changes nothing."""
 
+# ruff: noqa: ASYNC240 - the files are on a local disk
+
+import os
 import sqlite3
 from pathlib import Path
 
@@ -47,20 +50,29 @@ async def test_a_write_ahead_log_that_sqlite_can_damage_is_warned_of(
     assert "write-ahead log" in text_of(told, "journal", status)
 
 
-def test_rights_that_are_too_many_or_too_few_are_told(
+async def test_rights_that_are_too_many_or_too_few_are_told(
     examined: Examine, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path.touch(0o644)
-    assert names(examined("--backend", f"sqlite:///{path}")[1], "warning") == ["permissions"]
+    async with opened(path):
+        pass
+    path.chmod(0o644)
+    assert names((await run_sync(examined, "--backend", f"sqlite:///{path}"))[1], "warning") == ["permissions"]
 
-    def nothing_may_be_written(*_: object) -> bool:
-        return False  # who runs the tests may be root, who may all
+    def nothing_may_be_written(path: str | Path, mode: int) -> bool:
+        return mode == os.F_OK and Path(path).exists()  # who runs the tests may be root, who may all
 
     monkeypatch.setattr("os.access", nothing_may_be_written)
-    status, told = examined("--backend", f"sqlite:///{path}")
+    status, told = await run_sync(examined, "--backend", f"sqlite:///{path}")
     assert (status, names(told, "warning")) == (0, ["permissions", "permissions"])
-    status, told = examined("--backend", f"sqlite:///{path}.other")
+    status, told = await run_sync(examined, "--backend", f"sqlite:///{path}", "--read-only")
+    assert (status, names(told, "warning")) == (0, ["permissions"])
+    cannot = "this user can't write to the store's file or to \"sessions.db-journal\""
+    assert ("ok", f"permissions: {cannot}, so sessions can only be read.") in told
+    status, told = await run_sync(examined, "--backend", f"sqlite:///{path}.other")
     assert (status, names(told, "failed")) == (1, ["backend"])
+    path.with_suffix(".new").touch(0o600)
+    status, told = await run_sync(examined, "--backend", f"sqlite:///{path.with_suffix('.new')}", "--read-only")
+    assert (status, names(told, "failed")) == (1, ["store"])
 
 
 @pytest.mark.parametrize(

@@ -139,8 +139,8 @@ def options_table(page: Path) -> str:
 
     def rows() -> Iterator[Sequence[str]]:
         for name, option in options_of(backend.options).items():
-            shown = {True: "on", False: "off"}.get(option.default, f"{option.default:g}" if option.default else "none")
-            yield f"`{name}={option.metavar}`", OPTIONS[name].flag if name in OPTIONS else "(none)", shown, option.help
+            flag, shown = (f"`{OPTIONS[name].flag}`", OPTIONS[name].shown_default) if name in OPTIONS else ("", "none")
+            yield f"`{name}={option.metavar}`", flag, shown, option.help
 
     return table(("option", "flag", "default", "meaning"), rows())
 

@@ -16,7 +16,7 @@ FILES = sorted([*MODULES, *(ROOT / "tests").rglob("*.py")])
 VOCABULARY = "errors models caller cursors json_documents sqlite_url"
 SHARED = (
     "backends.base backends.backend_type backends.options backends.environment backends.health backends.deadline "
-    "backends.validation backends.paging backends.file_locks backends.gather backends.telemetry"
+    "backends.validation backends.paging backends.file_locks backends.write_access backends.gather backends.telemetry"
 )
 ANY_BACKEND = f"{VOCABULARY} text {SHARED} backends.scan_search backends.http"
 RULES = {
@@ -35,6 +35,7 @@ RULES = {
     "backends.validation": f"{VOCABULARY} text",
     "backends.paging": VOCABULARY,
     "backends.file_locks": "errors",
+    "backends.write_access": "",
     "backends.gather": "",
     "backends.telemetry": "errors",
     "backends.scan_search": f"{VOCABULARY} text {SHARED}",

@@ -35,7 +35,7 @@ def open_agentos(url: str, options: AgentOsOptions, context: OpenContext) -> Ses
     from ..http.client import HttpClient
     from ..http.credentials import configured_credential
     from .accounts import Accounts
-    from .api import explain
+    from .api_errors import explain
     from .backend import AgentOsBackend
 
     http = HttpClient.for_options(url.removeprefix("agentos+"), options, system="AgentOS", explain=explain)

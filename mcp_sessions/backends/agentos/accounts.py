@@ -12,10 +12,11 @@ import anyio
 from anyio.abc import TaskGroup
 
 from ..file_locks import FileLocks
+from ..health import Check, Report
 from ..http.client import HttpClient
 from ..http.credentials import Credential, CredentialCache
 from .api import Api
-from .recheck.journal import Journal, open_journal
+from .recheck.journal import Journal, journal_problem, open_journal
 from .recheck.locks import SessionLocks
 from .recheck.rechecker import Rechecker
 from .recheck.writer import SessionWriter
@@ -75,6 +76,14 @@ class Accounts:
                 self._cache.close()
                 if journal is not None:
                     journal.close()
+
+    def report_folder(self, report: Report) -> None:
+        """Report whether the folder for locks and journal can't be written to, in the words that `open` logs."""
+        problems = {"locks": self._locks.problem(), "journal": journal_problem(self._folder) if self._recheck else ""}
+        for name, fact in problems.items():
+            if fact:
+                text = f"{fact}. Let this user write to {self._folder}"
+                report(Check(name, text, "warning", read_only_text=fact))
 
     def get(self, credential: Credential) -> Account:
         """Return the account of this credential. Only while this is open is it kept, and are writes rechecked."""

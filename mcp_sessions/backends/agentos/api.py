@@ -1,6 +1,5 @@
 """Requests to AgentOS's routes for sessions, made in the way that is safe with its version."""
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -9,43 +8,23 @@ from uuid import uuid4
 from ...errors import (
     BadResponse,
     Forbidden,
-    Invalid,
     NotFound,
     OutcomeUnknown,
-    SessionsError,
     Unauthorized,
     Unsupported,
-    quoted,
 )
 from ...json_documents import Json, JsonObject, is_array, is_object
 from ..http.client import HttpClient, Reply, ServerFailed, path
 from ..http.credentials import ANONYMOUS
+from .api_errors import not_found
 from .page_reader import UpstreamPage
+from .session_paths import session_path
 from .versions import Feature, Version, VersionCache
 from .wire import TYPES, AgentOsSession, component_type, object_in, read_session, text_in
 
 _MOST_PAGE = 32 * 1024 * 1024
 _MOST_TYPES = 10_000
 Parameters = Mapping[str, str | int]
-
-
-def explain(reply: Reply, credential: str) -> SessionsError | None:
-    """Return an error for a refusal that AgentOS explains only in its text; None for any other."""
-    answer = reply.json()
-    detail = text_in(answer, "detail") if is_object(answer) else ""
-    if reply.status in (400, 404) and "db_id query parameter is required" in detail:
-        return Invalid(
-            "this AgentOS has several databases. Name one in the backend's URL: agentos+http://HOST?db_id=ID."
-        )
-    if reply.status in (400, 404) and re.search("No database|with id '.*' has table", detail):
-        return Invalid("this AgentOS has no such database or table. Correct db_id or table in the backend's URL.")
-    if reply.status == 400 and "no runs to fork" in detail:
-        return Invalid("this session has no messages to fork. Create a new one with create_session.")
-    if reply.status == 403:
-        scope = re.search(r"\b(sessions|agents|teams|config|system):[a-z*]+\b", detail)
-        lacks = f"lacks {scope.group()}" if scope else "lacks the permission for this"
-        return Forbidden(f"{credential} {lacks}. Ask whoever runs AgentOS for it.")
-    return None
 
 
 class Api:
@@ -71,7 +50,7 @@ class Api:
         version = await self.version()
         try:
             if version.has(Feature.FINDS_TYPES):
-                answer = (await self.http.read(path("sessions", session_id), params=self._parameters(owner))).json()
+                answer = (await self.http.read(session_path(session_id), params=self._parameters(owner))).json()
                 found = replace(read_session(answer), is_type_certain=bool(component_type(answer)))
             else:
                 found = await self._find_typed(session_id, owner, type)
@@ -94,7 +73,7 @@ class Api:
         for type in sorted(TYPES, key=lambda known: known != first):
             try:
                 answer = (
-                    await self.http.read(path("sessions", session_id), params=self._parameters(owner, type=type))
+                    await self.http.read(session_path(session_id), params=self._parameters(owner, type=type))
                 ).json()
             except NotFound:
                 continue
@@ -159,7 +138,7 @@ class Api:
     async def _of(self, session_id: str, owner: str, type: str, *route: str) -> Reply:
         parameters = self._parameters(owner, **await self._type_parameter(type))
         try:
-            return await self.http.read(path("sessions", session_id, *route), params=parameters, most_bytes=_MOST_PAGE)
+            return await self.http.read(session_path(session_id, *route), params=parameters, most_bytes=_MOST_PAGE)
         except NotFound as error:
             raise not_found(session_id) from error
 
@@ -180,7 +159,7 @@ class Api:
     ) -> AgentOsSession:
         parameters = self._parameters(owner, **await self._write_type_parameter(session, owner))
         try:
-            reply = await self.http.change(method, path("sessions", session.id, *route), params=parameters, json=fields)
+            reply = await self.http.change(method, session_path(session.id, *route), params=parameters, json=fields)
         except NotFound as error:
             raise not_found(session.id) from error
         return read_session(reply.json(), type=session.type)
@@ -213,7 +192,7 @@ class Api:
 
     async def delete(self, session: AgentOsSession, owner: str) -> None:
         """Delete a session. AgentOS's answer doesn't depend on whether the session existed."""
-        await self.http.change("DELETE", path("sessions", session.id), params=self._parameters(owner))
+        await self.http.change("DELETE", session_path(session.id), params=self._parameters(owner))
 
     async def types_of(self, component: str) -> Sequence[str]:
         """Return which of agent, team and workflow have this id; nothing if AgentOS doesn't answer that."""
@@ -292,11 +271,3 @@ class Api:
 
     def _parameters(self, owner: str, **more: str | int) -> Parameters:
         return {**self._database, **({"user_id": owner} if owner else {}), **more}
-
-
-def not_found(session_id: str) -> NotFound:
-    """Return the error for a session that doesn't exist."""
-    return NotFound(
-        f"no session {quoted(session_id)}. Find sessions with list_sessions; AgentOS stores a new one only when its "
-        "first run has ended."
-    )

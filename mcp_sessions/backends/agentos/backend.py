@@ -96,6 +96,7 @@ class AgentOsBackend(HttpBackend):
             await fetch_version(self._accounts.http.with_credential(ANONYMOUS))
 
     async def examine(self, report: Report) -> None:
+        self._accounts.report_folder(report)
         async with self._accounts.http:
             await examine(self._api, self.check_reachable, report)
 
@@ -247,16 +248,13 @@ class AgentOsBackend(HttpBackend):
         return result.model_copy(update={"note": self._rechecker.note()})
 
     async def _change(self, session_id: str, edit: Edit, expected_version: str = "") -> WriteResult:
-        check_text(session_id, "session_id", NAME_LENGTH)
         return await self._writer.change(session_id, self._owner, edit, expected_version=expected_version)
 
     async def _find(self, session_id: str) -> AgentOsSession:
-        check_text(session_id, "session_id", NAME_LENGTH)
         return await self._api.find(session_id, self._owner)
 
     async def _type_of(self, session_id: str) -> str:
         """Return the session's type, once the caller is known to be allowed to read it; "" if neither must be asked."""
-        check_text(session_id, "session_id", NAME_LENGTH)
         if not self._owner and (await self._api.version()).has(Feature.FINDS_TYPES):
             return ""
         return (await self._find(session_id)).type

@@ -12,16 +12,17 @@ from ...models import SessionFilter, SessionPage
 from ...text.words import fold_name
 from ..gather import map_concurrently
 from ..http.client import ServerFailed
+from ..http.urls import path_obstacle
 from .api import Api
 from .page_reader import Sort, UpstreamPage
 from .pages import Key, MergedStream, Stream
+from .session_paths import PYTHON_API, UNADDRESSABLE
 from .versions import Feature
 from .wire import TYPES, AgentOsSession
 
 # Each row costs AgentOS some 0.3 ms. A list of 20 needs 22 rows: one shows that there are more sessions, and one that
 # the last group of rows with the same time is complete.
 _SMALL_PAGE, _LARGE_PAGE = 24, 128
-_UNADDRESSABLE = 'their ids contain "/" or the like, so no request to AgentOS can name them'
 
 
 class WalkItem(NamedTuple):
@@ -95,7 +96,7 @@ class Walk:
         if self._unaddressable_count:
             notes.append(
                 f"{self._unaddressable_count} session(s) are left out, because their user and whether they are "
-                f"archived are unknown: {_UNADDRESSABLE}."
+                f"archived are unknown: {UNADDRESSABLE}. To open them, use {PYTHON_API}."
             )
         return " ".join(notes)
 
@@ -242,12 +243,13 @@ def _session_page(
 
 
 def _unaddressable_note(shown: Sequence[WalkItem]) -> str:
-    count = sum(not item.session.has_details for item in shown)
-    if not count:
+    sessions = [item.session for item in shown if path_obstacle(item.session.id)]
+    if not sessions:
         return ""
+    unknown = "" if sessions[0].has_details else " Their agent, user and whether they are archived are unknown."
     return (
-        f"{count} session(s) can't be opened or changed, and their agent, their user and whether they are archived are "
-        f"unknown: {_UNADDRESSABLE}."
+        f"{len(sessions)} session(s) can only be listed, not opened or changed: {UNADDRESSABLE}.{unknown} To open or "
+        f"change them, use {PYTHON_API}."
     )
 
 

@@ -1,6 +1,7 @@
 """Checks of a PostgreSQL server and the connection to it."""
 
 from ipaddress import ip_address
+from typing import NamedTuple
 
 import psycopg
 
@@ -39,18 +40,30 @@ def _is_this_machine(address: str) -> bool:
     return not address or ip_address(address).is_loopback
 
 
+class Refusal(NamedTuple):
+    """Why a database refuses all changes, and what to do so that it accepts them."""
+
+    reason: str
+    remedy: str
+
+
+def refusal_of_changes(tx: Transaction) -> Refusal | None:
+    """Return why the database refuses all changes, or None if it accepts them."""
+    if tx.one("SELECT pg_is_in_recovery()") == (True,):
+        return Refusal("the server is a standby, which accepts no changes", "Name its primary in --backend")
+    if tx.one("SELECT current_setting('default_transaction_read_only')") == ("on",):
+        remedy = "Turn it off for the database or the role"
+        return Refusal("default_transaction_read_only is on, so nothing can be changed", remedy)
+    return None
+
+
 def examine_server(tx: Transaction) -> list[Check]:
     """Return warnings about a server that refuses changes or may lose them."""
     checks: list[Check] = []
-    if tx.one("SELECT pg_is_in_recovery()") == (True,):
-        text = "a standby, which accepts no changes. Name its primary in the URL, or offer only tools that read"
-        checks.append(Check("server", text, "warning"))
-    elif tx.one("SELECT current_setting('default_transaction_read_only')") == ("on",):
-        text = (
-            "default_transaction_read_only is on, so sessions can only be read. Turn it off "
-            "for the database or the role, or offer only tools that read"
-        )
-        checks.append(Check("server", text, "warning"))
+    refusal = refusal_of_changes(tx)
+    if refusal:
+        text = f"{refusal.reason}. {refusal.remedy}, or offer only tools that read"
+        checks.append(Check("server", text, "warning", read_only_text=refusal.reason))
     off = [name for name in _DURABLE if tx.one("SELECT current_setting(?)", name) == ("off",)]
     if off:
         text = f"{', '.join(off)} is off, so a power loss may lose changes that were acknowledged. Turn it on"

@@ -3,6 +3,7 @@
 from ...errors import Forbidden, Unavailable
 from ..health import Check
 from .database import Transaction
+from .postgres_checks import Refusal, refusal_of_changes
 
 SCHEMA = "mcp_sessions"  # separate, so that tables of an application can't have the same names
 _LOCK = 0x6D637073  # "mcps": an advisory lock that only this program takes
@@ -121,15 +122,36 @@ def require_current_schema(tx: Transaction) -> None:
 
 
 def examine(tx: Transaction) -> list[Check]:
-    """Return checks of the schema: what the next start will do with it. Raise the errors of `migrate`."""
+    """Return checks of the schema, and of whether the next start can create or migrate it.
+
+    Raise the errors of `migrate`, except that for a database that refuses changes.
+    """
     version = _version(tx)
+    if version == len(MIGRATIONS):
+        return [Check("store", f"schema {SCHEMA}, version {version}"), *_check_privileges(tx)]
     if version is None:
         _has_schema(tx)
-        return [Check("store", f"no tables yet; the first start creates them in the schema {SCHEMA}")]
-    state = f"version {version}"
-    if version < len(MIGRATIONS):
-        state += f"; the next start migrates it to {len(MIGRATIONS)}, which older programs can't read"
-    return [Check("store", f"schema {SCHEMA}, {state}"), *_check_privileges(tx)]
+        state, cannot = "no tables yet", "the first start can't create them"
+        plan = f"the first start creates them in the schema {SCHEMA}"
+    else:
+        state, cannot = f"schema {SCHEMA}, version {version}", f"the next start can't migrate it to {len(MIGRATIONS)}"
+        plan = f"the next start migrates it to {len(MIGRATIONS)}, which older programs can't read"
+    refusal = refusal_of_changes(tx) or (None if version is None else _refusal_of_migration(tx))
+    if refusal:
+        return [Check("store", f"{state}, and {cannot}: {refusal.reason}. {refusal.remedy}", "failed")]
+    return [Check("store", f"{state}; {plan}"), *([] if version is None else _check_privileges(tx))]
+
+
+def _refusal_of_migration(tx: Transaction) -> Refusal | None:
+    """Return why this role can't migrate the existing tables, or None if it can."""
+    owns = tx.one(
+        "SELECT bool_and(pg_has_role(relowner, 'USAGE')) AND has_schema_privilege(?, 'CREATE') FROM pg_class c "
+        "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ? AND relkind = 'r'",
+        *(SCHEMA, SCHEMA),
+    )
+    if owns == (True,):
+        return None
+    return Refusal("this role may not alter the tables", "Let their owner start this mcp-sessions on it once")
 
 
 def _check_privileges(tx: Transaction) -> list[Check]:
@@ -145,11 +167,9 @@ def _check_privileges(tx: Transaction) -> list[Check]:
     ]
     if not lacking:
         return []
-    text = (
-        f"this role can't change {', '.join(lacking)}, so sessions can only be read. Let the owner of the schema "
-        f"{SCHEMA} grant it, or name another role"
-    )
-    return [Check("permissions", text, "warning")]
+    fact = f"this role can't change {', '.join(lacking)}, so sessions can only be read"
+    text = f"{fact}. Let the owner of the schema {SCHEMA} grant it, or name another role"
+    return [Check("permissions", text, "warning", read_only_text=fact)]
 
 
 def _version(tx: Transaction) -> int | None:

@@ -61,7 +61,11 @@ def _report_existing(file: Path, connection: sqlite3.Connection, report: Report)
         state = "empty; the next start creates the store in it"
     elif version < len(MIGRATIONS):
         state += f"; the next start migrates it to {len(MIGRATIONS)}, which older programs can't read"
-    report(Check("store", f"{file}: {state}"))
+    if version < len(MIGRATIONS) and (obstacles := write_obstacles(str(file))):
+        text = f"{file}: {state}. But this user can't write to {' or to '.join(obstacles)}. Change the permissions"
+        report(Check("store", text, "failed"))
+    else:
+        report(Check("store", f"{file}: {state}"))
     if mode != "wal":
         report(Check("journal", "a rollback journal"))
     elif not wal_is_safe(sqlite3.sqlite_version_info):
@@ -86,8 +90,8 @@ def _report_filesystem(file: Path, report: Report) -> None:
 
 def _report_rights(file: Path, report: Report) -> None:
     if obstacles := write_obstacles(str(file)):
-        text = f"this user can't write to {' or to '.join(obstacles)}, so sessions can only be read. Change that"
-        report(Check("permissions", text, "warning"))
+        fact = f"this user can't write to {' or to '.join(obstacles)}, so sessions can only be read"
+        report(Check("permissions", f"{fact}. Change the permissions", "warning", read_only_text=fact))
     if os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & 0o077:
         text = "other users of this machine may open the file. Use `chmod 600` to prevent that"
         report(Check("permissions", text, "warning"))

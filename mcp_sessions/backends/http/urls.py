@@ -21,16 +21,33 @@ UNENCRYPTED = "the network between can read the credential and all contents. Use
 def path(*segments: str) -> str:
     """Return a path with each segment encoded: `path("sessions", id, "runs")` → "/sessions/…/runs".
 
-    A segment can't contain "/", since servers such as AgentOS's decode %2F before they route. "." and ".." are encoded
-    so that httpx2 doesn't resolve them. Raise `Unsupported` for a segment that no path can carry.
+    "." and ".." are encoded so that httpx2 doesn't resolve them. Raise `Unsupported` for a segment that no path can
+    carry.
     """
     return "".join(f"/{_encoded(segment)}" for segment in segments)
 
 
+def path_obstacle(segment: str) -> str:
+    """Return what prevents a path from carrying a segment, such as `contains "/"`; "" if nothing does.
+
+    "/" does since servers such as AgentOS's decode %2F before they route.
+    """
+    if not segment:
+        return "is empty"
+    if "/" in segment:
+        return 'contains "/"'
+    if len(segment) > _MOST_SEGMENT:
+        return f"has more than {_MOST_SEGMENT} characters"
+    categories = set(map(unicodedata.category, segment))
+    if "Cs" in categories:
+        return "contains an unpaired surrogate"
+    return "contains a control character" if "Cc" in categories else ""
+
+
 def _encoded(segment: str) -> str:
-    is_unfit = not segment or "/" in segment or len(segment) > _MOST_SEGMENT
-    if is_unfit or any(unicodedata.category(char) in ("Cc", "Cs") for char in segment):
-        raise Unsupported(f"{quoted(segment)} can't be addressed over HTTP. Use an id that a list returned.")
+    obstacle = path_obstacle(segment)
+    if obstacle:
+        raise Unsupported(f"the id {quoted(segment)} {obstacle}, so no URL can name it. Use the system's own program.")
     return segment.replace(".", "%2E") if not segment.strip(".") else quote(segment, safe="")
 
 

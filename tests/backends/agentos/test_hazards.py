@@ -13,6 +13,7 @@ import pytest
 from mcp_sessions.errors import Invalid, NotFound, SessionsError, Unsupported
 from mcp_sessions.models import SessionFilter
 
+from ...contract.operations import ADDRESSED
 from ...support.real_agentos import POISON, opened, session
 from ...support.servers.agentos_process import VERSIONS, Version
 
@@ -79,6 +80,35 @@ async def test_d7_an_id_never_leads_to_another_route(version: Version) -> None:
             with pytest.raises(SessionsError):
                 await case.backend.delete_session(id)
         assert len((await case.server.rows())["agno_sessions"]) == len(ids)
+
+
+@on_each
+@pytest.mark.parametrize(
+    ("id", "obstacle"),
+    [
+        ("a/b", 'contains "/"'),
+        ("a\nb", "contains a control character"),
+        ("x" * 600, "has more than 512 characters"),
+    ],
+)
+async def test_d7_a_session_that_no_url_can_name_is_listed_and_every_other_call_says_why_it_fails(
+    version: Version, id: str, obstacle: str
+) -> None:
+    async with opened(version, seeds=[session(id), session("s")]) as case:
+        listed = await case.backend.list_sessions(SessionFilter())
+        assert {item.id for item in listed.sessions} == {id, "s"}
+        assert listed.note.startswith("1 session(s) can only be listed, not opened or changed: ")
+        assert "use agno's Python API where AgentOS runs" in listed.note
+        for capability in ADDRESSED.keys() & case.backend.capabilities:
+            with pytest.raises(Unsupported) as refusal:
+                await ADDRESSED[capability](case.backend, id)
+            assert "AgentOS can list a session with the id" in refusal.value.text, capability
+            assert f"its URLs can't carry an id that {obstacle}. Use agno's Python API" in refusal.value.text
+            assert refusal.value.text.isprintable()
+        applied = await case.backend.apply_to_sessions("archive", [id, "s"], dry_run=False)
+        assert (applied.succeeded, [failure.session_id for failure in applied.failed]) == (("s",), [id])
+        assert obstacle in applied.failed[0].error
+        assert id in (await case.server.rows())["agno_sessions"]
 
 
 @on_each

@@ -11,6 +11,7 @@ from time import time
 from typing import Any
 
 from ....json_documents import Json
+from ...write_access import write_problem
 from .values import OldValue, PendingValue
 
 logger = logging.getLogger(__name__)
@@ -181,14 +182,32 @@ def _read_row(row: Sequence[object]) -> PendingWrite | None:
 
 def open_journal(folder: Path) -> sqlite3.Connection:
     """Open the journal's file, readable by this user alone, or a journal in memory if the file can't be used."""
-    path = folder / "agentos.db"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600)
-        return _connect(str(path))
-    except (OSError, sqlite3.Error) as error:
-        logger.warning("No journal of changes can be kept at %s (%s): a restart forgets them.", path, error)
-        return _connect(":memory:")
+    problem = journal_problem(folder)
+    if not problem:
+        path = _path(folder)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.touch(mode=0o600)
+            return _connect(str(path))
+        except (OSError, sqlite3.Error) as error:
+            problem = _problem(path, str(error))
+    logger.warning("%s.", problem)
+    return _connect(":memory:")
+
+
+def journal_problem(folder: Path) -> str:
+    """Return a sentence without its full stop, if this user can't write to the journal's file or its folder."""
+    path = _path(folder)
+    reason = write_problem(folder) or write_problem(path)  # SQLite creates files beside its own
+    return _problem(path, reason) if reason else ""
+
+
+def _path(folder: Path) -> Path:
+    return folder / "agentos.db"
+
+
+def _problem(path: Path, reason: str) -> str:
+    return f"No journal of changes can be kept at {path} ({reason}): a restart forgets them"
 
 
 def _connect(database: str) -> sqlite3.Connection:

@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 import anyio
 
 from ...file_locks import FileLocks
+from ...write_access import write_problem
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +27,24 @@ class SessionLocks:
 
     def open(self) -> None:
         """Create the folder for the file locks. Without one, only this process's writes wait for each other."""
-        try:
-            self._file_locks.open()
-            self._has_file_locks = True
-        except OSError as error:
-            logger.warning("Changes by other processes can't be waited for (%s): no folder for locks.", error)
-            self._has_file_locks = False
+        problem = self.problem()
+        if not problem:
+            try:
+                self._file_locks.open()
+            except OSError as error:
+                problem = self._problem(str(error))
+        if problem:
+            logger.warning("%s.", problem)
+        self._has_file_locks = not problem
+
+    def problem(self) -> str:
+        """Return a sentence without its full stop, if this user can't write to the folder for the file locks."""
+        reason = write_problem(self._file_locks.folder)
+        return self._problem(reason) if reason else ""
+
+    def _problem(self, reason: str) -> str:
+        folder = self._file_locks.folder
+        return f"Changes by other processes can't be waited for: no locks can be kept in {folder} ({reason})"
 
     @asynccontextmanager
     async def lock(self, session_id: str) -> AsyncGenerator[None]:

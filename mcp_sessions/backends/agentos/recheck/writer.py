@@ -17,7 +17,8 @@ from ....models import (
 from ...deadline import deadline
 from ...http.client import AnswerLost, Redirected
 from ...validation import check_version
-from ..api import Api, not_found
+from ..api import Api
+from ..api_errors import not_found
 from ..removals import as_stored, removal_note, shows, without_reserved
 from ..wire import AgentOsSession
 from .journal import PendingWrite
