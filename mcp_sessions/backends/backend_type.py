@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from .base import SessionBackend
 from .environment import Variable
 from .options import BackendOptions
+
+if TYPE_CHECKING:
+    from .base import SessionBackend
 
 OptionsT = TypeVar("OptionsT", bound=BackendOptions)
 
@@ -34,6 +36,6 @@ class BackendType(Generic[OptionsT]):
     """
 
     options: type[OptionsT]
-    open: Callable[[str, OptionsT, OpenContext], SessionBackend]
+    open: "Callable[[str, OptionsT, OpenContext], SessionBackend]"
     environment: Sequence[Variable] = ()
     install_hint: str = ""

@@ -3,17 +3,19 @@
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from ..errors import Invalid
 from .agentos import AGENTOS, AGENTOS_TLS
 from .backend_type import BackendType, OpenContext
-from .base import SessionBackend
 from .environment import LIBPQ_PATH_OPTIONS, Variable, absolute_path
 from .guayaba import GUAYABA, GUAYABA_PLAIN
 from .options import Option, options_of, parse_options, split_options
 from .sql import POSTGRESQL, SQLITE
+
+if TYPE_CHECKING:
+    from .base import SessionBackend
 
 BACKENDS: dict[str, BackendType[Any]] = {
     "sqlite": SQLITE,
@@ -91,7 +93,7 @@ def open_backend(
     callers_have_credentials: bool = False,
     data_folder: str = "",
     **options: Any,
-) -> SessionBackend:
+) -> "SessionBackend":
     """Return the backend for a URL. Enter it with `async with` to connect.
 
     `token` is the credential for the backend's system. With `callers_have_credentials`, each call uses its caller's own

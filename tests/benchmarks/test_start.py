@@ -16,19 +16,20 @@ def test_the_first_answers_come_about_as_early_as_from_an_empty_server(answer: i
     assert median(start_ratios(tmp_path, rounds=7, answer=answer)) < 1.25
 
 
+def loaded_by(statements: str, *modules: str) -> list[bool]:
+    """Return which of these modules a new process has loaded after running these statements."""
+    source = f"import sys\n{statements}\nprint(*(name in sys.modules for name in {modules}))"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, encoding="utf-8", check=True, timeout=60)
+    return [word == "True" for word in done.stdout.split()]
+
+
 def test_only_the_chosen_backend_and_command_are_imported() -> None:
-    source = (
-        "import sys, mcp_sessions.cli.serve\n"
-        "from mcp_sessions import open_backend\n"
-        "before = 'mcp_sessions.backends.sql' in sys.modules\n"
-        "open_backend('sqlite:///:memory:')\n"
-        "print(before, 'mcp_sessions.backends.sql' in sys.modules, 'mcp_sessions.cli.demo' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, encoding="utf-8", check=True, timeout=60)
-    assert done.stdout.split() == ["False", "True", "False"]
+    modules = "mcp_sessions.backends.sql.backend", "mcp_sessions.backends.agentos.backend", "mcp_sessions.cli.demo"
+    statements = "import mcp_sessions.cli.serve\nfrom mcp_sessions import open_backend"
+    assert loaded_by(statements, *modules) == [False, False, False]
+    assert loaded_by(f"{statements}\nopen_backend('sqlite:///:memory:')", *modules) == [True, False, False]
 
 
-def test_importing_the_package_does_not_load_the_sdk() -> None:
-    source = "import sys, mcp_sessions; print('mcp' in sys.modules, 'pydantic' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, encoding="utf-8", check=True, timeout=60)
-    assert done.stdout.split() == ["False", "False"]
+@pytest.mark.parametrize("module", ["mcp_sessions", "mcp_sessions.cli.main", "mcp_sessions.config.settings"])
+def test_neither_the_package_nor_its_settings_load_the_sdk(module: str) -> None:
+    assert loaded_by(f"import {module}", "mcp", "pydantic", "httpx2") == [False, False, False]

@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from platformdirs import user_data_dir
 
 from ...errors import Invalid
 from ..backend_type import BackendType, OpenContext
-from ..base import SessionBackend
 from ..environment import CERTIFICATES, DATA_FOLDER, PROXIES
 from ..options import HttpOptions, Option, boolean, refuse_other_options
+
+if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
+    from ..base import SessionBackend
 
 DB_ID = Option("", "ID", "the database, if the AgentOS has several", str)
 TABLE = Option("", "NAME", "the table of the sessions in the database `db_id`, if it isn't the default one", str)
@@ -27,7 +30,7 @@ class AgentOsOptions(HttpOptions):
     recheck: bool = RECHECK.field()
 
 
-def open_agentos(url: str, options: AgentOsOptions, context: OpenContext) -> SessionBackend:
+def open_agentos(url: str, options: AgentOsOptions, context: OpenContext) -> "SessionBackend":
     """Return the backend at `agentos+http://HOST[:PORT][/PATH]` or `agentos+https:`.
 
     Raise `Invalid` for any other URL.

@@ -4,14 +4,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...errors import Invalid, quoted
 from ...json_documents import is_array, is_object
 from ..backend_type import BackendType, OpenContext
-from ..base import SessionBackend
 from ..environment import CERTIFICATES, PROXIES
 from ..options import HttpOptions, Option, refuse_other_options
-from .wire import is_uuid
+from .uuids import is_uuid
+
+if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
+    from ..base import SessionBackend
 
 _PUBLIC = "https://api.guayaba.run/api/v1"
 _NO_AGENTS: Mapping[str, Sequence[str]] = {}
@@ -56,7 +59,7 @@ class GuayabaOptions(HttpOptions):
     agents: Mapping[str, Sequence[str]] = AGENTS.field()
 
 
-def open_guayaba(url: str, options: GuayabaOptions, context: OpenContext) -> SessionBackend:
+def open_guayaba(url: str, options: GuayabaOptions, context: OpenContext) -> "SessionBackend":
     """Return the backend at `guayaba:` (the public API) or `guayaba+https://HOST/api/v1`.
 
     Raise `Invalid` for any other URL.

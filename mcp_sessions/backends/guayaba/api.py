@@ -13,7 +13,8 @@ from ...errors import BadResponse, Forbidden, NotFound, SessionsError, Unavailab
 from ...json_documents import Json, JsonObject, is_array, is_object
 from ..gather import map_concurrently
 from ..http.client import HttpClient, Reply, TooLarge, path
-from .wire import GuayabaSession, is_uuid, read_archives, read_sessions, text_in
+from .uuids import is_uuid
+from .wire import GuayabaSession, read_archives, read_sessions, text_in
 
 MOST_MESSAGES = 1000
 _MESSAGE_LIMITS = (MOST_MESSAGES, 200, 40, 8)

@@ -8,7 +8,8 @@ import anyio
 from ...errors import NotFound, SessionsError, Timeout, quoted
 from ..gather import map_concurrently
 from .api import Api, is_agent_unavailable
-from .wire import GuayabaSession, is_handle, is_uuid
+from .uuids import is_uuid
+from .wire import GuayabaSession, is_handle
 
 _CACHE_SECONDS = 60
 _MOST_CACHED = 50_000

@@ -10,8 +10,8 @@ from ...json_documents import Json, JsonObject, is_array, is_object
 from ...models import (
     Session,
 )
+from .uuids import UUID
 
-_UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _FILE_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d)[-:](\d\d)[-:](\d\d)")
 _HANDLE = "archived-"
 _LEAST_DIGITS = 10  # a date without dashes has 8
@@ -80,11 +80,6 @@ def is_handle(id: str) -> bool:
     return re.fullmatch(_HANDLE + "[0-9a-f]{12}", id) is not None
 
 
-def is_uuid(text: str) -> bool:
-    """Return whether the text is a UUID."""
-    return re.fullmatch(_UUID, text) is not None
-
-
 def read_sessions(answer: Json, agent: str) -> list[GuayabaSession]:
     """Return the active sessions in an answer, without those that have no key. Of equal keys, the last one counts."""
     rows = [
@@ -145,7 +140,7 @@ def parse_milliseconds(value: Json) -> datetime | None:
 
 
 def _session_in(filename: str) -> str:
-    found = re.match(_UUID, filename)
+    found = re.match(UUID, filename)
     return found.group() if found else ""
 
 

@@ -1,13 +1,16 @@
 """The embedded store: a backend with a database of its own, on SQLite or PostgreSQL."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ...errors import Invalid
 from ...sqlite_url import path_of
 from ..backend_type import BackendType, OpenContext
-from ..base import SessionBackend
 from ..environment import LIBPQ
 from ..options import KEEP_DELETED, BackendOptions, refuse_other_options
+
+if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
+    from ..base import SessionBackend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +20,7 @@ class StoreOptions(BackendOptions):
     keep_deleted: int = KEEP_DELETED.field()
 
 
-def open_sqlite(url: str, options: StoreOptions, context: OpenContext) -> SessionBackend:
+def open_sqlite(url: str, options: StoreOptions, context: OpenContext) -> "SessionBackend":
     """Return the store for a URL `sqlite:///PATH`. An absolute path has a fourth slash.
 
     `sqlite:///:memory:` is a store in memory, for tests. Raise `Invalid` if the URL has another form.
@@ -37,7 +40,7 @@ def open_sqlite(url: str, options: StoreOptions, context: OpenContext) -> Sessio
     return SqlBackend(TracingDatabase(database, "sqlite"), options)
 
 
-def open_postgresql(url: str, options: StoreOptions, context: OpenContext) -> SessionBackend:
+def open_postgresql(url: str, options: StoreOptions, context: OpenContext) -> "SessionBackend":
     """Return the store for a URL `postgresql://USER:PASSWORD@HOST:PORT/DATABASE?…`.
 
     libpq parses the URL, and reads PGPASSWORD and ~/.pgpass. Raise `Invalid` if the URL is malformed.
