@@ -18,7 +18,7 @@ from mcp_sessions.config.build import (
     build_server,
     refuse_http_settings,
 )
-from mcp_sessions.config.settings import OPTIONS, BadSetting, Settings, is_url
+from mcp_sessions.config.settings import SETTINGS, BadSetting, Settings, is_url
 from mcp_sessions.errors import SessionsError
 from mcp_sessions.sqlite_url import path_of, url_of
 
@@ -75,14 +75,14 @@ def _settings_variables(settings: Settings) -> tuple[dict[str, str], list[str]]:
     """
     given = settings.variables()
     secrets: list[str] = []
-    for option in OPTIONS.values():
-        text = given.get(option.variable, "")
-        if text and not option.flag:
-            secrets.append(option.variable)
-            del given[option.variable]
-        elif text and "FILE" in option.metavar and text != "-" and "://" not in text:
-            given[option.variable] = str(Path(text).absolute())
-    given[OPTIONS["backend"].variable] = _from_anywhere(mask_passwords(settings.backend))
+    for setting in SETTINGS.values():
+        text = given.get(setting.variable, "")
+        if text and not setting.flag:
+            secrets.append(setting.variable)
+            del given[setting.variable]
+        elif text and "FILE" in setting.metavar and text != "-" and "://" not in text:
+            given[setting.variable] = str(Path(text).absolute())
+    given[SETTINGS["backend"].variable] = _from_anywhere(mask_passwords(settings.backend))
     return given, secrets
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
-from ..config.settings import OPTIONS, BadSetting, Settings, unknown_variables
+from ..config.settings import SETTINGS, BadSetting, Settings, unknown_variables
 from ..errors import replace_unprintable
 from .parser import parser
 from .refusals import refuse
@@ -51,5 +51,5 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     gc.freeze()
     gc.set_threshold(10_000)  # a response of 100 KB is thousands of objects without garbage cycles
     gc.enable()
-    own = {name: value for name, value in given.items() if name not in OPTIONS}
+    own = {name: value for name, value in given.items() if name not in SETTINGS}
     return module.run(settings, **own)

@@ -4,7 +4,7 @@ import argparse
 from typing import Any, NoReturn
 
 from .. import __version__
-from ..config.settings import OPTIONS
+from ..config.settings import SETTINGS
 from ..errors import replace_unprintable
 
 CLIENTS = ("claude-code", "claude-desktop", "cursor", "vscode", "codex", "opencode", "gemini", "qwen", "copilot")
@@ -59,18 +59,20 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    for group in dict.fromkeys(option.group for option in OPTIONS.values()):
-        members = {name: option for name, option in OPTIONS.items() if option.group == group}
-        variables = [f"{option.variable} (no flag): {option.help}" for option in members.values() if not option.flag]
+    for group in dict.fromkeys(setting.group for setting in SETTINGS.values()):
+        members = {name: setting for name, setting in SETTINGS.items() if setting.group == group}
+        variables = [
+            f"{setting.variable} (no flag): {setting.help}" for setting in members.values() if not setting.flag
+        ]
         titled = parser.add_argument_group(f"settings, {group}", ". ".join(variables) or None)
-        for name, option in members.items():
-            if not option.flag:
+        for name, setting in members.items():
+            if not setting.flag:
                 continue  # a secret has no flag, since other users can see a command's arguments
-            text = f"{option.help} (default: {option.shown_default})".replace("%", "%%")
-            how: dict[str, Any] = {"metavar": option.metavar, "action": "append" if option.repeatable else "store"}
-            if not option.metavar:
+            text = f"{setting.help} (default: {setting.shown_default})".replace("%", "%%")
+            how: dict[str, Any] = {"metavar": setting.metavar, "action": "append" if setting.repeatable else "store"}
+            if not setting.metavar:
                 how = {"action": "store_const", "const": "on"}
-            titled.add_argument(option.flag, dest=name, help=text, default=argparse.SUPPRESS, **how)
+            titled.add_argument(setting.flag, dest=name, help=text, default=argparse.SUPPRESS, **how)
 
 
 def _add_copy(copy: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from ..backends.base import SessionBackend
 from ..backends.registry import known_options, open_backend, options_in
 from ..server.audit_log import AuditLog
 from ..server.sessions_server import SessionsServer, create_server
-from .settings import OPTIONS, BadSetting, Settings
+from .settings import SETTINGS, BadSetting, Settings
 
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
@@ -29,7 +29,7 @@ def backend_options(settings: Settings, url: str) -> dict[str, Any]:
     """
     known, in_url = known_options(url), options_in(url)
     values: dict[str, Any] = {"timeout": settings.timeout}
-    for name, setting in OPTIONS.items():
+    for name, setting in SETTINGS.items():
         value = getattr(settings, name)
         if not setting.is_alias or value is None or name not in known:
             continue

@@ -14,7 +14,7 @@ from ..sqlite_url import url_of
 from . import parsers
 from .parsers import BadSetting, is_url
 
-__all__ = ["OPTIONS", "BadSetting", "Option", "Settings", "is_url", "unknown_variables"]
+__all__ = ["SETTINGS", "BadSetting", "Setting", "Settings", "is_url", "unknown_variables"]
 
 PREFIX = "MCP_SESSIONS_"
 Transport = Literal["stdio", "http"]
@@ -27,7 +27,7 @@ _OPTION_TYPES = tuple(dict.fromkeys(backend.options for backend in BACKENDS.valu
 
 
 @dataclass(frozen=True)
-class Option:
+class Setting:
     """The command-line flag and environment variable of one field of `Settings`. `flag` is "" if there is none."""
 
     group: str
@@ -183,30 +183,30 @@ class Settings:
     def read(cls, flags: Mapping[str, str | list[str] | None], environ: Mapping[str, str]) -> "Settings":
         """Return the settings from flags (by field name) and the environment; flags win. Raise `BadSetting`."""
         values: dict[str, Any] = {}
-        for name, option in OPTIONS.items():
+        for name, setting in SETTINGS.items():
             flag = flags.get(name)
             given = ",".join(flag) if isinstance(flag, list) else flag
-            text = given if given is not None else environ.get(option.variable)
+            text = given if given is not None else environ.get(setting.variable)
             if text is None or (given is None and text == "" and name != "user"):
                 continue  # clients set unused variables to ""; for `user` that would show everybody's sessions
             try:
-                values[name] = option.parse(parsers.require_utf8(text))
+                values[name] = setting.parse(parsers.require_utf8(text))
             except ValueError as error:
-                source = option.flag if given is not None else option.variable
-                shown = repr(text[:80]) if option.flag else "what it is"  # never show a secret
+                source = setting.flag if given is not None else setting.variable
+                shown = repr(text[:80]) if setting.flag else "what it is"  # never show a secret
                 raise BadSetting(f"{source} can't be {shown}: it {error}.") from None
         return cls(**values)
 
     def variables(self) -> dict[str, str]:
         """Return the environment variables that set all values that differ from the defaults."""
         default = Settings()
-        changed = (name for name in OPTIONS if getattr(self, name) != getattr(default, name))
-        return {OPTIONS[name].variable: _text(getattr(self, name)) for name in changed}
+        changed = (name for name in SETTINGS if getattr(self, name) != getattr(default, name))
+        return {SETTINGS[name].variable: _text(getattr(self, name)) for name in changed}
 
 
 def unknown_variables(environ: Mapping[str, str]) -> Generator[str]:
     """Yield a warning for each variable that begins like a setting's but isn't one."""
-    known = [option.variable for option in OPTIONS.values()]
+    known = [setting.variable for setting in SETTINGS.values()]
     for name in environ:
         if name.startswith(PREFIX) and name not in (*known, *_TEST_VARIABLES):
             from difflib import get_close_matches  # imported here, since most starts don't need it
@@ -221,13 +221,13 @@ def _text(value: str | float | tuple[str, ...]) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _options() -> dict[str, Option]:
-    options: dict[str, Option] = {}
+def _settings_table() -> dict[str, Setting]:
+    settings: dict[str, Setting] = {}
     group = ""
     for item in fields(Settings):
         known = item.metadata
         group = _GROUPS.get(item.name, group)
-        options[item.name] = Option(
+        settings[item.name] = Setting(
             group=group,
             variable=PREFIX + item.name.upper(),
             flag="" if known["secret"] else "--" + item.name.replace("_", "-"),
@@ -238,7 +238,7 @@ def _options() -> dict[str, Option]:
             repeatable=isinstance(item.default, tuple),
             is_alias="is_alias" in known,
         )
-    return options
+    return settings
 
 
-OPTIONS = _options()
+SETTINGS = _settings_table()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mcp_sessions.cli.main import main
-from mcp_sessions.config.settings import OPTIONS
+from mcp_sessions.config.settings import SETTINGS
 
 
 @pytest.mark.parametrize("command", [[], ["serve"], ["doctor"], ["config"]])
@@ -21,7 +21,7 @@ def test_help_names_every_setting_once_in_a_narrow_terminal(
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     lines = [line.split(maxsplit=1)[0] for line in shown.splitlines() if line.strip()]
-    for option in OPTIONS.values():
+    for option in SETTINGS.values():
         assert lines.count(option.flag or option.variable) == 1
     assert [line for line in shown.splitlines() if line.startswith("settings, ")] == [
         *("settings, general:", "settings, tools:", "settings, backend:", "settings, over HTTP:"),

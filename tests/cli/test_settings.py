@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mcp_sessions.cli.main import main
-from mcp_sessions.config.settings import OPTIONS, BadSetting, Settings
+from mcp_sessions.config.settings import SETTINGS, BadSetting, Settings
 
 ROOT = Path(__file__).parents[2]
 SECRET = "0123456789" * 4
@@ -83,7 +83,7 @@ NO_HOSTS = (
 
 
 def test_the_tables_here_know_every_setting() -> None:
-    assert set(GOOD) == set(OPTIONS)
+    assert set(GOOD) == set(SETTINGS)
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -108,7 +108,7 @@ def test_a_wrong_setting_is_one_line_that_names_it_and_what_it_accepts(
         line = capsys.readouterr().err
         assert line.startswith(f"mcp-sessions: {variable} can't be '{BAD[name]}': it accepts ")
         assert line.count("\n") == 1
-    flag = OPTIONS[name].flag
+    flag = SETTINGS[name].flag
     with pytest.raises(BadSetting, match=f"^{flag} can't be "):
         Settings.read({name: BAD[name]}, {})
 
@@ -169,7 +169,7 @@ def test_a_flag_that_may_be_repeated_adds_up() -> None:
 
 
 def test_the_key_that_replicas_share_is_no_flag_and_never_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    assert OPTIONS["state_key"].flag == ""
+    assert SETTINGS["state_key"].flag == ""
     assert SECRET not in repr(Settings.read({}, {"MCP_SESSIONS_STATE_KEY": SECRET}))
     assert main([], {"MCP_SESSIONS_STATE_KEY": "too-short-a-secret"}) == 2
     line = capsys.readouterr().err
@@ -179,7 +179,7 @@ def test_the_key_that_replicas_share_is_no_flag_and_never_shown(capsys: pytest.C
 
 
 def test_the_token_is_no_flag_and_not_shown() -> None:
-    assert OPTIONS["token"].flag == ""
+    assert SETTINGS["token"].flag == ""
     assert "hush" not in repr(Settings.read({}, {"MCP_SESSIONS_TOKEN": "hush"}))
     with pytest.raises(SystemExit):
         main(["--token", "hush"], {})

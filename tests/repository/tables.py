@@ -10,7 +10,7 @@ from mcp_sessions import errors
 from mcp_sessions.backends.base import Capability
 from mcp_sessions.backends.options import options_of
 from mcp_sessions.backends.registry import BACKENDS, open_backend
-from mcp_sessions.config.settings import OPTIONS
+from mcp_sessions.config.settings import SETTINGS
 from mcp_sessions.errors import SessionsError
 from mcp_sessions.json_documents import JsonObject
 from mcp_sessions.models import (
@@ -127,7 +127,7 @@ def errors_table(page: Path) -> str:
 
 def settings_table(page: Path) -> str:
     def rows() -> Iterator[Sequence[str]]:
-        for option in OPTIONS.values():
+        for option in SETTINGS.values():
             flag = f"`{option.flag} {option.metavar}`".replace(" `", "`") if option.flag else "(none)"
             yield flag, f"`{option.variable}`", option.shown_default, option.help
 
@@ -139,7 +139,9 @@ def options_table(page: Path) -> str:
 
     def rows() -> Iterator[Sequence[str]]:
         for name, option in options_of(backend.options).items():
-            flag, shown = (f"`{OPTIONS[name].flag}`", OPTIONS[name].shown_default) if name in OPTIONS else ("", "none")
+            flag, shown = (
+                (f"`{SETTINGS[name].flag}`", SETTINGS[name].shown_default) if name in SETTINGS else ("", "none")
+            )
             yield f"`{name}={option.metavar}`", flag, shown, option.help
 
     return table(("option", "flag", "default", "meaning"), rows())

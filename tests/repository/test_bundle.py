@@ -12,7 +12,7 @@ from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from mcp_sessions import __version__
-from mcp_sessions.config.settings import OPTIONS
+from mcp_sessions.config.settings import SETTINGS
 
 from ..cli.test_commands import environment
 
@@ -31,7 +31,7 @@ def test_what_a_bundle_asks_is_what_the_settings_say(tmp_path: Path) -> None:
     manifest = unpacked(tmp_path)
     assert (manifest["version"], manifest["server"]["type"]) == (__version__, "uv")
     for name, field in manifest["user_config"].items():
-        option = OPTIONS[name]
+        option = SETTINGS[name]
         assert manifest["server"]["mcp_config"]["env"][option.variable] == f"${{user_config.{name}}}"
         assert field["description"].startswith(option.help)
         assert field["sensitive"] == (not option.flag)
@@ -41,7 +41,7 @@ def test_what_a_bundle_asks_is_what_the_settings_say(tmp_path: Path) -> None:
 async def test_an_unpacked_bundle_starts_with_nothing_filled_in_but_the_user(tmp_path: Path) -> None:
     manifest = unpacked(tmp_path)
     filled = {"user": "ada"}
-    variables = {OPTIONS[name].variable: filled.get(name, "") for name in manifest["user_config"]}
+    variables = {SETTINGS[name].variable: filled.get(name, "") for name in manifest["user_config"]}
     command = StdioServerParameters(
         command=sys.executable,
         args=["-m", "mcp_sessions"],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mcp_sessions.backends.registry import BACKENDS
-from mcp_sessions.config.settings import OPTIONS
+from mcp_sessions.config.settings import SETTINGS
 
 from .documents import PAGES, ROOT, anchors_of, blocks_of, name_of, prose_of, text_of
 from .tables import EXAMPLES, TABLES
@@ -93,8 +93,8 @@ def test_every_file_that_is_named_exists(page: Path) -> None:
 def test_every_setting_that_is_named_exists(page: Path) -> None:
     flags = set(re.findall(r"`(--[a-z-]+)", prose_of(page)))
     variables = set(re.findall(r"\bMCP_SESSIONS_[A-Z_]+\b", text_of(page)))
-    assert flags <= {option.flag for option in OPTIONS.values()} | COMMAND_FLAGS | BENCHMARK_FLAGS
-    assert variables <= {option.variable for option in OPTIONS.values()} | TEST_VARIABLES
+    assert flags <= {option.flag for option in SETTINGS.values()} | COMMAND_FLAGS | BENCHMARK_FLAGS
+    assert variables <= {option.variable for option in SETTINGS.values()} | TEST_VARIABLES
 
 
 def names_in(path: Path) -> set[str]:
@@ -140,6 +140,6 @@ def test_the_numbers_of_the_readme_are_those_of_the_benchmarks() -> None:
 
 
 def test_the_error_that_the_readme_shows_is_one_the_store_gives() -> None:
-    source = (ROOT / "mcp_sessions" / "backends" / "sql" / "sessions.py").read_text(encoding="utf-8")
+    source = (ROOT / "mcp_sessions" / "backends" / "validation.py").read_text(encoding="utf-8")
     assert "Read it again with get_session, then repeat the change." in text_of(README)
     assert "Read it again with get_session, then repeat the change." in source

@@ -13,7 +13,7 @@ import pytest
 
 from mcp_sessions.cli import parser
 from mcp_sessions.cli.main import main
-from mcp_sessions.config.settings import OPTIONS
+from mcp_sessions.config.settings import SETTINGS
 from tests.support.http_server import running
 from tests.support.servers.agentos_process import VARIABLE, are_installed
 
@@ -78,7 +78,7 @@ def test_each_client_has_an_example() -> None:
 def test_what_starts_containers_names_settings_that_there_are(file: Path) -> None:
     named = set(re.findall(r"MCP_SESSIONS_[A-Z_]+", file.read_text(encoding="utf-8")))
     assert named
-    assert named <= {option.variable for option in OPTIONS.values()}
+    assert named <= {option.variable for option in SETTINGS.values()}
 
 
 async def test_a_containers_health_is_that_of_its_server(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ import pytest
 from jsonschema import validate
 
 from mcp_sessions import __version__
-from mcp_sessions.config.settings import OPTIONS, Settings
+from mcp_sessions.config.settings import SETTINGS, Settings
 
 from ..support.http_server import COMMAND, running
 
 ROOT = Path(__file__).parents[2]
 SERVER: dict[str, Any] = json.loads((ROOT / "server.json").read_text(encoding="utf-8"))
 STDIO, HTTP = SERVER["packages"]
-FIELDS = {option.variable: name for name, option in OPTIONS.items()}
+FIELDS = {option.variable: name for name, option in SETTINGS.items()}
 
 
 def test_it_is_of_the_registrys_form() -> None:
@@ -41,7 +41,7 @@ def test_it_is_of_this_package() -> None:
 )
 def test_each_variable_is_a_setting(variable: dict[str, Any]) -> None:
     name = FIELDS[variable["name"]]
-    option, default = OPTIONS[name], getattr(Settings(), name)
+    option, default = SETTINGS[name], getattr(Settings(), name)
     assert variable["description"] == option.help
     assert variable.get("isSecret", False) == (not option.flag)
     if "default" in variable:

@@ -40,20 +40,20 @@ def _is_this_machine(address: str) -> bool:
     return not address or ip_address(address).is_loopback
 
 
-class Refusal(NamedTuple):
+class ChangeRefusal(NamedTuple):
     """Why a database refuses all changes, and what to do so that it accepts them."""
 
     reason: str
     remedy: str
 
 
-def refusal_of_changes(tx: Transaction) -> Refusal | None:
+def refusal_of_changes(tx: Transaction) -> ChangeRefusal | None:
     """Return why the database refuses all changes, or None if it accepts them."""
     if tx.one("SELECT pg_is_in_recovery()") == (True,):
-        return Refusal("the server is a standby, which accepts no changes", "Name its primary in --backend")
+        return ChangeRefusal("the server is a standby, which accepts no changes", "Name its primary in --backend")
     if tx.one("SELECT current_setting('default_transaction_read_only')") == ("on",):
         remedy = "Turn it off for the database or the role"
-        return Refusal("default_transaction_read_only is on, so nothing can be changed", remedy)
+        return ChangeRefusal("default_transaction_read_only is on, so nothing can be changed", remedy)
     return None
 
 

@@ -3,7 +3,7 @@
 from ...errors import Forbidden, Unavailable
 from ..health import Check
 from .database import Transaction
-from .postgres_checks import Refusal, refusal_of_changes
+from .postgres_checks import ChangeRefusal, refusal_of_changes
 
 SCHEMA = "mcp_sessions"  # separate, so that tables of an application can't have the same names
 _LOCK = 0x6D637073  # "mcps": an advisory lock that only this program takes
@@ -142,7 +142,7 @@ def examine(tx: Transaction) -> list[Check]:
     return [Check("store", f"{state}; {plan}"), *([] if version is None else _check_privileges(tx))]
 
 
-def _refusal_of_migration(tx: Transaction) -> Refusal | None:
+def _refusal_of_migration(tx: Transaction) -> ChangeRefusal | None:
     """Return why this role can't migrate the existing tables, or None if it can."""
     owns = tx.one(
         "SELECT bool_and(pg_has_role(relowner, 'USAGE')) AND has_schema_privilege(?, 'CREATE') FROM pg_class c "
@@ -151,7 +151,7 @@ def _refusal_of_migration(tx: Transaction) -> Refusal | None:
     )
     if owns == (True,):
         return None
-    return Refusal("this role may not alter the tables", "Let their owner start this mcp-sessions on it once")
+    return ChangeRefusal("this role may not alter the tables", "Let their owner start this mcp-sessions on it once")
 
 
 def _check_privileges(tx: Transaction) -> list[Check]:

@@ -10,7 +10,7 @@ from opentelemetry.trace import Span
 from ...errors import Timeout
 from ..telemetry import enter_span, record_error, start_span, trace_headers
 from .responses import Reply
-from .retry import Failure, may_retry_change, may_retry_read
+from .retry import AttemptFailure, may_retry_change, may_retry_read
 
 MOST_BYTES = 32 * 1024 * 1024
 
@@ -38,7 +38,7 @@ class Exchange:
         if event == "http11.send_request_headers.started":
             self.may_have_run = True
 
-    def may_retry(self, failure: Failure, *, earlier_may_have_run: bool) -> bool:
+    def may_retry(self, failure: AttemptFailure, *, earlier_may_have_run: bool) -> bool:
         """Return whether the request may be sent again.
 
         `earlier_may_have_run`: the server may have run an attempt before the one that failed.
@@ -48,8 +48,8 @@ class Exchange:
         return may_retry_change(failure, self.attempt, after_drop=self.is_idempotent and not earlier_may_have_run)
 
     async def send_in_span(
-        self, send: Callable[["Exchange"], Awaitable[Reply | Failure]], server: Mapping[str, str | int]
-    ) -> Reply | Failure:
+        self, send: Callable[["Exchange"], Awaitable[Reply | AttemptFailure]], server: Mapping[str, str | int]
+    ) -> Reply | AttemptFailure:
         """Make one attempt with `send`, in a span if those are recorded. `server` has its attributes."""
         method = self.request.method
         span = start_span(method, {"http.request.method": method, **server})
@@ -62,7 +62,7 @@ class Exchange:
                 outcome = await send(self)
             finally:
                 self._set_attributes(span)
-            if isinstance(outcome, Failure):
+            if isinstance(outcome, AttemptFailure):
                 cause = outcome.cause.__class__.__qualname__ if outcome.cause else ""
                 record_error(span, outcome.error, str(self.status) if self.status >= 400 else cause)
             return outcome

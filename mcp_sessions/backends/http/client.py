@@ -28,7 +28,7 @@ from .attempt import MOST_BYTES, Exchange
 from .connections import ConnectionPool
 from .credentials import ANONYMOUS, Credential
 from .responses import Redirected, Reply, ResponseReader, ServerFailed, TooLarge, no_explanation
-from .retry import ENDED, NOT_RUN, Failure, FailureKind, connection_error_reason, retry_delay
+from .retry import ENDED, NOT_RUN, AttemptFailure, FailureKind, connection_error_reason, retry_delay
 from .urls import path, request_headers, server_attributes, validate_base_url
 
 __all__ = ["MOST_BYTES", "AnswerLost", "HttpClient", "Redirected", "Reply", "ServerFailed", "TooLarge", "path"]
@@ -233,9 +233,9 @@ class HttpClient:
         seconds = self._pool.estimate_wait(self.timeout)
         return Busy(f"too many calls are waiting for {self._system}. Try again in {seconds} s.")
 
-    async def _send_attempt(self, exchange: Exchange) -> Reply | Failure:
+    async def _send_attempt(self, exchange: Exchange) -> Reply | AttemptFailure:
         if self._pool.is_queue_full:
-            return Failure(FailureKind.REFUSED, self._busy_error())
+            return AttemptFailure(FailureKind.REFUSED, self._busy_error())
         exchange.is_queued = self._pool.is_busy
         await self._pool.acquire_slot()
         exchange.is_queued = False
@@ -246,15 +246,15 @@ class HttpClient:
             exchange.request.extensions["timeout"] = {"connect": connect}
             return await exchange.send_in_span(self._send_once, self._server)
 
-    async def _send_once(self, exchange: Exchange) -> Reply | Failure:
+    async def _send_once(self, exchange: Exchange) -> Reply | AttemptFailure:
         try:
             response = await self._pool.send(exchange.request)
             exchange.status = response.status_code
         except _NOT_SENT as error:
             reason = connection_error_reason(error)
             message = f"{self._system} can't be reached: {reason}. Check that it is running, and its address."
-            return Failure(FailureKind.UNSENT, Unavailable(message), error)
+            return AttemptFailure(FailureKind.UNSENT, Unavailable(message), error)
         except httpx2.TransportError as error:
             message = f"{self._system} sent no complete response. Try again, and check its address."
-            return Failure(FailureKind.DROPPED, Unavailable(message), error)
+            return AttemptFailure(FailureKind.DROPPED, Unavailable(message), error)
         return await self._reader.read(response, exchange.most_bytes)

@@ -1,4 +1,4 @@
-"""Reads responses, up to a limit of bytes, into a `Reply` or a `Failure` with an error message of our own."""
+"""Reads responses, up to a limit of bytes, into a `Reply` or a `AttemptFailure` with an error message of our own."""
 
 import json
 import math
@@ -24,7 +24,7 @@ from ...errors import (
 )
 from ...json_documents import Json, is_array, is_object
 from .credentials import Credential
-from .retry import Failure, FailureKind, parse_retry_after
+from .retry import AttemptFailure, FailureKind, parse_retry_after
 
 _MOST_EXPLANATION_BYTES = 64 * 1024
 _EXPLANATION_SECONDS = 2.0
@@ -107,7 +107,7 @@ class ResponseReader:
     explain: Callable[[Reply, str], SessionsError | None]
     credential: Credential
 
-    async def read(self, response: httpx2.Response, most_bytes: int) -> Reply | Failure:
+    async def read(self, response: httpx2.Response, most_bytes: int) -> Reply | AttemptFailure:
         """Read and close a response. Unless the whole body was read, its connection is closed too."""
         try:
             if response.is_success:
@@ -116,26 +116,26 @@ class ResponseReader:
         finally:
             await response.aclose()
 
-    async def _read_success(self, response: httpx2.Response, most_bytes: int) -> Reply | Failure:
+    async def _read_success(self, response: httpx2.Response, most_bytes: int) -> Reply | AttemptFailure:
         if _is_compressed(response):
             message = f"{self.system} compressed its response unrequested. Turn off compression in its proxy or server."
-            return Failure(FailureKind.UNREADABLE, BadResponse(message))
+            return AttemptFailure(FailureKind.UNREADABLE, BadResponse(message))
         body: list[bytes] = []
         announced = int(response.headers.get("content-length", 0))
         try:
             is_whole = announced <= most_bytes and await _read_body(response, body, most_bytes)
         except httpx2.TransportError as error:
-            return Failure(
+            return AttemptFailure(
                 FailureKind.TRUNCATED,
                 Unavailable(f"{self.system} closed the connection within its response. Try again."),
                 error,
             )
         if not is_whole:
             message = f"{self.system} sent a response of more than {_size(most_bytes)}. Request less at once."
-            return Failure(FailureKind.UNREADABLE, TooLarge(message))
+            return AttemptFailure(FailureKind.UNREADABLE, TooLarge(message))
         return Reply(response.status_code, b"".join(body))
 
-    async def _read_failure(self, response: httpx2.Response) -> Failure:
+    async def _read_failure(self, response: httpx2.Response) -> AttemptFailure:
         status = response.status_code
         retry_after = parse_retry_after(response.headers.get("retry-after", ""), datetime.now(UTC))
         later = "later" if retry_after is None else f"in {math.ceil(retry_after)} s"
@@ -144,26 +144,26 @@ class ResponseReader:
                 status, FailureKind.FAILED
             )
             error_type = ServerFailed if kind is FailureKind.FAILED else Unavailable
-            return Failure(
+            return AttemptFailure(
                 kind, error_type(f"{self.system} failed (HTTP {status}). Try again {later}."), retry_after=retry_after
             )
         if status < 400:
             message = f"{self.system} answered with a redirect (HTTP {status}), which is not followed."
-            return Failure(
+            return AttemptFailure(
                 FailureKind.REDIRECTED,
                 Redirected(f"{message} Set the backend's URL to the address of {self.system} itself."),
             )
         error = await self._explain(response)
         if status == 429:
             limited = RateLimited(f"{self.system} limits the rate of requests. Try again {later}.")
-            return Failure(FailureKind.RATE_LIMITED, error or limited, retry_after=retry_after)
+            return AttemptFailure(FailureKind.RATE_LIMITED, error or limited, retry_after=retry_after)
         unknown = (
             BadResponse,
             f"{{}} answered with an unexpected HTTP status ({status}). Check its version and address.",
         )
         error_type, message = _REFUSALS.get(status, unknown)
         message = message.format(self.system, refusal=self.credential.refusal, credential=self.credential.name)
-        return Failure(FailureKind.REFUSED, error or error_type(message))
+        return AttemptFailure(FailureKind.REFUSED, error or error_type(message))
 
     async def _explain(self, response: httpx2.Response) -> SessionsError | None:
         body: list[bytes] = []

@@ -63,7 +63,7 @@ _MOST_RETRIES = 2
 
 
 @dataclass(frozen=True)
-class Failure:
+class AttemptFailure:
     """A failed attempt. `error` is for the caller; `retry_after` is the delay that the server asked for, in seconds."""
 
     kind: FailureKind
@@ -72,12 +72,12 @@ class Failure:
     retry_after: float | None = None
 
 
-def may_retry_read(failure: Failure, retries: int) -> bool:
+def may_retry_read(failure: AttemptFailure, retries: int) -> bool:
     """Return whether a read that failed after this many retries may be sent again."""
     return retries < _MOST_RETRIES and failure.kind in _READ_AGAIN
 
 
-def may_retry_change(failure: Failure, retries: int, *, after_drop: bool) -> bool:
+def may_retry_change(failure: AttemptFailure, retries: int, *, after_drop: bool) -> bool:
     """Return whether a change that failed after this many retries may be sent again.
 
     `after_drop`: also after a dropped connection. Mostly, the server had closed one that was idle.

@@ -28,7 +28,7 @@ from ..base import Capability, SessionBackend
 from ..database import search as store_search
 from ..database.database import Database, Transaction
 from ..health import Report
-from ..validation import NAME_LENGTH, SUMMARY_LENGTH, json_text, session_name, session_type
+from ..validation import NAME_LENGTH, SUMMARY_LENGTH, check_version, json_text, session_name, session_type
 from . import StoreOptions, retention
 from . import messages as message_rows
 from . import sessions as session_rows
@@ -180,7 +180,7 @@ class SqlBackend(SessionBackend):
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         def work(tx: Transaction) -> Change:
             session = self._find(tx, session_id)
-            session_rows.check_version(session, expected_version)
+            check_version(session.id, str(session.version), expected_version)
             retention.purge(tx, self.database.index, retention.BATCH_AT_DELETION)
             purge_at = session_rows.days_from_now(self._keep_deleted)
             version = session_rows.update(tx, session, place=DELETED, purge_at=purge_at)
@@ -198,7 +198,7 @@ class SqlBackend(SessionBackend):
 
         def work(tx: Transaction) -> Change:
             session = self._find(tx, session_id)
-            session_rows.check_version(session, expected_version)
+            check_version(session.id, str(session.version), expected_version)
             detail = session.detail()
             state = merge_patch(detail.state, changes) if mode == "merge" else changes
             version = session_rows.update(tx, session, state=json_text(state, "state"))
@@ -222,7 +222,7 @@ class SqlBackend(SessionBackend):
 
         def work(tx: Transaction) -> Change:
             session = self._find(tx, session_id)
-            session_rows.check_version(session, expected_version)
+            check_version(session.id, str(session.version), expected_version)
             detail = session.detail()
             changed: JsonObject = {}
             if metadata or "metadata" in clear:

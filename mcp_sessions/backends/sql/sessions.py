@@ -13,7 +13,7 @@ from time import time_ns
 from typing import Any, NamedTuple
 
 from ... import cursors
-from ...errors import Conflict, NotFound, quoted
+from ...errors import NotFound, quoted
 from ...json_documents import JsonObject
 from ...models import Session, SessionDetail, SessionFilter, SessionPage, iso
 from ...text.validate import check_text
@@ -256,15 +256,6 @@ def insert(
     key = tx.insert(f"INSERT INTO sessions ({', '.join(values)}) VALUES ({marks})", *values.values())
     index.put_name(tx, key, user_id, name)
     return SessionRow(*(tx.one(f"SELECT {_COLUMNS} FROM sessions WHERE key = ?", key) or ()))
-
-
-def check_version(session: SessionRow, expected: str) -> None:
-    """Raise `Conflict` if a version is expected and the session is at another one."""
-    if expected and expected != str(session.version):
-        raise Conflict(
-            f"session {quoted(session.id)} is at version {session.version} now, not {quoted(expected)}. "
-            "Read it again with get_session, then repeat the change."
-        )
 
 
 def update(tx: Transaction, session: SessionRow, **columns: Any) -> int:

@@ -76,7 +76,7 @@ async def test_a_host_where_nothing_listens_is_said_to_be_so() -> None:
     ):
         refusal = await _refused(url)
         assert isinstance(refusal, Unavailable)
-        assert "can't be reached. Check that it runs, and host and port" in refusal.text
+        assert "can't be reached. Check that it runs, and the host and port" in refusal.text
     refusal = await _refused("postgresql://u:hunter2@host.invalid/db")
     assert isinstance(refusal, Unavailable)
 
