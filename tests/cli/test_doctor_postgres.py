@@ -65,7 +65,7 @@ async def test_a_store_in_a_read_only_database_is_warned_of_unless_it_is_only_to
     status, told = await run_sync(examined, "--backend", postgres.url)
     text = text_of(told, "server", "warning")
     assert (status, names(told, "failed")) == (0, [])
-    assert text.endswith(
+    assert text.endswith("Turn it off for the database or the role, or offer only tools that read.")
         "nothing can be changed. Turn it off for the database or the role, or offer only tools that read."
     )
     status, told = await run_sync(partial(examined, "--backend", postgres.url, READ_ONLY="1"))
