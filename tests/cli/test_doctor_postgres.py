@@ -66,8 +66,6 @@ async def test_a_store_in_a_read_only_database_is_warned_of_unless_it_is_only_to
     text = text_of(told, "server", "warning")
     assert (status, names(told, "failed")) == (0, [])
     assert text.endswith("Turn it off for the database or the role, or offer only tools that read.")
-        "nothing can be changed. Turn it off for the database or the role, or offer only tools that read."
-    )
     status, told = await run_sync(partial(examined, "--backend", postgres.url, READ_ONLY="1"))
     assert (status, "server" in names(told, "warning"), names(told, "failed")) == (0, False, [])
     assert ("ok", "server: default_transaction_read_only is on, so nothing can be changed.") in told
