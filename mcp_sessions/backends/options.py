@@ -5,7 +5,7 @@ common are declared here, so that they mean the same everywhere.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Generic, TypeVar
 from urllib.parse import unquote_plus
 
@@ -83,11 +83,7 @@ class HttpOptions(BackendOptions):
 
 def options_of(type: type[BackendOptions]) -> dict[str, Option[Any]]:
     """Return the options that a backend declares, by name."""
-    return {item.name: option_of(item) for item in fields(type)}
-
-
-def option_of(item: Field[Any]) -> Option[Any]:
-    return item.metadata["option"]
+    return {item.name: item.metadata["option"] for item in fields(type)}
 
 
 def split_options(url: str, known: Mapping[str, Option[Any]]) -> tuple[str, dict[str, str]]:
