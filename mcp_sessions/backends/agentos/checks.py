@@ -2,19 +2,17 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from ...errors import NotFound
-from ...json_documents import is_object
 from ..health import Check, Report
 from ..http.credentials import ANONYMOUS
 from ..http.urls import UNENCRYPTED, is_unencrypted
+from .agno_before_2_6_7 import BEFORE, FINDS_TYPES
 from .api import Api
-from .versions import SINCE, Feature, Version
+from .versions import FORKS, SEPARATE_RUNS, Version
 
-_BEFORE: Mapping[Feature, str] = {
-    Feature.FINDS_TYPES: "a change with a wrong type erases runs, so changes need more requests, and lists are slow",
-    Feature.UPDATES_HONOUR_TABLE: "changes are refused where the backend's URL names a table",
-    Feature.FORKS: "fork_session is refused",
-    Feature.RUNS_STAND_APART: "a change erases runs of another type than the session's, so it is refused then",
+_BEFORE: Mapping[Version, str] = {
+    **BEFORE,
+    FORKS: "fork_session is refused",
+    SEPARATE_RUNS: "a change erases runs of another type than the session's, so it is refused then",
 }
 
 
@@ -34,10 +32,10 @@ async def examine(api: Api, check_reachable: Callable[[], Awaitable[None]], tell
 
 
 def _report_version(version: Version, tell: Report) -> None:
-    for feature, harm in _BEFORE.items():
-        if not version.has(feature):
-            fact = f"before agno {'.'.join(map(str, SINCE[feature]))}, {harm}"
-            read_only_text = "" if feature is Feature.FINDS_TYPES else fact  # lists are slow with --read-only too
+    for needed, harm in _BEFORE.items():
+        if version < needed:
+            fact = f"before agno {needed}, {harm}"
+            read_only_text = "" if needed == FINDS_TYPES else fact  # lists are slow with --read-only too
             tell(Check("operations", f"{fact}. Upgrade AgentOS", "warning", read_only_text))
 
 
@@ -48,17 +46,9 @@ async def _report_access(api: Api, tell: Report) -> None:
     else:
         text = "AgentOS shows its sessions to everybody who can reach it. Set a security key there, or JWT"
         tell(Check("credential", text, "warning"))
-    if not await _keeps_users_apart(api):
+    if not await api.keeps_users_apart():
         text = (
             "AgentOS does not confirm that it keeps users apart: this credential may reach all users' sessions. Limit "
             "this server to one user"
         )
         tell(Check("users", text, "warning"))
-
-
-async def _keeps_users_apart(api: Api) -> bool:
-    try:
-        info = (await api.http.read("/info")).json()
-    except NotFound:  # before agno 2.5.13
-        return False
-    return is_object(info) and info.get("user_isolation") is True

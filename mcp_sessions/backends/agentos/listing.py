@@ -13,11 +13,11 @@ from ...text.words import fold_name
 from ..gather import map_concurrently
 from ..http.client import ServerFailed
 from ..http.urls import path_obstacle
+from .agno_before_2_6_7 import FINDS_TYPES
 from .api import Api
 from .page_reader import Sort, UpstreamPage
 from .pages import Key, MergedStream, Stream
 from .session_paths import PYTHON_API, UNADDRESSABLE
-from .versions import Feature
 from .wire import TYPES, AgentOsSession
 
 # Each row costs AgentOS some 0.3 ms. A list of 20 needs 22 rows: one shows that there are more sessions, and one that
@@ -120,7 +120,7 @@ class Walk:
         if not wanted(item.session):
             return item, False
         try:
-            session = await self._api.find(item.session.id, self._owner, type=item.session.type)
+            session = await self._api.find(item.session.id, self._owner)
         except NotFound:
             return item, False  # removed meanwhile
         except ServerFailed:
@@ -165,7 +165,7 @@ async def open_walk(
     The first `extra` numbers are the caller's own. `stops_at` (anyio's clock): when to stop looking for sessions that
     paging missed.
     """
-    items_have_details = (await api.version()).has(Feature.FINDS_TYPES)
+    items_have_details = await api.version() >= FINDS_TYPES
     # Since agno 2.6 a list has sessions of every type unless one is named. Before, it has agents' only.
     types = (filter.type,) if filter.type or items_have_details else TYPES
     start, hints, position = None, [0] * len(types), ()

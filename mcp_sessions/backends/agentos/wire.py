@@ -42,8 +42,6 @@ class AgentOsSession:
     """How many messages AgentOS's answer contains: it grows when messages are added."""
     has_details: bool = True
     """False for a list item before agno 2.6, which has neither owner nor metadata."""
-    is_type_certain: bool = True
-    """False before agno 2.6 if no component's id proves the type."""
 
     @property
     def archived_at(self) -> datetime | None:
