@@ -8,31 +8,36 @@ These versions lack the following:
   sessions of one type only, and its items have no type, owner, component or metadata.
 * Before 2.6.7, PATCH ignores `table`: it changes the session with the same id in the default table instead.
 
-`ApiOfAnyVersion` stands in for `Api`, and `fetch_any_version` for `fetch_version`.
+To delete it, use `Api` in place of `ApiOfAnyVersion` and `fetch_version` in place of `fetch_any_version` in
+`accounts.py` and `backend.py`, always use `Walk` in `listing.py`, and drop `BEFORE` from `checks.py`.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from ...errors import BadResponse, NotFound, Unsupported
 from ...json_documents import Json, JsonObject, is_array, is_object
+from ...models import SessionFilter
+from ..gather import map_concurrently
 from ..http.client import HttpClient, Reply, ServerFailed
 from .api import Api, loses_runs
 from .api_errors import not_found
 from .page_reader import UpstreamPage
+from .session_paths import PYTHON_API, UNADDRESSABLE
 from .versions import OLDEST, NoVersionRoute, Version, VersionCache, fetch_version, too_old
-from .wire import TYPES, AgentOsSession, component_type, read_session
+from .walk import Walk, WalkItem, Wanted
+from .wire import ARCHIVED_AT, TYPES, AgentOsSession, component_type, read_session
 
 FINDS_TYPES = Version(2, 6, 0)
 """AgentOS finds the type of a session, and a list has sessions of all types, with all fields."""
 UPDATES_HONOUR_TABLE = Version(2, 6, 7)
 """PATCH changes the session in the table that the request names."""
-
-
 BEFORE = {
     FINDS_TYPES: "a change with a wrong type erases runs, so changes need more requests, and lists are slow",
     UPDATES_HONOUR_TABLE: "changes are refused where the backend's URL names a table",
 }
-"""What `doctor` says about earlier versions."""
+"""What `doctor` reports if AgentOS runs an earlier version."""
 _MOST_TYPES = 10_000
 
 
@@ -104,12 +109,10 @@ class ApiOfAnyVersion(Api):
     async def list_page(
         self, owner: str, *, type: str, component: str, by: str, order: str, page: int, size: int
     ) -> UpstreamPage:
-        """Return a page of the list. Before agno 2.6, it has sessions of the type `type` without details."""
-        has_details = await self.version() >= FINDS_TYPES
         listed = await super().list_page(
             owner, type=type, component=component, by=by, order=order, page=page, size=size
         )
-        rows = [row if has_details else replace(row, type=type, has_details=False) for row in listed.rows]
+        rows = [replace(row, type=type) for row in listed.rows] if type else listed.rows
         for row in rows:
             self._remember(row.id, row.type)
         return UpstreamPage(rows, listed.total)
@@ -148,6 +151,56 @@ class ApiOfAnyVersion(Api):
             return await super().keeps_users_apart()
         except NotFound:  # before agno 2.5.13
             return False
+
+
+class WalkWithoutDetails(Walk):
+    """`Walk` before agno 2.6: a list has one type only and lacks fields, so that each session is read by itself."""
+
+    _failed_detail_count = 0
+    _left_out_count = 0
+
+    @staticmethod
+    def list_types(filter: SessionFilter) -> Sequence[str]:
+        return (filter.type,) if filter.type else TYPES
+
+    @property
+    def failed_count(self) -> int:
+        return super().failed_count + self._failed_detail_count
+
+    def gap_note(self) -> str:
+        left_out = (
+            f"{self._left_out_count} session(s) are left out, because their user and whether they are archived are "
+            f"unknown: {UNADDRESSABLE}. To open them, use {PYTHON_API}."
+            if self._left_out_count
+            else ""
+        )
+        return f"{super().gap_note()} {left_out}".strip()
+
+    def unaddressable_note(self, sessions: Sequence[AgentOsSession]) -> str:
+        note = super().unaddressable_note(sessions)
+        return note and f"{note} Their agent, user and whether they are archived are unknown."
+
+    async def next(self, count: int, wanted: Wanted) -> list[tuple[WalkItem, bool]]:
+        return await map_concurrently(partial(self._load_details, wanted), await self._take(count))
+
+    async def _load_details(self, wanted: Wanted, item: WalkItem) -> tuple[WalkItem, bool]:
+        # A session that is not wanted for another reason than the archive need not be read.
+        presumed = replace(item.session, metadata={ARCHIVED_AT: True}) if self._filter.archived else item.session
+        if not wanted(presumed):
+            return item, False
+        try:
+            session = await self._api.find(item.session.id, self._owner)
+        except NotFound:
+            return item, False  # removed meanwhile
+        except ServerFailed:
+            self._failed_detail_count += 1
+            return item, False
+        except Unsupported:  # no path can carry the id
+            # A session may be shown to one user, or as archived, only if it is known to be so.
+            is_left_out = bool(self._owner) or self._filter.archived
+            self._left_out_count += is_left_out
+            return item, not is_left_out
+        return item._replace(session=session), wanted(session)
 
 
 class UnnamedVersion(Version):

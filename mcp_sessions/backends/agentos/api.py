@@ -53,12 +53,12 @@ class Api:
         self, owner: str, *, type: str, component: str, by: str, order: str, page: int, size: int
     ) -> UpstreamPage:
         """Return a page of the list. `page` counts from 1."""
-        asked: dict[str, str | int] = {"limit": size, "page": page, "sort_by": by, "sort_order": order}
-        asked |= {"type": type} if type else {}
-        asked |= {"component_id": component} if component else {}
+        query: dict[str, str | int] = {"limit": size, "page": page, "sort_by": by, "sort_order": order}
+        query |= {"type": type} if type else {}
+        query |= {"component_id": component} if component else {}
         try:
             reply = await self.http.read(
-                path("sessions"), params=self._parameters(owner, **asked), most_bytes=_MOST_PAGE
+                path("sessions"), params=self._parameters(owner, **query), most_bytes=_MOST_PAGE
             )
         except NotFound as error:
             raise BadResponse("the server at the backend's URL is not an AgentOS. Check its address.") from error

@@ -9,8 +9,9 @@ from ...caller import Caller
 from ...models import SearchPage, SessionFilter
 from ..scan_search import Candidate, Position, Search, Transcript
 from .api import Api
-from .listing import WalkItem, open_walk
+from .listing import open_walk
 from .transcript import read_transcript
+from .walk import WalkItem
 
 _RECENT = 64
 """How many of the newest sessions are searched for one that was changed since the last page."""
