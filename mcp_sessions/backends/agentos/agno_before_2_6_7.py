@@ -10,6 +10,7 @@ These versions lack the following:
 
 To delete it, use `Api` in place of `ApiOfAnyVersion` and `fetch_version` in place of `fetch_any_version` in
 `accounts.py` and `backend.py`, always use `Walk` in `listing.py`, and drop `BEFORE` from `checks.py`.
+`MergedStream` in `pages.py` then has one stream only, and a `Stream` can take its place.
 """
 
 from collections.abc import Sequence
