@@ -15,6 +15,7 @@ from ..file_locks import FileLocks
 from ..health import Check, Report
 from ..http.client import HttpClient
 from ..http.credentials import Credential, CredentialCache
+from .agno_before_2_6_7 import ApiOfAnyVersion, fetch_any_version
 from .api import Api
 from .recheck.journal import Journal, journal_problem, open_journal
 from .recheck.locks import SessionLocks
@@ -51,7 +52,7 @@ class Accounts:
         self._folder = folder
         self._recheck = recheck
         self._server = _digest(http.address.replace("//localhost", "//127.0.0.1"), db_id, table)
-        self._version = VersionCache()
+        self._version = VersionCache(fetch_any_version)
         self._locks = SessionLocks(FileLocks(folder / "locks"), self._server)
         self._cache = CredentialCache(
             self._create, close=self._close, is_idle=lambda account: not account.rechecker.has_pending_writes()
@@ -94,7 +95,7 @@ class Accounts:
         # A session that one credential may read, another may not: each one's writes are rechecked with itself.
         server = _digest(self._server, credential.token)
         rechecker = Rechecker(Journal(state.journal, server) if state and state.journal else None)
-        api = Api(self.http.with_credential(credential), self._version, **self._database)
+        api = ApiOfAnyVersion(self.http.with_credential(credential), self._version, **self._database)
         account = Account(api, rechecker, SessionWriter(api, rechecker, self._locks), anyio.CancelScope())
         if state:
             state.context.copy().run(state.tasks.start_soon, _run_rechecker, account)

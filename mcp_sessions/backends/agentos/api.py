@@ -1,29 +1,20 @@
-"""Requests to AgentOS's routes for sessions, made in the way that is safe with its version."""
+"""Requests to AgentOS's routes for sessions."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from uuid import uuid4
 
-from ...errors import (
-    BadResponse,
-    Forbidden,
-    NotFound,
-    OutcomeUnknown,
-    Unauthorized,
-    Unsupported,
-)
-from ...json_documents import Json, JsonObject, is_array, is_object
-from ..http.client import HttpClient, Reply, ServerFailed, path
+from ...errors import BadResponse, Forbidden, NotFound, OutcomeUnknown, Unauthorized, Unsupported
+from ...json_documents import JsonObject, is_array, is_object
+from ..http.client import MOST_BYTES, HttpClient, Reply, ServerFailed, path
 from ..http.credentials import ANONYMOUS
 from .api_errors import not_found
 from .page_reader import UpstreamPage
 from .session_paths import session_path
-from .versions import Feature, Version, VersionCache
-from .wire import TYPES, AgentOsSession, component_type, object_in, read_session, text_in
+from .versions import PREVIEWS, SEPARATE_RUNS, Version, VersionCache
+from .wire import TYPES, AgentOsSession, object_in, read_session, text_in
 
 _MOST_PAGE = 32 * 1024 * 1024
-_MOST_TYPES = 10_000
 Parameters = Mapping[str, str | int]
 
 
@@ -38,77 +29,36 @@ class Api:
         self.http = http
         self._version = version
         self._database = {key: value for key, value in {"db_id": db_id, "table": table}.items() if value}
-        self._types: dict[str, str] = {}
-        """The types of team and workflow sessions by their ids, to ask for these first."""
 
     async def version(self, *, fresh: bool = False) -> Version:
         """Return AgentOS's version. `fresh`: don't use the cached one."""
         return await self._version.get(self.http, fresh=fresh)
 
-    async def find(self, session_id: str, owner: str, *, type: str = "") -> AgentOsSession:
-        """Return a session with its true type. Raise `NotFound`. `type` is the type to try first before agno 2.6."""
-        version = await self.version()
-        try:
-            if version.has(Feature.FINDS_TYPES):
-                answer = (await self.http.read(session_path(session_id), params=self._parameters(owner))).json()
-                found = replace(read_session(answer), is_type_certain=bool(component_type(answer)))
-            else:
-                found = await self._find_typed(session_id, owner, type)
-        except NotFound as error:
-            raise not_found(session_id) from error
+    async def find(self, session_id: str, owner: str) -> AgentOsSession:
+        """Return a session. Raise `NotFound` if the owner has no such session."""
+        found = await self._read_session(session_id, owner)
         if found.id != session_id or (owner and found.user_id != owner):
             raise not_found(session_id)
         return found
 
-    async def _find_typed(self, session_id: str, owner: str, first: str) -> AgentOsSession:
-        """Return a session and its type before agno 2.6, which renders a session in any type that is asked for.
+    async def _read_session(self, session_id: str, owner: str) -> AgentOsSession:
+        return read_session((await self._read(session_id, owner)).json())
 
-        The id of its component proves the type. On PostgreSQL, a session is found by its own type only, which proves
-        the type too. On other databases, a session without a component is found by several types: it is then returned
-        as an agent's.
-        """
-        first = first or self._types.get(session_id, "")
-        shown: dict[str, Json] = {}
-        failure: ServerFailed | None = None
-        for type in sorted(TYPES, key=lambda known: known != first):
-            try:
-                answer = (
-                    await self.http.read(session_path(session_id), params=self._parameters(owner, type=type))
-                ).json()
-            except NotFound:
-                continue
-            except ServerFailed as error:
-                failure = error
-                continue
-            if component_type(answer) == type:
-                self._remember(session_id, type)
-                return read_session(answer, type=type)
-            shown[type] = answer
-        if not shown:
-            raise failure or not_found(session_id)
-        if len(shown) == 1 and failure is None:
-            ((type, answer),) = shown.items()
-            self._remember(session_id, type)
-            return read_session(answer, type=type)
-        return replace(read_session(next(iter(shown.values())), type="agent"), is_type_certain=False)
-
-    def _remember(self, session_id: str, type: str) -> None:
-        if len(self._types) >= _MOST_TYPES:
-            self._types.clear()
-        if type != TYPES[0]:
-            self._types[session_id] = type
+    async def check_access(self, session_id: str, owner: str) -> None:
+        """Raise `NotFound` if the session is another user's; AgentOS may show its runs all the same."""
+        if owner:
+            await self.find(session_id, owner)
 
     async def list_page(
         self, owner: str, *, type: str, component: str, by: str, order: str, page: int, size: int
     ) -> UpstreamPage:
-        """Return a page of the list, `page` from 1. Before agno 2.6, items have no owner, component or metadata."""
-        has_types = (await self.version()).has(Feature.FINDS_TYPES)
-        asked: dict[str, str | int] = {"limit": size, "page": page, "sort_by": by, "sort_order": order}
-        asked |= {"type": type} if type else {}
-        asked |= {"component_id": component} if component else {}
+        """Return a page of the list. `page` counts from 1."""
+        query: dict[str, str | int] = {"limit": size, "page": page, "sort_by": by, "sort_order": order}
+        query |= {"type": type} if type else {}
+        query |= {"component_id": component} if component else {}
         try:
             reply = await self.http.read(
-                path("sessions"), params=self._parameters(owner, **asked), most_bytes=_MOST_PAGE
+                path("sessions"), params=self._parameters(owner, **query), most_bytes=_MOST_PAGE
             )
         except NotFound as error:
             raise BadResponse("the server at the backend's URL is not an AgentOS. Check its address.") from error
@@ -117,28 +67,28 @@ class Api:
         if not is_array(items):
             raise BadResponse("AgentOS's answer is not a list of sessions. Check its version and address.")
         total = object_in(answer, "meta").get("total_count")
-        return UpstreamPage(
-            [read_session(item, type=type, has_details=has_types) for item in items],
-            total if isinstance(total, int) else None,
-        )
+        return UpstreamPage([read_session(item) for item in items], total if isinstance(total, int) else None)
 
-    async def runs(self, session_id: str, owner: str, type: str) -> Reply:
+    async def runs(self, session_id: str, owner: str) -> Reply:
         """Return all runs with their messages; AgentOS can't return a part of them."""
-        return await self._of(session_id, owner, type, "runs")
+        return await self._read(session_id, owner, "runs")
 
-    async def run(self, session_id: str, owner: str, type: str, run_id: str) -> Reply:
+    async def run(self, session_id: str, owner: str, run_id: str) -> Reply:
         """Return one run with its messages."""
-        return await self._of(session_id, owner, type, "runs", run_id)
+        return await self._read(session_id, owner, "runs", run_id)
 
-    async def previews(self, session_id: str, owner: str, type: str) -> Reply:
+    async def previews(self, session_id: str, owner: str) -> Reply:
         """Return previews of all runs: without messages, and with inputs and outputs cut."""
-        (await self.version()).require(Feature.SHOWS_PREVIEWS, "a preview of runs")
-        return await self._of(session_id, owner, type, "run-previews")
+        (await self.version()).require(PREVIEWS, "a preview of runs")
+        return await self._read(session_id, owner, "run-previews")
 
-    async def _of(self, session_id: str, owner: str, type: str, *route: str) -> Reply:
-        parameters = self._parameters(owner, **await self._type_parameter(type))
+    async def _read(self, session_id: str, owner: str, *route: str, **more: str) -> Reply:
         try:
-            return await self.http.read(session_path(session_id, *route), params=parameters, most_bytes=_MOST_PAGE)
+            return await self.http.read(
+                session_path(session_id, *route),
+                params=self._parameters(owner, **more),
+                most_bytes=_MOST_PAGE if route else MOST_BYTES,
+            )
         except NotFound as error:
             raise not_found(session_id) from error
 
@@ -148,47 +98,28 @@ class Api:
 
     async def update(self, session: AgentOsSession, owner: str, fields: JsonObject) -> AgentOsSession:
         """Replace these fields (`session_name`, `session_state`, `metadata`, `summary`), each as a whole."""
-        if "table" in self._database:
-            (await self.version()).require(
-                Feature.UPDATES_HONOUR_TABLE, "changing this session in the table that the backend's URL names"
-            )
         return await self._change("PATCH", session, owner, fields)
 
     async def _change(
-        self, method: str, session: AgentOsSession, owner: str, fields: JsonObject, *route: str
+        self, method: str, session: AgentOsSession, owner: str, fields: JsonObject, *route: str, **more: str
     ) -> AgentOsSession:
-        parameters = self._parameters(owner, **await self._write_type_parameter(session, owner))
+        if await self.version() < SEPARATE_RUNS:
+            await self._refuse_to_lose_runs(session, owner)
         try:
-            reply = await self.http.change(method, session_path(session.id, *route), params=parameters, json=fields)
+            reply = await self.http.change(
+                method, session_path(session.id, *route), params=self._parameters(owner, **more), json=fields
+            )
         except NotFound as error:
             raise not_found(session.id) from error
         return read_session(reply.json(), type=session.type)
 
-    async def _write_type_parameter(self, session: AgentOsSession, owner: str) -> dict[str, str]:
-        """Return the `type` parameter for a write: the session's type if it is certain.
-
-        Otherwise return none, so that agno ≥ 2.6 finds the type itself. Raise `Unsupported` for a write that would
-        erase runs.
-        """
-        version = await self.version(fresh=not session.is_type_certain)
-        if not session.is_type_certain and not version.has(Feature.FINDS_TYPES):
-            session = await self._find_typed(session.id, owner, "")
-        if not version.has(Feature.RUNS_STAND_APART):
-            await self._refuse_to_lose_runs(
-                session, owner, is_certain=session.is_type_certain or version.has(Feature.FINDS_TYPES)
-            )
-        return {"type": session.type} if session.is_type_certain or not version.has(Feature.FINDS_TYPES) else {}
-
-    async def _refuse_to_lose_runs(self, session: AgentOsSession, owner: str, *, is_certain: bool) -> None:
+    async def _refuse_to_lose_runs(self, session: AgentOsSession, owner: str) -> None:
         kept = ("workflow_id",) if session.type == "workflow" else ("agent_id", "team_id")
-        runs = (await self.runs(session.id, owner, session.type)).json()
-        if is_certain and is_array(runs):
+        runs = (await self.runs(session.id, owner)).json()
+        if is_array(runs):
             runs = [run for run in runs if not (is_object(run) and any(text_in(run, key) for key in kept))]
         if runs:
-            raise Unsupported(
-                "this session has runs of another type than its own, and before agno 3.0 any change would erase them. "
-                "Upgrade AgentOS first."
-            )
+            raise loses_runs()
 
     async def delete(self, session: AgentOsSession, owner: str) -> None:
         """Delete a session. AgentOS's answer doesn't depend on whether the session existed."""
@@ -234,15 +165,17 @@ class Api:
         await self.http.change("POST", path("sessions"), params=parameters, json=content, idempotent=False)
 
     async def is_open_to_anyone(self) -> bool:
-        """Return whether sessions can be listed without a credential.
-
-        With some settings, agno 2.5.6 allows this although a key is set.
-        """
+        """Return whether sessions can be listed without a credential."""
         try:
             await self.http.with_credential(ANONYMOUS).read(path("sessions"), params={**self._database, "limit": 1})
         except (Unauthorized, Forbidden):
             return False
         return True
+
+    async def keeps_users_apart(self) -> bool:
+        """Return whether AgentOS confirms that it keeps users apart."""
+        info = (await self.http.read("/info")).json()
+        return is_object(info) and info.get("user_isolation") is True
 
     async def fork(self, session: AgentOsSession, owner: str) -> str:
         """Fork a session, and return the fork's id.
@@ -265,9 +198,13 @@ class Api:
             "AgentOS forked the session, but its answer does not name the fork. Find the fork with list_sessions."
         )
 
-    async def _type_parameter(self, type: str) -> dict[str, str]:
-        """Return the `type` parameter for a read, which agno ≥ 2.6 doesn't need."""
-        return {} if (await self.version()).has(Feature.FINDS_TYPES) else {"type": type}
-
     def _parameters(self, owner: str, **more: str | int) -> Parameters:
         return {**self._database, **({"user_id": owner} if owner else {}), **more}
+
+
+def loses_runs() -> Unsupported:
+    """Return the error for a change that would erase runs."""
+    return Unsupported(
+        "this session has runs of another type than its own, and before agno 3.0 any change would erase them. "
+        "Upgrade AgentOS first."
+    )

@@ -35,6 +35,7 @@ from ..paging import message_page
 from ..validation import NAME_LENGTH, SUMMARY_LENGTH, json_text, session_name, session_type
 from . import AgentOsOptions
 from .accounts import Accounts
+from .agno_before_2_6_7 import fetch_any_version
 from .api import Api
 from .checks import examine
 from .creation import create, fork
@@ -45,7 +46,6 @@ from .recheck.writer import Edit, SessionWriter, WriteResult, change_of
 from .runs import count_runs, run_page
 from .search import search_sessions
 from .transcript import read_transcript
-from .versions import Feature, fetch_version
 from .wire import ARCHIVED_AT, AgentOsSession
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class AgentOsBackend(HttpBackend):
             await super().check_reachable()
             return
         with suppress(Unauthorized, Forbidden):
-            await fetch_version(self._accounts.http.with_credential(ANONYMOUS))
+            await fetch_any_version(self._accounts.http.with_credential(ANONYMOUS))
 
     async def examine(self, report: Report) -> None:
         self._accounts.report_folder(report)
@@ -133,15 +133,15 @@ class AgentOsBackend(HttpBackend):
 
     async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
         session = await self._find(session_id)
-        count = await count_runs(self._api, session, self._owner)
+        count = await count_runs(self._api, session_id, self._owner)
         return self._detail(session).model_copy(update={"run_count": count})
 
     async def get_session_history(
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
         """Return messages of all runs of a session, which AgentOS returns in one response: at most 32 MiB are read."""
-        type = await self._type_of(session_id)
-        transcript = read_transcript((await self._api.runs(session_id, self._owner, type)).json())
+        await self._api.check_access(session_id, self._owner)
+        transcript = read_transcript((await self._api.runs(session_id, self._owner)).json())
         return message_page(
             session_id, transcript.messages, transcript.selects(query), query, limit=limit, cursor=cursor
         )
@@ -149,8 +149,8 @@ class AgentOsBackend(HttpBackend):
     async def get_session_runs(
         self, session_id: str, *, run_id: str = "", limit: int = 20, cursor: str = ""
     ) -> RunPage:
-        type = await self._type_of(session_id)
-        return await run_page(self._api, session_id, self._owner, type, run_id=run_id, limit=limit, cursor=cursor)
+        await self._api.check_access(session_id, self._owner)
+        return await run_page(self._api, session_id, self._owner, run_id=run_id, limit=limit, cursor=cursor)
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
         """Search names, summaries and messages of one session after the other, newest first, active and archived."""
@@ -252,12 +252,6 @@ class AgentOsBackend(HttpBackend):
 
     async def _find(self, session_id: str) -> AgentOsSession:
         return await self._api.find(session_id, self._owner)
-
-    async def _type_of(self, session_id: str) -> str:
-        """Return the session's type, once the caller is known to be allowed to read it; "" if neither must be asked."""
-        if not self._owner and (await self._api.version()).has(Feature.FINDS_TYPES):
-            return ""
-        return (await self._find(session_id)).type
 
     def _detail(self, session: AgentOsSession) -> SessionDetail:
         overwritten = {

@@ -2,63 +2,53 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from ...errors import NotFound
-from ...json_documents import is_object
 from ..health import Check, Report
 from ..http.credentials import ANONYMOUS
 from ..http.urls import UNENCRYPTED, is_unencrypted
+from .agno_before_2_6_7 import BEFORE, FINDS_TYPES
 from .api import Api
-from .versions import SINCE, Feature, Version
+from .versions import FORKS, SEPARATE_RUNS, Version
 
-_BEFORE: Mapping[Feature, str] = {
-    Feature.FINDS_TYPES: "a change with a wrong type erases runs, so changes need more requests, and lists are slow",
-    Feature.UPDATES_HONOUR_TABLE: "changes are refused where the backend's URL names a table",
-    Feature.FORKS: "fork_session is refused",
-    Feature.RUNS_STAND_APART: "a change erases runs of another type than the session's, so it is refused then",
+_BEFORE: Mapping[Version, str] = {
+    **BEFORE,
+    FORKS: "fork_session is refused",
+    SEPARATE_RUNS: "a change erases runs of another type than the session's, so it is refused then",
 }
 
 
-async def examine(api: Api, check_reachable: Callable[[], Awaitable[None]], tell: Report) -> None:
-    """Report the checks to `tell`. `check_reachable` raises an error if the credential isn't accepted."""
+async def examine(api: Api, check_reachable: Callable[[], Awaitable[None]], report: Report) -> None:
+    """Report the checks to `report`. `check_reachable` raises an error if the credential isn't accepted."""
     if is_unencrypted(api.http.address):
-        tell(Check("encryption", UNENCRYPTED, "warning"))
+        report(Check("encryption", UNENCRYPTED, "warning"))
     if api.http.credential.is_missing:
         await check_reachable()
-        tell(Check("credential", "each caller has its own, so none can be tried here"))
+        report(Check("credential", "each caller has its own, so none can be tried here"))
         return
     version = await api.version(fresh=True)
-    tell(Check("version", f"AgentOS answers; the version of agno is {version}"))
-    _report_version(version, tell)
+    report(Check("version", f"AgentOS answers; the version of agno is {version}"))
+    _report_version(version, report)
     await check_reachable()
-    await _report_access(api, tell)
+    await _report_access(api, report)
 
 
-def _report_version(version: Version, tell: Report) -> None:
-    for feature, harm in _BEFORE.items():
-        if not version.has(feature):
-            fact = f"before agno {'.'.join(map(str, SINCE[feature]))}, {harm}"
-            read_only_text = "" if feature is Feature.FINDS_TYPES else fact  # lists are slow with --read-only too
-            tell(Check("operations", f"{fact}. Upgrade AgentOS", "warning", read_only_text))
+def _report_version(version: Version, report: Report) -> None:
+    for needed, harm in _BEFORE.items():
+        if version < needed:
+            fact = f"before agno {needed}, {harm}"
+            read_only_text = "" if needed == FINDS_TYPES else fact  # lists are slow with --read-only too
+            report(Check("operations", f"{fact}. Upgrade AgentOS", "warning", read_only_text))
 
 
-async def _report_access(api: Api, tell: Report) -> None:
+async def _report_access(api: Api, report: Report) -> None:
     named = "the credential" if api.http.credential != ANONYMOUS else "none"
     if not await api.is_open_to_anyone():
-        tell(Check("credential", f"{named} is accepted, and requests without one are refused"))
+        report(Check("credential", f"{named} is accepted, and requests without one are refused"))
     else:
         text = "AgentOS shows its sessions to everybody who can reach it. Set a security key there, or JWT"
-        tell(Check("credential", text, "warning"))
-    if not await _keeps_users_apart(api):
+        report(Check("credential", text, "warning"))
+    if not await api.keeps_users_apart():
         text = (
             "AgentOS does not confirm that it keeps users apart: this credential may reach all users' sessions. Limit "
             "this server to one user"
         )
-        tell(Check("users", text, "warning"))
-
-
-async def _keeps_users_apart(api: Api) -> bool:
-    try:
-        info = (await api.http.read("/info")).json()
-    except NotFound:  # before agno 2.5.13
-        return False
-    return is_object(info) and info.get("user_isolation") is True
+        report(Check("users", text, "warning"))

@@ -10,7 +10,7 @@ from ..http.client import AnswerLost, Redirected
 from ..validation import NAME_LENGTH, json_text, session_name, session_type
 from .api import Api
 from .recheck.writer import SessionWriter
-from .versions import Feature
+from .versions import FORKS
 from .wire import TYPES, AgentOsSession
 
 
@@ -23,8 +23,6 @@ async def create(
     """
     if session_type(type) not in TYPES:
         raise Unsupported(f"AgentOS has sessions of the types agent, team and workflow, and not {quoted(type)}.")
-    if type != "agent" and not agent_id and not (await api.version()).has(Feature.FINDS_TYPES):
-        raise Unsupported(f'this AgentOS finds a session of type {type} only by its {type}. Give that as "agent_id".')
     types = await api.types_of(agent_id) if agent_id else ()
     if types and type not in types:
         raise Invalid(f'{quoted(agent_id)} is a {types[0]} on this AgentOS, not a {type}. Give type="{types[0]}".')
@@ -48,7 +46,7 @@ async def create(
     except AnswerLost as error:
         lost = error
     try:
-        return await api.find(session_id, owner, type=type)
+        return await api.find(session_id, owner)
     except NotFound as error:
         if lost is None:
             raise BadResponse(
@@ -70,7 +68,7 @@ async def fork(
 ) -> SessionDetail:
     """Fork the whole session, and return the fork. It is not archived. If `name` is "", its name is the session's."""
     source = await api.find(session_id, owner)
-    (await api.version()).require(Feature.FORKS, "fork_session")
+    (await api.version()).require(FORKS, "fork_session")
     if source.type == "workflow" or not source.agent_id:
         raise Unsupported("AgentOS forks only sessions of agents and teams, and this one belongs to neither.")
     if up_to_message_id:

@@ -2,150 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import anyio
 
 from ... import cursors
-from ...errors import NotFound, Unsupported
 from ...models import SessionFilter, SessionPage
 from ...text.words import fold_name
-from ..gather import map_concurrently
-from ..http.client import ServerFailed
-from ..http.urls import path_obstacle
+from .agno_before_2_6_7 import FINDS_TYPES, WalkWithoutDetails
 from .api import Api
-from .page_reader import Sort, UpstreamPage
-from .pages import Key, MergedStream, Stream
-from .session_paths import PYTHON_API, UNADDRESSABLE
-from .versions import Feature
+from .pages import Key
+from .walk import Walk, WalkItem
 from .wire import TYPES, AgentOsSession
 
 # Each row costs AgentOS some 0.3 ms. A list of 20 needs 22 rows: one shows that there are more sessions, and one that
 # the last group of rows with the same time is complete.
 _SMALL_PAGE, _LARGE_PAGE = 24, 128
-
-
-class WalkItem(NamedTuple):
-    """A session of a walk, with its key and the hints to continue behind it."""
-
-    session: AgentOsSession
-    key: Key
-    hints: tuple[int, ...]
-
-    @property
-    def position(self) -> tuple[int, ...]:
-        """The numbers for a cursor."""
-        return abs(self.key.time), self.key.digest, *self.hints
-
-
-class Walk:
-    """The owner's sessions in the order of `filter`, from the key `start` on.
-
-    `items_have_details` is False before agno 2.6: list items then lack fields, and each session is read by itself.
-    `includes_start`: begin at the session with this key, not behind it.
-    """
-
-    def __init__(
-        self,
-        api: Api,
-        owner: str,
-        filter: SessionFilter,
-        types: Sequence[str],
-        *,
-        items_have_details: bool,
-        large_pages: bool,
-        start: Key | None,
-        includes_start: bool,
-        hints: Sequence[int],
-        stops_at: float,
-    ) -> None:
-        self._api = api
-        self._owner = owner
-        self._filter = filter
-        self._items_have_details = items_have_details
-        self._failed_detail_count = 0
-        self._unaddressable_count = 0
-        size = _LARGE_PAGE if large_pages else _SMALL_PAGE
-        after = start._replace(digest=start.digest - 1) if start and includes_start else start
-        self._stream = MergedStream(
-            [
-                Stream(partial(self._fetch_page, type), filter.order, size, after=after, hint=hint, stops_at=stops_at)
-                for type, hint in zip(types, hints, strict=True)
-            ]
-        )
-
-    @property
-    def row_count(self) -> int:
-        """How many rows of AgentOS's lists were read so far."""
-        return self._stream.summary.row_count
-
-    def gap_note(self) -> str:
-        """Return a note on the sessions that are missing so far; "" if there are none."""
-        summary = self._stream.summary
-        failed_count = summary.failed_count + self._failed_detail_count
-        notes: list[str] = []
-        if summary.may_miss_sessions:
-            notes.append(
-                "AgentOS failed on some sessions of its list. Those are left out, and others with the same time may be "
-                "missing. Filter by type or agent_id to list fewer sessions at once."
-            )
-        elif failed_count:
-            places = ", ".join(str(offset + 1) for offset in summary.failed_offsets)
-            where = f", at place {places} of its list" if places else ""
-            notes.append(f"AgentOS failed on {failed_count} session(s){where}; those are left out.")
-        if self._unaddressable_count:
-            notes.append(
-                f"{self._unaddressable_count} session(s) are left out, because their user and whether they are "
-                f"archived are unknown: {UNADDRESSABLE}. To open them, use {PYTHON_API}."
-            )
-        return " ".join(notes)
-
-    async def next(self, count: int, wanted: Callable[[AgentOsSession], bool]) -> list[tuple[WalkItem, bool]]:
-        """Return at most `count` sessions, each with whether it is wanted; an empty list at the end."""
-        while True:
-            items = [WalkItem(row.session, row.key, hints) for row, hints in await self._stream.take(count)]
-            # AgentOS may list other users' sessions too.
-            own = [
-                item
-                for item in items
-                if not (self._items_have_details and self._owner not in ("", item.session.user_id))
-            ]
-            if own or not items:
-                break
-        if self._items_have_details:
-            return [(item, wanted(item.session)) for item in own]
-        return await map_concurrently(partial(self._load_details, wanted), own)
-
-    async def _load_details(self, wanted: Callable[[AgentOsSession], bool], item: WalkItem) -> tuple[WalkItem, bool]:
-        if not wanted(item.session):
-            return item, False
-        try:
-            session = await self._api.find(item.session.id, self._owner, type=item.session.type)
-        except NotFound:
-            return item, False  # removed meanwhile
-        except ServerFailed:
-            self._failed_detail_count += 1
-            return item, False
-        except Unsupported:  # no path can carry the id
-            # A session may be shown to one user, or as archived, only if it is known to be so.
-            is_left_out = bool(self._owner) or self._filter.archived
-            self._unaddressable_count += is_left_out
-            return item, not is_left_out
-        return item._replace(session=session), wanted(session)
-
-    async def _fetch_page(self, type: str, sort: Sort, page: int, size: int) -> UpstreamPage:
-        by, _, direction = self._filter.order.partition("_")
-        if sort == "reversed time":
-            direction = "asc" if direction == "desc" else "desc"
-        return await self._api.list_page(
-            self._owner,
-            type=type,
-            component=self._filter.agent_id,
-            by="session_id" if sort == "id" else f"{by}_at",
-            order=direction,
-            page=page,
-            size=size,
-        )
 
 
 async def open_walk(
@@ -165,26 +36,14 @@ async def open_walk(
     The first `extra` numbers are the caller's own. `stops_at` (anyio's clock): when to stop looking for sessions that
     paging missed.
     """
-    items_have_details = (await api.version()).has(Feature.FINDS_TYPES)
-    # Since agno 2.6 a list has sessions of every type unless one is named. Before, it has agents' only.
-    types = (filter.type,) if filter.type or items_have_details else TYPES
-    start, hints, position = None, [0] * len(types), ()
+    walk_type = Walk if await api.version() >= FINDS_TYPES else WalkWithoutDetails
+    after, hints, position = None, [0] * len(walk_type.list_types(filter)), ()
     if cursor:
-        position = cursors.read(cursor, walk_id, extra + 2 + len(types))
+        position = cursors.read(cursor, walk_id, extra + 2 + len(hints))
         time, digest, *hints = position[extra:]
-        start = Key(-time if filter.order.endswith("desc") else time, digest)
-    opened = Walk(
-        api,
-        owner,
-        filter,
-        types,
-        items_have_details=items_have_details,
-        large_pages=large_pages,
-        start=start,
-        includes_start=includes_start,
-        hints=hints,
-        stops_at=stops_at,
-    )
+        after = Key(-time if filter.order.endswith("desc") else time, digest - includes_start)
+    size = _LARGE_PAGE if large_pages else _SMALL_PAGE
+    opened = walk_type(api, owner, filter, size=size, after=after, hints=hints, stops_at=stops_at)
     return opened, position
 
 
@@ -233,7 +92,7 @@ def _session_page(
 ) -> SessionPage:
     """Return a page of these sessions. Its `next_cursor` continues behind the item in `behind`, if there is one."""
     gaps = walk.gap_note()
-    notes = (gaps, _unaddressable_note(shown), note)
+    notes = (gaps, walk.unaddressable_note([item.session for item in shown]), note)
     return SessionPage(
         sessions=tuple(item.session.to_session(cursors.mark(walk_id, *item.position)) for item in shown),
         next_cursor=cursors.mark(walk_id, *behind[0].position) if behind else "",
@@ -242,20 +101,9 @@ def _session_page(
     )
 
 
-def _unaddressable_note(shown: Sequence[WalkItem]) -> str:
-    sessions = [item.session for item in shown if path_obstacle(item.session.id)]
-    if not sessions:
-        return ""
-    unknown = "" if sessions[0].has_details else " Their agent, user and whether they are archived are unknown."
-    return (
-        f"{len(sessions)} session(s) can only be listed, not opened or changed: {UNADDRESSABLE}.{unknown} To open or "
-        f"change them, use {PYTHON_API}."
-    )
-
-
 def _is_wanted(filter: SessionFilter, query: str, sanitize: Callable[[str], str], session: AgentOsSession) -> bool:
-    """Return whether the filter selects a session, as far as that is known before its details are read."""
-    if session.has_details and (session.archived_at is not None) != filter.archived:
+    """Return whether the filter selects a session."""
+    if (session.archived_at is not None) != filter.archived:
         return False
     if (filter.type and session.type != filter.type) or not filter.is_in_time(session.updated_at):
         return False

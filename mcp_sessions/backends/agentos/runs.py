@@ -8,19 +8,16 @@ from .. import paging
 from ..gather import map_concurrently
 from .api import Api
 from .transcript import read_run, runs_in
-from .versions import Feature
-from .wire import AgentOsSession
+from .versions import PREVIEWS
 
 _PREVIEW_LENGTH = 280
 """The most characters of a text in a preview. A text of this length may have been cut."""
 
 
-async def run_page(
-    api: Api, session_id: str, owner: str, type: str, *, run_id: str, limit: int, cursor: str
-) -> RunPage:
+async def run_page(api: Api, session_id: str, owner: str, *, run_id: str, limit: int, cursor: str) -> RunPage:
     """Return a page of runs, newest first. The tool calls and tokens of a run are unknown if only a preview is read."""
-    has_previews = (await api.version()).has(Feature.SHOWS_PREVIEWS)
-    runs = await _read_runs(api, session_id, owner, type)
+    has_previews = await api.version() >= PREVIEWS
+    runs = await _read_runs(api, session_id, owner)
     page = paging.run_page(session_id, runs, run_id=run_id, limit=limit, cursor=cursor)
     if not has_previews:
         return page
@@ -29,7 +26,7 @@ async def run_page(
         if not run_id and max(len(run.input), len(run.output)) < _PREVIEW_LENGTH:
             return run
         try:
-            answer = (await api.run(session_id, owner, type, run.id)).json()
+            answer = (await api.run(session_id, owner, run.id)).json()
         except NotFound:
             return run  # removed meanwhile
         (found,) = runs_in([answer])
@@ -38,12 +35,12 @@ async def run_page(
     return page.model_copy(update={"runs": tuple(await map_concurrently(complete, page.runs))})
 
 
-async def count_runs(api: Api, session: AgentOsSession, owner: str) -> int:
+async def count_runs(api: Api, session_id: str, owner: str) -> int:
     """Return how many runs a session has, without those inside other runs."""
-    runs = await _read_runs(api, session.id, owner, session.type)
+    runs = await _read_runs(api, session_id, owner)
     return sum(not run.parent_run_id for run in runs)
 
 
-async def _read_runs(api: Api, session_id: str, owner: str, type: str) -> Sequence[Run]:
-    fetch = api.previews if (await api.version()).has(Feature.SHOWS_PREVIEWS) else api.runs
-    return [read_run(run) for run in runs_in((await fetch(session_id, owner, type)).json())]
+async def _read_runs(api: Api, session_id: str, owner: str) -> Sequence[Run]:
+    fetch = api.previews if await api.version() >= PREVIEWS else api.runs
+    return [read_run(run) for run in runs_in((await fetch(session_id, owner)).json())]

@@ -9,8 +9,9 @@ from ...caller import Caller
 from ...models import SearchPage, SessionFilter
 from ..scan_search import Candidate, Position, Search, Transcript
 from .api import Api
-from .listing import WalkItem, open_walk
+from .listing import open_walk
 from .transcript import read_transcript
+from .walk import WalkItem
 
 _RECENT = 64
 """How many of the newest sessions are searched for one that was changed since the last page."""
@@ -24,11 +25,9 @@ async def search_sessions(
     walk_id = cursors.walk("search", owner, words)
     stops_at = anyio.current_time() + seconds
     walk, shown = await open_walk(api, owner, filter, cursor, walk_id, stops_at=stops_at, extra=1, includes_start=True)
-    types: dict[str, str] = {}
 
     def candidate_of(item: WalkItem) -> Candidate:
         session = item.session
-        types[session.id] = session.type
         return Candidate(
             id=session.id,
             name=session.name,
@@ -48,7 +47,7 @@ async def search_sessions(
         return candidate_of(found[0]) if found else None
 
     async def read(candidate: Candidate) -> Transcript:
-        reply = await api.runs(candidate.id, owner, types[candidate.id])
+        reply = await api.runs(candidate.id, owner)
         transcript = read_transcript(reply.json())
         # The outer run repeats the text of an inner run as its result, which would be found twice.
         outer = {message.text for message in transcript.messages if message.run_id not in transcript.inner}

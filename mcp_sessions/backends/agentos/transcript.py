@@ -123,7 +123,7 @@ def read_run(run: JsonObject) -> Run:
 
 
 def _started_at(run: JsonObject) -> datetime | None:
-    # Before agno 2.6, `created_at` of an agent's run is the time when the server started.
+    # Agno before 2.6 stored the time when the server started as `created_at` of an agent's run.
     messages = _objects_in(run, "messages")
     return (parse_time(messages[0].get("created_at")) if messages else None) or parse_time(run.get("created_at"))
 

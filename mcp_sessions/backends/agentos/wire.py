@@ -40,10 +40,6 @@ class AgentOsSession:
     """The text of the first user message, which AgentOS shows as the name of a session without one."""
     message_count: int = 0
     """How many messages AgentOS's answer contains: it grows when messages are added."""
-    has_details: bool = True
-    """False for a list item before agno 2.6, which has neither owner nor metadata."""
-    is_type_certain: bool = True
-    """False before agno 2.6 if no component's id proves the type."""
 
     @property
     def archived_at(self) -> datetime | None:
@@ -121,10 +117,10 @@ class AgentOsSession:
         )
 
 
-def read_session(value: Json, *, type: str = "", has_details: bool = True) -> AgentOsSession:
+def read_session(value: Json, *, type: str = "") -> AgentOsSession:
     """Return the session of a list item or a single session. Raise `BadResponse` if it has no id.
 
-    `type` is the type that was requested.
+    `type` is its type if AgentOS's answer doesn't tell.
     """
     if not is_object(value) or not text_in(value, "session_id"):
         raise BadResponse("AgentOS's answer is not a session. Check its version and address.")
@@ -148,7 +144,6 @@ def read_session(value: Json, *, type: str = "", has_details: bool = True) -> Ag
         total_tokens=_tokens(value),
         first_user_text=_first_user_text(value, history),
         message_count=len(history) if is_array(history) else 0,
-        has_details=has_details,
     )
 
 
@@ -161,7 +156,7 @@ def _type(value: JsonObject) -> str:
     named = text_in(value, "session_type")
     if named:
         return named
-    # Agno ≥ 2.6 renders a single session in its true type even if it has no component.
+    # AgentOS renders a single session in its true type even if it has no component.
     return component_type(value) or ("workflow" if "workflow_data" in value else "")
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mcp_sessions.backends.agentos.versions import OLDEST, SINCE, Feature, Version, fetch_version
+from mcp_sessions.backends.agentos.agno_before_2_6_7 import fetch_any_version
+from mcp_sessions.backends.agentos.versions import FORKS, OLDEST, Version
 from mcp_sessions.backends.http.client import HttpClient
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.errors import BadResponse, SessionsError, Unauthorized, Unavailable, Unsupported
@@ -26,7 +27,7 @@ async def version_of(*answers: Answer) -> Version:
     """Return the version that is found if `/info` and then `/openapi.json` are answered like this."""
     async with toxic_server(*answers) as server, HttpClient(server.url, system="AgentOS", timeout=5) as http:
         try:
-            return await fetch_version(http)
+            return await fetch_any_version(http)
         except SessionsError as error:
             failure = error  # which the server's task group would put into a group
     raise failure
@@ -95,9 +96,8 @@ async def test_a_version_too_old_that_says_so_is_refused() -> None:
 
 async def test_what_hides_its_description_is_taken_for_the_oldest() -> None:
     version = await version_of(NOT_FOUND, NOT_FOUND, says({"status": "ok"}))
-    assert version == OLDEST
+    assert version == OLDEST < FORKS
     assert str(version) == "a version before 2.5.13"
-    assert not any(version.has(feature) for feature in Feature)
 
 
 @pytest.mark.parametrize("health", [NOT_FOUND, whole(200, b"<html>"), whole(200, b"[]")])
@@ -114,11 +114,10 @@ async def test_a_failure_is_none_of_the_version(status: int, error: type[Session
             await version_of(*answers)
 
 
-@pytest.mark.parametrize("feature", Feature)
-def test_a_refusal_names_the_version_that_can(feature: Feature) -> None:
-    Version(*SINCE[feature]).require(feature, "this")
-    with pytest.raises(Unsupported, match=r"needs agno \d+\.\d+\.\d+ or newer; this AgentOS runs 2\.5\.13"):
-        Version(2, 5, 13).require(feature, "this")
+def test_a_refusal_names_the_version_that_is_needed() -> None:
+    FORKS.require(FORKS, "this")
+    with pytest.raises(Unsupported, match=r"this needs agno 2\.7\.0 or newer; this AgentOS runs 2\.5\.13\. Upgrade"):
+        Version(2, 5, 13).require(FORKS, "this")
 
 
 async def test_the_version_is_asked_for_once_and_again_after_a_failure(tmp_path: Path) -> None:

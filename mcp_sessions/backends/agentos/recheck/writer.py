@@ -84,7 +84,7 @@ class SessionWriter:
             except AnswerLost as error:
                 lost = error
             try:
-                await self._api.find(session_id, owner, type=before.type)
+                await self._api.find(session_id, owner)
             except NotFound:
                 self._rechecker.delete(session_id)
                 return
@@ -140,7 +140,7 @@ class SessionWriter:
         try:
             after = await self._api.rename(before, owner, fields["name"])
         except NotFound:
-            after = await self._api.find(before.id, owner, type=before.type)
+            after = await self._api.find(before.id, owner)
         except (AnswerLost, BadResponse) as failure:
             error, after = failure, await self._read_back(before, owner, failure)
         else:
@@ -155,7 +155,7 @@ class SessionWriter:
     async def _update(self, before: AgentOsSession, owner: str, fields: JsonObject) -> AgentOsSession:
         after = await self._api.update(before, owner, _wire_fields(before, fields))
         try:
-            return await self._api.find(before.id, owner, type=before.type)
+            return await self._api.find(before.id, owner)
         except NotFound:
             raise
         except SessionsError:
@@ -176,7 +176,7 @@ class SessionWriter:
         If it can't be read, raise `error` if that is an `AnswerLost`, else `OutcomeUnknown`.
         """
         try:
-            return await self._api.find(before.id, owner, type=before.type)
+            return await self._api.find(before.id, owner)
         except NotFound:
             raise
         except SessionsError as unread:
