@@ -73,7 +73,8 @@ class SessionBackend:
 
     A subclass declares its `capabilities` and overrides exactly those methods; the others raise `Unsupported`.
     Methods raise only `SessionsError`s. They raise `NotFound` if a session does not exist or is not the caller's
-    (`self.caller.user_id`). `title`, `capabilities` and `options` may differ from instance to instance.
+    (`self.caller.user_id`). `title`, `capabilities` and `options` may differ from instance to instance, and are fixed
+    when it is made.
     """
 
     title: str

@@ -45,6 +45,7 @@ RULES = {
     "backends.agentos backends.guayaba backends.sql",
     "backends.http": f"{VOCABULARY} backends.base backends.options backends.deadline backends.telemetry",
     "backends.database": f"{VOCABULARY} text {SHARED}",
+    "backends.layers": f"{VOCABULARY} text {SHARED}",
     "backends.sql": f"{VOCABULARY} text {SHARED} backends.database",
     "backends.agentos": ANY_BACKEND,
     "backends.guayaba": ANY_BACKEND,
