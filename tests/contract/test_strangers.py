@@ -12,8 +12,8 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import ResourceTemplateReference, TextContent, TextResourceContents
 
 from mcp_sessions import create_server
-from mcp_sessions.backends.base import Capability, SessionBackend
-from mcp_sessions.caller import Caller
+from mcp_sessions.backends.base import Capability
+from mcp_sessions.backends.layers.wrapper import Wrapper
 
 from ..support.clients import ALL
 from .harness import Seed, System
@@ -43,25 +43,18 @@ UNNAMED = {"list_sessions", "search_sessions", "create_session"}
 TEMPLATE = ResourceTemplateReference(uri="session://{session_id}")
 
 
-class Opened(SessionBackend):
+class Opened(Wrapper):
     """A backend that is entered already, for a server that enters its backend."""
 
-    title = "an opened backend"
+    async def __aenter__(self) -> Self:
+        return self
 
-    def __init__(self, inner: SessionBackend) -> None:
-        self._inner = inner
-
-    def for_caller(self, caller: Caller) -> Self:
-        return self._inner.for_caller(caller)  # pyright: ignore[reportReturnType] # the server asks for no more
-
-
-def opened(backend: SessionBackend) -> SessionBackend:
-    return type("Opened", (Opened,), {"capabilities": backend.capabilities})(backend)
+    async def __aexit__(self, *_: object) -> None: ...
 
 
 @asynccontextmanager
 async def client_of(system: System, user: str) -> AsyncGenerator[Client]:
-    server = create_server(opened(system.backend), user=user, toolsets=ALL)
+    server = create_server(Opened(system.backend), user=user, toolsets=ALL)
     async with Client(server) as client:
         yield client
 
