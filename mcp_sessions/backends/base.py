@@ -120,7 +120,10 @@ class SessionBackend:
         """Set what is different for `self.caller`. Called on each new view, which is a shallow copy."""
 
     def canonical_id(self, session_id: str) -> str:
-        """Return the one id of a session that can be named by several, without asking the system."""
+        """Return the one id that other methods accept, for a session that has several. Don't ask the system.
+
+        Return a string that is no id unchanged.
+        """
         return session_id
 
     async def check_reachable(self) -> None:
