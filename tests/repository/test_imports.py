@@ -27,7 +27,10 @@ RULES = {
     "cursors": "errors",
     "sqlite_url": "",
     "text": "errors",
-    "backends.base": f"{VOCABULARY} text backends.health backends.options backends.environment backends.validation",
+    "backends.base": f"{VOCABULARY} text backends.bulk backends.feeds backends.health backends.options "
+    "backends.environment backends.validation",
+    "backends.bulk": "errors models",
+    "backends.feeds": "models json_documents",
     "backends.backend_type": "backends.base backends.environment backends.options",
     "backends.options": "errors",
     "backends.deadline": "",

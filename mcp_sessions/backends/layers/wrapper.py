@@ -1,6 +1,7 @@
 """The base class of layers, which passes every call on to the backend that it wraps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +17,7 @@ from ...models import (
     NewMessage,
     RunPage,
     SearchPage,
+    Session,
     SessionDetail,
     SessionFilter,
     SessionPage,
@@ -85,6 +87,12 @@ class Wrapper(SessionBackend):
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
         return await self.inner.get_session_history(session_id, query, limit=limit, cursor=cursor)
+
+    def changes(self, since: datetime | None) -> AsyncGenerator[Session]:
+        return self.inner.changes(since)
+
+    async def export_session(self, session_id: str) -> JsonObject:
+        return await self.inner.export_session(session_id)
 
     async def get_session_runs(
         self, session_id: str, *, run_id: str = "", limit: int = 20, cursor: str = ""
