@@ -1,8 +1,9 @@
 """The base class of all backends, and the operations that they can have."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
+from datetime import datetime
 from enum import StrEnum
 from types import TracebackType
 from typing import NoReturn, Self
@@ -16,19 +17,20 @@ from ..models import (
     BulkResult,
     Change,
     Clearable,
-    Failure,
     HistoryQuery,
     MessagePage,
     NewMessage,
     RunPage,
     SearchPage,
+    Session,
     SessionDetail,
     SessionFilter,
     SessionPage,
     StateMode,
-    Target,
 )
 from ..text.validate import check_text
+from . import feeds
+from .bulk import apply_to_each, preview_each
 from .health import Check, Report
 from .options import BackendOptions
 from .validation import NAME_LENGTH
@@ -73,7 +75,8 @@ class SessionBackend:
 
     A subclass declares its `capabilities` and overrides exactly those methods; the others raise `Unsupported`.
     Methods raise only `SessionsError`s. They raise `NotFound` if a session does not exist or is not the caller's
-    (`self.caller.user_id`). `title`, `capabilities` and `options` may differ from instance to instance.
+    (`self.caller.user_id`). `title`, `capabilities` and `options` may differ from instance to instance, and are fixed
+    when it is made.
     """
 
     title: str
@@ -119,7 +122,10 @@ class SessionBackend:
         """Set what is different for `self.caller`. Called on each new view, which is a shallow copy."""
 
     def canonical_id(self, session_id: str) -> str:
-        """Return the one id of a session that can be named by several, without asking the system."""
+        """Return the one id that other methods accept, for a session that has several. Don't ask the system.
+
+        Return a string that is no id unchanged.
+        """
         return session_id
 
     async def check_reachable(self) -> None:
@@ -172,6 +178,18 @@ class SessionBackend:
     ) -> MessagePage:
         """Return the newest `limit` messages that `query` selects, or the ones that follow `cursor`."""
         raise NotImplementedError
+
+    def changes(self, since: datetime | None) -> AsyncGenerator[Session]:
+        """Yield the active and archived sessions updated since a time, newest first, each once. None yields all.
+
+        Some that were updated in the 2 seconds before are yielded too. One that changes meanwhile may be left out, but
+        is yielded if asked again for those since the time of the first.
+        """
+        return feeds.changes(self, since)
+
+    async def export_session(self, session_id: str) -> JsonObject:
+        """Return the complete session as a JSON object. Unless overridden: `session`, `messages` and `notes`."""
+        return await feeds.export_session(self, session_id)
 
     async def get_session_runs(
         self, session_id: str, *, run_id: str = "", limit: int = 20, cursor: str = ""
@@ -256,26 +274,12 @@ class SessionBackend:
         """
         if Capability.APPLY_TO_SESSIONS not in self.capabilities:
             self._refuse(Capability.APPLY_TO_SESSIONS)
-        succeeded: list[str] = []
-        failed: list[Failure] = []
-        would_change: list[Target] = []
-        for session_id in dict.fromkeys(session_ids):
-            try:
-                if dry_run:
-                    session = await self._preview(action, session_id)
-                    would_change += [Target(session_id=session.id, name=session.name)] if session else []
-                else:
-                    succeeded.append((await self._apply(action, session_id, expected_versions)).session_id)
-            except SessionsError as error:
-                failed.append(Failure(session_id=session_id, error=error.text))
-        return BulkResult(
-            note=self.deletion_notice(succeeded) if succeeded and action == "delete" else "",
-            action=action,
-            dry_run=dry_run,
-            succeeded=tuple(succeeded),
-            failed=tuple(failed),
-            would_change=tuple(would_change),
-        )
+        if dry_run:
+            return await preview_each(action, session_ids, lambda one: self._preview(action, one))
+        result = await apply_to_each(action, session_ids, lambda one: self._apply(action, one, expected_versions))
+        if action != "delete" or not result.succeeded:
+            return result
+        return result.model_copy(update={"note": self.deletion_notice(result.succeeded)})
 
     async def _apply(self, action: BulkAction, session_id: str, expected_versions: Mapping[str, str] | None) -> Change:
         match action:

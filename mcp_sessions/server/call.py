@@ -129,7 +129,7 @@ class SessionTool(Tool):
 
 
 def _resolve(arguments: JsonObject, context: AppRequest) -> JsonObject:
-    """Return the arguments with the current session's id for `"current"`, and the cursor decrypted."""
+    """Return the arguments with canonical session ids, also for `"current"`, and the cursor decrypted."""
     resolved = dict(arguments)
     if isinstance(resolved.get("cursor"), str):
         resolved["cursor"] = app_of(context).decrypt_cursor(resolved["cursor"])
@@ -171,10 +171,14 @@ def _mark_current(payload: JsonObject, session_id: str) -> None:
 
 
 def _target(arguments: JsonObject, context: AppRequest) -> str:
-    """Return the id of the session that a call names; `"current"` stays if there is no current session."""
+    """Return the canonical id of the session that a call names; `"current"` stays if there is no current session."""
     session_id = arguments.get("session_id")
-    current = current_session(context) if session_id == CURRENT else None
-    return current.id if current else session_id if isinstance(session_id, str) else ""
+    if not isinstance(session_id, str):
+        return ""
+    try:
+        return resolve_id(session_id, context)
+    except Invalid:
+        return session_id
 
 
 def error_result(error: SessionsError) -> CallToolResult:

@@ -42,7 +42,8 @@ async def session_to_delete(session_id: str, backend: Backend, context: AppReque
 async def ask_to_delete(
     session: Annotated[SessionDetail, Resolve(session_to_delete)], backend: Backend, confirm: str, context: AppRequest
 ) -> Confirmation | Elicit[Confirmation]:
-    return await _ask([session], f"Delete {_describe(session, context)}? {backend.deletion_notice()}", confirm, context)
+    notice = backend.deletion_notice([session.id])
+    return await _ask([session], f"Delete {_describe(session, context)}? {notice}", confirm, context)
 
 
 async def approved_session(
@@ -82,7 +83,8 @@ async def ask_to_delete_all(
         return Confirmation()
     described = "; ".join(_describe(session, context) for session in sessions)
     count = f"these {len(sessions)} sessions: " if len(sessions) > 1 else ""
-    return await _ask(sessions, f"Delete {count}{described}? {backend.deletion_notice()}", confirm, context)
+    notice = backend.deletion_notice([session.id for session in sessions])
+    return await _ask(sessions, f"Delete {count}{described}? {notice}", confirm, context)
 
 
 async def approved_sessions(

@@ -78,24 +78,23 @@ def app_of(context: AppRequest) -> AppContext:
 def current_session(context: AppRequest) -> CurrentSession | None:
     """Return the session that the request's `_meta`, its header or the setting names, in this order.
 
-    It is only a hint: it gives no access to a session.
+    Its id is canonical. It is only a hint: it gives no access to a session.
     """
+    app = app_of(context)
     meta = (context.request_context.meta or {}).get(META_KEY)
-    if isinstance(meta, str) and meta:
-        return CurrentSession(meta, "meta")
-    header = (context.headers or {}).get(HEADER)
-    if header:
-        return CurrentSession(header, "header")
-    setting = app_of(context).session
-    return CurrentSession(setting, "setting") if setting else None
+    hints = ((meta, "meta"), ((context.headers or {}).get(HEADER), "header"), (app.session, "setting"))
+    for session_id, source in hints:
+        if isinstance(session_id, str) and session_id:
+            return CurrentSession(app.backend.canonical_id(session_id), source)
+    return None
 
 
 def resolve_id(session_id: str, context: AppRequest) -> str:
-    """Return the current session's id for `"current"`, and every other id unchanged. Raise `Invalid` if none is set."""
+    """Return the canonical id of a session, or of the current one for `"current"`. Raise `Invalid` if none is set."""
     if not session_id:
         raise Invalid('"session_id" is empty. Give an id that list_sessions returned, or "current".')
     if session_id != CURRENT:
-        return session_id
+        return app_of(context).backend.canonical_id(session_id)
     current = current_session(context)
     if current is None:
         raise Invalid(

@@ -1,6 +1,6 @@
 """Sessions as MCP resources: list, read and complete them."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC
 from typing import Any
@@ -144,7 +144,8 @@ def add_completion(server: Server[AppContext]) -> None:
 
 async def _complete_id(backend: SessionBackend, value: str) -> list[str]:
     """Return ids that begin with the value, then those of sessions whose name contains it; for "", the most recent."""
-    by_id: Sequence[str] = await backend.find_session_ids(value, limit=_MOST_COMPLETIONS) if value else ()
+    prefixes = {value: None, backend.canonical_id(value): None} if value else ()
+    by_id = [id for prefix in prefixes for id in await backend.find_session_ids(prefix, limit=_MOST_COMPLETIONS)]
     by_name = await backend.list_sessions(SessionFilter(query=value), limit=_MOST_COMPLETIONS)
     return list(dict.fromkeys([*by_id, *(session.id for session in by_name.sessions)]))[:_MOST_COMPLETIONS]
 

@@ -13,13 +13,14 @@ from mcp_sessions.errors import SessionsError
 
 from . import agentos, agentos_fake, postgres
 from .custom import JsonFolderHarness
-from .embedded import RequiredOnlyHarness, SqliteHarness
+from .embedded import RequiredOnlyHarness, SqliteHarness, WrappedSqliteHarness
 from .guayaba_fake import GuayabaDefault, GuayabaMaster, GuayabaMasterOther, GuayabaOther
 from .harness import Harness
 
 VARIABLE = "MCP_SESSIONS_CONTRACT"
 HARNESSES: tuple[type[Harness], ...] = (
     SqliteHarness,
+    WrappedSqliteHarness,
     *postgres.REAL,
     RequiredOnlyHarness,
     JsonFolderHarness,

@@ -1,4 +1,4 @@
-"""Harnesses for the embedded store: as it is, and behind a backend with only the required operations."""
+"""Harnesses for the embedded store: as it is, wrapped, and behind a backend with only the required operations."""
 
 import sqlite3
 from collections.abc import AsyncGenerator, Sequence
@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager, closing
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Self
 
 from mcp_sessions.backends.base import REQUIRED, SessionBackend
+from mcp_sessions.backends.layers.wrapper import Wrapper
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.backends.sql.backend import SqlBackend
 from mcp_sessions.caller import Caller
@@ -30,8 +30,12 @@ class SqliteHarness(Harness):
     async def open(self) -> AsyncGenerator[SessionBackend]:
         with TemporaryDirectory() as folder:
             self._file = Path(folder) / "sessions.db"
-            async with open_backend(f"sqlite:///{self._file}") as backend:
+            async with self.wrap(open_backend(f"sqlite:///{self._file}")) as backend:
                 yield backend
+
+    def wrap(self, backend: SessionBackend) -> SessionBackend:
+        """Return the backend under test, given the store."""
+        return backend
 
     async def seed(self, backend: SessionBackend, seeds: Sequence[Seed]) -> list[str]:
         ids = [await write(backend, seed) for seed in seeds]
@@ -61,6 +65,15 @@ def _set_moment(connection: sqlite3.Connection, session_id: str, moment: datetim
     connection.execute("UPDATE sessions SET created_at = ?, updated_at = ? WHERE id = ?", (micros, micros, session_id))
 
 
+class WrappedSqliteHarness(SqliteHarness):
+    """A layer that adds nothing."""
+
+    name = "wrapper-sqlite"
+
+    def wrap(self, backend: SessionBackend) -> SessionBackend:
+        return Wrapper(backend)
+
+
 class RequiredOnly(SessionBackend):
     """A read-only backend: the required operations of another backend and nothing else."""
 
@@ -70,8 +83,8 @@ class RequiredOnly(SessionBackend):
     def __init__(self, inner: SessionBackend) -> None:
         self._inner = inner
 
-    def for_caller(self, caller: Caller) -> Self:
-        return type(self)(self._inner.for_caller(caller))
+    def _prepare_view(self) -> None:
+        self._inner = self._inner.for_caller(self.caller)
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
         return await self._inner.list_sessions(filter, limit=limit, cursor=cursor)

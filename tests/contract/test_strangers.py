@@ -1,7 +1,7 @@
 """For a client that is limited to a user, no tool, resource or completion reveals anything of other users."""
 
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
 from urllib.parse import quote
@@ -12,56 +12,29 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import ResourceTemplateReference, TextContent, TextResourceContents
 
 from mcp_sessions import create_server
-from mcp_sessions.backends.base import Capability, SessionBackend
-from mcp_sessions.caller import Caller
+from mcp_sessions.backends.base import Capability
+from mcp_sessions.backends.layers.wrapper import Wrapper
 
 from ..support.clients import ALL
+from ..support.tool_arguments import ARGUMENTS, UNNAMED
 from .harness import Seed, System
 from .samples import WEATHER
 
-ARGUMENTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
-    "get_session": [{}, {"state_path": "/a"}],
-    "get_session_history": [{}, {"message_id": "m1"}, {"around": "m1"}, {"cursor": "x"}],
-    "get_session_runs": [{}, {"run_id": "r1"}, {"cursor": "x"}],
-    "rename_session": [{"name": "Taken over"}],
-    "archive_session": [{}],
-    "restore_session": [{}],
-    "delete_session": [{}, {"confirm": "abcd"}],
-    "update_session_state": [{"changes": {"a": 1}}, {"changes": {}, "mode": "replace", "expected_version": "1"}],
-    "update_session": [{"metadata": {"a": 1}}],
-    "append_messages": [{"messages": [{"role": "user", "text": "Hello"}]}],
-    "fork_session": [{}],
-    "apply_to_sessions": [
-        {"action": action, "dry_run": dry_run}
-        for action in ("archive", "restore", "delete")
-        for dry_run in (True, False)
-    ],
-}
-"""Further arguments of every tool that takes a session id."""
-
-UNNAMED = {"list_sessions", "search_sessions", "create_session"}
 TEMPLATE = ResourceTemplateReference(uri="session://{session_id}")
 
 
-class Opened(SessionBackend):
+class Opened(Wrapper):
     """A backend that is entered already, for a server that enters its backend."""
 
-    title = "an opened backend"
+    async def __aenter__(self) -> Self:
+        return self
 
-    def __init__(self, inner: SessionBackend) -> None:
-        self._inner = inner
-
-    def for_caller(self, caller: Caller) -> Self:
-        return self._inner.for_caller(caller)  # pyright: ignore[reportReturnType] # the server asks for no more
-
-
-def opened(backend: SessionBackend) -> SessionBackend:
-    return type("Opened", (Opened,), {"capabilities": backend.capabilities})(backend)
+    async def __aexit__(self, *_: object) -> None: ...
 
 
 @asynccontextmanager
 async def client_of(system: System, user: str) -> AsyncGenerator[Client]:
-    server = create_server(opened(system.backend), user=user, toolsets=ALL)
+    server = create_server(Opened(system.backend), user=user, toolsets=ALL)
     async with Client(server) as client:
         yield client
 

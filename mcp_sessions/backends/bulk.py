@@ -1,0 +1,36 @@
+"""A bulk action as single actions, for backends whose system has no bulk operation."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from ..errors import SessionsError
+from ..models import BulkAction, BulkResult, Change, Failure, SessionDetail, Target
+
+
+async def preview_each(
+    action: BulkAction, session_ids: Sequence[str], preview: Callable[[str], Awaitable[SessionDetail | None]]
+) -> BulkResult:
+    """Return which sessions the action would change: those that `preview` returns."""
+    would_change: list[Target] = []
+    failed: list[Failure] = []
+    for session_id in dict.fromkeys(session_ids):
+        try:
+            session = await preview(session_id)
+        except SessionsError as error:
+            failed.append(Failure(session_id=session_id, error=error.text))
+        else:
+            would_change += [Target(session_id=session.id, name=session.name)] if session else []
+    return BulkResult(action=action, dry_run=True, failed=tuple(failed), would_change=tuple(would_change))
+
+
+async def apply_to_each(
+    action: BulkAction, session_ids: Sequence[str], apply: Callable[[str], Awaitable[Change]]
+) -> BulkResult:
+    """Call `apply` with each session's id in turn. A failure does not stop the rest."""
+    succeeded: list[str] = []
+    failed: list[Failure] = []
+    for session_id in dict.fromkeys(session_ids):
+        try:
+            succeeded.append((await apply(session_id)).session_id)
+        except SessionsError as error:
+            failed.append(Failure(session_id=session_id, error=error.text))
+    return BulkResult(action=action, dry_run=False, succeeded=tuple(succeeded), failed=tuple(failed))

@@ -1,0 +1,96 @@
+"""The sessions that changed since a time, and a session's complete contents, by the operations every backend has."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from ..json_documents import JsonObject
+from ..models import (
+    DEFAULT_HISTORY,
+    HistoryQuery,
+    Message,
+    MessagePage,
+    Session,
+    SessionDetail,
+    SessionFilter,
+    SessionPage,
+)
+
+_TOLERANCE = timedelta(seconds=2)
+"""How far before `since` to look: a system may show a change late, or its time only to the second."""
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
+
+
+class Reader(Protocol):
+    """The operations that every backend has."""
+
+    async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage: ...
+
+    async def get_session(self, session_id: str) -> SessionDetail: ...
+
+    async def get_session_history(
+        self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
+    ) -> MessagePage: ...
+
+
+async def changes(backend: Reader, since: datetime | None, *, page_size: int = 100) -> AsyncGenerator[Session]:
+    """Yield the active and archived sessions updated since a time, newest first, each once. None yields all.
+
+    A session without a time of update has that of archiving, or else counts as the oldest. A session that changes
+    meanwhile may be left out; its new time is then later than that of the first one.
+    """
+    earliest = since.replace(microsecond=0) - _TOLERANCE if since else _EARLIEST
+    yielded: set[str] = set()
+    async with (
+        aclosing(_updated_since(backend, earliest, page_size, archived=False)) as active,
+        aclosing(_updated_since(backend, earliest, page_size, archived=True)) as archived,
+    ):
+        first = {walk: await anext(walk, None) for walk in (active, archived)}
+        while waiting := {walk: session for walk, session in first.items() if session is not None}:
+            walk, session = max(waiting.items(), key=lambda item: _updated_at(item[1]))
+            if session.id not in yielded:  # one that is archived meanwhile appears in both lists
+                yielded.add(session.id)
+                yield session
+            first[walk] = await anext(walk, None)
+
+
+async def _updated_since(
+    backend: Reader, earliest: datetime, page_size: int, *, archived: bool
+) -> AsyncGenerator[Session]:
+    cursor = ""
+    while True:
+        page = await backend.list_sessions(SessionFilter(archived=archived), limit=page_size, cursor=cursor)
+        for session in page.sessions:
+            if _updated_at(session) < earliest:
+                return
+            yield session
+        cursor = page.next_cursor
+        if not cursor:
+            return
+
+
+def _updated_at(session: Session) -> datetime:
+    return session.updated_at or session.archived_at or _EARLIEST
+
+
+async def export_session(backend: Reader, session_id: str, *, page_size: int = 200) -> JsonObject:
+    """Return a JSON object with a session's details, its messages, oldest first, and the notes on reading them."""
+    session = await backend.get_session(session_id)
+    messages: list[Message] = []
+    notes: list[str] = []
+    cursor = ""
+    while True:
+        page = await backend.get_session_history(
+            session_id, HistoryQuery(include_tools=True), limit=page_size, cursor=cursor
+        )
+        messages += reversed(page.messages)
+        notes += [page.note] if page.note and page.note not in notes else []
+        cursor = page.next_cursor
+        if not cursor:
+            break
+    return {
+        "session": session.model_dump(mode="json", exclude={"is_current"}),
+        "messages": [message.model_dump(mode="json") for message in reversed(messages)],
+        "notes": notes,
+    }

@@ -1,0 +1,1 @@
+"""Layers: backends that add something to other backends, whatever systems those belong to."""
