@@ -14,6 +14,11 @@ from ..support.fakes.agentos import Database, FakeAgentOs, Version
 from .agentos import ON_POSTGRES, RealAgentOs2, as_json
 from .harness import Harness, Seed
 
+_DEPENDS_ON_DATABASE = frozenset(
+    {"test_suite", "test_list", "test_get", "test_state", "test_changes", "test_authoring"}
+)
+"""The modules that look at what the database makes of names, ids, filters and JSON."""
+
 _OF_A_WHOLE = "AgentOS forks whole sessions only"
 
 
@@ -57,12 +62,14 @@ class FakeAgentOs2(FakeAgentOs3):
 
 class FakeAgentOs3OnPostgres(FakeAgentOs3):
     name = "agentos-fake-3.1.10-postgres-async"
+    modules = _DEPENDS_ON_DATABASE
     deviations: ClassVar = {**FakeAgentOs3.deviations, **ON_POSTGRES}
     database = "postgresql-async"
 
 
 class FakeAgentOs2OnPostgres(FakeAgentOs2):
     name = "agentos-fake-2.5.6-postgres"
+    modules = _DEPENDS_ON_DATABASE
     deviations: ClassVar = {**FakeAgentOs2.deviations, **ON_POSTGRES}
     database = "postgresql"
 

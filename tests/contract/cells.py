@@ -88,6 +88,7 @@ def cells(test: object) -> list[Cell] | None:
     return [
         Cell(harness, capability, _deviation(test, harness, capability))
         for harness in harnesses()
+        if not harness.modules or test.__module__.rpartition(".")[2] in harness.modules
         for capability in _owed(mark, harness)
     ]
 

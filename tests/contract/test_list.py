@@ -69,31 +69,31 @@ async def test_a_total_is_the_number_of_sessions_if_one_is_given(system: System)
         assert (await system.backend.list_sessions(SessionFilter(query="t"), limit=limit)).total in (None, 2)
 
 
+NAMES_FOUND_BY_QUERY = {
+    "rome": ["Trip to ROME"],
+    "TRIP": ["Trip to ROME", "trip home"],
+    "p to r": ["Trip to ROME"],
+    "été": ["Vacances d'ÉTÉ"],
+    "МОСКВА": ["в Москва"],
+    "東": ["東京の旅"],
+    "%": ["100% sure"],
+    "_": ["snake_case"],
+    "\\": ["back\\slash"],
+    "'": ["Vacances d'ÉTÉ"],
+    '"': ['"quoted"'],
+    "absent": [],
+}
+
+
 @owed
-@pytest.mark.parametrize(
-    ("query", "names"),
-    [
-        ("rome", ["Trip to ROME"]),
-        ("TRIP", ["Trip to ROME", "trip home"]),
-        ("p to r", ["Trip to ROME"]),
-        ("été", ["Vacances d'ÉTÉ"]),
-        ("МОСКВА", ["в Москва"]),
-        ("東", ["東京の旅"]),
-        ("%", ["100% sure"]),
-        ("_", ["snake_case"]),
-        ("\\", ["back\\slash"]),
-        ("'", ["Vacances d'ÉTÉ"]),
-        ('"', ['"quoted"']),
-        ("absent", []),
-    ],
-)
-async def test_a_query_is_a_part_of_the_name_in_any_case(system: System, query: str, names: list[str]) -> None:
-    everything = [
+async def test_a_query_is_a_part_of_the_name_in_any_case(system: System) -> None:
+    names = [
         *("Trip to ROME", "trip home", "Vacances d'ÉTÉ", "в Москва", "東京の旅"),
         *("100% sure", "snake_case", "back\\slash", '"quoted"', ""),
     ]
-    await system.seed(*(Seed(name=name, state={"absent": "absent"}) for name in everything))
-    assert sorted(await _names(system, SessionFilter(query=query))) == sorted(names)
+    await system.seed(*(Seed(name=name, state={"absent": "absent"}) for name in names))
+    found = {query: sorted(await _names(system, SessionFilter(query=query))) for query in NAMES_FOUND_BY_QUERY}
+    assert found == NAMES_FOUND_BY_QUERY
 
 
 @owed

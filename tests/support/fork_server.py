@@ -19,6 +19,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from tempfile import mkdtemp
+from threading import Timer
 from types import FrameType
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,9 @@ IMPORTED = (
     "uvicorn.protocols.http.h11_impl",
     "uvicorn.lifespan.on",
 )
+
+
+_START_SECONDS = 60
 
 
 def forked(*arguments: str) -> list[str]:
@@ -59,7 +63,11 @@ def _socket() -> str:
     )
     atexit.register(_end, process, path)
     assert process.stdout is not None
-    assert process.stdout.readline(), "the fork server did not start"
+    overdue = Timer(_START_SECONDS, process.kill)
+    overdue.start()
+    line = process.stdout.readline()
+    overdue.cancel()
+    assert line, "the fork server did not start"
     return str(path)
 
 

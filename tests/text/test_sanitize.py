@@ -287,7 +287,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("piece", HOSTILE, ids=ascii)
 def test_a_long_text_takes_about_as_long_as_its_quarters(piece: str) -> None:
-    quarter = piece * (25_000 // len(piece))
+    quarter = piece * (10_000 // len(piece))
     times: list[list[float]] = [[], []]
     for _ in range(40):
         for texts, taken in zip(([quarter] * 4, [quarter * 4]), times, strict=True):
@@ -295,6 +295,6 @@ def test_a_long_text_takes_about_as_long_as_its_quarters(piece: str) -> None:
             for text in texts:
                 sanitize(text, redact_credentials=True)
             taken.append(perf_counter() - start)
-        if len(times[0]) > 3 and min(times[1]) < 1.7 * min(times[0]):
+        if len(times[0]) > 2 and min(times[1]) < 1.7 * min(times[0]):
             return
     pytest.fail(f"{min(times[1]) / min(times[0]):.1f} times as long")

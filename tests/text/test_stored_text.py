@@ -13,6 +13,7 @@ from mcp.types import ReadResourceResult, TextResourceContents
 from mcp_sessions.models import NewMessage, ToolCall
 from mcp_sessions.text.sanitize import sanitize
 from tests.support.clients import Peer, both_eras, serving
+from tests.support.covering_pairs import covering_pairs
 
 BANNED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
@@ -126,24 +127,30 @@ def test_there_are_two_hundred_payloads() -> None:
     assert len(set(PAYLOADS)) >= 200
 
 
-@pytest.mark.parametrize("wrapping", [name for name, _ in WRAPPINGS])
-async def test_an_injection_is_shown_clean_and_stays_inside_its_string(wrapping: str) -> None:
-    wrap = dict(WRAPPINGS)[wrapping]
-    for order in ORDERS:
-        payload = wrap(order)
-        async with holding(payload, "2026-07-28", max_chars=100_000) as (peer, session_id):
-            shown = await everything_shown(peer, session_id)
-            clean = sanitize(payload, redact_credentials=True)
-            history = shown["get_session_history"]["messages"]
-            first = sanitize(f"needle {payload}", redact_credentials=True)
-            assert [message.get("text", "") for message in history] == [first, clean, clean]
-            assert shown["one message"]["messages"][0].get("text", "") == clean
-            assert shown["get_session"].get("summary", "") == clean
-            assert shown["list_sessions"]["sessions"][0]["id"] == session_id
-            assert not BANNED.search(json.dumps(shown, ensure_ascii=False).replace("\\n", "\n"))
-            heads = [line for line in shown["transcript"].splitlines() if line.startswith("#")]
-            assert heads[0].startswith("# Session ")
-            assert all(re.match(r"## m[123] · (user|assistant|tool)", head) for head in heads[1:])
+def test_no_payload_keeps_a_hidden_character() -> None:
+    assert [payload for payload in PAYLOADS if BANNED.search(sanitize(payload, redact_credentials=True))] == []
+
+
+SHOWN = covering_pairs(dict(WRAPPINGS), ORDERS, typical_operations=["plain"], typical_faults=[ORDERS[-1]])
+"""Every wrapping with one order, and every order in one wrapping."""
+
+
+@pytest.mark.parametrize(("wrapping", "order"), SHOWN)
+async def test_an_injection_is_shown_clean_and_stays_inside_its_string(wrapping: str, order: str) -> None:
+    payload = dict(WRAPPINGS)[wrapping](order)
+    async with holding(payload, "2026-07-28", max_chars=100_000) as (peer, session_id):
+        shown = await everything_shown(peer, session_id)
+    clean = sanitize(payload, redact_credentials=True)
+    history = shown["get_session_history"]["messages"]
+    first = sanitize(f"needle {payload}", redact_credentials=True)
+    assert [message.get("text", "") for message in history] == [first, clean, clean]
+    assert shown["one message"]["messages"][0].get("text", "") == clean
+    assert shown["get_session"].get("summary", "") == clean
+    assert shown["list_sessions"]["sessions"][0]["id"] == session_id
+    assert not BANNED.search(json.dumps(shown, ensure_ascii=False).replace("\\n", "\n"))
+    heads = [line for line in shown["transcript"].splitlines() if line.startswith("#")]
+    assert heads[0].startswith("# Session ")
+    assert all(re.match(r"## m[123] · (user|assistant|tool)", head) for head in heads[1:])
 
 
 @both_eras

@@ -30,6 +30,16 @@ def started(pipe: Path, grace: str) -> AbstractAsyncContextManager[Server]:
     return running(pipe.parent, str(pipe), grace, command=forked(SCRIPT))
 
 
+async def read(pipe: Path) -> str:
+    """Return what the server writes to the pipe. Give up with the test if no process opens the other end."""
+    return await anyio.to_thread.run_sync(pipe.read_text, abandon_on_cancel=True)
+
+
+async def write(pipe: Path, word: str) -> None:
+    """Write a word that the server reads. Give up with the test if no process opens the other end."""
+    await anyio.to_thread.run_sync(pipe.write_text, word, abandon_on_cancel=True)
+
+
 class Call:
     """A call that goes on in the background."""
 
@@ -78,7 +88,7 @@ async def test_a_call_that_runs_at_the_end_is_answered_and_no_new_one(era: str, 
             server.process.terminate()
             await refuses_connections(server)
             await anyio.sleep(1)  # what streams an answer looks every half second whether to break off
-            await anyio.to_thread.run_sync(pipe.write_text, "done")
+            await write(pipe, "done")
         assert call.result is not None
         assert text_of(call.result) == "done"
         assert await server.rest() == (0, "", "")
@@ -103,7 +113,7 @@ async def test_a_call_that_is_too_slow_for_the_end_is_ended_and_its_client_told(
             tasks.start_soon(run)
             await call.begun()
             server.process.terminate()
-            assert await anyio.to_thread.run_sync(pipe.read_text) == "cancelled"
+            assert await read(pipe) == "cancelled"
         assert failed
         status, out, errors = await server.rest()
         assert (status, out) == (0, "")
@@ -123,7 +133,7 @@ async def test_who_waits_for_an_answer_at_the_end_is_told_to_look_before_repeati
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ask)
-            assert await anyio.to_thread.run_sync(pipe.read_text) == "begun"
+            assert await read(pipe) == "begun"
             server.process.terminate()
         (answer,) = answers
         assert answer.status_code == 503
@@ -138,4 +148,4 @@ async def test_a_client_that_goes_away_ends_its_call(era: str, pipe: Path) -> No
             tasks.start_soon(call.run)
             await call.begun()
             tasks.cancel_scope.cancel()
-        assert await anyio.to_thread.run_sync(pipe.read_text) == "cancelled"
+        assert await read(pipe) == "cancelled"

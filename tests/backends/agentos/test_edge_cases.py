@@ -135,13 +135,13 @@ async def test_only_what_is_shown_of_very_many_hits_is_cut_to_snippets(
         return snippet(text, words)
 
     monkeypatch.setattr(scan_search, "snippet", counted)
-    said = [{"role": "user", "text": f"plum {place}"} for place in range(50_000)]
+    said = [{"role": "user", "text": f"plum {place}"} for place in range(5000)]
     async with faked("3.1.10", tmp_path, {**session("s", name="pear"), "runs": [said]}) as (_, backend):
         page = await backend.search_sessions("plum", limit=5)
-        assert [hit.snippet for hit in page.hits] == [f"plum {49_999 - place}" for place in range(5)]
+        assert [hit.snippet for hit in page.hits] == [f"plum {4999 - place}" for place in range(5)]
         assert len(made) <= 10
         page = await backend.search_sessions("plum", limit=5, cursor=page.next_cursor)
-        assert page.hits[0].snippet == "plum 49994"
+        assert page.hits[0].snippet == "plum 4994"
         assert len(made) <= 20
 
 

@@ -3,7 +3,7 @@
 from math import inf
 
 import anyio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_sessions.backends.agentos.pages import Key, Stream, key_of
@@ -19,7 +19,6 @@ def test_a_walk_has_every_session_once_and_in_order(times: list[int], calls: lis
     assert found == sorted(upstream.times, key=lambda each: key_of(stored(each, upstream.times[each]), order))
 
 
-@settings(max_examples=300)
 @given(TIMES, CALLS, st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 99)), max_size=30))
 def test_what_comes_or_changes_meanwhile_hides_and_doubles_nothing(
     times: list[int], calls: list[int], events: list[tuple[Event, int]]
@@ -30,7 +29,6 @@ def test_what_comes_or_changes_meanwhile_hides_and_doubles_nothing(
     assert set(ids_of(times)) - upstream.touched <= set(found)
 
 
-@settings(max_examples=300)
 @given(TIMES, CALLS, st.lists(st.tuples(st.sampled_from((*EVENTS, "remove")), st.integers(0, 99)), max_size=12))
 def test_what_goes_between_two_calls_hides_and_doubles_nothing(
     times: list[int], calls: list[int], events: list[tuple[Event, int]]

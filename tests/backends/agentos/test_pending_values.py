@@ -4,7 +4,7 @@ import copy
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_sessions.backends.agentos.recheck.values import (
@@ -24,6 +24,8 @@ DOCUMENTS = st.fixed_dictionaries(
     {"name": st.sampled_from(("", "one", "two")), "summary": st.just(""), "state": OBJECTS, "metadata": OBJECTS}
 )
 
+few = settings(max_examples=40)  # making a document takes longer than what is tested
+
 
 def pending_after(*documents: JsonObject) -> list[PendingValue]:
     """Return the pending values after the session was each of these documents in turn."""
@@ -37,12 +39,14 @@ def written_again(document: JsonObject, pending: list[PendingValue]) -> JsonObje
     return apply_pending_values(document, [item for item in pending if item.is_overwritten(document)])
 
 
+@few
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4), st.data())
 def test_whatever_a_run_had_loaded_our_last_values_come_back(documents: list[JsonObject], data: st.DataObject) -> None:
     loaded = data.draw(st.sampled_from(documents))
     assert json_equal((written_again(loaded, pending_after(*documents)),), (documents[-1],))
 
 
+@few
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4), DOCUMENTS)
 def test_only_an_older_value_counts_as_undone(documents: list[JsonObject], found: JsonObject) -> None:
     for item in pending_after(*documents):
@@ -52,6 +56,7 @@ def test_only_an_older_value_counts_as_undone(documents: list[JsonObject], found
             assert any(old.matches(current) for old in item.old_values)
 
 
+@few
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4), DOCUMENTS)
 def test_writing_again_changes_nothing_but_what_was_undone(documents: list[JsonObject], found: JsonObject) -> None:
     undone = [item for item in pending_after(*documents) if item.is_overwritten(found)]
@@ -64,6 +69,7 @@ def test_writing_again_changes_nothing_but_what_was_undone(documents: list[JsonO
     )
 
 
+@few
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4))
 def test_no_document_is_changed_in_place(documents: list[JsonObject]) -> None:
     as_they_were = copy.deepcopy(documents)
@@ -73,6 +79,7 @@ def test_no_document_is_changed_in_place(documents: list[JsonObject]) -> None:
     assert documents == as_they_were
 
 
+@few
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4))
 def test_each_value_is_held_once(documents: list[JsonObject]) -> None:
     paths = [item.path for item in pending_after(*documents)]

@@ -15,7 +15,7 @@ from ...support.faked_agentos import on_each_fake, session, state_of
 from ...support.fakes.agentos import FakeAgentOs, Version
 from ...support.store_processes import context, run_together
 
-PROCESSES, TIMES = 2, 15
+PROCESSES, TIMES = 2, 5
 
 
 def increment(url: str, folder: Path, together: Barrier, *, by_version: bool) -> None:

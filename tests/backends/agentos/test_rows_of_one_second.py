@@ -31,7 +31,6 @@ UNREADABLE: Mapping[str, JsonObject] = {
     "a name that is no string": {**TIMES, "session_data": {"session_name": 42}},
     "times in milliseconds": {"created_at": 1000 * MOMENT, "updated_at": 1000 * MOMENT},
 }
-ORDERS = ("updated_desc", "created_asc")
 
 
 class System(NamedTuple):
@@ -101,9 +100,15 @@ async def test_pages_of_one_session_each_repeat_sessions_and_miss_others(system:
     assert len(set(shown)) < 8
 
 
-@pytest.mark.parametrize("limit", [3, 25])
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("kind", UNREADABLE)
+@pytest.mark.parametrize(
+    ("kind", "order", "limit"),
+    [
+        ("a name that is no string", "updated_desc", 3),
+        ("a name that is no string", "created_asc", 25),
+        ("times in milliseconds", "updated_desc", 25),
+        ("times in milliseconds", "created_asc", 3),
+    ],
+)
 @on_each
 async def test_sessions_are_listed_once_around_one_that_agentos_fails_on(
     system: System, kind: str, order: str, limit: int, tmp_path: Path

@@ -8,6 +8,7 @@ import pytest
 
 from mcp_sessions.models import SessionFilter
 
+from ...support.covering_pairs import covering_pairs
 from ...support.faked_guayaba import (
     KEY,
     OLD,
@@ -21,18 +22,18 @@ from ...support.faked_guayaba import (
     posts,
     served,
 )
-from ...support.fakes.guayaba import MAIN, READINGS, FakeGuayaba, Fault, Reading
+from ...support.fakes.guayaba import MAIN, READINGS, FakeGuayaba, Fault
 from ...support.fakes.guayaba.seeds import row
 
 UPSERTING = replace(READINGS["default"], unknown_key="upserts", trims=True, main_when_removed="anew")
-CHANGES: dict[str, Callable[[Tools, str], Awaitable[str]]] = {
-    "rename": lambda tools, given: tools.error("rename_session", session_id=given, name="New"),
-    "archive": lambda tools, given: tools.error("archive_session", session_id=given),
-    "restore": lambda tools, given: tools.error("restore_session", session_id=given),
-    "restore renamed": lambda tools, given: tools.error("restore_session", session_id=given, name="New"),
-    "delete": lambda tools, given: tools.error("delete_session", session_id=given),
-    "history": lambda tools, given: tools.error("get_session_history", session_id=given),
-    "get": lambda tools, given: tools.error("get_session", session_id=given),
+CALLS: dict[str, Callable[[Tools, str], Awaitable[str]]] = {
+    "rename_session": lambda tools, given: tools.error("rename_session", session_id=given, name="New"),
+    "archive_session": lambda tools, given: tools.error("archive_session", session_id=given),
+    "restore_session": lambda tools, given: tools.error("restore_session", session_id=given),
+    "restore_session, renamed": lambda tools, given: tools.error("restore_session", session_id=given, name="New"),
+    "delete_session": lambda tools, given: tools.error("delete_session", session_id=given),
+    "get_session_history": lambda tools, given: tools.error("get_session_history", session_id=given),
+    "get_session": lambda tools, given: tools.error("get_session", session_id=given),
 }
 UNKNOWN = (
     "agent:main:api:none",
@@ -48,10 +49,15 @@ UNKNOWN = (
 )
 
 
-@pytest.mark.parametrize("reading", [READINGS["default"], READINGS["other"], UPSERTING], ids=("", "other", "upserting"))
-@pytest.mark.parametrize("name", CHANGES)
-async def test_an_unknown_id_is_refused_before_anything_is_sent(name: str, reading: Reading) -> None:
-    async with FakeGuayaba(reading) as fake:
+ON_UNKNOWN_KEYS = {"default": READINGS["default"], "other": READINGS["other"], "upserting": UPSERTING}
+
+
+@pytest.mark.parametrize(
+    ("name", "reading"),
+    covering_pairs(CALLS, ON_UNKNOWN_KEYS, typical_operations=["rename_session"], typical_faults=["upserting"]),
+)
+async def test_an_unknown_id_is_refused_before_anything_is_sent(name: str, reading: str) -> None:
+    async with FakeGuayaba(ON_UNKNOWN_KEYS[reading]) as fake:
         one, two, _ = fake.agents
         fake.add_session(one, row(KEY, fake.new_id()))
         fake.add_session(two, row("agent:main:api:of-two", fake.new_id()))
@@ -62,20 +68,20 @@ async def test_an_unknown_id_is_refused_before_anything_is_sent(name: str, readi
         strangers = (*UNKNOWN, filename, handle, "agent:main:api:of-two", f"{two.id}/agent:main:api:of-two")
         async with served(fake, fake.agent_key(one), query=f"?agent={one.id}") as tools:
             for id in strangers:
-                assert (await CHANGES[name](tools, id)).startswith("not_found: ")
+                assert (await CALLS[name](tools, id)).startswith("not_found: ")
         async with served(fake) as tools:
             for id in (*strangers[:-1], *(f"{one.id}/{id}" for id in strangers), f"{fake.new_id()}/{KEY}"):
-                assert (await CHANGES[name](tools, id)).startswith("not_found: ")
-            assert (await CHANGES[name](tools, f"{fake.foreign_agent.id}/{KEY}"))[:9] in ("not_found", "forbidden")
+                assert (await CALLS[name](tools, id)).startswith("not_found: ")
+            assert (await CALLS[name](tools, f"{fake.foreign_agent.id}/{KEY}"))[:9] in ("not_found", "forbidden")
         assert [request for request in fake.requests if request.method != "GET"] == []
         assert everything(fake) == before
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", CALLS)
 async def test_without_a_current_session_nothing_is_asked_at_all(name: str) -> None:
     async with FakeGuayaba() as fake, served(fake) as tools:
-        assert (await CHANGES[name](tools, "current")).startswith("invalid: ")
-        assert (await CHANGES[name](tools, "")).startswith("invalid: ")
+        assert (await CALLS[name](tools, "current")).startswith("invalid: ")
+        assert (await CALLS[name](tools, "")).startswith("invalid: ")
         assert fake.requests == []
 
 
@@ -124,8 +130,14 @@ async def test_what_another_call_just_removed_is_not_sent_again(first: str, seco
         assert (len(fake.sent_changes), agent.sessions) == (1, [])
 
 
-@pytest.mark.parametrize("odd", [" ", "\u3000", "\n", "\ufeff", "\u200b", "\ud83d"])
-@pytest.mark.parametrize("name", ["rename", "archive", "delete", "history"])
+INVISIBLE = (" ", "\u3000", "\n", "\ufeff", "\u200b", "\ud83d")
+ON_ACTIVE_SESSIONS = ("rename_session", "archive_session", "delete_session", "get_session_history")
+
+
+@pytest.mark.parametrize(
+    ("name", "odd"),
+    covering_pairs(ON_ACTIVE_SESSIONS, INVISIBLE, typical_operations=["rename_session"], typical_faults=["\u200b"]),
+)
 async def test_a_key_that_may_be_taken_for_anothers_is_never_sent(name: str, odd: str) -> None:
     async with FakeGuayaba(UPSERTING) as fake:
         agent = fake.agents[0]
@@ -135,7 +147,7 @@ async def test_a_key_that_may_be_taken_for_anothers_is_never_sent(name: str, odd
         async with served(fake, fake.agent_key(agent), query=f"?agent={agent.id}") as tools:
             listed = await tools.backend.list_sessions(SessionFilter())
             (id,) = (session.id for session in listed.sessions if session.id != KEY)
-            assert (await CHANGES[name](tools, id)).startswith("unsupported: ")
+            assert (await CALLS[name](tools, id)).startswith("unsupported: ")
         assert ([request for request in fake.requests if request.method != "GET"], everything(fake)) == ([], before)
 
 

@@ -2,14 +2,17 @@
 
 import logging
 from dataclasses import replace
+from typing import Literal
 
 import anyio
 import pytest
 
-from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.base import Capability, SessionBackend
+from mcp_sessions.backends.guayaba.backend import GuayabaBackend
 from mcp_sessions.errors import Forbidden
 from mcp_sessions.models import SessionFilter
 
+from ...support.covering_pairs import capabilities_in, covering_pairs
 from ...support.faked_guayaba import (
     KEY,
     Operation,
@@ -23,12 +26,17 @@ from ...support.faked_guayaba import (
 from ...support.fakes.guayaba import FakeGuayaba, Fault, html_page, limited, redirected, shaped
 
 READS: dict[str, tuple[str, Operation]] = {
-    "list": ("/sessions", lambda backend: backend.list_sessions(SessionFilter())),
-    "list archived": ("/archives", lambda backend: backend.list_sessions(SessionFilter(archived=True))),
-    "get": ("/sessions", lambda backend: backend.get_session(KEY)),
-    "history": ("/history", lambda backend: backend.get_session_history(KEY)),
-    "search": ("/sessions", lambda backend: backend.search_sessions("where")),
+    "list_sessions": ("/sessions", lambda backend: backend.list_sessions(SessionFilter())),
+    "list_sessions, archived": ("/archives", lambda backend: backend.list_sessions(SessionFilter(archived=True))),
+    "get_session": ("/sessions", lambda backend: backend.get_session(KEY)),
+    "get_session_history": ("/history", lambda backend: backend.get_session_history(KEY)),
+    "search_sessions": ("/sessions", lambda backend: backend.search_sessions("where")),
 }
+
+"""A part of the request's path, and the call. Each name begins with the capability."""
+
+TYPICAL_READS = ("list_sessions", "get_session_history")
+"""A GET, and a POST that changes nothing."""
 
 
 async def _restore(backend: SessionBackend) -> object:
@@ -44,14 +52,17 @@ async def _delete_archived(backend: SessionBackend) -> object:
 
 
 CHANGES: dict[str, tuple[str, Operation]] = {
-    "rename": ("/rename", lambda backend: backend.rename_session(KEY, "New")),
-    "clear the name": ("/rename", lambda backend: backend.rename_session(KEY, "")),
-    "archive": ("/sessions/archive", lambda backend: backend.archive_session(KEY)),
-    "restore": ("/archives/restore", _restore),
-    "restore renamed": ("/archives/restore", _restore_renamed),
-    "delete": ("/sessions/delete", lambda backend: backend.delete_session(KEY)),
-    "delete archived": ("/archives/delete", _delete_archived),
+    "rename_session": ("/rename", lambda backend: backend.rename_session(KEY, "New")),
+    "rename_session, to no name": ("/rename", lambda backend: backend.rename_session(KEY, "")),
+    "archive_session": ("/sessions/archive", lambda backend: backend.archive_session(KEY)),
+    "restore_session": ("/archives/restore", _restore),
+    "restore_session, renamed": ("/archives/restore", _restore_renamed),
+    "delete_session": ("/sessions/delete", lambda backend: backend.delete_session(KEY)),
+    "delete_session, archived": ("/archives/delete", _delete_archived),
 }
+
+TYPICAL_CHANGES = ("rename_session", "archive_session")
+"""A change of one field, and one that moves a session to another list."""
 
 
 def _refusal(status: int, message: str = "No.") -> Fault:
@@ -117,6 +128,12 @@ OF_CHANGES: dict[str, tuple[Fault, str]] = {
     "429 with seconds, once": (limited(0), ""),
     "429 with a date, once": (limited(0, as_date=True), ""),
 }
+TYPICAL_FAULTS_OF_READS = ("403 scope", "503 burst", "truncated")
+"""The read is refused; it succeeds when repeated; the response can't be read."""
+
+TYPICAL_FAULTS_OF_CHANGES = ("403 scope", "500 before", "500 after", "drop before", "404 after")
+"""The change is refused; it was not made; it was made; its outcome is unknown; it was made, though "not found"."""
+
 RETRIED = ("429, once", "429 with seconds, once", "429 with a date, once")
 
 
@@ -124,8 +141,15 @@ def _fresh(fault: Fault, path: str) -> Fault:
     return replace(fault, path=path, entered=type(fault.entered)(), released=type(fault.released)())
 
 
-@pytest.mark.parametrize("fault", OF_READS)
-@pytest.mark.parametrize("name", READS)
+def test_every_operation_that_the_backend_declares_is_tried() -> None:
+    made_of_the_others = {Capability.APPLY_TO_SESSIONS}
+    assert capabilities_in([*READS, *CHANGES]) == GuayabaBackend.capabilities - made_of_the_others
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    covering_pairs(READS, OF_READS, typical_operations=TYPICAL_READS, typical_faults=TYPICAL_FAULTS_OF_READS),
+)
 async def test_a_read_is_repeated_where_that_helps_and_else_told_by_its_code(
     name: str, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -142,8 +166,10 @@ async def test_a_read_is_repeated_where_that_helps_and_else_told_by_its_code(
             _assert_key_is_kept(fake, caplog)
 
 
-@pytest.mark.parametrize("fault", OF_CHANGES)
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    covering_pairs(CHANGES, OF_CHANGES, typical_operations=TYPICAL_CHANGES, typical_faults=TYPICAL_FAULTS_OF_CHANGES),
+)
 async def test_a_change_is_sent_once_and_succeeds_only_where_the_lists_show_it(
     name: str, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -162,8 +188,13 @@ async def test_a_change_is_sent_once_and_succeeds_only_where_the_lists_show_it(
             _assert_key_is_kept(fake, caplog)
 
 
-@pytest.mark.parametrize("fault", ["429 seconds", "503 for ever", "401", "truncated"])
-@pytest.mark.parametrize("name", CHANGES)
+CANNOT_BE_LOOKED_FOR = ("429 seconds", "503 for ever", "401", "truncated")
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    covering_pairs(CHANGES, CANNOT_BE_LOOKED_FOR, typical_operations=["rename_session"], typical_faults=["401"]),
+)
 async def test_a_change_that_cannot_be_looked_for_first_is_not_sent(name: str, fault: str) -> None:
     planned, expected = OF_READS[fault]
     async with faked() as (fake, backend):
@@ -174,26 +205,38 @@ async def test_a_change_that_cannot_be_looked_for_first_is_not_sent(name: str, f
         assert (everything(fake), posts(fake)) == (before, [])
 
 
-@pytest.mark.parametrize("kind", ["hold", "stall"])
-@pytest.mark.parametrize("name", READS)
-async def test_a_slow_read_ends_in_time(name: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    covering_pairs(READS, ("hold", "stall"), typical_operations=TYPICAL_READS, typical_faults=["hold"]),
+)
+async def test_a_slow_read_ends_in_time(name: str, kind: Literal["hold", "stall"]) -> None:
     path, operation = READS[name]
-    async with faked(seconds=0.4) as (fake, backend):
-        fault = fake.fail_next(Fault("hold" if kind == "hold" else "stall", path=path, times=9))
+    async with faked(seconds=0.3) as (fake, backend):
+        fault = fake.fail_next(Fault(kind, path=path, times=9))
         with anyio.fail_after(5):
             assert await outcome(operation, backend) == "timeout"
         fault.released.set()
 
 
-@pytest.mark.parametrize("fault", ["hold", "hold after", "stall"])
 @pytest.mark.parametrize("name", CHANGES)
-async def test_a_slow_change_is_settled_in_time(name: str, fault: str) -> None:
+async def test_a_change_that_is_not_answered_in_time_is_of_unknown_outcome(name: str) -> None:
     path, operation = CHANGES[name]
-    async with faked(seconds=2.5) as (fake, backend):
-        slow = Fault("stall" if fault == "stall" else "hold", path=path, after=fault == "hold after")
-        fake.fail_next(slow)
+    async with faked(seconds=1) as (fake, backend):
+        slow = fake.fail_next(Fault("hold", path=path))
         with anyio.fail_after(15):
-            assert await outcome(operation, backend) == ("outcome_unknown" if fault == "hold" else "")
+            assert await outcome(operation, backend) == "outcome_unknown"
+        assert len(fake.sent_changes) == 1
+        slow.released.set()
+
+
+@pytest.mark.parametrize("slow", [Fault("hold", after=True), Fault("stall")], ids=["no answer", "half an answer"])
+@pytest.mark.parametrize("name", TYPICAL_CHANGES)
+async def test_a_change_that_is_made_and_not_answered_in_time_is_read_back(name: str, slow: Fault) -> None:
+    path, operation = CHANGES[name]
+    async with faked(seconds=2.5) as (fake, backend):  # a third is for reading back
+        slow = fake.fail_next(_fresh(slow, path))
+        with anyio.fail_after(15):
+            assert await outcome(operation, backend) == ""
         assert len(fake.sent_changes) == 1
         slow.released.set()
 

@@ -51,7 +51,7 @@ rows = st.lists(st.dictionaries(st.sampled_from(FIELDS), values, max_size=8), ma
 
 
 @given(rows)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_every_field_may_be_missing_or_of_any_type(answer: Json) -> None:
     parsed = Reply(200, json.dumps(answer).encode()).json()
     for session in (*read_sessions(parsed, AGENT), *read_archives(parsed, AGENT)):
@@ -65,7 +65,7 @@ def test_every_field_may_be_missing_or_of_any_type(answer: Json) -> None:
 
 
 @given(rows=rows, shape=st.sampled_from([None, "data", "messages", "sessions"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_nothing_but_a_result_or_an_error_of_ours_comes_out(rows: list[JsonObject], shape: str | None) -> None:
     async def ask() -> None:
         async with faked() as (fake, backend):

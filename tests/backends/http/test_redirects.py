@@ -1,6 +1,6 @@
 """A backend that answers with a redirect: the error says so, and nothing is sent to the other address."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.errors import BadResponse, SessionsError
 from mcp_sessions.models import SessionFilter
 
+from ...support.covering_pairs import covering_pairs
 from ...support.faked_agentos import faked as faked_agentos
 from ...support.faked_guayaba import Operation, everything
 from ...support.faked_guayaba import faked as faked_guayaba
@@ -23,15 +24,23 @@ from ..guayaba import test_faults as guayaba
 
 AGENT = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 AGENTOS_READS: dict[str, Operation] = {
-    "list": lambda backend: backend.list_sessions(SessionFilter()),
-    "get": lambda backend: backend.get_session("s"),
-    "history": lambda backend: backend.get_session_history("s"),
-    "search": lambda backend: backend.search_sessions("where"),
+    "list_sessions": lambda backend: backend.list_sessions(SessionFilter()),
+    "get_session": lambda backend: backend.get_session("s"),
+    "get_session_history": lambda backend: backend.get_session_history("s"),
+    "search_sessions": lambda backend: backend.search_sessions("where"),
 }
 AGENTOS: dict[str, Operation] = AGENTOS_READS | {name: made for name, (_, made) in agentos.OPERATIONS.items()}
 GUAYABA: dict[str, Operation] = {name: made for name, (_, made) in (guayaba.READS | guayaba.CHANGES).items()}
 
-each_redirect = pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+STATUSES = (301, 302, 303, 307, 308)
+each_redirect = pytest.mark.parametrize("status", STATUSES)
+
+
+def covering(operations: Collection[str]) -> pytest.MarkDecorator:
+    """Run a test with every operation once, and with a read and a change for every status."""
+    typical = [name for name in ("get_session", "rename_session") if name in operations]
+    pairs = covering_pairs(operations, STATUSES, typical_operations=typical, typical_faults=[302])
+    return pytest.mark.parametrize(("name", "status"), pairs)
 
 
 @pytest.fixture
@@ -72,8 +81,7 @@ async def test_a_redirect_is_never_followed(status: int, elsewhere: ToxicServer)
         assert len(server.received) == 2
 
 
-@each_redirect
-@pytest.mark.parametrize("name", AGENTOS)
+@covering(AGENTOS)
 async def test_every_call_on_an_agentos_address_that_redirects_says_so(
     name: str, status: int, elsewhere: ToxicServer
 ) -> None:
@@ -92,8 +100,7 @@ async def test_a_new_session_on_an_address_that_redirects_everything_is_known_no
         assert_names_the_redirect(error, "AgentOS", 302)
 
 
-@each_redirect
-@pytest.mark.parametrize("name", agentos.OPERATIONS)
+@covering(agentos.OPERATIONS)
 async def test_a_change_that_agentos_redirects_says_so(
     name: str, status: int, elsewhere: ToxicServer, tmp_path: Path
 ) -> None:
@@ -107,8 +114,7 @@ async def test_a_change_that_agentos_redirects_says_so(
         assert fake.everything() == before
 
 
-@each_redirect
-@pytest.mark.parametrize("name", GUAYABA)
+@covering(GUAYABA)
 async def test_every_call_on_a_guayaba_address_that_redirects_says_so(
     name: str, status: int, elsewhere: ToxicServer
 ) -> None:
@@ -118,8 +124,7 @@ async def test_every_call_on_a_guayaba_address_that_redirects_says_so(
         assert_names_the_redirect(await told(GUAYABA[name], url), "Guayaba", status)
 
 
-@each_redirect
-@pytest.mark.parametrize("name", guayaba.CHANGES)
+@covering(guayaba.CHANGES)
 async def test_a_change_that_guayaba_redirects_says_so(name: str, status: int, elsewhere: ToxicServer) -> None:
     path, operation = guayaba.CHANGES[name]
     async with faked_guayaba() as (fake, backend):
