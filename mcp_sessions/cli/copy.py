@@ -1,4 +1,8 @@
-"""`mcp-sessions copy`: copy all of one store into another, then compare the two."""
+"""`mcp-sessions copy`: copy all sessions of one backend into another one, then compare the two.
+
+A store is copied into a store exactly, with ids, times and deleted sessions. Every other copy is made of what the
+operations of backends can read and write.
+"""
 
 import sys
 from contextlib import AsyncExitStack, suppress
@@ -7,33 +11,44 @@ from time import monotonic
 
 import anyio
 
-from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.flag_errors import name_flag_in_errors
+from mcp_sessions.backends.options import HttpOptions, options_of, split_options
+from mcp_sessions.backends.registry import mask_passwords, open_backend
+from mcp_sessions.backends.session_copy import TEMPORARY, BackendArgument, copy_sessions, missing_operations
 from mcp_sessions.backends.sql.backend import SqlBackend
-from mcp_sessions.backends.sql.flag_errors import StoreArgument, name_flag_in_errors
-from mcp_sessions.backends.sql.store_copy import CopyResult, copy_store, require_copyable
+from mcp_sessions.backends.sql.store_argument import StoreArgument
+from mcp_sessions.backends.sql.store_copy import copy_store, require_copyable
+from mcp_sessions.cli.copy_report import report_session_copy, report_store_copy
 from mcp_sessions.cli.refusals import refuse
 from mcp_sessions.config.build import backend_options
 from mcp_sessions.config.settings import BadSetting, Settings
-from mcp_sessions.errors import Busy, Conflict, OutcomeUnknown, SessionsError, Timeout, Unavailable
+from mcp_sessions.errors import Conflict, SessionsError
 from mcp_sessions.sqlite_url import path_of
 
 _SECONDS_BETWEEN_LINES = 2
 _FROM, _TO = "--from", "--to"
 _AGAIN = "Run the same command again to continue."
-_TEMPORARY = (Busy, OutcomeUnknown, Timeout, Unavailable)
 
 
 def run(settings: Settings, *, source: str, target: str) -> int:
-    """Copy the store. Return 0 if both are the same afterwards, 1 if not or on an error, 2 if it can't begin."""
+    """Copy the sessions. Return 0 if all are equal afterwards, 1 if not or on an error, 2 if it can't begin."""
     try:
-        stores = _store(_FROM, source, settings), _store(_TO, target, settings)
+        opened_source = _open(_FROM, source, settings, settings.token)
+        sends_token = isinstance(opened_source.options, HttpOptions)
+        opened_target = _open(_TO, target, settings, "" if sends_token else settings.token)
         if source == target or _is_one_file(source, target):
             raise BadSetting("--to can't be the same as --from: it accepts another store.")
-        return _report(anyio.run(_copy, *stores))
+        if missing := missing_operations(opened_target):
+            raise BadSetting(
+                f"{_TO}: {opened_target.title} has no {', '.join(missing)}, so nothing can be copied into it. "
+                "Name a store: sqlite:///PATH or postgresql://…"
+            )
+        return anyio.run(_copy, opened_source, opened_target, _name_in_marks(source))
     except BadSetting as error:
         return refuse(str(error))
     except SessionsError as error:
-        again = f" {_AGAIN}" if isinstance(error, _TEMPORARY) else ""
+        again = f" {_AGAIN}" if isinstance(error, TEMPORARY) else ""
         print(f"mcp-sessions: {error}{again}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -41,17 +56,12 @@ def run(settings: Settings, *, source: str, target: str) -> int:
         return 130
 
 
-def _store(flag: str, url: str, settings: Settings) -> SqlBackend:
-    scheme = url.partition(":")[0]
-    if scheme not in ("sqlite", "postgresql"):
-        raise BadSetting(f"{flag} accepts a store of our own: sqlite:///PATH or postgresql://…")
+def _open(flag: str, url: str, settings: Settings, token: str) -> SessionBackend:
     try:
         with name_flag_in_errors(flag):
-            backend = open_backend(url, **backend_options(settings, url))
+            return open_backend(url, token=token, **backend_options(settings, url))
     except SessionsError as error:
         raise BadSetting(str(error)) from error
-    assert isinstance(backend, SqlBackend)
-    return backend
 
 
 def _is_one_file(source: str, target: str) -> bool:
@@ -66,21 +76,51 @@ def _is_one_file(source: str, target: str) -> bool:
     return False
 
 
-async def _copy(source: SqlBackend, target: SqlBackend) -> CopyResult:
-    ends = StoreArgument(_FROM, source.database), StoreArgument(_TO, target.database)
+def _name_in_marks(url: str) -> str:
+    """Return the name of the source in the metadata of the copies: its URL, without how the system is reached.
+
+    Ids are unique only in one system: every OpenClaw has a session `agent:main:main`.
+    """
+    scheme, _, address = mask_passwords(url).partition(":")
+    return f"{scheme.partition('+')[0]}:{split_options(address, options_of(HttpOptions))[0]}"
+
+
+async def _copy(source: SessionBackend, target: SessionBackend, source_name: str) -> int:
+    """Copy the sessions and print the result. Return the exit status."""
     async with AsyncExitStack() as stack:
         try:
             with name_flag_in_errors(_FROM):
-                await source.database.open_existing()
-            stack.push_async_callback(source.database.close)
+                await _enter_source(source, stack)
             with name_flag_in_errors(_TO):
                 await stack.enter_async_context(target)
-            await require_copyable(*ends)
-        except Conflict as error:
-            raise BadSetting(f"{_TO}: {error}") from error
         except SessionsError as error:
             raise BadSetting(str(error)) from error
-        return await copy_store(*ends, _Progress().tell)
+        if isinstance(source, SqlBackend) and isinstance(target, SqlBackend):
+            return await _copy_store(source, target)
+        ends = BackendArgument(_FROM, source), BackendArgument(_TO, target)
+        copied = await copy_sessions(*ends, source_name, _Progress().tell)
+        return report_session_copy(copied, source.title, target.title)
+
+
+async def _copy_store(source: SqlBackend, target: SqlBackend) -> int:
+    stores = StoreArgument(_FROM, source.database), StoreArgument(_TO, target.database)
+    try:
+        await require_copyable(*stores)
+    except Conflict as error:
+        raise BadSetting(f"{_TO}: {error}") from error
+    except SessionsError as error:
+        raise BadSetting(str(error)) from error
+    return report_store_copy(await copy_store(*stores, _Progress().tell))
+
+
+async def _enter_source(source: SessionBackend, stack: AsyncExitStack) -> None:
+    """Enter the backend, unless it is a store: that is only opened, since entering a store creates or changes it."""
+    if isinstance(source, SqlBackend):
+        await source.database.open_existing()
+        stack.push_async_callback(source.database.close)
+    else:
+        await stack.enter_async_context(source)
+        await source.check_reachable()
 
 
 class _Progress:
@@ -93,30 +133,3 @@ class _Progress:
         if monotonic() > self._printed_at + _SECONDS_BETWEEN_LINES:
             self._printed_at = monotonic()
             print(f"mcp-sessions: {done:,} of {total:,} sessions {what}", file=sys.stderr, flush=True)
-
-
-def _report(copied: CopyResult) -> int:
-    """Print the result of the copy. Return the exit status."""
-    there = f", {copied.already_there:,} of the sessions were there already" if copied.already_there else ""
-    if copied.different_ids:
-        ids = ", ".join(copied.different_ids[:20])
-        more = f" and {len(copied.different_ids) - 20:,} more" if len(copied.different_ids) > 20 else ""
-        print(
-            f"mcp-sessions: not the same in both stores: {ids}{more}. They were changed in one of them since they were "
-            "copied, and were left unchanged. Copy into an empty store, while nothing changes the source.",
-            file=sys.stderr,
-        )
-        return 1
-    print(
-        f"{copied.sessions:,} sessions with {copied.messages:,} messages are in both, equal by count and digest{there}."
-        + _note_on_users(copied.without_user)
-    )
-    return 0
-
-
-def _note_on_users(sessions: int) -> str:
-    """Return a note on the sessions without a user, "" if there are none."""
-    if not sessions:
-        return ""
-    who, them = ("1 of them has", "it") if sessions == 1 else (f"{sessions:,} of them have", "them")
-    return f" {who} no user: authenticated callers don't see {them}."

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_sessions.backends.sql.flag_errors import StoreArgument
+from mcp_sessions.backends.sql.store_argument import StoreArgument
 from mcp_sessions.backends.sql.store_copy import copy_store
 
 from ..support.copied_store import copy, fill, require_same

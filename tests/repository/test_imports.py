@@ -16,7 +16,8 @@ FILES = sorted([*MODULES, *(ROOT / "tests").rglob("*.py")])
 VOCABULARY = "errors models caller cursors json_documents sqlite_url"
 SHARED = (
     "backends.base backends.backend_type backends.options backends.environment backends.health backends.deadline "
-    "backends.validation backends.paging backends.file_locks backends.write_access backends.gather backends.telemetry"
+    "backends.validation backends.paging backends.file_locks backends.write_access backends.gather backends.telemetry "
+    "backends.flag_errors"
 )
 ANY_BACKEND = f"{VOCABULARY} text {SHARED} backends.scan_search backends.http"
 RULES = {
@@ -39,10 +40,13 @@ RULES = {
     "backends.paging": VOCABULARY,
     "backends.file_locks": "errors",
     "backends.write_access": "",
+    "backends.flag_errors": "errors",
     "backends.gather": "",
     "backends.telemetry": "errors",
     "backends.scan_search": f"{VOCABULARY} text {SHARED}",
     "backends.read_all": f"{VOCABULARY} text {SHARED}",
+    "backends.session_content": f"{VOCABULARY} text {SHARED}",
+    "backends.session_copy": f"{VOCABULARY} text {SHARED} backends.session_content",
     "backends.environment": "",
     "backends.registry": "errors backends.base backends.backend_type backends.options backends.environment "
     "backends.agentos backends.guayaba backends.sql",

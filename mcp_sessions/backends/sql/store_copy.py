@@ -16,9 +16,9 @@ from anyio import CancelScope
 from ...errors import Conflict, quoted
 from ...text.words import fold_name
 from ..database.database import Row, SearchIndex, Transaction
-from .flag_errors import StoreArgument
 from .retention import remove
 from .sessions import DELETED, SessionRow
+from .store_argument import StoreArgument
 
 _AT_ONCE = 200  # sessions
 _MOST_MESSAGES = 2_000  # of all sessions in one transaction; a single session may have more

@@ -1,11 +1,10 @@
-"""Errors of a store that name the command-line flag by which the store was given."""
+"""The database of a store given by a command-line flag."""
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TypeVar
 
-from ...errors import SessionsError
 from ..database.database import Database, SearchIndex, Transaction
+from ..flag_errors import name_flag_in_errors
 
 T = TypeVar("T")
 
@@ -31,12 +30,3 @@ class StoreArgument:
     async def write(self, work: Callable[[Transaction], T]) -> T:
         with name_flag_in_errors(self._flag):
             return await self._database.write(work)
-
-
-@contextmanager
-def name_flag_in_errors(flag: str) -> Generator[None]:
-    """Make errors raised in this context begin with the flag."""
-    try:
-        yield
-    except SessionsError as error:
-        raise type(error)(f"{flag}: {error.message}") from error
