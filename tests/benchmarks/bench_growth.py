@@ -15,7 +15,6 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import anyio
-from matplotlib.figure import Figure
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.registry import open_backend
@@ -69,6 +68,8 @@ def figures_of(taken: dict[str, dict[str, list[float]]], sizes: Sequence[int]) -
 
 
 def plot(taken: dict[str, dict[str, list[float]]], sizes: Sequence[int], path: Path) -> None:
+    from matplotlib.figure import Figure  # here, since it takes a second that only this function needs
+
     figure = Figure(figsize=(8, 5))
     axes = figure.subplots()
     for operation, each in taken.items():

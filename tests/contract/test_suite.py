@@ -65,6 +65,11 @@ def test_every_known_deviation_names_a_test(harness: type[Harness]) -> None:
     assert [name for name in harness.deviations if f"def {name.partition('[')[0]}(" not in sources] == []
 
 
+@pytest.mark.parametrize("harness", harnesses())
+def test_a_variant_runs_modules_that_exist(harness: type[Harness]) -> None:
+    assert harness.modules <= {path.stem for path in Path(__file__).parent.glob("test_*.py")}
+
+
 def test_a_harness_from_outside_runs_and_its_deviations_must_really_fail(tmp_path: Path) -> None:
     (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
     root = Path(__file__).parents[2]

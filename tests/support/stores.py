@@ -56,6 +56,12 @@ def own_server() -> Generator[postgres_process.Postgres]:
 
 
 @pytest.fixture
+def impatient_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let AgentOS's journal wait less for who locks it, for tests that keep it locked."""
+    monkeypatch.setattr("mcp_sessions.backends.agentos.recheck.journal._LOCKED_SECONDS", 0.05)
+
+
+@pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """What AgentOS's journal goes by."""
     made = Clock(time())

@@ -199,7 +199,7 @@ def test_utf8_read_as_latin1_keeps_its_visible_part() -> None:
     assert clean(misread) == re.sub("[\x80-\x9f]", "", misread)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(BASES), max_size=14).map("".join) | ANY_TEXT)
 def test_cleaning_is_done_in_one_go(text: str) -> None:
     cleaned = clean(text)
@@ -221,7 +221,7 @@ def test_what_a_label_tells_is_hidden_and_the_label_stays(before: str, secret: s
         assert redact(start + before + secret + after + end) == f"{start}{before}[redacted: {kind}]{after}{end}"
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=10).map("".join) | ANY_TEXT)
 def test_redacting_is_done_in_one_go(text: str) -> None:
     assert redact(redact(text)) == redact(text)

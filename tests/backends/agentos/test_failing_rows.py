@@ -35,7 +35,7 @@ def _unkind(times: Sequence[int], poisoned: set[int], order: Order = "updated_de
     return Upstream(ids, order, frozenset(f"s{number}" for number in poisoned) & set(ids), shuffles_ties=True)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(TIMES, CALLS, ORDERS)
 def test_a_walk_has_every_session_once_whatever_the_order_within_a_second(
     times: list[int], calls: list[int], order: Order
@@ -46,7 +46,7 @@ def test_a_walk_has_every_session_once_whatever_the_order_within_a_second(
     assert not any(call.failed_count or call.may_miss_sessions for call in summaries)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(TIMES, POISONED, CALLS, ORDERS, st.booleans())
 def test_every_other_session_is_found_once_around_those_that_agentos_fails_on(
     times: list[int], poisoned: set[int], calls: list[int], order: Order, shuffles_ties: bool
@@ -61,7 +61,7 @@ def test_every_other_session_is_found_once_around_those_that_agentos_fails_on(
     assert any(call.failed_count for call in summaries) == bool(upstream.poisoned)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(TIMES, POISONED, CALLS)
 def test_where_a_list_is_too_long_to_be_read_whole_no_session_is_missing_silently(
     times: list[int], poisoned: set[int], calls: list[int]
@@ -76,7 +76,7 @@ def test_where_a_list_is_too_long_to_be_read_whole_no_session_is_missing_silentl
     assert set(found) == healthy or any(call.may_miss_sessions for call in summaries)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(TIMES, POISONED, CALLS)
 def test_where_larger_pages_are_too_large_no_session_is_missing_silently(
     times: list[int], poisoned: set[int], calls: list[int]
@@ -90,7 +90,7 @@ def test_where_larger_pages_are_too_large_no_session_is_missing_silently(
     assert set(found) == healthy or any(call.may_miss_sessions for call in summaries)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     TIMES, POISONED, CALLS, st.lists(st.tuples(st.sampled_from((*EVENTS, "remove")), st.integers(0, 99)), max_size=30)
 )

@@ -90,6 +90,7 @@ async def test_a_change_that_was_refused_leaves_held_what_was_held(
         assert name_of(fake, "s") == "new"
 
 
+@pytest.mark.usefixtures("impatient_journal")
 async def test_a_refused_change_leaves_held_what_was_held_though_a_reader_locks_the_journal(
     tmp_path: Path, clock: Clock
 ) -> None:
@@ -237,6 +238,7 @@ async def test_who_may_not_see_a_session_drops_nothing_of_what_another_holds(tmp
         assert name_of(fake, "s") == "new"
 
 
+@pytest.mark.usefixtures("impatient_journal")
 async def test_a_change_that_a_reader_of_the_journal_keeps_out_of_it_is_made_and_the_next_is_held(
     tmp_path: Path, clock: Clock
 ) -> None:

@@ -250,6 +250,7 @@ async def test_a_journal_that_is_none_breaks_no_start_and_no_change(
         await backend.delete_session("s")
 
 
+@pytest.mark.usefixtures("impatient_journal")
 async def test_a_journal_that_somebody_locks_breaks_no_change(tmp_path: Path, clock: Clock) -> None:
     async with faked("3.1.10", tmp_path, *SEEDS) as (fake, backend):
         await backend.rename_session("s", "new")
@@ -262,6 +263,7 @@ async def test_a_journal_that_somebody_locks_breaks_no_change(tmp_path: Path, cl
         assert name_of(fake, "s") == "newer"
 
 
+@pytest.mark.usefixtures("impatient_journal")
 async def test_a_journal_that_is_locked_at_the_start_does_not_break_it(tmp_path: Path, clock: Clock) -> None:
     async with faked("3.1.10", tmp_path, *SEEDS) as (fake, _):
         with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as connection:

@@ -66,7 +66,7 @@ async def test_state_and_metadata_are_merged_as_in_the_standard(
 
 
 @given(objects)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 async def test_state_comes_back_exactly(state: JsonObject) -> None:
     async with open_backend() as store:
         session = await store.create_session(state=state, metadata=state)
@@ -75,7 +75,7 @@ async def test_state_comes_back_exactly(state: JsonObject) -> None:
 
 
 @given(objects, objects)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 async def test_what_a_merge_replaced_undoes_it(state: JsonObject, patch: JsonObject) -> None:
     async with open_backend() as store:
         session = await store.create_session(state=state)
@@ -88,7 +88,7 @@ async def test_what_a_merge_replaced_undoes_it(state: JsonObject, patch: JsonObj
 
 
 @given(objects, objects.filter(bool))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 async def test_what_an_update_of_metadata_replaced_undoes_it(metadata: JsonObject, patch: JsonObject) -> None:
     async with open_backend() as store:
         session = await store.create_session(metadata=metadata)

@@ -60,23 +60,30 @@ async def test_every_role_is_searched_but_neither_tool_calls_nor_attachments_nor
     assert await _hits(store, "hidden") == []
 
 
+WORDS = (
+    *(("word", "word"), ("WORD", "word"), ("words", "word*"), ("café", "cafe"), ("cafe", "café")),
+    *(("cafe\u0301", "CAFÉ"), ("Straße", "strasse"), ("strasse", "STRAẞE"), ("ﬁnal", "final"), ("final", "ﬁnal")),
+    *(("北京", "北京"), ("去北京旅游", "京"), ("ﾊﾝｶｸ", "ハンカク"), ("안녕하세요", "하세"), ("नमस्ते", "नमस्ते")),
+    *(
+        ("ещё", "ЕЩЕ"),
+        ("Καλημέρα", "ΚΑΛΗΜΕΡΑ"),
+        ("foo-bar", "foo_bar"),
+        ("don't", "don't"),
+        ('"quoted"', '"quoted"'),
+    ),
+    *(("İstanbul", "istanbul"), ("a b", "b a")),
+)
+"""A word as it is said, and a query that finds it."""
+
+
 @pytest.mark.parametrize(
-    ("said", "query"),
+    ("said", "query", "place"),
     [
-        *(("word", "word"), ("WORD", "word"), ("words", "word*"), ("café", "cafe"), ("cafe", "café")),
-        *(("cafe\u0301", "CAFÉ"), ("Straße", "strasse"), ("strasse", "STRAẞE"), ("ﬁnal", "final"), ("final", "ﬁnal")),
-        *(("北京", "北京"), ("去北京旅游", "京"), ("ﾊﾝｶｸ", "ハンカク"), ("안녕하세요", "하세"), ("नमस्ते", "नमस्ते")),
-        *(
-            ("ещё", "ЕЩЕ"),
-            ("Καλημέρα", "ΚΑΛΗΜΕΡΑ"),
-            ("foo-bar", "foo_bar"),
-            ("don't", "don't"),
-            ('"quoted"', '"quoted"'),
-        ),
-        *(("İstanbul", "istanbul"), ("a b", "b a")),
+        *((said, query, 500) for said, query in WORDS),
+        *(("word", "word", place) for place in (0, 1, 100_000)),
+        *(("去北京旅游", "京", place) for place in (0, 100_000)),
     ],
 )
-@pytest.mark.parametrize("place", [0, 1, 500, 100_000])
 async def test_a_snippet_shows_the_word_with_what_stands_around_it(
     store: SessionBackend, said: str, query: str, place: int
 ) -> None:

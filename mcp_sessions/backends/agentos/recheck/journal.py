@@ -20,6 +20,8 @@ PENDING_SECONDS = 600
 """How long a write stays pending: longer than all but few runs last."""
 _OVERDUE_SECONDS = 3600
 """How long after that a check that is still due is made, because no server was running earlier."""
+_LOCKED_SECONDS = 1.0
+"""How long a statement waits for another process that locks the journal."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS held (
     server TEXT, session_id TEXT, owner TEXT, values_held TEXT, since REAL, due REAL, rewritten INTEGER,
@@ -211,7 +213,7 @@ def _problem(path: Path, reason: str) -> str:
 
 
 def _connect(database: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(database, timeout=1, isolation_level=None)
+    connection = sqlite3.connect(database, timeout=_LOCKED_SECONDS, isolation_level=None)
     try:
         # The journal may be lost when the machine crashes, so no write needs to wait for the disk.
         connection.execute("PRAGMA synchronous = OFF")
