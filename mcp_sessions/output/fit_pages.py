@@ -4,7 +4,7 @@ All functions change the payload, the JSON object to send, in place. `omitted_ch
 what was cut.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from .. import cursors
@@ -21,6 +21,9 @@ from ..models import (
 )
 from .fit_values import LEAST_TEXT, Slot, prefix_length, prune_values, shorten, size, size_without, text_size
 
+Encrypt = Callable[[str], str]
+"""Returns the cursor to send for a backend's cursor."""
+
 _TEXTS = ("text", "input", "output", "snippet", "arguments")
 _LISTS = {"attachments": "url", "tool_calls": "arguments"}
 """The lists that a row may have, and the key of the long text in their items."""
@@ -28,15 +31,17 @@ _LISTS = {"attachments": "url", "tool_calls": "arguments"}
 _LEAST_ERROR = 24  # characters, enough for its code
 _CURSOR_ROOM = len(',"next_cursor":')
 _OMITTED_ROOM = len(',"omitted_chars":1234567890')
-_PART_ROOM = _OMITTED_ROOM + _CURSOR_ROOM + len('"123abc.1234567890"') + len(',"attachments":[],"tool_calls":[]')
+_PART_ROOM = _OMITTED_ROOM + _CURSOR_ROOM + len(',"attachments":[],"tool_calls":[]')
 _BULK_NOTE_ROOM = 260
 
 
-def fit(result: Model, payload: JsonObject, limit: int) -> JsonObject:
+def fit(result: Model, payload: JsonObject, limit: int, encrypt: Encrypt = str) -> JsonObject:
     """Return the payload of a result, changed in place to at most `limit` characters (1,000 or more)."""
+    if "next_cursor" in payload:
+        payload["next_cursor"] = encrypt(payload["next_cursor"])
     match result:
         case MessagePage() | RunPage() | SessionPage() | SearchPage():
-            _fit_rows(result, payload, limit)
+            _fit_rows(result, payload, limit, encrypt)
         case BulkResult():
             _fit_bulk(payload, limit)
         case _:
@@ -44,17 +49,19 @@ def fit(result: Model, payload: JsonObject, limit: int) -> JsonObject:
     return payload
 
 
-def _fit_rows(page: MessagePage | RunPage | SessionPage | SearchPage, payload: JsonObject, limit: int) -> None:
+def _fit_rows(
+    page: MessagePage | RunPage | SessionPage | SearchPage, payload: JsonObject, limit: int, encrypt: Encrypt
+) -> None:
     part = page.part if isinstance(page, MessagePage | RunPage) else -1
     if part <= 0 and _fits(payload, limit):
         return
     key = next(key for key in ("messages", "runs", "sessions", "hits") if key in payload)
     if part >= 0:
-        _fit_part(payload, payload[key][0], part, limit)
+        _fit_part(payload, payload[key][0], part, limit, encrypt)
     elif isinstance(page, MessagePage):
-        _fit_messages(payload, page, limit)
+        _fit_messages(payload, page, limit, encrypt)
     else:
-        _fit_page(payload, key, getattr(page, key), limit)
+        _fit_page(payload, key, getattr(page, key), limit, encrypt)
     _shorten_all(payload, payload[key][0] if payload[key] else payload, size(payload) - limit)
 
 
@@ -82,14 +89,14 @@ def _all_texts(value: Json) -> Iterator[Slot]:
         yield from _all_texts(child)
 
 
-def _fit_page(payload: JsonObject, key: str, rows: Sequence[PageItem], limit: int) -> None:
+def _fit_page(payload: JsonObject, key: str, rows: Sequence[PageItem], limit: int, encrypt: Encrypt) -> None:
     """Leave out rows from the end."""
-    kept = _keep_rows(payload, key, rows, range(len(rows)), limit)
+    kept = _keep_rows(payload, key, rows, range(len(rows)), limit, encrypt)
     if len(kept) < len(rows):
-        payload["next_cursor"] = rows[kept[-1]].cursor
+        payload["next_cursor"] = encrypt(rows[kept[-1]].cursor)
 
 
-def _fit_messages(payload: JsonObject, page: MessagePage, limit: int) -> None:
+def _fit_messages(payload: JsonObject, page: MessagePage, limit: int, encrypt: Encrypt) -> None:
     """Leave out the oldest messages, or those farthest from the message that the page is centred on."""
     rows = page.messages
     last = len(rows) - 1
@@ -98,7 +105,7 @@ def _fit_messages(payload: JsonObject, page: MessagePage, limit: int) -> None:
         widest = max((row.id for row in rows), key=size)
         payload["note"] = _note_on_newer(page.note, last, widest, rows[last].id)
     order = sorted(range(len(rows)), key=lambda index: abs(index - middle))
-    kept = _keep_rows(payload, "messages", rows, order, limit)
+    kept = _keep_rows(payload, "messages", rows, order, limit, encrypt)
     if not kept:
         return
     oldest, newest = kept[0], kept[-1]
@@ -108,7 +115,7 @@ def _fit_messages(payload: JsonObject, page: MessagePage, limit: int) -> None:
         omitted -= rows[newest].skipped
         note = _note_on_newer(note, last - newest, rows[newest].id, rows[last].id)
     if oldest > 0:
-        payload["next_cursor"] = rows[oldest].cursor
+        payload["next_cursor"] = encrypt(rows[oldest].cursor)
     for key, value in (("omitted_messages", omitted), ("note", note)):
         payload[key] = value
         if not value:
@@ -120,14 +127,16 @@ def _note_on_newer(note: str, count: int, newest: str, last: str) -> str:
     return f"{note} {newer}".strip()
 
 
-def _keep_rows(payload: JsonObject, key: str, rows: Sequence[PageItem], order: Sequence[int], limit: int) -> list[int]:
+def _keep_rows(
+    payload: JsonObject, key: str, rows: Sequence[PageItem], order: Sequence[int], limit: int, encrypt: Encrypt
+) -> list[int]:
     """Keep as many rows as fit with shortened texts, by priority, then as much of their texts as fits.
 
     `order`: the rows' indexes, the highest priority first. Return the indexes of the rows kept, at least one.
     """
     objects = _objects(payload[key])
     own_cursor = payload.pop("next_cursor", "")
-    limit -= max(size(cursor) for cursor in (own_cursor, *(row.cursor for row in rows))) + _CURSOR_ROOM
+    limit -= max(map(size, (own_cursor, *(encrypt(row.cursor) for row in rows)))) + _CURSOR_ROOM
     payload[key] = []
     room = limit - size(payload)
     kept: list[int] = []
@@ -201,7 +210,7 @@ class _PartText(NamedTuple):
     item: JsonObject
 
 
-def _fit_part(payload: JsonObject, row: JsonObject, start: int, limit: int) -> None:
+def _fit_part(payload: JsonObject, row: JsonObject, start: int, limit: int, encrypt: Encrypt) -> None:
     """Fit one message or run: show its texts in order from the offset `start` on, as far as they fit.
 
     The offset counts the characters of the texts, plus one for the beginning of each text.
@@ -209,7 +218,8 @@ def _fit_part(payload: JsonObject, row: JsonObject, start: int, limit: int) -> N
     walk = cursors.walk("part", payload["session_id"], row["id"])
     pieces = _pop_texts(row)
     _shorten_all(payload, row, size(payload) - limit // 2)
-    room = limit - size(payload) - _PART_ROOM
+    last_cursor = encrypt(cursors.mark(walk, sum(len(piece.text) + 1 for piece in pieces)))
+    room = limit - size(payload) - _PART_ROOM - size(last_cursor)
     position = 0
     for piece in pieces:
         begin = max(start - position - 1, 0)
@@ -217,7 +227,7 @@ def _fit_part(payload: JsonObject, row: JsonObject, start: int, limit: int) -> N
             _shorten_all(piece.item, piece.item, size(piece.item) - limit // 4)
             taken, room = _add_text(row, piece, begin, room)
             if begin + taken < len(piece.text):
-                payload["next_cursor"] = cursors.mark(walk, position + 1 + begin + taken)
+                payload["next_cursor"] = encrypt(cursors.mark(walk, position + 1 + begin + taken))
                 break
         position += 1 + len(piece.text)
 

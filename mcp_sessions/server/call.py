@@ -35,7 +35,6 @@ from .argument_errors import explain_validation_error, read_arguments
 from .audit_log import AuditEntry
 from .confirmation import UNREADABLE_ANSWER
 from .context import CURRENT, AppRequest, app_of, current_session, resolve_id
-from .cursor_cipher import OVERHEAD as CURSOR_OVERHEAD
 from .input_schema import input_schema
 from .list_changes import announce_list_change
 from .tool_spec import SCOPES, ToolSpec
@@ -158,10 +157,7 @@ def _to_result(result: Model, arguments: JsonObject, context: AppRequest) -> Cal
         if CURRENT in (arguments.get("session_id"), *(named if is_array(named) else ())):
             payload["resolved_from"] = current.resolved_from
         _mark_current(payload, current.id)
-    payload = fit(result, payload, app.max_chars - (CURSOR_OVERHEAD if app.cursor_cipher else 0))
-    if "next_cursor" in payload:
-        payload["next_cursor"] = app.encrypt_cursor(payload["next_cursor"])
-    return render(payload)
+    return render(fit(result, payload, app.max_chars, app.encrypt_cursor))
 
 
 def _mark_current(payload: JsonObject, session_id: str) -> None:

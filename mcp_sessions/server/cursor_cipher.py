@@ -9,8 +9,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from ..errors import Invalid
 
 _BLOCK = 16
-OVERHEAD = 80
-"""How many characters an encrypted cursor is longer than a plain one, at most."""
 
 
 class CursorCipher:

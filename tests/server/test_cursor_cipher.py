@@ -6,13 +6,18 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mcp.shared.exceptions import MCPError
 
 from mcp_sessions import cursors, open_backend
 from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Invalid
-from mcp_sessions.models import NewMessage
-from mcp_sessions.server.cursor_cipher import OVERHEAD, CursorCipher
+from mcp_sessions.models import Message, MessagePage, NewMessage, Run, RunPage, Session, SessionPage
+from mcp_sessions.output.fit_pages import fit
+from mcp_sessions.output.fit_values import compact
+from mcp_sessions.output.render import payload_of
+from mcp_sessions.server.cursor_cipher import CursorCipher
 from tests.support.clients import both_eras
 from tests.support.http_calls import Calls, calls
 from tests.support.http_server import Server, connected
@@ -163,11 +168,34 @@ async def test_anothers_cursor_lists_no_resources(era: str, served: Served) -> N
                 await bob.list_resources(cursor=told)
 
 
-def test_a_seal_takes_no_more_room_than_is_left_for_it() -> None:
+@given(st.sampled_from(["m", "r", "s"]), st.integers(1, 40), st.integers(1, 400), st.integers(1_000, 8_000))
+def test_a_page_with_encrypted_cursors_of_any_length_fits(kind: str, count: int, length: int, limit: int) -> None:
     cipher = CursorCipher(b"secret")
-    for plain in (cursors.mark(cursors.walk("x"), *[10**18 - 1] * parts) for parts in range(6)):
-        assert len(cipher.encrypt(plain, "ada")) - len(plain) <= OVERHEAD
-        assert cipher.decrypt(cipher.encrypt(plain, "ada"), "ada") == plain
+    marks = [f"{number:0{length}}" for number in range(count)]
+    page: MessagePage | RunPage | SessionPage
+    if kind == "m":
+        messages = [Message(id=mark[-3:], role="user", text="x" * 300, cursor=mark) for mark in marks]
+        page = MessagePage(session_id="s", messages=tuple(messages), next_cursor=marks[0])
+    elif kind == "r":
+        runs = [Run(id=mark[-3:], input="x" * 300, cursor=mark) for mark in marks]
+        page = RunPage(session_id="s", runs=tuple(runs), next_cursor=marks[-1])
+    else:
+        sessions = [Session(id=mark[-3:], name="x" * 300, cursor=mark) for mark in marks]
+        page = SessionPage(sessions=tuple(sessions), next_cursor=marks[-1])
+    payload = fit(page, payload_of(page, str), limit, lambda cursor: cipher.encrypt(cursor, "ada"))
+    assert len(compact(payload)) <= limit
+    assert cipher.decrypt(payload["next_cursor"], "ada") in marks
+
+
+@given(st.integers(2_000, 20_000), st.integers(1_000, 1_500))
+def test_a_part_of_a_long_message_with_an_encrypted_cursor_fits(length: int, limit: int) -> None:
+    cipher = CursorCipher(b"secret")
+    page = MessagePage(session_id="s", messages=(Message(id="m1", role="user", text="x" * length),), part=0)
+    payload = fit(page, payload_of(page, str), limit, lambda cursor: cipher.encrypt(cursor, "ada"))
+    assert limit - 80 <= len(compact(payload)) <= limit
+    walk = cursors.walk("part", "s", "m1")
+    (position,) = cursors.read(cipher.decrypt(payload["next_cursor"], "ada"), walk, 1)
+    assert position == len(payload["messages"][0]["text"]) + 1
 
 
 def test_only_the_same_secret_opens_a_cursor() -> None:
