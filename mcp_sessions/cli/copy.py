@@ -19,7 +19,7 @@ from mcp_sessions.backends.session_copy import TEMPORARY, BackendArgument, copy_
 from mcp_sessions.backends.sql.backend import SqlBackend
 from mcp_sessions.backends.sql.store_argument import StoreArgument
 from mcp_sessions.backends.sql.store_copy import copy_store, require_copyable
-from mcp_sessions.cli.copy_report import report_session_copy, report_store_copy
+from mcp_sessions.cli.copy_report import AGAIN, report_session_copy, report_store_copy
 from mcp_sessions.cli.refusals import refuse
 from mcp_sessions.config.build import backend_options
 from mcp_sessions.config.settings import BadSetting, Settings
@@ -28,40 +28,52 @@ from mcp_sessions.sqlite_url import path_of
 
 _SECONDS_BETWEEN_LINES = 2
 _FROM, _TO = "--from", "--to"
-_AGAIN = "Run the same command again to continue."
 
 
 def run(settings: Settings, *, source: str, target: str) -> int:
     """Copy the sessions. Return 0 if all are equal afterwards, 1 if not or on an error, 2 if it can't begin."""
     try:
-        opened_source = _open(_FROM, source, settings, settings.token)
+        opened_source = _open(_FROM, source, settings, token=settings.token)
+        _require_operations(target, settings)
         sends_token = isinstance(opened_source.options, HttpOptions)
-        opened_target = _open(_TO, target, settings, "" if sends_token else settings.token)
+        opened_target = _open(_TO, target, settings, token="" if sends_token else settings.token)
         if source == target or _is_one_file(source, target):
             raise BadSetting("--to can't be the same as --from: it accepts another store.")
-        if missing := missing_operations(opened_target):
-            raise BadSetting(
-                f"{_TO}: {opened_target.title} has no {', '.join(missing)}, so nothing can be copied into it. "
-                "Name a store: sqlite:///PATH or postgresql://…"
-            )
         return anyio.run(_copy, opened_source, opened_target, _name_in_marks(source))
     except BadSetting as error:
         return refuse(str(error))
     except SessionsError as error:
-        again = f" {_AGAIN}" if isinstance(error, TEMPORARY) else ""
+        again = f" {AGAIN}" if isinstance(error, TEMPORARY) else ""
         print(f"mcp-sessions: {error}{again}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"mcp-sessions: interrupted. {_AGAIN}", file=sys.stderr)
+        print(f"mcp-sessions: interrupted. {AGAIN}", file=sys.stderr)
         return 130
 
 
-def _open(flag: str, url: str, settings: Settings, token: str) -> SessionBackend:
+def _open(
+    flag: str, url: str, settings: Settings, *, token: str = "", callers_have_credentials: bool = False
+) -> SessionBackend:
     try:
         with name_flag_in_errors(flag):
-            return open_backend(url, token=token, **backend_options(settings, url))
+            return open_backend(
+                url,
+                token=token,
+                callers_have_credentials=callers_have_credentials,
+                **backend_options(settings, url),
+            )
     except SessionsError as error:
         raise BadSetting(str(error)) from error
+
+
+def _require_operations(target: str, settings: Settings) -> None:
+    """Raise `BadSetting` if the target lacks an operation that a copy needs, whether or not it has a credential."""
+    backend = _open(_TO, target, settings, callers_have_credentials=True)
+    if missing := missing_operations(backend):
+        raise BadSetting(
+            f"{_TO}: {backend.title} has no {', '.join(missing)}, so nothing can be copied into it. "
+            "Name a store: sqlite:///PATH or postgresql://…"
+        )
 
 
 def _is_one_file(source: str, target: str) -> bool:

@@ -4,10 +4,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from mcp_sessions.backends.session_copy import SessionCopyResult
+from mcp_sessions.backends.session_copy import TEMPORARY, SessionCopyResult
 from mcp_sessions.backends.sql.store_copy import CopyResult
 from mcp_sessions.errors import excerpt, replace_unprintable
 
+AGAIN = "Run the same command again to continue."
 _SHOWN = 20  # ids
 
 
@@ -45,12 +46,13 @@ def _problems(copied: SessionCopyResult, source: str) -> Iterator[str]:
         differences = [f"{excerpt(id)} ({', '.join(fields)})" for id, fields in copied.different.items()]
         yield (
             f"not the same in both: {_listed(differences)}. They were changed at one end since they were copied, and "
-            "were left unchanged. Run the same command again to add new messages of the source; to copy one anew, "
-            "delete its copy first."
+            "were left unchanged. If the source only has new messages, run the same command again. To copy a session "
+            "anew, delete its copy first."
         )
     ids: dict[str, list[str]] = {}
     for id, error in copied.failed.items():
-        ids.setdefault(error.text, []).append(excerpt(id))
+        again = f" {AGAIN}" if isinstance(error, TEMPORARY) else ""
+        ids.setdefault(f"{error}{again}", []).append(excerpt(id))
     for text, failed in ids.items():
         yield f"not copied: {_listed(failed)}. {text}"
     for note in sorted(copied.list_notes):

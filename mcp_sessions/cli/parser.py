@@ -14,12 +14,13 @@ _COMMANDS = {
     "demo": "start the server on a temporary store, call its tools with a real client, and print the results",
     "doctor": "check these settings and the backend, without changing anything, and say what is wrong",
     "config": "print a client's configuration for this server, with these settings",
-    "copy": "copy all sessions of one store into another one that is empty, and compare the two",
+    "copy": "copy all sessions of one backend into another one, and compare the two",
     "token": "make a token for --tokens: print the token, which is shown only once, and the line for the file",
 }
 _WITH_SETTINGS = ("serve", "doctor", "config")
 _EPILOG = "Each flag also has an environment variable, such as MCP_SESSIONS_MAX_CHARS for --max-chars. The flag wins."
-_PASSWORDS = (
+_CREDENTIALS = (
+    "MCP_SESSIONS_TOKEN is the credential of the one that is reached over HTTP; if both are, of --from only. "
     "Other users of this machine can see a password in a URL in the list of processes. Use PGPASSWORD or ~/.pgpass."
 )
 
@@ -76,9 +77,15 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_copy(copy: argparse.ArgumentParser) -> None:
-    copy.epilog = _PASSWORDS
-    copy.add_argument("--from", dest="source", required=True, metavar="URL", help="sqlite:///PATH or postgresql://…")
-    copy.add_argument("--to", dest="target", required=True, metavar="URL", help="the same; it must be empty")
+    copy.description = (
+        f"{copy.description} Between two stores of our own, ids, times and deleted sessions are kept, and --to must be "
+        "empty. From other systems, --to keeps its own sessions too. The same command continues an interrupted copy."
+    )
+    copy.epilog = _CREDENTIALS
+    copy.add_argument("--from", dest="source", required=True, metavar="URL", help="any backend; it is only read")
+    copy.add_argument(
+        "--to", dest="target", required=True, metavar="URL", help="a store: sqlite:///PATH or postgresql://…"
+    )
 
 
 def _add_token(token: argparse.ArgumentParser) -> None:

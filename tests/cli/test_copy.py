@@ -200,8 +200,18 @@ async def test_sessions_that_no_user_will_see_are_counted(sessions: int, told: s
         ("postgresql://u@127.0.0.1:1/d", "sqlite:///{}/b.db", "--from: PostgreSQL can't be reached. "),
         ("sqlite:///{}/a.db", "postgresql://u@127.0.0.1:1/d", "--to: PostgreSQL can't be reached. "),
         ("sqlite:///{}/a.db", "sqlite:///{}/a.db", "--to can't be the same as --from"),
-        ("guayaba:", "sqlite:///{}/b.db", "--from accepts a store of our own"),
-        ("sqlite:///{}/a.db", "agentos+http://127.0.0.1:7", "--to accepts a store of our own"),
+        ("ftp:", "sqlite:///{}/b.db", "--from: no backend has this URL's scheme. It must begin with sqlite: or"),
+        ("agentos+http://127.0.0.1:1?timeout=1", "sqlite:///{}/b.db", "--from: AgentOS can't be reached"),
+        (
+            "sqlite:///{}/a.db",
+            "agentos+http://127.0.0.1:1",
+            "--to: AgentOS has no append_messages, so nothing can be copied into it. Name a store: sqlite:///PATH",
+        ),
+        (
+            "agentos+http://127.0.0.1:1",
+            "guayaba:",
+            "--to: Guayaba has no create_session, append_messages, update_session, so nothing can be copied into it",
+        ),
         ("sqlite:///{}/a.db", "postgresql://[", "--to: "),
     ],
 )

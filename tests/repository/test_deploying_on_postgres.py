@@ -19,6 +19,7 @@ from .documents import blocks_of, commands_in
 
 NAME = "mcp-sessions "
 DEPLOYING = ROOT / "docs" / "deploying.md"
+COPYING = ROOT / "docs" / "copying.md"
 POSTGRESQL = ROOT / "docs" / "backends" / "postgresql.md"
 
 
@@ -101,7 +102,7 @@ def test_the_check_of_a_connection_passes(postgres: EmptyDatabase, examined: Exa
 async def test_the_command_that_copies_a_store_copies_it(postgres: EmptyDatabase, tmp_path: Path) -> None:
     source = f"sqlite:///{tmp_path}/sessions.db"
     await fill(source)
-    (command,) = block(POSTGRESQL, "mcp-sessions copy")
+    (command,) = block(COPYING, "mcp-sessions copy --from sqlite:")
     _, name, origin, _, target, _ = words = shlex.split(command)
     assert (name, origin, target) == ("copy", "--from", "--to")
     assert (words[3], words[5]) == ("sqlite:////srv/sessions.db", "postgresql:///sessions")

@@ -281,13 +281,11 @@ async def test_what_guayaba_cannot_know_is_said() -> None:
         async with served(fake) as tools:
             assert (await tools.error("list_sessions", order="created_desc")).startswith("unsupported: ")
             archived = (await _archives(tools))[0]
-            error = await tools.error("get_session_history", session_id=archived)
-            assert error.startswith("unsupported: ")
-            assert "restore_session" in error
+            history = await tools.error("get_session_history", session_id=archived)
+            assert (history[:13], "restore_session" in history) == ("unsupported: ", True)
             assert (await tools.error("rename_session", session_id=archived, name="x")).startswith("unsupported: ")
             assert "no state" in (await tools.call("get_session", session_id=id))["note"]
-            (listed, *_) = (await tools.call("list_sessions"))["sessions"]
-            assert listed["channel"] == "webchat"
+            assert (await tools.call("list_sessions"))["sessions"][0]["channel"] == "webchat"
         async with served(fake, user="ann") as tools:
             assert (await tools.error("list_sessions")).startswith("unsupported: ")
 
@@ -299,5 +297,4 @@ async def test_a_current_session_is_not_deleted() -> None:
             for given in (id, "current"):
                 assert (await tools.error("delete_session", session_id=given)).startswith("invalid: ")
             assert (await tools.error("delete_session", session_id=id.upper())).startswith("not_found: ")
-            assert fake.sent_changes == []
-            assert (await tools.call("get_session", session_id="current"))["id"] == id
+            assert (fake.sent_changes, (await tools.call("get_session", session_id="current"))["id"]) == ([], id)
