@@ -25,7 +25,7 @@ def test_every_operation_is_in_the_list() -> None:
     operations = {
         name for name, value in vars(SessionBackend).items() if not name.startswith("_") and iscoroutinefunction(value)
     }
-    assert set(OPERATIONS) == operations
+    assert set(OPERATIONS) == operations - {"export_session"}  # whose pages each have a deadline of their own
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
