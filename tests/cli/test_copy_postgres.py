@@ -58,7 +58,7 @@ async def test_a_refusal_names_the_flag_that_led_to_it(postgres: EmptyDatabase, 
     strange = postgres.url.replace(":secret@", ":guessed@")
     done = copy(strange, file) if flag == "--from" else copy(file, strange)
     assert (done.status, done.out) == (2, "")
-    said = f'{flag}: PostgreSQL refused the password or name of "postgres". Correct it in {flag}.'
+    said = f'{flag}: PostgreSQL refused the password or name of "postgres". Correct it in the URL.'
     assert done.err == f"mcp-sessions: {said}\n"
 
 
@@ -71,7 +71,7 @@ async def test_a_target_that_takes_no_changes_is_named(postgres: EmptyDatabase, 
     done = copy(file, postgres.url)
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("mcp-sessions: --to: the PostgreSQL database accepts no changes: it is a standby, or ")
-    assert "primary in --to, or try again when it accepts changes." in done.err
+    assert "primary in the backend's URL, or try again when it accepts changes." in done.err
     assert "Run the same command again" not in done.err
 
 
