@@ -139,9 +139,8 @@ def options_table(page: Path) -> str:
 
     def rows() -> Iterator[Sequence[str]]:
         for name, option in options_of(backend.options).items():
-            flag, shown = (
-                (f"`{SETTINGS[name].flag}`", SETTINGS[name].shown_default) if name in SETTINGS else ("", "none")
-            )
+            alias = SETTINGS.get(name)
+            flag, shown = (f"`{alias.flag}`", alias.shown_default) if alias else ("", str(option.default or "none"))
             yield f"`{name}={option.metavar}`", flag, shown, option.help
 
     return table(("option", "flag", "default", "meaning"), rows())

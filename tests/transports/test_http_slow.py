@@ -79,14 +79,15 @@ async def test_a_body_that_takes_too_long_is_refused() -> None:
 @pytest.mark.usefixtures("hurried")
 async def test_who_waits_for_a_long_answer_is_not_hurried() -> None:
     answered: list[Message] = []
+    body = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        assert (await receive())["body"] == b"{}"
+        assert (await receive())["body"] == body
         await anyio.sleep(0.5)  # longer than a body may take
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": b"{}", "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: Message) -> None:
         answered.append(message)

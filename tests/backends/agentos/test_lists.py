@@ -49,11 +49,13 @@ def many_archived(count: int) -> list[JsonObject]:
 
 
 @on_each_fake
-async def test_active_sessions_are_found_among_a_thousand_archived_ones(version: Version, tmp_path: Path) -> None:
-    async with faked(version, tmp_path, *many_archived(1000)) as (fake, backend):
+async def test_active_sessions_are_found_among_many_archived_ones(version: Version, tmp_path: Path) -> None:
+    # Before agno 2.6 each session is read by itself, and a busy machine must have the time for all of them.
+    count = 400 if version == "2.5.6" else 1000
+    async with faked(version, tmp_path, *many_archived(count)) as (fake, backend):
         page = await backend.list_sessions(SessionFilter(), limit=20)
-        assert ids_of(page) == numbered(*range(907, 0, -100))
-        assert (page.next_cursor, page.total) == ("", 10)
+        assert ids_of(page) == numbered(*range(count - 93, 0, -100))
+        assert (page.next_cursor, page.total) == ("", count // 100)
         lists = [request for request in fake.requests if request.path == "/sessions"]
         assert len(lists) < 48
         assert fake.most_at_once <= 8
