@@ -62,7 +62,7 @@ async def agentos() -> AsyncGenerator[System]:
             fake,
             fake.url,
             TOKEN,
-            lambda origin: f"agentos+{origin}",
+            lambda origin: f"agentos+{origin}?recheck=off",
             lambda: fake.everything().values(),
             lambda asked: asked.method != "GET",
         )
@@ -99,7 +99,7 @@ SYSTEMS: Mapping[str, Callable[[], AbstractAsyncContextManager[System]]] = {"age
 async def client_of(system: System, origin: str, folder: Path, seconds: float) -> AsyncGenerator[Client]:
     """A client of a server on the system, which is reached at this origin; a call has so many seconds."""
     url = system.url(origin)
-    backend = open_backend(url, timeout=seconds, token=system.token, recheck=False, data_folder=str(folder))
+    backend = open_backend(url, timeout=seconds, token=system.token, data_folder=str(folder))
     async with Client(create_server(backend, toolsets=ALL, confirm="off")) as client:
         yield client
 
