@@ -29,10 +29,10 @@ class OpenContext:
 
 @dataclass(frozen=True)
 class BackendType(Generic[OptionsT]):
-    """A kind of backend: its options, and the function that opens one by its URL, from which the options were taken.
+    """A kind of backend: its options, and the function that opens a backend for a URL without these options.
 
-    `environment`: the environment variables that it reads in addition to the settings. `install_hint`: how to install
-    its dependencies.
+    `environment`: the environment variables that the backend reads in addition to the settings. `install_hint`: how to
+    install its dependencies.
     """
 
     options: type[OptionsT]

@@ -75,8 +75,8 @@ class SessionBackend:
 
     A subclass declares its `capabilities` and overrides exactly those methods; the others raise `Unsupported`.
     Methods raise only `SessionsError`s. They raise `NotFound` if a session does not exist or is not the caller's
-    (`self.caller.user_id`). `title`, `capabilities` and `options` may differ from instance to instance, and are fixed
-    when it is made.
+    (`self.caller.user_id`). `title`, `capabilities` and `options` may differ from instance to instance, and don't
+    change after an instance is created.
     """
 
     title: str
@@ -103,7 +103,7 @@ class SessionBackend:
         return "Messages, runs and state are deleted too. This can't be undone."
 
     def why_no_user_scoping(self) -> str:
-        """Return a sentence on why this backend can't limit a user to their own sessions, or "" if it can."""
+        """Return a sentence that says why this backend can't limit users to their own sessions; "" if it can."""
         return ""
 
     def for_caller(self, caller: Caller) -> Self:
@@ -119,12 +119,12 @@ class SessionBackend:
         return view
 
     def _prepare_view(self) -> None:
-        """Set what is different for `self.caller`. Called on each new view, which is a shallow copy."""
+        """Set the attributes that depend on `self.caller`. Called on each new view, which is a shallow copy."""
 
     def canonical_id(self, session_id: str) -> str:
-        """Return the one id that other methods accept, for a session that has several. Don't ask the system.
+        """Return the id that other methods accept, for a session that has several ids.
 
-        Return a string that is no id unchanged.
+        A string that is not an id is returned unchanged. This method must not call the system.
         """
         return session_id
 
@@ -182,13 +182,13 @@ class SessionBackend:
     def changes(self, since: datetime | None) -> AsyncGenerator[Session]:
         """Yield the active and archived sessions updated since a time, newest first, each once. None yields all.
 
-        Some that were updated in the 2 seconds before are yielded too. One that changes meanwhile may be left out, but
-        is yielded if asked again for those since the time of the first.
+        Sessions that were updated up to 2 seconds before `since` may be yielded too. A session that changes meanwhile
+        may be left out. A later call whose `since` is the time of the first session yields it.
         """
         return feeds.changes(self, since)
 
     async def export_session(self, session_id: str) -> JsonObject:
-        """Return the complete session as a JSON object. Unless overridden: `session`, `messages` and `notes`."""
+        """Return the complete session as a JSON object. By default, it has `session`, `messages` and `notes`."""
         return await feeds.export_session(self, session_id)
 
     async def get_session_runs(
@@ -197,7 +197,7 @@ class SessionBackend:
         self._refuse(Capability.GET_SESSION_RUNS)
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
-        """Search session names and message texts for those that contain every word of `query`."""
+        """Return the messages and the session names that contain every word of `query`."""
         self._refuse(Capability.SEARCH_SESSIONS)
 
     async def create_session(

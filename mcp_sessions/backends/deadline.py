@@ -11,7 +11,7 @@ _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 @contextmanager
 def deadline(seconds: float) -> Generator[None]:
-    """Set a deadline for the calls made in this context. It can only shorten the one that is set already."""
+    """Set a deadline for the calls made in this context. A deadline that is set already applies if it ends earlier."""
     token = _deadline.set(time_limit(seconds))
     try:
         yield
@@ -20,6 +20,6 @@ def deadline(seconds: float) -> Generator[None]:
 
 
 def time_limit(seconds: float) -> float:
-    """Return when something that may take `seconds` must end, on the event loop's clock."""
+    """Return the end of a wait of `seconds`, or the deadline if that is earlier, on the event loop's clock."""
     ends, limit = anyio.current_time() + seconds, _deadline.get()
     return ends if limit is None else min(ends, limit)

@@ -50,11 +50,11 @@ LIBPQ_PATH_OPTIONS = frozenset([*(name.removeprefix("PG").lower() for name in _L
 
 
 def absolute_path(name: str, text: str) -> str:
-    """Return the value of a path variable or libpq option such that it means the same in every working folder."""
+    """Return the value of a path variable or libpq option in a form that means the same in every working folder."""
     match name:
-        case "XDG_DATA_HOME":  # some versions of platformdirs ignore a relative one, others do not
+        case "XDG_DATA_HOME":  # some versions of platformdirs ignore a relative path
             return str(Path(user_data_dir()).absolute())
-        case "SSL_CERT_DIR":  # OpenSSL accepts several
+        case "SSL_CERT_DIR":  # OpenSSL accepts several folders
             return os.pathsep.join(str(Path(folder).absolute()) for folder in text.split(os.pathsep) if folder)
         case "PGSSLROOTCERT" | "sslrootcert" if text == "system":  # the certificates of the operating system
             return text

@@ -1,4 +1,4 @@
-"""The sessions that changed since a time, and a session's complete contents, by the operations every backend has."""
+"""The sessions that changed since a time, and a complete session, read with the operations that every backend has."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -37,8 +37,9 @@ class Reader(Protocol):
 async def changes(backend: Reader, since: datetime | None, *, page_size: int = 100) -> AsyncGenerator[Session]:
     """Yield the active and archived sessions updated since a time, newest first, each once. None yields all.
 
-    A session without a time of update has that of archiving, or else counts as the oldest. A session that changes
-    meanwhile may be left out; its new time is then later than that of the first one.
+    If it is unknown when a session was updated, the time when it was archived counts instead; without that time too, it
+    counts as the oldest. A session that changes meanwhile may be left out; its new time is then later than that of the
+    first session.
     """
     earliest = since.replace(microsecond=0) - _TOLERANCE if since else _EARLIEST
     yielded: set[str] = set()

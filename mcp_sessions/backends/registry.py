@@ -26,7 +26,7 @@ BACKENDS: dict[str, BackendType[Any]] = {
     "guayaba+http": GUAYABA_PLAIN,
     "guayaba+https": GUAYABA,
 }
-"""scheme → backend. What a backend needs is imported when it is opened."""
+"""scheme → backend. The dependencies of a backend are imported when it is opened."""
 
 
 def environment_of(url: str) -> Sequence[Variable]:
@@ -63,7 +63,7 @@ def mask_passwords(url: str) -> str:
 
 
 def make_paths_absolute(url: str) -> str:
-    """Return a backend's URL, whose passwords are masked, with absolute paths in its query."""
+    """Return a backend's URL with absolute paths in its query. Its passwords must be masked already."""
     libpq = LIBPQ_PATH_OPTIONS if url.startswith("postgresql:") else frozenset[str]()
     ours = {name for name, option in known_options(url).items() if option.is_path}
 

@@ -50,14 +50,14 @@ class SessionContent:
     messages: Sequence[NewMessage]
 
     def differences(self, copy: "SessionContent") -> list[str]:
-        """Return the fields in which the copy differs. Tool calls and attachments may be absent from it."""
+        """Return the fields in which the copy differs. The copy may lack tool calls and attachments."""
         fields = ("name", "type", "agent_id", "user_id", "archived", "state", "metadata", "summary")
         found = [field for field in fields if getattr(self, field) != getattr(copy, field)]
         is_same = len(self.messages) == len(copy.messages) and self._begins_with_messages_of(copy)
         return found if is_same else [*found, "messages"]
 
     def is_continuation_of(self, copy: "SessionContent") -> bool:
-        """Return whether the copy is as an interrupted copy leaves it: messages at the end and later steps lack."""
+        """Return whether the copy differs only in what an interrupted run lacks: last messages and later steps."""
         unfinished = {"messages", *(["summary"] if not copy.summary else []), *([] if copy.archived else ["archived"])}
         return unfinished.issuperset(self.differences(copy)) and self._begins_with_messages_of(copy)
 
@@ -73,7 +73,7 @@ def _is_copy(copy: NewMessage, original: NewMessage) -> bool:
 
 
 async def read_record(backend: SessionBackend, session_id: str) -> SessionRecord:
-    """Read a session with all messages that its history shows, those of tools too."""
+    """Return a session with all messages of its history, including those of tools."""
     detail = await backend.get_session(session_id)
     pages: list[MessagePage] = []
     cursor = ""
@@ -147,7 +147,7 @@ def _type(value: str, changes: Counter[str]) -> str:
 
 
 def _exact(value: str, kind: str, changes: Counter[str]) -> str:
-    """Return an id, or "" if it can't be stored: part of an id is another id."""
+    """Return an id, or "" if it can't be stored: an id that is cut would be another id."""
     try:
         return check_text(value, kind, NAME_LENGTH)
     except Invalid:
@@ -190,4 +190,4 @@ def unread_facts(original: SessionRecord) -> Iterator[tuple[str, int]]:
     yield "messages that its histories leave out, such as system prompts", original.omitted_messages
     attachments = [item for message in original.messages for item in message.attachments]
     yield "data of attachments", sum(not item.url for item in attachments)
-    yield from ((f'sessions of which it says: "{note}"', 1) for note in original.notes)
+    yield from ((f'parts of sessions with the note "{note}"', 1) for note in original.notes)

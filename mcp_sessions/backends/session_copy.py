@@ -41,7 +41,7 @@ from .session_content import (
 T = TypeVar("T")
 
 TEMPORARY = (Busy, OutcomeUnknown, RateLimited, Timeout, Unavailable)
-"""Errors after which the same copy may succeed."""
+"""Errors after which the same copy may succeed if it is tried again."""
 _ABOUT_ONE_SESSION = (BadResponse, Conflict, Invalid, NotFound, Unsupported)
 _NEEDED = (Capability.CREATE_SESSION, Capability.APPEND_MESSAGES, Capability.UPDATE_SESSION)
 _PAGE = 100  # sessions
@@ -145,7 +145,7 @@ class _SessionCopy:
             mark = detail.metadata.get(MARK)
             original = mark.get("id") if is_object(mark) and mark.get("source") == self._source_name else None
             created = detail.created_at or _LONG_AGO
-            # A fork of a copy has its metadata, and is newer.
+            # A fork of a copy has the same metadata, and is newer than the copy.
             if isinstance(original, str) and original in ids and created <= created_at.get(original, created):
                 created_at[original] = created
                 self._copies[original] = session.id

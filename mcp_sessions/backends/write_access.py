@@ -1,4 +1,4 @@
-"""Whether a file or folder can be written to, found without changing anything."""
+"""A check whether a file or folder can be written to, which changes nothing."""
 
 import errno
 import os

@@ -38,7 +38,7 @@ def run(settings: Settings, *, source: str, target: str) -> int:
         sends_token = isinstance(opened_source.options, HttpOptions)
         opened_target = _open(_TO, target, settings, token="" if sends_token else settings.token)
         if source == target or _is_one_file(source, target):
-            raise BadSetting("--to can't be the same as --from: it accepts another store.")
+            raise BadSetting("--to can't be the same as --from: name another store.")
         return anyio.run(_copy, opened_source, opened_target, _name_in_marks(source))
     except BadSetting as error:
         return refuse(str(error))
@@ -89,9 +89,9 @@ def _is_one_file(source: str, target: str) -> bool:
 
 
 def _name_in_marks(url: str) -> str:
-    """Return the name of the source in the metadata of the copies: its URL, without how the system is reached.
+    """Return the name of the source in the metadata of the copies: its URL, without options of the connection.
 
-    Ids are unique only in one system: every OpenClaw has a session `agent:main:main`.
+    The name has to tell systems apart, since two of them may have sessions with the same id.
     """
     scheme, _, address = mask_passwords(url).partition(":")
     return f"{scheme.partition('+')[0]}:{split_options(address, options_of(HttpOptions))[0]}"

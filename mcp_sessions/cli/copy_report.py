@@ -61,12 +61,12 @@ def _problems(copied: SessionCopyResult, source: str) -> Iterator[str]:
 
 
 def _summary(sessions: int, messages: int, already_there: int, without_user: int) -> str:
-    there = f", {already_there:,} of the sessions were there already" if already_there else ""
+    there = f"; {already_there:,} of the sessions were there already" if already_there else ""
     note = ""
     if without_user:
         who, them = ("1 of them has", "it") if without_user == 1 else (f"{without_user:,} of them have", "them")
         note = f" {who} no user: authenticated callers don't see {them}."
-    return f"{sessions:,} sessions with {messages:,} messages are in both, equal by count and digest{there}.{note}"
+    return f"{sessions:,} sessions with {messages:,} messages are the same in both{there}.{note}"
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -102,11 +102,13 @@ def _over_http(backend: SessionBackend, settings: Settings) -> Sequence[Check]:
     tools = _tools(build_server(backend, settings, authenticated=authenticated))
     address_of(settings.host, access)
     names = ", ".join(settings.allowed_host) or "this machine's own names"
-    who = "authenticated callers see their own sessions" if authenticated else "anybody who can reach it sees all"
+    who = (
+        "authenticated callers see their own" if authenticated else "anybody who can reach the server sees everybody's"
+    )
     checks = [
         tools,
-        Check("address", f"{settings.host}, port {settings.port}, called by {names}"),
-        Check("callers", who),
+        Check("address", f"{settings.host}, port {settings.port}, reached as {names}"),
+        Check("callers", f"{who} sessions"),
     ]
     checks += [Check("callers", text, "warning") for text in http_warnings(settings, authenticated=authenticated)]
     return [*checks, _tokens(settings.tokens)] if settings.tokens else checks
@@ -118,7 +120,7 @@ def _tokens(path: str) -> Check:
     tokens = TokenFile(path).check()
     usable = sum(token.expires is None or token.expires > datetime.now(UTC) for token in tokens)
     if not usable:
-        return Check("tokens", "all have expired or there are none. Make one with mcp-sessions token new", "warning")
+        return Check("tokens", "there is none that is still valid. Make one with mcp-sessions token new", "warning")
     return Check("tokens", f"{usable:,} valid, {len(tokens) - usable:,} expired")
 
 

@@ -20,8 +20,8 @@ _COMMANDS = {
 _WITH_SETTINGS = ("serve", "doctor", "config")
 _EPILOG = "Each flag also has an environment variable, such as MCP_SESSIONS_MAX_CHARS for --max-chars. The flag wins."
 _CREDENTIALS = (
-    "MCP_SESSIONS_TOKEN is the credential of the one that is reached over HTTP; if both are, of --from only. "
-    "Other users of this machine can see a password in a URL in the list of processes. Use PGPASSWORD or ~/.pgpass."
+    "MCP_SESSIONS_TOKEN is the credential of the backend that is reached over HTTP; if both are, of --from only. "
+    "Other users of this machine can see a password in a command's URL. Use PGPASSWORD or ~/.pgpass instead."
 )
 
 
@@ -31,7 +31,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser. Its result has `command`, the flags given (by field of `Settings`) and the command's own."""
+    """Return the parser of the command line.
+
+    Its namespace has `command`, the given flags by their fields of `Settings`, and the command's own arguments.
+    """
     main = _Parser(
         prog="mcp-sessions",
         usage="mcp-sessions [COMMAND] [SETTING]...",
@@ -55,7 +58,9 @@ def parser() -> argparse.ArgumentParser:
         _add_settings(added[name])
     others = main.add_argument_group("others")
     others.add_argument("-h", "--help", action="help", help="show this and exit; COMMAND --help shows a command's help")
-    others.add_argument("--version", action="version", version=f"mcp-sessions {__version__}", help="show it and exit")
+    others.add_argument(
+        "--version", action="version", version=f"mcp-sessions {__version__}", help="show the version and exit"
+    )
     return main
 
 
@@ -78,8 +83,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 def _add_copy(copy: argparse.ArgumentParser) -> None:
     copy.description = (
-        f"{copy.description} Between two stores of our own, ids, times and deleted sessions are kept, and --to must be "
-        "empty. From other systems, --to keeps its own sessions too. The same command continues an interrupted copy."
+        f"{copy.description} Between two embedded stores, ids, times and deleted sessions are kept, and --to must be "
+        "empty. From any other backend, --to may have other sessions. The same command continues an interrupted copy."
     )
     copy.epilog = _CREDENTIALS
     copy.add_argument("--from", dest="source", required=True, metavar="URL", help="any backend; it is only read")
@@ -93,10 +98,11 @@ def _add_token(token: argparse.ArgumentParser) -> None:
         "new", help=_COMMANDS["token"], description=token.description, allow_abbrev=False
     )
     new.add_argument("--subject", required=True, metavar="S", help="the user id of the token's owner")
-    new.add_argument("--scopes", required=True, metavar="A,B", help="of sessions:read, sessions:write, sessions:delete")
+    scopes = "any of sessions:read, sessions:write, sessions:delete"
+    new.add_argument("--scopes", required=True, metavar="A,B", help=scopes)
     new.add_argument(
         "--expires",
         metavar="ISO",
-        help="when it expires, in UTC; 2027-01-31 is the beginning of that day (default: never)",
+        help="when the token expires, in UTC; 2027-01-31 is the beginning of that day (default: never)",
         default="",
     )

@@ -51,7 +51,8 @@ def build_server(
     """
     reason = backend.why_no_user_scoping() if settings.user or authenticated else ""
     if reason:
-        raise BadSetting(f"{'--user' if settings.user else 'callers'} can't be told apart here: {reason}")
+        refused = "--user can't be used" if settings.user else "callers can't be told apart"
+        raise BadSetting(f"{refused} here: {reason}")
     server = create_server(
         backend,
         user=settings.user,
@@ -69,7 +70,7 @@ def build_server(
     if not server.tool_names:
         narrowed = " with --read-only" if settings.read_only else ""
         raise BadSetting(
-            f"--toolsets can't be {','.join(settings.toolsets)!r}{narrowed}: {backend.title} has no tool of these. "
+            f"--toolsets can't be {','.join(settings.toolsets)!r}{narrowed}: {backend.title} has no tool in them. "
             "It accepts sessions, history and all."
         )
     return server

@@ -60,7 +60,10 @@ def _shown(default: object) -> str:
 
 
 def _alias(name: str) -> Any:
-    """Return a setting for an option of the backend, None if not given, from before options were part of the URL."""
+    """Return a setting for an option of the backend, None if it is not given.
+
+    These settings are older than the options in the backend's URL.
+    """
     option = next(known[name] for known in map(options_of, _OPTION_TYPES) if name in known)
     metadata = {
         "metavar": "" if option.default is False else option.metavar,
@@ -85,11 +88,13 @@ class Settings:
         "how serve talks to clients: stdio, http (Streamable HTTP at /mcp)",
         parsers.choice("stdio", "http"),
     )
-    log_level: str = _setting("WARNING", "LEVEL", f"on stderr: {', '.join(_LEVELS)}", parsers.choice(*_LEVELS))
+    log_level: str = _setting(
+        "WARNING", "LEVEL", f"least severe messages to log on stderr: {', '.join(_LEVELS)}", parsers.choice(*_LEVELS)
+    )
     toolsets: tuple[str, ...] = _setting(
         parsers.TOOLSET_NAMES[:3],
         "A,B",
-        f"groups of tools to offer, of {', '.join(parsers.TOOLSET_NAMES)}, or all",
+        f"groups of tools to offer: all, or any of {', '.join(parsers.TOOLSET_NAMES)}",
         parsers.toolsets,
         shown="sessions,history,state",
     )
@@ -102,7 +107,7 @@ class Settings:
         parsers.choice("auto", "user", "code", "off"),
     )
     max_chars: int = _setting(
-        24_000, "N", "characters of the largest result, 2000 to 400000", number(int, 2_000, 400_000)
+        24_000, "N", "most characters that a result may have, 2000 to 400000", number(int, 2_000, 400_000)
     )
     redact: bool = _setting(
         True,
@@ -145,13 +150,13 @@ class Settings:
         ("RS256",), "A,B", "accepted algorithms of a JWT's signature", parsers.algorithms, shown="RS256"
     )
     backend_tokens: str = _setting(
-        "", "FILE", "a backend credential for each subject, as JSON: subject to credential", parsers.not_empty
+        "", "FILE", "JSON object of each subject and its credential for the backend", parsers.not_empty
     )
     own_credentials: bool = _setting(
         False, "", "callers send their own credential for the backend, in X-Backend-Authorization", boolean
     )
     max_body: int = _setting(
-        2_097_152, "BYTES", "over HTTP: largest request, 1024 to 104857600", number(int, 1024, 104_857_600)
+        2_097_152, "BYTES", "over HTTP: size of the largest request, 1024 to 104857600", number(int, 1024, 104_857_600)
     )
     max_concurrent: int = _setting(
         64,
@@ -168,7 +173,7 @@ class Settings:
     audit: str = _setting(
         "",
         "FILE",
-        "over HTTP: write a JSON line for each change to this file; - is stderr, the default with authentication",
+        "over HTTP: file to log changes to, one line of JSON each; - is stderr, the default with authentication",
         parsers.not_empty,
     )
     state_key: str = _setting(
@@ -193,7 +198,7 @@ class Settings:
                 values[name] = setting.parse(parsers.require_utf8(text))
             except ValueError as error:
                 source = setting.flag if given is not None else setting.variable
-                shown = repr(text[:80]) if setting.flag else "what it is"  # never show a secret
+                shown = repr(text[:80]) if setting.flag else "this value"  # never show a secret
                 raise BadSetting(f"{source} can't be {shown}: it {error}.") from None
         return cls(**values)
 

@@ -39,5 +39,5 @@ async def fork_session(
     up_to_message_id: Annotated[str, Field(description="Id of the last message to copy; default: the newest")] = "",
     name: Name = "",
 ) -> SessionDetail:
-    """Copy a session, or its messages up to one, into a new session, to continue differently from there."""
+    """Copy a session, or its first messages, into a new session, to continue differently from there."""
     return await backend.fork_session(session_id, up_to_message_id=up_to_message_id, name=name)

@@ -19,7 +19,10 @@ Object = dict[str, Any]
 
 
 def parse_time(value: str, field: str) -> datetime | None:
-    """Return an ISO 8601 time in UTC, which is also the default time zone; None for "". Raise `Invalid`."""
+    """Return an ISO 8601 time, converted to UTC; None for "". Raise `Invalid` for any other text.
+
+    A time without a time zone is in UTC.
+    """
     if not value:
         return None
     try:

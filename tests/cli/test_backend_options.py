@@ -13,7 +13,7 @@ from mcp_sessions.config.settings import Settings
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ('{"ada": ["x"]}', 'accepts agents by their UUIDs, and has "x" for "ada"'),
+        ('{"ada": ["x"]}', 'accepts agents by their UUIDs, but "ada" has "x"'),
         ('{"": []}', "accepts no user with an empty id"),
         ('["ada"]', 'accepts a file such as {"ada": ["UUID"]}'),
         ("[" * 100_000, 'accepts a file such as {"ada": ["UUID"]}'),

@@ -30,7 +30,7 @@ async def test_a_file_is_not_copied_onto_itself_by_another_name(
     for source, target in ((url(tmp_path / "a.db"), f"sqlite:///{other}"), (f"sqlite:///{other}", "sqlite:///a.db")):
         done = copy(source, target)
         assert (done.status, done.out) == (2, "")
-        assert done.err == "mcp-sessions: --to can't be the same as --from: it accepts another store.\n"
+        assert done.err == "mcp-sessions: --to can't be the same as --from: name another store.\n"
     assert dump(tmp_path / "a.db") == before
 
 

@@ -19,7 +19,7 @@ async def test_a_store_moves_to_postgresql_and_back(postgres: EmptyDatabase, tmp
         done = copy(source, target)
         assert (done.status, done.err) == (0, "")
         assert ", 12 of the sessions" not in done.out
-    assert ", 12 of the sessions were there already. 4 of them have no user: " in copy(first, postgres.url).out
+    assert "; 12 of the sessions were there already. 4 of them have no user: " in copy(first, postgres.url).out
     assert copy(first, last).status == 0
     await require_same(first, postgres.url, ids)
 

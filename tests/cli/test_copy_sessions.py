@@ -81,7 +81,7 @@ async def test_an_agentos_is_copied_into_a_store(tmp_path: Path) -> None:
         assert fake.everything() == before
     assert (done.status, done.err) == (0, "")
     first, absent, unread = done.out.splitlines()
-    assert first == "4 sessions with 12 messages are in both, equal by count and digest."
+    assert first == "4 sessions with 12 messages are the same in both."
     assert absent.startswith("Not copied, since the embedded store has no place for it: ids of sessions (4); times of")
     assert unread == (
         "Not copied, since AgentOS doesn't return it: messages that its histories leave out, such as system prompts "
@@ -90,7 +90,7 @@ async def test_an_agentos_is_copied_into_a_store(tmp_path: Path) -> None:
     assert third == again
     assert (again.status, again.out.splitlines()[0]) == (
         0,
-        "4 sessions with 12 messages are in both, equal by count and digest, 4 of the sessions were there already.",
+        "4 sessions with 12 messages are the same in both; 4 of the sessions were there already.",
     )
     assert dump(tmp_path / "b.db") == rows
     assert [item.name for item in await sessions_in(tmp_path / "b.db")] == ["Name 3", "Name 1", "Name 0"]
@@ -129,8 +129,8 @@ async def test_a_copy_that_is_killed_continues(tmp_path: Path) -> None:
         assert len(kept) == 3
         done = await copied(f"agentos+{fake.url}", tmp_path / "b.db")
     assert (done.status, done.err) == (0, "")
-    assert done.out.startswith("4 sessions with 12 messages are in both")
-    assert ", 3 of the sessions were there already" in done.out
+    assert done.out.startswith("4 sessions with 12 messages are the same in both")
+    assert "; 3 of the sessions were there already" in done.out
 
 
 async def test_a_source_that_fails_in_the_middle_ends_the_copy_and_it_continues(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ async def test_a_source_that_fails_in_the_middle_ends_the_copy_and_it_continues(
         fake.is_down = False
         again = await copied(f"agentos+{fake.url}", tmp_path / "b.db")
     assert (again.status, again.err) == (0, "")
-    assert ", 3 of the sessions were there already" in again.out
+    assert "; 3 of the sessions were there already" in again.out
 
 
 @pytest.mark.parametrize("kind", ["answer", "hold"])
@@ -169,11 +169,11 @@ async def test_a_session_that_can_not_be_read_does_not_stop_the_others(kind: str
         fake.faults.clear()
         again = await copied(f"agentos+{fake.url}", tmp_path / "b.db")
     assert done.status == 1
-    assert done.out.startswith("3 sessions with 6 messages are in both")
+    assert done.out.startswith("3 sessions with 6 messages are the same in both")
     assert "mcp-sessions: not copied: s1. --from: AgentOS " in done.err
     assert done.err.endswith(" Run the same command again to continue.\n")
     assert (again.status, again.err) == (0, "")
-    assert again.out.startswith("4 sessions with 12 messages are in both")
+    assert again.out.startswith("4 sessions with 12 messages are the same in both")
 
 
 async def test_a_copy_that_was_changed_is_reported_and_left_unchanged(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ async def test_a_copy_that_was_changed_is_reported_and_left_unchanged(tmp_path: 
             await target.rename_session(found.id, "changed here")
         done = await copied(f"agentos+{fake.url}", tmp_path / "b.db")
     assert done.status == 1
-    assert done.out.startswith("3 sessions with 6 messages are in both")
+    assert done.out.startswith("3 sessions with 6 messages are the same in both")
     assert done.err.startswith("mcp-sessions: not the same in both: s1 (name). They were changed at one end since ")
     assert (await sessions_in(tmp_path / "b.db"))[0].name == "changed here"
 
@@ -201,7 +201,7 @@ async def test_a_guayaba_is_copied_with_its_key_but_for_archives(
         fake.access.keys.clear()
         refused = await copied(f"guayaba+{fake.url}?agent={agent.id}", tmp_path / "c.db")
     assert done.status == 1
-    assert done.out.startswith("1 sessions with 1 messages are in both, equal by count and digest. 1 of them has no ")
+    assert done.out.startswith("1 sessions with 1 messages are the same in both. 1 of them has no ")
     assert ". --from: Guayaba shows no messages of an archived session. restore_session" in done.err
     assert OLD not in done.out
     (found,) = await sessions_in(tmp_path / "b.db")
@@ -232,8 +232,8 @@ if agentos_process.are_installed():  # else it is not there, rather than skipped
             assert await case.status("PATCH", "/sessions/s3", POISON[0]) == 500
             unreadable = await copied(case.server.backend_url, tmp_path / "c.db")
         assert [(done.status, done.err) for done in dones] == [(0, "")] * 2
-        assert dones[0].out.startswith("4 sessions with 12 messages are in both")
-        assert ", 4 of the sessions were there already" in dones[1].out
-        assert unreadable.out.startswith("3 sessions with 10 messages are in both")
+        assert dones[0].out.startswith("4 sessions with 12 messages are the same in both")
+        assert "; 4 of the sessions were there already" in dones[1].out
+        assert unreadable.out.startswith("3 sessions with 10 messages are the same in both")
         assert unreadable.status == 1
         assert "mcp-sessions: the list of AgentOS is not complete: AgentOS failed on " in unreadable.err

@@ -173,7 +173,7 @@ def test_the_key_that_replicas_share_is_no_flag_and_never_shown(capsys: pytest.C
     assert SECRET not in repr(Settings.read({}, {"MCP_SESSIONS_STATE_KEY": SECRET}))
     assert main([], {"MCP_SESSIONS_STATE_KEY": "too-short-a-secret"}) == 2
     line = capsys.readouterr().err
-    assert line.startswith("mcp-sessions: MCP_SESSIONS_STATE_KEY can't be what it is: it accepts 32 characters or more")
+    assert line.startswith("mcp-sessions: MCP_SESSIONS_STATE_KEY can't be this value: it accepts 32 characters or more")
     assert line.count("\n") == 1
     assert "too-short" not in line
 

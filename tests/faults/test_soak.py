@@ -150,7 +150,7 @@ async def test_nothing_grows_under_a_mixed_load_with_faults(tmp_path: Path) -> N
     async with AsyncExitStack() as stack:
         system = await stack.enter_async_context(agentos())
         proxy = await stack.enter_async_context(toxic_proxy.before(system.origin, system.is_change))
-        backend = ("--backend", system.url(proxy.url), "--recheck", "off")
+        backend = ("--backend", system.url(proxy.url))
         start = partial(running, tmp_path, deadline=SECONDS + 120, variables={"MCP_SESSIONS_TOKEN": TOKEN})
         servers = [
             await stack.enter_async_context(start("--port", "0", *OPTIONS, *AT_ONCE, *more)) for more in ((), backend)

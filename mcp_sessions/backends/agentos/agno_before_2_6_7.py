@@ -1,14 +1,14 @@
 """Everything that exists only for agno before 2.6.7. Delete this module when `versions.OLDEST` rises to that version.
 
-These versions lack the following:
+How these versions differ:
 
-* Before 2.5.13, there is no `/info`, so that the version is found by the routes.
+* Before 2.5.13, there is no `/info`, so the version is guessed from the routes that exist.
 * Before 2.6.0, AgentOS doesn't find the type of a session. It uses type `agent` unless `type` is sent. It renders a
-  session in any type that is sent, and a write with a wrong type erases all runs of a workflow session. A list has
+  session as any type that is sent, and a write with a wrong type erases all runs of a workflow session. A list has
   sessions of one type only, and its items have no type, owner, component or metadata.
 * Before 2.6.7, PATCH ignores `table`: it changes the session with the same id in the default table instead.
 
-To delete it, use `Api` in place of `ApiOfAnyVersion` and `fetch_version` in place of `fetch_any_version` in
+To delete this module, use `Api` in place of `ApiOfAnyVersion` and `fetch_version` in place of `fetch_any_version` in
 `accounts.py` and `backend.py`, always use `Walk` in `listing.py`, and drop `BEFORE` from `checks.py`.
 `MergedStream` in `pages.py` then has one stream only, and a `Stream` can take its place.
 """
@@ -74,7 +74,7 @@ class ApiOfAnyVersion(Api):
         return found
 
     async def _find_type(self, session_id: str, owner: str) -> tuple[AgentOsSession, bool]:
-        """Return a session in its own type, and whether that type is certain.
+        """Return a session as its own type, and whether that type is certain.
 
         The id of its component proves the type. On PostgreSQL, a session is found by its own type only, which proves
         the type too. On other databases, a session without a component is found by several types: it is then returned
@@ -128,7 +128,7 @@ class ApiOfAnyVersion(Api):
     async def _change(
         self, method: str, session: AgentOsSession, owner: str, fields: JsonObject, *route: str, **more: str
     ) -> AgentOsSession:
-        """Change a session. Send its type if its component proves it: AgentOS may just have become an older version."""
+        """Change a session. Send its type if its component proves it, since AgentOS may just have been downgraded."""
         if session.agent_id:
             self._remember(session.id, session.type)
             more["type"] = session.type
@@ -142,7 +142,7 @@ class ApiOfAnyVersion(Api):
     async def create(self, session_id: str, owner: str, *, type: str, component: str, fields: JsonObject) -> None:
         if type != "agent" and not component and await self.version() < FINDS_TYPES:
             raise Unsupported(
-                f'this AgentOS finds a session of type {type} only by its {type}. Give that as "agent_id".'
+                f'this AgentOS finds a session of type {type} only by its {type}. Give the {type}\'s id as "agent_id".'
             )
         self._remember(session_id, type)
         await super().create(session_id, owner, type=type, component=component, fields=fields)
@@ -155,7 +155,7 @@ class ApiOfAnyVersion(Api):
 
 
 class WalkWithoutDetails(Walk):
-    """`Walk` before agno 2.6: a list has one type only and lacks fields, so that each session is read by itself."""
+    """`Walk` before agno 2.6: a list has one type only and lacks fields, so each session is read by itself."""
 
     _failed_detail_count = 0
     _left_out_count = 0
@@ -185,7 +185,7 @@ class WalkWithoutDetails(Walk):
         return await map_concurrently(partial(self._load_details, wanted), await self._take(count))
 
     async def _load_details(self, wanted: Wanted, item: WalkItem) -> tuple[WalkItem, bool]:
-        # A session that is not wanted for another reason than the archive need not be read.
+        # Don't read a session that is unwanted whether or not it is archived.
         presumed = replace(item.session, metadata={ARCHIVED_AT: True}) if self._filter.archived else item.session
         if not wanted(presumed):
             return item, False
@@ -197,7 +197,7 @@ class WalkWithoutDetails(Walk):
             self._failed_detail_count += 1
             return item, False
         except Unsupported:  # no path can carry the id
-            # A session may be shown to one user, or as archived, only if it is known to be so.
+            # The session's user and whether it is archived are unknown: leave it out if either matters.
             is_left_out = bool(self._owner) or self._filter.archived
             self._left_out_count += is_left_out
             return item, not is_left_out

@@ -45,7 +45,7 @@ class Api:
         return read_session((await self._read(session_id, owner)).json())
 
     async def check_access(self, session_id: str, owner: str) -> None:
-        """Raise `NotFound` if the session is another user's; AgentOS may show its runs all the same."""
+        """Raise `NotFound` if the session is another user's. AgentOS itself may show its runs."""
         if owner:
             await self.find(session_id, owner)
 
@@ -126,7 +126,7 @@ class Api:
         await self.http.change("DELETE", session_path(session.id), params=self._parameters(owner))
 
     async def types_of(self, component: str) -> Sequence[str]:
-        """Return which of agent, team and workflow have this id; nothing if AgentOS doesn't answer that."""
+        """Return which of agent, team and workflow have this id; none if AgentOS doesn't say."""
         try:
             answer = (await self.http.read("/config")).json()
         except (NotFound, Forbidden, ServerFailed, BadResponse):
@@ -152,7 +152,7 @@ class Api:
         return str(uuid4())
 
     async def create(self, session_id: str, owner: str, *, type: str, component: str, fields: JsonObject) -> None:
-        """Create a session. The id must be new: before agno 2.7.4, the id of an existing session empties that one."""
+        """Create a session. The id must be new: before agno 2.7.4, a session that has the id already is emptied."""
         if "table" in self._database:
             raise Unsupported(
                 "AgentOS creates sessions in its default table only. Leave table out of the backend's URL."

@@ -1,4 +1,4 @@
-"""Lists of sessions: pages that are filled up to their limit, although AgentOS can't filter by everything."""
+"""Lists of sessions: pages that are filled up to their limit, although AgentOS doesn't have every filter."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -31,7 +31,7 @@ async def open_walk(
     large_pages: bool = False,
     includes_start: bool = False,
 ) -> tuple[Walk, tuple[int, ...]]:
-    """Return a walk that begins at the cursor's session or right behind it, and all numbers of the cursor.
+    """Return a walk that begins at the cursor's session or right after it, and all numbers of the cursor.
 
     The first `extra` numbers are the caller's own. `stops_at` (anyio's clock): when to stop looking for sessions that
     paging missed.
@@ -57,7 +57,7 @@ async def list_sessions(
     sanitize: Callable[[str], str],
     seconds: float,
 ) -> SessionPage:
-    """Return a full page, or the last one. After `seconds`, return the sessions found so far and how many were read."""
+    """Return a full page, or the last one. After `seconds`, return the sessions found so far, and say so in `note`."""
     walk_id = cursors.walk("list", owner, *vars(filter).values())
     is_narrow = bool(filter.archived or filter.query or filter.updated_after or filter.updated_before)
     stops_at = anyio.current_time() + seconds
@@ -90,7 +90,7 @@ def _session_page(
     *,
     is_whole: bool = False,
 ) -> SessionPage:
-    """Return a page of these sessions. Its `next_cursor` continues behind the item in `behind`, if there is one."""
+    """Return a page of these sessions. Its `next_cursor` continues after the item in `behind`, if there is one."""
     gaps = walk.gap_note()
     notes = (gaps, walk.unaddressable_note([item.session for item in shown]), note)
     return SessionPage(

@@ -1,6 +1,6 @@
-"""The version of agno that an AgentOS runs, and the versions that came with a feature.
+"""The version of agno that an AgentOS runs, and the versions that introduced a feature.
 
-Sources: tests against 2.5.6, 2.9.0 and 3.1.10, and the routes in the packages of the versions between.
+Sources: tests against 2.5.6, 2.9.0 and 3.1.10, and the routes in the packages of the versions in between.
 """
 
 import re
@@ -33,7 +33,7 @@ class Version(NamedTuple):
 
 
 OLDEST = Version(2, 5, 3)
-"""The oldest version that is supported. Earlier ones ignore the user when they rename and delete."""
+"""The oldest version that is supported. Earlier versions ignore the user when they rename and delete sessions."""
 FORKS = Version(2, 7, 0)
 """Sessions of agents and teams can be forked."""
 SEPARATE_RUNS = Version(3, 0, 0)

@@ -13,11 +13,11 @@ from .session_paths import PYTHON_API, UNADDRESSABLE
 from .wire import AgentOsSession
 
 Wanted = Callable[[AgentOsSession], bool]
-"""Returns whether the caller of a walk wants a session."""
+"""A function that returns whether the caller of a walk wants a session."""
 
 
 class WalkItem(NamedTuple):
-    """A session of a walk, with its key and the hints to continue behind it."""
+    """A session of a walk, with its key and the hints to continue after it."""
 
     session: AgentOsSession
     key: Key
@@ -30,7 +30,7 @@ class WalkItem(NamedTuple):
 
 
 class Walk:
-    """The owner's sessions in the order of `filter`, from behind the key `after` on, in upstream pages of `size`.
+    """The owner's sessions in the order of `filter` that follow the key `after`, read in upstream pages of `size`.
 
     `hints` has one number for each of the lists in `list_types`. `stops_at` (anyio's clock): when to stop looking for
     sessions that paging missed.
@@ -59,7 +59,7 @@ class Walk:
 
     @staticmethod
     def list_types(filter: SessionFilter) -> Sequence[str]:
-        """Return the type of each list to read: "" is the list of all types."""
+        """Return the type of each list to read; "" for the list of all types."""
         return (filter.type,)
 
     @property

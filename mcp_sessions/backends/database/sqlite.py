@@ -178,7 +178,7 @@ class SqliteDatabase:
         if self._log_identity is not None and file_identity(f"{self._path}-wal") != self._log_identity:
             raise Unavailable(
                 "the store's write-ahead log was deleted or replaced while it was in use; nothing was changed. Stop "
-                "every program that uses the store, which saves what the log held (don't kill it), then start again."
+                "every program that uses the store without killing it, so that the log is saved. Then start again."
             )
 
     def _open(self, purge: Callable[[Transaction], bool]) -> None:

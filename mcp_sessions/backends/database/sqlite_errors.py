@@ -27,7 +27,7 @@ def translate_errors(path: str, busy_seconds: float) -> Generator[None]:
         # Another program wrote a row that can't be read. A bug of ours would look the same, hence the log.
         logger.error("The store's file has a row that can't be read: %s", traceback_without_message(error))
         raise BadResponse(
-            "the store's file has a row that mcp-sessions never wrote. Repair it or name another."
+            "the store's file has a row that mcp-sessions never wrote. Repair the row or name another file."
         ) from error
 
 
@@ -54,7 +54,7 @@ def _translate(code: int, path: str, busy_seconds: float) -> SessionsError | Non
             return Unavailable("the disk failed to read or write; nothing was changed. Check it, then try again.")
         case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
             return BadResponse(
-                "the store's file is damaged or not a SQLite file. Restore it from a copy or name another."
+                "the store's file is damaged or not a SQLite file. Restore it from a copy or name another file."
             )
         case _:
             return None

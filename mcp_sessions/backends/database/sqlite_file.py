@@ -40,13 +40,13 @@ def refuse_leftover_journal(path: str, *, is_wal: bool) -> None:
         name = quoted(journal.name)
         raise Unavailable(
             f"the store's file was replaced while it was in use, and {name} may belong to the old file; nothing was "
-            f"changed. Stop every program that uses the store, put the new file in place again with its own {name}, "
-            f"or delete {name} if the new file has none, then start again."
+            f"changed. Stop every program that uses the store. Then put the new file in place again with its own "
+            f"{name}, or delete {name} if the new file has none, and start again."
         )
 
 
 def write_obstacles(path: str) -> list[str]:
-    """Return what this user would have to write to in order to change a store, and can't, in words.
+    """Return descriptions of the files and folders that this user can't write to, but must to change a store.
 
     SQLite creates its journals in the store's folder unless an earlier change left them there. A journal keeps the
     permissions that the file had when the journal was created.

@@ -40,14 +40,14 @@ def require_uuids(agents: Mapping[str, Sequence[str]]) -> None:
     for user, ids in agents.items():
         other = next((id for id in ids if not is_uuid(id)), None)
         if other is not None:
-            raise ValueError(f"accepts agents by their UUIDs, and has {quoted(other)} for {quoted(user)}")
+            raise ValueError(f"accepts agents by their UUIDs, but {quoted(user)} has {quoted(other)}")
         if not user:
             raise ValueError("accepts no user with an empty id")
 
 
 AGENT = Option("", "UUID", "the agent, if the key can reach several", str)
 AGENTS = Option(
-    _NO_AGENTS, "FILE", "the agents of each user, as JSON: user id to a list of UUIDs", read_agents, is_path=True
+    _NO_AGENTS, "FILE", "JSON object of each user's id and the UUIDs of their agents", read_agents, is_path=True
 )
 
 

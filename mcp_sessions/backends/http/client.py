@@ -56,7 +56,7 @@ class AnswerLost(OutcomeUnknown):
         self.ended = ended
 
     def not_made_error(self) -> SessionsError:
-        """Return the error for a change that reading back does not show."""
+        """Return the error to raise if reading back does not show the change."""
         if not self.ended:
             return self
         return type(self.failure)(f"the change was not made: {self.failure.message}")

@@ -15,7 +15,7 @@ from .credentials import Credential
 _KEY = re.compile(r"key|token|secret|passw|credential|auth|signature|jwt", re.IGNORECASE)
 _HOST = re.compile(r"[\w.:-]+(%25\w+)?")  # a name in any script, or an address, which may have a zone
 _MOST_SEGMENT = 512
-UNENCRYPTED = "the network between can read the credential and all contents. Use https://"
+UNENCRYPTED = "others on the network can read the credential and all contents. Use https://"
 
 
 def path(*segments: str) -> str:
@@ -30,7 +30,7 @@ def path(*segments: str) -> str:
 def path_obstacle(segment: str) -> str:
     """Return what prevents a path from carrying a segment, such as `contains "/"`; "" if nothing does.
 
-    "/" does since servers such as AgentOS's decode %2F before they route.
+    A "/" does, since servers such as AgentOS's decode %2F before they route a request.
     """
     if not segment:
         return "is empty"
@@ -113,7 +113,7 @@ def _is_header_value(text: str) -> bool:
 
 
 def proxy_for(url: str) -> str | None:
-    """Return the proxy for this URL from the environment, chosen as by HTTPX's client; None if there is none."""
+    """Return the proxy for this URL from the environment, chosen as HTTPX does; None if there is none."""
     address = urlsplit(url)
     if proxy_bypass(address.netloc):
         return None

@@ -30,8 +30,8 @@ from ..health import Report
 class Wrapper(SessionBackend):
     """A backend that passes every call on to the backend that it wraps, `inner`.
 
-    A subclass overrides what it changes. The other methods are those of `inner` and don't call the subclass: one that
-    changes `archive_session` must change `apply_to_sessions` too, which archives several sessions.
+    A subclass overrides what it changes. The other methods are those of `inner` and don't call the subclass: a subclass
+    that changes `archive_session` must change `apply_to_sessions` too, which archives several sessions.
     """
 
     def __init__(self, inner: SessionBackend) -> None:
