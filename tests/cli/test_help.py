@@ -41,7 +41,7 @@ def test_help_begins_with_the_commands(capsys: pytest.CaptureFixture[str]) -> No
 def test_help_of_copy_says_where_a_password_is_not_seen(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["copy", "--help"], {})
-    assert "Use PGPASSWORD or ~/.pgpass." in " ".join(capsys.readouterr().out.split())
+    assert "Use PGPASSWORD or ~/.pgpass" in " ".join(capsys.readouterr().out.split())
 
 
 def test_variables_that_are_no_settings_are_told_with_the_nearest(tmp_path: Path) -> None:
