@@ -196,7 +196,7 @@ async def test_without_a_mapping_a_narrowed_caller_is_refused_and_says_why(fake:
 @pytest.mark.parametrize(
     ("agents", "named"),
     [
-        ({"ann": ["agent 1"]}, '"agent 1" for "ann"'),
+        ({"ann": ["agent 1"]}, '"ann" has "agent 1"'),
         ({"ann": [UNKNOWN], "b\x1ben": [UNKNOWN, ""]}, '"b�en"'),
         ({"ann": UNKNOWN}, '"ann"'),
         ({"": [UNKNOWN]}, "empty id"),

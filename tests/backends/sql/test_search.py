@@ -5,10 +5,17 @@ from pathlib import Path
 import pytest
 
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.database import search as store_search
 from mcp_sessions.caller import Caller
 from mcp_sessions.models import Attachment, NewMessage, SearchHit, ToolCall
 
 from ...support.store_files import assert_whole
+
+
+@pytest.fixture(autouse=True)
+def ample_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each search ten seconds, since these tests are not about its budget and the machine may be busy."""
+    monkeypatch.setattr(store_search, "BUDGET", 10)
 
 
 async def _say(store: SessionBackend, *texts: str, name: str = "") -> str:
