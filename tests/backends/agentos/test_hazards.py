@@ -1,6 +1,6 @@
 """What AgentOS does with odd values, ids and sizes, shown on real servers, and that it doesn't happen through us.
 
-D1–D5, D13 and D14 are in `test_agentos_write_hazards.py`. Agno's own MCP server has no operations that write (D11).
+D1–D5, D13 and D14 are in `test_write_hazards.py`. Agno's own MCP server has no operations that write (D11).
 """
 
 import json
