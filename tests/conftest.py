@@ -1,5 +1,6 @@
 """What all tests share: one event loop implementation, stores, and which tests need real servers."""
 
+import gc
 import os
 
 import pytest
@@ -24,6 +25,10 @@ def pytest_report_header() -> list[str]:
         for system, variable in REAL_SERVERS.items()
         if not os.environ.get(variable)
     ]
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # else every collection of garbage looks through thousands of collected tests
 
 
 @pytest.fixture(scope="session")

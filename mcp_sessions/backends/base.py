@@ -58,7 +58,6 @@ class Capability(StrEnum):
 
 REQUIRED = frozenset({Capability.LIST_SESSIONS, Capability.GET_SESSION, Capability.GET_SESSION_HISTORY})
 
-
 KEPT_BY = {
     Capability.RENAME_SESSION: ("name",),
     Capability.ARCHIVE_SESSION: ("archived_at",),
@@ -103,16 +102,19 @@ class SessionBackend:
         return "Messages, runs and state are deleted too. This can't be undone."
 
     def why_no_user_scoping(self) -> str:
-        """Return a sentence that says why this backend can't limit users to their own sessions; "" if it can."""
-        return ""
+        """Return why this backend can't limit users to their own sessions, as a sentence. Override: return "" if it can."""
+        return f"the backend of {self.title} does not declare that it limits users to their own sessions."
 
     def for_caller(self, caller: Caller) -> Self:
         """Return a view of this backend for one caller.
 
-        The view shares the backend's connections. It reads and changes only the sessions of the caller's user. Raise
-        `Invalid` for a user id that no session can have, and `Unauthorized` for a missing or malformed credential.
+        The view shares the backend's connections, and has only the sessions of the caller's user. Raise `Unsupported`
+        for a user whom this backend can't limit, `Invalid` for a user id that no session can have, and `Unauthorized`
+        for a missing or malformed credential.
         """
         check_text(caller.user_id, "user_id", NAME_LENGTH)
+        if caller.user_id and (why_not := self.why_no_user_scoping()):
+            raise Unsupported(why_not)
         view = copy(self)
         view.caller = caller
         view._prepare_view()
@@ -282,16 +284,13 @@ class SessionBackend:
         return result.model_copy(update={"note": self.deletion_notice(result.succeeded)})
 
     async def _apply(self, action: BulkAction, session_id: str, expected_versions: Mapping[str, str] | None) -> Change:
-        match action:
-            case "archive":
-                return await self.archive_session(session_id)
-            case "restore":
-                return await self.restore_session(session_id)
-            case "delete":
-                if expected_versions is not None and session_id not in expected_versions:
-                    raise NotFound(f"session {quoted(session_id)} was not found when the user was asked. Ask again.")
-                expected = (expected_versions or {}).get(session_id, "")
-                return await self.delete_session(session_id, expected_version=expected)
+        if action == "archive":
+            return await self.archive_session(session_id)
+        if action == "restore":
+            return await self.restore_session(session_id)
+        if expected_versions is not None and session_id not in expected_versions:
+            raise NotFound(f"session {quoted(session_id)} was not found when the user was asked. Ask again.")
+        return await self.delete_session(session_id, expected_version=(expected_versions or {}).get(session_id, ""))
 
     async def _preview(self, action: BulkAction, session_id: str) -> SessionDetail | None:
         """Return the session if the action would change it, else None."""

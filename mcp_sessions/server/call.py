@@ -3,6 +3,7 @@
 import inspect
 import logging
 from collections.abc import Collection
+from functools import cache
 from time import monotonic
 from typing import Any
 
@@ -48,6 +49,7 @@ class SessionTool(Tool):
     _spec: ToolSpec = PrivateAttr()
 
     @classmethod
+    @cache  # the SDK takes milliseconds to build each schema
     def from_spec(cls, spec: ToolSpec) -> "SessionTool":
         tool = cls.from_function(
             spec.function,

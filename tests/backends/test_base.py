@@ -3,10 +3,13 @@
 from datetime import UTC, datetime
 
 import pytest
+from mcp.client import Client
 
+from mcp_sessions import create_server
 from mcp_sessions.backends.base import REQUIRED, Capability, SessionBackend
 from mcp_sessions.errors import Conflict, NotFound, SessionsError, Unsupported
 from mcp_sessions.models import BulkAction, Change, SessionDetail
+from tests.support.clients import both_eras, text_of
 
 
 class Shelf(SessionBackend):
@@ -28,6 +31,16 @@ class Shelf(SessionBackend):
             raise self._failures[session_id]
         self.archived.append(session_id)
         return Change(session_id=f"{session_id}-archived")
+
+
+@both_eras
+async def test_a_backend_that_does_not_declare_to_separate_users_serves_only_the_operator(era: str) -> None:
+    async with Client(create_server(Shelf()), mode=era) as client:
+        assert not (await client.call_tool("get_session", {"session_id": "a"})).is_error
+    async with Client(create_server(Shelf(), user="ann"), mode=era) as client:
+        for tool in ("get_session", "archive_session"):
+            result = await client.call_tool(tool, {"session_id": "a"})
+            assert text_of(result).startswith("unsupported: the backend of the shelf does not declare that it limits ")
 
 
 async def test_a_bulk_action_goes_on_after_a_failure_and_tells_each_by_its_whole_text() -> None:

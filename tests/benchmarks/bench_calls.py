@@ -59,7 +59,7 @@ class Asked:
 
 async def recorded() -> tuple[dict[str, str], dict[str, Asked]]:
     """What an AgentOS answers to every request of ours about two sessions, by target; and the sessions, by size."""
-    async with FakeAgentOs() as fake, httpx2.AsyncClient(base_url=fake.url, trust_env=False) as http:
+    async with FakeAgentOs() as fake, httpx2.AsyncClient(base_url=fake.url, trust_env=False, verify=False) as http:
         asked: dict[str, Asked] = {}
         for name, size in SIZES.items():
             turns = size // 810
@@ -103,7 +103,7 @@ class Direct:
     def of(cls, url: str, asked: Asked) -> Generator["Direct"]:
         with asyncio.Runner() as runner:
             limits = httpx2.Limits(max_connections=CALLERS, max_keepalive_connections=CALLERS)
-            http = httpx2.AsyncClient(base_url=url, trust_env=False, limits=limits, timeout=60)
+            http = httpx2.AsyncClient(base_url=url, trust_env=False, verify=False, limits=limits, timeout=60)
             yield cls(runner, http, asked)
             runner.run(http.aclose())
 

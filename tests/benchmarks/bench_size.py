@@ -24,7 +24,7 @@ async def measure() -> list[Figure]:
 
 
 async def of_agentos() -> list[Figure]:
-    async with FakeAgentOs() as fake, httpx2.AsyncClient(base_url=fake.url, trust_env=False) as http:
+    async with FakeAgentOs() as fake, httpx2.AsyncClient(base_url=fake.url, trust_env=False, verify=False) as http:
         fake.seed(*stored_sessions(100))
         runs = [[{"role": "user", "text": asked}, {"role": "assistant", "text": told}] for asked, told in TURNS]
         (long,) = fake.seed({"name": "long", "type": "agent", "component_id": "planner", "runs": runs})

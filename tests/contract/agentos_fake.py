@@ -11,13 +11,8 @@ from mcp_sessions.backends.layers.wrapper import Wrapper
 from mcp_sessions.backends.registry import open_backend
 
 from ..support.fakes.agentos import Database, FakeAgentOs, Version
-from .agentos import ON_POSTGRES, RealAgentOs2, as_json
+from .agentos import DEPENDS_ON_DATABASE, ON_POSTGRES, RealAgentOs2Async, as_json
 from .harness import Harness, Seed
-
-_DEPENDS_ON_DATABASE = frozenset(
-    {"test_suite", "test_list", "test_get", "test_state", "test_changes", "test_authoring"}
-)
-"""The modules that look at what the database makes of names, ids, filters and JSON."""
 
 _OF_A_WHOLE = "AgentOS forks whole sessions only"
 
@@ -56,20 +51,22 @@ class FakeAgentOs3(Harness):
 
 class FakeAgentOs2(FakeAgentOs3):
     name = "agentos-fake-2.5.6"
-    deviations = RealAgentOs2.deviations
+    deviations = RealAgentOs2Async.deviations
     version = "2.5.6"
 
 
 class FakeAgentOs3OnPostgres(FakeAgentOs3):
     name = "agentos-fake-3.1.10-postgres-async"
-    modules = _DEPENDS_ON_DATABASE
+    is_variant = True
+    modules = DEPENDS_ON_DATABASE
     deviations: ClassVar = {**FakeAgentOs3.deviations, **ON_POSTGRES}
     database = "postgresql-async"
 
 
 class FakeAgentOs2OnPostgres(FakeAgentOs2):
     name = "agentos-fake-2.5.6-postgres"
-    modules = _DEPENDS_ON_DATABASE
+    is_variant = True
+    modules = DEPENDS_ON_DATABASE
     deviations: ClassVar = {**FakeAgentOs2.deviations, **ON_POSTGRES}
     database = "postgresql"
 
@@ -78,6 +75,7 @@ class WrappedFakeAgentOs3(FakeAgentOs3):
     """A layer that adds nothing."""
 
     name = "wrapper-agentos-fake-3.1.10"
+    is_variant = True
 
     def wrap(self, backend: SessionBackend) -> SessionBackend:
         return Wrapper(backend)

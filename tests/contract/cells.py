@@ -86,11 +86,15 @@ def cells(test: object) -> list[Cell] | None:
         return None
     (mark,) = marks
     return [
-        Cell(harness, capability, _deviation(test, harness, capability))
+        Cell(harness, capability, [*_deviation(test, harness, capability), *_variant(harness)])
         for harness in harnesses()
         if not harness.modules or test.__module__.rpartition(".")[2] in harness.modules
         for capability in _owed(mark, harness)
     ]
+
+
+def _variant(harness: type[Harness]) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.variants] if harness.is_variant else []
 
 
 def _owed(mark: pytest.Mark, harness: type[Harness]) -> list[Capability | None]:

@@ -69,6 +69,7 @@ class WrappedSqliteHarness(SqliteHarness):
     """A layer that adds nothing."""
 
     name = "wrapper-sqlite"
+    is_variant = True
 
     def wrap(self, backend: SessionBackend) -> SessionBackend:
         return Wrapper(backend)
@@ -82,6 +83,9 @@ class RequiredOnly(SessionBackend):
 
     def __init__(self, inner: SessionBackend) -> None:
         self._inner = inner
+
+    def why_no_user_scoping(self) -> str:
+        return ""
 
     def _prepare_view(self) -> None:
         self._inner = self._inner.for_caller(self.caller)

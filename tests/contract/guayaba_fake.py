@@ -28,6 +28,7 @@ _UNNARROWED = dict.fromkeys(
         "test_anothers_session_answers_as_one_that_does_not_exist",
         "test_anothers_archived_session_answers_as_one_that_does_not_exist",
         "test_anothers_deleted_session_answers_as_one_that_does_not_exist",
+        "test_no_bulk_action_reaches_anothers_sessions",
         "test_nothing_inside_anothers_session_can_be_addressed",
         "test_nobody_elses_id_is_completed",
         "test_users_have_an_archive_of_their_own",
@@ -149,6 +150,7 @@ class GuayabaOther(GuayabaDefault):
     """The second reading: everything that Guayaba's documentation leaves open is read the other way."""
 
     name = "guayaba-other"
+    is_variant = True
     reading = READINGS["other"]
 
 
@@ -187,6 +189,7 @@ class GuayabaMasterOther(GuayabaMaster):
     """The same in the second reading, which makes a difference where the lists of several agents are merged."""
 
     name = "guayaba-master-other"
+    is_variant = True
     modules = frozenset({"test_suite", "test_list", "test_paging", "test_search"})
     reading = replace(READINGS["other"], most_agents=2)
 

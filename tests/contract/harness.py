@@ -41,6 +41,8 @@ class Harness(ABC):
     """The capabilities of the backend that `open` yields. They decide which tests exist."""
     absent_id: ClassVar[str] = "zzzzzzzz"
     """An id in the system's own format that no session has."""
+    is_variant: ClassVar[bool] = False
+    """Whether this is a variant of another harness, whose tests have the mark `variants`."""
     modules: ClassVar[frozenset[str]] = frozenset()
     """For a variant of another harness: the modules of the suite in which it can differ. Empty: all modules."""
     deviations: ClassVar[Mapping[str, str]] = {}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mcp_sessions.backends.base import REQUIRED, Capability
+from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Unsupported
 
 from .cells import VARIABLE, harnesses
@@ -47,7 +48,7 @@ async def test_an_operation_that_is_not_declared_is_refused(system: System, capa
 @pytest.mark.owes()
 async def test_the_capabilities_are_those_that_the_harness_names(system: System) -> None:
     assert system.backend.capabilities == system.harness.capabilities
-    assert system.of("ann").capabilities == system.harness.capabilities
+    assert system.backend.for_caller(Caller(subject="ann")).capabilities == system.harness.capabilities
 
 
 @pytest.mark.parametrize("harness", harnesses())

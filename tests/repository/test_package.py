@@ -57,6 +57,6 @@ async def test_a_bare_backend_has_views_and_nothing_to_close() -> None:
         title = "a bare backend"
 
     async with Bare() as backend:
-        caller = Caller(user_id="ada")
+        caller = Caller(subject="ada")
         assert (backend.for_caller(caller).caller, backend.caller) == (caller, Caller())
         assert backend.deletion_notice().endswith("This can't be undone.")

@@ -139,7 +139,7 @@ async def test_a_deletion_that_the_user_is_asked_for_is_one_line_whatever_they_s
         return next(answers)
 
     headers = {"Authorization": f"Bearer {audited.tokens['ada']}"}
-    http = httpx2.AsyncClient(headers=headers, timeout=DEADLINE, trust_env=False)
+    http = httpx2.AsyncClient(headers=headers, timeout=DEADLINE, trust_env=False, verify=False)
     async with http, Client(streamable_http_client(audited.url, http_client=http), elicitation_callback=answer) as ada:
         created = (await ada.call_tool("create_session")).structured_content
         assert created is not None
@@ -186,7 +186,7 @@ async def test_a_requests_own_id_forges_nothing_either(audited: Audited) -> None
     arguments = {"session_id": "absent", "name": "x"}
     named = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "rename_session"}
     headers = {**ACCEPT, **named, "Authorization": f"Bearer {audited.tokens['ada']}"}
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False, verify=False) as http:
         frame = modern(id, "tools/call", name="rename_session", arguments=arguments)
         assert (await http.post(audited.url, json=frame, headers=headers)).json()["id"] == id
     last = json.loads((await anyio.Path(audited.path).read_text(encoding="utf-8")).splitlines()[-1])

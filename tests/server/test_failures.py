@@ -20,9 +20,6 @@ class Failing(SessionBackend):
     def __init__(self, failure: Exception) -> None:
         self.failure = failure
 
-    def for_caller(self, caller: Caller) -> "Failing":
-        return self
-
     async def get_session(self, session_id: str) -> SessionDetail:
         raise self.failure
 

@@ -15,7 +15,7 @@ from mcp_sessions.caller import Caller
 from mcp_sessions.models import NewMessage, SessionDetail
 
 ALL = ("sessions", "history", "state", "bulk", "authoring")
-both_eras = pytest.mark.parametrize("era", ["2026-07-28", "legacy"])
+both_eras = pytest.mark.parametrize("era", ["2026-07-28", pytest.param("legacy", marks=pytest.mark.variants)])
 
 
 @dataclass

@@ -22,6 +22,9 @@ from tempfile import mkdtemp
 from threading import Timer
 from types import FrameType
 
+from mcp_sessions.server.call import SessionTool
+from mcp_sessions.tools import TOOLSETS
+
 ROOT = Path(__file__).parents[2]
 IMPORTED = (
     "mcp_sessions.backends.agentos",
@@ -150,6 +153,8 @@ class ForkServer:
 def main() -> None:
     for module in IMPORTED:
         import_module(module)
+    for spec in (spec for toolset in TOOLSETS for spec in toolset.specs):
+        SessionTool.from_spec(spec)
     server = ForkServer(sys.argv[1])
     gc.freeze()
     os.write(1, b"ready\n")

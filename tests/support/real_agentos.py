@@ -22,17 +22,18 @@ from .servers.agentos_process import AgentOs, Database, Version, running
 JWT_KEY = "a key that is long enough for HS256 to be taken"
 POISON = ('{"session_name": "\\ud800"}', '{"session_state": {"a": "\\ud800"}}')
 """What no answer of AgentOS can be encoded with, once it is stored."""
-_ON_SQLITE: dict[str, tuple[Database, tuple[str, ...]]] = {
-    "sqlite": ("sqlite", ()),
-    "sqlite-async": ("sqlite", ("--async-db",)),
+ASYNC = ("--async-db",)
+_ON_SQLITE: dict[str, tuple[Version, Database, tuple[str, ...]]] = {
+    "3.1.10-sqlite": ("3.1.10", "sqlite", ()),
+    "2.5.6-sqlite-async": ("2.5.6", "sqlite", ASYNC),
 }
-_ON_POSTGRES: dict[str, tuple[Database, tuple[str, ...]]] = {
-    "postgresql": ("postgresql", ()),
-    "postgresql-async": ("postgresql", ("--async-db",)),
+_ON_POSTGRES: dict[str, tuple[Version, Database, tuple[str, ...]]] = {
+    "3.1.10-postgresql-async": ("3.1.10", "postgresql", ASYNC),
+    "2.5.6-postgresql": ("2.5.6", "postgresql", ()),
 }
-KINDS = _ON_SQLITE | (_ON_POSTGRES if postgres_process.is_installed() else {})
-on_each_kind = pytest.mark.parametrize(("database", "options"), KINDS.values(), ids=KINDS)
-"""On each database that this machine has, by agno's synchronous class and by its asynchronous one."""
+SERVERS = _ON_SQLITE | (_ON_POSTGRES if postgres_process.is_installed() else {})
+"""Each version with each database and with each kind of driver, and each database with each kind of driver."""
+on_each_server = pytest.mark.parametrize(("version", "database", "options"), SERVERS.values(), ids=SERVERS)
 COMPONENTS = {"agent": "planner", "team": "crew", "workflow": "pipeline"}
 
 

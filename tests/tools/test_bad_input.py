@@ -105,12 +105,12 @@ async def test_a_refused_value_changes_nothing_and_is_named(tool: str, parameter
     """Each strange value is either taken for what it says, or refused in our words without any effect."""
     async with serving() as peer:
         session = await peer.session("hello", name="here", state={"kept": 1})
-        refused = 0
+        before, refused = await everything(peer), 0
         for value in STRANGE:
-            before = await everything(peer)
             result = await peer.result(tool, **{**good_arguments(tool, session.id), parameter: value})
             if not result.is_error:
                 session = await peer.session("hello", name="here", state={"kept": 1})
+                before = await everything(peer)
                 continue
             refused += 1
             (text,) = [getattr(block, "text", "") for block in result.content]

@@ -66,7 +66,7 @@ async def test_each_of_many_calls_at_once_has_its_own_header(era: str, tmp_path:
 
 
 async def test_only_requests_by_a_name_of_this_machine_are_answered(tmp_path: Path) -> None:
-    async with running(tmp_path) as server, httpx2.AsyncClient(trust_env=False) as http:
+    async with running(tmp_path) as server, httpx2.AsyncClient(trust_env=False, verify=False) as http:
         port = server.root.rpartition(":")[2]
         for path, method in (("/mcp", "POST"), ("/mcp", "GET"), ("/healthz", "GET"), ("/readyz", "GET")):
             send = partial(http.request, method, server.root + path, json=LIST if method == "POST" else None)
@@ -81,7 +81,7 @@ async def test_only_requests_by_a_name_of_this_machine_are_answered(tmp_path: Pa
 
 
 async def test_the_probes_say_that_it_runs_and_that_its_store_answers(tmp_path: Path) -> None:
-    async with running(tmp_path) as server, httpx2.AsyncClient(trust_env=False) as http:
+    async with running(tmp_path) as server, httpx2.AsyncClient(trust_env=False, verify=False) as http:
         health, readiness = [await http.get(server.root + path) for path in ("/healthz", "/readyz")]
         assert (health.status_code, health.json()) == (200, {"status": "ok"})
         assert (readiness.status_code, readiness.json()) == (200, {"status": "ready"})

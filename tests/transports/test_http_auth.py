@@ -58,7 +58,7 @@ async def test_who_sends_no_token_is_refused_and_not_sent_anywhere(served: Serve
     assert said.headers["www-authenticate"] == (
         'Bearer error="invalid_token", error_description="Authentication required"'
     )
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False, verify=False) as http:
         for method in ("GET", "DELETE", "PUT", "OPTIONS", "HEAD"):
             for url in (served[0].url, f"{served[0].url}/"):
                 assert (await http.request(method, url)).status_code == 401
@@ -143,7 +143,9 @@ async def test_anothers_session_is_not_there_however_it_is_named(era: str, serve
 @both_eras
 async def test_a_client_that_changes_its_token_is_another_from_then_on(era: str, served: Served) -> None:
     server, tokens = served
-    http = httpx2.AsyncClient(timeout=DEADLINE, trust_env=False, headers={"Authorization": f"Bearer {tokens['ada']}"})
+    http = httpx2.AsyncClient(
+        timeout=DEADLINE, trust_env=False, verify=False, headers={"Authorization": f"Bearer {tokens['ada']}"}
+    )
     async with http, Client(streamable_http_client(server.url, http_client=http), mode=era) as client:
         hers = await created(client, "before")
         assert not (await client.call_tool("get_session", {"session_id": hers})).is_error
@@ -188,7 +190,7 @@ async def test_all_callers_see_the_user_that_the_operator_names(tmp_path: Path) 
 
 @both_eras
 async def test_a_call_that_is_malformed_is_nobodys_business_without_a_token(era: str, served: Served) -> None:
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False, verify=False) as http:
         version = {"MCP-Protocol-Version": era if era != "legacy" else "2025-06-18"}
         for body in (b"{", b"[]", b"\xff", b"[" * 100_000):
             headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream", **version}

@@ -45,7 +45,7 @@ async def test_beyond_so_many_calls_at_once_a_client_is_told_to_come_back(era: s
     async with (
         with_room_for_two(tmp_path) as (server, fake),
         calls(server.url, era) as peer,
-        httpx2.AsyncClient(trust_env=False) as http,
+        httpx2.AsyncClient(trust_env=False, verify=False) as http,
     ):
         faults = held(fake)
         async with anyio.create_task_group() as tasks:
@@ -66,7 +66,7 @@ async def test_beyond_so_many_calls_at_once_a_client_is_told_to_come_back(era: s
 
 async def free_again(server: Server, era: str) -> None:
     """Waits for room for two calls at once."""
-    async with calls(server.url, era) as peer, httpx2.AsyncClient(trust_env=False) as http:
+    async with calls(server.url, era) as peer, httpx2.AsyncClient(trust_env=False, verify=False) as http:
         with anyio.fail_after(5):
             while (await http.send(peer.request("list_sessions", {}))).status_code == 503:  # noqa: ASYNC110 - a process
                 await anyio.sleep(0.02)
@@ -112,7 +112,7 @@ async def test_a_request_that_is_too_large_is_refused(era: str, chunked: bool, t
         for _ in range(5):
             yield b" " * 250
 
-    async with running(tmp_path, *given) as server, httpx2.AsyncClient(trust_env=False) as http:
+    async with running(tmp_path, *given) as server, httpx2.AsyncClient(trust_env=False, verify=False) as http:
         for bearer, expected in ((token, 413), ("wrong", 401)):
             headers = {**ACCEPT, **version, "Content-Type": "application/json", "Authorization": f"Bearer {bearer}"}
             content = parts() if chunked else b" " * 1025

@@ -60,7 +60,7 @@ class Call:
 
 
 async def refuses_connections(server: Server) -> None:
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False, verify=False) as http:
         with pytest.raises(httpx2.ConnectError):
             while True:
                 await http.get(f"{server.root}/healthz", headers={"Connection": "close"})
@@ -122,7 +122,7 @@ async def test_a_call_that_is_too_slow_for_the_end_is_ended_and_its_client_told(
 
 
 async def test_who_waits_for_an_answer_at_the_end_is_told_to_look_before_repeating(pipe: Path) -> None:
-    async with started(pipe, "0.1") as server, httpx2.AsyncClient() as http:
+    async with started(pipe, "0.1") as server, httpx2.AsyncClient(verify=False) as http:
         answers: list[httpx2.Response] = []
 
         async def ask() -> None:

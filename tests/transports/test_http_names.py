@@ -33,7 +33,9 @@ async def served(
 async def statuses(served: tuple[Server, str], path: str, **headers: str) -> int:
     server, token = served
     url = f"http://127.0.0.1:{server.root.rpartition(':')[2]}{path}"
-    async with httpx2.AsyncClient(trust_env=False, headers={"Authorization": f"Bearer {token}", **ACCEPT}) as http:
+    async with httpx2.AsyncClient(
+        trust_env=False, verify=False, headers={"Authorization": f"Bearer {token}", **ACCEPT}
+    ) as http:
         send = http.post(url, json=LIST, headers=headers) if path == "/mcp" else http.get(url, headers=headers)
         return (await send).status_code
 
@@ -82,7 +84,7 @@ async def test_only_the_probes_are_called_by_this_machines_names(host: str, serv
 async def test_no_other_name_is_answered_whatever_the_token(host: str, served: tuple[Server, str]) -> None:
     for path in ("/mcp", "/healthz", "/readyz"):
         async with httpx2.AsyncClient(
-            trust_env=False, headers={"Authorization": f"Bearer {served[1]}", **ACCEPT}
+            trust_env=False, verify=False, headers={"Authorization": f"Bearer {served[1]}", **ACCEPT}
         ) as http:
             url = f"http://127.0.0.1:{served[0].root.rpartition(':')[2]}{path}"
             raw = [(b"Host", host.encode("latin-1"))]
@@ -126,7 +128,7 @@ async def test_a_local_server_is_called_by_the_name_of_a_proxy_too(tmp_path: Pat
 
 
 async def test_a_strangers_name_can_not_write_to_the_log_what_a_terminal_obeys(tmp_path: Path) -> None:
-    async with logged(tmp_path) as (url, log), httpx2.AsyncClient(trust_env=False) as http:
+    async with logged(tmp_path) as (url, log), httpx2.AsyncClient(trust_env=False, verify=False) as http:
         for name in (b"Host", b"Origin"):
             hostile = b"evil\x1b[2J\x9b31m\x85ERROR forged"
             assert (await http.post(url, json=LIST, headers=[(name, hostile)])).status_code in (403, 421)

@@ -33,7 +33,11 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[tup
     async with (
         running(folder, *given, deadline=300) as server,
         httpx2.AsyncClient(
-            base_url=server.root, headers={"Authorization": f"Bearer {token}"}, trust_env=False, timeout=60
+            base_url=server.root,
+            headers={"Authorization": f"Bearer {token}"},
+            trust_env=False,
+            verify=False,
+            timeout=60,
         ) as http,
     ):
         yield server, http

@@ -25,7 +25,7 @@ async def test_one_caller_leaves_room_for_others(tmp_path: Path) -> None:
         options = ("--port", "0", "--max-concurrent", "6", "--backend", f"agentos+{fake.url}")
         server = await stack.enter_async_context(running(tmp_path, *options, "--tokens", str(tmp_path / "tokens")))
         hers, his = [await stack.enter_async_context(calls(server.url, token=token)) for token in (ada, bob)]
-        http = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False))
+        http = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False, verify=False))
         await his.call("list_sessions")
         faults = [Fault("hold", method="GET", path="/sessions") for _ in range(4)]
         fake.faults += faults

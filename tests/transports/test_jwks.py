@@ -123,7 +123,7 @@ async def test_a_server_starts_without_its_issuer_and_lets_in_other_tokens_meanw
         assert await status(server.url, f"Bearer {token}") == 200
         assert await status(server.url, "Bearer x") == 401
         assert await status(server.url) == 401
-        async with httpx2.AsyncClient(trust_env=False) as http:
+        async with httpx2.AsyncClient(trust_env=False, verify=False) as http:
             assert (await http.get(f"{server.root}/healthz")).status_code == 200
         server.process.terminate()
         _, _, errors = await server.rest()

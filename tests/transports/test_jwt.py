@@ -180,7 +180,7 @@ async def test_scopes_are_words_or_a_list(era: str, said: dict[str, Any], tools:
 
 
 async def test_where_to_get_a_token_is_told_to_everybody_by_the_issuers_exact_name(server: Server) -> None:
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False, verify=False) as http:
         said = await http.get(f"{server.root}/.well-known/oauth-protected-resource/mcp")
     assert said.status_code == 200
     assert said.json() == {

@@ -84,6 +84,9 @@ class AgentOsBackend(HttpBackend):
     def _owner(self) -> str:
         return self.caller.user_id
 
+    def why_no_user_scoping(self) -> str:
+        return ""
+
     def _prepare_view(self) -> None:
         self._credential = self._configured_credential.for_caller(self.caller)
 

@@ -127,7 +127,6 @@ class GuayabaBackend(HttpBackend):
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
         """List sessions. `Directory` documents how changes between two pages affect them."""
-        self._require_agents_of_user()
         check_text(filter.query, "query", NAME_LENGTH)
         if filter.type:
             session_type(filter.type)
@@ -184,7 +183,6 @@ class GuayabaBackend(HttpBackend):
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
         """Search names and messages of one active session after the other, newest first, and names of archived ones."""
-        self._require_agents_of_user()
         words = words_of(query)
         seconds = self.options.timeout * _SHARE_OF_TIME
         return await search_sessions(self._directory, self.caller, words, limit, cursor, seconds=seconds)
@@ -236,12 +234,7 @@ class GuayabaBackend(HttpBackend):
         return await self._directory.find(session_id)
 
     def _validate(self, session_id: str) -> None:
-        self._require_agents_of_user()
         check_text(session_id, "session_id", NAME_LENGTH)
-
-    def _require_agents_of_user(self) -> None:
-        if self.caller.user_id and (why_not := self.why_no_user_scoping()):
-            raise Unsupported(why_not)
 
     def _detail(self, session: GuayabaSession) -> SessionDetail:
         item = session.to_session(self._directory.id_of(session), owner=self.caller.user_id)

@@ -63,6 +63,9 @@ class SqlBackend(SessionBackend):
     def _owner(self) -> str:
         return self.caller.user_id
 
+    def why_no_user_scoping(self) -> str:
+        return ""
+
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
         until = iso(session_rows.to_datetime(session_rows.days_from_now(self._keep_deleted)))
         return f"Messages and state are deleted too. restore_session can restore everything until {until[:10]}."

@@ -26,6 +26,7 @@ from ...support.fakes.agentos_requests import (
     RealRun,
     get,
 )
+from ...support.real_agentos import ASYNC
 from ...support.servers.agentos_process import VERSIONS, AgentOs, Database, Version, running
 
 on_each = pytest.mark.parametrize("version", VERSIONS)
@@ -148,8 +149,7 @@ async def test_the_fake_answers_as_the_real_server(version: Version, about: str)
         await compare(Side(real.origin), Side(fake.url), CONVERSATIONS[about])
 
 
-@on_each
-@pytest.mark.parametrize("options", ((), ("--async-db",)), ids=("sync", "async"))
+@pytest.mark.parametrize(("version", "options"), [("3.1.10", ASYNC), ("2.5.6", ())], ids=["3.1.10-async", "2.5.6"])
 @pytest.mark.parametrize("about", CONVERSATIONS)
 async def test_the_fake_answers_as_the_real_server_on_postgresql(
     version: Version, options: tuple[str, ...], about: str

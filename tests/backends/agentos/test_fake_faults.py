@@ -20,7 +20,7 @@ async def fake() -> AsyncGenerator[FakeAgentOs]:
 
 @pytest.fixture
 async def client(fake: FakeAgentOs) -> AsyncGenerator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=fake.url, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=fake.url, trust_env=False, verify=False) as client:
         yield client
 
 

@@ -1,18 +1,18 @@
 """Sessions of real AgentOS servers that have no name yet can be named and changed, however they were created."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
 from mcp_sessions.errors import Unsupported
 from mcp_sessions.json_documents import JsonObject
 
-from ...support.real_agentos import COMPONENTS, Case, contents, on_each_kind, opened, session
-from ...support.servers.agentos_process import VERSIONS, Database, Version
+from ...support.real_agentos import COMPONENTS, Case, contents, on_each_server, opened, session
+from ...support.servers import postgres_process
+from ...support.servers.agentos_process import Database, Version
 
 Origin = Callable[[Case, str], Awaitable[str]]
 """Create a session of this type in some way, and return its id."""
-on_each = pytest.mark.parametrize("version", VERSIONS)
 
 
 async def _posted(case: Case, type: str, fields: JsonObject) -> str:
@@ -78,6 +78,7 @@ ORIGINS: dict[str, Origin] = {
     "written by agno without data": _written_by_agno_without_data,
     "SQL's NULL": _never_given_data,
 }
+DATABASES: Sequence[Database] = ("sqlite", "postgresql") if postgres_process.is_installed() else ("sqlite",)
 on_each_origin = pytest.mark.parametrize("origin", ORIGINS.values(), ids=ORIGINS)
 
 
@@ -86,8 +87,7 @@ def _types(version: Version, origin: Origin) -> list[str]:
     return ["agent"] if version == "2.5.6" and origin is _posted_bare else list(COMPONENTS)
 
 
-@on_each
-@on_each_kind
+@on_each_server
 @on_each_origin
 async def test_a_session_without_a_name_can_be_named(
     version: Version, database: Database, options: tuple[str, ...], origin: Origin
@@ -103,8 +103,7 @@ async def test_a_session_without_a_name_can_be_named(
             assert contents((await case.stored_runs())[session_id]) == before
 
 
-@on_each
-@on_each_kind
+@on_each_server
 @on_each_origin
 async def test_a_session_without_a_name_can_be_changed_and_archived(
     version: Version, database: Database, options: tuple[str, ...], origin: Origin
@@ -125,14 +124,14 @@ async def test_a_session_without_a_name_can_be_changed_and_archived(
             assert contents((await case.stored_runs())[session_id]) == before
 
 
-@on_each_kind
+@pytest.mark.parametrize("database", DATABASES)
 async def test_before_agno_2_6_a_session_without_data_in_another_table_is_named_or_nothing_is_changed(
-    database: Database, options: tuple[str, ...]
+    database: Database,
 ) -> None:
     seed: JsonObject = {"component_id": "archivist", "data": None}
     seeds = [{"session_id": "s", "other_table": True, **seed}, {"session_id": "s", **seed}]
     query = "db_id=main&table=other_sessions"
-    async with opened("2.5.6", "--other-table", *options, database=database, query=query, seeds=seeds) as case:
+    async with opened("2.5.6", "--other-table", database=database, query=query, seeds=seeds) as case:
         before = await case.server.rows()
         if database == "sqlite":
             await case.backend.rename_session("s", "First")

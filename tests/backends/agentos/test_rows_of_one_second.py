@@ -91,7 +91,10 @@ async def walked(
 @on_each
 async def test_pages_of_one_session_each_repeat_sessions_and_miss_others(system: System, tmp_path: Path) -> None:
     seeds = [healthy(number) for number in range(8)]
-    async with system.open(tmp_path, *seeds) as (_, url), httpx2.AsyncClient(base_url=url, trust_env=False) as api:
+    async with (
+        system.open(tmp_path, *seeds) as (_, url),
+        httpx2.AsyncClient(base_url=url, trust_env=False, verify=False) as api,
+    ):
         shown: list[str] = []
         for page in range(1, 9):
             answer = await api.get("/sessions", params={"sort_by": "updated_at", "limit": 1, "page": page})

@@ -47,7 +47,7 @@ class Client:
 
 @asynccontextmanager
 async def asking(reading: Reading | str = "default") -> AsyncGenerator[Client]:
-    async with FakeGuayaba(reading) as fake, httpx2.AsyncClient(trust_env=False) as http:
+    async with FakeGuayaba(reading) as fake, httpx2.AsyncClient(trust_env=False, verify=False) as http:
         yield Client(fake, http)
 
 

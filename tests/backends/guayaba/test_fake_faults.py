@@ -26,7 +26,7 @@ async def fake() -> AsyncGenerator[FakeGuayaba]:
 async def client(fake: FakeGuayaba) -> AsyncGenerator[httpx2.AsyncClient]:
     url = f"{fake.url}/agents/{fake.agents[0].id}"
     headers = {"authorization": f"Bearer {fake.master_key}", "accept": "application/json"}
-    async with httpx2.AsyncClient(base_url=url, headers=headers, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=url, headers=headers, trust_env=False, verify=False) as client:
         yield client
 
 

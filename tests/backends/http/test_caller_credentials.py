@@ -160,7 +160,7 @@ async def test_a_caller_without_a_credential_is_unauthorized_and_nothing_is_aske
 ) -> None:
     async with opened(tmp_path) as (fake, backend):
         with pytest.raises(Unauthorized, match="no credential of yours"):
-            backend.for_caller(Caller(user_id="ann"))
+            backend.for_caller(Caller(subject="ann"))
         session_id = f"{fake.agents[0].id}/{KEY}" if isinstance(fake, FakeGuayaba) else "of-ann-1"
         for operation in backend.capabilities - {Capability.APPLY_TO_SESSIONS}:  # which tells it of each session
             with pytest.raises(Unauthorized, match="no credential of yours"):

@@ -14,7 +14,7 @@ from tests.support.servers.toxic_server import Answer, Connection, ToxicServer, 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-@pytest.fixture(params=["asyncio", "trio"], scope="module")
+@pytest.fixture(params=["asyncio", pytest.param("trio", marks=pytest.mark.variants)], scope="module")
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     return request.param
 

@@ -8,13 +8,14 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import pytest
+
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.models import HistoryQuery, NewMessage, SessionDetail
 
 from ...support.store_files import assert_whole, opened
 from ...support.store_processes import PATIENCE, context, on_store
 
-CYCLES = 60
 MESSAGES = 12  # a change: enough that most of a writer's time is inside a transaction
 
 
@@ -76,11 +77,12 @@ def _rest(told: Connection) -> Generator[bytes]:
         return
 
 
-async def test_what_was_acknowledged_survives_kill_9(path: Path) -> None:
+@pytest.mark.parametrize("cycles", [15, pytest.param(60, marks=pytest.mark.variants)])
+async def test_what_was_acknowledged_survives_kill_9(cycles: int, path: Path) -> None:
     chance = random.Random(2)
     journal, broken_off = path.with_name("sessions.db-journal"), 0
     acknowledged: list[tuple[str, int]] = []
-    for _ in range(CYCLES):
+    for _ in range(cycles):
         acknowledged += _killed_at_work(path, chance)
         broken_off += journal.exists() and journal.stat().st_size > 0
     # If no change was ever interrupted, this proves nothing. (A write-ahead log is always left behind.)

@@ -1,11 +1,13 @@
 """Real AgentOS servers in processes of their own, on the Pythons that MCP_SESSIONS_AGENTOS leads to."""
 
 import atexit
+import json
 import os
 import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 from threading import Timer
 from typing import Literal
@@ -109,27 +111,63 @@ def running(version: Installed, *options: str, security_key: str = "", database:
 
     Every server has a database of its own. A server that doesn't start ends the test run.
     """
-    folder = Path(mkdtemp(prefix="agentos-"))
-    python = _environment(version) / "bin" / "python"
-    command = [str(python), str(_PROGRAM), "--db", _new_database(database, folder), "--until-eof", *options]
-    environment = {**os.environ, "OS_SECURITY_KEY": security_key, "PYTHONWARNINGS": "ignore"}
-    errors = (folder / "stderr").open("wb")
-    try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=folder
-        )
-    except OSError as error:
-        pytest.exit(f"AgentOS {version} can't be started: {error}", returncode=1)
-    finally:
-        errors.close()
-    atexit.register(_end, process, folder)
-    overdue = Timer(_START_SECONDS, process.kill)
-    overdue.start()
-    line = process.stdout.readline() if process.stdout else b""
-    overdue.cancel()
-    if not line.strip().isdigit():
-        pytest.exit(f"AgentOS {version} did not start:\n{(folder / 'stderr').read_text()}", returncode=1)
-    return AgentOs(version, int(line))
+    starter = _starter(version)
+    folder = Path(mkdtemp(dir=starter.folder))
+    return AgentOs(
+        version, starter.start("--db", _new_database(database, folder), "--security-key", security_key, *options)
+    )
+
+
+class _Starter:
+    """A process that has imported agno and starts servers as its forks. They end with it."""
+
+    def __init__(self, version: Installed) -> None:
+        self.folder = Path(mkdtemp(prefix="agentos-"))
+        self._name = f"AgentOS {version}"
+        environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+        with self._errors.open("wb") as errors:
+            try:
+                self._process = subprocess.Popen(
+                    [str(_environment(version) / "bin" / "python"), str(_PROGRAM)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=environment,
+                    cwd=self.folder,
+                )
+            except OSError as error:
+                pytest.exit(f"{self._name} can't be started: {error}", returncode=1)
+
+    @property
+    def _errors(self) -> Path:
+        return self.folder / "stderr"
+
+    def start(self, *arguments: str) -> int:
+        """Return the port of a new server with these arguments."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        overdue = Timer(_START_SECONDS, self._process.kill)
+        overdue.start()
+        stdin.write(json.dumps(arguments).encode() + b"\n")
+        stdin.flush()
+        line = stdout.readline()
+        overdue.cancel()
+        if not line.strip():
+            pytest.exit(f"{self._name} did not start:\n{self._errors.read_text()}", returncode=1)
+        return int(line)
+
+    def end(self) -> None:
+        """End the process by ending its stdin, and remove its files."""
+        self._process.communicate()
+        rmtree(self.folder, ignore_errors=True)  # a server may still be ending
+
+
+@cache
+def _starter(version: Installed) -> _Starter:
+    starter = _Starter(version)
+    atexit.register(starter.end)
+    return starter
 
 
 def _new_database(database: Database, folder: Path) -> str:
@@ -138,11 +176,3 @@ def _new_database(database: Database, folder: Path) -> str:
         return f"sqlite:///{folder / 'agentos.db'}"
     server = postgres_process.running()
     return server.url(server.database())
-
-
-def _end(process: "subprocess.Popen[bytes]", folder: Path) -> None:
-    """Its stdin ends, and so does it."""
-    process.communicate()
-    for file in folder.iterdir():
-        file.unlink()
-    folder.rmdir()

@@ -21,7 +21,7 @@ async def hello() -> str:
 def add_fetch(url: str) -> None:
     import httpx2
 
-    http = httpx2.AsyncClient(base_url=url, trust_env=False)
+    http = httpx2.AsyncClient(base_url=url, trust_env=False, verify=False)
 
     @server.tool()
     async def fetch(path: str) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]  # it is registered

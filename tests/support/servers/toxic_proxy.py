@@ -24,7 +24,7 @@ class Proxy(ToxicServer):
     is_change: Callable[[Received], bool] = bool
     spoil: Spoil | None = None
     phase: Phase = "outage"
-    http: httpx2.AsyncClient = field(default_factory=lambda: httpx2.AsyncClient(trust_env=False))
+    http: httpx2.AsyncClient = field(default_factory=lambda: httpx2.AsyncClient(trust_env=False, verify=False))
 
     async def _answer(self, connection: Connection) -> None:
         asked = self.received[-1]

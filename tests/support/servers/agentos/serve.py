@@ -1,12 +1,15 @@
 """A real AgentOS with an offline model, and control routes under /_test that fill, empty and show its database.
 
-Runs on a Python that has agno and nothing of this project: agno 2.5.6 and 3.1.10.
-The security key is given as the environment variable OS_SECURITY_KEY (2.5.6 takes it from nowhere else).
+Runs on a Python that has agno and nothing of this project: agno 2.5.6 and 3.1.10. Importing agno takes seconds, so one
+process starts any number of servers, each in a fork.
 """
 
 import argparse
+import gc
 import inspect
+import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -87,7 +90,7 @@ def mounted(agent_os, tests):
 
 
 class Server(uvicorn.Server):
-    """Says its port on `announced` once it accepts connections."""
+    """Writes its port to `announced` once it accepts connections."""
 
     announced = 1
 
@@ -96,7 +99,7 @@ class Server(uvicorn.Server):
         os.write(self.announced, f"{sockets[0].getsockname()[1]}\n".encode())
 
 
-def read_options():
+def parse(arguments):
     parser = argparse.ArgumentParser()
     parser.add_argument("--db", type=make_url, required=True, help="sqlite:///FILE or postgresql://…")
     parser.add_argument("--port", type=int, default=0)
@@ -106,14 +109,12 @@ def read_options():
     parser.add_argument("--settings-key", help="a security key, given as most people give it")
     parser.add_argument("--user-isolation", action="store_true")
     parser.add_argument("--mcp", action="store_true", help="serve AgentOS's own MCP server too, at /mcp")
-    parser.add_argument("--until-eof", action="store_true", help="end when stdin does")
-    return parser.parse_args()
+    parser.add_argument("--security-key", default="", help="a security key in the environment, agno 2.5.6's only place")
+    return parser.parse_args(arguments)
 
 
-def main():
-    options = read_options()
-    Server.announced = os.dup(1)
-    os.dup2(2, 1)  # agno logs to stdout
+def serve(options):
+    os.environ["OS_SECURITY_KEY"] = options.security_key
     kind = options.db.get_backend_name()
     _, plain_driver = DATABASES[kind]
     database, driver = DATABASES[f"{kind}-async" if options.async_db else kind]
@@ -127,9 +128,30 @@ def main():
     listening.bind(("127.0.0.1", options.port))
     app = mounted(agent_os.get_app(), make_control(db, other, options.db.set(drivername=plain_driver)))
     server = Server(uvicorn.Config(app, access_log=False, log_level="warning"))
-    if options.until_eof:
-        threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
     server.run(sockets=[listening])
+
+
+def main():
+    """Start a server for each line on stdin, a JSON array of arguments. All end when stdin does.
+
+    stdout gets a line for each: its port, or nothing if it did not start.
+    """
+    Server.announced = os.dup(1)
+    os.dup2(2, 1)  # agno logs to stdout
+    alive, held_open = os.pipe()  # ends with this process
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    gc.freeze()
+    for line in iter(sys.stdin.buffer.readline, b""):
+        if os.fork():
+            continue
+        os.close(held_open)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        threading.Thread(target=lambda: (os.read(alive, 1), os._exit(0)), daemon=True).start()
+        try:
+            serve(parse(json.loads(line)))
+        finally:
+            os.write(Server.announced, b"\n")
+            os._exit(1)
 
 
 if __name__ == "__main__":
