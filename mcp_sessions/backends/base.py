@@ -102,7 +102,7 @@ class SessionBackend:
         return "Messages, runs and state are deleted too. This can't be undone."
 
     def why_no_user_scoping(self) -> str:
-        """Return why this backend can't limit users to their own sessions, as a sentence. Override: return "" if it can."""
+        """Return why this backend can't limit users to their own sessions, as a sentence, or "" if it can."""
         return f"the backend of {self.title} does not declare that it limits users to their own sessions."
 
     def for_caller(self, caller: Caller) -> Self:

@@ -51,6 +51,7 @@ class FakeAgentOs3(Harness):
 
 class FakeAgentOs2(FakeAgentOs3):
     name = "agentos-fake-2.5.6"
+    is_variant = True
     deviations = RealAgentOs2Async.deviations
     version = "2.5.6"
 

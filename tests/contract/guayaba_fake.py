@@ -158,6 +158,7 @@ class GuayabaMaster(GuayabaDefault):
     """Each user has one agent; sessions without a user go to three others in turn. A page lists two agents."""
 
     name = "guayaba-master"
+    is_variant = True
     reading = replace(READINGS["default"], most_agents=2)
     absent_id = f"{FakeGuayaba().agents[0].id}/{_ABSENT}"
     """An id of the first user's agent, which has sessions."""

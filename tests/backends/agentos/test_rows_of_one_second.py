@@ -21,9 +21,9 @@ from mcp_sessions.models import (
 
 from ...support.faked_agentos import SeenAgentOs, on
 from ...support.fakes.agentos import Version
-from ...support.real_agentos import opened
+from ...support.real_agentos import ASYNC, opened
 from ...support.servers import postgres_process
-from ...support.servers.agentos_process import VERSIONS, are_installed
+from ...support.servers.agentos_process import are_installed
 
 MOMENT = 1_760_000_000
 TIMES: Mapping[str, Json] = {"created_at": MOMENT, "updated_at": MOMENT}
@@ -56,8 +56,8 @@ class System(NamedTuple):
             yield backend, fake.url
 
 
-FAKES = [System(version) for version in VERSIONS]
-REAL = [System(version, True, options) for version in VERSIONS for options in ((), ("--async-db",))]
+FAKES = [System("3.1.10"), pytest.param(System("2.5.6"), marks=pytest.mark.variants)]
+REAL = [System("3.1.10", True, ASYNC), System("2.5.6", True)]
 on_each = pytest.mark.parametrize(
     "system",
     FAKES + (REAL if are_installed() and postgres_process.is_installed() else []),

@@ -3,7 +3,7 @@
 import pytest
 
 from ...support.faked_guayaba import KEY, served
-from ...support.fakes.guayaba import FakeGuayaba
+from ...support.fakes.guayaba import MAIN, FakeGuayaba
 from ...support.fakes.guayaba.seeds import row
 
 

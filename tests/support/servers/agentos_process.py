@@ -111,20 +111,18 @@ def running(version: Installed, *options: str, security_key: str = "", database:
 
     Every server has a database of its own. A server that doesn't start ends the test run.
     """
-    starter = _starter(version)
+    starter = _starter(version, security_key)
     folder = Path(mkdtemp(dir=starter.folder))
-    return AgentOs(
-        version, starter.start("--db", _new_database(database, folder), "--security-key", security_key, *options)
-    )
+    return AgentOs(version, starter.start("--db", _new_database(database, folder), *options))
 
 
 class _Starter:
     """A process that has imported agno and starts servers as its forks. They end with it."""
 
-    def __init__(self, version: Installed) -> None:
+    def __init__(self, version: Installed, security_key: str) -> None:
         self.folder = Path(mkdtemp(prefix="agentos-"))
         self._name = f"AgentOS {version}"
-        environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+        environment = {**os.environ, "OS_SECURITY_KEY": security_key, "PYTHONWARNINGS": "ignore"}
         with self._errors.open("wb") as errors:
             try:
                 self._process = subprocess.Popen(
@@ -164,8 +162,8 @@ class _Starter:
 
 
 @cache
-def _starter(version: Installed) -> _Starter:
-    starter = _Starter(version)
+def _starter(version: Installed, security_key: str) -> _Starter:
+    starter = _Starter(version, security_key)
     atexit.register(starter.end)
     return starter
 

@@ -1,7 +1,8 @@
 """A real AgentOS with an offline model, and control routes under /_test that fill, empty and show its database.
 
 Runs on a Python that has agno and nothing of this project: agno 2.5.6 and 3.1.10. Importing agno takes seconds, so one
-process starts any number of servers, each in a fork.
+process starts any number of servers, each in a fork. The security key is the environment variable OS_SECURITY_KEY, for
+all servers of a process: agno 2.5.6 reads it when it is imported.
 """
 
 import argparse
@@ -109,12 +110,10 @@ def parse(arguments):
     parser.add_argument("--settings-key", help="a security key, given as most people give it")
     parser.add_argument("--user-isolation", action="store_true")
     parser.add_argument("--mcp", action="store_true", help="serve AgentOS's own MCP server too, at /mcp")
-    parser.add_argument("--security-key", default="", help="a security key in the environment, agno 2.5.6's only place")
     return parser.parse_args(arguments)
 
 
 def serve(options):
-    os.environ["OS_SECURITY_KEY"] = options.security_key
     kind = options.db.get_backend_name()
     _, plain_driver = DATABASES[kind]
     database, driver = DATABASES[f"{kind}-async" if options.async_db else kind]
