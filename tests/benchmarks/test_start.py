@@ -23,6 +23,7 @@ def loaded_by(statements: str, *modules: str) -> list[bool]:
     return [word == "True" for word in done.stdout.split()]
 
 
+@pytest.mark.slow
 def test_only_the_chosen_backend_and_command_are_imported() -> None:
     modules = "mcp_sessions.backends.sql.backend", "mcp_sessions.backends.agentos.backend", "mcp_sessions.cli.demo"
     statements = "import mcp_sessions.cli.serve\nfrom mcp_sessions import open_backend"

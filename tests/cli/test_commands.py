@@ -31,6 +31,7 @@ def run(*arguments: str, folder: Path, stdin: int = subprocess.DEVNULL) -> subpr
     )
 
 
+@pytest.mark.slow
 def test_the_demo_runs_to_its_end_and_shows_each_call(tmp_path: Path) -> None:
     done = run("demo", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -42,6 +43,7 @@ def test_the_demo_runs_to_its_end_and_shows_each_call(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_demo_ends_quietly_when_nobody_reads_on(tmp_path: Path) -> None:
     shown, said = os.pipe()
     with subprocess.Popen(
@@ -80,6 +82,7 @@ def test_on_a_terminal_it_says_what_it_waits_for(tmp_path: Path) -> None:
     assert f"sqlite:///{tmp_path}/mcp-sessions/sessions.db\n" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_demo_whose_server_does_not_start_says_so(tmp_path: Path) -> None:
     without_python = (
         "import sys; sys.executable = 'false'; from mcp_sessions.cli.main import main; sys.exit(main(['demo'], {}))"
@@ -102,6 +105,7 @@ def test_the_default_store_is_in_the_users_data_folder(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*.db")] == ["sessions.db"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_a_client_over_stdio_renames_a_session_on_a_real_file(mode: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/sessions.db"

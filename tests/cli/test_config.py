@@ -222,6 +222,7 @@ def test_settings_that_no_client_could_use_are_one_line(
     assert said.err.startswith(f"mcp-sessions: {line}")
 
 
+@pytest.mark.slow
 async def test_a_client_starts_the_server_of_its_snippet_from_another_folder(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("mcp-sessions")
     given = ["--backend", "sqlite:///my%20own.db", "--toolsets", "history"]

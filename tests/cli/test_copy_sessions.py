@@ -70,6 +70,7 @@ async def sessions_in(path: Path, *, archived: bool = False) -> list[Session]:
         return list((await backend.list_sessions(SessionFilter(archived=archived), limit=100)).sessions)
 
 
+@pytest.mark.slow
 async def test_an_agentos_is_copied_into_a_store(tmp_path: Path) -> None:
     async with SeenAgentOs() as fake:
         fake.seed(*SEEDS)
@@ -115,6 +116,7 @@ async def test_an_agentos_is_copied_into_a_store(tmp_path: Path) -> None:
     assert [run.output for run in runs.runs] == ["Four.", "It is 22 degrees."]
 
 
+@pytest.mark.slow
 async def test_a_copy_that_is_killed_continues(tmp_path: Path) -> None:
     async with SeenAgentOs() as fake:
         fake.seed(*SEEDS)
@@ -133,6 +135,7 @@ async def test_a_copy_that_is_killed_continues(tmp_path: Path) -> None:
     assert "; 3 of the sessions were there already" in done.out
 
 
+@pytest.mark.slow
 async def test_a_source_that_fails_in_the_middle_ends_the_copy_and_it_continues(tmp_path: Path) -> None:
     async with AgentOsWithOutage() as fake:
         fake.seed(*SEEDS)
@@ -156,6 +159,7 @@ async def test_a_source_that_fails_in_the_middle_ends_the_copy_and_it_continues(
     assert "; 3 of the sessions were there already" in again.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["answer", "hold"])
 async def test_a_session_that_can_not_be_read_does_not_stop_the_others(kind: str, tmp_path: Path) -> None:
     async with SeenAgentOs() as fake:

@@ -186,6 +186,7 @@ async def test_keys_for_no_algorithm_that_is_let_in_are_a_failed_check(examined:
     assert text_of(told, "issuer", "failed").startswith("issuer: none of its public keys is for EdDSA")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [b"", b"\\xe9.db"])
 def test_a_reader_that_is_gone_or_knows_no_such_letter_gets_no_traceback(said: bytes, tmp_path: Path) -> None:
     reading, writing = os.pipe()

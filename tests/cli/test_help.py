@@ -44,6 +44,7 @@ def test_help_of_copy_says_where_a_password_is_not_seen(capsys: pytest.CaptureFi
     assert "Use PGPASSWORD or ~/.pgpass" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_variables_that_are_no_settings_are_told_with_the_nearest(tmp_path: Path) -> None:
     nearest = {"TIMOUT": "TIMEOUT", "ALLOWED_HOSTS": "ALLOWED_HOST", "USER_ID": "USER"}
     environ = {f"MCP_SESSIONS_{name}": "hunter2" for name in (*nearest, "AGENTOS")}  # the last is the tests' own

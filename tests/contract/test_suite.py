@@ -71,6 +71,7 @@ def test_a_variant_runs_modules_that_exist(harness: type[Harness]) -> None:
     assert harness.modules <= {path.stem for path in Path(__file__).parent.glob("test_*.py")}
 
 
+@pytest.mark.slow
 def test_a_harness_from_outside_runs_and_its_deviations_must_really_fail(tmp_path: Path) -> None:
     (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
     root = Path(__file__).parents[2]

@@ -113,6 +113,7 @@ def check_note(note: str, said: list[str], limit: int) -> None:
     assert len(note) < limit // 2
 
 
+@pytest.mark.slow
 @quick
 @given(STATES, STATES, texts(), texts(600), st.lists(texts(50), max_size=9), st.sampled_from([1, 1, 300]), LIMITS)
 def test_a_session_fits_and_its_note_names_what_it_lost(
@@ -128,6 +129,7 @@ def test_a_session_fits_and_its_note_names_what_it_lost(
     check_note(payload["note"].removeprefix("So. "), mentions(before, payload), limit)
 
 
+@pytest.mark.slow
 @quick
 @given(STATES, STATES, texts(2_000), texts(20_000), LIMITS)
 def test_a_change_fits_and_says_when_it_can_no_longer_be_undone(

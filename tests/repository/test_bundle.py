@@ -8,6 +8,7 @@ from typing import Any
 from zipfile import ZipFile
 
 import anyio
+import pytest
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
@@ -27,6 +28,7 @@ def unpacked(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_what_a_bundle_asks_is_what_the_settings_say(tmp_path: Path) -> None:
     manifest = unpacked(tmp_path)
     assert (manifest["version"], manifest["server"]["type"]) == (__version__, "uv")
@@ -38,6 +40,7 @@ def test_what_a_bundle_asks_is_what_the_settings_say(tmp_path: Path) -> None:
         assert field.get("default") == "" or field["required"]  # else a client would pass `${user_config.…}` on
 
 
+@pytest.mark.slow
 async def test_an_unpacked_bundle_starts_with_nothing_filled_in_but_the_user(tmp_path: Path) -> None:
     manifest = unpacked(tmp_path)
     filled = {"user": "ada"}

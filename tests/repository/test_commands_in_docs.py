@@ -23,7 +23,7 @@ ELSEWHERE = {
     "pip install -e '.[dev]'": ".ci/run",
     "scripts/lint": ".ci/run",
     "scripts/test": "tests/repository/test_scripts.py",
-    "pytest -m variants": ".ci/run",
+    'pytest -n 4 -m "variants or slow"': ".ci/run",
     "pytest -m timing": ".ci/run",
     "pytest -m load": ".ci/run",
     "python examples/custom_backend.py FOLDER": "tests/repository/test_examples.py",

@@ -34,12 +34,14 @@ def run(name: str, *arguments: str, python: str = sys.executable, **environment:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_server_is_embedded_in_a_program(tmp_path: Path) -> None:
     found = json.loads(run("embedded.py", str(tmp_path / "sessions.db")))
     assert [hit["snippet"] for hit in found["hits"]] == ["Two fixes and a faster search."]
     assert json.loads(run("embedded.py"))["complete"] is True
 
 
+@pytest.mark.slow
 def test_a_backend_of_ones_own_is_served(tmp_path: Path) -> None:
     said = {"name": "Trip", "user_id": "ada", "messages": [{"role": "user", "text": "Where to?"}]}
     (tmp_path / "s1.json").write_text(json.dumps(said), encoding="utf-8")

@@ -50,6 +50,7 @@ def test_each_variable_is_a_setting(variable: dict[str, Any]) -> None:
         assert not default or variable["placeholder"] == option.shown_default
 
 
+@pytest.mark.slow
 async def test_what_it_says_starts_a_server_at_the_url_that_it_says(tmp_path: Path) -> None:
     arguments: list[str] = []
     for argument in HTTP["packageArguments"]:

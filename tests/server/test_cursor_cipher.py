@@ -70,6 +70,7 @@ async def long_one(ada: Calls) -> str:
     return (await ada.call("list_sessions", query="the long one"))["sessions"][0]["id"]
 
 
+@pytest.mark.slow
 @ERAS
 async def test_every_paged_tool_walks_completely_by_cursors_that_say_nothing(era: str, served: Served) -> None:
     async with peer(served, era) as ada:

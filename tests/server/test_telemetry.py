@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ..support.faked_guayaba import served
 from ..support.fakes.guayaba import FakeGuayaba
 
@@ -39,6 +41,7 @@ def only_span_of(system: str, call: str) -> Span:
     return span
 
 
+@pytest.mark.slow
 def test_a_transaction_of_the_store_is_a_span_under_the_tool_calls() -> None:
     expected = {
         "a write": ("write", "create_session"),

@@ -45,6 +45,7 @@ async def test_a_client_renames_the_session_that_its_header_names(era: str, tmp_
             assert (shown.structured_content["name"], shown.structured_content["is_current"]) == ("after", True)
 
 
+@pytest.mark.slow
 @both_eras
 async def test_each_of_many_calls_at_once_has_its_own_header(era: str, tmp_path: Path) -> None:
     async with running(tmp_path) as server:
@@ -156,6 +157,7 @@ async def test_a_signal_ends_it_with_its_connections_and_nothing_on_stdout(
         assert await server.rest() == (status, "", "")
 
 
+@pytest.mark.slow
 def test_nothing_of_it_is_imported_to_serve_over_stdio() -> None:
     source = (
         "import sys, mcp_sessions.cli.serve, mcp_sessions.transports.stdio.server\n"

@@ -75,6 +75,7 @@ async def test_the_lifespan_is_entered_once_whoever_calls(era: str, pipe: Path) 
                 assert text_of(await client.call_tool("count_starts")) == "1"
 
 
+@pytest.mark.slow
 @both_eras
 async def test_a_call_that_runs_at_the_end_is_answered_and_no_new_one(era: str, pipe: Path) -> None:
     async with (

@@ -97,6 +97,7 @@ async def test_who_waits_for_a_long_answer_is_not_hurried() -> None:
     assert [message["status"] for message in answered] == [200]
 
 
+@pytest.mark.slow
 async def test_a_connection_without_a_whole_head_is_closed(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
         stream = await anyio.connect_tcp("127.0.0.1", int(server.root.rpartition(":")[2]))

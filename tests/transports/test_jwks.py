@@ -114,6 +114,7 @@ async def test_keys_that_come_too_slowly_do_not_come(monkeypatch: pytest.MonkeyP
         pause.set()
 
 
+@pytest.mark.slow
 async def test_a_server_starts_without_its_issuer_and_lets_in_other_tokens_meanwhile(tmp_path: Path) -> None:
     token = add(tmp_path / "tokens", "ada")
     given = [*FLAGS, "--jwt-jwks", "http://127.0.0.1:9/keys", "--tokens", str(tmp_path / "tokens")]

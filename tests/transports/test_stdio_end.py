@@ -56,6 +56,7 @@ async def test_at_the_end_reads_are_cancelled_and_changes_finish(how: str, tmp_p
         assert "Traceback" not in peer.errors.read_text()
 
 
+@pytest.mark.slow
 async def test_a_change_too_slow_for_the_end_has_an_unknown_outcome(tmp_path: Path) -> None:
     async with serving(tmp_path) as peer:
         await peer.start()
@@ -77,6 +78,7 @@ async def test_a_call_that_awaits_a_reply_ends_when_none_can_come(tmp_path: Path
             assert [frame["id"] for frame in await peer.rest()] == [1]
 
 
+@pytest.mark.slow
 def test_a_change_finishes_though_the_client_reads_no_more(tmp_path: Path) -> None:
     errors = tmp_path / "stderr"
     with errors.open("wb") as stderr, Server("ours", tmp_path / "marker", stderr=stderr) as server:
@@ -90,6 +92,7 @@ def test_a_change_finishes_though_the_client_reads_no_more(tmp_path: Path) -> No
     assert errors.read_text() == ""
 
 
+@pytest.mark.slow
 def test_a_server_whose_answers_nobody_can_read_ends() -> None:
     with Server("ours") as server:
         server.stdout.close()
@@ -103,6 +106,7 @@ async def test_sigterm_while_the_server_starts_ends_it(tmp_path: Path) -> None:
         peer.process.terminate()
 
 
+@pytest.mark.slow
 async def test_requests_from_a_file_are_answered_by_the_sdks_runner(tmp_path: Path) -> None:
     requests = tmp_path / "requests"
     requests.write_text('{"jsonrpc":"2.0","id":1,"method":"server/discover"}\n')
@@ -111,6 +115,7 @@ async def test_requests_from_a_file_are_answered_by_the_sdks_runner(tmp_path: Pa
     assert b'"id":1' in ended.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pipe", "file"])
 async def test_requests_piped_in_are_answered_before_the_end(kind: str, tmp_path: Path) -> None:
     lines = "\n".join(json.dumps(frame) for frame in (initialize(1), request(2, "tools/list")))
@@ -122,6 +127,7 @@ async def test_requests_piped_in_are_answered_before_the_end(kind: str, tmp_path
     assert ["result" in json.loads(line) for line in answers.read_text().splitlines()] == [True, True]
 
 
+@pytest.mark.slow
 async def test_a_process_without_stderr_keeps_stray_output_off_the_wire() -> None:
     lines = "\n".join(json.dumps(frame) for frame in (initialize(1), call(2, "noisy_change")))
     closed = ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", *command("ours")]
@@ -129,6 +135,7 @@ async def test_a_process_without_stderr_keeps_stray_output_off_the_wire() -> Non
     assert [json.loads(line)["id"] for line in ended.stdout.splitlines()] == [1, 2]
 
 
+@pytest.mark.slow
 async def test_without_input_the_server_ends() -> None:
     ended = await anyio.run_process(command("ours"), stdin=subprocess.DEVNULL, env=stdio_client.ENVIRONMENT)
     assert ended.stdout == b""
@@ -141,6 +148,7 @@ async def test_other_event_loops_and_threads_serve_too(mode: str, tmp_path: Path
         await peer.works(request)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["socket", "terminal"])
 async def test_sockets_and_terminals_serve_as_pipes_do(kind: str) -> None:
     if kind == "socket":

@@ -63,6 +63,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.mark.slow
 async def test_every_kind_of_malformed_line_is_answered_and_the_next_call_works(tmp_path: Path) -> None:
     async with serving(tmp_path) as peer:
         await peer.start()
@@ -94,6 +95,7 @@ async def test_a_reply_that_cannot_be_read_ends_the_call_that_awaits_it(tmp_path
         assert (await peer.answer(1)).keys() & {"result", "error"}
 
 
+@pytest.mark.slow
 async def test_a_line_over_4_mib_is_refused_without_being_held(tmp_path: Path) -> None:
     async with serving(tmp_path, arguments=command("ours")) as peer:
         await peer.start()
@@ -114,6 +116,7 @@ async def test_a_line_over_4_mib_is_refused_without_being_held(tmp_path: Path) -
         assert peer.kilobytes("VmHWM") - before < 8 * 1024
 
 
+@pytest.mark.slow
 async def test_a_client_that_reads_nothing_does_not_fill_the_memory(tmp_path: Path) -> None:
     async with serving(tmp_path, arguments=command("ours")) as peer:
         await peer.start()
@@ -125,6 +128,7 @@ async def test_a_client_that_reads_nothing_does_not_fill_the_memory(tmp_path: Pa
         assert sorted(answer["id"] for answer in answers if "result" in answer) == list(range(100))
 
 
+@pytest.mark.slow
 async def test_a_client_that_reads_no_refusals_is_read_no_further(tmp_path: Path) -> None:
     async with serving(tmp_path, arguments=command("ours")) as peer:
         await peer.start()
@@ -155,6 +159,7 @@ async def exchange(peer: Peer, lines: list[bytes], number: int) -> None:
             assert text_of(frame) == "seen"
 
 
+@pytest.mark.slow
 async def test_mutated_frames_are_answered_and_each_next_good_call_works(tmp_path: Path) -> None:
     chance = random.Random(20_260_728)
     async with serving(tmp_path) as peer:
@@ -179,6 +184,7 @@ def test_lines_are_the_same_however_the_bytes_arrive(lines: list[bytes], sizes: 
     assert got == [line for line in b"\n".join(lines).split(b"\n") if line.strip()]
 
 
+@pytest.mark.slow
 def test_nesting_around_the_depth_a_parser_bears_is_refused_under_its_id() -> None:
     for depth in range(300, 3000, 7):
         refusal = read_frame(OTHER % (b"[" * depth + b"]" * depth))

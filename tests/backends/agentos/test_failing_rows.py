@@ -116,6 +116,7 @@ def test_a_list_that_cannot_be_read_whole_in_time_says_that_sessions_may_be_miss
     assert anyio.run(read).may_miss_sessions
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 1000), unique=True, max_size=40), st.data())
 def test_the_places_of_single_sessions_that_agentos_fails_on_are_known(times: list[int], data: st.DataObject) -> None:
     ids = ids_of(times)

@@ -176,6 +176,7 @@ async def test_a_change_that_is_not_answered_in_time_may_have_been_made(name: st
         fault.released.set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 async def test_a_change_that_is_made_and_not_answered_in_time_is_read_back(name: str, tmp_path: Path) -> None:
     method, operation = OPERATIONS[name]

@@ -39,6 +39,7 @@ def written_again(document: JsonObject, pending: list[PendingValue]) -> JsonObje
     return apply_pending_values(document, [item for item in pending if item.is_overwritten(document)])
 
 
+@pytest.mark.slow
 @few
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4), st.data())
 def test_whatever_a_run_had_loaded_our_last_values_come_back(documents: list[JsonObject], data: st.DataObject) -> None:
@@ -46,6 +47,7 @@ def test_whatever_a_run_had_loaded_our_last_values_come_back(documents: list[Jso
     assert json_equal((written_again(loaded, pending_after(*documents)),), (documents[-1],))
 
 
+@pytest.mark.slow
 @few
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4), DOCUMENTS)
 def test_only_an_older_value_counts_as_undone(documents: list[JsonObject], found: JsonObject) -> None:
@@ -56,6 +58,7 @@ def test_only_an_older_value_counts_as_undone(documents: list[JsonObject], found
             assert any(old.matches(current) for old in item.old_values)
 
 
+@pytest.mark.slow
 @few
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4), DOCUMENTS)
 def test_writing_again_changes_nothing_but_what_was_undone(documents: list[JsonObject], found: JsonObject) -> None:

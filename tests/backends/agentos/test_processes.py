@@ -45,6 +45,7 @@ def _own(number: int) -> dict[str, object]:
     return {f"{number} of {os.getpid()}": number}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_version", [True, False], ids=("increments", "keys of their own"))
 @on_each_fake
 async def test_no_change_of_two_processes_is_lost(version: Version, by_version: bool, tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def read(answer: Json) -> None:
     json.dumps(shown)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(ODD) | JSON, st.booleans()), max_size=3))
 def test_a_field_that_is_missing_or_odd_breaks_nothing(

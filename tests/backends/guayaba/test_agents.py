@@ -103,6 +103,7 @@ async def test_an_agent_that_cannot_be_asked_is_named_and_the_others_are_listed(
         assert (away.id in found.note, found.complete, len(found.hits)) == (True, False, 2)
 
 
+@pytest.mark.slow
 async def test_a_silent_agent_leaves_time_for_the_others(fake: FakeGuayaba) -> None:
     silent = fake.fail_next(Fault("hold", agent_id=fake.agents[0].id, times=99))
     async with on(fake, seconds=4) as backend:
@@ -164,6 +165,7 @@ async def test_agents_that_come_by_short_pages_are_all_listed(most: int) -> None
             assert (len(page.sessions), page.total, page.note) == (40, 40, "")
 
 
+@pytest.mark.slow
 async def test_hundreds_of_agents_are_asked_a_few_at_a_time() -> None:
     async with FakeGuayaba(agents=400) as fake:
         for agent in fake.agents:
@@ -176,6 +178,7 @@ async def test_hundreds_of_agents_are_asked_a_few_at_a_time() -> None:
             assert session.agent_id == fake.agents[399].id
 
 
+@pytest.mark.slow
 async def test_more_agents_than_can_be_listed_are_told_of_and_may_be_named() -> None:
     async with FakeGuayaba(agents=MANY) as fake:
         last = fake.agents[-1]

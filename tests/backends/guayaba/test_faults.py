@@ -229,6 +229,7 @@ async def test_a_change_that_is_not_answered_in_time_is_of_unknown_outcome(name:
         slow.released.set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slow", [Fault("hold", after=True), Fault("stall")], ids=["no answer", "half an answer"])
 @pytest.mark.parametrize("name", TYPICAL_CHANGES)
 async def test_a_change_that_is_made_and_not_answered_in_time_is_read_back(name: str, slow: Fault) -> None:

@@ -50,6 +50,7 @@ values = st.recursive(
 rows = st.lists(st.dictionaries(st.sampled_from(FIELDS), values, max_size=8), max_size=5)
 
 
+@pytest.mark.slow
 @given(rows)
 @settings(max_examples=80, deadline=None)
 def test_every_field_may_be_missing_or_of_any_type(answer: Json) -> None:
@@ -64,6 +65,7 @@ def test_every_field_may_be_missing_or_of_any_type(answer: Json) -> None:
         assert message.model_dump_json().encode()
 
 
+@pytest.mark.slow
 @given(rows=rows, shape=st.sampled_from([None, "data", "messages", "sessions"]))
 @settings(max_examples=20, deadline=None)
 def test_nothing_but_a_result_or_an_error_of_ours_comes_out(rows: list[JsonObject], shape: str | None) -> None:

@@ -217,6 +217,7 @@ async def test_what_one_credential_showed_of_agentos_is_asked_anew_with_another(
             assert sum(request.path in ("/info", "/openapi.json") for request in fake.requests) <= 2
 
 
+@pytest.mark.slow
 async def test_a_change_is_held_with_the_credential_that_made_it(
     tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -260,6 +261,7 @@ async def test_what_was_held_when_the_server_ended_is_checked_when_its_credentia
         assert set(borne(writes(fake.requests))) == {"ann-1"}
 
 
+@pytest.mark.slow
 async def test_a_journal_that_is_broken_keeps_no_more_credentials_than_there_may_be(tmp_path: Path) -> None:
     async with GuardedAgentOs() as fake:
         fake.seed(session("s", user_id="ann"))

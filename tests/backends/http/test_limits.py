@@ -46,6 +46,7 @@ class Gate:
         await whole()(connection)
 
 
+@pytest.mark.slow
 async def test_of_3000_slow_reads_8_run_256_wait_and_the_rest_are_refused(server: ToxicServer) -> None:
     gate, outcomes = Gate(), Counter[str]()
     server.default = gate.answer

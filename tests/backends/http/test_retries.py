@@ -146,6 +146,7 @@ class Clock:
         return self.seconds
 
 
+@pytest.mark.slow
 async def test_a_dead_server_is_sent_at_most_a_tenth_more(server: ToxicServer) -> None:
     server.default = whole(503)
 

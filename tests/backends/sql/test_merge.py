@@ -65,6 +65,7 @@ async def test_state_and_metadata_are_merged_as_in_the_standard(
     assert _exactly((stored.state, stored.metadata)) == _exactly((result, result))
 
 
+@pytest.mark.slow
 @given(objects)
 @settings(max_examples=30, deadline=None)
 async def test_state_comes_back_exactly(state: JsonObject) -> None:
@@ -74,6 +75,7 @@ async def test_state_comes_back_exactly(state: JsonObject) -> None:
         assert _exactly((stored.state, stored.metadata)) == _exactly((state, state))
 
 
+@pytest.mark.slow
 @given(objects, objects)
 @settings(max_examples=30, deadline=None)
 async def test_what_a_merge_replaced_undoes_it(state: JsonObject, patch: JsonObject) -> None:
@@ -87,6 +89,7 @@ async def test_what_a_merge_replaced_undoes_it(state: JsonObject, patch: JsonObj
         assert _exactly(undone.previous) == _exactly(change.changed)
 
 
+@pytest.mark.slow
 @given(objects, objects.filter(bool))
 @settings(max_examples=30, deadline=None)
 async def test_what_an_update_of_metadata_replaced_undoes_it(metadata: JsonObject, patch: JsonObject) -> None:

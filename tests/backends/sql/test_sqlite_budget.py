@@ -93,6 +93,7 @@ async def test_a_walk_that_is_stopped_again_and_again_reaches_every_hit_once(
     assert False in complete or limit < 50
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("words")
 async def test_whichever_statement_is_stopped_the_search_is_answered(
     store: SessionBackend, monkeypatch: pytest.MonkeyPatch

@@ -146,6 +146,7 @@ async def test_archived_and_listed_sessions_are_never_purged(path: Path) -> None
             assert await store.get_session(session_id)
 
 
+@pytest.mark.slow
 async def test_opening_purges_all_that_is_due(path: Path) -> None:
     async with opened(path) as store:
         ids = [(await store.create_session(name=f"{number}")).id for number in range(250)]
@@ -167,6 +168,7 @@ def _open(path: Path, together: Barrier) -> None:
     anyio.run(main)
 
 
+@pytest.mark.slow
 async def test_processes_that_open_a_file_at_once_purge_it_together(path: Path) -> None:
     async with opened(path) as store:
         ids = [await _delete(store, f"{number}") for number in range(40)]

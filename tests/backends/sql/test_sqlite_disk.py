@@ -122,6 +122,7 @@ def test_a_full_disk_is_told_and_the_store_goes_on_when_there_is_space_again(pat
     assert_whole(path)
 
 
+@pytest.mark.slow
 def test_a_new_file_on_a_full_disk_is_unavailable_and_a_later_try_makes_it(path: Path) -> None:
     run_together([context().Process(target=open_on_a_full_disk, args=(path,))])
     run_together([context().Process(target=on_store, args=(path, fill_the_disk, path))])

@@ -112,6 +112,7 @@ async def test_a_file_with_a_rollback_journal_never_becomes_wal(path: Path, monk
         assert _journal(path) != "wal"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [FIXED, BROKEN])
 def test_processes_that_make_a_file_at_once_agree_on_its_journal(path: Path, version: Version) -> None:
     processes = context()

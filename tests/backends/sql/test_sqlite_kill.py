@@ -77,6 +77,7 @@ def _rest(told: Connection) -> Generator[bytes]:
         return
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cycles", [15, pytest.param(60, marks=pytest.mark.variants)])
 async def test_what_was_acknowledged_survives_kill_9(cycles: int, path: Path) -> None:
     chance = random.Random(2)

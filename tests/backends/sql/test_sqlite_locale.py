@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
+import pytest
+
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
@@ -14,6 +16,7 @@ def doctor(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[st
     return subprocess.run(command, env={**os.environ, **ASCII, **variables}, capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_a_path_in_a_url_is_the_same_in_every_locale(tmp_path: Path) -> None:
     folder = tmp_path / "café"
     folder.mkdir()
@@ -22,6 +25,7 @@ def test_a_path_in_a_url_is_the_same_in_every_locale(tmp_path: Path) -> None:
     assert "the first start creates it" in ended.stdout
 
 
+@pytest.mark.slow
 def test_a_default_path_is_found_in_every_locale(tmp_path: Path) -> None:
     ended = doctor(XDG_DATA_HOME=str(tmp_path / "données"))
     assert ended.returncode == 0, ended.stdout + ended.stderr

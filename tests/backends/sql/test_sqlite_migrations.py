@@ -104,6 +104,7 @@ def open_at_once(path: Path, together: Barrier) -> None:
     anyio.run(main)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exists", [False, True])
 def test_processes_that_open_a_file_at_once_bring_it_up_to_date_once(path: Path, exists: bool) -> None:
     if exists:

@@ -6,6 +6,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import anyio
+import pytest
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.errors import Conflict
@@ -57,17 +58,20 @@ async def _state_after(path: Path, work: Work, times: int) -> dict[str, object]:
         return (await backend.get_session(session_id)).state
 
 
+@pytest.mark.slow
 async def test_no_increment_by_version_is_lost(path: Path) -> None:
     assert await _state_after(path, increment_by_version, 100) == {"count": PROCESSES * 100}
     assert_whole(path)
 
 
+@pytest.mark.slow
 async def test_no_merge_is_lost(path: Path) -> None:
     state = await _state_after(path, merge_own_keys, 100)
     assert state.pop("count") == 0
     assert list(state.values()) == [{f"{number}": True for number in range(100)}] * PROCESSES
 
 
+@pytest.mark.slow
 async def test_increments_that_ask_for_no_version_lose_some(path: Path) -> None:
     """The control: if no change were lost here, the tests above would prove nothing."""
     (count,) = (await _state_after(path, increment_naively, 50)).values()

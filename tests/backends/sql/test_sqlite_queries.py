@@ -114,6 +114,7 @@ async def test_any_query_finds_nothing_of_others(scoped: Scoped, query: str) -> 
     await _assert_harmless(scoped, query)
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from([*WORDS.split(), *"\"'*():^+-{}[]\\,;", " ", "\t", "😀", "é", "東"]), max_size=30))
 @settings(max_examples=150, deadline=None)
 async def test_any_mix_of_operators_and_words_finds_nothing_of_others(scoped: Scoped, parts: list[str]) -> None:
