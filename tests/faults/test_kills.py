@@ -21,7 +21,7 @@ from ..support.store_files import assert_whole
 from ..support.store_processes import PATIENCE, context
 from .forked_server import PipedServer, forked_server
 
-KILLS = int(os.environ.get("KILLS", "200"))
+KILLS = int(os.environ.get("KILLS", "100"))
 MESSAGES = 12  # a change: enough that most of its time is inside a transaction
 LIVES = 50  # of one session, whose state must stay small enough to be shown
 pytestmark = pytest.mark.load
