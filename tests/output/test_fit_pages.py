@@ -114,7 +114,6 @@ def numbered(rows: Sequence[Message], times: int) -> list[Message]:
 HISTORIES = st.builds(numbered, st.lists(MESSAGES, min_size=1, max_size=6), st.sampled_from([1, 1, 3, 20]))
 
 
-@pytest.mark.slow
 @quick
 @given(HISTORIES, st.integers(1, 200), LIMITS)
 def test_walking_a_history_shows_each_message_once_and_counts_what_is_left_out(
@@ -133,7 +132,6 @@ def test_walking_a_history_shows_each_message_once_and_counts_what_is_left_out(
     assert len(ids) + sum(payload.get("omitted_messages", 0) for payload in pages) == len(messages)
 
 
-@pytest.mark.slow
 @quick
 @given(HISTORIES, st.integers(1, 200), LIMITS, st.integers(1, 120))
 def test_a_page_around_a_message_keeps_it_and_those_nearest_to_it(
