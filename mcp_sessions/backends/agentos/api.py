@@ -21,8 +21,8 @@ Parameters = Mapping[str, str | int]
 class Api:
     """Requests to one AgentOS, database and table, with one credential.
 
-    `owner` is the user whose sessions a request is for; "" is for all users. If AgentOS returns the session of another
-    user than `owner`, it is refused here too.
+    `owner` is the user whose sessions a request may access; "" means all users. `Api` refuses a session of any other
+    user even if AgentOS returns it.
     """
 
     def __init__(self, http: HttpClient, version: VersionCache, *, db_id: str, table: str) -> None:
@@ -78,15 +78,15 @@ class Api:
         return await self._read(session_id, owner, "runs", run_id)
 
     async def previews(self, session_id: str, owner: str) -> Reply:
-        """Return previews of all runs: without messages, and with inputs and outputs cut."""
+        """Return previews of all runs: without messages, and with truncated inputs and outputs."""
         (await self.version()).require(PREVIEWS, "a preview of runs")
         return await self._read(session_id, owner, "run-previews")
 
-    async def _read(self, session_id: str, owner: str, *route: str, **more: str) -> Reply:
+    async def _read(self, session_id: str, owner: str, *route: str, **query: str) -> Reply:
         try:
             return await self.http.read(
                 session_path(session_id, *route),
-                params=self._parameters(owner, **more),
+                params=self._parameters(owner, **query),
                 most_bytes=_MOST_PAGE if route else MOST_BYTES,
             )
         except NotFound as error:
@@ -101,32 +101,32 @@ class Api:
         return await self._change("PATCH", session, owner, fields)
 
     async def _change(
-        self, method: str, session: AgentOsSession, owner: str, fields: JsonObject, *route: str, **more: str
+        self, method: str, session: AgentOsSession, owner: str, fields: JsonObject, *route: str, **query: str
     ) -> AgentOsSession:
         if await self.version() < SEPARATE_RUNS:
-            await self._refuse_to_lose_runs(session, owner)
+            await self._refuse_to_erase_runs(session, owner)
         try:
             reply = await self.http.change(
-                method, session_path(session.id, *route), params=self._parameters(owner, **more), json=fields
+                method, session_path(session.id, *route), params=self._parameters(owner, **query), json=fields
             )
         except NotFound as error:
             raise not_found(session.id) from error
         return read_session(reply.json(), type=session.type)
 
-    async def _refuse_to_lose_runs(self, session: AgentOsSession, owner: str) -> None:
-        kept = ("workflow_id",) if session.type == "workflow" else ("agent_id", "team_id")
+    async def _refuse_to_erase_runs(self, session: AgentOsSession, owner: str) -> None:
+        safe_keys = ("workflow_id",) if session.type == "workflow" else ("agent_id", "team_id")
         runs = (await self.runs(session.id, owner)).json()
         if is_array(runs):
-            runs = [run for run in runs if not (is_object(run) and any(text_in(run, key) for key in kept))]
+            runs = [run for run in runs if not (is_object(run) and any(text_in(run, key) for key in safe_keys))]
         if runs:
-            raise loses_runs()
+            raise runs_would_be_erased()
 
     async def delete(self, session: AgentOsSession, owner: str) -> None:
         """Delete a session. AgentOS's answer doesn't depend on whether the session existed."""
         await self.http.change("DELETE", session_path(session.id), params=self._parameters(owner))
 
     async def types_of(self, component: str) -> Sequence[str]:
-        """Return which of agent, team and workflow have this id; none if AgentOS doesn't say."""
+        """Return the types (agent, team, workflow) of the components with this id; empty if AgentOS lists none."""
         try:
             answer = (await self.http.read("/config")).json()
         except (NotFound, Forbidden, ServerFailed, BadResponse):
@@ -152,7 +152,7 @@ class Api:
         return str(uuid4())
 
     async def create(self, session_id: str, owner: str, *, type: str, component: str, fields: JsonObject) -> None:
-        """Create a session. The id must be new: before agno 2.7.4, a session that has the id already is emptied."""
+        """Create a session. The id must be new: before agno 2.7.4, AgentOS empties an existing session with this id."""
         if "table" in self._database:
             raise Unsupported(
                 "AgentOS creates sessions in its default table only. Leave table out of the backend's URL."
@@ -180,7 +180,7 @@ class Api:
     async def fork(self, session: AgentOsSession, owner: str) -> str:
         """Fork a session, and return the fork's id.
 
-        The route takes neither database nor table: it forks sessions in the database of their agent or team.
+        The route takes neither a database nor a table: it forks a session in the database of its agent or team.
         """
         if "table" in self._database or not await self._is_in_own_database(session):
             raise Unsupported(
@@ -198,11 +198,11 @@ class Api:
             "AgentOS forked the session, but its answer does not name the fork. Find the fork with list_sessions."
         )
 
-    def _parameters(self, owner: str, **more: str | int) -> Parameters:
-        return {**self._database, **({"user_id": owner} if owner else {}), **more}
+    def _parameters(self, owner: str, **query: str | int) -> Parameters:
+        return {**self._database, **({"user_id": owner} if owner else {}), **query}
 
 
-def loses_runs() -> Unsupported:
+def runs_would_be_erased() -> Unsupported:
     """Return the error for a change that would erase runs."""
     return Unsupported(
         "this session has runs of another type than its own, and before agno 3.0 any change would erase them. "

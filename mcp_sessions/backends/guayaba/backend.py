@@ -40,7 +40,7 @@ from .search import search_sessions
 from .transcript import read_messages
 from .wire import GuayabaSession
 
-_SHARE_OF_TIME = 0.6
+_TIME_FRACTION = 0.6
 """The share of a call's time after which a search returns what it has found."""
 _LABEL_LENGTH = 255
 _DETAIL_NOTE = "Guayaba has no state, metadata, summary, creation time or counts of a session."
@@ -184,7 +184,7 @@ class GuayabaBackend(HttpBackend):
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
         """Search names and messages of one active session after the other, newest first, and names of archived ones."""
         words = words_of(query)
-        seconds = self.options.timeout * _SHARE_OF_TIME
+        seconds = self.options.timeout * _TIME_FRACTION
         return await search_sessions(self._directory, self.caller, words, limit, cursor, seconds=seconds)
 
     async def rename_session(self, session_id: str, name: str) -> Change:

@@ -1,8 +1,8 @@
 """Pending values: which values a write set in a session's document, and which older values each of them replaced.
 
 When a run of AgentOS ends, it saves the copy of the session that it loaded when it began. A value that we set in
-between is then back at an older value. A value that is neither ours nor an older one was set by somebody else, and so
-was a value in the place of an object that contained ours.
+between is then back at an older value. A value that is neither ours nor an older one was set by somebody else. So was
+any value that replaced an object containing ours.
 """
 
 import json
@@ -16,7 +16,6 @@ Path = tuple[str, ...]
 """The keys that lead to a value in a session's document, from the outside in."""
 Value = tuple[Json, ...]
 """A tuple of one value, or an empty tuple where the document has no value."""
-
 
 _MOST_OLD_VALUES = 32
 """How many older values of a path are stored: the newest, and the oldest, which a long run may have loaded."""
@@ -62,7 +61,7 @@ class PendingValue:
 def add_pending_values(
     values: Sequence[PendingValue], before: JsonObject, after: JsonObject, now: float = 0
 ) -> list[PendingValue]:
-    """Return the pending values once a write that changed `before` to `after` is added to these."""
+    """Return these pending values with a write added that changed `before` to `after`."""
     merged = list(values)
     for path in _changed_paths(before, after):
         outer = next((item for item in merged if path[: len(item.path)] == item.path), None)
