@@ -206,7 +206,7 @@ async def test_a_guayaba_is_copied_with_its_key_but_for_archives(
         refused = await copied(f"guayaba+{fake.url}?agent={agent.id}", tmp_path / "c.db")
     assert done.status == 1
     assert done.out.startswith("1 sessions with 1 messages are the same in both. 1 of them has no ")
-    assert ". --from: Guayaba shows no messages of an archived session. restore_session" in done.err
+    assert ". --from: Guayaba shows no messages of an archived session. Use restore_session" in done.err
     assert OLD not in done.out
     (found,) = await sessions_in(tmp_path / "b.db")
     assert found.name == "Trip"

@@ -196,7 +196,7 @@ class WalkWithoutDetails(Walk):
         except ServerFailed:
             self._failed_detail_count += 1
             return item, False
-        except Unsupported:  # no path can carry the id
+        except Unsupported:  # the id can't be part of a path
             # The session's user and archive status are unknown: leave it out if either matters.
             is_left_out = bool(self._owner) or self._filter.archived
             self._left_out_count += is_left_out

@@ -50,7 +50,7 @@ class Exchange:
     async def send_in_span(
         self, send: Callable[["Exchange"], Awaitable[Reply | AttemptFailure]], server: Mapping[str, str | int]
     ) -> Reply | AttemptFailure:
-        """Make one attempt with `send`, in a span if those are recorded. `server` has its attributes."""
+        """Make one attempt with `send`, in a span if spans are recorded. `server` has attributes of the span."""
         method = self.request.method
         span = start_span(method, {"http.request.method": method, **server})
         if span is None:
