@@ -160,7 +160,7 @@ class Search:
         notes = [f"{self._unread} sessions could not be read."] if self._unread else []
         hits, is_full = self._hits[:limit], len(self._hits) > limit
         if resume_cursor is not None:
-            notes.append("The search stopped at its limit; next_cursor continues with older sessions.")
+            notes.append("The search stopped at its limit. Continue with next_cursor to search older sessions.")
         return SearchPage(
             hits=tuple(hits),
             next_cursor=hits[-1].cursor if is_full else resume_cursor or "",

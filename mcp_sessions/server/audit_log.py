@@ -65,7 +65,9 @@ class AuditLog:
                 self._file.reopenIfNeeded()
         except OSError as error:
             logger.error("the file of --audit can't be opened: %s", error.strerror)
-            raise Unavailable("the audit log can't be written, so nothing was changed. Ask the operator.") from None
+            raise Unavailable(
+                "the audit log can't be written, so nothing was changed. Ask the operator to repair it."
+            ) from None
 
     def write(self, entry: AuditEntry) -> None:
         """Write a line for the entry, unless it was a dry run."""

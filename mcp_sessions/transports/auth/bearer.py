@@ -44,7 +44,7 @@ class Authentication:
     own_credentials: bool = False
     credentials: SubjectCredentials | None = None
 
-    def around(self, app: ASGIApp, metadata_url: str) -> ASGIApp:
+    def wrap(self, app: ASGIApp, metadata_url: str) -> ASGIApp:
         """Return the application with authentication in front of it: requests without a valid token get 401."""
         url = AnyHttpUrl(metadata_url) if metadata_url else None
         inner = AuthContextMiddleware(RequireAuthMiddleware(app, [], url))
@@ -78,7 +78,9 @@ class _BearerBackend(AuthenticationBackend):
             except Unavailable as error:
                 raise AuthenticationError(error.text) from error
             except Exception as error:
-                logger.error("a token was refused, since its verification failed: %s", traceback_without_message(error))
+                logger.error(
+                    "a token was refused because its verification failed: %s", traceback_without_message(error)
+                )
                 continue
             if identity is not None:
                 identity = identity.model_copy(update={"credential": self._credential(conn, identity)})
