@@ -196,7 +196,10 @@ def test_settings_are_those_that_their_variables_make() -> None:
     [
         (["--jwt-issuer", "https://i.example"], "--jwt-issuer needs --jwt-audience and --jwt-jwks too"),
         (["--jwt-jwks", "x"], "--jwt-jwks needs --jwt-issuer and --jwt-audience too"),
-        ([*JWT, "http://i.example/keys"], "--jwt-jwks can't be 'http://i.example/keys': others could replace the keys"),
+        (
+            [*JWT, "http://i.example/keys"],
+            "--jwt-jwks can't be 'http://i.example/keys': others on the network could replace",
+        ),
         ([*JWT, "ftp://i.example/keys"], "--jwt-jwks can't be 'ftp://i.example/keys': it is not a complete URL"),
         ([*JWT, "https://[i.example/keys"], "--jwt-jwks can't be 'https://[i.example/keys': "),
         ([*JWT, "https://i.example:x/keys"], "--jwt-jwks can't be 'https://i.example:x/keys': "),

@@ -141,7 +141,7 @@ class _Readiness:
                 reason = await self._check_backend()
                 if reason != self._reason:
                     logger.warning(
-                        "%s", f"not ready: the backend's check failed ({reason})" if reason else "ready again"
+                        "not ready: the check of the backend failed (%s)" if reason else "ready again%s", reason
                     )
                 self._reason, self._checked_at = reason, anyio.current_time()
         if self._reason:
