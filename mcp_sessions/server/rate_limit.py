@@ -6,7 +6,7 @@ import anyio
 
 from ..errors import RateLimited
 
-_MOST_SUBJECTS = 10_000
+_MAX_SUBJECTS = 10_000
 
 
 class RateLimiter:
@@ -24,7 +24,7 @@ class RateLimiter:
         tokens, counted_at = self._tokens.pop(subject, (float(self._per_minute), now))
         tokens = min(tokens + (now - counted_at) * self._per_minute / 60, self._per_minute)
         self._tokens[subject] = (tokens - 1 if tokens >= 1 else tokens, now)
-        if len(self._tokens) > _MOST_SUBJECTS:
+        if len(self._tokens) > _MAX_SUBJECTS:
             del self._tokens[next(iter(self._tokens))]  # the caller who has been idle longest
         if tokens < 1:
             seconds = ceil((1 - tokens) * 60 / self._per_minute)

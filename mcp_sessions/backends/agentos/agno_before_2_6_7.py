@@ -39,7 +39,7 @@ BEFORE = {
     UPDATES_HONOUR_TABLE: "changes are refused where the backend's URL names a table",
 }
 """What `doctor` reports if AgentOS runs an earlier version."""
-_MOST_TYPES = 10_000
+_MAX_TYPES = 10_000
 
 
 class ApiOfAnyVersion(Api):
@@ -57,7 +57,7 @@ class ApiOfAnyVersion(Api):
         self._types.pop(session_id, None)
         if type != "agent":
             self._types[session_id] = type
-            if len(self._types) > _MOST_TYPES:
+            if len(self._types) > _MAX_TYPES:
                 del self._types[next(iter(self._types))]
 
     async def check_access(self, session_id: str, owner: str) -> None:

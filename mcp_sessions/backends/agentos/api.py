@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from ...errors import BadResponse, Forbidden, NotFound, OutcomeUnknown, Unauthorized, Unsupported
 from ...json_documents import JsonObject, is_array, is_object
-from ..http.client import MOST_BYTES, HttpClient, Reply, ServerFailed, path
+from ..http.client import MAX_BYTES, HttpClient, Reply, ServerFailed, path
 from ..http.credentials import ANONYMOUS
 from .api_errors import not_found
 from .page_reader import UpstreamPage
@@ -14,7 +14,7 @@ from .session_paths import session_path
 from .versions import PREVIEWS, SEPARATE_RUNS, Version, VersionCache
 from .wire import TYPES, AgentOsSession, object_in, read_session, text_in
 
-_MOST_PAGE = 32 * 1024 * 1024
+_MAX_PAGE_BYTES = 32 * 1024 * 1024
 Parameters = Mapping[str, str | int]
 
 
@@ -58,7 +58,7 @@ class Api:
         query |= {"component_id": component} if component else {}
         try:
             reply = await self.http.read(
-                path("sessions"), params=self._parameters(owner, **query), most_bytes=_MOST_PAGE
+                path("sessions"), params=self._parameters(owner, **query), max_bytes=_MAX_PAGE_BYTES
             )
         except NotFound as error:
             raise BadResponse("the server at the backend's URL is not an AgentOS. Check its address.") from error
@@ -87,7 +87,7 @@ class Api:
             return await self.http.read(
                 session_path(session_id, *route),
                 params=self._parameters(owner, **query),
-                most_bytes=_MOST_PAGE if route else MOST_BYTES,
+                max_bytes=_MAX_PAGE_BYTES if route else MAX_BYTES,
             )
         except NotFound as error:
             raise not_found(session_id) from error

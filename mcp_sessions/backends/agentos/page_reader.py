@@ -12,9 +12,9 @@ import anyio
 from ..http.client import ServerFailed, TooLarge
 from .wire import AgentOsSession
 
-_MOST_FAILED = 16
+_MAX_FAILED_ROWS = 16
 """How many rows AgentOS may fail on before `PageReader` gives up on the list. Each one costs some ten requests."""
-_MOST_ROWS = 10_000
+_MAX_ROWS = 10_000
 """The length of the longest list that `read_all` reads. AgentOS needs some 0.3 ms for each row."""
 _PAGE = 128
 
@@ -75,12 +75,12 @@ class PageReader:
 
     def _count_failure(self, offset: int, error: ServerFailed) -> None:
         self.failed.add(offset)
-        if len(self.failed) > _MOST_FAILED:
+        if len(self.failed) > _MAX_FAILED_ROWS:
             if not self._has_read:
                 raise error
             raise ServerFailed(
-                f"AgentOS failed on more than {_MOST_FAILED} sessions of this list. Filter by type or agent_id, or ask "
-                "the operator of AgentOS to repair or delete the sessions that it can't show."
+                f"AgentOS failed on more than {_MAX_FAILED_ROWS} sessions of this list. Filter by type or agent_id, or "
+                "ask the operator of AgentOS to repair or delete the sessions that it can't show."
             ) from error
 
     def failures_near(self, first: int, last: int) -> set[int]:
@@ -117,7 +117,7 @@ async def read_all(fetch: Fetch, stops_at: float) -> UnsortedList | None:
             count += len(rows)
             sessions |= {row.id: row for _, row in rows}
             totals.add(reader.total)
-            if (reader.total or count) > _MOST_ROWS or anyio.current_time() > stops_at:
+            if (reader.total or count) > _MAX_ROWS or anyio.current_time() > stops_at:
                 return None
     except (ServerFailed, TooLarge):
         return None

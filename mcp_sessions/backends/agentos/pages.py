@@ -24,7 +24,7 @@ from ..http.client import ServerFailed
 from .page_reader import Fetch, PageReader, read_all, read_at_once
 from .wire import AgentOsSession
 
-_MOST_REREAD = 16
+_MAX_REREAD_ROWS = 16
 """The largest group that is read again row by row."""
 
 
@@ -183,7 +183,7 @@ class Stream:
         """
         offsets = failures | {row.offset for row in group}
         total = self._reader.total
-        if not group or total is None or len(offsets) > _MOST_REREAD:
+        if not group or total is None or len(offsets) > _MAX_REREAD_ROWS:
             return False
         time = group[0].key.time
         found = {row.session.id: row for row in group}

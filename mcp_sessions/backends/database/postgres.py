@@ -45,7 +45,7 @@ T = TypeVar("T")
 CONNECTIONS = 20
 _RESTART_SECONDS = 10  # calls wait this long for a server that restarts
 _RESTART_TIME_SHARE = 0.8  # of a call's remaining time, at most
-_MOST_LOSSES = 3  # after that, the call itself may be what breaks the connections
+_MAX_LOSSES = 3  # after that, the call itself may be what breaks the connections
 _SEARCH_TIME_FACTOR = 20  # a search may take this many times its processor time, which the server's work is not part of
 
 
@@ -172,7 +172,7 @@ class PostgresDatabase:
             if not await self._needs_retry(attempt, deadline):
                 return attempt.results[0]
             losses += attempt.is_lost
-            if losses == _MOST_LOSSES:
+            if losses == _MAX_LOSSES:
                 raise Unavailable("the connection to PostgreSQL broke several times. See the server's log.")
 
     async def _needs_retry(self, attempt: TransactionAttempt[T], deadline: _Deadline) -> bool:

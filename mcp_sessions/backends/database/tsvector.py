@@ -19,7 +19,7 @@ from .database import Transaction
 
 _FIRST_UNSPACED = "\u0e00"
 _LEXEME_LENGTH = 100  # longer words are cut; PostgreSQL accepts 2,046 bytes
-_MOST_LEXEME_BYTES = 900_000  # of one text; PostgreSQL accepts 1,048,575
+_MAX_LEXEME_BYTES = 900_000  # of one text; PostgreSQL accepts 1,048,575
 _ANY = "*"  # the only lexeme of a text that exceeds this limit; such a text is a candidate in every search
 _BATCH_SIZE = 200  # rows
 _FEW_KEYS = 4096
@@ -80,7 +80,7 @@ def _insert(tx: Transaction, table: str, owner: str, texts: Sequence[tuple[int, 
 
 def _lexemes(words: Sequence[str], owner: str) -> list[str]:
     lexemes = {word[:_LEXEME_LENGTH] for word in words} | set(_pairs(words))
-    if sum(len(lexeme.encode()) for lexeme in lexemes) > _MOST_LEXEME_BYTES:
+    if sum(len(lexeme.encode()) for lexeme in lexemes) > _MAX_LEXEME_BYTES:
         lexemes = {_ANY}
     return [*lexemes, *([_owner_lexeme(owner)] if owner else [])]
 

@@ -16,14 +16,14 @@ from ..http.client import HttpClient, Reply, TooLarge, path
 from .uuids import is_uuid
 from .wire import GuayabaSession, read_archives, read_sessions, text_in
 
-MOST_MESSAGES = 1000
-_MESSAGE_LIMITS = (MOST_MESSAGES, 200, 40, 8)
-_MOST_AGENTS = 1000
-_MOST_AGENT_PAGES = 100
+MAX_MESSAGES = 1000
+_MESSAGE_LIMITS = (MAX_MESSAGES, 200, 40, 8)
+_MAX_AGENTS = 1000
+_MAX_AGENT_PAGES = 100
 _CONCURRENCY = 8
 _AGENT_KEY = "g_agent_"
 _TRIMMED_CHARACTERS = "\ufeff\u200b\u200e"
-_MOST_HISTORY = 64 * 1024 * 1024
+_MAX_HISTORY_BYTES = 64 * 1024 * 1024
 
 
 def explain(reply: Reply, credential: str) -> SessionsError | None:
@@ -81,7 +81,7 @@ class Api:
             content: JsonObject = {"sessionKey": session.key, "limit": limit}
             route = path("agents", session.agent, "sessions", "history")
             try:
-                reply = await self.http.read(route, json=content, most_bytes=_MOST_HISTORY)
+                reply = await self.http.read(route, json=content, max_bytes=_MAX_HISTORY_BYTES)
             except TooLarge:
                 continue
             return History(reply.json(), limit, len(reply.body))
@@ -137,7 +137,7 @@ class Api:
     async def agents(self) -> tuple[Sequence[str], bool]:
         """Return the agents of the key's owner, and whether those are all."""
         found: dict[str, None] = {}
-        for page in range(1, _MOST_AGENT_PAGES + 1):
+        for page in range(1, _MAX_AGENT_PAGES + 1):
             answer = (await self.http.read(path("agents"), params={"per_page": 100, "page": page})).json()
             rows = answer.get("data") if is_object(answer) else None
             if not is_object(answer) or not is_array(rows):
@@ -148,7 +148,7 @@ class Api:
             is_last = page >= last if isinstance(last, int) else len(rows) < 100
             if is_last or len(found) == known:
                 return list(found), True
-            if len(found) >= _MOST_AGENTS:
+            if len(found) >= _MAX_AGENTS:
                 break
         return list(found), False
 

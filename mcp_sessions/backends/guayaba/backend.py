@@ -31,7 +31,7 @@ from ..http.credentials import ANONYMOUS, Credential, CredentialCache
 from ..paging import message_page
 from ..validation import NAME_LENGTH, session_name, session_type
 from . import GuayabaOptions
-from .api import MOST_MESSAGES, Api
+from .api import MAX_MESSAGES, Api
 from .changes import SessionWriter
 from .checks import examine
 from .directory import Directory, ListingCache
@@ -179,7 +179,7 @@ class GuayabaBackend(HttpBackend):
         page = message_page(session_id, messages, query.selects, query, limit=limit, cursor=cursor)
         if len(messages) < history.limit:
             return page
-        why = "Guayaba returns no more" if history.limit == MOST_MESSAGES else "more would be too large to read"
+        why = "Guayaba returns no more" if history.limit == MAX_MESSAGES else "more would be too large to read"
         note = f"Only the newest {len(messages):,} messages can be read: {why}."
         return page.model_copy(update={"note": f"{page.note} {note}".strip()})
 

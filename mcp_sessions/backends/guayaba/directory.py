@@ -12,7 +12,7 @@ from .uuids import is_uuid
 from .wire import GuayabaSession, is_handle
 
 _CACHE_SECONDS = 60
-_MOST_CACHED = 50_000
+_MAX_CACHED = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ class ListingCache:
         """Store a listing for a minute, unless it is too large."""
         self._listings.pop(key, None)
         count = sum(len(other.sessions) for other, _ in self._listings.values()) + len(listing.sessions)
-        if count > _MOST_CACHED:
+        if count > _MAX_CACHED:
             self._listings.clear()
-        if 0 < len(listing.sessions) <= _MOST_CACHED:
+        if 0 < len(listing.sessions) <= _MAX_CACHED:
             self._listings[key] = listing, anyio.current_time() + _CACHE_SECONDS
 
     def clear(self) -> None:

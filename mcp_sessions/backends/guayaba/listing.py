@@ -8,7 +8,7 @@ from ...text.words import fold_name
 from .directory import Listing
 from .wire import GuayabaSession
 
-_MOST_NAMED = 10
+_MAX_NAMED_AGENTS = 10
 
 
 def page_of(
@@ -58,8 +58,8 @@ def gap_note(listing: Listing) -> str:
 
 
 def _enumerate(agents: Sequence[str]) -> str:
-    more = f" and {len(agents) - _MOST_NAMED:,} more" if len(agents) > _MOST_NAMED else ""
-    return ", ".join(agents[:_MOST_NAMED]) + more
+    more = f" and {len(agents) - _MAX_NAMED_AGENTS:,} more" if len(agents) > _MAX_NAMED_AGENTS else ""
+    return ", ".join(agents[:_MAX_NAMED_AGENTS]) + more
 
 
 def _is_wanted(session: GuayabaSession, filter: SessionFilter, query: str, sanitize: Callable[[str], str]) -> bool:

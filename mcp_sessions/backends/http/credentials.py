@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 from ...caller import Caller
 from ...errors import Invalid, Unauthorized
 
-_MOST_CHARACTERS = 16 * 1024
-_MOST_CACHED = 256
+_MAX_CHARACTERS = 16 * 1024
+_MAX_CACHED = 256
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class Credential:
         The error doesn't contain the token.
         """
         has_valid_characters = self.token.isascii() and self.token.isprintable() and " " not in self.token
-        if has_valid_characters and len(self.token) <= _MOST_CHARACTERS:
+        if has_valid_characters and len(self.token) <= _MAX_CHARACTERS:
             return
         problem = (
             "contains a space, a line break or a character that can't be sent in a header, or is longer than 16 KB"
@@ -100,7 +100,7 @@ class CredentialCache(Generic[T]):
         *,
         close: Callable[[T], None] = lambda cached: None,
         is_idle: Callable[[T], bool] = lambda cached: True,
-        max_size: int = _MOST_CACHED,
+        max_size: int = _MAX_CACHED,
     ) -> None:
         self._make = make
         self._close = close

@@ -26,7 +26,7 @@ from ...json_documents import Json, is_array, is_object
 from .credentials import Credential
 from .retry import AttemptFailure, FailureKind, parse_retry_after
 
-_MOST_EXPLANATION_BYTES = 64 * 1024
+_MAX_EXPLANATION_BYTES = 64 * 1024
 _EXPLANATION_SECONDS = 2.0
 
 _REFUSALS: dict[int, tuple[type[SessionsError], str]] = {
@@ -106,23 +106,23 @@ class ResponseReader:
     explain: Callable[[Reply, str], SessionsError | None]
     credential: Credential
 
-    async def read(self, response: httpx2.Response, most_bytes: int) -> Reply | AttemptFailure:
+    async def read(self, response: httpx2.Response, max_bytes: int) -> Reply | AttemptFailure:
         """Read and close a response. Unless the whole body was read, its connection is closed too."""
         try:
             if response.is_success:
-                return await self._read_success(response, most_bytes)
+                return await self._read_success(response, max_bytes)
             return await self._read_failure(response)
         finally:
             await response.aclose()
 
-    async def _read_success(self, response: httpx2.Response, most_bytes: int) -> Reply | AttemptFailure:
+    async def _read_success(self, response: httpx2.Response, max_bytes: int) -> Reply | AttemptFailure:
         if _is_compressed(response):
             message = f"{self.system} sent a compressed response. Turn off compression in its proxy or server."
             return AttemptFailure(FailureKind.UNREADABLE, BadResponse(message))
         body: list[bytes] = []
         announced = int(response.headers.get("content-length", 0))
         try:
-            is_whole = announced <= most_bytes and await _read_body(response, body, most_bytes)
+            is_whole = announced <= max_bytes and await _read_body(response, body, max_bytes)
         except httpx2.TransportError as error:
             return AttemptFailure(
                 FailureKind.TRUNCATED,
@@ -130,7 +130,7 @@ class ResponseReader:
                 error,
             )
         if not is_whole:
-            message = f"{self.system} sent a response of more than {_size(most_bytes)}. Request less at once."
+            message = f"{self.system} sent a response of more than {_size(max_bytes)}. Request less at once."
             return AttemptFailure(FailureKind.UNREADABLE, TooLarge(message))
         return Reply(response.status_code, b"".join(body))
 
@@ -167,16 +167,16 @@ class ResponseReader:
     async def _explain(self, response: httpx2.Response) -> SessionsError | None:
         body: list[bytes] = []
         with anyio.move_on_after(_EXPLANATION_SECONDS), suppress(httpx2.TransportError):
-            await _read_body(response, body, _MOST_EXPLANATION_BYTES)
+            await _read_body(response, body, _MAX_EXPLANATION_BYTES)
         try:
             return self.explain(Reply(response.status_code, b"".join(body)), self.credential.name)
         except BadResponse:
             return None  # the body is not JSON
 
 
-async def _read_body(response: httpx2.Response, body: list[bytes], most_bytes: int) -> bool:
-    """Append at most `most_bytes` of the raw body to `body`. Return whether that is the whole body."""
-    remaining = most_bytes
+async def _read_body(response: httpx2.Response, body: list[bytes], max_bytes: int) -> bool:
+    """Append at most `max_bytes` of the raw body to `body`. Return whether that is the whole body."""
+    remaining = max_bytes
     try:
         async for chunk in response.aiter_raw():
             body.append(chunk[: max(remaining, 0)])

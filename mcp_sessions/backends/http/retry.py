@@ -60,7 +60,7 @@ _RETRYABLE_READ_FAILURES = {
     FailureKind.TRUNCATED,
 }
 _RETRYABLE_CHANGE_FAILURES = {FailureKind.UNSENT, FailureKind.RATE_LIMITED}
-_MOST_RETRIES = 2
+_MAX_RETRIES = 2
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class AttemptFailure:
 
 def may_retry_read(failure: AttemptFailure, retries: int) -> bool:
     """Return whether a read that failed after this many retries may be sent again."""
-    return retries < _MOST_RETRIES and failure.kind in _RETRYABLE_READ_FAILURES
+    return retries < _MAX_RETRIES and failure.kind in _RETRYABLE_READ_FAILURES
 
 
 def may_retry_change(failure: AttemptFailure, retries: int, *, after_drop: bool) -> bool:
@@ -85,7 +85,7 @@ def may_retry_change(failure: AttemptFailure, retries: int, *, after_drop: bool)
     """
     if failure.kind is FailureKind.DROPPED:
         return after_drop
-    return retries < _MOST_RETRIES and failure.kind in _RETRYABLE_CHANGE_FAILURES
+    return retries < _MAX_RETRIES and failure.kind in _RETRYABLE_CHANGE_FAILURES
 
 
 def retry_delay(retries: int, retry_after: float | None) -> float:

@@ -14,7 +14,7 @@ from .credentials import Credential
 
 _CREDENTIAL_PARAMETER = re.compile(r"key|token|secret|passw|credential|auth|signature|jwt", re.IGNORECASE)
 _HOST = re.compile(r"[\w.:-]+(%25\w+)?")  # a name in any script, or an address, which may have a zone
-_MOST_SEGMENT = 512
+_MAX_SEGMENT_LENGTH = 512
 UNENCRYPTED = "others on the network can read the credential and all contents. Use https://"
 
 
@@ -36,8 +36,8 @@ def path_obstacle(segment: str) -> str:
         return "is empty"
     if "/" in segment:
         return 'contains "/"'
-    if len(segment) > _MOST_SEGMENT:
-        return f"has more than {_MOST_SEGMENT} characters"
+    if len(segment) > _MAX_SEGMENT_LENGTH:
+        return f"has more than {_MAX_SEGMENT_LENGTH} characters"
     categories = set(map(unicodedata.category, segment))
     if "Cs" in categories:
         return "contains an unpaired surrogate"

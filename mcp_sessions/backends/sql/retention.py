@@ -8,7 +8,7 @@ from .sessions import now_micros
 
 BATCH_AT_OPEN = 100  # sessions in one transaction, so that other changes don't wait long
 BATCH_AT_DELETION = 5  # more than the one that is being deleted, so that a backlog shrinks
-_MOST_MESSAGES = 5_000  # of all sessions in one transaction; each message takes about 0.05 ms
+_MAX_MESSAGES = 5_000  # of all sessions in one transaction; each message takes about 0.05 ms
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ def purge(tx: Transaction, index: SearchIndex, limit: int = BATCH_AT_OPEN) -> bo
     # A row that another transaction has locked is being purged or restored there.
     lock = f"{tx.lock} SKIP LOCKED" if tx.lock else ""
     rows: list[Row] = []
-    remaining_messages = _MOST_MESSAGES
+    remaining_messages = _MAX_MESSAGES
     for key, session_id, count in tx.all(
         f"SELECT key, id, message_count FROM sessions WHERE purge_at < ? ORDER BY purge_at LIMIT ?{lock}",
         now_micros(),

@@ -22,7 +22,7 @@ from ..database.database import SearchIndex, Transaction
 from ..validation import NAME_LENGTH
 
 LISTED, ARCHIVED, DELETED = range(3)
-_MOST_NAMES = 2_000  # read in one call; redacting a long name takes up to 0.3 ms
+_MAX_NAMES = 2_000  # read in one call; redacting a long name takes up to 0.3 ms
 _LETTERS = "abcdefghjkmnpqrstuvwxyz"
 _ALPHABET = "23456789" + _LETTERS
 
@@ -67,7 +67,7 @@ class SessionRow(NamedTuple):
         )
 
 
-_STOPPED = f"Stopped after {_MOST_NAMES:,} names. Continue with next_cursor."
+_STOPPED = f"Stopped after {_MAX_NAMES:,} names. Continue with next_cursor."
 _COLUMNS = ", ".join(SessionRow._fields)
 _LISTED_COLUMNS = "id, name, type, agent_id, user_id, created_at, updated_at, archived_at, key"
 
@@ -181,12 +181,12 @@ def list_page_by_name(
 ) -> SessionPage:
     """Return a page of sessions whose names contain the query, in the text that the caller may see.
 
-    After `_MOST_NAMES` names, return the page as it is, with a cursor that continues there.
+    After `_MAX_NAMES` names, return the page as it is, with a cursor that continues there.
     """
     query = fold_name(filter.query)
     shown: list[Session] = []
     next_cursor, read_count = cursor, 0
-    while read_count < _MOST_NAMES:
+    while read_count < _MAX_NAMES:
         page = list_page(tx, owner, filter, limit + 1, next_cursor)
         shown += [row for row in page.sessions if query in fold_name(sanitize(row.name))]
         next_cursor, read_count = page.next_cursor, read_count + len(page.sessions)

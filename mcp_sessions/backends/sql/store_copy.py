@@ -21,7 +21,7 @@ from .sessions import DELETED, SessionRow
 from .store_argument import StoreArgument
 
 _BATCH_SIZE = 200  # sessions
-_MOST_MESSAGES = 2_000  # of all sessions in one transaction; a single session may have more
+_MAX_MESSAGES = 2_000  # of all sessions in one transaction; a single session may have more
 _SESSION = ", ".join(SessionRow._fields)
 _MESSAGE = "key, session_key, number, run, role, created_at, tool_name, tool_calls, attachments, text"
 _SHOWN_IDS = 5
@@ -163,7 +163,7 @@ def _next_keys(last: int, tx: Transaction) -> list[int]:
     """Return the keys of the next batch of sessions."""
     rows = tx.all(f"SELECT key, message_count FROM sessions WHERE key > ? ORDER BY key LIMIT {_BATCH_SIZE}", last)
     keys: list[int] = []
-    remaining_messages = _MOST_MESSAGES
+    remaining_messages = _MAX_MESSAGES
     for key, count in rows:
         if keys and count > remaining_messages:
             break

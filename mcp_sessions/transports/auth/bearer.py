@@ -21,7 +21,7 @@ from .credentials import SubjectCredentials
 
 CREDENTIAL_HEADER = "x-backend-authorization"
 METADATA_PATH = "/.well-known/oauth-protected-resource"
-_MOST_CHARACTERS = 16_384
+_MAX_CHARACTERS = 16_384
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def _bearer(conn: HTTPConnection, header: str) -> str:
     values = conn.headers.getlist(header)
     scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
     token = token.strip()
-    return token if scheme.lower() == "bearer" and len(token) <= _MOST_CHARACTERS and token.isascii() else ""
+    return token if scheme.lower() == "bearer" and len(token) <= _MAX_CHARACTERS and token.isascii() else ""
 
 
 def _unavailable(conn: HTTPConnection, error: AuthenticationError) -> Response:

@@ -23,7 +23,7 @@ _AHEAD_SECONDS = 30  # how far the issuer's clock may be ahead; expiry has no su
 _CACHE_SECONDS = 3600
 _FETCH_INTERVAL = 10  # minimum seconds between two fetches, even if many tokens name unknown keys
 _FETCH_SECONDS = 5
-_MOST_BYTES = 1024 * 1024
+_MAX_BYTES = 1024 * 1024
 _KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 
 _REASONS: Mapping[type[Exception], str] = {
@@ -176,7 +176,7 @@ class KeySet:
                     raise ValueError("not the keys")
                 async for part in response.aiter_bytes():
                     body += part
-                    if len(body) > _MOST_BYTES:
+                    if len(body) > _MAX_BYTES:
                         raise ValueError("too large")
         return bytes(body)
 

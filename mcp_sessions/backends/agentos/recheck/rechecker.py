@@ -21,7 +21,7 @@ from .values import PendingValue, add_pending_values, apply_pending_values
 logger = logging.getLogger(__name__)
 
 Recheck = Callable[[PendingWrite], Awaitable[None]]
-_MOST_REWRITES = 5
+_MAX_REWRITES = 5
 _IDLE_SECONDS = 30
 """How long to wait if nothing is due: a process that ended may have left a pending write in the journal."""
 _NOT_RECHECKED = "Done. If a run of this session is executing now, AgentOS overwrites this when that run ends."
@@ -159,7 +159,7 @@ class Rechecker:
         with self._journal.transaction():
             if self._journal.get(pending.session_id) != pending:
                 return  # another process has written to this session since, and will check that write
-            if not kept or updated.rewrite_count >= _MOST_REWRITES or (pending.is_expired and not rewritten):
+            if not kept or updated.rewrite_count >= _MAX_REWRITES or (pending.is_expired and not rewritten):
                 self._journal.delete(pending.session_id)
             else:
                 self._journal.put(updated, next_check_time(time() if rewritten else pending.written_at, time()))

@@ -17,7 +17,7 @@ Path = tuple[str, ...]
 Value = tuple[Json, ...]
 """A tuple of one value, or an empty tuple where the document has no value."""
 
-_MOST_OLD_VALUES = 32
+_MAX_OLD_VALUES = 32
 """How many older values of a path are stored: the newest, and the oldest, which a long run may have loaded."""
 
 
@@ -127,8 +127,8 @@ def _old_values_at(path: Path, old: Value, inner: Sequence[PendingValue]) -> tup
 
 
 def _limit_old_values(old_values: Sequence[OldValue]) -> tuple[OldValue, ...]:
-    half = _MOST_OLD_VALUES // 2
-    return tuple(old_values) if len(old_values) <= _MOST_OLD_VALUES else (*old_values[:half], *old_values[-half:])
+    half = _MAX_OLD_VALUES // 2
+    return tuple(old_values) if len(old_values) <= _MAX_OLD_VALUES else (*old_values[:half], *old_values[-half:])
 
 
 def _matches_any(old_values: Sequence[OldValue], outer: Value, path: Path) -> bool:
