@@ -97,7 +97,7 @@ class Api:
         return await self._change("POST", session, owner, {"session_name": name}, "rename")
 
     async def update(self, session: AgentOsSession, owner: str, fields: JsonObject) -> AgentOsSession:
-        """Replace these fields (`session_name`, `session_state`, `metadata`, `summary`), each as a whole."""
+        """Replace the values of these fields (`session_name`, `session_state`, `metadata`, `summary`)."""
         return await self._change("PATCH", session, owner, fields)
 
     async def _change(

@@ -1,7 +1,7 @@
 """Functions that convert AgentOS's runs to our messages and runs.
 
 A message has an id of its own, which never changes. The messages of a team's members and a workflow's steps belong to
-inner runs; `run_id` tells them apart, and a history shows them only together with tool calls.
+inner runs. Their `run_id` is that of the inner run, and a history shows them only if it includes tool calls.
 
 A workflow's runs have no messages of their own, and neither do failed runs before agno 3. Their input and output
 become messages with the ids `RUN:in` and `RUN:out`.

@@ -269,7 +269,7 @@ class TransactionAttempt(Generic[T]):
                 self.pooled.connection.cancel_safe(timeout=_CANCEL_SECONDS)
             except psycopg.Error:
                 break
-            # A cancel request that arrives between two statements has no effect, hence the loop.
+            # A cancel request that arrives between two statements has no effect, so repeat it.
             if self.finished.wait(_CANCEL_SECONDS / _CANCELS):
                 return
         self.disconnect()
