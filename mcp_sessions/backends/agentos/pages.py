@@ -53,7 +53,7 @@ class WalkSummary:
     failed_offsets: Sequence[int]
     """The offsets of these sessions in the upstream lists; empty if they are not known."""
     may_miss_sessions: bool
-    """Whether another session may be missing, with the same time as one that AgentOS failed on."""
+    """Whether further sessions may be missing, since a group could not be read completely."""
 
 
 def key_of(session: AgentOsSession, order: Order) -> Key:

@@ -3,7 +3,7 @@
 from ...errors import Unsupported, quoted
 from ..http.urls import path, path_obstacle
 
-UNADDRESSABLE = "their ids contain \"/\" or similar, which AgentOS's URLs can't carry"
+UNADDRESSABLE = "their ids contain \"/\" or similar, which AgentOS's URLs can't contain"
 PYTHON_API = "agno's Python API where AgentOS runs"
 
 
@@ -13,6 +13,6 @@ def session_path(session_id: str, *route: str) -> str:
     if obstacle:
         raise Unsupported(
             f"AgentOS can list a session with the id {quoted(session_id)}, but not open or change it: its URLs can't "
-            f"carry an id that {obstacle}. Use {PYTHON_API}."
+            f"contain an id that {obstacle}. Use {PYTHON_API}."
         )
     return path("sessions", session_id, *route)

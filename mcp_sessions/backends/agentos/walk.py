@@ -77,8 +77,8 @@ class Walk:
         summary = self._stream.summary
         if summary.may_miss_sessions:
             return (
-                "AgentOS failed on some sessions of its list. Those are left out, and others with the same time may be "
-                "missing. Filter by type or agent_id to list fewer sessions at once."
+                "Some sessions may be missing: part of AgentOS's list could not be read. Filter by type or agent_id to "
+                "list fewer sessions at once."
             )
         if not self.failed_count:
             return ""

@@ -33,7 +33,7 @@ class FailureKind(Enum):
     OVERLOADED = auto()
     """The server is overloaded or down for maintenance (503)."""
     FAILED = auto()
-    """The server failed (500 and other 5xx). It would fail again."""
+    """The server failed (500, or any 5xx but those above). It would fail again."""
     TRUNCATED = auto()
     """A 2xx response began, and the connection was closed before its end."""
     UNREADABLE = auto()
