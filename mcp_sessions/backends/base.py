@@ -64,7 +64,7 @@ KEPT_BY = {
     Capability.UPDATE_SESSION_STATE: ("state",),
     Capability.UPDATE_SESSION: ("metadata", "summary"),
 }
-"""operation → the fields of a session that a system with this operation usually keeps."""
+"""The fields of a session that a system with each of these operations usually stores."""
 
 
 class SessionBackend:
@@ -94,7 +94,7 @@ class SessionBackend:
 
     @property
     def keeps(self) -> frozenset[str]:
-        """The fields that the system itself can keep, of `name`, `archived_at`, `state`, `metadata` and `summary`."""
+        """The fields that the system itself can store, of `name`, `archived_at`, `state`, `metadata` and `summary`."""
         return frozenset(field for capability in self.capabilities for field in KEPT_BY.get(capability, ()))
 
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
@@ -109,8 +109,8 @@ class SessionBackend:
         """Return a view of this backend for one caller.
 
         The view shares the backend's connections, and has only the sessions of the caller's user. Raise `Unsupported`
-        for a user whom this backend can't limit, `Invalid` for a user id that no session can have, and `Unauthorized`
-        for a missing or malformed credential.
+        if this backend can't limit users to their own sessions, `Invalid` for a user id that no session can have, and
+        `Unauthorized` for a missing or malformed credential.
         """
         check_text(caller.user_id, "user_id", NAME_LENGTH)
         if caller.user_id and (why_not := self.why_no_user_scoping()):
@@ -135,10 +135,10 @@ class SessionBackend:
         await self.list_sessions(SessionFilter(), limit=1)
 
     async def examine(self, report: Report) -> None:
-        """Check the system for `mcp-sessions doctor`, and report what it is and which hazards it has.
+        """Check the system for `mcp-sessions doctor`, and report its version and known hazards.
 
         Called before the backend is entered. Must not change the system: override this method if entering the
-        backend does. Raise a `SessionsError` if the checks can't continue.
+        backend changes it. Raise a `SessionsError` if the checks can't continue.
         """
         async with self:
             await self.check_reachable()
@@ -185,7 +185,7 @@ class SessionBackend:
         """Yield the active and archived sessions updated since a time, newest first, each once. None yields all.
 
         Sessions that were updated up to 2 seconds before `since` may be yielded too. A session that changes meanwhile
-        may be left out. A later call whose `since` is the time of the first session yields it.
+        may be left out: call again with `since` set to the time of the first session to get it.
         """
         return feeds.changes(self, since)
 
@@ -289,7 +289,7 @@ class SessionBackend:
         if action == "restore":
             return await self.restore_session(session_id)
         if expected_versions is not None and session_id not in expected_versions:
-            raise NotFound(f"session {quoted(session_id)} was not found when the user was asked. Ask again.")
+            raise NotFound(f"session {quoted(session_id)} was not found when the user was asked to confirm. Ask again.")
         return await self.delete_session(session_id, expected_version=(expected_versions or {}).get(session_id, ""))
 
     async def _preview(self, action: BulkAction, session_id: str) -> SessionDetail | None:

@@ -1,4 +1,4 @@
-"""A bulk action as single actions, for backends whose system has no bulk operation."""
+"""Bulk actions made of single actions, for backends whose system has no bulk operation."""
 
 from collections.abc import Awaitable, Callable, Sequence
 

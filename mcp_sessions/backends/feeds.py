@@ -1,4 +1,4 @@
-"""The sessions that changed since a time, and a complete session, read with the operations that every backend has."""
+"""The default `changes` and `export_session` of all backends, made of the operations that every backend has."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -18,7 +18,7 @@ from ..models import (
 )
 
 _TOLERANCE = timedelta(seconds=2)
-"""How far before `since` to look: a system may show a change late, or its time only to the second."""
+"""How far before `since` to look: a system may show a change late, or round its time down to the second."""
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -37,9 +37,8 @@ class Reader(Protocol):
 async def changes(backend: Reader, since: datetime | None, *, page_size: int = 100) -> AsyncGenerator[Session]:
     """Yield the active and archived sessions updated since a time, newest first, each once. None yields all.
 
-    If it is unknown when a session was updated, the time when it was archived counts instead; without that time too, it
-    counts as the oldest. A session that changes meanwhile may be left out; its new time is then later than that of the
-    first session.
+    A session without `updated_at` is ordered by `archived_at`, and one without either is the oldest. A session that
+    changes meanwhile may be left out; its new time is then later than that of the first session.
     """
     earliest = since.replace(microsecond=0) - _TOLERANCE if since else _EARLIEST
     yielded: set[str] = set()

@@ -19,8 +19,8 @@ from ..text.words import contains_words, fold, snippet
 from .gather import map_concurrently
 
 _AT_ONCE = 8
-_MOST_SESSIONS = 400
-_MOST_BYTES = 128 * 1024 * 1024
+_MAX_SESSIONS = 400
+_MAX_BYTES = 128 * 1024 * 1024
 
 Position = tuple[int, ...]
 """A session's position in the search, as the numbers of a cursor: time and digest, then any the backend adds."""
@@ -128,7 +128,7 @@ class Search:
 
     def _is_spent(self) -> bool:
         is_late = anyio.current_time() > self._stops_at
-        return is_late or self._sessions >= _MOST_SESSIONS or self._bytes > _MOST_BYTES
+        return is_late or self._sessions >= _MAX_SESSIONS or self._bytes > _MAX_BYTES
 
     async def _search(self, candidate: Candidate, read: ReadTranscript) -> list[_Match]:
         """Return the matches in a session's name, summary and messages, newest message first."""
@@ -160,7 +160,7 @@ class Search:
         notes = [f"{self._unread} sessions could not be read."] if self._unread else []
         hits, is_full = self._hits[:limit], len(self._hits) > limit
         if resume_cursor is not None:
-            notes.append("The search stopped at its limit; next_cursor continues with older sessions.")
+            notes.append("The search stopped at its limit. Continue with next_cursor to search older sessions.")
         return SearchPage(
             hits=tuple(hits),
             next_cursor=hits[-1].cursor if is_full else resume_cursor or "",

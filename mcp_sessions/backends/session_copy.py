@@ -42,11 +42,11 @@ T = TypeVar("T")
 
 TEMPORARY = (Busy, OutcomeUnknown, RateLimited, Timeout, Unavailable)
 """Errors after which the same copy may succeed if it is tried again."""
-_ABOUT_ONE_SESSION = (BadResponse, Conflict, Invalid, NotFound, Unsupported)
+_SESSION_ERRORS = (BadResponse, Conflict, Invalid, NotFound, Unsupported)
 _NEEDED = (Capability.CREATE_SESSION, Capability.APPEND_MESSAGES, Capability.UPDATE_SESSION)
 _PAGE = 100  # sessions
 _BATCH = 100  # messages
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 ReportProgress = Callable[[str, int, int], None]
 """A callback that receives the step (`copied` or `compared`), the number of sessions done, and the total."""
@@ -57,7 +57,7 @@ class SessionCopyResult:
     """The result of a copy.
 
     `sessions` and `messages` are the numbers of those that are equal at both ends, `without_user` that of sessions
-    without an owner, `already_there` that of copies which the target had before. `different` has the fields in which
+    without an owner, `already_there` that of copies that the target had before. `different` has the fields in which
     a copy differs, and `failed` the error of each session that can't be copied, both by the id in the source.
     `list_notes` are the source's notes on sessions that it could not list.
 
@@ -90,7 +90,7 @@ class BackendArgument:
 
 
 def missing_operations(target: SessionBackend) -> list[Capability]:
-    """Return the operations that a backend needs to be the target of a copy and lacks."""
+    """Return the operations that a backend lacks and that the target of a copy needs."""
     return [capability for capability in _NEEDED if capability not in target.capabilities]
 
 
@@ -127,9 +127,9 @@ class _SessionCopy:
         """id in the source → id in the target"""
 
     async def list_ids(self) -> list[str]:
-        """Return the ids of all sessions of the source, those that were changed longest ago first."""
+        """Return the ids of all sessions of the source, least recently changed first."""
         changed_at = {
-            session.id: session.updated_at or session.created_at or _LONG_AGO
+            session.id: session.updated_at or session.created_at or _EARLIEST
             async for session in _all_sessions(self._source, self.result.list_notes)
         }
         return sorted(changed_at, key=lambda session_id: changed_at[session_id])
@@ -144,7 +144,7 @@ class _SessionCopy:
                 continue  # deleted meanwhile
             mark = detail.metadata.get(MARK)
             original = mark.get("id") if is_object(mark) and mark.get("source") == self._source_name else None
-            created = detail.created_at or _LONG_AGO
+            created = detail.created_at or _EARLIEST
             # A fork of a copy has the same metadata, and is newer than the copy.
             if isinstance(original, str) and original in ids and created <= created_at.get(original, created):
                 created_at[original] = created
@@ -155,20 +155,20 @@ class _SessionCopy:
         return {"source": self._source_name, "id": session_id}
 
     async def copy(self, session_id: str) -> None:
-        """Copy a session, or what its copy lacks. Record an error that is only about this session."""
+        """Copy a session, or what its copy lacks. Record an error that concerns only this session."""
         original = await self._read_original(session_id)
         if original is None:
             return
         try:
             await self._write(session_id, original)
-        except _ABOUT_ONE_SESSION as error:
+        except _SESSION_ERRORS as error:
             self.result.failed[session_id] = error
 
     async def _read_original(self, session_id: str) -> SessionRecord | None:
         """Return a session of the source, or None if it can't be read although the source answers other calls."""
         try:
             return await self._source.call(read_record(self._source.backend, session_id))
-        except (*_ABOUT_ONE_SESSION, *TEMPORARY) as error:
+        except (*_SESSION_ERRORS, *TEMPORARY) as error:
             if isinstance(error, TEMPORARY):
                 await self._source.call(self._source.backend.check_reachable())
             self.result.failed[session_id] = error
@@ -179,19 +179,19 @@ class _SessionCopy:
 
     async def _write(self, session_id: str, original: SessionRecord) -> None:
         target, wanted = self._target, self._content(original, Counter())
-        found = None
+        existing = None
         if session_id in self._copies:
-            found = self._content(await self._read_copy(session_id), Counter())
-            if not wanted.is_continuation_of(found):
+            existing = self._content(await self._read_copy(session_id), Counter())
+            if not wanted.is_continuation_of(existing):
                 return  # the comparison reports it
         else:
             self._copies[session_id] = await self._create(session_id, wanted)
         run_ids = [message.run_id for message in original.messages]
-        for batch in _batches(wanted.messages, run_ids, len(found.messages) if found else 0):
+        for batch in _batches(wanted.messages, run_ids, len(existing.messages) if existing else 0):
             await target.call(target.backend.append_messages(self._copies[session_id], batch))
-        if wanted.summary and not (found and found.summary):
+        if wanted.summary and not (existing and existing.summary):
             await target.call(target.backend.update_session(self._copies[session_id], summary=wanted.summary))
-        if wanted.archived and not (found and found.archived):
+        if wanted.archived and not (existing and existing.archived):
             change = await target.call(target.backend.archive_session(self._copies[session_id]))
             self._copies[session_id] = change.session_id
 
@@ -236,13 +236,13 @@ class _SessionCopy:
             result.unread[kind] += count
 
 
-async def _all_sessions(end: BackendArgument, notes: set[str]) -> AsyncGenerator[Session]:
+async def _all_sessions(argument: BackendArgument, notes: set[str]) -> AsyncGenerator[Session]:
     """Yield all sessions, first the active ones, and add the notes of the lists. A session may be yielded twice."""
     for archived in (False, True):
         filter = SessionFilter(archived=archived, order="updated_asc")
         cursor = ""
         while True:
-            page = await end.call(end.backend.list_sessions(filter, limit=_PAGE, cursor=cursor))
+            page = await argument.call(argument.backend.list_sessions(filter, limit=_PAGE, cursor=cursor))
             for session in page.sessions:
                 yield session
             notes |= {page.note} - {""}
@@ -251,9 +251,9 @@ async def _all_sessions(end: BackendArgument, notes: set[str]) -> AsyncGenerator
                 break
 
 
-def _batches(messages: Sequence[NewMessage], run_ids: Sequence[str], begin: int) -> Iterator[Sequence[NewMessage]]:
-    """Yield the messages from the number `begin` on, at most 100 at once, and never those of two runs together."""
-    for _, numbers in groupby(range(begin, len(messages)), key=lambda number: run_ids[number]):
-        run = [messages[number] for number in numbers]
+def _batches(messages: Sequence[NewMessage], run_ids: Sequence[str], first: int) -> Iterator[Sequence[NewMessage]]:
+    """Yield batches of the messages from the index `first` on: at most 100 messages, all of the same run."""
+    for _, indexes in groupby(range(first, len(messages)), key=lambda index: run_ids[index]):
+        run = [messages[index] for index in indexes]
         for start in range(0, len(run), _BATCH):
             yield run[start : start + _BATCH]

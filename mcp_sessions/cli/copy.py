@@ -1,7 +1,7 @@
 """`mcp-sessions copy`: copy all sessions of one backend into another one, then compare the two.
 
-A store is copied into a store exactly, with ids, times and deleted sessions. Every other copy is made of what the
-operations of backends can read and write.
+A store is copied into a store exactly, with ids, times and deleted sessions. Any other copy has only what the
+operations of both backends can read and write.
 """
 
 import sys
@@ -39,7 +39,7 @@ def run(settings: Settings, *, source: str, target: str) -> int:
         opened_target = _open(_TO, target, settings, token="" if sends_token else settings.token)
         if source == target or _is_one_file(source, target):
             raise BadSetting("--to can't be the same as --from: name another store.")
-        return anyio.run(_copy, opened_source, opened_target, _name_in_marks(source))
+        return anyio.run(_copy, opened_source, opened_target, _source_name(source))
     except BadSetting as error:
         return refuse(str(error))
     except SessionsError as error:
@@ -77,9 +77,9 @@ def _require_operations(target: str, settings: Settings) -> None:
 
 
 def _is_one_file(source: str, target: str) -> bool:
-    """Return whether both URLs lead to one file, perhaps by different names.
+    """Return whether both URLs lead to the same file, even under different names.
 
-    SQLite names its journal after the path, so opening one file by two names damages it.
+    SQLite names its journal after the path, so opening a file under two names damages it.
     """
     one, other = path_of(source), path_of(target)
     if one and other:
@@ -88,7 +88,7 @@ def _is_one_file(source: str, target: str) -> bool:
     return False
 
 
-def _name_in_marks(url: str) -> str:
+def _source_name(url: str) -> str:
     """Return the name of the source in the metadata of the copies: its URL, without options of the connection.
 
     The name has to tell systems apart, since two of them may have sessions with the same id.
@@ -110,7 +110,7 @@ async def _copy(source: SessionBackend, target: SessionBackend, source_name: str
         if isinstance(source, SqlBackend) and isinstance(target, SqlBackend):
             return await _copy_store(source, target)
         ends = BackendArgument(_FROM, source), BackendArgument(_TO, target)
-        copied = await copy_sessions(*ends, source_name, _Progress().tell)
+        copied = await copy_sessions(*ends, source_name, _Progress().report)
         return report_session_copy(copied, source.title, target.title)
 
 
@@ -122,7 +122,7 @@ async def _copy_store(source: SqlBackend, target: SqlBackend) -> int:
         raise BadSetting(f"{_TO}: {error}") from error
     except SessionsError as error:
         raise BadSetting(str(error)) from error
-    return report_store_copy(await copy_store(*stores, _Progress().tell))
+    return report_store_copy(await copy_store(*stores, _Progress().report))
 
 
 async def _enter_source(source: SessionBackend, stack: AsyncExitStack) -> None:
@@ -141,7 +141,7 @@ class _Progress:
     def __init__(self) -> None:
         self._printed_at = monotonic()
 
-    def tell(self, what: str, done: int, total: int) -> None:
+    def report(self, step: str, done: int, total: int) -> None:
         if monotonic() > self._printed_at + _SECONDS_BETWEEN_LINES:
             self._printed_at = monotonic()
-            print(f"mcp-sessions: {done:,} of {total:,} sessions {what}", file=sys.stderr, flush=True)
+            print(f"mcp-sessions: {done:,} of {total:,} sessions {step}", file=sys.stderr, flush=True)

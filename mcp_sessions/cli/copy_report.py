@@ -28,7 +28,7 @@ def report_session_copy(copied: SessionCopyResult, source: str, target: str) -> 
     """Print the result of any other copy, between the systems of these names. Return the exit status."""
     print(_summary(copied.sessions, copied.messages, copied.already_there, copied.without_user))
     for what, counts in (
-        (f"Not copied, since {target} has no place for it", copied.absent),
+        (f"Not copied, since {target} doesn't store it", copied.absent),
         (f"Not copied, since {source} doesn't return it", copied.unread),
         (f"Changed, since {target} can't store it otherwise", copied.changed),
     ):
@@ -41,7 +41,7 @@ def report_session_copy(copied: SessionCopyResult, source: str, target: str) -> 
 
 
 def _problems(copied: SessionCopyResult, source: str) -> Iterator[str]:
-    """Yield a sentence on each reason why not all sessions are equal at both ends."""
+    """Yield a sentence for each problem: sessions that differ or could not be copied, and incomplete lists."""
     if copied.different:
         differences = [f"{excerpt(id)} ({', '.join(fields)})" for id, fields in copied.different.items()]
         yield (
@@ -56,7 +56,7 @@ def _problems(copied: SessionCopyResult, source: str) -> Iterator[str]:
     for text, failed in ids.items():
         yield f"not copied: {_listed(failed)}. {text}"
     for note in sorted(copied.list_notes):
-        if "next_cursor" not in note:  # which only says that a page ended early
+        if "next_cursor" not in note:  # such a note only says that a page ended early
             yield f"the list of {source} is not complete: {note}"
 
 

@@ -30,7 +30,7 @@ def run(settings: Settings) -> int:
     if isinstance(stdout, TextIOWrapper):
         stdout.reconfigure(errors="backslashreplace")  # a file's name may not be encodable
 
-    def tell(check: Check) -> None:
+    def report(check: Check) -> None:
         if settings.read_only and check.read_only_text:
             check = Check(check.name, check.read_only_text)
         checks.append(check)
@@ -42,8 +42,8 @@ def run(settings: Settings) -> int:
         shown = replace_unprintable(mask_passwords(settings.backend))
         print(f"mcp-sessions {__version__} checks {shown}, for {backend.options.timeout:g} s at most.", flush=True)
         for text in unknown_variables(os.environ):
-            tell(Check("settings", text, "warning"))
-        anyio.run(_check, backend, settings, callers, tell)
+            report(Check("settings", text, "warning"))
+        anyio.run(_check, backend, settings, callers, report)
     except BadSetting as error:
         return refuse(str(error))
     except SessionsError as error:
@@ -55,24 +55,24 @@ def run(settings: Settings) -> int:
     return 1 if any(check.status == "failed" for check in checks) else 0
 
 
-async def _check(backend: SessionBackend, settings: Settings, callers: Sequence[Check], tell: Report) -> None:
+async def _check(backend: SessionBackend, settings: Settings, callers: Sequence[Check], report: Report) -> None:
     try:
         with anyio.fail_after(backend.options.timeout + 1):  # longer than the backend's own timeout
-            await backend.examine(tell)
+            await backend.examine(report)
     except TimeoutError:
-        tell(
+        report(
             Check(
                 "backend", f"timed out after {backend.options.timeout:g} s. Check whether the backend hangs", "failed"
             )
         )
     except SessionsError as error:
-        tell(Check("backend", str(error), "failed"))
+        report(Check("backend", str(error), "failed"))
     else:
-        tell(Check("operations", _operations(backend)))
+        report(Check("operations", _operations(backend)))
     for check in [*callers, *_audit(settings.audit)]:
-        tell(check)
+        report(check)
     if settings.transport == "http" and settings.jwt_jwks:
-        tell(await _issuer(settings))
+        report(await _issuer(settings))
 
 
 def _operations(backend: SessionBackend) -> str:
@@ -120,7 +120,7 @@ def _tokens(path: str) -> Check:
     tokens = TokenFile(path).check()
     usable = sum(token.expires is None or token.expires > datetime.now(UTC) for token in tokens)
     if not usable:
-        return Check("tokens", "there is none that is still valid. Make one with mcp-sessions token new", "warning")
+        return Check("tokens", "no token is valid. Create one with mcp-sessions token new", "warning")
     return Check("tokens", f"{usable:,} valid, {len(tokens) - usable:,} expired")
 
 

@@ -15,7 +15,7 @@ _COMMANDS = {
     "doctor": "check these settings and the backend, without changing anything, and say what is wrong",
     "config": "print a client's configuration for this server, with these settings",
     "copy": "copy all sessions of one backend into another one, and compare the two",
-    "token": "make a token for --tokens: print the token, which is shown only once, and the line for the file",
+    "token": "create a token for --tokens: print the token, which is shown only once, and the line for the file",
 }
 _WITH_SETTINGS = ("serve", "doctor", "config")
 _EPILOG = "Each flag also has an environment variable, such as MCP_SESSIONS_MAX_CHARS for --max-chars. The flag wins."
@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
         added[name].usage = f"mcp-sessions {name} {'CLIENT ' if name == 'config' else ''}[SETTING]..."
         added[name].epilog = _EPILOG
         _add_settings(added[name])
-    others = main.add_argument_group("others")
+    others = main.add_argument_group("other")
     others.add_argument("-h", "--help", action="help", help="show this and exit; COMMAND --help shows a command's help")
     others.add_argument(
         "--version", action="version", version=f"mcp-sessions {__version__}", help="show the version and exit"

@@ -1,4 +1,4 @@
-"""`mcp-sessions token new`: make a token, and print it with its line for the file of `--tokens`."""
+"""`mcp-sessions token new`: create a token, and print it with its line for the file of `--tokens`."""
 
 import sys
 from datetime import UTC, datetime

@@ -25,7 +25,7 @@ def build_backend(settings: Settings) -> SessionBackend:
 def backend_options(settings: Settings, url: str) -> dict[str, Any]:
     """Return the options that settings give to the backend of this URL.
 
-    Raise `BadSetting` for one that the URL gives too, and `Invalid` if the URL gives one twice.
+    Raise `BadSetting` for an option that the URL gives too, and `Invalid` if the URL gives an option twice.
     """
     known, in_url = known_options(url), options_in(url)
     values: dict[str, Any] = {"timeout": settings.timeout}
@@ -68,9 +68,9 @@ def build_server(
         state_key=settings.state_key,
     )
     if not server.tool_names:
-        narrowed = " with --read-only" if settings.read_only else ""
+        read_only = " with --read-only" if settings.read_only else ""
         raise BadSetting(
-            f"--toolsets can't be {','.join(settings.toolsets)!r}{narrowed}: {backend.title} has no tool in them. "
+            f"--toolsets can't be {','.join(settings.toolsets)!r}{read_only}: {backend.title} has no tool in them. "
             "It accepts sessions, history and all."
         )
     return server

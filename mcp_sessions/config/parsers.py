@@ -43,7 +43,7 @@ def not_empty(text: str) -> str:
     An empty value usually comes from an unset shell variable, and must not turn authentication off.
     """
     if not text:
-        raise BadSetting("accepts no empty value; leave it out for none")
+        raise BadSetting("must not be empty; leave it out instead")
     return text
 
 

@@ -55,12 +55,12 @@ def _setting(
     return field(default=default, metadata=metadata)
 
 
-def _shown(default: object) -> str:
+def _default_text(default: object) -> str:
     return "none" if default in ("", ()) else "off" if default is False else str(default)
 
 
 def _alias(name: str) -> Any:
-    """Return a setting for an option of the backend, None if it is not given.
+    """Return a setting for an option of the backend. Its value is None if it is not given.
 
     These settings are older than the options in the backend's URL.
     """
@@ -70,7 +70,7 @@ def _alias(name: str) -> Any:
         "help": f"the same as ?{name}={option.metavar} in --backend: {option.help}",
         "parse": parsers.not_empty if option.is_path else option.parse,
         "secret": False,
-        "shown": "on" if option.default is True else "none" if option.is_path else _shown(option.default),
+        "shown": "on" if option.default is True else "none" if option.is_path else _default_text(option.default),
         "is_alias": True,
     }
     return field(default=None, metadata=metadata)
@@ -89,7 +89,7 @@ class Settings:
         parsers.choice("stdio", "http"),
     )
     log_level: str = _setting(
-        "WARNING", "LEVEL", f"least severe messages to log on stderr: {', '.join(_LEVELS)}", parsers.choice(*_LEVELS)
+        "WARNING", "LEVEL", f"lowest level of messages to log on stderr: {', '.join(_LEVELS)}", parsers.choice(*_LEVELS)
     )
     toolsets: tuple[str, ...] = _setting(
         parsers.TOOLSET_NAMES[:3],
@@ -107,7 +107,7 @@ class Settings:
         parsers.choice("auto", "user", "code", "off"),
     )
     max_chars: int = _setting(
-        24_000, "N", "most characters that a result may have, 2000 to 400000", number(int, 2_000, 400_000)
+        24_000, "N", "maximum number of characters in a result, 2000 to 400000", number(int, 2_000, 400_000)
     )
     redact: bool = _setting(
         True,
@@ -161,7 +161,7 @@ class Settings:
     max_concurrent: int = _setting(
         64,
         "N",
-        "over HTTP: most concurrent requests, 1 to 10000; others get 503 with Retry-After",
+        "over HTTP: maximum number of concurrent requests, 1 to 10000; others get 503 with Retry-After",
         number(int, 1, 10_000),
     )
     rate: int = _setting(
@@ -210,7 +210,7 @@ class Settings:
 
 
 def unknown_variables(environ: Mapping[str, str]) -> Generator[str]:
-    """Yield a warning for each variable that begins like a setting's but isn't one."""
+    """Yield a warning for each variable with the prefix of settings that is not a setting."""
     known = [setting.variable for setting in SETTINGS.values()]
     for name in environ:
         if name.startswith(PREFIX) and name not in (*known, *_TEST_VARIABLES):
@@ -239,7 +239,7 @@ def _settings_table() -> dict[str, Setting]:
             metavar=known["metavar"],
             help=known["help"],
             parse=known["parse"],
-            shown_default=known["shown"] or _shown(item.default),
+            shown_default=known["shown"] or _default_text(item.default),
             repeatable=isinstance(item.default, tuple),
             is_alias="is_alias" in known,
         )

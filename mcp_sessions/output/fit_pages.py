@@ -19,7 +19,7 @@ from ..models import (
     SessionDetail,
     SessionPage,
 )
-from .fit_values import LEAST_TEXT, Slot, prefix_length, prune_values, shorten, size, size_without, text_size
+from .fit_values import MIN_TEXT, Slot, prefix_length, prune_values, shorten, size, size_without, text_size
 
 Encrypt = Callable[[str], str]
 """Returns the cursor to send for a backend's cursor."""
@@ -28,7 +28,7 @@ _TEXTS = ("text", "input", "output", "snippet", "arguments")
 _LISTS = {"attachments": "url", "tool_calls": "arguments"}
 """The lists that a row may have, and the key of the long text in their items."""
 
-_LEAST_ERROR = 24  # characters, enough for its code
+_MIN_ERROR = 24  # characters, enough for its code
 _CURSOR_ROOM = len(',"next_cursor":')
 _OMITTED_ROOM = len(',"omitted_chars":1234567890')
 _PART_ROOM = _OMITTED_ROOM + _CURSOR_ROOM + len(',"attachments":[],"tool_calls":[]')
@@ -161,8 +161,8 @@ def _keep_rows(
 
 def _least_row_size(row: JsonObject) -> tuple[int, int]:
     texts = _long_texts(row)
-    shell, floor = _least_size(row, texts, LEAST_TEXT)
-    return shell + (_OMITTED_ROOM if any(len(holder[key]) > LEAST_TEXT for holder, key in texts) else 0), floor
+    shell, floor = _least_size(row, texts, MIN_TEXT)
+    return shell + (_OMITTED_ROOM if any(len(holder[key]) > MIN_TEXT for holder, key in texts) else 0), floor
 
 
 def _least_size(row: Json, texts: Sequence[Slot], least: int) -> tuple[int, int]:
@@ -178,7 +178,7 @@ def _drop_items(row: JsonObject, over: int) -> None:
         items = _objects(row.get(key))
         while items and over > 0:
             item = items.pop()
-            over -= sum(_least_size(item, _long_texts(item), LEAST_TEXT))
+            over -= sum(_least_size(item, _long_texts(item), MIN_TEXT))
             lost += sum(len(holder[name]) for holder, name in _all_texts(item))
         if is_array(row.get(key)) and not items:
             del row[key]
@@ -196,7 +196,7 @@ def _shorten_all(holder: JsonObject, row: JsonObject, over: int) -> None:
 
 def _shorten(texts: Sequence[tuple[JsonObject, Slot]], room: int) -> None:
     """Shorten texts, and add the characters cut to `omitted_chars` of each text's row."""
-    for (row, _), lost in zip(texts, shorten([text for _, text in texts], room, LEAST_TEXT), strict=True):
+    for (row, _), lost in zip(texts, shorten([text for _, text in texts], room, MIN_TEXT), strict=True):
         if lost:
             row["omitted_chars"] = row.get("omitted_chars", 0) + lost
 
@@ -270,7 +270,7 @@ def _fit_bulk(payload: JsonObject, limit: int) -> None:
         kept: list[Json] = []
         for row in rows:
             own = [(row, key) for key in ("error", "name") if is_object(row) and key in row]
-            shell, floor = _least_size(row, own, _LEAST_ERROR)
+            shell, floor = _least_size(row, own, _MIN_ERROR)
             if shell + floor > room:
                 break
             kept.append(row)
@@ -281,7 +281,7 @@ def _fit_bulk(payload: JsonObject, limit: int) -> None:
             payload[name] = kept
         if len(kept) < len(rows):
             lost.append(f"{len(rows) - len(kept)} of {name}")
-    cut = sum(count > 0 for count in shorten(texts, floors + room, _LEAST_ERROR))
+    cut = sum(count > 0 for count in shorten(texts, floors + room, _MIN_ERROR))
     lost += [f"the ends of {cut} errors or names"] if cut else []
     payload["note"] = (
         f"{payload.get('note', '')} Left out to fit {limit:,} characters: {', '.join(lost)}."

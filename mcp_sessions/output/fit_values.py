@@ -9,9 +9,9 @@ from typing import NamedTuple
 from ..errors import excerpt
 from ..json_documents import Json, JsonObject, is_object
 
-LEAST_TEXT = 160  # characters that each text keeps while anything else can be left out
-_MOST_NAMED = 2000  # characters for the names of omitted values
-_LEAST_VALUE = 24  # characters; naming a shorter value would save nothing
+MIN_TEXT = 160  # characters that each text keeps while anything else can be left out
+_MAX_NAMED = 2000  # characters for the names of omitted values
+_MIN_VALUE = 24  # characters; naming a shorter value would save nothing
 _BATCH = 64
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -135,14 +135,12 @@ def prune_values(payload: JsonObject, limit: int, at: str = "") -> None:
     values = sum(candidate.size - len('""') for candidate in candidates)
     payload["note"] = _note(before, ["previous"], limit, is_change)
     over = values + size_without(payload, slots) - limit
-    if over > sum(sections[0].spare(LEAST_TEXT).values()) + sum(
-        candidate.saved for candidate in sections[0].candidates
-    ):
+    if over > sum(sections[0].spare(MIN_TEXT).values()) + sum(candidate.saved for candidate in sections[0].candidates):
         sections[:-1] = reversed(sections[:-1])
     lost: dict[str, str] = {}
-    for section, least in ((section, least) for least in (LEAST_TEXT, 0) for section in sections):
+    for section, least in ((section, least) for least in (MIN_TEXT, 0) for section in sections):
         if over > 0:
-            saved, mentions = _reduce(section, over, least, min(limit // 4, _MOST_NAMED))
+            saved, mentions = _reduce(section, over, least, min(limit // 4, _MAX_NAMED))
             over -= saved
             lost |= mentions
     payload["note"] = _note(before, list(lost.values()), limit, is_change)
@@ -238,7 +236,7 @@ def _nested_candidates(candidate: _Candidate, need: int) -> Iterator[_Candidate]
     while several := dict(islice(others, _BATCH)):
         taken = size(several) - 1
         rest -= taken
-        if taken > max(need * _LEAST_VALUE // _MOST_NAMED, _LEAST_VALUE):
+        if taken > max(need * _MIN_VALUE // _MAX_NAMED, _MIN_VALUE):
             for key, child in several.items():
                 if _is_worth_naming(child):
                     yield _nested_candidate(candidate, key, size(child))
@@ -247,7 +245,7 @@ def _nested_candidates(candidate: _Candidate, need: int) -> Iterator[_Candidate]
 
 
 def _is_worth_naming(value: Json) -> bool:
-    return isinstance(value, dict | list) or (isinstance(value, str) and len(value) >= _LEAST_VALUE)
+    return isinstance(value, dict | list) or (isinstance(value, str) and len(value) >= _MIN_VALUE)
 
 
 def _nested_candidate(candidate: _Candidate, key: str, taken: int) -> _Candidate:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from ..errors import Invalid, quoted
 from ..json_documents import Json, JsonObject, is_array, is_object
 
-_ARTICLES = {
+_TYPE_NAMES = {
     "string": "a string",
     "integer": "a whole number",
     "number": "a number",
@@ -26,9 +26,9 @@ def read_arguments(arguments: Mapping[str, Json], schema: JsonObject) -> JsonObj
     """
     properties: JsonObject = schema["properties"]
     unknown = [name for name in arguments if name not in properties]
-    if unknown:  # ignoring a misspelt filter would widen what the call does
+    if unknown:  # a misspelt filter must not be ignored: the call would affect more than was meant
         named = ", ".join(quoted(name) for name in unknown[:5])
-        raise Invalid(f"unknown argument {named}. Allowed are: {', '.join(properties)}.")
+        raise Invalid(f"unknown argument {named}. Allowed arguments: {', '.join(properties)}.")
     optional = properties.keys() - schema.get("required", ())
     return {
         name: _integers_as_text(value, properties[name])
@@ -54,23 +54,23 @@ def explain_validation_error(error: ValidationError, schema: JsonObject) -> Inva
     """Return the first validation error as an `Invalid` that says what is expected, without quoting the value."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     node = schema
-    shown = ""
+    path = ""
     for part in first["loc"]:
         if isinstance(part, int):
-            shown, node = f"{shown}[{part}]", node.get("items", {})
+            path, node = f"{path}[{part}]", node.get("items", {})
         else:
-            shown, node = f"{shown}.{part}" if shown else part, node.get("properties", {}).get(part, {})
+            path, node = f"{path}.{part}" if path else part, node.get("properties", {}).get(part, {})
     if first["type"] == "missing":
-        return Invalid(f'"{shown}" is missing. Give {_expected(node)}.')
+        return Invalid(f'"{path}" is missing. Give {_expected(node)}.')
     if first["type"] == "extra_forbidden":
-        return Invalid(f"{quoted(shown)} is unknown. Leave it out.")
-    return Invalid(f'"{shown}" must be {_expected(node)}.')
+        return Invalid(f"{quoted(path)} is unknown. Leave it out.")
+    return Invalid(f'"{path}" must be {_expected(node)}.')
 
 
 def _expected(node: JsonObject) -> str:
     if "enum" in node:
         return " or ".join(f'"{value}"' for value in node["enum"])
-    expected = _ARTICLES.get(node.get("type", ""), "a value of another kind")
+    expected = _TYPE_NAMES.get(node.get("type", ""), "a value of another kind")
     if "minimum" in node and "maximum" in node:
         return f"{expected} from {node['minimum']} to {node['maximum']}"
     if node.get("minLength"):

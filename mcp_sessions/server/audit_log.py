@@ -20,8 +20,8 @@ from ..models import (
 )
 
 STDERR = "-"
-_MOST_CHARACTERS = 512  # of a subject or an id
-_MOST_IDS = 100
+_MAX_CHARACTERS = 512  # of a subject or an id
+_MAX_IDS = 100
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,9 @@ class AuditLog:
                 self._file.reopenIfNeeded()
         except OSError as error:
             logger.error("the file of --audit can't be opened: %s", error.strerror)
-            raise Unavailable("the audit log can't be written, so nothing was changed. Ask the operator.") from None
+            raise Unavailable(
+                "the audit log can't be written, so nothing was changed. Ask the operator to repair it."
+            ) from None
 
     def write(self, entry: AuditEntry) -> None:
         """Write a line for the entry, unless it was a dry run."""
@@ -112,7 +114,7 @@ def _fields(entry: AuditEntry) -> JsonObject:
 def _limit(value: Json) -> Json:
     """Return the value of a field, shortened and without unprintable characters, since callers choose it."""
     if is_array(value):
-        return [_limit(item) for item in value[:_MOST_IDS]]
+        return [_limit(item) for item in value[:_MAX_IDS]]
     if isinstance(value, str):
-        return replace_unprintable(value[:_MOST_CHARACTERS])
+        return replace_unprintable(value[:_MAX_CHARACTERS])
     return value if isinstance(value, int | float) else "?"

@@ -1,4 +1,4 @@
-"""How a tool is called: arguments in, result or error out."""
+"""The call of a tool: from its arguments to its result or error."""
 
 import inspect
 import logging
@@ -99,7 +99,7 @@ class SessionTool(Tool):
         except Exception as error:
             code, answer = Internal.code, error_result(_internal_error(error, self.name, context.request_id))
         finally:
-            if audit is not None and not isinstance(result, InputRequiredResult):  # that only asks the user
+            if audit is not None and not isinstance(result, InputRequiredResult):  # that result only asks the user
                 target, seconds = _target(arguments, context), monotonic() - started_at
                 entry = AuditEntry(app.subject, self.name, arguments, target, context.request_id, seconds, result, code)
                 audit.write(entry)
@@ -169,7 +169,7 @@ def _mark_current(payload: JsonObject, session_id: str) -> None:
 
 
 def _target(arguments: JsonObject, context: AppRequest) -> str:
-    """Return the canonical id of the session that a call names; `"current"` stays if there is no current session."""
+    """Return the canonical id of the session that a call names; `"current"` if there is no current session."""
     session_id = arguments.get("session_id")
     if not isinstance(session_id, str):
         return ""

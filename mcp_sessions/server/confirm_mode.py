@@ -3,5 +3,7 @@
 from typing import Literal
 
 ConfirmMode = Literal["auto", "user", "code", "off"]
-"""By the user if the client can ask, else by a code given to the model; by the user only; by the code only; not at all.
+"""`user`: by the user. `code`: by a code that the model sends back. `off`: not at all.
+
+`auto`: by the user if the client can ask them, else by a code.
 """

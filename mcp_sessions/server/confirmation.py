@@ -108,10 +108,10 @@ def _require_acceptance(action: Literal["accept", "decline", "cancel"], app: App
     if action == "decline":
         raise ConfirmationRequired("the answer was no; nothing was changed.")
     if action == "cancel":
-        raise _unconfirmed("the question was not answered", app)
+        raise _unconfirmed_error("the question was not answered", app)
 
 
-def _unconfirmed(reason: str, app: AppContext) -> ConfirmationRequired:
+def _unconfirmed_error(reason: str, app: AppContext) -> ConfirmationRequired:
     """Return the error for a question that nobody answered, with advice to the operator."""
     if app.confirm == "user":
         advice = (
@@ -143,7 +143,7 @@ async def _ask(
     if app.confirm != "code" and can_elicit(context):
         return await _ask_user(question, context)
     if app.confirm == "user":
-        raise _unconfirmed("this client can't ask the user", app)
+        raise _unconfirmed_error("this client can't ask the user", app)
     expected = _code(sessions, context)
     if compare_digest(code.encode(errors="replace"), expected.encode()):
         return Confirmation()
@@ -162,7 +162,7 @@ async def _ask_user(question: str, context: AppRequest) -> Confirmation | Elicit
     try:
         answer = await context.session.elicit_form(question, _FORM, context.request_id)
     except MCPError as error:
-        raise _unconfirmed("the client could not ask the user", app) from error
+        raise _unconfirmed_error("the client could not ask the user", app) from error
     except ValidationError as error:
         raise ConfirmationRequired(UNREADABLE_ANSWER) from error
     _require_acceptance(answer.action, app)

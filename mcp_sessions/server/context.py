@@ -76,7 +76,7 @@ def app_of(context: AppRequest) -> AppContext:
 
 
 def current_session(context: AppRequest) -> CurrentSession | None:
-    """Return the session that the request's `_meta`, its header or the setting names, in this order.
+    """Return the session that is named by the request's `_meta`, else by its header, else by the setting.
 
     Its id is canonical. It is only a hint: it gives no access to a session.
     """

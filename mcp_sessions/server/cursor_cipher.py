@@ -1,4 +1,4 @@
-"""Encryption of the cursors sent to authenticated callers: a cursor's numbers reveal how many rows others have."""
+"""Encryption of the cursors sent to authenticated callers: a cursor's numbers reveal how many rows other users have."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import blake2b
@@ -12,7 +12,7 @@ _BLOCK = 16
 
 
 class CursorCipher:
-    """Encrypts cursors for one user each (AES-SIV, RFC 5297). Equal cursors have equal ciphertexts."""
+    """Encrypts each cursor for one user (AES-SIV, RFC 5297). Equal cursors have equal ciphertexts."""
 
     def __init__(self, secret: bytes) -> None:
         self._cipher = AESSIV(blake2b(secret, digest_size=32, person=b"cursor").digest())

@@ -8,7 +8,7 @@ _EMPTY_DEFAULTS: tuple[Json, ...] = ("", [], {}, None, False)
 def input_schema(schema: JsonObject) -> JsonObject:
     """Return a schema of arguments without titles, references and empty defaults.
 
-    Unknown names are refused whatever the schema says (`argument_errors.read_arguments`), so it needn't.
+    The schema doesn't forbid unknown names, since `argument_errors.read_arguments` refuses them.
     """
     definitions: JsonObject = schema.get("$defs", {})
     properties = {name: _reduce(value, definitions) for name, value in schema.get("properties", {}).items()}

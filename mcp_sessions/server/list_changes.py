@@ -22,7 +22,7 @@ Request = ServerRequestContext[Any, Any]
 
 
 def has_one_client(context: Request) -> bool:
-    """Return whether the request's connection belongs to one client, which is so unless it came over HTTP."""
+    """Return whether the request's connection belongs to one client: it does unless it came over HTTP."""
     return context.request is None
 
 

@@ -1,4 +1,4 @@
-"""The prompts. Each is offered if the tools that it mentions are."""
+"""The prompts. Each is offered if all tools that it mentions are offered."""
 
 from collections.abc import Collection
 

@@ -37,7 +37,7 @@ from .context import AppContext, AppRequest, app_of, resolve_id
 Request = ServerRequestContext[AppContext, Any]
 
 _PAGE_SIZE = 50
-_MOST_COMPLETIONS = 100  # the protocol's limit
+_MAX_COMPLETIONS = 100  # the protocol's limit
 _ANY_ID = ResourceSecurity(exempt_params={"session_id"})  # the SDK would check it as a path
 
 
@@ -145,9 +145,9 @@ def add_completion(server: Server[AppContext]) -> None:
 async def _complete_id(backend: SessionBackend, value: str) -> list[str]:
     """Return ids that begin with the value, then those of sessions whose name contains it; for "", the most recent."""
     prefixes = {value: None, backend.canonical_id(value): None} if value else ()
-    by_id = [id for prefix in prefixes for id in await backend.find_session_ids(prefix, limit=_MOST_COMPLETIONS)]
-    by_name = await backend.list_sessions(SessionFilter(query=value), limit=_MOST_COMPLETIONS)
-    return list(dict.fromkeys([*by_id, *(session.id for session in by_name.sessions)]))[:_MOST_COMPLETIONS]
+    by_id = [id for prefix in prefixes for id in await backend.find_session_ids(prefix, limit=_MAX_COMPLETIONS)]
+    by_name = await backend.list_sessions(SessionFilter(query=value), limit=_MAX_COMPLETIONS)
+    return list(dict.fromkeys([*by_id, *(session.id for session in by_name.sessions)]))[:_MAX_COMPLETIONS]
 
 
 def _backend(app: AppContext) -> SessionBackend:

@@ -1,4 +1,4 @@
-"""`create_server`, which makes an MCP server of a backend."""
+"""`create_server`, which returns an MCP server for a backend."""
 
 import secrets
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
@@ -79,7 +79,7 @@ class SessionsServer(MCPServer[AppContext]):
         self._scopes = scopes
         self._tool_scopes = {tool.name: tool.scope for tool in tools}
         self._read_only_tools = frozenset(tool.name for tool in tools if tool.is_read_only)
-        # MCPServer has no public way to page the list of resources, to know the request in a completion, or to narrow
+        # MCPServer has no public way to page the list of resources, to know the request in a completion, or to limit
         # what subscriptions/listen serves.
         self._lowlevel_server.add_request_handler("resources/list", PaginatedRequestParams, list_resources)
         add_completion(self._lowlevel_server)

@@ -17,7 +17,7 @@ F = TypeVar("F", bound=ToolFunction)
 _CHANGES_INSIDE_A_SESSION = frozenset(
     {Capability.UPDATE_SESSION_STATE, Capability.UPDATE_SESSION, Capability.APPEND_MESSAGES}
 )
-"""Operations that change nothing in the list of sessions but the time of the last update."""
+"""Operations that change only the update time of a session in the list of sessions."""
 
 SCOPES: Mapping[Effect, Scope] = {"read": Scope.READ, "write": Scope.WRITE, "destroy": Scope.DELETE}
 

@@ -22,7 +22,7 @@ _UNSPACED = re.compile(
 )
 
 _QUERY_LENGTH = 500
-_MOST_WORDS = 16
+_MAX_WORDS = 16
 _SNIPPET = 160  # characters
 _PART = 4096  # characters searched at once
 _OVERLAP = 512
@@ -43,8 +43,8 @@ def words_of(query: str) -> list[str]:
     short = next((word for word in words if word.endswith("*") and len(word) < 3), "")
     if short:
         raise Invalid(f'"query" has {quoted(short)}, too short for a prefix. Give at least two letters before the *.')
-    if len(words) > _MOST_WORDS:
-        raise Invalid(f'"query" has {len(words)} words; at most {_MOST_WORDS} are allowed. Give the rarest.')
+    if len(words) > _MAX_WORDS:
+        raise Invalid(f'"query" has {len(words)} words; at most {_MAX_WORDS} are allowed. Give the rarest.')
     return words
 
 

@@ -23,7 +23,7 @@ _HEAD = 4096
 _TAIL = 256
 
 NOT_UTF8 = "the message is not valid UTF-8. Encode it as UTF-8 and send it again."
-HALF_CHARACTER = (
+UNPAIRED_SURROGATE = (
     "the message has half of a surrogate pair (an escape such as \\ud83d without its other half), "
     "which is not a character. Send whole characters."
 )
@@ -35,8 +35,8 @@ BATCH = "batches are not supported. Send one message at a time."
 TOO_LONG = "the message is longer than 4 MiB. Send less at a time."
 
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}:,"]|[^][{}:,"\s]+', re.DOTALL)
-_STEPS = {"{": 1, "[": 1, "}": -1, "]": -1}
-# Right before the end, these unescaped quotes can only belong to a key of the outermost object.
+_DEPTH_CHANGES = {"{": 1, "[": 1, "}": -1, "]": -1}
+# Directly before the end of the line, these unescaped quotes can only belong to a key of the outermost object.
 _LAST_MEMBER_IS_ID = re.compile(rb'[,{]\s*"id"\s*:\s*(-?\d{1,18}|"[^"\\\x00-\x1f]*")\s*}\s*$')
 
 
@@ -53,12 +53,12 @@ class Refusal:
     """The response to an invalid message.
 
     `answer`: the line to send. `is_result`: it is the result of a failed tool call rather than a JSON-RPC error.
-    `stand_in`: if the message was an invalid reply to one of our requests, the error to treat as the reply.
+    `substitute_reply`: if the message was an invalid reply to a request of ours, the error to use as the reply.
     """
 
     answer: bytes
     is_result: bool = False
-    stand_in: JSONRPCError | None = None
+    substitute_reply: JSONRPCError | None = None
 
 
 class LineSplitter:
@@ -105,8 +105,8 @@ def read_frame(line: bytes | LongLine) -> JSONRPCMessage | Refusal:
     if isinstance(message, JSONRPCRequest):
         return message
     # The SDK parses a request with an invalid id as a notification, and a request with an error as a reply.
-    misfit = "id" if isinstance(message, JSONRPCNotification) else "method"
-    return _refuse(line) if misfit in json.loads(line) else message
+    unexpected = "id" if isinstance(message, JSONRPCNotification) else "method"
+    return _refuse(line) if unexpected in json.loads(line) else message
 
 
 def error_line(request_id: str | int | None, code: int, text: str) -> bytes:
@@ -134,35 +134,35 @@ def _refuse(line: bytes) -> Refusal:
     except json.JSONDecodeError:
         return Refusal(error_line(None, PARSE_ERROR, NOT_JSON))
     except RecursionError:
-        return _refuse_members(_outline(text), "", TOO_DEEP)
+        return _refuse_members(_scalar_members(text), "", TOO_DEEP)
     except ValueError:
-        return _refuse_members(_outline(text), "", LONG_NUMBER)
+        return _refuse_members(_scalar_members(text), "", LONG_NUMBER)
     if isinstance(value, list):
         return Refusal(error_line(None, INVALID_REQUEST, BATCH))
     if not _is_object(value):
         return Refusal(error_line(None, INVALID_REQUEST, NOT_AN_OBJECT))
-    return _refuse_members(value, _flaw_of_shape(value), _flaw_of_content(line, value))
+    return _refuse_members(value, _shape_problem(value), _content_problem(line, value))
 
 
 def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict)
 
 
-def _refuse_members(members: dict[str, Any], flaw_of_shape: str, flaw_of_content: str) -> Refusal:
+def _refuse_members(members: dict[str, Any], shape_problem: str, content_problem: str) -> Refusal:
     request_id = _readable_id(members)
     is_tool_call = members.get("method") == "tools/call"
-    flaw = flaw_of_shape or flaw_of_content
+    problem = shape_problem or content_problem
     if "method" not in members and ("result" in members or "error" in members):
         # The id belongs to our request. A response with it could be taken for the response to another request.
-        stand_in = None if request_id is None else _broken_reply(request_id, flaw)
-        return Refusal(error_line(None, INVALID_REQUEST, flaw), stand_in=stand_in)
-    if is_tool_call and not flaw_of_shape and request_id is not None:
-        return Refusal(tool_error_line(request_id, f"invalid: {flaw_of_content}"), is_result=True)
-    return Refusal(error_line(request_id, INVALID_REQUEST, flaw))
+        substitute_reply = None if request_id is None else _error_reply(request_id, problem)
+        return Refusal(error_line(None, INVALID_REQUEST, problem), substitute_reply=substitute_reply)
+    if is_tool_call and not shape_problem and request_id is not None:
+        return Refusal(tool_error_line(request_id, f"invalid: {content_problem}"), is_result=True)
+    return Refusal(error_line(request_id, INVALID_REQUEST, problem))
 
 
-def _broken_reply(request_id: str | int, flaw: str) -> JSONRPCError:
-    return JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=INVALID_REQUEST, message=flaw))
+def _error_reply(request_id: str | int, problem: str) -> JSONRPCError:
+    return JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=INVALID_REQUEST, message=problem))
 
 
 def _readable_id(members: dict[str, Any]) -> str | int | None:
@@ -170,7 +170,7 @@ def _readable_id(members: dict[str, Any]) -> str | int | None:
     return value if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
-def _flaw_of_shape(members: dict[str, Any]) -> str:
+def _shape_problem(members: dict[str, Any]) -> str:
     if members.get("jsonrpc") != "2.0":
         return 'the member jsonrpc must be "2.0".'
     if "id" in members and _readable_id(members) is None:
@@ -186,7 +186,7 @@ def _flaw_of_shape(members: dict[str, Any]) -> str:
     return ""
 
 
-def _flaw_of_content(line: bytes, members: dict[str, Any]) -> str:
+def _content_problem(line: bytes, members: dict[str, Any]) -> str:
     try:
         line.decode()
         # The parser allows a little more nesting than the serializer.
@@ -195,19 +195,19 @@ def _flaw_of_content(line: bytes, members: dict[str, Any]) -> str:
     except UnicodeDecodeError:
         return NOT_UTF8
     except UnicodeEncodeError:
-        return HALF_CHARACTER
+        return UNPAIRED_SURROGATE
     return TOO_DEEP
 
 
 def _id_of_long_line(line: LongLine) -> str | int | None:
-    members = _outline(line.head.decode(errors="replace"))
+    members = _scalar_members(line.head.decode(errors="replace"))
     last = _LAST_MEMBER_IS_ID.search(line.tail)
     if "id" not in members and last is not None:
         members["id"] = json.loads(last[1].decode(errors="replace"))
     return _readable_id(members)
 
 
-def _outline(text: str) -> dict[str, Any]:
+def _scalar_members(text: str) -> dict[str, Any]:
     """Return the scalar members of the outermost object, without parsing nested values.
 
     This works for text that is cut off or nested too deeply to parse. It stops once it has `id` and `method`.
@@ -216,12 +216,12 @@ def _outline(text: str) -> dict[str, Any]:
     depth, key = 0, ""
     for token in _TOKEN.finditer(text):
         word = token[0]
-        if depth == 1 and key and _STEPS.get(word) == 1:
+        if depth == 1 and key and _DEPTH_CHANGES.get(word) == 1:
             _add_member(members, key, "null")
-        depth += _STEPS.get(word, 0)
+        depth += _DEPTH_CHANGES.get(word, 0)
         if word == '"' or {"id", "method"} <= members.keys():
             break
-        if depth != 1 or word == ":" or word in _STEPS:
+        if depth != 1 or word == ":" or word in _DEPTH_CHANGES:
             continue
         if word == ",":
             key = ""

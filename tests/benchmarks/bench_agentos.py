@@ -30,8 +30,8 @@ from mcp_sessions.json_documents import JsonObject
 from tests.benchmarks.agentos_seeds import RARE, stored_sessions
 from tests.support.servers.agentos_process import VERSIONS, AgentOs, are_installed, running
 
-MOST_ADDED = 0.003  # seconds, to one request
-MOST_SHOWN = 1 / 3  # of the characters of AgentOS's own list
+MAX_ADDED = 0.003  # seconds, to one request
+MAX_SHOWN = 1 / 3  # of the characters of AgentOS's own list
 BLOCK = 0.7  # seconds of changes through one backend: it looks at each again after one second, and here nothing may
 WARM_UP = 2  # rounds
 PAGE = 20
@@ -265,9 +265,9 @@ async def measure(server: AgentOs, count: int, rounds: int) -> list[str]:
         f"\nan empty tool of the SDK's takes {empty * 1e3:.2f} ms, what a rename must read first {reading * 1e3:.2f} ms"
     )
     figures = (
-        ("get adds", added(taken["get"]) * 1e3, MOST_ADDED * 1e3, "ms"),
-        ("rename adds", added(taken["rename"]) * 1e3, (reading + MOST_ADDED) * 1e3, "ms"),
-        (f"list of {PAGE}: {ours:,} of {theirs:,} characters", ours / theirs, MOST_SHOWN, ""),
+        ("get adds", added(taken["get"]) * 1e3, MAX_ADDED * 1e3, "ms"),
+        ("rename adds", added(taken["rename"]) * 1e3, (reading + MAX_ADDED) * 1e3, "ms"),
+        (f"list of {PAGE}: {ours:,} of {theirs:,} characters", ours / theirs, MAX_SHOWN, ""),
     )
     missed: list[str] = []
     for name, figure, goal, unit in figures:

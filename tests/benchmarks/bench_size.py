@@ -11,7 +11,7 @@ from tests.benchmarks.agentos_seeds import stored_sessions
 from tests.benchmarks.measuring import Figure, print_table
 from tests.support.fakes.agentos import FakeAgentOs
 
-MOST_LISTED = 8_000  # characters of tools/list
+MAX_LISTED = 8_000  # characters of tools/list
 MESSAGES = 50
 WHOLE = 400_000  # characters, so that nothing is cut
 SENTENCE = "The second option costs a little more and leaves a whole afternoon free, so I would take that one. "
@@ -52,7 +52,7 @@ async def of_the_store() -> list[Figure]:
             await backend.append_messages(session.id, turn)
         history = await text_of(client, "get_session_history", session_id=session.id, limit=MESSAGES)
     return [
-        Figure("tools/list, default toolsets, characters", [shown], MOST_LISTED),
+        Figure("tools/list, default toolsets, characters", [shown], MAX_LISTED),
         Figure(f"history of {MESSAGES} of the store ÷ its texts alone, characters", [len(history) / SAID], 1.2),
     ]
 

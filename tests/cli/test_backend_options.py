@@ -57,7 +57,7 @@ def test_a_wrong_file_of_agents_is_one_line_that_names_the_flag_or_the_option(
             [],
             "the option recheck in the backend's URL can't be ",
         ),
-        ("agentos+https://a.example?api_key=x&recheck=off", [], "the backend's URL holds a credential"),
+        ("agentos+https://a.example?api_key=x&recheck=off", [], "the backend's URL contains a credential"),
         (
             "agentos+https://a.example?agent=x",
             [],

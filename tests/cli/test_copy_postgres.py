@@ -133,7 +133,10 @@ async def test_a_copy_that_is_broken_off_leaves_keys_that_go_on_behind_its_own(p
             "53100",
             "PostgreSQL's disk is full; nothing was changed. Free some space and try again. Run the same command",
         ),
-        ("42501", "this PostgreSQL role lacks a privilege in the schema mcp_sessions. Let its owner grant it, or name"),
+        (
+            "42501",
+            "this PostgreSQL role lacks a privilege in the schema mcp_sessions. Ask its owner to grant it, or name",
+        ),
     ],
 )
 async def test_a_copy_that_fails_goes_on_where_that_may_help(

@@ -83,7 +83,7 @@ async def test_an_agentos_is_copied_into_a_store(tmp_path: Path) -> None:
     assert (done.status, done.err) == (0, "")
     first, absent, unread = done.out.splitlines()
     assert first == "4 sessions with 12 messages are the same in both."
-    assert absent.startswith("Not copied, since the embedded store has no place for it: ids of sessions (4); times of")
+    assert absent.startswith("Not copied, since the embedded store doesn't store it: ids of sessions (4); times of")
     assert unread == (
         "Not copied, since AgentOS doesn't return it: messages that its histories leave out, such as system prompts "
         "(1); data of attachments (1)."
@@ -206,7 +206,7 @@ async def test_a_guayaba_is_copied_with_its_key_but_for_archives(
         refused = await copied(f"guayaba+{fake.url}?agent={agent.id}", tmp_path / "c.db")
     assert done.status == 1
     assert done.out.startswith("1 sessions with 1 messages are the same in both. 1 of them has no ")
-    assert ". --from: Guayaba shows no messages of an archived session. restore_session" in done.err
+    assert ". --from: Guayaba shows no messages of an archived session. Use restore_session" in done.err
     assert OLD not in done.out
     (found,) = await sessions_in(tmp_path / "b.db")
     assert found.name == "Trip"

@@ -70,7 +70,7 @@ async def test_a_guayaba_tells_whether_the_key_has_the_scope(examined: Examine, 
         run = partial(examined, "--backend", url, "--agents", str(tmp_path / "agents"), TOKEN=fake.master_key)
         status, told = await run_sync(run)
         assert (status, names(told, "warning")) == (0, ["agents"])
-        assert "00000000-0000-4000-8000-000000000000, named for" in text_of(told, "agents", "warning")
+        assert "can't reach 00000000-0000-4000-8000-000000000000" in text_of(told, "agents", "warning")
         assert f"{len(fake.agents)} could be listed." in text_of(told, "agents", "ok")
         narrow = fake.agent_key(fake.agents[0], scopes=("chat",))
         url += f"?agent={fake.agents[0].id}"
@@ -226,7 +226,7 @@ def test_a_misspelt_variable_is_a_warning(examined: Examine, monkeypatch: pytest
         (["--backend", "nonsense:x"], "--backend: no backend has this URL"),
         (["--tokens", "x"], "--tokens has no effect over stdio"),
         (["--transport", "http", "--host", "0.0.0.0"], "--host can't be '0.0.0.0': others could reach it"),
-        (["--backend", "agentos+http://u:hunter2@h"], "--backend: the backend's URL holds a credential"),
+        (["--backend", "agentos+http://u:hunter2@h"], "--backend: the backend's URL contains a credential"),
     ],
 )
 def test_settings_that_nothing_can_be_started_with_are_one_line(

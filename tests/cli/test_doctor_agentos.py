@@ -104,6 +104,6 @@ async def test_a_data_folder_that_only_creating_it_shows_to_be_impossible_is_log
         change = await backend.rename_session(created.id, "new")
     assert change.changed == {"name": "new"}
     locks, journal = [record.getMessage() for record in caplog.records]
-    assert locks.startswith("Changes by other processes can't be waited for: ")
-    assert journal.startswith("No journal of changes can be kept at ")
+    assert locks.startswith("Can't keep locks in ")
+    assert journal.startswith("Can't keep a journal of changes at ")
     assert "File name too long" in locks and "File name too long" in journal

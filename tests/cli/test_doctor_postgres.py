@@ -112,10 +112,10 @@ async def test_a_store_that_the_role_may_not_create_or_migrate_fails(
     status, told = await run_sync(examined, "--backend", url, *flags)
     assert (status, names(told, "failed")) == (1, ["store" if schema == "older" else "backend"])
     expected = {
-        "none": f"can't create the store's tables. Let an administrator run in this database: CREATE SCHEMA "
+        "none": f"can't create the store's tables. Ask an administrator to run in this database: CREATE SCHEMA "
         f"mcp_sessions AUTHORIZATION {role}.",
-        "empty": f"Let an administrator run in this database: GRANT ALL ON SCHEMA mcp_sessions TO {role}.",
-        "older": "can't migrate it to 1: this role may not alter the tables. Let their owner start this",
+        "empty": f"Ask an administrator to run in this database: GRANT ALL ON SCHEMA mcp_sessions TO {role}.",
+        "older": "can't migrate it to 1: this role may not alter the tables. Ask their owner to start this",
     }
     assert expected[schema] in next(text for said, text in told if said == "failed")
 

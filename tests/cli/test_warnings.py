@@ -53,7 +53,7 @@ def test_who_is_let_in_can_not_be_set_where_everybody_is(flag: str, capsys: pyte
 def test_an_empty_value_does_not_turn_off_who_is_let_in(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--transport", "http", "--port", "0", flag, ""], {}) == 2
     assert capsys.readouterr().err == (
-        f"mcp-sessions: {flag} can't be '': it accepts no empty value; leave it out for none.\n"
+        f"mcp-sessions: {flag} can't be '': it must not be empty; leave it out instead.\n"
     )
 
 

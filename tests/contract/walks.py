@@ -8,7 +8,7 @@ import pytest
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.models import HistoryQuery, Message, MessagePage, Role, Run, SearchHit, Session, SessionFilter
 
-MOST_PAGES = 500
+MAX_PAGES = 500
 
 
 class Page(Protocol):
@@ -23,12 +23,12 @@ async def walk(first_to_last: Callable[[str], Awaitable[P]]) -> list[P]:
     """Return all pages. Fail if there is no last one."""
     pages: list[P] = []
     cursor = ""
-    for _ in range(MOST_PAGES):
+    for _ in range(MAX_PAGES):
         pages.append(await first_to_last(cursor))
         cursor = pages[-1].next_cursor
         if not cursor:
             return pages
-    pytest.fail(f"the walk did not end after {MOST_PAGES} pages")
+    pytest.fail(f"the walk did not end after {MAX_PAGES} pages")
 
 
 async def all_sessions(backend: SessionBackend, filter: SessionFilter, limit: int) -> list[Session]:

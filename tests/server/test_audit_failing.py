@@ -24,7 +24,7 @@ async def refuses_changes_without(folder: Path, client: Client) -> None:
     await anyio.Path(folder).rename(folder.parent / "elsewhere")
     refused = await client.call_tool("rename_session", {"session_id": made["id"], "name": "after"})
     assert text_of(refused) == (
-        "unavailable: the audit log can't be written, so nothing was changed. Ask the operator."
+        "unavailable: the audit log can't be written, so nothing was changed. Ask the operator to repair it."
     )
     shown = (await client.call_tool("get_session", {"session_id": made["id"]})).structured_content
     assert shown is not None

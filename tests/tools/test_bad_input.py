@@ -133,7 +133,7 @@ async def test_an_unknown_argument_is_refused_by_name_with_the_allowed_ones(era:
         for name in ("sesion_id", "backend", "user_id", "target", "confirmed", "x" * 200):
             error = await peer.error(tool, **{**good_arguments(tool, session.id), name: "x"})
             assert error.startswith(f'invalid: unknown argument "{name[:80]}')
-            assert error.endswith(f"Allowed are: {', '.join(await parameters_of(peer, tool))}.")
+            assert error.endswith(f"Allowed arguments: {', '.join(await parameters_of(peer, tool))}.")
         assert await everything(peer) == before
 
 

@@ -72,7 +72,7 @@ async def test_a_caller_s_own_credential_is_sent_for_their_calls_alone(era: str,
             for sent in ({}, {"X-Backend-Authorization": "ann-own"}, {"X-Backend-Authorization": "Basic ann-own"}):
                 headers = {"Authorization": f"Bearer {tokens['ann']}", **sent}
                 result = await shared.result("list_sessions", headers=headers)
-                assert result["content"][0]["text"].startswith("unauthorized: no credential of yours")
+                assert result["content"][0]["text"].startswith("unauthorized: no credential was sent")
             assert len(fake.requests) == before
             headers = {"Authorization": f"Bearer {tokens['ann']}", "X-Backend-Authorization": "Bearer wrong"}
             result = await shared.result("list_sessions", headers=headers)
@@ -101,13 +101,13 @@ async def test_a_credential_for_each_subject_comes_from_the_operators_file(era: 
                 return said if result.get("isError") else ",".join(row["id"] for row in json.loads(said)["sessions"])
 
             assert [await listed(name) for name in ("ann", "ben")] == ["of-ann", "of-ben"]
-            assert (await listed("eve")).startswith("unauthorized: no credential of yours")
+            assert (await listed("eve")).startswith("unauthorized: no credential was sent")
             await file.write_text(json.dumps({"ann": "ann-22"}), encoding="utf-8")
             assert await listed("ann") == "of-ann"
-            assert (await listed("ben")).startswith("unauthorized: no credential of yours")
+            assert (await listed("ben")).startswith("unauthorized: no credential was sent")
             await file.write_text("{", encoding="utf-8")
-            assert (await listed("ann")).startswith("unauthorized: no credential of yours")
+            assert (await listed("ann")).startswith("unauthorized: no credential was sent")
             await file.unlink()
-            assert (await listed("ann")).startswith("unauthorized: no credential of yours")
+            assert (await listed("ann")).startswith("unauthorized: no credential was sent")
         assert borne(fake) == {"Bearer ann-1", "Bearer ben-1", "Bearer ann-22"}
         assert never(fake, [*tokens.values(), "ann-own"])

@@ -66,5 +66,5 @@ async def test_a_verifier_that_fails_lets_nobody_in_and_is_told_in_the_log(caplo
             said = await http.get("/mcp", headers={"Authorization": f"Bearer {token}"})
             assert said.status_code == status
             assert "hunter2" not in said.text
-    assert caplog.text.count("a token was refused, since its verification failed: RuntimeError") == 2
+    assert caplog.text.count("a token was refused because its verification failed: RuntimeError") == 2
     assert "hunter2" not in caplog.text

@@ -35,7 +35,7 @@ async def test_one_caller_leaves_room_for_others(tmp_path: Path) -> None:
                 await fault.entered.wait()
             refused = await http.send(hers.request("list_sessions", {}))
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-            assert refused.json()["error"]["message"].startswith("busy: too many concurrent calls of yours (4). ")
+            assert refused.json()["error"]["message"].startswith("busy: you have too many concurrent calls (4). ")
             assert (await his.call("list_sessions"))["sessions"] == []
             for fault in faults:
                 fault.released.set()

@@ -209,8 +209,8 @@ def test_a_line_of_exactly_4_mib_is_read_and_one_byte_more_is_not() -> None:
 def test_a_broken_reply_stands_for_an_error_of_the_request_it_was_to() -> None:
     refusal = read_frame(b'{"jsonrpc":"2.0","id":5,"result":7}')
     assert isinstance(refusal, Refusal)
-    assert isinstance(refusal.stand_in, JSONRPCError)
-    assert refusal.stand_in.id == 5
+    assert isinstance(refusal.substitute_reply, JSONRPCError)
+    assert refusal.substitute_reply.id == 5
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ async def test_a_broken_line_refuses_the_start_by_its_number_and_later_is_nobody
     for file in (path, tmp_path / "tokens"):
         await anyio.Path(file).write_bytes(b"".join(parts))
     with pytest.raises(
-        BadSetting, match=r"^--tokens can't be .*: line 4 is not a token's line\. It accepts a file of lin"
+        BadSetting, match=r"^--tokens can't be .*: line 4 is not a valid token record\. It accepts a file of lin"
     ):
         TokenFile(str(tmp_path / "tokens")).check()
     assert [await status(server.url, f"Bearer {token}") for token in ("good", "last", "x", "first")] == [
@@ -219,7 +219,7 @@ async def test_no_token_is_logged_at_any_level(tmp_path: Path) -> None:
         assert await status(url, f"Bearer {ada}") == 401
     errors = await anyio.Path(log).read_text(encoding="utf-8")
     assert "DEBUG" in errors
-    assert "these lines are not tokens' lines: [1]" in errors
+    assert "these lines are not valid token records: [1]" in errors
     assert "can't be read, so no token is accepted" in errors
     assert ada not in errors
     assert gone not in errors
@@ -228,5 +228,5 @@ async def test_no_token_is_logged_at_any_level(tmp_path: Path) -> None:
 
 def test_tokens_in_a_pipe_are_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(BadSetting, match="its content is something else"):
+    with pytest.raises(BadSetting, match="its content is malformed"):
         TokenFile(str(tmp_path / "pipe")).check()

@@ -14,8 +14,8 @@ from ..options import HttpOptions, Option, boolean, refuse_other_options
 if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
     from ..base import SessionBackend
 
-DB_ID = Option("", "ID", "the database, if the AgentOS has several", str)
-TABLE = Option("", "NAME", "the table of the sessions in the database `db_id`, if it isn't the default one", str)
+DB_ID = Option("", "ID", "the id of the database, if the AgentOS has several", str)
+TABLE = Option("", "NAME", "the sessions table in the database `db_id`, if it isn't the default one", str)
 RECHECK = Option(
     True, "on|off", "for 10 minutes after a change, write it again if a finishing AgentOS run overwrites it", boolean
 )
@@ -44,7 +44,7 @@ def open_agentos(url: str, options: AgentOsOptions, context: OpenContext) -> "Se
     http = HttpClient.for_options(url.removeprefix("agentos+"), options, system="AgentOS", explain=explain)
     refuse_other_options(url, AgentOsOptions)
     if options.table and not options.db_id:
-        raise Invalid("the AgentOS backend's URL has a table without its database. Add db_id=ID")
+        raise Invalid("the AgentOS backend's URL names a table but no database. Add db_id=ID")
     folder = Path(context.data_folder or user_data_dir("mcp-sessions", appauthor=False))
     accounts = Accounts(http, db_id=options.db_id, table=options.table, folder=folder, recheck=options.recheck)
     credential = configured_credential(context.token, callers_have_credentials=context.callers_have_credentials)

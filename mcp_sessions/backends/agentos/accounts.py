@@ -1,4 +1,4 @@
-"""Accounts: the API, pending writes and session writer of each credential, so that callers share nothing else."""
+"""Accounts: an API client, rechecker and session writer for each credential."""
 
 import sqlite3
 from collections.abc import AsyncGenerator
@@ -36,7 +36,7 @@ class Account(NamedTuple):
 class _OpenState(NamedTuple):
     tasks: TaskGroup
     context: Context
-    """The context when the backend was opened. Rechecks run in it, since they belong to no call."""
+    """The context in which the backend was opened. Rechecks run in it because they belong to no call."""
     journal: sqlite3.Connection | None
 
 
@@ -79,20 +79,20 @@ class Accounts:
                     journal.close()
 
     def report_folder(self, report: Report) -> None:
-        """Report whether the folder for locks and journal can't be written to, in the words that `open` logs."""
+        """Report a warning, with the text that `open` logs, if the locks or the journal can't be written."""
         problems = {"locks": self._locks.problem(), "journal": journal_problem(self._folder) if self._recheck else ""}
-        for name, fact in problems.items():
-            if fact:
-                text = f"{fact}. Let this user write to {self._folder}"
-                report(Check(name, text, "warning", read_only_text=fact))
+        for name, problem in problems.items():
+            if problem:
+                text = f"{problem}. Let this user write to {self._folder}"
+                report(Check(name, text, "warning", read_only_text=problem))
 
     def get(self, credential: Credential) -> Account:
-        """Return the account of this credential. Only while this is open is it kept, and are writes rechecked."""
+        """Return the account of this credential. While `open` runs, accounts are cached and their writes rechecked."""
         return self._cache.get(credential) if self._open_state else self._create(credential)
 
     def _create(self, credential: Credential) -> Account:
         state = None if credential.is_missing else self._open_state
-        # A session that one credential may read, another may not: each one's writes are rechecked with itself.
+        # Other credentials may have no access to the session: recheck a write with the credential that made it.
         server = _digest(self._server, credential.token)
         rechecker = Rechecker(Journal(state.journal, server) if state and state.journal else None)
         api = ApiOfAnyVersion(self.http.with_credential(credential), self._version, **self._database)

@@ -3,9 +3,9 @@
 How these versions differ:
 
 * Before 2.5.13, there is no `/info`, so the version is guessed from the routes that exist.
-* Before 2.6.0, AgentOS doesn't find the type of a session. It uses type `agent` unless `type` is sent. It renders a
-  session as any type that is sent, and a write with a wrong type erases all runs of a workflow session. A list has
-  sessions of one type only, and its items have no type, owner, component or metadata.
+* Before 2.6.0, AgentOS doesn't look up the type of a session: it takes the type from the request's `type`, or `agent`.
+  It returns a session as whatever type is sent, and a write with a wrong type erases all runs of a workflow session.
+  A list has sessions of one type only, and its items have no type, owner, component or metadata.
 * Before 2.6.7, PATCH ignores `table`: it changes the session with the same id in the default table instead.
 
 To delete this module, use `Api` in place of `ApiOfAnyVersion` and `fetch_version` in place of `fetch_any_version` in
@@ -22,7 +22,7 @@ from ...json_documents import Json, JsonObject, is_array, is_object
 from ...models import SessionFilter
 from ..gather import map_concurrently
 from ..http.client import HttpClient, Reply, ServerFailed
-from .api import Api, loses_runs
+from .api import Api, runs_would_be_erased
 from .api_errors import not_found
 from .page_reader import UpstreamPage
 from .session_paths import PYTHON_API, UNADDRESSABLE
@@ -31,7 +31,7 @@ from .walk import Walk, WalkItem, Wanted
 from .wire import ARCHIVED_AT, TYPES, AgentOsSession, component_type, read_session
 
 FINDS_TYPES = Version(2, 6, 0)
-"""AgentOS finds the type of a session, and a list has sessions of all types, with all fields."""
+"""AgentOS looks up the type of a session, and a list has sessions of all types, with all fields."""
 UPDATES_HONOUR_TABLE = Version(2, 6, 7)
 """PATCH changes the session in the table that the request names."""
 BEFORE = {
@@ -39,7 +39,7 @@ BEFORE = {
     UPDATES_HONOUR_TABLE: "changes are refused where the backend's URL names a table",
 }
 """What `doctor` reports if AgentOS runs an earlier version."""
-_MOST_TYPES = 10_000
+_MAX_TYPES = 10_000
 
 
 class ApiOfAnyVersion(Api):
@@ -57,7 +57,7 @@ class ApiOfAnyVersion(Api):
         self._types.pop(session_id, None)
         if type != "agent":
             self._types[session_id] = type
-            if len(self._types) > _MOST_TYPES:
+            if len(self._types) > _MAX_TYPES:
                 del self._types[next(iter(self._types))]
 
     async def check_access(self, session_id: str, owner: str) -> None:
@@ -74,14 +74,14 @@ class ApiOfAnyVersion(Api):
         return found
 
     async def _find_type(self, session_id: str, owner: str) -> tuple[AgentOsSession, bool]:
-        """Return a session as its own type, and whether that type is certain.
+        """Return a session, and whether its type is certain.
 
-        The id of its component proves the type. On PostgreSQL, a session is found by its own type only, which proves
-        the type too. On other databases, a session without a component is found by several types: it is then returned
-        as an agent's.
+        The id of its component proves the type. On PostgreSQL, only a request with the session's own type finds it,
+        which proves the type too. On other databases, requests with several types find a session without a component:
+        it is then returned as an agent's session.
         """
         first = self._types.get(session_id, "agent")
-        shown: list[AgentOsSession] = []
+        candidates: list[AgentOsSession] = []
         failure: ServerFailed | None = None
         for type in sorted(TYPES, key=lambda known: known != first):
             try:
@@ -91,21 +91,21 @@ class ApiOfAnyVersion(Api):
             except ServerFailed as error:
                 failure = error
                 continue
-            shown.append(read_session(answer, type=type))
+            candidates.append(read_session(answer, type=type))
             if component_type(answer) == type:
-                shown, failure = shown[-1:], None
+                candidates, failure = candidates[-1:], None
                 break
-        if not shown:
+        if not candidates:
             raise failure or not_found(session_id)
-        is_certain = len(shown) == 1 and failure is None
-        found = shown[0] if is_certain else replace(shown[0], type="agent", agent_id="")
+        is_certain = len(candidates) == 1 and failure is None
+        found = candidates[0] if is_certain else replace(candidates[0], type="agent", agent_id="")
         self._remember(session_id, found.type)
         return found, is_certain
 
-    async def _read(self, session_id: str, owner: str, *route: str, **more: str) -> Reply:
+    async def _read(self, session_id: str, owner: str, *route: str, **query: str) -> Reply:
         if route and await self.version() < FINDS_TYPES:
-            more["type"] = self._types.get(session_id, "agent")
-        return await super()._read(session_id, owner, *route, **more)
+            query["type"] = self._types.get(session_id, "agent")
+        return await super()._read(session_id, owner, *route, **query)
 
     async def list_page(
         self, owner: str, *, type: str, component: str, by: str, order: str, page: int, size: int
@@ -126,18 +126,18 @@ class ApiOfAnyVersion(Api):
         return await super().update(session, owner, fields)
 
     async def _change(
-        self, method: str, session: AgentOsSession, owner: str, fields: JsonObject, *route: str, **more: str
+        self, method: str, session: AgentOsSession, owner: str, fields: JsonObject, *route: str, **query: str
     ) -> AgentOsSession:
         """Change a session. Send its type if its component proves it, since AgentOS may just have been downgraded."""
         if session.agent_id:
             self._remember(session.id, session.type)
-            more["type"] = session.type
+            query["type"] = session.type
         elif await self.version(fresh=True) < FINDS_TYPES:
             session, is_certain = await self._find_type(session.id, owner)
             if not is_certain and (await self.runs(session.id, owner)).json():
-                raise loses_runs()
-            more["type"] = session.type
-        return await super()._change(method, session, owner, fields, *route, **more)
+                raise runs_would_be_erased()
+            query["type"] = session.type
+        return await super()._change(method, session, owner, fields, *route, **query)
 
     async def create(self, session_id: str, owner: str, *, type: str, component: str, fields: JsonObject) -> None:
         if type != "agent" and not component and await self.version() < FINDS_TYPES:
@@ -155,7 +155,7 @@ class ApiOfAnyVersion(Api):
 
 
 class WalkWithoutDetails(Walk):
-    """`Walk` before agno 2.6: a list has one type only and lacks fields, so each session is read by itself."""
+    """`Walk` before agno 2.6: a list has one type only and lacks fields, so each session is requested separately."""
 
     _failed_detail_count = 0
     _left_out_count = 0
@@ -170,8 +170,8 @@ class WalkWithoutDetails(Walk):
 
     def gap_note(self) -> str:
         left_out = (
-            f"{self._left_out_count} session(s) are left out, because their user and whether they are archived are "
-            f"unknown: {UNADDRESSABLE}. To open them, use {PYTHON_API}."
+            f"{self._left_out_count} session(s) are left out, because their user and archive status are unknown: "
+            f"{UNADDRESSABLE}. To open them, use {PYTHON_API}."
             if self._left_out_count
             else ""
         )
@@ -179,13 +179,13 @@ class WalkWithoutDetails(Walk):
 
     def unaddressable_note(self, sessions: Sequence[AgentOsSession]) -> str:
         note = super().unaddressable_note(sessions)
-        return note and f"{note} Their agent, user and whether they are archived are unknown."
+        return note and f"{note} Their agent, user and archive status are unknown."
 
     async def next(self, count: int, wanted: Wanted) -> list[tuple[WalkItem, bool]]:
         return await map_concurrently(partial(self._load_details, wanted), await self._take(count))
 
     async def _load_details(self, wanted: Wanted, item: WalkItem) -> tuple[WalkItem, bool]:
-        # Don't read a session that is unwanted whether or not it is archived.
+        # The list lacks `archived_at`: assume that it matches the filter, and skip sessions that don't match anyway.
         presumed = replace(item.session, metadata={ARCHIVED_AT: True}) if self._filter.archived else item.session
         if not wanted(presumed):
             return item, False
@@ -196,16 +196,16 @@ class WalkWithoutDetails(Walk):
         except ServerFailed:
             self._failed_detail_count += 1
             return item, False
-        except Unsupported:  # no path can carry the id
-            # The session's user and whether it is archived are unknown: leave it out if either matters.
+        except Unsupported:  # the id can't be part of a path
+            # The session's user and archive status are unknown: leave it out if either matters.
             is_left_out = bool(self._owner) or self._filter.archived
             self._left_out_count += is_left_out
             return item, not is_left_out
         return item._replace(session=session), wanted(session)
 
 
-class UnnamedVersion(Version):
-    """The version of an AgentOS that doesn't name it."""
+class UnknownVersion(Version):
+    """The version of an AgentOS that has no `/info`: at least `OLDEST`, and before 2.5.13."""
 
     def __str__(self) -> str:
         return "a version before 2.5.13"
@@ -222,16 +222,16 @@ async def fetch_any_version(http: HttpClient) -> Version:
         try:
             description = (await http.read("/openapi.json")).json()
         except NotFound:
-            # An AgentOS may hide this document. What is safe with the oldest version is safe with all.
+            # An AgentOS may hide this document. Assume the oldest version: what is safe with it is safe with all.
             if await _is_healthy(http):
-                return UnnamedVersion(*OLDEST)
+                return UnknownVersion(*OLDEST)
             raise error from None
         routes = description.get("paths") if is_object(description) else None
         if not is_object(routes) or "/sessions/{session_id}" not in routes:
             raise error from None
         if "user_id" not in _parameter_names(routes, "/sessions/{session_id}", "delete"):
             raise too_old() from None
-        return UnnamedVersion(*OLDEST)
+        return UnknownVersion(*OLDEST)
 
 
 async def _is_healthy(http: HttpClient) -> bool:

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from ...errors import BadResponse, Forbidden, NotFound, OutcomeUnknown, Unauthorized, Unsupported
 from ...json_documents import JsonObject, is_array, is_object
-from ..http.client import MOST_BYTES, HttpClient, Reply, ServerFailed, path
+from ..http.client import MAX_BYTES, HttpClient, Reply, ServerFailed, path
 from ..http.credentials import ANONYMOUS
 from .api_errors import not_found
 from .page_reader import UpstreamPage
@@ -14,15 +14,15 @@ from .session_paths import session_path
 from .versions import PREVIEWS, SEPARATE_RUNS, Version, VersionCache
 from .wire import TYPES, AgentOsSession, object_in, read_session, text_in
 
-_MOST_PAGE = 32 * 1024 * 1024
+_MAX_PAGE_BYTES = 32 * 1024 * 1024
 Parameters = Mapping[str, str | int]
 
 
 class Api:
     """Requests to one AgentOS, database and table, with one credential.
 
-    `owner` is the user whose sessions a request is for; "" is for all users. If AgentOS returns the session of another
-    user than `owner`, it is refused here too.
+    `owner` is the user whose sessions a request may access; "" means all users. `Api` refuses a session of any other
+    user even if AgentOS returns it.
     """
 
     def __init__(self, http: HttpClient, version: VersionCache, *, db_id: str, table: str) -> None:
@@ -58,7 +58,7 @@ class Api:
         query |= {"component_id": component} if component else {}
         try:
             reply = await self.http.read(
-                path("sessions"), params=self._parameters(owner, **query), most_bytes=_MOST_PAGE
+                path("sessions"), params=self._parameters(owner, **query), max_bytes=_MAX_PAGE_BYTES
             )
         except NotFound as error:
             raise BadResponse("the server at the backend's URL is not an AgentOS. Check its address.") from error
@@ -78,16 +78,16 @@ class Api:
         return await self._read(session_id, owner, "runs", run_id)
 
     async def previews(self, session_id: str, owner: str) -> Reply:
-        """Return previews of all runs: without messages, and with inputs and outputs cut."""
+        """Return previews of all runs: without messages, and with truncated inputs and outputs."""
         (await self.version()).require(PREVIEWS, "a preview of runs")
         return await self._read(session_id, owner, "run-previews")
 
-    async def _read(self, session_id: str, owner: str, *route: str, **more: str) -> Reply:
+    async def _read(self, session_id: str, owner: str, *route: str, **query: str) -> Reply:
         try:
             return await self.http.read(
                 session_path(session_id, *route),
-                params=self._parameters(owner, **more),
-                most_bytes=_MOST_PAGE if route else MOST_BYTES,
+                params=self._parameters(owner, **query),
+                max_bytes=_MAX_PAGE_BYTES if route else MAX_BYTES,
             )
         except NotFound as error:
             raise not_found(session_id) from error
@@ -97,36 +97,36 @@ class Api:
         return await self._change("POST", session, owner, {"session_name": name}, "rename")
 
     async def update(self, session: AgentOsSession, owner: str, fields: JsonObject) -> AgentOsSession:
-        """Replace these fields (`session_name`, `session_state`, `metadata`, `summary`), each as a whole."""
+        """Replace the values of these fields (`session_name`, `session_state`, `metadata`, `summary`)."""
         return await self._change("PATCH", session, owner, fields)
 
     async def _change(
-        self, method: str, session: AgentOsSession, owner: str, fields: JsonObject, *route: str, **more: str
+        self, method: str, session: AgentOsSession, owner: str, fields: JsonObject, *route: str, **query: str
     ) -> AgentOsSession:
         if await self.version() < SEPARATE_RUNS:
-            await self._refuse_to_lose_runs(session, owner)
+            await self._refuse_to_erase_runs(session, owner)
         try:
             reply = await self.http.change(
-                method, session_path(session.id, *route), params=self._parameters(owner, **more), json=fields
+                method, session_path(session.id, *route), params=self._parameters(owner, **query), json=fields
             )
         except NotFound as error:
             raise not_found(session.id) from error
         return read_session(reply.json(), type=session.type)
 
-    async def _refuse_to_lose_runs(self, session: AgentOsSession, owner: str) -> None:
-        kept = ("workflow_id",) if session.type == "workflow" else ("agent_id", "team_id")
+    async def _refuse_to_erase_runs(self, session: AgentOsSession, owner: str) -> None:
+        safe_keys = ("workflow_id",) if session.type == "workflow" else ("agent_id", "team_id")
         runs = (await self.runs(session.id, owner)).json()
         if is_array(runs):
-            runs = [run for run in runs if not (is_object(run) and any(text_in(run, key) for key in kept))]
+            runs = [run for run in runs if not (is_object(run) and any(text_in(run, key) for key in safe_keys))]
         if runs:
-            raise loses_runs()
+            raise runs_would_be_erased()
 
     async def delete(self, session: AgentOsSession, owner: str) -> None:
         """Delete a session. AgentOS's answer doesn't depend on whether the session existed."""
         await self.http.change("DELETE", session_path(session.id), params=self._parameters(owner))
 
     async def types_of(self, component: str) -> Sequence[str]:
-        """Return which of agent, team and workflow have this id; none if AgentOS doesn't say."""
+        """Return the types (agent, team, workflow) of the components with this id; empty if AgentOS lists none."""
         try:
             answer = (await self.http.read("/config")).json()
         except (NotFound, Forbidden, ServerFailed, BadResponse):
@@ -152,7 +152,7 @@ class Api:
         return str(uuid4())
 
     async def create(self, session_id: str, owner: str, *, type: str, component: str, fields: JsonObject) -> None:
-        """Create a session. The id must be new: before agno 2.7.4, a session that has the id already is emptied."""
+        """Create a session. The id must be new: before agno 2.7.4, AgentOS empties an existing session with this id."""
         if "table" in self._database:
             raise Unsupported(
                 "AgentOS creates sessions in its default table only. Leave table out of the backend's URL."
@@ -180,7 +180,7 @@ class Api:
     async def fork(self, session: AgentOsSession, owner: str) -> str:
         """Fork a session, and return the fork's id.
 
-        The route takes neither database nor table: it forks sessions in the database of their agent or team.
+        The route takes neither a database nor a table: it forks a session in the database of its agent or team.
         """
         if "table" in self._database or not await self._is_in_own_database(session):
             raise Unsupported(
@@ -198,11 +198,11 @@ class Api:
             "AgentOS forked the session, but its answer does not name the fork. Find the fork with list_sessions."
         )
 
-    def _parameters(self, owner: str, **more: str | int) -> Parameters:
-        return {**self._database, **({"user_id": owner} if owner else {}), **more}
+    def _parameters(self, owner: str, **query: str | int) -> Parameters:
+        return {**self._database, **({"user_id": owner} if owner else {}), **query}
 
 
-def loses_runs() -> Unsupported:
+def runs_would_be_erased() -> Unsupported:
     """Return the error for a change that would erase runs."""
     return Unsupported(
         "this session has runs of another type than its own, and before agno 3.0 any change would erase them. "

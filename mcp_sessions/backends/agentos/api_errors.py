@@ -9,7 +9,7 @@ from .wire import text_in
 
 
 def explain(reply: Reply, credential: str) -> SessionsError | None:
-    """Return an error for a refusal that AgentOS explains only in its text; None for any other."""
+    """Return the error for a response whose cause only its text states; None for any other response."""
     answer = reply.json()
     detail = text_in(answer, "detail") if is_object(answer) else ""
     if reply.status in (400, 404) and "db_id query parameter is required" in detail:
@@ -23,7 +23,7 @@ def explain(reply: Reply, credential: str) -> SessionsError | None:
     if reply.status == 403:
         scope = re.search(r"\b(sessions|agents|teams|config|system):[a-z*]+\b", detail)
         lacks = f"lacks {scope.group()}" if scope else "lacks the permission for this"
-        return Forbidden(f"{credential} {lacks}. Ask whoever runs AgentOS for it.")
+        return Forbidden(f"{credential} {lacks}. Ask the operator of AgentOS for it.")
     return None
 
 

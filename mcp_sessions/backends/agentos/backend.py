@@ -50,8 +50,8 @@ from .wire import ARCHIVED_AT, AgentOsSession
 
 logger = logging.getLogger(__name__)
 
-_SHARE_OF_TIME = 0.6
-"""The share of a call's time after which a list or a search returns what it has found."""
+_TIME_FRACTION = 0.6
+"""A list or a search returns what it has found after this fraction of a call's time."""
 
 
 class AgentOsBackend(HttpBackend):
@@ -116,7 +116,7 @@ class AgentOsBackend(HttpBackend):
         return self._accounts.get(self._credential).writer
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-        """List sessions. `pages.py` documents how paging copes with changes, and which one it can miss a session by."""
+        """List sessions. `pages.py` documents how paging copes with changes, and when it can miss a session."""
         check_text(filter.query, "query", NAME_LENGTH)
         check_text(filter.agent_id, "agent_id", NAME_LENGTH)
         if filter.type:
@@ -128,7 +128,7 @@ class AgentOsBackend(HttpBackend):
             limit,
             cursor,
             sanitize=self.caller.sanitize,
-            seconds=self.options.timeout * _SHARE_OF_TIME,
+            seconds=self.options.timeout * _TIME_FRACTION,
         )
 
     async def get_session(self, session_id: str) -> SessionDetail:
@@ -142,7 +142,7 @@ class AgentOsBackend(HttpBackend):
     async def get_session_history(
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
-        """Return messages of all runs of a session, which AgentOS returns in one response: at most 32 MiB are read."""
+        """Return messages of all runs. AgentOS returns all runs in one response, which may have at most 32 MiB."""
         await self._api.check_access(session_id, self._owner)
         transcript = read_transcript((await self._api.runs(session_id, self._owner)).json())
         return message_page(
@@ -156,10 +156,10 @@ class AgentOsBackend(HttpBackend):
         return await run_page(self._api, session_id, self._owner, run_id=run_id, limit=limit, cursor=cursor)
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
-        """Search names, summaries and messages of one session after the other, newest first, active and archived."""
+        """Search names, summaries and messages of active and archived sessions, one session at a time, newest first."""
         words = words_of(query)
         return await search_sessions(
-            self._api, self.caller, words, limit, cursor, seconds=self.options.timeout * _SHARE_OF_TIME
+            self._api, self.caller, words, limit, cursor, seconds=self.options.timeout * _TIME_FRACTION
         )
 
     async def create_session(
@@ -203,7 +203,8 @@ class AgentOsBackend(HttpBackend):
         await self._writer.delete(session_id, self._owner, expected_version=expected_version)
         # Seen on 2.5.6 and 3.1.10: when a run ends, it saves its session even if that was deleted.
         note = (
-            "Deleted for good, with its runs. If a run of this session is executing now, it recreates it when it ends."
+            "Deleted for good, with its runs. If a run of this session is executing now, the session is created again "
+            "when that run ends."
         )
         return Change(session_id=session_id, note=note)
 
@@ -262,7 +263,7 @@ class AgentOsBackend(HttpBackend):
             for item in self._rechecker.overwritten_values(session)
         }
         note = (
-            f"A run overwrote a change of {', '.join(sorted(overwritten))}. It will be made again shortly."
+            f"A run overwrote a change of {', '.join(sorted(overwritten))}. The change will be made again shortly."
             if overwritten
             else ""
         )
@@ -272,6 +273,6 @@ class AgentOsBackend(HttpBackend):
         """Log a warning if AgentOS lists sessions without a credential: some versions do, although a key is set."""
         try:
             if await self._api.is_open_to_anyone():
-                logger.warning("This AgentOS shows its sessions without a credential, though one is configured here.")
+                logger.warning("This AgentOS shows its sessions without a credential, although one is configured.")
         except SessionsError as error:
-            logger.info("AgentOS could not be asked whether it needs a credential: %s", error.code)
+            logger.info("Can't check whether AgentOS requires a credential: %s", error.code)

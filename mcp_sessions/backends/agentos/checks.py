@@ -12,12 +12,12 @@ from .versions import FORKS, SEPARATE_RUNS, Version
 _BEFORE: Mapping[Version, str] = {
     **BEFORE,
     FORKS: "fork_session is refused",
-    SEPARATE_RUNS: "a change erases runs of another type than the session's, so it is refused then",
+    SEPARATE_RUNS: "a change of a session that has runs of another type is refused, since it would erase them",
 }
 
 
 async def examine(api: Api, check_reachable: Callable[[], Awaitable[None]], report: Report) -> None:
-    """Report the checks to `report`. `check_reachable` raises an error if the credential isn't accepted."""
+    """Pass each check to `report`. `check_reachable` raises an error if the credential isn't accepted."""
     if is_unencrypted(api.http.address):
         report(Check("encryption", UNENCRYPTED, "warning"))
     if api.http.credential.is_missing:
@@ -44,7 +44,7 @@ async def _report_access(api: Api, report: Report) -> None:
     if not await api.is_open_to_anyone():
         report(Check("credential", f"{named} is accepted, and requests without one are refused"))
     else:
-        text = "AgentOS shows its sessions to everybody who can reach it. Set a security key there, or JWT"
+        text = "AgentOS shows its sessions to everybody who can reach it. Configure a security key or JWT in AgentOS"
         report(Check("credential", text, "warning"))
     if not await api.keeps_users_apart():
         text = (

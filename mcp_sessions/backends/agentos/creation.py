@@ -22,10 +22,12 @@ async def create(
     We choose its id, so that it can be read back even if AgentOS's answer is lost.
     """
     if session_type(type) not in TYPES:
-        raise Unsupported(f"AgentOS has sessions of the types agent, team and workflow, and not {quoted(type)}.")
+        raise Unsupported(f"AgentOS has no sessions of type {quoted(type)}. Use agent, team or workflow.")
     types = await api.types_of(agent_id) if agent_id else ()
     if types and type not in types:
-        raise Invalid(f'{quoted(agent_id)} is a {types[0]} on this AgentOS, not a {type}. Give type="{types[0]}".')
+        raise Invalid(
+            f'{quoted(agent_id)} has the type {types[0]} on this AgentOS, not {type}. Give type="{types[0]}".'
+        )
     json_text(state, "state")
     fields: JsonObject = {
         "session_name": session_name(name),
@@ -50,13 +52,13 @@ async def create(
     except NotFound as error:
         if lost is None:
             raise BadResponse(
-                f"AgentOS created the session for another user: {api.http.credential.name} belongs to that user. "
-                "Use this user's credential."
+                f"AgentOS created the session for another user, to whom {api.http.credential.name} belongs. "
+                "Use a credential of the user that the session is for."
             ) from error
         raise lost.not_made_error() from error
     except SessionsError as error:
         if lost and isinstance(lost.failure, Redirected) and isinstance(error, Redirected):
-            raise lost.not_made_error() from error  # a server that redirects every request is no AgentOS
+            raise lost.not_made_error() from error  # a server that redirects every request is not an AgentOS
         raise OutcomeUnknown(
             f"AgentOS was asked to create session {quoted(session_id)}, but reading it back failed, so it may or may "
             "not exist. Look for it with get_session."
@@ -66,7 +68,7 @@ async def create(
 async def fork(
     api: Api, writer: SessionWriter, session_id: str, owner: str, up_to_message_id: str, name: str
 ) -> SessionDetail:
-    """Fork the whole session, and return the fork. It is not archived. If `name` is "", its name is the session's."""
+    """Fork the whole session and return the fork, which is active. If `name` is "", it keeps the session's name."""
     source = await api.find(session_id, owner)
     (await api.version()).require(FORKS, "fork_session")
     if source.type == "workflow" or not source.agent_id:
@@ -83,7 +85,7 @@ async def fork(
         result = await writer.change(fork_id, owner, edit)
     except SessionsError as error:
         note = (
-            f"Forked, but setting the copy's name and taking it out of the archive failed ({error.code}). "
+            f"Forked, but the fork could not be renamed or taken out of the archive ({error.code}). "
             "Try rename_session or restore_session."
         )
         try:

@@ -1,4 +1,4 @@
-"""Lists of sessions: pages that are filled up to their limit, although AgentOS doesn't have every filter."""
+"""Pages of a list of sessions, filled up to their limit although AgentOS lacks some of our filters."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -31,10 +31,10 @@ async def open_walk(
     large_pages: bool = False,
     includes_start: bool = False,
 ) -> tuple[Walk, tuple[int, ...]]:
-    """Return a walk that begins at the cursor's session or right after it, and all numbers of the cursor.
+    """Return a walk that begins after the cursor's session (at it, if `includes_start`), and the cursor's numbers.
 
-    The first `extra` numbers are the caller's own. `stops_at` (anyio's clock): when to stop looking for sessions that
-    paging missed.
+    The first `extra` of these numbers have a meaning to the caller only. `stops_at` (anyio's clock): when to stop
+    looking for sessions that paging missed.
     """
     walk_type = Walk if await api.version() >= FINDS_TYPES else WalkWithoutDetails
     after, hints, position = None, [0] * len(walk_type.list_types(filter)), ()
@@ -59,9 +59,9 @@ async def list_sessions(
 ) -> SessionPage:
     """Return a full page, or the last one. After `seconds`, return the sessions found so far, and say so in `note`."""
     walk_id = cursors.walk("list", owner, *vars(filter).values())
-    is_narrow = bool(filter.archived or filter.query or filter.updated_after or filter.updated_before)
+    has_own_filter = bool(filter.archived or filter.query or filter.updated_after or filter.updated_before)
     stops_at = anyio.current_time() + seconds
-    large_pages = is_narrow or limit > _SMALL_PAGE - 2
+    large_pages = has_own_filter or limit > _SMALL_PAGE - 2
     walk, _ = await open_walk(api, owner, filter, cursor, walk_id, stops_at=stops_at, large_pages=large_pages)
     if filter.type and filter.type not in TYPES:
         return SessionPage(sessions=(), total=0)
@@ -72,7 +72,7 @@ async def list_sessions(
         if not items:
             return _session_page(shown, walk_id, walk, is_whole=not cursor)
         last = items[-1][0]
-        shown += [item for item, is_shown in items if is_shown]
+        shown += [item for item, is_wanted in items if is_wanted]
         if _is_past(filter, last.session):
             return _session_page(shown[:limit], walk_id, walk, shown[limit - 1 : limit] if len(shown) > limit else ())
         if anyio.current_time() > stops_at and len(shown) <= limit:
@@ -85,17 +85,17 @@ def _session_page(
     shown: Sequence[WalkItem],
     walk_id: str,
     walk: Walk,
-    behind: Sequence[WalkItem] = (),
+    continue_after: Sequence[WalkItem] = (),
     note: str = "",
     *,
     is_whole: bool = False,
 ) -> SessionPage:
-    """Return a page of these sessions. Its `next_cursor` continues after the item in `behind`, if there is one."""
+    """Return a page of these sessions. Its `next_cursor` continues after the item in `continue_after`, if any."""
     gaps = walk.gap_note()
     notes = (gaps, walk.unaddressable_note([item.session for item in shown]), note)
     return SessionPage(
         sessions=tuple(item.session.to_session(cursors.mark(walk_id, *item.position)) for item in shown),
-        next_cursor=cursors.mark(walk_id, *behind[0].position) if behind else "",
+        next_cursor=cursors.mark(walk_id, *continue_after[0].position) if continue_after else "",
         total=len(shown) if is_whole and not gaps else None,
         note=" ".join(filter(None, notes)),
     )
@@ -111,7 +111,7 @@ def _is_wanted(filter: SessionFilter, query: str, sanitize: Callable[[str], str]
 
 
 def _is_past(filter: SessionFilter, session: AgentOsSession) -> bool:
-    """Return whether all later sessions are outside of the filter's times."""
+    """Return whether all sessions after this one are outside the filter's time range."""
     if session.updated_at is None or not filter.order.startswith("updated"):
         return False
     if filter.order == "updated_desc":

@@ -1,7 +1,7 @@
-"""Read AgentOS's numbered pages around sessions that AgentOS fails on.
+"""A reader of AgentOS's numbered pages that skips rows on which AgentOS fails.
 
-One row that AgentOS can't render (half of a surrogate pair, a name that is no string, a time in milliseconds) makes
-AgentOS fail on every page that contains this row (HTTP 500), so a page that fails is read in parts.
+One row that AgentOS can't render (half of a surrogate pair, a name that is not a string, a time in milliseconds) makes
+AgentOS answer HTTP 500 for every page that contains this row, so a page that fails is read in smaller parts.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,9 +12,9 @@ import anyio
 from ..http.client import ServerFailed, TooLarge
 from .wire import AgentOsSession
 
-_MOST_FAILED = 16
-"""How many rows AgentOS may fail on before `PageReader` gives up the list. Each one costs some ten requests."""
-_MOST_ROWS = 10_000
+_MAX_FAILED_ROWS = 16
+"""How many rows AgentOS may fail on before `PageReader` gives up on the list. Each one costs some ten requests."""
+_MAX_ROWS = 10_000
 """The length of the longest list that `read_all` reads. AgentOS needs some 0.3 ms for each row."""
 _PAGE = 128
 
@@ -51,7 +51,7 @@ class PageReader:
         self.failed: set[int] = set()
 
     async def read(self, page: int, size: int) -> NumberedRows:
-        """Return the readable rows of a page, numbered from 0. Raise `ServerFailed` if there are too many others."""
+        """Return the readable rows of a page, numbered from 0. Raise `ServerFailed` if too many rows are unreadable."""
         try:
             upstream = await self._fetch(self._sort, page + 1, size)
         except ServerFailed as error:
@@ -75,12 +75,12 @@ class PageReader:
 
     def _count_failure(self, offset: int, error: ServerFailed) -> None:
         self.failed.add(offset)
-        if len(self.failed) > _MOST_FAILED:
+        if len(self.failed) > _MAX_FAILED_ROWS:
             if not self._has_read:
                 raise error
             raise ServerFailed(
-                f"AgentOS failed on more than {_MOST_FAILED} sessions of this list. Filter by type or agent_id, or ask "
-                "whoever runs AgentOS to repair or delete the sessions that it can't show."
+                f"AgentOS failed on more than {_MAX_FAILED_ROWS} sessions of this list. Filter by type or agent_id, or "
+                "ask the operator of AgentOS to repair or delete the sessions that it can't show."
             ) from error
 
     def failures_near(self, first: int, last: int) -> set[int]:
@@ -92,16 +92,16 @@ class PageReader:
         return {offset for offset in self.failed if first <= offset <= last}
 
 
-class CompleteList(NamedTuple):
+class UnsortedList(NamedTuple):
     """All readable sessions of a list, not ordered by time. `failed_count` is how many sessions AgentOS failed on."""
 
     rows: list[AgentOsSession]
     failed_count: int
     is_complete: bool
-    """Whether `rows` and the failed sessions certainly make up the whole list."""
+    """Whether it is certain that no session is missing except those that AgentOS failed on."""
 
 
-async def read_all(fetch: Fetch, stops_at: float) -> CompleteList | None:
+async def read_all(fetch: Fetch, stops_at: float) -> UnsortedList | None:
     """Read a whole list in the order of ids, which is the same for every page size.
 
     Return None if the list is too long, or if it can't be read before `stops_at` (anyio's clock).
@@ -117,14 +117,14 @@ async def read_all(fetch: Fetch, stops_at: float) -> CompleteList | None:
             count += len(rows)
             sessions |= {row.id: row for _, row in rows}
             totals.add(reader.total)
-            if (reader.total or count) > _MOST_ROWS or anyio.current_time() > stops_at:
+            if (reader.total or count) > _MAX_ROWS or anyio.current_time() > stops_at:
                 return None
     except (ServerFailed, TooLarge):
         return None
     failed_count = len(reader.failed)
     # If a session was read twice, or the length differs, the list changed meanwhile or its database can't sort by id.
     is_complete = len(sessions) == count and totals == {count + failed_count}
-    return CompleteList(list(sessions.values()), failed_count, is_complete)
+    return UnsortedList(list(sessions.values()), failed_count, is_complete)
 
 
 async def read_at_once(fetch: Fetch, first: int, last: int) -> NumberedRows | None:

@@ -1,16 +1,16 @@
 """Our own order over AgentOS's numbered pages, so that a walk returns each session once.
 
 AgentOS orders by time alone. We order by time, and rows with the same time (a group) by a digest of their ids, so a
-group is read completely before any row of it is returned. A cursor needs a key of that order, and a hint: the offset of
-the upstream row. If rows were added or removed since, reading begins on an earlier page.
+group is read completely before any row of it is returned. A cursor has a key of that order, and a hint: the offset of
+the upstream row. If rows before that one were removed since, reading begins on an earlier page.
 
-PostgreSQL returns the rows of a group in an order that differs between pages and page sizes. How many rows a group has
-is certain all the same, because the list is sorted by time. If fewer sessions were found than that, or if AgentOS
-failed on two rows or more that may be in the group, then a session may be missing. The group is then read again with
-one request, or row by row, or else the whole list is read in the order of ids, which is the same on every page.
+PostgreSQL returns the rows of a group in an order that differs between pages and page sizes. The number of rows in a
+group is certain nevertheless, because the list is sorted by time. If fewer sessions were found than that, or if AgentOS
+failed on two or more rows that may be in the group, a session may be missing. The group is then read again with one
+request, or row by row. If that fails, the whole list is read in the order of ids, which is the same on every page.
 
-One gap remains: if a session is removed between two requests of one call, the sessions after it move up by one, so
-that one of them may be missed.
+One gap remains: if a session is removed between two requests of one call, the sessions after it move up by one, and one
+of them may be missed.
 """
 
 from collections.abc import Collection, Sequence
@@ -24,7 +24,7 @@ from ..http.client import ServerFailed
 from .page_reader import Fetch, PageReader, read_all, read_at_once
 from .wire import AgentOsSession
 
-_MOST_REREAD = 16
+_MAX_REREAD_ROWS = 16
 """The largest group that is read again row by row."""
 
 
@@ -51,9 +51,9 @@ class WalkSummary:
     failed_count: int
     """How many sessions AgentOS failed on."""
     failed_offsets: Sequence[int]
-    """The offsets of those in the upstream lists, as far as they are known."""
+    """The offsets of these sessions in the upstream lists; empty if they are not known."""
     may_miss_sessions: bool
-    """Whether a session may be missing that is in a group with one that AgentOS failed on."""
+    """Whether further sessions may be missing, since a group could not be read completely."""
 
 
 def key_of(session: AgentOsSession, order: Order) -> Key:
@@ -65,7 +65,7 @@ def key_of(session: AgentOsSession, order: Order) -> Key:
 
 
 class Stream:
-    """One upstream list, row by row, from behind the key `after`, in pages of `size`."""
+    """One upstream list after the key `after`, row by row, read in pages of `size`."""
 
     def __init__(self, fetch: Fetch, order: Order, size: int, *, after: Key | None, hint: int, stops_at: float) -> None:
         self._fetch = fetch
@@ -85,7 +85,7 @@ class Stream:
         """The offset after the last row that was in a group."""
         self.row_count = 0
         self.failed_offsets: set[int] = set()
-        """The offsets of rows that AgentOS failed on, as far as they were read."""
+        """The offsets of the rows read so far that AgentOS failed on."""
         self.failed_count_of_list: int | None = None
         """How many sessions of the whole list AgentOS failed on, if the whole list was read."""
         self.may_miss_sessions = False
@@ -178,12 +178,12 @@ class Stream:
     async def _reread_group_from_end(self, group: Sequence[Row], failures: set[int]) -> bool:
         """Read the rows of a small group one by one, with offsets counted from the other end of the list.
 
-        PostgreSQL sorts the whole list for a page of its second half, so that the order is the same for all of these.
+        PostgreSQL sorts the whole list to return a page from its second half, so these requests all see one order.
         Return whether the group is complete.
         """
         offsets = failures | {row.offset for row in group}
         total = self._reader.total
-        if not group or total is None or len(offsets) > _MOST_REREAD:
+        if not group or total is None or len(offsets) > _MAX_REREAD_ROWS:
             return False
         time = group[0].key.time
         found = {row.session.id: row for row in group}
@@ -200,7 +200,7 @@ class Stream:
             found |= {row.session.id: row for row in rows if row.key.time == time}
         if len(found) != len(offsets) - bool(failed):
             return False
-        # AgentOS failed on one session, which had another offset in another page.
+        # AgentOS failed on one session, at different offsets on different pages.
         self.failed_offsets -= failures
         self._reader.failed -= failures
         self._reader.failed |= {max(failed)} if failed else set()
@@ -208,12 +208,12 @@ class Stream:
         return True
 
     def _replace_group(self, group: Sequence[Row], rows: Collection[Row]) -> None:
-        """Replace the next group by these rows."""
+        """Replace the next group with these rows."""
         ids = {row.session.id for row in rows}
         self._rows = [*rows, *(row for row in self._rows[len(group) :] if row.session.id not in ids)]
 
     async def _read_whole_list(self) -> None:
-        """Replace the rows ahead by the whole list, read in the order of ids.
+        """Replace the rows ahead with the rest of the whole list, read in the order of ids.
 
         If it can't be read, keep the rows and set `may_miss_sessions`.
         """
@@ -253,7 +253,7 @@ class Stream:
 
 
 class MergedStream:
-    """Several streams of one order, merged into one."""
+    """Several streams in the same order, merged into one."""
 
     def __init__(self, streams: Sequence[Stream]) -> None:
         self._streams = streams
@@ -277,7 +277,7 @@ class MergedStream:
         return tuple(stream.hint for stream in self._streams)
 
     async def take(self, count: int) -> list[tuple[Row, tuple[int, ...]]]:
-        """Return the next rows, each with the hints to continue behind it: `count` of them, or fewer at the end."""
+        """Return the next `count` rows, or fewer at the end, each with the hints to continue after it."""
         taken: list[tuple[Row, tuple[int, ...]]] = []
         while len(taken) < count:
             heads = [(row.key, number) for number, stream in enumerate(self._streams) if (row := await stream.peek())]

@@ -1,4 +1,4 @@
-"""What AgentOS removes from the values that it is given to store."""
+"""What AgentOS removes from values when it stores them."""
 
 import re
 
@@ -12,14 +12,14 @@ _CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 """The characters that agno removes from every string that it stores in PostgreSQL; it leaves keys as they are."""
 
 
-def shows(after: AgentOsSession, fields: JsonObject) -> bool:
+def has_fields(session: AgentOsSession, fields: JsonObject) -> bool:
     """Return whether the session has these values, except for what AgentOS removes."""
-    document, wanted = without_reserved(after.document), without_reserved(fields)
+    document, wanted = without_reserved(session.document), without_reserved(fields)
     return all(json_equal((document[key],), (as_stored(value, document[key]),)) for key, value in wanted.items())
 
 
 def removal_note(after: AgentOsSession, fields: JsonObject) -> str:
-    """Return a note on what AgentOS removed from these values; "" if nothing."""
+    """Return a note about what AgentOS removed from these values; "" if nothing."""
     document, wanted = without_reserved(after.document), without_reserved(fields)
     sent = object_in(fields, "metadata")
     reserved = [key for key in RESERVED if key in sent and key not in after.metadata]

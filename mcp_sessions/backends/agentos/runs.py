@@ -1,4 +1,4 @@
-"""Pages of runs. Where AgentOS has previews of runs, only a run whose preview is cut is read as a whole."""
+"""Pages of runs. If AgentOS has previews, only runs whose previews are truncated are read in full."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from .transcript import read_run, runs_in
 from .versions import PREVIEWS
 
 _PREVIEW_LENGTH = 280
-"""The most characters of a text in a preview. A text of this length may have been cut."""
+"""The most characters of a text in a preview. A text of this length may be truncated."""
 
 
 async def run_page(api: Api, session_id: str, owner: str, *, run_id: str, limit: int, cursor: str) -> RunPage:

@@ -20,11 +20,13 @@ _RECENT = 64
 async def search_sessions(
     api: Api, caller: Caller, words: Sequence[str], limit: int, cursor: str, *, seconds: float
 ) -> SearchPage:
-    """Search names, summaries and messages, one session after the other."""
+    """Search names, summaries and messages, one session at a time."""
     owner, filter = caller.user_id, SessionFilter()
     walk_id = cursors.walk("search", owner, words)
     stops_at = anyio.current_time() + seconds
-    walk, shown = await open_walk(api, owner, filter, cursor, walk_id, stops_at=stops_at, extra=1, includes_start=True)
+    walk, position = await open_walk(
+        api, owner, filter, cursor, walk_id, stops_at=stops_at, extra=1, includes_start=True
+    )
 
     def candidate_of(item: WalkItem) -> Candidate:
         session = item.session
@@ -38,28 +40,30 @@ async def search_sessions(
 
     async def next(count: int) -> tuple[list[Candidate], Position | None]:
         items = await walk.next(count, lambda session: True)
-        return [candidate_of(item) for item, is_there in items if is_there], items[-1][0].position if items else None
+        return [candidate_of(item) for item, is_readable in items if is_readable], items[-1][
+            0
+        ].position if items else None
 
     async def find(digest: int) -> Candidate | None:
         newest, _ = await open_walk(api, owner, filter, "", walk_id, stops_at=stops_at)
         items = await newest.next(_RECENT, lambda session: True)
-        found = [item for item, is_there in items if is_there and item.key.digest == digest]
+        found = [item for item, is_readable in items if is_readable and item.key.digest == digest]
         return candidate_of(found[0]) if found else None
 
     async def read(candidate: Candidate) -> Transcript:
         reply = await api.runs(candidate.id, owner)
         transcript = read_transcript(reply.json())
-        # The outer run repeats the text of an inner run as its result, which would be found twice.
-        outer = {message.text for message in transcript.messages if message.run_id not in transcript.inner}
+        # An outer run repeats an inner run's text as its own result: the search would find the text twice.
+        outer = {message.text for message in transcript.messages if message.run_id not in transcript.inner_run_ids}
         kept = [
             message
             for message in transcript.messages
-            if message.run_id not in transcript.inner or message.text not in outer
+            if message.run_id not in transcript.inner_run_ids or message.text not in outer
         ]
         return Transcript(kept, len(reply.body))
 
     search = Search(caller, words, walk_id, seconds=seconds)
-    page = await search.page(next, read, find, limit=limit, cursor=cursor, resume_at=shown)
+    page = await search.page(next, read, find, limit=limit, cursor=cursor, resume_at=position)
     gaps = walk.gap_note()
     if not gaps:
         return page

@@ -1,8 +1,9 @@
-"""Readers that turn AgentOS's runs into messages and runs.
+"""Functions that convert AgentOS's runs to our messages and runs.
 
 A message has an id of its own, which never changes. The messages of a team's members and a workflow's steps belong to
-inner runs; `run_id` tells them apart, and a history shows them only together with tool calls.
-A workflow's runs have no messages of their own, and neither have failed runs before agno 3. Their input and output
+inner runs. Their `run_id` is that of the inner run, and a history shows them only if it includes tool calls.
+
+A workflow's runs have no messages of their own, and neither do failed runs before agno 3. Their input and output
 become messages with the ids `RUN:in` and `RUN:out`.
 """
 
@@ -35,16 +36,16 @@ _ROLES: dict[str, Role] = {
 }
 _BASE64_DATA = re.compile(r"(data:[^,\"]{0,200};base64,)[\w+/=-]+", re.IGNORECASE)
 _WITHOUT_ANSWER = ("error", "cancelled")
-"""In runs with these statuses, the output is a reason for the lack of an answer; `get_session_runs` shows it."""
+"""In runs with these statuses, the output is not an answer but an error. Only `get_session_runs` shows it."""
 _ATTACHMENTS = {"images": "image", "audio": "audio", "videos": "video", "files": "file"}
 
 
 class RunTranscript(NamedTuple):
-    """All messages and runs of a session, oldest first. `inner` has the ids of runs inside other runs."""
+    """All messages and runs of a session, oldest first."""
 
     messages: Sequence[Message]
     runs: Sequence[Run]
-    inner: frozenset[str]
+    inner_run_ids: frozenset[str]
 
     def selects(self, query: HistoryQuery) -> Callable[[Message], bool]:
         """Return a function that returns whether a history shows a message.
@@ -56,7 +57,7 @@ class RunTranscript(NamedTuple):
         def is_selected(message: Message) -> bool:
             if message.role == "system" and not query.roles:
                 return False
-            is_inner = message.run_id in self.inner and not query.include_tools
+            is_inner = message.run_id in self.inner_run_ids and not query.include_tools
             return not is_inner and query.selects(message)
 
         return is_selected
@@ -71,11 +72,11 @@ def read_transcript(answer: Json) -> RunTranscript:
     known = {text_in(run, "run_id") for run in runs}
     messages: list[Message] = []
     steps: set[str] = set()
-    # An inner run is added with its outer run, so outer runs are read first, and runs that name each other last.
+    # An inner run is added with its outer run, so outer runs come first, and runs that are each other's parents last.
     for run in sorted(runs, key=lambda run: text_in(run, "parent_run_id") in known):
         if text_in(run, "parent_run_id") not in known or text_in(run, "run_id") not in steps:
             messages += _messages_with_inner(run, _inner_runs(run, inner, steps))
-    # A fork's member runs name parents of the session it was forked from.
+    # A fork's member runs still name parents in the session that it was forked from.
     steps |= {text_in(run, "run_id") for run in runs if text_in(run, "parent_run_id")}
     return RunTranscript(messages, [read_run(run) for run in runs], frozenset(steps))
 
@@ -104,7 +105,7 @@ def runs_in(answer: Json) -> list[JsonObject]:
 
 
 def read_run(run: JsonObject) -> Run:
-    """Return the run of AgentOS's run or preview. A preview has neither tool calls nor tokens."""
+    """Return a `Run` for AgentOS's run or preview. A preview has neither tool calls nor tokens."""
     messages = _objects_in(run, "messages")
     has_tools = "tools" in run or bool(messages)
     output = run["content"] if "content" in run else run.get("content_preview")

@@ -73,7 +73,7 @@ class NoVersionRoute(BadResponse):
 async def fetch_version(http: HttpClient) -> Version:
     """Return the version that `/info` names, which needs no credential.
 
-    Raise `BadResponse` if the server is no AgentOS, `Unsupported` if it is too old.
+    Raise `BadResponse` if the server is not an AgentOS, `Unsupported` if it is too old.
     """
     try:
         info = (await http.read("/info")).json()

@@ -77,17 +77,17 @@ class Walk:
         summary = self._stream.summary
         if summary.may_miss_sessions:
             return (
-                "AgentOS failed on some sessions of its list. Those are left out, and others with the same time may be "
-                "missing. Filter by type or agent_id to list fewer sessions at once."
+                "Some sessions may be missing: part of AgentOS's list could not be read. Filter by type or agent_id to "
+                "list fewer sessions at once."
             )
         if not self.failed_count:
             return ""
         places = ", ".join(str(offset + 1) for offset in summary.failed_offsets)
-        where = f", at place {places} of its list" if places else ""
+        where = f", at position {places} of its list" if places else ""
         return f"AgentOS failed on {self.failed_count} session(s){where}; those are left out."
 
     def unaddressable_note(self, sessions: Sequence[AgentOsSession]) -> str:
-        """Return a note on those of the sessions whose ids no path can carry; "" if there are none."""
+        """Return a note on those of the sessions whose ids can't be part of a path; "" if there are none."""
         count = sum(bool(path_obstacle(session.id)) for session in sessions)
         if not count:
             return ""

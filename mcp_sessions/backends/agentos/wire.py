@@ -120,7 +120,7 @@ class AgentOsSession:
 def read_session(value: Json, *, type: str = "") -> AgentOsSession:
     """Return the session of a list item or a single session. Raise `BadResponse` if it has no id.
 
-    `type` is its type if AgentOS's answer doesn't tell.
+    `type` is used if AgentOS's answer doesn't show the type.
     """
     if not is_object(value) or not text_in(value, "session_id"):
         raise BadResponse("AgentOS's answer is not a session. Check its version and address.")

@@ -64,7 +64,7 @@ class SearchIndex(Protocol):
 
 
 class Database(Protocol):
-    """A database. Each function passed to it runs in one transaction, and may run twice if that has to be repeated."""
+    """A database. Each function passed to it runs in one transaction, and may run again if that has to be repeated."""
 
     @property
     def index(self) -> SearchIndex: ...

@@ -45,8 +45,8 @@ T = TypeVar("T")
 CONNECTIONS = 20
 _RESTART_SECONDS = 10  # calls wait this long for a server that restarts
 _RESTART_TIME_SHARE = 0.8  # of a call's remaining time, at most
-_MOST_LOSSES = 3  # after that, the call itself may be what breaks the connections
-_WAITING_PER_WORK = 20  # a search on the server may take this many times its processor time here
+_MAX_LOSSES = 3  # after that, the call itself may be what breaks the connections
+_SEARCH_TIME_FACTOR = 20  # a search may take this many times its processor time, which the server's work is not part of
 
 
 class _Deadline:
@@ -75,7 +75,7 @@ class PostgresDatabase:
         self._threads = CapacityLimiter(math.inf)  # the slots limit them
         self._idle: list[PooledConnection] = []
         self._is_open = False
-        self._answers = 0
+        self._answer_count = 0
 
     async def open(self, purge: Callable[[Transaction], bool]) -> None:
         async with self._connected():
@@ -122,7 +122,7 @@ class PostgresDatabase:
         return await self._run(READ, work)
 
     async def search(self, work: Callable[[Transaction], T], seconds: float) -> T:
-        return await self._run(READ, work, seconds * _WAITING_PER_WORK)
+        return await self._run(READ, work, seconds * _SEARCH_TIME_FACTOR)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         return await self._run(CHANGE, work)
@@ -143,11 +143,11 @@ class PostgresDatabase:
     @asynccontextmanager
     async def _slot(self, deadline: _Deadline) -> AsyncGenerator[None]:
         """Hold one of the slots that limit the number of connections. Raise an error if none is free in time."""
-        borrower, answers = object(), self._answers
+        borrower, answers = object(), self._answer_count
         with move_on_after(deadline.remaining) as waiting:
             await self._slots.acquire_on_behalf_of(borrower)
         if waiting.cancelled_caught:
-            if self._answers == answers:
+            if self._answer_count == answers:
                 raise deadline.timeout()
             raise Busy(
                 f"all {CONNECTIONS} connections to PostgreSQL were in use for {deadline.seconds:g} s; nothing was "
@@ -167,12 +167,12 @@ class PostgresDatabase:
             attempt = TransactionAttempt(pooled, mode, work, deadline.remaining, search_seconds)
             await self._run_attempt(attempt, deadline)
             if attempt.error is None and attempt.finished.is_set():
-                self._answers += 1
+                self._answer_count += 1
                 return attempt.results[0]
             if not await self._needs_retry(attempt, deadline):
                 return attempt.results[0]
             losses += attempt.is_lost
-            if losses == _MOST_LOSSES:
+            if losses == _MAX_LOSSES:
                 raise Unavailable("the connection to PostgreSQL broke several times. See the server's log.")
 
     async def _needs_retry(self, attempt: TransactionAttempt[T], deadline: _Deadline) -> bool:
@@ -181,7 +181,7 @@ class PostgresDatabase:
         if not attempt.finished.is_set() or attempt.is_lost:
             return await self._needs_retry_after_loss(attempt, deadline)
         if isinstance(error, ReadOnlySqlTransaction):
-            self._close_idle()  # connections made before a failover may stay read-only; a new one may not be
+            self._close_idle()  # connections made before a failover may stay read-only, unlike a new one
             if deadline.remaining and not attempt.pooled.is_new:
                 return True
         if isinstance(error, StopAttempt):
@@ -199,7 +199,7 @@ class PostgresDatabase:
         raise error
 
     async def _needs_retry_after_loss(self, attempt: TransactionAttempt[T], deadline: _Deadline) -> bool:
-        self._close_idle()  # they lead to the same server
+        self._close_idle()  # they lead to the same server, so they may be broken too
         if attempt.is_committing and attempt.mode.has_receipt:
             return not await self._was_committed(attempt, deadline)
         if not deadline.remaining:
@@ -240,7 +240,7 @@ class PostgresDatabase:
             self._idle.append(pooled)
         else:
             pooled.close()
-        while self._idle and not self._idle[0].is_usable:  # the first ones are used least
+        while self._idle and not self._idle[0].is_usable:  # the first ones have been idle longest
             self._idle.pop(0).close()
 
     async def _run_shielded(self, function: Callable[[], None]) -> None:

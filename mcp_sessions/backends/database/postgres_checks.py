@@ -31,7 +31,9 @@ def report_connection(connection: "psycopg.Connection[Row]", report: Report) -> 
     version = connection.info.parameter_status("server_version")
     report(Check("server", f"PostgreSQL {version} accepts this role; the database is encoded in UTF8"))
     if not (connection.pgconn.ssl_in_use or _is_this_machine(connection.info.hostaddr)):
-        text = "the connection isn't encrypted, so others on the way can read it. Add ?sslmode=verify-full to the URL"
+        text = (
+            "the connection isn't encrypted, so others on the network can read it. Add ?sslmode=verify-full to the URL"
+        )
         report(Check("encryption", text, "warning"))
 
 

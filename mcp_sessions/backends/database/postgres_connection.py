@@ -76,7 +76,7 @@ class PooledConnection:
 
     Each change leaves a receipt in the same transaction: it writes its number into the connection's row of the table
     `receipts`. If the acknowledgement of a COMMIT is lost, that row shows whether the change was committed. A
-    transaction id would not: after a crash, PostgreSQL reuses ids that had not reached its log.
+    transaction id would not show that: after a crash, PostgreSQL reuses ids that had not reached its log.
     """
 
     def __init__(self, connection: psycopg.Connection[Row]) -> None:
@@ -85,16 +85,16 @@ class PooledConnection:
         """The key of the connection's row in `receipts`."""
         self.number = 0
         self.is_new = True
-        """Whether no call has finished on it yet."""
+        """Whether no call has finished on this connection yet."""
         self.used_at = monotonic()
-        self._made_at = self.used_at
+        self._created_at = self.used_at
 
     @property
     def is_usable(self) -> bool:
         return (
             not self.connection.closed
             and self.connection.info.transaction_status == TransactionStatus.IDLE
-            and monotonic() < min(self._made_at + _LIFETIME, self.used_at + _IDLE_SECONDS)
+            and monotonic() < min(self._created_at + _LIFETIME, self.used_at + _IDLE_SECONDS)
         )
 
     def close(self) -> None:
@@ -269,7 +269,7 @@ class TransactionAttempt(Generic[T]):
                 self.pooled.connection.cancel_safe(timeout=_CANCEL_SECONDS)
             except psycopg.Error:
                 break
-            # A cancel request that arrives between two statements has no effect, hence the loop.
+            # A cancel request that arrives between two statements has no effect, so repeat it.
             if self.finished.wait(_CANCEL_SECONDS / _CANCELS):
                 return
         self.disconnect()

@@ -8,15 +8,8 @@ from ...errors import Forbidden, SessionsError, Timeout, Unauthorized, Unavailab
 RETRYABLE = (errors.UniqueViolation, errors.DeadlockDetected, errors.SerializationFailure)
 """Errors of a transaction that conflicted with another one, and may succeed after it."""
 
-_CONNECTION_LOST = (
-    "08",
-    "57P01",
-    "57P02",
-    "57P03",
-    "57P04",
-    "57P05",
-    "25P03",
-)  # prefixes of codes after which the server closes the connection
+_CONNECTION_LOST = ("08", "57P01", "57P02", "57P03", "57P04", "57P05", "25P03")
+"""Prefixes of codes after which the server closes the connection."""
 _TRY_LATER = "Try again later."
 
 
@@ -45,7 +38,7 @@ def statement_error(error: psycopg.Error, seconds: float) -> SessionsError | Non
             )
         case "42501":
             return Forbidden(
-                "this PostgreSQL role lacks a privilege in the schema mcp_sessions. Let its owner grant it, "
+                "this PostgreSQL role lacks a privilege in the schema mcp_sessions. Ask its owner to grant it, "
                 "or name another role in the backend's URL."
             )
         case "42P01" | "3F000":
@@ -60,8 +53,8 @@ def statement_error(error: psycopg.Error, seconds: float) -> SessionsError | Non
             return None
 
 
-# A refused connection has no error code, so its text decides. That is in the server's language: if no part of it is
-# recognised, the error is a general one.
+# A refused connection has no error code, only a text in the server's language. If no part of the text is recognised,
+# the error is a general one.
 _CONNECTION_ERRORS: tuple[tuple[tuple[str, ...], type[SessionsError], str], ...] = (
     (
         ("no password supplied",),
@@ -81,9 +74,13 @@ _CONNECTION_ERRORS: tuple[tuple[tuple[str, ...], type[SessionsError], str], ...]
     (
         ("pg_hba.conf",),
         Forbidden,
-        "PostgreSQL does not let {user} connect from this machine. Let an administrator add it to pg_hba.conf.",
+        "PostgreSQL does not let {user} connect from this machine. Ask an administrator to add it to pg_hba.conf.",
     ),
-    (("permission denied for database",), Forbidden, "{user} may not connect to this PostgreSQL database."),
+    (
+        ("permission denied for database",),
+        Forbidden,
+        "{user} may not connect to this PostgreSQL database. Ask its owner to grant CONNECT.",
+    ),
     (
         ("database ",),
         Unavailable,
@@ -133,5 +130,5 @@ def connection_error(error: psycopg.OperationalError, user: str, database: str) 
     return Unavailable("PostgreSQL can't be reached. Check that it runs, and the host and port in the backend's URL.")
 
 
-def _named(name: str, otherwise: str) -> str:
-    return quoted(name) if name else otherwise
+def _named(name: str, default: str) -> str:
+    return quoted(name) if name else default

@@ -87,7 +87,7 @@ _PRIVILEGES = {
     "message_index": ("SELECT", "INSERT", "DELETE"),
     "receipts": _ALL,
 }
-"""table → the privileges that the store needs."""
+"""The privileges that the store needs on each table."""
 
 
 def migrate(tx: Transaction) -> None:
@@ -124,21 +124,21 @@ def require_current_schema(tx: Transaction) -> None:
 def examine(tx: Transaction) -> list[Check]:
     """Return checks of the schema, and of whether the next start can create or migrate it.
 
-    Raise the errors of `migrate`, except that for a database that refuses changes.
+    Raise the errors of `migrate`, except the one for a database that refuses changes.
     """
     version = _version(tx)
     if version == len(MIGRATIONS):
         return [Check("store", f"schema {SCHEMA}, version {version}"), *_check_privileges(tx)]
     if version is None:
         _has_schema(tx)
-        state, cannot = "no tables yet", "the first start can't create them"
+        state, failure = "no tables yet", "the first start can't create them"
         plan = f"the first start creates them in the schema {SCHEMA}"
     else:
-        state, cannot = f"schema {SCHEMA}, version {version}", f"the next start can't migrate it to {len(MIGRATIONS)}"
+        state, failure = f"schema {SCHEMA}, version {version}", f"the next start can't migrate it to {len(MIGRATIONS)}"
         plan = f"the next start migrates it to {len(MIGRATIONS)}, which older programs can't read"
     refusal = refusal_of_changes(tx) or (None if version is None else _refusal_of_migration(tx))
     if refusal:
-        return [Check("store", f"{state}, and {cannot}: {refusal.reason}. {refusal.remedy}", "failed")]
+        return [Check("store", f"{state}, and {failure}: {refusal.reason}. {refusal.remedy}", "failed")]
     return [Check("store", f"{state}; {plan}"), *([] if version is None else _check_privileges(tx))]
 
 
@@ -151,7 +151,7 @@ def _refusal_of_migration(tx: Transaction) -> ChangeRefusal | None:
     )
     if owns == (True,):
         return None
-    return ChangeRefusal("this role may not alter the tables", "Let their owner start this mcp-sessions on it once")
+    return ChangeRefusal("this role may not alter the tables", "Ask their owner to start this mcp-sessions on it once")
 
 
 def _check_privileges(tx: Transaction) -> list[Check]:
@@ -168,13 +168,13 @@ def _check_privileges(tx: Transaction) -> list[Check]:
     if not lacking:
         return []
     fact = f"this role can't change {', '.join(lacking)}, so sessions can only be read"
-    text = f"{fact}. Let the owner of the schema {SCHEMA} grant it, or name another role"
+    text = f"{fact}. Ask the owner of the schema {SCHEMA} to grant it, or name another role"
     return [Check("permissions", text, "warning", read_only_text=fact)]
 
 
 def _version(tx: Transaction) -> int | None:
     """Return the schema's version, or None if there are no tables yet."""
-    # A query on the catalog, since PostgreSQL would cache that a table named directly does not exist.
+    # Query the catalog: if the table were queried directly, PostgreSQL would cache that it does not exist.
     names = tx.all(
         "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ?", SCHEMA
     )
@@ -195,7 +195,7 @@ def _version(tx: Transaction) -> int | None:
 
 
 def _has_schema(tx: Transaction) -> bool:
-    """Return whether the schema exists, empty. Raise `Forbidden` if this role may not create it or its tables."""
+    """Return whether the empty schema exists. Raise `Forbidden` if this role may not create it or its tables."""
     exists = tx.one("SELECT 1 FROM pg_namespace WHERE nspname = ?", SCHEMA)
     if exists:
         allowed = tx.one(
@@ -207,6 +207,7 @@ def _has_schema(tx: Transaction) -> bool:
         ((role,),) = tx.all("SELECT quote_ident(current_user)")
         change = f"GRANT ALL ON SCHEMA {SCHEMA} TO {role}" if exists else f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {role}"
         raise Forbidden(
-            f"this PostgreSQL role can't create the store's tables. Let an administrator run in this database: {change}"
+            "this PostgreSQL role can't create the store's tables. Ask an administrator to run in this database: "
+            f"{change}"
         )
     return exists is not None

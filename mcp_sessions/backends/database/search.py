@@ -1,4 +1,4 @@
-"""Full-text search in a store of ours: names and messages that contain every word, newest first, under a deadline."""
+"""Full-text search in the embedded store: names and messages with every word, newest first, within a time limit."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from ...models import SearchHit, SearchPage
 from ...text.words import contains_words, snippet
 from .database import DeadlineExceeded, SearchIndex, Transaction
 
-# Seconds of processor time, so that the result does not depend on the machine's load. Ordinary searches take less.
 BUDGET = 0.05
+"""Seconds of processor time, so that the result does not depend on the machine's load. Most searches take less."""
 
 
 class SearchRows(Protocol):
@@ -23,8 +23,8 @@ class SearchRows(Protocol):
         ...
 
     @property
-    def first_stretch(self) -> int:
-        """The number of keys in the first stretch. Each further stretch is eight times as long."""
+    def first_range(self) -> int:
+        """The number of keys in the first range. Each further range is eight times as long."""
         ...
 
     def newest(self, tx: Transaction, kind: str) -> int:
@@ -32,7 +32,7 @@ class SearchRows(Protocol):
         ...
 
     def hits(self, tx: Transaction, kind: str, keys: Sequence[int], owner: str) -> Iterable[tuple[int, SearchHit, str]]:
-        """Yield key, hit and whole text of each row that the owner may see, newest first.
+        """Yield the key, hit and whole text of each row that the owner may see, newest first.
 
         The hit has no snippet and no cursor yet. Rows of deleted sessions are left out.
         """
@@ -51,7 +51,7 @@ class Query:
 def search(tx: Transaction, index: SearchIndex, rows: SearchRows, query: Query, limit: int, cursor: str) -> SearchPage:
     """Return a page of hits: names first, then messages, each newest first.
 
-    Keys are searched in stretches, so that a search that runs out of time can continue after the last stretch.
+    Keys are searched in ranges, so that a search that runs out of time can continue after the last range.
     """
     walk = cursors.walk("search", query.owner, query.words)
     first_kind, below = cursors.read(cursor, walk, 2) if cursor else (0, 0)
@@ -60,7 +60,7 @@ def search(tx: Transaction, index: SearchIndex, rows: SearchRows, query: Query, 
     hits: list[SearchHit] = []
     complete = False
     try:
-        for position, hit in _search_stretches(tx, index, rows, query, walk, first_kind, below, limit + 1):
+        for position, hit in _search_ranges(tx, index, rows, query, walk, first_kind, below, limit + 1):
             last = position
             hits += [hit] if hit else []
             if len(hits) > limit:
@@ -71,19 +71,19 @@ def search(tx: Transaction, index: SearchIndex, rows: SearchRows, query: Query, 
             complete = True
     except DeadlineExceeded:
         pass
-    more = len(hits) > limit
+    has_more = len(hits) > limit
     hits = hits[:limit]
-    if complete or more:
-        return SearchPage(hits=tuple(hits), next_cursor=hits[-1].cursor if more else "", complete=True)
+    if complete or has_more:
+        return SearchPage(hits=tuple(hits), next_cursor=hits[-1].cursor if has_more else "", complete=True)
     next_cursor = cursors.mark(walk, *last)
-    if last[1] == 0 or next_cursor == cursor:  # not even the first stretch could be searched
+    if last[1] == 0 or next_cursor == cursor:  # not even the first range could be searched
         note = "These words are too common to be found in time. Give a rarer word, or a longer prefix."
         return SearchPage(hits=tuple(hits), complete=False, note=note)
-    note = "The search took too long and stopped here; next_cursor continues it."
+    note = "The search took too long and stopped here. Continue with next_cursor."
     return SearchPage(hits=tuple(hits), next_cursor=next_cursor, complete=False, note=note)
 
 
-def _search_stretches(
+def _search_ranges(
     tx: Transaction,
     index: SearchIndex,
     rows: SearchRows,
@@ -91,21 +91,21 @@ def _search_stretches(
     walk: str,
     first_kind: int,
     below: int,
-    at_once: int,
+    limit: int,
 ) -> Iterator[tuple[tuple[int, int], SearchHit | None]]:
-    """Yield the position (kind, key) after each row and each stretch, with the hit if the row is one."""
+    """Yield the position (kind, key) after each row and each range, with the hit if the row is one."""
     for number in range(first_kind, len(rows.kinds)):
         kind = rows.kinds[number]
         below = below or rows.newest(tx, kind) + 1
-        stretch = rows.first_stretch
+        range_size = rows.first_range
         while below > 1:
-            above = max(below - 1 - stretch, 0)
-            keys = index.find(tx, kind, query.words, query.owner, below=below, above=above, limit=at_once)
+            above = max(below - 1 - range_size, 0)
+            keys = index.find(tx, kind, query.words, query.owner, below=below, above=above, limit=limit)
             for key, hit, text in rows.hits(tx, kind, keys, query.owner) if keys else ():
                 yield (number, key), _finish_hit(hit, text, cursors.mark(walk, number, key), query)
-            below = keys[-1] if len(keys) == at_once else above + 1
+            below = keys[-1] if len(keys) == limit else above + 1
             yield (number, below), None
-            stretch *= 8
+            range_size *= 8
         below = 0
 
 

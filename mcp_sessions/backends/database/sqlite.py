@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _STEPS_BETWEEN_CHECKS = 1000  # of SQLite's virtual machine; these take about 20 µs
-_WAITING_PER_WORK = 20  # a search may take this many times its processor time, for a slow disk or a busy machine
+_SEARCH_TIME_FACTOR = 20  # a search may take this many times its processor time, for a slow disk or a busy machine
 
 
 class SqliteTransaction:
@@ -95,7 +95,7 @@ class SqliteDatabase:
         """Do nothing: SQLite's AUTOINCREMENT does this."""
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
-        # On the event loop: such a read takes about 0.04 ms, handing it to a thread and back 0.11 ms.
+        # On the event loop: such a read takes about 0.04 ms; handing it to a thread and back takes 0.11 ms.
         # It doesn't wait for locks: if another process has locked the file, the worker thread waits.
         if self._reader is not None:
             if file_identity(self._path) != self._reader_identity:
@@ -119,7 +119,7 @@ class SqliteDatabase:
 
     async def search(self, work: Callable[[Transaction], T], seconds: float) -> T:
         def timed(tx: Transaction) -> T:
-            work_ends, wait_ends = thread_time() + seconds, monotonic() + seconds * _WAITING_PER_WORK
+            work_ends, wait_ends = thread_time() + seconds, monotonic() + seconds * _SEARCH_TIME_FACTOR
             self._connection.set_progress_handler(
                 lambda: thread_time() > work_ends or monotonic() > wait_ends, _STEPS_BETWEEN_CHECKS
             )
@@ -157,9 +157,9 @@ class SqliteDatabase:
         """
         if self._identity is None:
             return
-        now = file_identity(self._path)
-        if self._writer is None or now != self._identity:
-            if now is None or self._purge is None:
+        current = file_identity(self._path)
+        if self._writer is None or current != self._identity:
+            if current is None or self._purge is None:
                 raise Unavailable(
                     "the store's file was deleted, moved or replaced while it was in use; nothing was changed. Put it "
                     "back, or restart mcp-sessions, which opens the file at that path or makes a new one."
@@ -199,7 +199,7 @@ class SqliteDatabase:
                         if self._reader is None:  # `read` closes an earlier one, on the event loop that uses it
                             self._reader = self._connect_reader()
                 except BaseException:
-                    self._writer.close()  # not the reader of a replaced file: the event loop may be using that
+                    self._writer.close()  # not the reader of a replaced file, which the event loop may be using
                     self._writer = None
                     raise
 
@@ -247,7 +247,7 @@ class SqliteDatabase:
         return connection
 
     def _choose_journal(self, connection: sqlite3.Connection) -> None:
-        # The order matters: the mode of an existing file is settled, but another process may set that of a new one.
+        # In this order: only the mode of a new file may still be changed by another process.
         is_new = connection.execute("PRAGMA page_count").fetchone()[0] == 0
         mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
         is_safe = wal_is_safe(sqlite3.sqlite_version_info)

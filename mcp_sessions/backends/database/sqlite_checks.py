@@ -28,7 +28,7 @@ def examine(path: str, connect: Callable[[], sqlite3.Connection], report: Report
     else:
         with closing(connect()) as connection:
             _report_existing(file, connection, report)
-        _report_rights(file, report)
+        _report_permissions(file, report)
 
 
 def _exists(file: Path) -> bool:
@@ -82,13 +82,13 @@ def _report_existing(file: Path, connection: sqlite3.Connection, report: Report)
 def _report_filesystem(file: Path, report: Report) -> None:
     if MOUNTS.exists() and not is_local(file):
         text = (
-            "it may not be a local disk. On a network filesystem locks may fail, and several processes may damage "
+            "the file may not be on a local disk. On a network filesystem, locks may fail, and processes may damage "
             "the store. Name a file on a local disk, or use PostgreSQL"
         )
         report(Check("filesystem", text, "warning"))
 
 
-def _report_rights(file: Path, report: Report) -> None:
+def _report_permissions(file: Path, report: Report) -> None:
     if obstacles := write_obstacles(str(file)):
         fact = f"this user can't write to {' or to '.join(obstacles)}, so sessions can only be read"
         report(Check("permissions", f"{fact}. Change the permissions", "warning", read_only_text=fact))

@@ -24,7 +24,7 @@ def translate_errors(path: str, busy_seconds: float) -> Generator[None]:
             raise
         raise translated from error
     except (AttributeError, OverflowError, RecursionError, TypeError, ValueError) as error:
-        # Another program wrote a row that can't be read. A bug of ours would look the same, hence the log.
+        # Another program wrote a row that can't be read. A bug of ours would look the same, so log it.
         logger.error("The store's file has a row that can't be read: %s", traceback_without_message(error))
         raise BadResponse(
             "the store's file has a row that mcp-sessions never wrote. Repair the row or name another file."

@@ -133,8 +133,8 @@ def schema_version(connection: sqlite3.Connection) -> int:
             )
         if is_empty != (version == 0) or version < 0:
             raise Unavailable(
-                "the store's file is marked as a session store but isn't one, so another program changed it; it "
-                "was left as it is. Restore it from a copy or name another file."
+                "the store's file is marked as a session store but isn't one, so another program changed it; "
+                "mcp-sessions did not change it. Restore it from a copy or name another file."
             )
         return version
     if version or application or not is_empty:

@@ -6,7 +6,7 @@ neighbouring characters in scripts without spaces, and the row's owner. PostgreS
 index and the owner's rows in order, by its statistics on how common the words are. Lexemes are made here rather than
 by a text search configuration of PostgreSQL: those depend on the server and don't support such scripts.
 
-pg_trgm is no alternative: it is an extension that has to be installed, matches parts of words, and supports only
+pg_trgm is not an alternative: it is an extension that has to be installed, matches parts of words, and supports only
 ASCII letters in a database with the locale C.
 """
 
@@ -19,9 +19,9 @@ from .database import Transaction
 
 _FIRST_UNSPACED = "\u0e00"
 _LEXEME_LENGTH = 100  # longer words are cut; PostgreSQL accepts 2,046 bytes
-_MOST_LEXEME_BYTES = 900_000  # of one text; PostgreSQL accepts 1,048,575
+_MAX_LEXEME_BYTES = 900_000  # of one text; PostgreSQL accepts 1,048,575
 _ANY = "*"  # the only lexeme of a text that exceeds this limit; such a text is a candidate in every search
-_ROWS_AT_ONCE = 200
+_BATCH_SIZE = 200  # rows
 _FEW_KEYS = 4096
 
 
@@ -34,8 +34,8 @@ class TsvectorIndex:
             _insert(tx, "name_index", owner, [(session_key, name)])
 
     def put_messages(self, tx: Transaction, owner: str, texts: Sequence[tuple[int, str]]) -> None:
-        for begin in range(0, len(texts), _ROWS_AT_ONCE):
-            _insert(tx, "message_index", owner, texts[begin : begin + _ROWS_AT_ONCE])
+        for start in range(0, len(texts), _BATCH_SIZE):
+            _insert(tx, "message_index", owner, texts[start : start + _BATCH_SIZE])
 
     def drop_session(self, tx: Transaction, session_key: int) -> None:
         tx.run("DELETE FROM name_index WHERE key = ?", session_key)
@@ -55,7 +55,7 @@ class TsvectorIndex:
             " AND words LIKE ?" * len(patterns) + (" AND owner = ?" if owner else "")
         )
         if below - above > _FEW_KEYS:
-            # Otherwise PostgreSQL may scan rows by key, in the hope of enough matches soon, and end up reading all.
+            # Otherwise PostgreSQL may scan rows by key, expecting enough matches soon, and end up reading all of them.
             matching = f"WITH found AS MATERIALIZED ({matching}) SELECT key FROM found"
         rows = tx.all(
             f"{matching} ORDER BY key DESC LIMIT ?",
@@ -80,7 +80,7 @@ def _insert(tx: Transaction, table: str, owner: str, texts: Sequence[tuple[int, 
 
 def _lexemes(words: Sequence[str], owner: str) -> list[str]:
     lexemes = {word[:_LEXEME_LENGTH] for word in words} | set(_pairs(words))
-    if sum(len(lexeme.encode()) for lexeme in lexemes) > _MOST_LEXEME_BYTES:
+    if sum(len(lexeme.encode()) for lexeme in lexemes) > _MAX_LEXEME_BYTES:
         lexemes = {_ANY}
     return [*lexemes, *([_owner_lexeme(owner)] if owner else [])]
 
@@ -96,7 +96,7 @@ def _pairs(words: Sequence[str]) -> list[str]:
 
 def _query(words: Sequence[str], owner: str) -> str:
     """Return a tsquery that matches every text with these words, and possibly others."""
-    lexemes: list[str] = []  # these can be quoted as they are: no token has a quote or a backslash
+    lexemes: list[str] = []  # quoted without escapes, since no token has a quote or a backslash
     for word in words:
         parts = tokenize(word).split()
         *whole, last = parts

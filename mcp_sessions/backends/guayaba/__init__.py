@@ -21,7 +21,7 @@ _NO_AGENTS: Mapping[str, Sequence[str]] = {}
 
 
 def read_agents(path: str) -> Mapping[str, Sequence[str]]:
-    """Return each user's agents from a JSON file. Raise `ValueError` if it can't be read or has another form."""
+    """Return each user's agents from a JSON file. Raise `ValueError` if it can't be read or is malformed."""
     accepts = 'accepts a file such as {"ada": ["UUID"]}'
     try:
         agents = json.loads(Path(path).read_bytes())
@@ -47,7 +47,7 @@ def require_uuids(agents: Mapping[str, Sequence[str]]) -> None:
 
 AGENT = Option("", "UUID", "the agent, if the key can reach several", str)
 AGENTS = Option(
-    _NO_AGENTS, "FILE", "JSON object of each user's id and the UUIDs of their agents", read_agents, is_path=True
+    _NO_AGENTS, "FILE", "JSON object that maps each user's id to the UUIDs of their agents", read_agents, is_path=True
 )
 
 
@@ -73,7 +73,7 @@ def open_guayaba(url: str, options: GuayabaOptions, context: OpenContext) -> "Se
     if url.startswith("guayaba:"):
         rest = url.removeprefix("guayaba:")
         if rest and not rest.startswith("?"):
-            raise Invalid("the Guayaba backend's URL is guayaba: or guayaba+https://HOST/api/v1")
+            raise Invalid("the Guayaba backend's URL must be guayaba: or guayaba+https://HOST/api/v1")
         address = _PUBLIC + rest
     http = HttpClient.for_options(address, options, system="Guayaba", explain=explain)
     refuse_other_options(url, GuayabaOptions)

@@ -1,4 +1,4 @@
-"""Requests to Guayaba's routes for sessions, archives and agents: ten routes, and no others.
+"""Requests to the ten routes of Guayaba that this backend uses, for sessions, archives and agents.
 
 Source: docs.guayaba.run, the API reference and guides of the Public API v1.
 """
@@ -16,18 +16,18 @@ from ..http.client import HttpClient, Reply, TooLarge, path
 from .uuids import is_uuid
 from .wire import GuayabaSession, read_archives, read_sessions, text_in
 
-MOST_MESSAGES = 1000
-_MESSAGE_LIMITS = (MOST_MESSAGES, 200, 40, 8)
-_MOST_AGENTS = 1000
-_MOST_AGENT_PAGES = 100
+MAX_MESSAGES = 1000
+_MESSAGE_LIMITS = (MAX_MESSAGES, 200, 40, 8)
+_MAX_AGENTS = 1000
+_MAX_AGENT_PAGES = 100
 _CONCURRENCY = 8
 _AGENT_KEY = "g_agent_"
 _TRIMMED_CHARACTERS = "\ufeff\u200b\u200e"
-_MOST_HISTORY = 64 * 1024 * 1024
+_MAX_HISTORY_BYTES = 64 * 1024 * 1024
 
 
 def explain(reply: Reply, credential: str) -> SessionsError | None:
-    """Return an error for a refusal that Guayaba explains only in its text; None for any other."""
+    """Return the error for a response whose cause only its text states; None for any other response."""
     answer = reply.json()
     message = text_in(answer, "message") if is_object(answer) else ""
     if reply.status == 402:
@@ -55,7 +55,7 @@ class Api:
     def __init__(self, http: HttpClient) -> None:
         self.http = http
         self.slots = anyio.Semaphore(_CONCURRENCY)
-        """Limits requests to many agents at the same time: only some hundred requests may wait for a connection."""
+        """Limits concurrent requests to agents: only some hundred requests may wait for a connection."""
         self._own_agent = ""
 
     @property
@@ -81,11 +81,11 @@ class Api:
             content: JsonObject = {"sessionKey": session.key, "limit": limit}
             route = path("agents", session.agent, "sessions", "history")
             try:
-                reply = await self.http.read(route, json=content, most_bytes=_MOST_HISTORY)
+                reply = await self.http.read(route, json=content, max_bytes=_MAX_HISTORY_BYTES)
             except TooLarge:
                 continue
             return History(reply.json(), limit, len(reply.body))
-        raise BadResponse("the newest messages of this session are too large to read.")
+        raise BadResponse("the newest messages of this session are too large to read. Read them in Guayaba itself.")
 
     async def rename(self, session: GuayabaSession, name: str) -> None:
         """Rename an active session; "" removes its name."""
@@ -110,7 +110,7 @@ class Api:
             await self._change(session, "sessions", "delete", {"key": session.key})
 
     async def own_agent(self) -> str:
-        """Return the agent of an agent key: the only one of its owner's that the key may read."""
+        """Return the agent of an agent key: the only one of its owner's agents that the key can read."""
         if self._own_agent:
             return self._own_agent
         agents, _ = await self.agents()
@@ -125,7 +125,11 @@ class Api:
 
         own = [agent for agent, found in zip(agents, await map_concurrently(is_own, agents), strict=True) if found]
         if len(own) != 1:
-            advice = "Use another key." if self.http.credential.is_from_caller else "Name it by the option agent=UUID."
+            advice = (
+                "Use another key."
+                if self.http.credential.is_from_caller
+                else "Name the agent with the option agent=UUID."
+            )
             raise NotFound(f"Guayaba does not expose which agent this key belongs to. {advice}")
         self._own_agent = own[0]
         return self._own_agent
@@ -133,7 +137,7 @@ class Api:
     async def agents(self) -> tuple[Sequence[str], bool]:
         """Return the agents of the key's owner, and whether those are all."""
         found: dict[str, None] = {}
-        for page in range(1, _MOST_AGENT_PAGES + 1):
+        for page in range(1, _MAX_AGENT_PAGES + 1):
             answer = (await self.http.read(path("agents"), params={"per_page": 100, "page": page})).json()
             rows = answer.get("data") if is_object(answer) else None
             if not is_object(answer) or not is_array(rows):
@@ -144,22 +148,24 @@ class Api:
             is_last = page >= last if isinstance(last, int) else len(rows) < 100
             if is_last or len(found) == known:
                 return list(found), True
-            if len(found) >= _MOST_AGENTS:
+            if len(found) >= _MAX_AGENTS:
                 break
         return list(found), False
 
-    async def _read_list(self, agent: str, what: str) -> Json:
+    async def _read_list(self, agent: str, collection: str) -> Json:
         try:
-            return (await self.http.read(path("agents", agent, what))).json()
+            return (await self.http.read(path("agents", agent, collection))).json()
         except NotFound as error:
             raise NotFound(
-                f"Guayaba has no agent {quoted(agent)} for this key. Check its options agent and agents."
+                f"Guayaba has no agent {quoted(agent)} for this key. Check the options agent and agents."
             ) from error
 
-    async def _change(self, session: GuayabaSession, where: str, what: str, content: JsonObject) -> None:
+    async def _change(self, session: GuayabaSession, collection: str, action: str, content: JsonObject) -> None:
         """Send a change once. The content of the response isn't documented, so it isn't read."""
         refuse_ambiguous(session)
-        await self.http.change("POST", path("agents", session.agent, where, what), json=content, idempotent=False)
+        await self.http.change(
+            "POST", path("agents", session.agent, collection, action), json=content, idempotent=False
+        )
 
 
 def is_agent_unavailable(error: SessionsError) -> bool:
@@ -168,11 +174,12 @@ def is_agent_unavailable(error: SessionsError) -> bool:
 
 
 def refuse_ambiguous(session: GuayabaSession) -> None:
-    """Raise `Unsupported` for a key that Guayaba may take for that of another session.
+    """Raise `Unsupported` for a key that Guayaba may confuse with another session's key.
 
-    Laravel trims the values in a request, and an unpaired surrogate, which can't be sent, was read as U+FFFD.
+    Laravel trims the values in a request. U+FFFD may stand for an unpaired surrogate, which can't be sent.
     """
     if session.key != session.key.strip().strip(_TRIMMED_CHARACTERS) or "\ufffd" in session.key:
         raise Unsupported(
-            "the key of this session can't be sent to Guayaba unchanged, so it might address another session."
+            "the key of this session can't be sent to Guayaba unchanged, so it might address another session. "
+            "Use Guayaba itself for this session."
         )

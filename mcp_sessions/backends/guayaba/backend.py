@@ -31,7 +31,7 @@ from ..http.credentials import ANONYMOUS, Credential, CredentialCache
 from ..paging import message_page
 from ..validation import NAME_LENGTH, session_name, session_type
 from . import GuayabaOptions
-from .api import MOST_MESSAGES, Api
+from .api import MAX_MESSAGES, Api
 from .changes import SessionWriter
 from .checks import examine
 from .directory import Directory, ListingCache
@@ -40,18 +40,20 @@ from .search import search_sessions
 from .transcript import read_messages
 from .wire import GuayabaSession
 
-_SHARE_OF_TIME = 0.6
-"""The share of a call's time after which a search returns what it has found."""
+_TIME_FRACTION = 0.6
+"""A search returns what it has found after this fraction of a call's time."""
 _LABEL_LENGTH = 255
 _DETAIL_NOTE = "Guayaba has no state, metadata, summary, creation time or counts of a session."
 
 
 class GuayabaBackend(HttpBackend):
-    """Sessions of Guayaba's agents. The id of an active session is its key, that of an archived one a handle for its
-    file; both begin with `AGENT/` if there are several agents.
+    """Sessions of Guayaba's agents.
+
+    The id of an active session is its key. The id of an archived session is a handle for its file. Both begin with
+    `AGENT/` unless the backend is limited to one agent.
 
     Guayaba does not expose a session's owner. A caller that is limited to a user gets the sessions of the user's agents
-    in `agents_of`, and is refused if there are none.
+    in the option `agents`, and is refused if that option is not set.
     """
 
     title = "Guayaba"
@@ -94,7 +96,7 @@ class GuayabaBackend(HttpBackend):
     def why_no_user_scoping(self) -> str:
         if self._agents_of:
             return ""
-        return "Guayaba does not expose a session's owner, so each user's agents must be named. Set its option agents."
+        return "Guayaba does not expose a session's owner, so each user's agents must be named. Set the option agents."
 
     def _prepare_view(self) -> None:
         self._credential = self._configured_credential.for_caller(self.caller)
@@ -168,23 +170,23 @@ class GuayabaBackend(HttpBackend):
     async def get_session_history(
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
-        """Return messages among the newest 1,000, the most that Guayaba returns. A note says if there may be more."""
+        """Return messages from the newest 1,000, as Guayaba returns no more. A note says if there may be more."""
         session = await self._find(session_id)
         if session.is_archived:
-            raise Unsupported("Guayaba shows no messages of an archived session. restore_session first.")
+            raise Unsupported("Guayaba shows no messages of an archived session. Use restore_session first.")
         history = await self._api.history(session)
         messages = read_messages(history.answer)
         page = message_page(session_id, messages, query.selects, query, limit=limit, cursor=cursor)
         if len(messages) < history.limit:
             return page
-        why = "Guayaba returns no more" if history.limit == MOST_MESSAGES else "more would be too large to read"
+        why = "Guayaba returns no more" if history.limit == MAX_MESSAGES else "more would be too large to read"
         note = f"Only the newest {len(messages):,} messages can be read: {why}."
         return page.model_copy(update={"note": f"{page.note} {note}".strip()})
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
-        """Search names and messages of one active session after the other, newest first, and names of archived ones."""
+        """Search names and messages of active sessions, one at a time, newest first, and names of archived ones."""
         words = words_of(query)
-        seconds = self.options.timeout * _SHARE_OF_TIME
+        seconds = self.options.timeout * _TIME_FRACTION
         return await search_sessions(self._directory, self.caller, words, limit, cursor, seconds=seconds)
 
     async def rename_session(self, session_id: str, name: str) -> Change:

@@ -1,7 +1,7 @@
 """The session writer: every change of a session, sent once and confirmed by a fresh list.
 
-The session is looked up before a change is sent: OpenClaw would create a session for an unknown key. The same goes for
-the file name of an archived session.
+The session is looked up before a change is sent, because OpenClaw creates a session for an unknown key. The file of an
+archived session is looked up too.
 """
 
 import unicodedata
@@ -22,7 +22,7 @@ ReadBack = Callable[[], Awaitable[GuayabaSession | None]]
 
 
 class SessionWriter:
-    """All changes of sessions, one at a time for each agent, so that a list's differences are due to one change.
+    """Changes sessions, one at a time for each agent, so that the difference of two lists is due to one change.
 
     `locks` has the lock of each agent, and is shared by all callers.
     """
@@ -41,8 +41,8 @@ class SessionWriter:
                 return before, before
 
             async def read_back() -> GuayabaSession | None:
-                now = await self._find_active(before)
-                return now if now is not None and _is_same_name(now.name, name) else None
+                after = await self._find_active(before)
+                return after if after is not None and _is_same_name(after.name, name) else None
 
             return before, await self._confirm(self._api.rename(before, name), read_back)
 
@@ -102,13 +102,13 @@ class SessionWriter:
 
         After an agent's main session was archived, a new conversation begins under the same key.
         """
-        for now in await self._api.sessions(session.agent):
-            if now.key == session.key and (not session.session_id or now.session_id == session.session_id):
-                return now
+        for current in await self._api.sessions(session.agent):
+            if current.key == session.key and (not session.session_id or current.session_id == session.session_id):
+                return current
         return None
 
     async def _confirm(self, request: Awaitable[None], read_back: ReadBack) -> GuayabaSession:
-        """Send a change, and return the session as `read_back` returns it. Raise the fitting error if it doesn't."""
+        """Send a change, and return the session that `read_back` returns. Raise an error if it returns none."""
         failure: AnswerLost | NotFound | None = None
         try:
             await request
@@ -121,7 +121,7 @@ class SessionWriter:
         except SessionsError as error:
             raise failure or OutcomeUnknown(
                 "the change was sent to Guayaba, but listing the sessions failed, so the change may or may not have "
-                "been made. Look at them with list_sessions."
+                "been made. Look at the sessions with list_sessions."
             ) from error
         if found is not None:
             return found

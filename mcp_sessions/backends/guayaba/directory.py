@@ -12,7 +12,7 @@ from .uuids import is_uuid
 from .wire import GuayabaSession, is_handle
 
 _CACHE_SECONDS = 60
-_MOST_CACHED = 50_000
+_MAX_CACHED = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Listing:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the sessions of all agents are in it."""
+        """Whether it has the sessions of all agents."""
         return not self.unavailable_agents and self.has_all_agents
 
 
@@ -48,9 +48,9 @@ class ListingCache:
         """Store a listing for a minute, unless it is too large."""
         self._listings.pop(key, None)
         count = sum(len(other.sessions) for other, _ in self._listings.values()) + len(listing.sessions)
-        if count > _MOST_CACHED:
+        if count > _MAX_CACHED:
             self._listings.clear()
-        if 0 < len(listing.sessions) <= _MOST_CACHED:
+        if 0 < len(listing.sessions) <= _MAX_CACHED:
             self._listings[key] = listing, anyio.current_time() + _CACHE_SECONDS
 
     def clear(self) -> None:
@@ -66,10 +66,9 @@ class Directory:
     `agent` is the option of that name. Without it, the key decides: its own agent, or all agents of its owner.
     `allowed_agents` are the agents of the caller's user; None if the caller is not limited to a user.
 
-    The pages of one walk are cut from the listing that its first page was made of, for up to a minute. A session that
-    others create, change or delete meanwhile appears on them as it was. A first page, and every lookup before and after
-    a change, is fetched anew; so is a later page whose listing is no longer cached, which continues at the same
-    position of the order.
+    All pages of one walk come from the listing of its first page, which is cached for a minute, so changes by others in
+    that time don't appear. A first page, and every lookup before and after a change, uses a fresh list. So does a later
+    page whose listing is no longer cached: it continues at the same position of the order.
     """
 
     api: Api
@@ -81,7 +80,7 @@ class Directory:
 
     @property
     def spans_agents(self) -> bool:
-        """Whether ids must name their agent: each agent's main session has the same key."""
+        """Whether ids begin with their agent, since the main sessions of all agents have the same key."""
         return not self.agent and not self.api.is_agent_key
 
     async def list_sessions(self, *, archived: bool, agent_id: str = "", fresh: bool = True) -> Listing:
@@ -114,7 +113,7 @@ class Directory:
         return f"{session.agent}/{session.id}" if self.spans_agents else session.id
 
     async def agent_of(self, id: str) -> str:
-        """Return the agent in an id, which may not exist. Raise `NotFound` for an id without one."""
+        """Return the agent in an id, whose session may not exist. Raise `NotFound` for an id without one."""
         return (await self._split(id))[0]
 
     async def _split(self, id: str) -> tuple[str, str]:
@@ -170,7 +169,7 @@ class Directory:
         return Listing(sorted(found, key=_newest_first), sorted(unavailable), are_all or bool(agent_id))
 
     async def _fetch_unlisted(self, fetch: Callable[[str], Awaitable[Sequence[GuayabaSession]]], agent: str) -> Listing:
-        """Return the sessions of an agent that may exist in addition to those that could be listed."""
+        """Return the sessions of an agent that was not listed, or none if there is no such agent."""
         try:
             return Listing(sorted(await fetch(agent), key=_newest_first))
         except NotFound:

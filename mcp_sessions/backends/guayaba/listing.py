@@ -1,4 +1,4 @@
-"""Pages of a listing, which Guayaba returns as a whole."""
+"""Pages of a listing: Guayaba itself returns all sessions at once."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ from ...text.words import fold_name
 from .directory import Listing
 from .wire import GuayabaSession
 
-_MOST_NAMED = 10
+_MAX_NAMED_AGENTS = 10
 
 
 def page_of(
@@ -22,7 +22,7 @@ def page_of(
     id_of: Callable[[GuayabaSession], str],
     owner: str,
 ) -> SessionPage:
-    """Return the page behind the position `after`. Its `total` is known if every agent was available."""
+    """Return the page after the position `after`. Its `total` is known if every agent was available."""
     sign = -1 if filter.order.endswith("desc") else 1
 
     def order(position: tuple[int, ...]) -> tuple[int, int]:
@@ -47,19 +47,19 @@ def page_of(
 
 
 def gap_note(listing: Listing) -> str:
-    """Return a note on agents whose sessions are missing; "" if there are none."""
+    """Return a note about agents whose sessions are missing; "" if there are none."""
     notes: list[str] = []
     if listing.unavailable_agents:
         names = _enumerate(listing.unavailable_agents)
         notes.append(f"These agents did not answer, so their sessions are missing: {names}.")
     if not listing.has_all_agents:
-        notes.append("There are more agents than can be listed at once; agent_id names another.")
+        notes.append("There are more agents than can be listed at once. Use agent_id for another one.")
     return " ".join(notes)
 
 
 def _enumerate(agents: Sequence[str]) -> str:
-    more = f" and {len(agents) - _MOST_NAMED:,} more" if len(agents) > _MOST_NAMED else ""
-    return ", ".join(agents[:_MOST_NAMED]) + more
+    more = f" and {len(agents) - _MAX_NAMED_AGENTS:,} more" if len(agents) > _MAX_NAMED_AGENTS else ""
+    return ", ".join(agents[:_MAX_NAMED_AGENTS]) + more
 
 
 def _is_wanted(session: GuayabaSession, filter: SessionFilter, query: str, sanitize: Callable[[str], str]) -> bool:

@@ -18,31 +18,31 @@ from .wire import GuayabaSession
 async def search_sessions(
     directory: Directory, caller: Caller, words: Sequence[str], limit: int, cursor: str, *, seconds: float
 ) -> SearchPage:
-    """Search for `seconds` in all, but for at least a sixth of them once the lists were read."""
+    """Search for `seconds`, including the time to read the lists, but at least for a sixth of it after that."""
     walk_id = cursors.walk("search", caller.user_id, words)
-    shown = cursors.read(cursor, walk_id, 3) if cursor else ()
+    position = cursors.read(cursor, walk_id, 3) if cursor else ()
     stops_at = anyio.current_time() + seconds
     active = await directory.list_sessions(archived=False, fresh=not cursor)
     archived = await directory.list_sessions(archived=True, fresh=not cursor)
     sessions = sorted(
         [*active.sessions, *archived.sessions], key=lambda session: (-session.position[0], session.position[1])
     )
-    begin = (-shown[1], shown[2]) if shown else (-(10**18), 0)
-    rest = [session for session in sessions if (-session.position[0], session.position[1]) >= begin]
+    start = (-position[1], position[2]) if position else (-(10**18), 0)
+    rest = [session for session in sessions if (-session.position[0], session.position[1]) >= start]
     by_digest = {session.position[1]: session for session in sessions}
 
     def candidate_of(session: GuayabaSession) -> Candidate:
         return Candidate(id=directory.id_of(session), name=session.name, position=session.position)
 
-    async def next_subjects(count: int) -> tuple[list[Candidate], tuple[int, ...] | None]:
+    async def next_candidates(count: int) -> tuple[list[Candidate], tuple[int, ...] | None]:
         taken, rest[:] = rest[:count], rest[count:]
         return [candidate_of(session) for session in taken], taken[-1].position if taken else None
 
     async def find(digest: int) -> Candidate | None:
         return next((candidate_of(session) for session in sessions if session.position[1] == digest), None)
 
-    async def read(subject: Candidate) -> Transcript:
-        session = by_digest[subject.position[1]]
+    async def read(candidate: Candidate) -> Transcript:
+        session = by_digest[candidate.position[1]]
         if session.is_archived:
             return Transcript((), 0)
         try:
@@ -53,11 +53,11 @@ async def search_sessions(
         return Transcript(read_messages(history.answer), history.size)
 
     search = Search(caller, words, walk_id, seconds=max(stops_at - anyio.current_time(), seconds / 6))
-    page = await search.page(next_subjects, read, find, limit=limit, cursor=cursor, resume_at=shown)
+    page = await search.page(next_candidates, read, find, limit=limit, cursor=cursor, resume_at=position)
     notes = [
         page.note,
         *dict.fromkeys((gap_note(active), gap_note(archived))),
-        "Of archived sessions, only names are searched." * bool(archived.sessions),
+        "Only the names of archived sessions are searched." * bool(archived.sessions),
     ]
     complete = page.complete and active.is_complete and archived.is_complete
     return page.model_copy(update={"note": " ".join(filter(None, notes)), "complete": complete})

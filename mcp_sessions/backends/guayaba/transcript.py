@@ -1,4 +1,4 @@
-"""Readers that turn Guayaba's messages into ours: contents as text or blocks, and OpenClaw's roles."""
+"""Functions that convert Guayaba's messages, whose content is text or blocks, to ours."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -128,7 +128,9 @@ def _json_text(value: Json, *, sort_keys: bool = False) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys)
     except RecursionError as error:
-        raise BadResponse("Guayaba's messages are nested too deeply to be read.") from error
+        raise BadResponse(
+            "Guayaba's messages are nested too deeply to be read. Read them in Guayaba itself."
+        ) from error
 
 
 def _attachment(block: JsonObject) -> Attachment:

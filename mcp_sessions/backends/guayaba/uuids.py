@@ -1,4 +1,4 @@
-"""The form of an agent's id."""
+"""The format of agents' ids: UUIDs."""
 
 import re
 

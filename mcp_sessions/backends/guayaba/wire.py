@@ -13,9 +13,9 @@ from ...models import (
 from .uuids import UUID
 
 _FILE_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d)[-:](\d\d)[-:](\d\d)")
-_HANDLE = "archived-"
-_LEAST_DIGITS = 10  # a date without dashes has 8
-_LEAST_MILLIS = 100_000_000_000  # March 1973; as seconds, far in the future
+_HANDLE_PREFIX = "archived-"
+_MIN_MILLISECOND_DIGITS = 10  # a date without dashes has 8
+_MIN_MILLISECONDS = 100_000_000_000  # March 1973; as seconds, far in the future
 _ENVELOPES = ("data", "messages", "sessions", "archives")
 """The keys under which Laravel and OpenClaw return a list that isn't the whole answer."""
 
@@ -34,7 +34,7 @@ class GuayabaSession:
     """When it was last updated, or archived."""
     channel: str = ""
     position: tuple[int, int] = field(init=False, compare=False, repr=False)
-    """The position in the order of time: milliseconds, then a digest that orders sessions with the same time."""
+    """The position in the order of time: milliseconds since 1970, then a digest that orders sessions of one time."""
 
     def __post_init__(self) -> None:
         # Computed only once, since thousands of sessions are sorted for each page.
@@ -72,16 +72,16 @@ class GuayabaSession:
 def handle(agent: str, filename: str) -> str:
     """Return a short id for the file of an archived session, which never changes."""
     digest = blake2b(f"{agent}/{filename}".encode(errors="backslashreplace"), digest_size=6)
-    return _HANDLE + digest.hexdigest()
+    return _HANDLE_PREFIX + digest.hexdigest()
 
 
 def is_handle(id: str) -> bool:
     """Return whether an id has the form of a handle."""
-    return re.fullmatch(_HANDLE + "[0-9a-f]{12}", id) is not None
+    return re.fullmatch(_HANDLE_PREFIX + "[0-9a-f]{12}", id) is not None
 
 
 def read_sessions(answer: Json, agent: str) -> list[GuayabaSession]:
-    """Return the active sessions in an answer, without those that have no key. Of equal keys, the last one counts."""
+    """Return the active sessions in an answer that have a key. If several have the same one, return the last."""
     rows = [
         GuayabaSession(
             agent=agent,
@@ -99,7 +99,7 @@ def read_sessions(answer: Json, agent: str) -> list[GuayabaSession]:
 
 
 def read_archives(answer: Json, agent: str) -> list[GuayabaSession]:
-    """Return the archived sessions in an answer, without those that have no file name."""
+    """Return the archived sessions in an answer that have a file name."""
     rows = [
         GuayabaSession(
             agent=agent,
@@ -134,7 +134,7 @@ def parse_milliseconds(value: Json) -> datetime | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
         return None
     try:
-        return datetime.fromtimestamp(value / 1000 if value >= _LEAST_MILLIS else value, UTC)
+        return datetime.fromtimestamp(value / 1000 if value >= _MIN_MILLISECONDS else value, UTC)
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -146,7 +146,7 @@ def _session_in(filename: str) -> str:
 
 def _parse_archive_time(text: str) -> datetime | None:
     """Return a time from ISO 8601, the form in file names (with dashes for colons), or milliseconds; None otherwise."""
-    if text.isascii() and text.isdigit() and len(text) >= _LEAST_DIGITS:
+    if text.isascii() and text.isdigit() and len(text) >= _MIN_MILLISECOND_DIGITS:
         return parse_milliseconds(int(text[:18]))
     try:
         parsed = datetime.fromisoformat(text)

@@ -12,7 +12,7 @@ from ..telemetry import enter_span, record_error, start_span, trace_headers
 from .responses import Reply
 from .retry import AttemptFailure, may_retry_change, may_retry_read
 
-MOST_BYTES = 32 * 1024 * 1024
+MAX_BYTES = 32 * 1024 * 1024
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Exchange:
 
     request: httpx2.Request
     deadline: float
-    most_bytes: int = MOST_BYTES
+    max_bytes: int = MAX_BYTES
     is_read: bool = True
     is_idempotent: bool = True
     is_queued: bool = False
@@ -50,7 +50,7 @@ class Exchange:
     async def send_in_span(
         self, send: Callable[["Exchange"], Awaitable[Reply | AttemptFailure]], server: Mapping[str, str | int]
     ) -> Reply | AttemptFailure:
-        """Make one attempt with `send`, in a span if those are recorded. `server` has its attributes."""
+        """Make one attempt with `send`, in a span if spans are recorded. `server` has attributes of the span."""
         method = self.request.method
         span = start_span(method, {"http.request.method": method, **server})
         if span is None:

@@ -24,17 +24,17 @@ from ...errors import (
 from ...json_documents import JsonObject
 from ..deadline import time_limit
 from ..options import HttpOptions
-from .attempt import MOST_BYTES, Exchange
+from .attempt import MAX_BYTES, Exchange
 from .connections import ConnectionPool
 from .credentials import ANONYMOUS, Credential
 from .responses import Redirected, Reply, ResponseReader, ServerFailed, TooLarge, no_explanation
 from .retry import ENDED, NOT_RUN, AttemptFailure, FailureKind, connection_error_reason, retry_delay
 from .urls import path, request_headers, server_attributes, validate_base_url
 
-__all__ = ["MOST_BYTES", "AnswerLost", "HttpClient", "Redirected", "Reply", "ServerFailed", "TooLarge", "path"]
+__all__ = ["MAX_BYTES", "AnswerLost", "HttpClient", "Redirected", "Reply", "ServerFailed", "TooLarge", "path"]
 
 _CONNECT_SECONDS = 3.0
-_MOST_SECONDS_FOR_READ_BACK = 5
+_MAX_SECONDS_FOR_READ_BACK = 5
 _NOT_SENT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -148,14 +148,14 @@ class HttpClient:
         *,
         params: Mapping[str, str | int] = {},
         json: JsonObject | None = None,
-        most_bytes: int = MOST_BYTES,
+        max_bytes: int = MAX_BYTES,
     ) -> Reply:
         """Send a GET request, or a POST with `json`, and retry it if that may help.
 
         Raise a `SessionsError` for any response but a 2xx.
         """
         request = self._build_request("GET" if json is None else "POST", path, params, json)
-        return await self._send_with_retries(Exchange(request, time_limit(self.timeout), most_bytes))
+        return await self._send_with_retries(Exchange(request, time_limit(self.timeout), max_bytes))
 
     async def change(
         self,
@@ -173,7 +173,7 @@ class HttpClient:
         """
         request = self._build_request(method, path, params, json)
         deadline = time_limit(self.timeout)
-        reserved = min(_MOST_SECONDS_FOR_READ_BACK, (deadline - anyio.current_time()) / 3)
+        reserved = min(_MAX_SECONDS_FOR_READ_BACK, (deadline - anyio.current_time()) / 3)
         exchange = Exchange(request, deadline - reserved, is_read=False, is_idempotent=idempotent)
         request.extensions["trace"] = exchange.trace
         return await self._send_with_retries(exchange)
@@ -257,4 +257,4 @@ class HttpClient:
         except httpx2.TransportError as error:
             message = f"{self._system} sent no complete response. Try again, and check its address."
             return AttemptFailure(FailureKind.DROPPED, Unavailable(message), error)
-        return await self._reader.read(response, exchange.most_bytes)
+        return await self._reader.read(response, exchange.max_bytes)

@@ -74,7 +74,7 @@ class ConnectionPool:
         return max(1, math.ceil(min(limit, self._seconds_per_request * self._queued / self._concurrency)))
 
     async def acquire_slot(self) -> None:
-        """Wait for a free connection. Use it inside `slot`, which frees it again."""
+        """Wait for a free connection. Then use the connection inside `slot`, which frees it."""
         waits = self.is_busy
         self._queued += waits
         try:

@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 from ...caller import Caller
 from ...errors import Invalid, Unauthorized
 
-_MOST_CHARACTERS = 16 * 1024
-_MOST_CACHED = 256
+_MAX_CHARACTERS = 16 * 1024
+_MAX_CACHED = 256
 
 T = TypeVar("T")
 
@@ -48,20 +48,22 @@ class Credential:
 
         The error doesn't contain the token.
         """
-        visible = self.token.isascii() and self.token.isprintable() and " " not in self.token
-        if visible and len(self.token) <= _MOST_CHARACTERS:
+        has_valid_characters = self.token.isascii() and self.token.isprintable() and " " not in self.token
+        if has_valid_characters and len(self.token) <= _MAX_CHARACTERS:
             return
-        problem = "contains a space, a line break or a character that no header can carry, or is longer than 16 KB"
+        problem = (
+            "contains a space, a line break or a character that can't be sent in a header, or is longer than 16 KB"
+        )
         if self.is_from_caller:
             raise Unauthorized(f"{self.name} {problem}. Send another.")
         raise Invalid(f"MCP_SESSIONS_TOKEN {problem}. Set it to another.")
 
     def require(self) -> None:
-        """Raise `Unauthorized` if the credential is missing. A caller's requests never use another's credential."""
+        """Raise `Unauthorized` if the credential is missing. A caller never uses another user's credential."""
         if self.is_missing:
             raise Unauthorized(
-                "no credential of yours came with this call, and the backend is never called with another user's. "
-                "Send yours, or ask whoever runs this server for one."
+                "no credential was sent with this call, and the backend is never called with another user's. "
+                "Send yours, or ask the operator of this server for one."
             )
 
     def for_caller(self, caller: Caller) -> "Credential":
@@ -98,18 +100,18 @@ class CredentialCache(Generic[T]):
         *,
         close: Callable[[T], None] = lambda cached: None,
         is_idle: Callable[[T], bool] = lambda cached: True,
-        most: int = _MOST_CACHED,
+        max_size: int = _MAX_CACHED,
     ) -> None:
         self._make = make
         self._close = close
         self._is_idle = is_idle
-        self._most = most
+        self._max_size = max_size
         self._cached: OrderedDict[Credential, T] = OrderedDict()
 
     def get(self, credential: Credential) -> T:
         """Return the object for a credential."""
         if credential not in self._cached:
-            if len(self._cached) >= self._most:
+            if len(self._cached) >= self._max_size:
                 idle = (known for known, cached in self._cached.items() if self._is_idle(cached))
                 self._close(self._cached.pop(next(idle, next(iter(self._cached)))))
             self._cached[credential] = self._make(credential)

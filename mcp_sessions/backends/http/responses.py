@@ -1,4 +1,4 @@
-"""Reads responses, up to a limit of bytes, into a `Reply` or a `AttemptFailure` with an error message of our own."""
+"""A reader that turns responses, up to a limit of bytes, into a `Reply` or an `AttemptFailure` with our own message."""
 
 import json
 import math
@@ -26,7 +26,7 @@ from ...json_documents import Json, is_array, is_object
 from .credentials import Credential
 from .retry import AttemptFailure, FailureKind, parse_retry_after
 
-_MOST_EXPLANATION_BYTES = 64 * 1024
+_MAX_EXPLANATION_BYTES = 64 * 1024
 _EXPLANATION_SECONDS = 2.0
 
 _REFUSALS: dict[int, tuple[type[SessionsError], str]] = {
@@ -35,7 +35,7 @@ _REFUSALS: dict[int, tuple[type[SessionsError], str]] = {
     403: (Forbidden, "{} doesn't allow this with {credential}. Use one that has permission."),
     404: (NotFound, "{} has nothing with that id. Find the session with list_sessions."),
     409: (Conflict, "{} reports a conflict with its current data. Read the session again before you change it."),
-    413: (Invalid, "{} accepts no request as large as this. Send less at once."),
+    413: (Invalid, "{} does not accept a request this large. Send less at once."),
     422: (Invalid, "{} rejected the arguments. Check them."),
 }
 
@@ -53,9 +53,8 @@ def _without_surrogates(value: Json) -> Json:
     return [_without_surrogates(item) for item in value] if is_array(value) else value
 
 
-_SURROGATE = re.compile(
-    rb"\\u[dD][89a-fA-F]"
-)  # also matches half of a valid pair, which _without_surrogates leaves as it is
+# Also matches half of a valid pair, which `_without_surrogates` leaves unchanged.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _DECODER = json.JSONDecoder(parse_constant=_parse_float, parse_float=_parse_float)
 
 
@@ -68,12 +67,12 @@ class Redirected(BadResponse):
 
 
 class ServerFailed(Unavailable):
-    """A response with status 500 or the like. The same request would fail again."""
+    """A response with status 500, or another 5xx that is not temporary. The same request would fail again."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A response that was read: the whole body of a 2xx, or the beginning of another one's."""
+    """A response: the status, and the whole body of a 2xx or the beginning of any other body."""
 
     status: int
     body: bytes
@@ -81,7 +80,7 @@ class Reply:
     def json(self) -> Json:
         """Return the body as JSON. Raise `BadResponse` if it isn't JSON.
 
-        Numbers outside of JSON's range (NaN, Infinity, 1e999) become None, and unpaired surrogates, which can't be
+        Numbers outside JSON's range (NaN, Infinity, 1e999) become None, and unpaired surrogates, which can't be
         encoded as UTF-8, become U+FFFD.
         """
         try:
@@ -107,31 +106,31 @@ class ResponseReader:
     explain: Callable[[Reply, str], SessionsError | None]
     credential: Credential
 
-    async def read(self, response: httpx2.Response, most_bytes: int) -> Reply | AttemptFailure:
+    async def read(self, response: httpx2.Response, max_bytes: int) -> Reply | AttemptFailure:
         """Read and close a response. Unless the whole body was read, its connection is closed too."""
         try:
             if response.is_success:
-                return await self._read_success(response, most_bytes)
+                return await self._read_success(response, max_bytes)
             return await self._read_failure(response)
         finally:
             await response.aclose()
 
-    async def _read_success(self, response: httpx2.Response, most_bytes: int) -> Reply | AttemptFailure:
+    async def _read_success(self, response: httpx2.Response, max_bytes: int) -> Reply | AttemptFailure:
         if _is_compressed(response):
-            message = f"{self.system} compressed its response unrequested. Turn off compression in its proxy or server."
+            message = f"{self.system} sent a compressed response. Turn off compression in its proxy or server."
             return AttemptFailure(FailureKind.UNREADABLE, BadResponse(message))
         body: list[bytes] = []
         announced = int(response.headers.get("content-length", 0))
         try:
-            is_whole = announced <= most_bytes and await _read_body(response, body, most_bytes)
+            is_whole = announced <= max_bytes and await _read_body(response, body, max_bytes)
         except httpx2.TransportError as error:
             return AttemptFailure(
                 FailureKind.TRUNCATED,
-                Unavailable(f"{self.system} closed the connection within its response. Try again."),
+                Unavailable(f"{self.system} closed the connection before the end of its response. Try again."),
                 error,
             )
         if not is_whole:
-            message = f"{self.system} sent a response of more than {_size(most_bytes)}. Request less at once."
+            message = f"{self.system} sent a response of more than {_size(max_bytes)}. Request less at once."
             return AttemptFailure(FailureKind.UNREADABLE, TooLarge(message))
         return Reply(response.status_code, b"".join(body))
 
@@ -139,7 +138,7 @@ class ResponseReader:
         status = response.status_code
         retry_after = parse_retry_after(response.headers.get("retry-after", ""), datetime.now(UTC))
         later = "later" if retry_after is None else f"in {math.ceil(retry_after)} s"
-        if status >= 500:  # AgentOS closes the connection after a 500 without announcing it
+        if status >= 500:  # not read, so its connection is closed: AgentOS closes it too, without notice
             kind = {502: FailureKind.GATEWAY, 503: FailureKind.OVERLOADED, 504: FailureKind.GATEWAY}.get(
                 status, FailureKind.FAILED
             )
@@ -168,26 +167,26 @@ class ResponseReader:
     async def _explain(self, response: httpx2.Response) -> SessionsError | None:
         body: list[bytes] = []
         with anyio.move_on_after(_EXPLANATION_SECONDS), suppress(httpx2.TransportError):
-            await _read_body(response, body, _MOST_EXPLANATION_BYTES)
+            await _read_body(response, body, _MAX_EXPLANATION_BYTES)
         try:
             return self.explain(Reply(response.status_code, b"".join(body)), self.credential.name)
         except BadResponse:
             return None  # the body is not JSON
 
 
-async def _read_body(response: httpx2.Response, body: list[bytes], most_bytes: int) -> bool:
-    """Append at most `most_bytes` of the raw body to `body`. Return whether that is the whole body."""
-    left = most_bytes
+async def _read_body(response: httpx2.Response, body: list[bytes], max_bytes: int) -> bool:
+    """Append at most `max_bytes` of the raw body to `body`. Return whether that is the whole body."""
+    remaining = max_bytes
     try:
         async for chunk in response.aiter_raw():
-            body.append(chunk[: max(left, 0)])
-            left -= len(chunk)
-            if left < 0:
+            body.append(chunk[: max(remaining, 0)])
+            remaining -= len(chunk)
+            if remaining < 0:
                 await response.aclose()  # the next chunk then raises an error, which ends all generators of httpx2
     except httpx2.TransportError:
-        if left >= 0:
+        if remaining >= 0:
             raise
-    return left >= 0
+    return remaining >= 0
 
 
 def _is_compressed(response: httpx2.Response) -> bool:

@@ -33,7 +33,7 @@ class FailureKind(Enum):
     OVERLOADED = auto()
     """The server is overloaded or down for maintenance (503)."""
     FAILED = auto()
-    """The server failed (500 and the like). It would fail again."""
+    """The server failed (500, or any 5xx but those above). It would fail again."""
     TRUNCATED = auto()
     """A 2xx response began, and the connection was closed before its end."""
     UNREADABLE = auto()
@@ -41,6 +41,7 @@ class FailureKind(Enum):
 
 
 NOT_RUN = {FailureKind.UNSENT, FailureKind.REFUSED, FailureKind.RATE_LIMITED}
+"""The failures after which the server certainly did not run the request."""
 ENDED = {
     FailureKind.REDIRECTED,
     FailureKind.OVERLOADED,
@@ -50,7 +51,7 @@ ENDED = {
 }
 """The failures after which the server is no longer working on the request, whether it made a change or not."""
 
-_READ_AGAIN = {
+_RETRYABLE_READ_FAILURES = {
     FailureKind.UNSENT,
     FailureKind.RATE_LIMITED,
     FailureKind.DROPPED,
@@ -58,8 +59,8 @@ _READ_AGAIN = {
     FailureKind.OVERLOADED,
     FailureKind.TRUNCATED,
 }
-_CHANGE_AGAIN = {FailureKind.UNSENT, FailureKind.RATE_LIMITED}
-_MOST_RETRIES = 2
+_RETRYABLE_CHANGE_FAILURES = {FailureKind.UNSENT, FailureKind.RATE_LIMITED}
+_MAX_RETRIES = 2
 
 
 @dataclass(frozen=True)
@@ -74,17 +75,17 @@ class AttemptFailure:
 
 def may_retry_read(failure: AttemptFailure, retries: int) -> bool:
     """Return whether a read that failed after this many retries may be sent again."""
-    return retries < _MOST_RETRIES and failure.kind in _READ_AGAIN
+    return retries < _MAX_RETRIES and failure.kind in _RETRYABLE_READ_FAILURES
 
 
 def may_retry_change(failure: AttemptFailure, retries: int, *, after_drop: bool) -> bool:
     """Return whether a change that failed after this many retries may be sent again.
 
-    `after_drop`: also after a dropped connection. Mostly, the server had closed one that was idle.
+    `after_drop`: also after a dropped connection, which is usually an idle one that the server had closed.
     """
     if failure.kind is FailureKind.DROPPED:
         return after_drop
-    return retries < _MOST_RETRIES and failure.kind in _CHANGE_AGAIN
+    return retries < _MAX_RETRIES and failure.kind in _RETRYABLE_CHANGE_FAILURES
 
 
 def retry_delay(retries: int, retry_after: float | None) -> float:
@@ -115,13 +116,13 @@ class RetryBudget:
     retries would triple the load on a server that is already in trouble. `clock` returns seconds and never goes back.
     """
 
-    _MOST = 5.0
+    _CAPACITY = 5.0
     _PER_REQUEST = 0.09
     _PER_SECOND = 1 / 30
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._tokens = self._MOST
+        self._tokens = self._CAPACITY
         self._refilled_at = clock()
 
     def earn(self) -> None:
@@ -129,7 +130,7 @@ class RetryBudget:
         self._add(self._PER_REQUEST)
 
     def spend(self) -> bool:
-        """Take one retry from the budget. Return whether there was one."""
+        """Take one retry from the budget. Return whether one was available."""
         now = self._clock()
         self._add((now - self._refilled_at) * self._PER_SECOND)
         self._refilled_at = now
@@ -139,7 +140,7 @@ class RetryBudget:
         return True
 
     def _add(self, tokens: float) -> None:
-        self._tokens = min(self._MOST, self._tokens + tokens)
+        self._tokens = min(self._CAPACITY, self._tokens + tokens)
 
 
 def connection_error_reason(error: BaseException) -> str:

@@ -12,32 +12,32 @@ import httpx2
 from ...errors import Invalid, Unsupported, quoted
 from .credentials import Credential
 
-_KEY = re.compile(r"key|token|secret|passw|credential|auth|signature|jwt", re.IGNORECASE)
+_CREDENTIAL_PARAMETER = re.compile(r"key|token|secret|passw|credential|auth|signature|jwt", re.IGNORECASE)
 _HOST = re.compile(r"[\w.:-]+(%25\w+)?")  # a name in any script, or an address, which may have a zone
-_MOST_SEGMENT = 512
+_MAX_SEGMENT_LENGTH = 512
 UNENCRYPTED = "others on the network can read the credential and all contents. Use https://"
 
 
 def path(*segments: str) -> str:
     """Return a path with each segment encoded: `path("sessions", id, "runs")` → "/sessions/…/runs".
 
-    "." and ".." are encoded so that httpx2 doesn't resolve them. Raise `Unsupported` for a segment that no path can
-    carry.
+    "." and ".." are encoded so that httpx2 doesn't resolve them. Raise `Unsupported` for a segment that can't be part
+    of a path.
     """
     return "".join(f"/{_encoded(segment)}" for segment in segments)
 
 
 def path_obstacle(segment: str) -> str:
-    """Return what prevents a path from carrying a segment, such as `contains "/"`; "" if nothing does.
+    """Return why a segment can't be part of a path, such as `contains "/"`; "" if it can.
 
-    A "/" does, since servers such as AgentOS's decode %2F before they route a request.
+    A "/" can't, even encoded: servers such as AgentOS's decode %2F before they route a request.
     """
     if not segment:
         return "is empty"
     if "/" in segment:
         return 'contains "/"'
-    if len(segment) > _MOST_SEGMENT:
-        return f"has more than {_MOST_SEGMENT} characters"
+    if len(segment) > _MAX_SEGMENT_LENGTH:
+        return f"has more than {_MAX_SEGMENT_LENGTH} characters"
     categories = set(map(unicodedata.category, segment))
     if "Cs" in categories:
         return "contains an unpaired surrogate"
@@ -47,7 +47,9 @@ def path_obstacle(segment: str) -> str:
 def _encoded(segment: str) -> str:
     obstacle = path_obstacle(segment)
     if obstacle:
-        raise Unsupported(f"the id {quoted(segment)} {obstacle}, so no URL can name it. Use the system's own program.")
+        raise Unsupported(
+            f"the id {quoted(segment)} {obstacle}, so it can't be part of a URL. Use the system's own program."
+        )
     return segment.replace(".", "%2E") if not segment.strip(".") else quote(segment, safe="")
 
 
@@ -61,8 +63,8 @@ def validate_base_url(url: str, *, allow_http: bool) -> str:
     except httpx2.InvalidURL:
         raise Invalid("the backend's URL is malformed. Write it as https://HOST:PORT.") from None
     names = (unquote_plus(pair.partition("=")[0]) for pair in parsed.query.decode("ascii", "replace").split("&"))
-    if parsed.userinfo or any(_KEY.search(name) for name in names):
-        raise Invalid("the backend's URL holds a credential. Put it into MCP_SESSIONS_TOKEN instead.")
+    if parsed.userinfo or any(_CREDENTIAL_PARAMETER.search(name) for name in names):
+        raise Invalid("the backend's URL contains a credential. Put it into MCP_SESSIONS_TOKEN instead.")
     if parsed.scheme not in ("http", "https") or not _HOST.fullmatch(parsed.host) or parsed.fragment:
         raise Invalid("the backend's URL must be http:// or https:// with a host, and no #. Correct it.")
     if parsed.port is not None and not 0 < parsed.port < 65_536:

@@ -110,8 +110,8 @@ class SqlBackend(SessionBackend):
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
         """Search active and archived sessions: names first, then messages, each newest first.
 
-        A search may take 50 ms of processor time here, which on PostgreSQL excludes the server's work, and a second
-        in all.
+        A search may take 50 ms of processor time in this process, and one second in all. On PostgreSQL, the server's
+        work counts only towards that second.
         """
         words = store_search.Query(words_of(query), self._owner, self.caller.sanitize)
         return await self.database.search(
@@ -243,8 +243,8 @@ class SqlBackend(SessionBackend):
         def work(tx: Transaction) -> Change:
             session = self._find(tx, session_id)
             version, ids = message_rows.append(tx, self.database.index, session, messages)
-            which = ids[0] if len(ids) == 1 else f"{ids[0]} to {ids[-1]}"
-            note = f"Appended {which}. Messages can't be removed; fork_session can leave them out."
+            appended = ids[0] if len(ids) == 1 else f"{ids[0]} to {ids[-1]}"
+            note = f"Appended {appended}. Messages can't be removed; fork_session can leave them out."
             count = session.message_count
             return _change(session, version, {"message_count": count + len(ids)}, {"message_count": count}, note)
 

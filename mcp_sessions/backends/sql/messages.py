@@ -22,7 +22,7 @@ _TOOL_CALLS = TypeAdapter(tuple[ToolCall, ...])
 _ATTACHMENTS = TypeAdapter(tuple[Attachment, ...])
 
 
-def _parse_id(value: str, letter: str, last: int, what: str) -> int:
+def _parse_id(value: str, letter: str, last: int, kind: str) -> int:
     """Return the number in an id such as `m12`. Raise `NotFound` unless the session has it."""
     digits = value.removeprefix(letter)
     if (
@@ -33,8 +33,8 @@ def _parse_id(value: str, letter: str, last: int, what: str) -> int:
         and 0 < int(digits) <= last
     ):
         return int(digits)
-    tool = {"message": "get_session_history", "run": "get_session_runs"}[what]
-    raise NotFound(f"this session has no {what} {quoted(value)}. Call {tool} for valid ids.")
+    tool = {"message": "get_session_history", "run": "get_session_runs"}[kind]
+    raise NotFound(f"this session has no {kind} {quoted(value)}. Call {tool} for valid ids.")
 
 
 def _message(row: Row, *, with_tools: bool, cursor: str = "", skipped: int = 0) -> Message:
@@ -91,7 +91,7 @@ def history(tx: Transaction, session: SessionRow, query: HistoryQuery, *, limit:
         messages=tuple(reversed(messages)),
         next_cursor=messages[-1].cursor if more else "",
         omitted_messages=messages[-1].skipped if more else newest - len(messages),
-        note=f'{newer} newer messages follow; around="m{newest + 1}" shows the next.' if newer else "",
+        note=f'{newer} newer messages follow. Read the next with around="m{newest + 1}".' if newer else "",
         focus=f"m{focus}" if focus else "",
     )
 

@@ -8,26 +8,26 @@ from .sessions import now_micros
 
 BATCH_AT_OPEN = 100  # sessions in one transaction, so that other changes don't wait long
 BATCH_AT_DELETION = 5  # more than the one that is being deleted, so that a backlog shrinks
-_MOST_MESSAGES = 5_000  # of all sessions in one transaction; each message takes about 0.05 ms
+_MAX_MESSAGES = 5_000  # of all sessions in one transaction; each message takes about 0.05 ms
 
 logger = logging.getLogger(__name__)
 
 
-def purge(tx: Transaction, index: SearchIndex, most: int = BATCH_AT_OPEN) -> bool:
-    """Purge up to `most` deleted sessions whose time is over. Return whether there were any."""
+def purge(tx: Transaction, index: SearchIndex, limit: int = BATCH_AT_OPEN) -> bool:
+    """Purge up to `limit` deleted sessions whose retention time is over. Return whether there were any."""
     # A row that another transaction has locked is being purged or restored there.
     lock = f"{tx.lock} SKIP LOCKED" if tx.lock else ""
     rows: list[Row] = []
-    room = _MOST_MESSAGES
+    remaining_messages = _MAX_MESSAGES
     for key, session_id, count in tx.all(
         f"SELECT key, id, message_count FROM sessions WHERE purge_at < ? ORDER BY purge_at LIMIT ?{lock}",
         now_micros(),
-        most,
+        limit,
     ):
-        if rows and count > room:
+        if rows and count > remaining_messages:
             break
         rows.append((key, session_id))
-        room -= count
+        remaining_messages -= count
     remove(tx, index, rows)
     if rows:
         logger.info("Purged %d deleted sessions whose retention time was over: %s", len(rows), [id for _, id in rows])
@@ -38,6 +38,6 @@ def remove(tx: Transaction, index: SearchIndex, rows: Sequence[Row]) -> None:
     """Delete sessions, given by key and id, with their messages and index entries. Record their ids as used."""
     for key, session_id in rows:
         index.drop_session(tx, key)
-        # The id may be recorded already: a copy can add a session with an id that was purged here before.
+        # The id may already be recorded: a copy can add a session whose id was purged here before.
         tx.run("INSERT INTO purged_ids (id) VALUES (?) ON CONFLICT DO NOTHING", session_id)
         tx.run("DELETE FROM sessions WHERE key = ?", key)

@@ -19,7 +19,7 @@ class StoreSearchRows:
     """The rows of the embedded store, for `database.search`."""
 
     kinds = ("name", "message")
-    first_stretch = 4096
+    first_range = 4096
 
     def newest(self, tx: Transaction, kind: str) -> int:
         row = tx.one(f"SELECT max(key) FROM {'sessions' if kind == 'name' else 'messages'}")

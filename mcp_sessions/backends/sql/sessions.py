@@ -22,7 +22,7 @@ from ..database.database import SearchIndex, Transaction
 from ..validation import NAME_LENGTH
 
 LISTED, ARCHIVED, DELETED = range(3)
-_MOST_NAMES = 2_000  # read in one call; redacting a long name takes up to 0.3 ms
+_MAX_NAMES = 2_000  # read in one call; redacting a long name takes up to 0.3 ms
 _LETTERS = "abcdefghjkmnpqrstuvwxyz"
 _ALPHABET = "23456789" + _LETTERS
 
@@ -67,7 +67,7 @@ class SessionRow(NamedTuple):
         )
 
 
-_STOPPED = f"Stopped after {_MOST_NAMES:,} names; next_cursor continues with the next ones."
+_STOPPED = f"Stopped after {_MAX_NAMES:,} names. Continue with next_cursor."
 _COLUMNS = ", ".join(SessionRow._fields)
 _LISTED_COLUMNS = "id, name, type, agent_id, user_id, created_at, updated_at, archived_at, key"
 
@@ -81,7 +81,7 @@ def to_datetime(micros: int) -> datetime:
 
 
 def _new_id() -> str:
-    """Return a random id: eight characters, at most eight tokens. It begins with a letter, so is never a number."""
+    """Return a random id: eight characters, at most eight tokens. It begins with a letter, so it is never a number."""
     return secrets.choice(_LETTERS) + "".join(secrets.choice(_ALPHABET) for _ in range(7))
 
 
@@ -106,7 +106,7 @@ def find(tx: Transaction, owner: str, session_id: str, *, deleted: bool = False)
 def ids_beginning_with(tx: Transaction, owner: str, prefix: str, limit: int) -> list[str]:
     """Return up to `limit` ids of undeleted sessions that begin with `prefix`, newest first."""
     id = "id" + tx.byte_collation
-    # `|| ''` keeps SQLite from the index on user_id, with which it would read all of the owner's sessions.
+    # `|| ''` keeps SQLite from using the index on user_id, with which it would read all of the owner's sessions.
     owned = " AND user_id || '' = ?" if owner else ""
     rows = tx.all(
         f"SELECT id FROM sessions WHERE {id} >= ? AND {id} < ? AND place != ?{owned}"
@@ -134,7 +134,7 @@ def is_answered_by_index(filter: SessionFilter, owner: str) -> bool:
 def list_page(tx: Transaction, owner: str, filter: SessionFilter, limit: int, cursor: str) -> SessionPage:
     """Return a page of sessions by keyset pagination.
 
-    Sessions that are created meanwhile don't shift the pages. A changed session moves if the order is by update time.
+    Sessions that are created meanwhile don't shift the pages. A session that changes moves if ordered by update time.
     """
     walk = cursors.walk("list", owner, *vars(filter).values())
     column, _, direction = filter.order.partition("_")
@@ -181,14 +181,14 @@ def list_page_by_name(
 ) -> SessionPage:
     """Return a page of sessions whose names contain the query, in the text that the caller may see.
 
-    After `_MOST_NAMES` names, return the page as it is, with a cursor that continues there.
+    After `_MAX_NAMES` names, return the page as it is, with a cursor that continues there.
     """
-    part = fold_name(filter.query)
+    query = fold_name(filter.query)
     shown: list[Session] = []
     next_cursor, read_count = cursor, 0
-    while read_count < _MOST_NAMES:
+    while read_count < _MAX_NAMES:
         page = list_page(tx, owner, filter, limit + 1, next_cursor)
-        shown += [row for row in page.sessions if part in fold_name(sanitize(row.name))]
+        shown += [row for row in page.sessions if query in fold_name(sanitize(row.name))]
         next_cursor, read_count = page.next_cursor, read_count + len(page.sessions)
         if len(shown) > limit:
             return SessionPage(sessions=tuple(shown[:limit]), next_cursor=shown[limit - 1].cursor)
@@ -198,22 +198,22 @@ def list_page_by_name(
 
 
 def _selection(owner: str, filter: SessionFilter) -> tuple[list[str], list[object]]:
-    asked: dict[str, object] = {"place = ?": ARCHIVED if filter.archived else LISTED}
+    conditions: dict[str, object] = {"place = ?": ARCHIVED if filter.archived else LISTED}
     if owner:
-        asked["user_id = ?"] = owner
+        conditions["user_id = ?"] = owner
     if filter.agent_id:
-        asked["agent_id = ?"] = filter.agent_id
+        conditions["agent_id = ?"] = filter.agent_id
     if filter.type:
-        asked["type = ?"] = filter.type
+        conditions["type = ?"] = filter.type
     if filter.query:
         name = fold_name(filter.query).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        asked["folded_name LIKE ? ESCAPE '\\'"] = f"%{name}%"
-    # Times are shown, and so compared, to the second.
+        conditions["folded_name LIKE ? ESCAPE '\\'"] = f"%{name}%"
+    # Results show times to the second, so times are compared to the second.
     if filter.updated_after is not None:
-        asked["updated_at >= ?"] = (floor(filter.updated_after.timestamp()) + 1) * 1_000_000
+        conditions["updated_at >= ?"] = (floor(filter.updated_after.timestamp()) + 1) * 1_000_000
     if filter.updated_before is not None:
-        asked["updated_at < ?"] = ceil(filter.updated_before.timestamp()) * 1_000_000
-    return list(asked), list(asked.values())
+        conditions["updated_at < ?"] = ceil(filter.updated_before.timestamp()) * 1_000_000
+    return list(conditions), list(conditions.values())
 
 
 def insert(
@@ -252,8 +252,8 @@ def insert(
         "metadata": metadata,
         "state": state,
     }
-    marks = ", ".join("?" * len(values))
-    key = tx.insert(f"INSERT INTO sessions ({', '.join(values)}) VALUES ({marks})", *values.values())
+    placeholders = ", ".join("?" * len(values))
+    key = tx.insert(f"INSERT INTO sessions ({', '.join(values)}) VALUES ({placeholders})", *values.values())
     index.put_name(tx, key, user_id, name)
     return SessionRow(*(tx.one(f"SELECT {_COLUMNS} FROM sessions WHERE key = ?", key) or ()))
 

@@ -20,8 +20,8 @@ from .retention import remove
 from .sessions import DELETED, SessionRow
 from .store_argument import StoreArgument
 
-_AT_ONCE = 200  # sessions
-_MOST_MESSAGES = 2_000  # of all sessions in one transaction; a single session may have more
+_BATCH_SIZE = 200  # sessions
+_MAX_MESSAGES = 2_000  # of all sessions in one transaction; a single session may have more
 _SESSION = ", ".join(SessionRow._fields)
 _MESSAGE = "key, session_key, number, run, role, created_at, tool_name, tool_calls, attachments, text"
 _SHOWN_IDS = 5
@@ -34,7 +34,7 @@ ReportProgress = Callable[[str, int, int], None]
 class CopyResult:
     """The result of a copy: numbers of sessions and messages, and the ids of sessions that differ in the stores.
 
-    `without_user` is the number of sessions without an owner, `already_there` that of sessions in the target before.
+    `without_user` is the number of sessions without an owner, `already_there` that of sessions already in the target.
     """
 
     sessions: int
@@ -72,7 +72,7 @@ async def require_copyable(source: StoreArgument, target: StoreArgument) -> None
 
 
 async def _require_different_store(source: StoreArgument, target: StoreArgument) -> None:
-    """Raise `Conflict` if source and target are the same store, perhaps by different URLs."""
+    """Raise `Conflict` if source and target are the same store, even if their URLs differ."""
     # A mark written to the target must not appear in the source.
     mark = f"copy-{secrets.token_hex(8)}"  # no session has such an id
     try:
@@ -92,8 +92,8 @@ async def copy_store(source: StoreArgument, target: StoreArgument, report: Repor
     """
     total = await source.scan(_count)
     ids = await source.scan(_purged_ids)
-    for begin in range(0, len(ids), _AT_ONCE):
-        await target.write(partial(_add_purged_ids, target.index, ids[begin : begin + _AT_ONCE]))
+    for start in range(0, len(ids), _BATCH_SIZE):
+        await target.write(partial(_add_purged_ids, target.index, ids[start : start + _BATCH_SIZE]))
     already_there = await target.scan(_count)
     done = 0
     async for batch in _batches(source):
@@ -109,13 +109,13 @@ async def _compare(
     sessions = messages = without_user = 0
     total = await source.scan(_count)
     different_ids: list[str] = []
-    async for read in _batches(source):
-        theirs = await target.scan(partial(_read_sessions, [item.session.key for item in read]))
-        known = {item.session.key: item.digest() for item in theirs}
-        purged = await target.scan(partial(_purged_among, [item.session.id for item in read]))
+    async for originals in _batches(source):
+        copies = await target.scan(partial(_read_sessions, [item.session.key for item in originals]))
+        known = {item.session.key: item.digest() for item in copies}
+        purged = await target.scan(partial(_purged_among, [item.session.id for item in originals]))
         batch = [
             item
-            for item in read
+            for item in originals
             if item.session.key in known or item.session.place != DELETED or item.session.id not in purged
         ]
         different_ids += [item.session.id for item in batch if known.get(item.session.key) != item.digest()]
@@ -123,8 +123,8 @@ async def _compare(
         messages += sum(len(item.messages) for item in batch)
         without_user += sum(not item.session.user_id for item in batch)
         report("compared", sessions, total)
-    more = await target.scan(_count) - sessions
-    different_ids += [f"{more} that only the target has"] if more > 0 else []
+    extra = await target.scan(_count) - sessions
+    different_ids += [f"{extra} that only the target has"] if extra > 0 else []
     return CopyResult(sessions, messages, without_user, already_there, different_ids)
 
 
@@ -144,7 +144,7 @@ def _count(tx: Transaction) -> int:
 
 
 def _next_rows(last: int, tx: Transaction) -> list[Row]:
-    return tx.all(f"SELECT key, id, place FROM sessions WHERE key > ? ORDER BY key LIMIT {_AT_ONCE}", last)
+    return tx.all(f"SELECT key, id, place FROM sessions WHERE key > ? ORDER BY key LIMIT {_BATCH_SIZE}", last)
 
 
 def _unknown_ids(rows: Sequence[Row], tx: Transaction) -> list[str]:
@@ -161,14 +161,14 @@ def _keys_and_ids(keys: Sequence[int], tx: Transaction) -> list[Row]:
 
 def _next_keys(last: int, tx: Transaction) -> list[int]:
     """Return the keys of the next batch of sessions."""
-    rows = tx.all(f"SELECT key, message_count FROM sessions WHERE key > ? ORDER BY key LIMIT {_AT_ONCE}", last)
+    rows = tx.all(f"SELECT key, message_count FROM sessions WHERE key > ? ORDER BY key LIMIT {_BATCH_SIZE}", last)
     keys: list[int] = []
-    room = _MOST_MESSAGES
+    remaining_messages = _MAX_MESSAGES
     for key, count in rows:
-        if keys and count > room:
+        if keys and count > remaining_messages:
             break
         keys.append(key)
-        room -= count
+        remaining_messages -= count
     return keys
 
 

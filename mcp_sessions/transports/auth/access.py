@@ -21,7 +21,7 @@ class Access:
 
 
 def access_of(settings: Settings) -> Access:
-    """Return the rules of access. Raise `BadSetting`, also for a file that can't be used."""
+    """Return the rules of access. Raise `BadSetting` for a setting or a file that can't be used."""
     verifiers = [*_tokens(settings), *_jwts(settings)]
     credentials = SubjectCredentials(settings.backend_tokens) if settings.backend_tokens else None
     if credentials:
@@ -64,8 +64,8 @@ def _jwts(settings: Settings) -> list[Verifier]:
         return []
     missing = [flag for flag, value in given.items() if not value]
     if missing:
-        named = next(flag for flag, value in given.items() if value)
-        raise BadSetting(f"{named} needs {' and '.join(missing)} too: a JWT is accepted only if all three match.")
+        given_flag = next(flag for flag, value in given.items() if value)
+        raise BadSetting(f"{given_flag} needs {' and '.join(missing)} too: a JWT is accepted only if all three match.")
     if settings.jwt_audience.lower().startswith(("http:", "https:")) and not is_url(settings.jwt_audience):
         raise BadSetting(
             f"--jwt-audience can't be {settings.jwt_audience[:80]!r}: it is not a complete URL. It accepts this "

@@ -21,7 +21,7 @@ from .credentials import SubjectCredentials
 
 CREDENTIAL_HEADER = "x-backend-authorization"
 METADATA_PATH = "/.well-known/oauth-protected-resource"
-_MOST_CHARACTERS = 16_384
+_MAX_CHARACTERS = 16_384
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Authentication:
     own_credentials: bool = False
     credentials: SubjectCredentials | None = None
 
-    def around(self, app: ASGIApp, metadata_url: str) -> ASGIApp:
+    def wrap(self, app: ASGIApp, metadata_url: str) -> ASGIApp:
         """Return the application with authentication in front of it: requests without a valid token get 401."""
         url = AnyHttpUrl(metadata_url) if metadata_url else None
         inner = AuthContextMiddleware(RequireAuthMiddleware(app, [], url))
@@ -78,7 +78,9 @@ class _BearerBackend(AuthenticationBackend):
             except Unavailable as error:
                 raise AuthenticationError(error.text) from error
             except Exception as error:
-                logger.error("a token was refused, since its verification failed: %s", traceback_without_message(error))
+                logger.error(
+                    "a token was refused because its verification failed: %s", traceback_without_message(error)
+                )
                 continue
             if identity is not None:
                 identity = identity.model_copy(update={"credential": self._credential(conn, identity)})
@@ -97,7 +99,7 @@ def _bearer(conn: HTTPConnection, header: str) -> str:
     values = conn.headers.getlist(header)
     scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
     token = token.strip()
-    return token if scheme.lower() == "bearer" and len(token) <= _MOST_CHARACTERS and token.isascii() else ""
+    return token if scheme.lower() == "bearer" and len(token) <= _MAX_CHARACTERS and token.isascii() else ""
 
 
 def _unavailable(conn: HTTPConnection, error: AuthenticationError) -> Response:

@@ -19,11 +19,11 @@ from ...server.identity import Identity
 from .operator_file import OperatorFile
 from .tokens import SUBJECT_LENGTH
 
-_AHEAD_SECONDS = 30  # by which the issuer's clock may be ahead; there is no such tolerance for expiry
+_AHEAD_SECONDS = 30  # how far the issuer's clock may be ahead; expiry has no such tolerance
 _CACHE_SECONDS = 3600
-_FETCH_INTERVAL = 10  # least seconds between two fetches, even if many tokens name unknown keys
+_FETCH_INTERVAL = 10  # minimum seconds between two fetches, even if many tokens name unknown keys
 _FETCH_SECONDS = 5
-_MOST_BYTES = 1024 * 1024
+_MAX_BYTES = 1024 * 1024
 _KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 
 _REASONS: Mapping[type[Exception], str] = {
@@ -74,7 +74,7 @@ class JwtVerifier:
 
 
 def _log_refusal(reason: str) -> None:
-    """Log why a token was refused. The response doesn't say it, since anybody can send a token."""
+    """Log why a token was refused. The response doesn't give the reason, since anybody can send a token."""
     logger.info("a JWT was refused: %s", reason)
 
 
@@ -121,10 +121,10 @@ class KeySet:
         if "@" in url.netloc:
             raise BadSetting("--jwt-jwks contains a credential, which others could read. It accepts a URL without one.")
         if not (url.scheme == "https" or (url.scheme == "http" and _is_this_machine(url.hostname or ""))):
-            raise self._file.bad_setting("others could replace the keys on the way")
+            raise self._file.bad_setting("others on the network could replace the keys")
 
     async def find(self, kid: object, algorithm: str) -> jwt.PyJWK | None:
-        """Return the key that a token names; for a token that names none, the only key there is; else None.
+        """Return the key that a token names, or the only key for the algorithm if it names none; None if there is none.
 
         Raise `Unavailable` if there are no keys at all.
         """
@@ -176,7 +176,7 @@ class KeySet:
                     raise ValueError("not the keys")
                 async for part in response.aiter_bytes():
                     body += part
-                    if len(body) > _MOST_BYTES:
+                    if len(body) > _MAX_BYTES:
                         raise ValueError("too large")
         return bytes(body)
 
@@ -186,7 +186,7 @@ def _parse_keys(text: bytes) -> list[jwt.PyJWK]:
     try:
         document = json.loads(text)
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise ValueError("nested too deeply") from None
     listed = document.get("keys") if is_object(document) else None
     keys: list[jwt.PyJWK] = []
     for item in listed if is_array(listed) else []:

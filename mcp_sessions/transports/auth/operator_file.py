@@ -28,7 +28,7 @@ class OperatorFile(Generic[T]):
             raise ValueError("a pipe can be read only once")
         version = (status.st_mtime_ns, status.st_size, status.st_ino)
         if self._content is None or version != self._version:
-            self._content = None  # stays so if reading or parsing fails
+            self._content = None  # so that the file is read again if reading or parsing fails
             self._content, self._version = self._parse(self.path.read_bytes()), version
         return self._content
 
@@ -39,7 +39,7 @@ class OperatorFile(Generic[T]):
         except OSError as error:
             reason = (error.strerror or "it can't be read").lower()
         except ValueError:
-            reason = "its content is something else"
+            reason = "its content is malformed"
         raise self.bad_setting(reason)
 
     def bad_setting(self, reason: str) -> BadSetting:

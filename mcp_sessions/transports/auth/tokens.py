@@ -1,4 +1,4 @@
-"""Tokens that this program makes. Their file has a JSON line for each, with its SHA-256 instead of the token."""
+"""Tokens of `mcp-sessions token new`, and the file of accepted ones: a line of JSON with the SHA-256 of each token."""
 
 import json
 import logging
@@ -34,14 +34,14 @@ class TokenRecord(BaseModel):
 
     @field_validator("subject")
     @classmethod
-    def _visible(cls, subject: str) -> str:
+    def _require_printable(cls, subject: str) -> str:
         if not subject.isprintable():
             raise ValueError("not printable")
         return subject
 
     @field_validator("expires")
     @classmethod
-    def _in_utc(cls, expires: datetime | None) -> datetime | None:
+    def _assume_utc(cls, expires: datetime | None) -> datetime | None:
         return expires if expires is None or expires.tzinfo else expires.replace(tzinfo=UTC)
 
 
@@ -68,7 +68,7 @@ class TokenFile:
         """Return the records. Raise `BadSetting` if the file can't be read or has an invalid line."""
         records, invalid = self._file.check()
         if invalid:
-            raise self._file.bad_setting(f"line {invalid[0]} is not a token's line")
+            raise self._file.bad_setting(f"line {invalid[0]} is not a valid token record")
         if not records:
             logger.warning("%s has no tokens yet, so none is accepted", self._file.path)
         return records
@@ -81,7 +81,7 @@ class TokenFile:
             logger.error("%s can't be read, so no token is accepted", self._file.path)
             return None
         if invalid and invalid != self._logged_lines:
-            logger.error("%s: these lines are not tokens' lines: %s", self._file.path, invalid)
+            logger.error("%s: these lines are not valid token records: %s", self._file.path, invalid)
         self._logged_lines = invalid
         digest, found = _digest(token), None
         for record in records:

@@ -46,7 +46,7 @@ def host_security(hosts: Iterable[str]) -> TransportSecuritySettings:
 
 
 def loopback_names(address: str) -> list[str]:
-    """Return the hosts by which this machine may call a server at a loopback address."""
+    """Return the hosts under which this machine may call a server at a loopback address."""
     return [f"[{address}]" if ":" in address else address, *_LOOPBACK]
 
 
@@ -57,8 +57,9 @@ def http_app(server: MCPServer[Any], address: str, check: ReadinessCheck, access
     backend can't be reached. `url`: where clients call the server, if no host is allowed.
     """
     is_local = ip_address(address).is_loopback
-    calls = host_security([*access.allowed_hosts, *(loopback_names(address) if is_local else [])])
-    probes = host_security([*access.allowed_hosts, *loopback_names(address)])  # a container probes itself at localhost
+    call_hosts = host_security([*access.allowed_hosts, *(loopback_names(address) if is_local else [])])
+    # A container probes itself at localhost.
+    probe_hosts = host_security([*access.allowed_hosts, *loopback_names(address)])
     readiness = _Readiness(check)
     url = f"https://{access.allowed_hosts[0]}{PATH}" if access.allowed_hosts else url
 
@@ -69,19 +70,19 @@ def http_app(server: MCPServer[Any], address: str, check: ReadinessCheck, access
         assert access.authentication is not None
         return access.authentication.metadata(url)
 
-    app = Endpoint(_mcp_app(server, calls, access.max_body))
+    app = Endpoint(_mcp_app(server, call_hosts, access.max_body))
     app = ConcurrencyLimit(limit_body(app, access.max_body), access.max_concurrent)
     routes = [
-        Route("/healthz", _HostCheck(_endpoint(health), probes)),
-        Route("/readyz", _HostCheck(_endpoint(readiness.answer), probes)),
+        Route("/healthz", _HostCheck(_endpoint(health), probe_hosts)),
+        Route("/readyz", _HostCheck(_endpoint(readiness.answer), probe_hosts)),
     ]
     if access.authentication is not None:
         metadata_path = METADATA_PATH + urlsplit(access.authentication.resource or url).path.rstrip("/")
         has_issuer = bool(access.authentication.issuer)
         origin = urljoin(access.authentication.resource or url, "/").rstrip("/")
-        app = access.authentication.around(app, origin + metadata_path if has_issuer else "")
-        routes += [Route(metadata_path, _HostCheck(_endpoint(metadata), calls))] if has_issuer else []
-    app = _HostCheck(app, calls)
+        app = access.authentication.wrap(app, origin + metadata_path if has_issuer else "")
+        routes += [Route(metadata_path, _HostCheck(_endpoint(metadata), call_hosts))] if has_issuer else []
+    app = _HostCheck(app, call_hosts)
     # Two routes, since Starlette's redirect from /mcp/ would lead to http:// even behind a proxy with https://.
     served = Starlette(routes=[*routes, Route(PATH, app), Route(f"{PATH}/", app)])
     served.router.redirect_slashes = False
@@ -139,7 +140,9 @@ class _Readiness:
             if anyio.current_time() >= self._checked_at + _READY_SECONDS:
                 reason = await self._check_backend()
                 if reason != self._reason:
-                    logger.warning("not ready: the backend is %s" if reason else "ready again%s", reason)
+                    logger.warning(
+                        "not ready: the check of the backend failed (%s)" if reason else "ready again%s", reason
+                    )
                 self._reason, self._checked_at = reason, anyio.current_time()
         if self._reason:
             return JSONResponse({"status": "not ready", "reason": self._reason}, status_code=503)
@@ -151,7 +154,7 @@ class _Readiness:
             with anyio.fail_after(_ANSWER_SECONDS):
                 await self._check()
         except Busy:
-            pass  # with calls that reach the backend
+            pass  # the backend is reachable, but busy with other calls
         except TimeoutError:
             return Timeout.code
         except SessionsError as error:

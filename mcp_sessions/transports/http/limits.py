@@ -13,7 +13,7 @@ from ...errors import Busy
 
 RETRY_SECONDS = 1
 BODY_SECONDS = 10
-_LEAST_SHARE = 4
+_MIN_CALLER_LIMIT = 4
 
 
 def limit_body(app: ASGIApp, max_body: int) -> ASGIApp:
@@ -42,26 +42,26 @@ def limit_body(app: ASGIApp, max_body: int) -> ASGIApp:
 
 
 class ConcurrencyLimit:
-    """An application that handles at most `most` requests at once, and answers others with 503 and Retry-After.
+    """An application that handles at most `max_concurrent` requests at once; others get 503 and Retry-After.
 
-    There is no queue, since it would only grow and delay every call. An authenticated caller may have at most a quarter
-    of the requests, so that nobody can occupy the server.
+    There is no queue, since it would only grow and delay every call. An authenticated caller may have a quarter of the
+    requests, but at least 4, so that nobody can occupy the server.
     """
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    def __init__(self, app: ASGIApp, max_concurrent: int) -> None:
         self._app = app
-        self._most = most
-        self._share = min(most, max(_LEAST_SHARE, most // 4))
+        self._max_concurrent = max_concurrent
+        self._caller_limit = min(max_concurrent, max(_MIN_CALLER_LIMIT, max_concurrent // 4))
         self._running = Counter[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         user = scope.get("user")
         subject = (user.access_token.subject or "") if isinstance(user, AuthenticatedUser) else ""
-        if self._running.total() >= self._most:
-            await _refusal(f"too many concurrent calls on this server ({self._most})")(scope, receive, send)
+        if self._running.total() >= self._max_concurrent:
+            await _refusal(f"too many concurrent calls on this server ({self._max_concurrent})")(scope, receive, send)
             return
-        if subject and self._running[subject] >= self._share:
-            await _refusal(f"too many concurrent calls of yours ({self._share})")(scope, receive, send)
+        if subject and self._running[subject] >= self._caller_limit:
+            await _refusal(f"you have too many concurrent calls ({self._caller_limit})")(scope, receive, send)
             return
         self._running[subject] += 1
         is_answered = False
@@ -70,16 +70,16 @@ class ConcurrencyLimit:
             nonlocal is_answered
             if message["type"] == "http.response.body" and not message.get("more_body") and not is_answered:
                 is_answered = True  # before sending, since a client may call again once it has the response
-                self._leave(subject)
+                self._finish(subject)
             await send(message)
 
         try:
             await self._app(scope, receive, send_and_count)
         finally:
             if not is_answered:
-                self._leave(subject)
+                self._finish(subject)
 
-    def _leave(self, subject: str) -> None:
+    def _finish(self, subject: str) -> None:
         self._running[subject] -= 1
         if not self._running[subject]:
             del self._running[subject]

@@ -28,7 +28,7 @@ from .connections import HeaderTimeoutConnection
 DRAIN_SECONDS = 5
 # Longer than clients and load balancers keep a connection, so that the server doesn't close one as a request arrives.
 _KEEP_ALIVE_SECONDS = 75
-_BACKLOG = 128  # no more, since uvicorn accepts this many at once even without free file descriptors
+_BACKLOG = 128  # not larger, since uvicorn accepts this many at once even without free file descriptors
 _STOPPED = "The server was stopped before this call ended. Check whether a change was made before repeating it."
 
 logger = logging.getLogger(__name__)
@@ -42,8 +42,8 @@ def listen(host: str, port: int, access: Access) -> socket.socket:
     address = address_of(host, access)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        both = address == "::" and socket.has_dualstack_ipv6()
-        listener = socket.create_server((address, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+        is_dual_stack = address == "::" and socket.has_dualstack_ipv6()
+        listener = socket.create_server((address, port), family=family, backlog=_BACKLOG, dualstack_ipv6=is_dual_stack)
         # Connections inherit it. Without it, a response waits some 40 ms for the client to acknowledge the headers.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listener
@@ -57,8 +57,8 @@ def listen(host: str, port: int, access: Access) -> socket.socket:
 def address_of(host: str, access: Access) -> str:
     """Return the IP address of a host.
 
-    Raise `BadSetting` if it has none. An address that other machines can reach requires authentication, and the
-    allowed hosts against DNS rebinding.
+    Raise `BadSetting` if it has none. An address that other machines can reach requires authentication, and
+    allowed hosts as a protection against DNS rebinding.
     """
     try:
         address = _resolve(host)
@@ -124,7 +124,7 @@ class StoppableApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         has_started = False
 
-        async def send_and_note(message: Message) -> None:
+        async def send_and_record(message: Message) -> None:
             nonlocal has_started
             has_started = True
             await send(message)
@@ -132,7 +132,7 @@ class StoppableApp:
         with anyio.CancelScope() as call:
             self._running.add(call)
             try:
-                await self._app(scope, receive, send_and_note)
+                await self._app(scope, receive, send_and_record)
             finally:
                 self._running.discard(call)
         if call.cancelled_caught and not has_started:
@@ -153,7 +153,7 @@ class _Runner(uvicorn.Server):
             app,
             lifespan="off",
             backlog=_BACKLOG,
-            http=HeaderTimeoutConnection,  # based on h11, never on httptools: its checks of requests are relied on
+            http=HeaderTimeoutConnection,  # based on h11 and not httptools, since we rely on h11's checks of requests
             ws="none",
             log_config=None,
             access_log=False,
@@ -163,7 +163,7 @@ class _Runner(uvicorn.Server):
             timeout_graceful_shutdown=ceil(drain_seconds) + 1,
         )
         super().__init__(config)
-        # It would end every stream as soon as the server is stopped; `_cancel_late_calls` lets calls finish first.
+        # Otherwise sse_starlette ends every stream when the server stops. `_cancel_late_calls` lets calls finish first.
         AppStatus.disable_automatic_graceful_drain()
         self._app = app
         self._drain_seconds = drain_seconds
@@ -174,11 +174,11 @@ class _Runner(uvicorn.Server):
         # Only the main thread may handle signals.
         is_main = threading.current_thread() is threading.main_thread()
         numbers = (signal.SIGTERM, signal.SIGINT) if is_main else ()
-        former = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        previous_handlers = {number: signal.signal(number, self.handle_exit) for number in numbers}
         try:
             yield
         finally:
-            for number, handler in former.items():
+            for number, handler in previous_handlers.items():
                 signal.signal(number, handler)
 
     @contextmanager

@@ -40,7 +40,7 @@ def can_watch_stdio(loop: asyncio.AbstractEventLoop) -> bool:
 def claim_stdio() -> Generator[tuple[int, int]]:
     """Yield new descriptors for stdin and stdout. Until the block ends, 0 is /dev/null and 1 is stderr.
 
-    So a stray print or a child process can't disturb the protocol.
+    This keeps a stray print or a child process from disturbing the protocol.
     """
     null = os.open(os.devnull, os.O_RDWR)
     source, sink = os.dup(0), os.dup(1)
@@ -107,7 +107,7 @@ class MessageWriter:
             self.awaited_replies.add(message.id)
         self.write(line)
         while self.is_full:
-            await self._change()
+            await self._wait_for_change()
         if self.is_broken:
             raise anyio.BrokenResourceError
 
@@ -137,7 +137,7 @@ class MessageWriter:
         self._changed.set()
         self._on_change()
 
-    async def _change(self) -> None:
+    async def _wait_for_change(self) -> None:
         self._changed.clear()
         await self._changed.wait()
 
@@ -145,7 +145,7 @@ class MessageWriter:
         """Wait at most FLUSH_SECONDS for the client to read the rest."""
         with anyio.move_on_after(FLUSH_SECONDS, shield=True):
             while self._unsent:
-                await self._change()
+                await self._wait_for_change()
         self._loop.remove_writer(self._descriptor)
         self.is_broken = True
 

@@ -87,14 +87,14 @@ class InFlightCalls:
 
     async def drain(self) -> None:
         """Cancel the calls that only read, and after DRAIN_SECONDS the rest."""
-        self._cancel(all_of_them=False)
+        self._cancel(include_changes=False)
         await self._wait_for_end(DRAIN_SECONDS)
-        self._cancel(all_of_them=True)
+        self._cancel(include_changes=True)
         await self._wait_for_end(_CANCEL_SECONDS)
 
-    def _cancel(self, *, all_of_them: bool) -> None:
+    def _cancel(self, *, include_changes: bool) -> None:
         for call in self._running.values():
-            if all_of_them or not call.may_finish:
+            if include_changes or not call.may_finish:
                 call.scope.cancel()
 
     async def _wait_for_end(self, seconds: float) -> None:

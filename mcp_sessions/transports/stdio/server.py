@@ -33,7 +33,7 @@ def _every_tool_changes(tool: str) -> bool:
 async def serve_stdio(server: MCPServer[Any], is_change: Callable[[str], bool] = _every_tool_changes) -> None:
     """Serve until the client closes stdin or the process gets SIGTERM or SIGINT, then end running calls.
 
-    `is_change`: whether calls of the tool with this name may take 5 seconds more to finish; others are cancelled.
+    `is_change` returns whether calls of a tool may take 5 seconds more to finish; calls of other tools are cancelled.
     If stdin is a file, on Windows, and without asyncio, the SDK's own stdio server is used, without these limits.
     """
     loop = _watching_loop()
@@ -67,13 +67,13 @@ def _watching_loop() -> asyncio.AbstractEventLoop | None:
 def _on_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Generator[None]:
     # Only the main thread may handle signals.
     numbers = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
-    former = {number: signal.getsignal(number) for number in numbers}
+    previous_handlers = {number: signal.getsignal(number) for number in numbers}
     for number in numbers:
         loop.add_signal_handler(number, stop)
     try:
         yield
     finally:
-        for number, handler in former.items():
+        for number, handler in previous_handlers.items():
             loop.remove_signal_handler(number)
             signal.signal(number, handler)
 
@@ -112,7 +112,7 @@ class MessageReader:
         """
         while await self._has_line():
             line = self._lines.popleft()
-            self._count(line, -1)
+            self._update_backlog(line, -1)
             message = self._read(line)
             if message is not None:
                 return message
@@ -139,7 +139,7 @@ class MessageReader:
         match frame:
             case Refusal():
                 self.writer.write(frame.answer)
-                return None if frame.stand_in is None else self._reply(frame.stand_in)
+                return None if frame.substitute_reply is None else self._reply(frame.substitute_reply)
             case JSONRPCRequest() if self._calls.is_full:
                 self.writer.write(busy_line(frame))
                 return None
@@ -167,7 +167,7 @@ class MessageReader:
     def _receive(self, chunk: bytes) -> None:
         for line in self._splitter.feed(chunk) if chunk else self._splitter.finish():
             self._lines.append(line)
-            self._count(line, 1)
+            self._update_backlog(line, 1)
         if not chunk:
             self._at_end = True
             self._watch(False)
@@ -180,7 +180,7 @@ class MessageReader:
             self.close()
         self._changed.set()
 
-    def _count(self, line: bytes | LongLine, sign: int) -> None:
+    def _update_backlog(self, line: bytes | LongLine, sign: int) -> None:
         size = len(line) if isinstance(line, bytes) else len(line.head) + len(line.tail)
         self._backlog += sign * (size + _LINE_OVERHEAD)
         self._watch(self._backlog <= _MAX_BACKLOG and not self._at_end)

@@ -68,7 +68,7 @@ def test_where_a_list_is_too_long_to_be_read_whole_no_session_is_missing_silentl
 ) -> None:
     upstream = _unkind(times, poisoned)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page_reader, "_MOST_ROWS", 0)
+        patch.setattr(page_reader, "_MAX_ROWS", 0)
         found, summaries = walk_and_summaries(upstream, calls=calls)
     healthy = set(upstream.times) - upstream.poisoned
     assert len(found) == len(set(found))

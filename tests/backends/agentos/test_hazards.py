@@ -103,7 +103,7 @@ async def test_d7_a_session_that_no_url_can_name_is_listed_and_every_other_call_
             with pytest.raises(Unsupported) as refusal:
                 await ADDRESSED[capability](case.backend, id)
             assert "AgentOS can list a session with the id" in refusal.value.text, capability
-            assert f"its URLs can't carry an id that {obstacle}. Use agno's Python API" in refusal.value.text
+            assert f"its URLs can't contain an id that {obstacle}. Use agno's Python API" in refusal.value.text
             assert refusal.value.text.isprintable()
         applied = await case.backend.apply_to_sessions("archive", [id, "s"], dry_run=False)
         assert (applied.succeeded, [failure.session_id for failure in applied.failed]) == (("s",), [id])

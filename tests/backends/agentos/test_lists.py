@@ -155,7 +155,7 @@ async def test_the_others_are_listed_around_sessions_that_agentos_fails_on(
         assert page.total is None
         # Where two places lie side by side, which sessions are there is known only from the list in the order of ids.
         is_told = not any(place + 1 in places for place in places)
-        where = f", at place {', '.join(str(place + 1) for place in places)} of its list" if is_told else ""
+        where = f", at position {', '.join(str(place + 1) for place in places)} of its list" if is_told else ""
         assert page.note == f"AgentOS failed on {len(places)} session(s){where}; those are left out."
         assert ids_of(*await walked(backend, SessionFilter(), 20)) == ids_of(page)
 

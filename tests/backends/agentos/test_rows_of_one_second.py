@@ -161,7 +161,7 @@ async def test_a_search_finds_every_session_around_one_that_agentos_fails_on(sys
 async def test_a_list_that_is_too_long_to_be_read_whole_says_that_sessions_may_be_missing(
     system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_sessions.backends.agentos.page_reader._MOST_ROWS", 3)
+    monkeypatch.setattr("mcp_sessions.backends.agentos.page_reader._MAX_ROWS", 3)
     failing = [unreadable(number, UNREADABLE["a name that is no string"]) for number in range(2)]
     async with system.open(tmp_path, *failing, *(healthy(number) for number in range(8))) as (backend, _):
         _, pages = await walked(backend, 3)

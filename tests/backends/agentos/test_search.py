@@ -66,7 +66,7 @@ async def test_a_walk_has_each_hit_once_also_within_a_session(version: Version, 
 async def test_a_search_of_very_many_sessions_stops_and_goes_on_exactly_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"{SEARCH}._MOST_SESSIONS", 40)
+    monkeypatch.setattr(f"{SEARCH}._MAX_SESSIONS", 40)
     seeds = [talk(number, "plum" if number in (5, 89) else "pear") for number in range(90)]
     async with faked("3.1.10", tmp_path, *seeds) as (_, backend):
         first, second, third = await walked(backend, "plum", 10)
@@ -83,7 +83,7 @@ async def test_a_search_of_very_many_sessions_stops_and_goes_on_exactly_there(
 async def test_large_transcripts_end_a_search_earlier(
     version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"{SEARCH}._MOST_BYTES", 200_000)
+    monkeypatch.setattr(f"{SEARCH}._MAX_BYTES", 200_000)
     seeds = [talk(number, "pear " * 5000, "plum" if number == 3 else "") for number in range(40)]
     async with faked(version, tmp_path, *seeds) as (_, backend):
         pages = await walked(backend, "plum", 10)

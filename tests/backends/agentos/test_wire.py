@@ -188,7 +188,7 @@ def test_what_members_and_steps_said_is_marked_by_their_runs() -> None:
     assert [message.id for message in transcript.messages] == [
         *("m1", "m2", "m5", "m6", "m3", "m4", "workflow:in", "m7", "m8", "workflow:out")
     ]
-    assert transcript.inner == {"member", "step"}
+    assert transcript.inner_run_ids == {"member", "step"}
     plain = list(filter(transcript.selects(HistoryQuery()), transcript.messages))
     assert [message.id for message in plain] == [*("m1", "m4", "workflow:in", "workflow:out")]
 
@@ -200,7 +200,7 @@ def test_what_was_said_inside_of_what_is_inside_is_told_too() -> None:
     ]
     transcript = read_transcript(runs)
     assert sorted(message.id for message in transcript.messages) == ["of inmost", "of inner", "of outer"]
-    assert transcript.inner == {"inmost", "inner"}
+    assert transcript.inner_run_ids == {"inmost", "inner"}
 
 
 def test_a_step_that_is_listed_too_is_told_once() -> None:

@@ -43,7 +43,7 @@ def test_a_wrong_address_is_refused_without_its_secrets(url: str, token: str, sa
 
 
 async def test_of_a_history_that_is_too_large_fewer_messages_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_MOST_HISTORY", 40_000)
+    monkeypatch.setattr(api, "_MAX_HISTORY_BYTES", 40_000)
     async with FakeGuayaba() as fake:
         said = [user("x" * 200, id=f"m{place}") for place in range(500)]
         fake.add_session(fake.agents[0], row(KEY, fake.new_id()), said)
@@ -52,7 +52,7 @@ async def test_of_a_history_that_is_too_large_fewer_messages_are_asked_for(monke
             assert [message.id for message in page.messages] == ["m495", "m496", "m497", "m498", "m499"]
             assert "newest 40 messages" in page.note
             assert (await backend.get_session_for_deletion(KEY)).message_count is None
-            monkeypatch.setattr(api, "_MOST_HISTORY", 100)
+            monkeypatch.setattr(api, "_MAX_HISTORY_BYTES", 100)
             assert await outcome(lambda backend: backend.get_session_history(KEY), backend) == "bad_response"
             assert (await backend.search_sessions("xxx")).complete is False
 

@@ -144,7 +144,7 @@ async def test_lists_that_nobody_goes_on_with_are_not_kept_for_ever(
         assert _kept(backend) == 1
         await backend.list_sessions(SessionFilter(), limit=10, cursor=first.next_cursor)
         assert len(fake.requests) == asked + 50
-        monkeypatch.setattr(directory, "_MOST_CACHED", 100)
+        monkeypatch.setattr(directory, "_MAX_CACHED", 100)
         await backend.list_sessions(SessionFilter(), limit=10)
         assert _kept(backend) == 0
 

@@ -52,7 +52,7 @@ def test_a_segment_stays_one_segment(segment: str) -> None:
     ],
 )
 def test_what_no_path_can_carry_is_unsupported(segment: str, obstacle: str) -> None:
-    with pytest.raises(Unsupported, match=f" {obstacle}, so no URL can name it") as caught:
+    with pytest.raises(Unsupported, match=f" {obstacle}, so it can't be part of a URL") as caught:
         path("sessions", segment)
     assert caught.value.text.isprintable()
 

@@ -159,11 +159,11 @@ async def test_a_caller_without_a_credential_is_unauthorized_and_nothing_is_aske
     opened: Callable[[Path], Opened], tmp_path: Path
 ) -> None:
     async with opened(tmp_path) as (fake, backend):
-        with pytest.raises(Unauthorized, match="no credential of yours"):
+        with pytest.raises(Unauthorized, match="no credential was sent"):
             backend.for_caller(Caller(subject="ann"))
         session_id = f"{fake.agents[0].id}/{KEY}" if isinstance(fake, FakeGuayaba) else "of-ann-1"
         for operation in backend.capabilities - {Capability.APPLY_TO_SESSIONS}:  # which tells it of each session
-            with pytest.raises(Unauthorized, match="no credential of yours"):
+            with pytest.raises(Unauthorized, match="no credential was sent"):
                 await CALLS[operation](backend, session_id)
         assert fake.requests == []
 

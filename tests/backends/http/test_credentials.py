@@ -47,7 +47,7 @@ def test_what_was_made_with_a_credential_is_made_once_and_serves_it_alone() -> N
 
 def test_of_too_many_the_one_that_was_used_longest_ago_is_closed() -> None:
     closed: list[Credential] = []
-    cache = CredentialCache(lambda credential: credential, close=closed.append, most=3)
+    cache = CredentialCache(lambda credential: credential, close=closed.append, max_size=3)
     first, second, third, fourth = numbered(4)
     for credential in (first, second, third, first, fourth):
         cache.get(credential)
@@ -62,7 +62,7 @@ def test_what_is_not_idle_goes_last() -> None:
     first, second, third, fourth = numbered(4)
     busy = {first, second}
     cache = CredentialCache(
-        lambda credential: credential, close=closed.append, is_idle=lambda it: it not in busy, most=3
+        lambda credential: credential, close=closed.append, is_idle=lambda it: it not in busy, max_size=3
     )
     for credential in (first, second, third, fourth):
         cache.get(credential)

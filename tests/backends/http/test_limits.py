@@ -139,9 +139,9 @@ async def test_a_cancelled_request_closes_its_connection_and_frees_its_turn(serv
 async def test_a_body_is_taken_up_to_its_limit(server: ToxicServer) -> None:
     server.default = whole(200, b"x" * 5_000)
     async with HttpClient(server.url, system="AgentOS") as client:
-        assert len((await client.read("/sessions", most_bytes=5_000)).body) == 5_000
+        assert len((await client.read("/sessions", max_bytes=5_000)).body) == 5_000
         with pytest.raises(BadResponse, match="more than 4999 bytes"):
-            await client.read("/sessions", most_bytes=4_999)
+            await client.read("/sessions", max_bytes=4_999)
 
 
 async def test_an_announced_body_that_is_too_long_is_not_waited_for(server: ToxicServer) -> None:

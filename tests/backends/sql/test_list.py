@@ -142,7 +142,7 @@ async def test_a_page_ends_after_many_names_that_the_caller_cannot_see(store: Se
         cursor = page.next_cursor
         pages.append(([session.name for session in page.sessions], page.total is None, page.note))
         assert len(looked_at) < 2_050
-    note = "Stopped after 2,000 names; next_cursor continues with the next ones."
+    note = "Stopped after 2,000 names. Continue with next_cursor."
     assert pages == [(["trip here"], True, note), ([], True, note), (["trip there"], True, "")]
 
 

@@ -136,14 +136,14 @@ async def test_a_role_without_rights_is_told_what_an_administrator_must_run(post
     refusal = await _refusal(url)
     assert isinstance(refusal, Forbidden)
     command = f'CREATE SCHEMA mcp_sessions AUTHORIZATION "{role}"'
-    assert refusal.text.endswith(f"Let an administrator run in this database: {command}")
+    assert refusal.text.endswith(f"Ask an administrator to run in this database: {command}")
     postgres.sql("CREATE SCHEMA mcp_sessions")
     refusal = await _refusal(url)
     assert isinstance(refusal, Forbidden)
     postgres.sql(f'GRANT USAGE ON SCHEMA mcp_sessions TO "{role}"')
     refusal = await _refusal(url)
     command = f'GRANT ALL ON SCHEMA mcp_sessions TO "{role}"'
-    assert refusal.text.endswith(f"Let an administrator run in this database: {command}")
+    assert refusal.text.endswith(f"Ask an administrator to run in this database: {command}")
     postgres.sql(command)
     async with open_backend(url) as store:
         assert (await store.create_session(name="Trip")).name == "Trip"
@@ -158,7 +158,7 @@ async def test_a_role_that_may_only_read_reads(postgres: EmptyDatabase) -> None:
     postgres.sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA mcp_sessions TO {role}")
     async with open_backend(postgres.server.url(postgres.name, role, "reader")) as store:
         assert (await store.get_session(session.id)).name == "Trip"
-        with pytest.raises(Forbidden, match=r"lacks a privilege in the schema mcp_sessions. Let its owner grant it"):
+        with pytest.raises(Forbidden, match=r"lacks a privilege in the schema mcp_sessions. Ask its owner to grant it"):
             await store.rename_session(session.id, "After")
 
 

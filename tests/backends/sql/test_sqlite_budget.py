@@ -33,7 +33,7 @@ async def words(store: SessionBackend, path: Path, monkeypatch: pytest.MonkeyPat
             connection.execute("INSERT INTO message_index (rowid, owner, words) VALUES (?, '', ?)", (key, text))
         connection.execute("COMMIT")
     assert_whole(path)
-    monkeypatch.setattr(StoreSearchRows, "first_stretch", STRETCH)
+    monkeypatch.setattr(StoreSearchRows, "first_range", STRETCH)
 
 
 EVERYTHING = [*(f"id{key}" for key in range(60, 0, -3)), *(f"id{key} m1" for key in range(60, 0, -5))]
@@ -66,7 +66,7 @@ async def test_a_search_without_any_time_is_not_complete_and_says_where_it_goes_
     page = await store.search_sessions("word")
     assert not page.complete
     assert page.next_cursor
-    assert "next_cursor continues it" in page.note
+    assert "Continue with next_cursor" in page.note
 
 
 @pytest.mark.usefixtures("words")
@@ -86,7 +86,7 @@ async def test_a_walk_that_is_stopped_again_and_again_reaches_every_hit_once(
         cursor = page.next_cursor
         assert len(page.hits) <= limit
         assert page.complete or cursor
-        assert page.complete or "next_cursor continues" in page.note
+        assert page.complete or "Continue with next_cursor" in page.note
     assert places == EVERYTHING
     assert complete[-1]
     # A page with few hits is full before its time is up.

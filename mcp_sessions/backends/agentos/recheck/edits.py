@@ -1,4 +1,4 @@
-"""Edits: functions that return the fields of a session's document that an operation sets, each as a whole."""
+"""Edits: functions that return the fields of a session's document that an operation sets, with their new values."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ def restore(name: str) -> Edit:
 
 
 def update_state(changes: JsonObject, mode: StateMode) -> Edit:
-    """Return an edit that merges `changes` into the state, or replaces the state by them."""
+    """Return an edit that merges `changes` into the state, or replaces the state with them."""
 
     def edit(session: AgentOsSession) -> JsonObject:
         state = merge_patch(session.state, changes) if mode == "merge" else changes

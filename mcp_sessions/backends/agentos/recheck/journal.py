@@ -1,4 +1,4 @@
-"""The journal of pending writes: a small SQLite file, so that a restart of this server forgets none of them."""
+"""The journal of pending writes: a small SQLite file, so that they survive a restart of this server."""
 
 import json
 import logging
@@ -17,9 +17,9 @@ from .values import OldValue, PendingValue
 logger = logging.getLogger(__name__)
 
 PENDING_SECONDS = 600
-"""How long a write stays pending: longer than all but few runs last."""
+"""How long a write stays pending: longer than nearly all runs last."""
 _OVERDUE_SECONDS = 3600
-"""How long after that a check that is still due is made, because no server was running earlier."""
+"""How long after that an overdue check is still made, in case no server was running when it was due."""
 _LOCKED_SECONDS = 1.0
 """How long a statement waits for another process that locks the journal."""
 _SCHEMA = """
@@ -52,7 +52,7 @@ class PendingWrite:
 
     @property
     def is_expired(self) -> bool:
-        """Whether the write has been pending for long enough."""
+        """Whether the write was made more than `PENDING_SECONDS` ago."""
         return time() > self.written_at + PENDING_SECONDS
 
 
@@ -161,7 +161,7 @@ def _read_path(data: Any) -> tuple[str, ...]:
 
 
 def _read_row(row: Sequence[object]) -> PendingWrite | None:
-    """Return the pending write of a row, or None for a row that another program has written."""
+    """Return the pending write of a row, or None if the row is malformed: other programs can write to the file."""
     session_id, owner, text, since, rewritten, guessed, progress, born = row
     try:
         values: list[tuple[list[str], list[Json], Any, float]] = json.loads(str(text))
@@ -198,7 +198,7 @@ def open_journal(folder: Path) -> sqlite3.Connection:
 
 
 def journal_problem(folder: Path) -> str:
-    """Return a sentence without its full stop, if this user can't write to the journal's file or its folder."""
+    """Return a sentence without its full stop if this user can't write to the journal's file or folder, else ""."""
     path = _path(folder)
     reason = write_problem(folder) or write_problem(path)  # SQLite creates files beside its own
     return _problem(path, reason) if reason else ""
@@ -209,13 +209,13 @@ def _path(folder: Path) -> Path:
 
 
 def _problem(path: Path, reason: str) -> str:
-    return f"No journal of changes can be kept at {path} ({reason}): a restart forgets them"
+    return f"Can't keep a journal of changes at {path} ({reason}), so a restart forgets them"
 
 
 def _connect(database: str) -> sqlite3.Connection:
     connection = sqlite3.connect(database, timeout=_LOCKED_SECONDS, isolation_level=None)
     try:
-        # The journal may be lost when the machine crashes, so no write needs to wait for the disk.
+        # Losing the journal when the machine crashes is acceptable, so no write waits for the disk.
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute(_SCHEMA)
         connection.execute(f"SELECT server, due, {_COLUMNS} FROM held LIMIT 0")

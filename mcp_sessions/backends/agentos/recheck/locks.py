@@ -38,13 +38,13 @@ class SessionLocks:
         self._has_file_locks = not problem
 
     def problem(self) -> str:
-        """Return a sentence without its full stop, if this user can't write to the folder for the file locks."""
+        """Return a sentence without its full stop if this user can't write to the folder for file locks, else ""."""
         reason = write_problem(self._file_locks.folder)
         return self._problem(reason) if reason else ""
 
     def _problem(self, reason: str) -> str:
         folder = self._file_locks.folder
-        return f"Changes by other processes can't be waited for: no locks can be kept in {folder} ({reason})"
+        return f"Can't keep locks in {folder} ({reason}), so another process may change a session at the same time"
 
     @asynccontextmanager
     async def lock(self, session_id: str) -> AsyncGenerator[None]:

@@ -21,7 +21,7 @@ from .values import PendingValue, add_pending_values, apply_pending_values
 logger = logging.getLogger(__name__)
 
 Recheck = Callable[[PendingWrite], Awaitable[None]]
-_MOST_REWRITES = 5
+_MAX_REWRITES = 5
 _IDLE_SECONDS = 30
 """How long to wait if nothing is due: a process that ended may have left a pending write in the journal."""
 _NOT_RECHECKED = "Done. If a run of this session is executing now, AgentOS overwrites this when that run ends."
@@ -66,27 +66,27 @@ class Rechecker:
                 )
                 self._journal.put(pending, next_check_time(now, now))
         except sqlite3.Error as error:
-            logger.warning("A change can't be put into the journal: %s", error)
+            logger.warning("Can't store a change in the journal: %s", error)
             return _NOT_RECHECKED
         self._undeleted.discard(written.id)
         self._wake.set()
         return self.note()
 
     def pop(self, session_id: str) -> PendingWrite | None:
-        """Delete and return the pending write to a session: a new write may fail without a known outcome."""
+        """Delete and return the pending write to a session, before a new write whose outcome may stay unknown."""
         pending = self._read(session_id)
         if pending is not None:
             self.delete(session_id)
         return pending
 
     def put_back(self, pending: PendingWrite | None) -> None:
-        """Store what `pop` returned again, after a write that was not made."""
+        """Store again what `pop` returned, after a write that was not made."""
         if self._journal is not None and pending is not None:
             self._undeleted.discard(pending.session_id)
             try:
                 self._journal.put(pending, next_check_time(pending.written_at, time()))
             except sqlite3.Error as error:
-                logger.warning("A change can't be put back into the journal: %s", error)
+                logger.warning("Can't store a change in the journal again: %s", error)
 
     def note(self) -> str:
         """Return the note for a caller whose change was just made: a run may overwrite it."""
@@ -106,7 +106,7 @@ class Rechecker:
                 self._undeleted.discard(session_id)
             except sqlite3.Error as error:
                 self._undeleted.add(session_id)
-                logger.warning("A session can't be taken out of the journal: %s", error)
+                logger.warning("Can't delete a change from the journal: %s", error)
 
     def overwritten_values(self, session: AgentOsSession) -> list[PendingValue]:
         """Return the pending values that are overwritten in the session as it was just read."""
@@ -128,13 +128,13 @@ class Rechecker:
     def may_rewrite(self, pending: PendingWrite, session: AgentOsSession) -> bool:
         """Return whether a run is the likely cause of overwritten values.
 
-        It is if a run has ended since the last check. A run may also end without a trace: this is assumed once, and
-        only until the pending write expires.
+        A run is the likely cause if one has ended since the last check. A run may also end without a trace: assume this
+        once, and only until the pending write expires.
         """
         return pending.run_progress != session.run_progress or (pending.guess_count == 0 and not pending.is_expired)
 
     def save_check(self, pending: PendingWrite, session: AgentOsSession, rewritten: list[PendingValue]) -> None:
-        """Store the result of a check: keep the pending values that need another one, and drop those others changed.
+        """Store the result of a check: keep the pending values to check again; drop those that others changed.
 
         `session` is the session before the values in `rewritten` were written again.
         """
@@ -142,7 +142,7 @@ class Rechecker:
             return
         kept = [item for item in pending.values if item in rewritten or item.is_in(session.document)]
         if len(kept) < len(pending.values):
-            logger.info("Session %s was changed by others; their change stays.", pending.session_id)
+            logger.info("Session %s was changed by others; their change is kept.", pending.session_id)
         if rewritten:
             fields = sorted({".".join(item.path) for item in rewritten})
             logger.info(
@@ -158,8 +158,8 @@ class Rechecker:
         )
         with self._journal.transaction():
             if self._journal.get(pending.session_id) != pending:
-                return  # another process has written to this session since, and checks it
-            if not kept or updated.rewrite_count >= _MOST_REWRITES or (pending.is_expired and not rewritten):
+                return  # another process has written to this session since, and will check that write
+            if not kept or updated.rewrite_count >= _MAX_REWRITES or (pending.is_expired and not rewritten):
                 self._journal.delete(pending.session_id)
             else:
                 self._journal.put(updated, next_check_time(time() if rewritten else pending.written_at, time()))
@@ -175,7 +175,7 @@ class Rechecker:
         try:
             return self.pending_write(session_id)
         except sqlite3.Error as error:
-            logger.warning("The journal of changes can't be read: %s", error)
+            logger.warning("Can't read the journal of changes: %s", error)
             return None
 
     async def run(self, recheck: Recheck) -> None:
@@ -191,7 +191,7 @@ class Rechecker:
                     await anyio.sleep(anyio.current_time() - started)  # leave half of the time to callers
                 due = self._journal.next_due()
             except Exception as error:
-                logger.error("The journal of changes could not be worked on: %s", traceback_without_message(error))
+                logger.error("Rechecking the changes in the journal failed: %s", traceback_without_message(error))
                 due = time() + 60
             wait = _IDLE_SECONDS if due is None else max(due - time(), 0)
             with anyio.move_on_after(min(wait, _IDLE_SECONDS)):
@@ -209,7 +209,7 @@ class Rechecker:
 
 
 def _values_still_pending(known: PendingWrite | None, written: AgentOsSession, now: float) -> list[PendingValue]:
-    """Return the earlier pending values to keep after a write: neither expired nor given up, and of this session."""
+    """Return the earlier pending values of this session to keep after a write: those not expired or given up."""
     if known is None or known.identity != written.identity:
         return []
     values = [item for item in known.values if 0 <= now - item.written_at <= PENDING_SECONDS]

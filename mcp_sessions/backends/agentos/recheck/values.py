@@ -1,8 +1,8 @@
 """Pending values: which values a write set in a session's document, and which older values each of them replaced.
 
 When a run of AgentOS ends, it saves the copy of the session that it loaded when it began. A value that we set in
-between is then back at an older value. A value that is neither ours nor an older one was set by somebody else, and so
-was a value in the place of an object that contained ours.
+between is then back at an older value. A value that is neither ours nor an older one was set by somebody else. So was
+any value that replaced an object containing ours.
 """
 
 import json
@@ -17,8 +17,7 @@ Path = tuple[str, ...]
 Value = tuple[Json, ...]
 """A tuple of one value, or an empty tuple where the document has no value."""
 
-
-_MOST_OLD_VALUES = 32
+_MAX_OLD_VALUES = 32
 """How many older values of a path are stored: the newest, and the oldest, which a long run may have loaded."""
 
 
@@ -62,7 +61,7 @@ class PendingValue:
 def add_pending_values(
     values: Sequence[PendingValue], before: JsonObject, after: JsonObject, now: float = 0
 ) -> list[PendingValue]:
-    """Return the pending values once a write that changed `before` to `after` is added to these."""
+    """Return these pending values with a write added that changed `before` to `after`."""
     merged = list(values)
     for path in _changed_paths(before, after):
         outer = next((item for item in merged if path[: len(item.path)] == item.path), None)
@@ -128,8 +127,8 @@ def _old_values_at(path: Path, old: Value, inner: Sequence[PendingValue]) -> tup
 
 
 def _limit_old_values(old_values: Sequence[OldValue]) -> tuple[OldValue, ...]:
-    half = _MOST_OLD_VALUES // 2
-    return tuple(old_values) if len(old_values) <= _MOST_OLD_VALUES else (*old_values[:half], *old_values[-half:])
+    half = _MAX_OLD_VALUES // 2
+    return tuple(old_values) if len(old_values) <= _MAX_OLD_VALUES else (*old_values[:half], *old_values[-half:])
 
 
 def _matches_any(old_values: Sequence[OldValue], outer: Value, path: Path) -> bool:

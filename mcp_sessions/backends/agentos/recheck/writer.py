@@ -1,6 +1,6 @@
-"""The session writer: makes every change of a session, with read-modify-write under a lock, and confirms it.
+"""The session writer: makes each change of a session under a lock (read, modify, write), and confirms it.
 
-AgentOS sets whole fields and has no versions. The lock makes this user's servers change a session one after the other.
+AgentOS sets whole fields and has no versions. The lock makes this user's servers change a session one at a time.
 A write by another client of the same AgentOS, between our read and our write, can't be detected.
 """
 
@@ -19,7 +19,7 @@ from ...http.client import AnswerLost, Redirected
 from ...validation import check_version
 from ..api import Api
 from ..api_errors import not_found
-from ..removals import as_stored, removal_note, shows, without_reserved
+from ..removals import as_stored, has_fields, removal_note, without_reserved
 from ..wire import AgentOsSession
 from .journal import PendingWrite
 from .locks import SessionLocks
@@ -27,7 +27,7 @@ from .rechecker import Rechecker, is_overwritten
 from .values import PendingValue, apply_pending_values, json_equal
 
 Edit = Callable[[AgentOsSession], JsonObject]
-"""Returns the fields of the session's document that a change sets, each as a whole. May raise a `SessionsError`."""
+"""Returns the fields of the session's document that a change sets, with their new values. May raise `SessionsError`."""
 
 
 class WriteResult(NamedTuple):
@@ -50,7 +50,7 @@ class SessionWriter:
         """Read the session, apply `edit`, and write the fields that differ, if there are any.
 
         If a run has ended since our last write and overwrote it, the edit is applied to the session with our values,
-        and those are written again too. The new values are pending in any case, also where AgentOS has them already.
+        and those are written again too. The new values become pending even if AgentOS has them already.
         """
         async with self._locks.lock(session_id):
             before = await self._api.find(session_id, owner)
@@ -117,7 +117,7 @@ class SessionWriter:
     async def _write(self, before: AgentOsSession, owner: str, fields: JsonObject) -> AgentOsSession:
         """Write these fields and return the session.
 
-        After a rename, this is the session that the answer shows. After an update, it is read back.
+        After a rename, this is the session in AgentOS's answer. After an update, it is read back.
         """
         if fields.keys() == {"name"}:
             renamed = await self._rename(before, owner, fields)
@@ -127,7 +127,7 @@ class SessionWriter:
             after = await self._update(before, owner, fields)
         except (AnswerLost, BadResponse) as error:
             return await self._confirm(before, owner, fields, error)
-        return after if shows(after, fields) else await self._confirm(before, owner, fields, None)
+        return after if has_fields(after, fields) else await self._confirm(before, owner, fields, None)
 
     async def _rename(self, before: AgentOsSession, owner: str, fields: JsonObject) -> AgentOsSession | None:
         """Rename the session and return it, or return None if AgentOS's rename had no effect.
@@ -144,9 +144,9 @@ class SessionWriter:
         except (AnswerLost, BadResponse) as failure:
             error, after = failure, await self._read_back(before, owner, failure)
         else:
-            if not shows(after, fields):
+            if not has_fields(after, fields):
                 after = await self._read_back(before, owner, None)
-        if shows(after, fields):
+        if has_fields(after, fields):
             return after
         if isinstance(error, AnswerLost) and (not error.ended or isinstance(error.failure, Redirected)):
             raise error.not_made_error() from error
@@ -164,9 +164,9 @@ class SessionWriter:
     async def _confirm(
         self, before: AgentOsSession, owner: str, fields: JsonObject, error: SessionsError | None
     ) -> AgentOsSession:
-        """Return the session if reading it back shows the fields that were written. Raise the fitting error if not."""
+        """Return the session if reading it back shows the written fields, else raise an error."""
         after = await self._read_back(before, owner, error)
-        if shows(after, fields):
+        if has_fields(after, fields):
             return after
         raise _not_made_error(error if isinstance(error, AnswerLost) else None) from error
 
