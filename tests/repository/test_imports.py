@@ -28,8 +28,9 @@ RULES = {
     "cursors": "errors",
     "sqlite_url": "",
     "text": "errors",
-    "backends.base": f"{VOCABULARY} text backends.bulk backends.feeds backends.health backends.options "
-    "backends.environment backends.validation",
+    "backends.capability": "",
+    "backends.base": f"{VOCABULARY} text backends.bulk backends.capability backends.feeds backends.health "
+    "backends.options backends.environment backends.validation",
     "backends.bulk": "errors models",
     "backends.feeds": "models json_documents",
     "backends.backend_type": "backends.base backends.environment backends.options",
@@ -52,7 +53,8 @@ RULES = {
     "backends.agentos backends.guayaba backends.sql",
     "backends.http": f"{VOCABULARY} backends.base backends.options backends.deadline backends.telemetry",
     "backends.database": f"{VOCABULARY} text {SHARED}",
-    "backends.layers": f"{VOCABULARY} text {SHARED}",
+    # `backends.feeds`: `Many` merges the changes of its members in the same way as those of one backend are merged.
+    "backends.layers": f"{VOCABULARY} text {SHARED} backends.feeds",
     "backends.sql": f"{VOCABULARY} text {SHARED} backends.database",
     "backends.agentos": ANY_BACKEND,
     "backends.guayaba": ANY_BACKEND,

@@ -28,6 +28,7 @@ from ...models import (
 from ...text.validate import check_text
 from ...text.words import words_of
 from ..base import Capability
+from ..deadline import remaining
 from ..health import Report
 from ..http.backend import HttpBackend
 from ..http.credentials import ANONYMOUS, Credential
@@ -128,7 +129,7 @@ class AgentOsBackend(HttpBackend):
             limit,
             cursor,
             sanitize=self.caller.sanitize,
-            seconds=self.options.timeout * _SHARE_OF_TIME,
+            seconds=remaining(self.options.timeout) * _SHARE_OF_TIME,
         )
 
     async def get_session(self, session_id: str) -> SessionDetail:
@@ -159,7 +160,7 @@ class AgentOsBackend(HttpBackend):
         """Search names, summaries and messages of one session after the other, newest first, active and archived."""
         words = words_of(query)
         return await search_sessions(
-            self._api, self.caller, words, limit, cursor, seconds=self.options.timeout * _SHARE_OF_TIME
+            self._api, self.caller, words, limit, cursor, seconds=remaining(self.options.timeout) * _SHARE_OF_TIME
         )
 
     async def create_session(

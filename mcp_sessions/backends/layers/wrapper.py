@@ -102,6 +102,12 @@ class Wrapper(SessionBackend):
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
         return await self.inner.search_sessions(query, limit=limit, cursor=cursor)
 
+    def create_targets(self) -> Sequence[str]:
+        return self.inner.create_targets()
+
+    def creating_in(self, name: str) -> SessionBackend:
+        return self.inner.creating_in(name)
+
     async def create_session(
         self,
         *,
