@@ -177,7 +177,7 @@ class SessionBackend:
         """Return the names of the backends in which sessions can be created, if this is several; "" is one's name."""
         return ()
 
-    def creating_in(self, name: str) -> "SessionBackend":
+    def creating_in(self, name: str) -> Self:
         """Return this backend, whose `create_session` uses one of `create_targets`. Raise `Invalid` for others."""
         raise Invalid(f"there is no backend {quoted(name)} to create a session in. Leave it out.")
 

@@ -36,7 +36,7 @@ from .argument_errors import explain_validation_error, read_arguments
 from .audit_log import AuditEntry
 from .confirmation import UNREADABLE_ANSWER
 from .context import CURRENT, AppRequest, app_of, current_session, resolve_id
-from .input_schema import input_schema
+from .input_schema import input_schema, with_choices
 from .list_changes import announce_list_change
 from .tool_spec import SCOPES, ToolSpec
 
@@ -50,7 +50,8 @@ class SessionTool(Tool):
 
     @classmethod
     @cache  # the SDK takes milliseconds to build each schema
-    def from_spec(cls, spec: ToolSpec) -> "SessionTool":
+    def from_spec(cls, spec: ToolSpec, create_targets: tuple[str, ...] = ()) -> "SessionTool":
+        """Return the tool. `create_targets`: the backends in which sessions can be created, if there are several."""
         tool = cls.from_function(
             spec.function,
             title=spec.title,
@@ -59,7 +60,7 @@ class SessionTool(Tool):
             structured_output=False,
         )
         assert isinstance(tool, SessionTool)  # the SDK declares that it returns a `Tool`
-        tool.parameters = input_schema(tool.parameters)
+        tool.parameters = with_choices(input_schema(tool.parameters), "backend", create_targets)
         # There are no output schemas: those of all tools would cost a model 3,000 characters before its first call,
         # and a Python client 9 ms per call. Results explain themselves.
         tool._spec = spec

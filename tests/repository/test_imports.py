@@ -60,7 +60,8 @@ RULES = {
     "backends.guayaba": ANY_BACKEND,
     "output": f"{VOCABULARY} text mcp",
     "tools": f"{VOCABULARY} backends.base server.context server.confirmation server.tool_spec",
-    "server": f"{VOCABULARY} text output tools backends.base mcp",
+    # `backends.layers`: `create_server` accepts several backends.
+    "server": f"{VOCABULARY} text output tools backends.base backends.layers mcp",
     "transports.auth": f"{VOCABULARY} server.identity config.settings mcp",
     "transports.frames": f"{VOCABULARY} server mcp",
     "transports.stdio": f"{VOCABULARY} server transports.frames mcp",

@@ -1,6 +1,7 @@
 """The base class of layers, which passes every call on to the backend that it wraps."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from copy import copy
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -105,8 +106,10 @@ class Wrapper(SessionBackend):
     def create_targets(self) -> Sequence[str]:
         return self.inner.create_targets()
 
-    def creating_in(self, name: str) -> SessionBackend:
-        return self.inner.creating_in(name)
+    def creating_in(self, name: str) -> Self:
+        view = copy(self)
+        view.inner = self.inner.creating_in(name)
+        return view
 
     async def create_session(
         self,
