@@ -61,9 +61,9 @@ class Holder:
             logger.error("%s failed: %s", self._label, traceback_without_message(error))
         return Internal(f"{self._label} failed unexpectedly; the error was logged. Try again.")
 
-    async def wait(self) -> None:
-        """Wait until the backend is open. Open it again if the last attempt failed. Raise the attempt's error."""
-        if self._attempt.done.is_set() and self._attempt.error is not None:
+    async def wait(self, *, retry: bool) -> None:
+        """Wait until the backend is open. Raise the error of opening it. `retry`: first try again if that failed."""
+        if retry and self._attempt.done.is_set() and self._attempt.error is not None:
             self._attempt = _Attempt()
             self._requested.set()
         attempt = self._attempt

@@ -57,16 +57,24 @@ class Member:
         if not self.can(capability):
             raise Unsupported(f"{self.label} has no {capability}.")
 
-    async def wait_until_open(self, seconds: float) -> None:
-        """Wait until the backend is open. Raise the error of opening it, or `Timeout` after `seconds`."""
+    async def wait_until_open(self, seconds: float, *, retry: bool = True) -> None:
+        """Wait until the backend is open, and try again to open it if that failed and `retry` is set.
+
+        Raise the error of opening it, or `Timeout` after `seconds`.
+        """
         with self._limit(seconds):
-            await self._wait()
+            await self._wait(retry=retry)
 
     async def use(self, work: Callable[[], Awaitable[T]]) -> T:
         """Return the result of a call on this member only."""
         with deadline(self.backend.options.timeout):
             await self.wait_until_open(self.backend.options.timeout)
-            result = await work()
+            try:
+                result = await work()
+            except SessionsError as error:
+                if not _is_silence(error):
+                    self._failure = None
+                raise
         self._failure = None
         return result
 
@@ -81,7 +89,7 @@ class Member:
         try:
             result = await self._run_in_own_task(work, min(seconds, self.backend.options.timeout))
         except SessionsError as error:
-            if isinstance(error, Timeout | Unavailable):
+            if _is_silence(error):
                 self._failure, self._paused_until = error, anyio.current_time() + PAUSE_SECONDS
             return error
         except Exception as error:
@@ -116,9 +124,9 @@ class Member:
             raise failures[0]
         return results[0]
 
-    async def _wait(self) -> None:
+    async def _wait(self, *, retry: bool = True) -> None:
         assert self._holder is not None, "the backends are not entered"
-        await self._holder.wait()
+        await self._holder.wait(retry=retry)
 
     @contextmanager
     def _limit(self, seconds: float) -> Generator[None]:
@@ -127,6 +135,11 @@ class Member:
                 yield
         except TimeoutError:
             raise Timeout(f"{self.label} did not answer in {seconds:g} s. Try again later.") from None
+
+
+def _is_silence(error: SessionsError) -> bool:
+    """Return whether a member did not answer. Any other error is an answer."""
+    return isinstance(error, Timeout | Unavailable)
 
 
 def copy_of(error: SessionsError) -> SessionsError:

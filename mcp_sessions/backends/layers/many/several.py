@@ -53,7 +53,7 @@ async def wait_for_one(members: Iterable[Member], seconds: float) -> SessionsErr
 
         async def wait(member: Member) -> None:
             try:
-                await member.wait_until_open(seconds)
+                await member.wait_until_open(seconds, retry=False)
             except SessionsError as error:
                 errors[member] = error
             else:

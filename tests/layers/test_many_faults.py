@@ -1,0 +1,247 @@
+"""`Many` when one of its backends is down, slow, broken or not there yet: the others answer, and a note names it."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import anyio
+import pytest
+
+from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.layers.many import Many
+from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.errors import NotFound, SessionsError, Timeout, Unavailable
+from mcp_sessions.models import SessionFilter
+
+from .faulty import Fault, FaultyBackend
+
+ALL = SessionFilter()
+SHORT, LONG = 0.4, 60.0  # seconds that the faulty backend, and all others, may take
+faults = pytest.mark.parametrize("fault", ["dead", "hanging", "broken", "blocking"])
+
+
+class Pair(NamedTuple):
+    """A store without a name, and a faulty one named `work`."""
+
+    many: Many
+    bare: SessionBackend
+    work: FaultyBackend
+
+
+@asynccontextmanager
+async def pair(*, seconds: float = SHORT, at_start: Fault = "") -> AsyncGenerator[Pair]:
+    bare = open_backend(timeout=LONG)
+    work = FaultyBackend(open_backend(timeout=seconds), at_start=at_start)
+    try:
+        with anyio.fail_after(5):
+            async with Many({"": bare, "work": work}) as many:
+                yield Pair(many, bare, work)
+                work.faults.release.set()
+    finally:
+        work.faults.release.set()
+    assert not work.faults.is_open
+    assert work.faults.running == 0
+
+
+async def walk(many: Many, limit: int) -> tuple[list[str], list[str]]:
+    """Return the ids of all sessions and the notes of all pages."""
+    ids: list[str] = []
+    notes: list[str] = []
+    cursor = ""
+    while True:
+        page = await many.list_sessions(ALL, limit=limit, cursor=cursor)
+        ids += [session.id for session in page.sessions]
+        notes += [page.note] if page.note else []
+        cursor = page.next_cursor
+        if not cursor:
+            return ids, notes
+
+
+@faults
+async def test_a_backend_that_fails_is_named_and_the_others_are_shown(fault: Fault) -> None:
+    async with pair() as (many, bare, work):
+        session = await bare.create_session(name="Trip to Rome")
+        await work.inner.create_session(name="Rome")
+        work.faults.now = fault
+        page = await many.list_sessions(ALL)
+        assert [shown.id for shown in page.sessions] == [session.id]
+        assert (page.total, page.next_cursor) == (None, "")
+        assert page.note.startswith("The sessions of work (the embedded store) are missing: ")
+        assert "secret" not in page.note
+        work.faults.release.set()
+        found = await many.search_sessions("rome")
+        if fault != "blocking":
+            assert [hit.session_id for hit in found.hits] == [session.id]
+            assert not found.complete
+            assert found.note.startswith("The sessions of work")
+        await many.check_reachable()
+
+
+@faults
+async def test_a_call_on_a_session_of_another_backend_does_not_wait(fault: Fault) -> None:
+    async with pair(seconds=LONG) as (many, bare, work):
+        session = await bare.create_session(name="Trip")
+        work.faults.now = fault
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(many.list_sessions, ALL)
+            await anyio.wait_all_tasks_blocked()
+            assert (await many.get_session(session.id)).name == "Trip"
+            tasks.cancel_scope.cancel()
+
+
+async def test_a_call_that_is_cancelled_leaves_nothing_running() -> None:
+    async with pair(seconds=LONG) as (many, _, work):
+        work.faults.now = "hanging"
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(many.list_sessions, ALL)
+            await anyio.wait_all_tasks_blocked()
+            assert work.faults.running == 1
+            tasks.cancel_scope.cancel()
+        await anyio.wait_all_tasks_blocked()
+        assert work.faults.running == 0
+
+
+async def test_a_call_on_a_session_of_the_backend_that_fails_gets_its_error() -> None:
+    async with pair() as (many, _, work):
+        work.faults.now = "dead"
+        with pytest.raises(Unavailable, match="it is down"):
+            await many.get_session("work/5")
+
+
+async def test_if_all_fail_the_call_fails_with_the_first_error() -> None:
+    first = FaultyBackend(open_backend(timeout=SHORT), now="dead")
+    second = FaultyBackend(open_backend(timeout=SHORT), now="hanging")
+    async with Many({"one": first, "two": second}) as many:
+        for _ in range(2):  # the second time, both are left out after their failure
+            with pytest.raises(Unavailable, match="it is down"):
+                await many.list_sessions(ALL)
+        with pytest.raises(Unavailable):
+            await many.check_reachable()
+
+
+async def test_a_backend_that_failed_is_not_asked_again_at_once_but_its_sessions_can_be_reached() -> None:
+    async with pair() as (many, _, work):
+        session = await work.inner.create_session(name="Trip")
+        work.faults.now = "hanging"
+        assert (await many.list_sessions(ALL)).note
+        work.faults.now = ""
+        assert "did not answer" in (await many.list_sessions(ALL)).note
+        assert work.faults.calls == 1
+        await many.get_session(f"work/{session.id}")
+        page = await many.list_sessions(ALL)
+        assert ([shown.name for shown in page.sessions], page.note) == (["Trip"], "")
+
+
+@pytest.mark.parametrize("at_start", ["dead", "broken", "hanging"])
+async def test_a_backend_that_cannot_be_opened_does_not_keep_the_others_from_serving(at_start: Fault) -> None:
+    async with pair(at_start=at_start) as (many, bare, _):
+        session = await bare.create_session(name="Trip")
+        page = await many.list_sessions(ALL)
+        assert [shown.id for shown in page.sessions] == [session.id]
+        assert page.note.startswith("The sessions of work")
+        assert (await many.get_session(session.id)).name == "Trip"
+        with pytest.raises(SessionsError):
+            await many.get_session("work/5")
+
+
+async def test_a_backend_is_opened_again_once_a_call_needs_it() -> None:
+    async with pair(at_start="dead") as (many, _, work):
+        assert (await many.list_sessions(ALL)).note
+        work.faults.at_start = ""
+        with pytest.raises(NotFound):
+            await many.get_session("work/5")
+        assert work.faults.is_open
+        assert (await many.list_sessions(ALL)).note == ""
+
+
+async def test_the_start_fails_with_the_first_error_if_no_backend_can_be_opened() -> None:
+    first = FaultyBackend(open_backend(timeout=SHORT), at_start="dead")
+    second = FaultyBackend(open_backend(timeout=SHORT), at_start="hanging")
+    with anyio.fail_after(5), pytest.raises(Unavailable, match="it is down"):
+        await Many({"one": first, "two": second}).__aenter__()
+    with anyio.fail_after(5), pytest.raises(Timeout):
+        await Many({"two": second}).__aenter__()
+
+
+async def test_it_can_be_closed_in_another_task_than_its_calls_and_opened_again() -> None:
+    work = FaultyBackend(open_backend(timeout=SHORT))
+    many = Many({"": open_backend(), "work": work})
+    for _ in range(2):
+        async with many:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(many.list_sessions, ALL)
+                tasks.start_soon(many.find_session_ids, "w")
+            assert work.faults.is_open
+        assert not work.faults.is_open
+
+
+async def test_an_error_inside_leaves_it_as_it_is() -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with Many({"": open_backend(), "work": FaultyBackend(open_backend())}):
+            raise ZeroDivisionError
+
+
+async def test_a_backend_that_dies_during_a_walk_takes_nothing_of_the_others_with_it() -> None:
+    async with pair() as (many, bare, work):
+        own = [(await bare.create_session(name=f"{number}")).id for number in range(7)]
+        theirs = [f"work/{(await work.inner.create_session(name=f'{number}')).id}" for number in range(7)]
+        first = await many.list_sessions(ALL, limit=4)
+        work.faults.now = "dead"
+        ids = [session.id for session in first.sessions]
+        notes: list[str] = []
+        cursor = first.next_cursor
+        while cursor:
+            page = await many.list_sessions(ALL, limit=4, cursor=cursor)
+            ids += [session.id for session in page.sessions]
+            notes.append(page.note)
+            cursor = page.next_cursor
+        assert len(ids) == len(set(ids))
+        assert set(own) <= set(ids) <= {*own, *theirs}
+        assert all("work" in note for note in notes)
+
+
+async def test_sessions_of_a_backend_that_comes_back_during_a_walk_come_late_and_once() -> None:
+    async with pair() as (many, bare, work):
+        own = [(await bare.create_session(name=f"{number}")).id for number in range(5)]
+        theirs = [f"work/{(await work.inner.create_session(name=f'{number}')).id}" for number in range(5)]
+        work.faults.now = "dead"
+        first = await many.list_sessions(ALL, limit=2)
+        assert {session.id for session in first.sessions} <= set(own)
+        work.faults.now = ""
+        await many.get_session(theirs[0])
+        ids = [session.id for session in first.sessions]
+        cursor = first.next_cursor
+        while cursor:
+            page = await many.list_sessions(ALL, limit=2, cursor=cursor)
+            ids += [session.id for session in page.sessions]
+            cursor = page.next_cursor
+        assert sorted(ids) == sorted([*own, *theirs])
+
+
+async def test_a_backend_that_dies_when_the_others_are_at_their_end_ends_the_walk_with_a_note() -> None:
+    async with pair() as (many, bare, work):
+        await bare.create_session(name="1")
+        for number in range(4):
+            await work.inner.create_session(name=f"{number}")
+        first = await many.list_sessions(SessionFilter(order="updated_asc"), limit=2)
+        work.faults.now = "dead"
+        last = await many.list_sessions(SessionFilter(order="updated_asc"), limit=2, cursor=first.next_cursor)
+        assert (last.sessions, last.next_cursor) == ((), "")
+        assert last.note.startswith("The sessions of work")
+
+
+async def test_a_filter_that_one_backend_refuses_leaves_its_sessions_out_and_asks_it_again_next_time() -> None:
+    async with pair() as (many, _, work):
+        with pytest.raises(SessionsError):
+            await many.list_sessions(SessionFilter(type="NO TYPE"))
+        await work.inner.create_session(name="Trip")
+        assert [session.name for session in (await many.list_sessions(ALL)).sessions] == ["Trip"]
+
+
+async def test_changes_end_with_the_error_of_a_backend_that_fails() -> None:
+    async with pair() as (many, bare, work):
+        await bare.create_session(name="1")
+        assert [session.name async for session in many.changes(None)] == ["1"]
+        work.faults.now = "dead"
+        with pytest.raises(Unavailable):
+            [session async for session in many.changes(None)]
