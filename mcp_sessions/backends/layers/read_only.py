@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ...errors import Unsupported
 from ..base import Capability, SessionBackend
 from .wrapper import Wrapper
 
@@ -30,7 +31,7 @@ class ReadOnly(Wrapper):
 
 def _refuse(capability: Capability) -> Any:
     async def refuse(self: ReadOnly, *args: object, **kwargs: object) -> None:
-        self._refuse(capability)
+        raise Unsupported(f"{self.title} may only be read here, so it has no {capability}.")
 
     return refuse
 

@@ -4,20 +4,12 @@ An id of the backend without a name that begins like another backend's, such as 
 every id means one session.
 """
 
-import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from ....errors import SessionsError, quoted
 
-NAME_PATTERN = "[a-z][a-z0-9-]{0,15}"
-_NAME = re.compile(NAME_PATTERN)
 _SEPARATOR = "/"
-
-
-def is_name(text: str) -> bool:
-    """Return whether the text can be a backend's name."""
-    return _NAME.fullmatch(text) is not None
 
 
 class Address(NamedTuple):

@@ -20,9 +20,10 @@ from ....models import (
     SessionDetail,
     StateMode,
 )
+from ...backend_names import ACCEPTED, is_name
 from ...base import Capability, SessionBackend
 from ...options import BackendOptions
-from .ids import Ids, is_name, with_message
+from .ids import Ids, with_message
 from .members import Member
 from .results import Results
 from .several import wait_for_one
@@ -40,7 +41,7 @@ class Router(SessionBackend):
     def __init__(self, backends: Mapping[str, SessionBackend]) -> None:
         for name in filter(None, backends):
             if not is_name(name):
-                raise ValueError(f"a backend can't have the name {name!r}: it has up to 16 of a-z, 0-9 and -")
+                raise ValueError(f"a backend can't have the name {name!r}: it accepts {ACCEPTED}")
         self._members = {name: Member(name, backend) for name, backend in backends.items()}
         self._ids = Ids(backends)
         self._is_view = False
