@@ -101,6 +101,10 @@ class SessionBackend:
         """
         return session_id
 
+    async def resolve_hint(self, session_id: str) -> str:
+        """Return the canonical id of the session that a client calls its own, which may lack its backend's name."""
+        return self.canonical_id(session_id)
+
     async def check_reachable(self) -> None:
         """Raise a `SessionsError` if the system does not answer or refuses the credential."""
         await self.list_sessions(SessionFilter(), limit=1)

@@ -197,7 +197,7 @@ def test_a_snippet_names_all_backends_and_the_variables_of_their_credentials(
     assert "hunter2" not in snippet
     assert "MCP_SESSIONS_TOKEN_WORK" in snippet
     given = Settings.read({}, read(client, snippet)["env"])
-    assert given.backend == (f"sqlite:///{tmp_path / 'my sessions.db'}", "work:ro=guayaba:")
+    assert given.backend == (f"sqlite:///{tmp_path / 'my%20sessions.db'}", "work:ro=guayaba:")
     assert set(build_backends(Settings.read({}, {**read(client, snippet)["env"], "MCP_SESSIONS_TOKEN_WORK": "t"}))) == {
         "",
         "work",

@@ -24,7 +24,8 @@ from .test_wrapper import METHODS, OF_VIEWS, PUBLIC, VALUES, Recorder, Separatin
 ON_ONE_SESSION = [
     name
     for name in METHODS
-    if "session_id" in [parameter.name for parameter in parameters_of(name)] and name != "canonical_id"
+    if "session_id" in [parameter.name for parameter in parameters_of(name)]
+    and name not in ("canonical_id", "resolve_hint")
 ]
 
 

@@ -66,6 +66,9 @@ class Wrapper(SessionBackend):
     def canonical_id(self, session_id: str) -> str:
         return self.inner.canonical_id(session_id)
 
+    async def resolve_hint(self, session_id: str) -> str:
+        return await self.inner.resolve_hint(session_id)
+
     async def check_reachable(self) -> None:
         await self.inner.check_reachable()
 

@@ -48,6 +48,24 @@ class Many(Router):
         groups = self._groups(session_ids) or {member: [] for member in self._able(Capability.DELETE_SESSION)}
         return join_notes({member: member.backend.deletion_notice(own_ids) for member, own_ids in groups.items()})
 
+    async def resolve_hint(self, session_id: str) -> str:
+        """Return the full id for one that may lack its member's name, after looking for it in all members.
+
+        A session of the member without a name comes first, since its full id has no name. Raise `Invalid` if several of
+        the other members have such a session.
+        """
+        if self._ids.address(session_id).name:
+            return self.canonical_id(session_id)
+        members = list(self._members.values())
+        answers = await ask_all(members, lambda member: self._view(member).get_session(session_id), self._share)
+        found = {member.name: Results(self._ids, member).full(one.id) for member, one in answers.results.items()}
+        if "" in found or not found:
+            return self.canonical_id(session_id)
+        if len(found) > 1:
+            ids = " and ".join(quoted(full_id) for full_id in found.values())
+            raise Invalid(f"the current session is {quoted(session_id)}, and there are {ids}. Name one of these.")
+        return next(iter(found.values()))
+
     async def check_reachable(self) -> None:
         members = list(self._members.values())
         (await ask_all(members, lambda member: self._view(member).check_reachable(), self._share)).require_one()
