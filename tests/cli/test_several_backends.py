@@ -118,8 +118,8 @@ def test_a_subjects_credentials_may_be_given_by_the_names_of_backends(tmp_path: 
     assert credentials.of_subject("ada") == {"": "C1"}
     assert credentials.of_subject("ben") == {"": "C2", "work": "C3"}
     assert credentials.of_subject("eve") == {}
-    for wrong in ({"ada": 5}, {"ada": {"work": 5}}, {"ada": {"work": {}}}, []):
-        file.write_text(json.dumps(wrong))
+    for wrong in ('{"ada": 5}', '{"ada": {"work": 5}}', '{"ada": {"work": {}}}', "[]"):
+        file.write_text(wrong)
         with pytest.raises(BadSetting):
             SubjectCredentials(str(file)).check()
 
