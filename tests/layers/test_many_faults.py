@@ -5,13 +5,16 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.layers.many import Many
+from mcp_sessions.backends.layers.wrapper import Wrapper
 from mcp_sessions.backends.registry import open_backend
-from mcp_sessions.errors import NotFound, SessionsError, Timeout, Unavailable
-from mcp_sessions.models import SessionFilter
+from mcp_sessions.caller import Caller
+from mcp_sessions.errors import BadResponse, NotFound, SessionsError, Timeout, Unavailable
+from mcp_sessions.models import SearchPage, SessionFilter, SessionPage
 
 from .faulty import Fault, FaultyBackend
 
@@ -245,3 +248,47 @@ async def test_changes_end_with_the_error_of_a_backend_that_fails() -> None:
         work.faults.now = "dead"
         with pytest.raises(Unavailable):
             [session async for session in many.changes(None)]
+
+
+async def test_closing_ends_calls_that_wait_for_a_backend() -> None:
+    work = FaultyBackend(open_backend(timeout=LONG), now="hanging")
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks, Many({"": open_backend(timeout=LONG), "work": work}) as many:
+            tasks.start_soon(many.list_sessions, ALL)
+            await anyio.wait_all_tasks_blocked()
+            assert work.faults.running == 1
+    assert work.faults.running == 0
+
+
+async def test_a_backend_whose_rows_have_no_cursors_is_refused_rather_than_repeated() -> None:
+    class WithoutCursors(Wrapper):
+        async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
+            page = await super().list_sessions(filter, limit=limit, cursor=cursor)
+            rows = [session.model_copy(update={"cursor": ""}) for session in page.sessions]
+            return page.model_copy(update={"sessions": tuple(rows)})
+
+    work = open_backend()
+    async with Many({"": open_backend(), "work": WithoutCursors(work)}) as many:
+        for _ in range(3):
+            await work.create_session()
+        with pytest.raises(BadResponse, match="rows without cursors"):
+            await many.list_sessions(ALL, limit=2)
+
+
+async def test_the_progress_of_several_searches_is_one_number_that_grows() -> None:
+    reports: list[tuple[float, str]] = []
+
+    class Reporting(Wrapper):
+        async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
+            for done in (1, 2):
+                await self.caller.progress(done, f"{done} sessions searched")
+                await anyio.lowlevel.checkpoint()
+            return await super().search_sessions(query, limit=limit, cursor=cursor)
+
+    async def report(done: float, message: str) -> None:
+        reports.append((done, message))
+
+    async with Many({"": Reporting(open_backend()), "work": Reporting(open_backend())}) as many:
+        await many.for_caller(Caller(progress=report)).search_sessions("rome")
+    assert [done for done, _ in reports] == [1, 2, 3, 4]
+    assert "work (the embedded store): 2 sessions searched" in [message for _, message in reports]

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from copy import copy
+from dataclasses import replace
 from datetime import datetime
 from typing import Self
 
@@ -18,7 +19,7 @@ from .members import SHARE_OF_TIME, Member
 from .pages import search_page, session_page
 from .results import Results
 from .router import Router
-from .several import ask_all
+from .several import SharedProgress, ask_all
 
 
 class Many(Router):
@@ -86,9 +87,15 @@ class Many(Router):
         )
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
+        progress = SharedProgress(self.caller.progress)
+
+        async def search(member: Member, at: str) -> SearchPage:
+            caller = replace(self.caller, progress=progress.of(member))
+            return await self._view(member, caller).search_sessions(query, limit=limit, cursor=at)
+
         page = await search_page(
             self._able(Capability.SEARCH_SESSIONS),
-            lambda member, at: self._view(member).search_sessions(query, limit=limit, cursor=at),
+            search,
             self._ids,
             query,
             limit=limit,

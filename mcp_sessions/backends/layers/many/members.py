@@ -36,6 +36,7 @@ class Member:
         self.label = f"{name} ({backend.title})" if name else backend.title
         self._holder: Holder | None = None
         self._tasks: TaskGroup | None = None
+        self._calls: set[anyio.CancelScope] = set()
         self._failure: SessionsError | None = None
         self._paused_until = 0.0
 
@@ -45,7 +46,9 @@ class Member:
         tasks.start_soon(self._holder.run)
 
     def close(self) -> None:
-        """Let the backend close."""
+        """Let the backend close, and cancel the calls that still wait for it."""
+        for call in self._calls:
+            call.cancel()
         if self._holder is not None:
             self._holder.close()
 
@@ -114,14 +117,18 @@ class Member:
                     failures.append(error)
             done.set()
 
+        self._calls.add(scope)
         self._tasks.start_soon(run)
         try:
             with self._limit(seconds):
                 await done.wait()
         finally:
             scope.cancel()
+            self._calls.discard(scope)
         if failures:
             raise failures[0]
+        if not results:
+            raise Unavailable(f"{self.label} was closed, since this server is ending.")
         return results[0]
 
     async def _wait(self, *, retry: bool = True) -> None:

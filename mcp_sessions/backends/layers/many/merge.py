@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import quote, unquote
 
 from .... import cursors
-from ....errors import Invalid
+from ....errors import BadResponse, Invalid
 from ....models import PageItem
 
 R = TypeVar("R", bound=PageItem)
@@ -86,10 +86,9 @@ def merge(
     while waiting and len(rows) < limit:
         number = min(waiting, key=lambda number: (order(waiting[number][0]), number))
         row = waiting[number].popleft()
-        reached[number] = row.cursor
+        reached[number] = _cursor_after(row) if waiting[number] else parts[number].end
         if not waiting[number]:
             del waiting[number]
-            reached[number] = parts[number].end
         rows.append((number, row.model_copy(update={"cursor": cursors.write(reached)})))
         if number not in waiting and parts[number].next_cursor:
             break
@@ -99,3 +98,9 @@ def merge(
 
 def _is_empty(parts: Mapping[int, Part[R]], number: int) -> bool:
     return number in parts and not parts[number].rows
+
+
+def _cursor_after(row: PageItem) -> str:
+    if not row.cursor:
+        raise BadResponse("a backend returned rows without cursors, so its list can't be merged with others.")
+    return row.cursor

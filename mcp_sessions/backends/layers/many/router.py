@@ -7,6 +7,7 @@ from typing import Self, TypeVar
 
 import anyio
 
+from ....caller import Caller
 from ....errors import NotFound, SessionsError, quoted
 from ....json_documents import JsonObject
 from ....models import (
@@ -74,9 +75,11 @@ class Router(SessionBackend):
     def _prepare_view(self) -> None:
         self._is_view = True
 
-    def _view(self, member: Member) -> SessionBackend:
+    def _view(self, member: Member, caller: Caller | None = None) -> SessionBackend:
         """Return the caller's view of a member. Raise the member's error for a caller whom it refuses."""
-        return member.backend.for_caller(self.caller.at(member.name)) if self._is_view else member.backend
+        if not self._is_view:
+            return member.backend
+        return member.backend.for_caller((caller or self.caller).at(member.name))
 
     def _find(self, session_id: str) -> tuple[Member, str]:
         """Return the member that an id belongs to, and the session's id there. Raise `NotFound` if there is none."""

@@ -45,6 +45,21 @@ async def ask_all(members: Sequence[Member], work: Callable[[Member], Awaitable[
     )
 
 
+class SharedProgress:
+    """Adds up the progress of several members, since a client expects one number that grows."""
+
+    def __init__(self, report: Callable[[float, str], Awaitable[None]]) -> None:
+        self._report = report
+        self._done: dict[Member, float] = {}
+
+    def of(self, member: Member) -> Callable[[float, str], Awaitable[None]]:
+        async def report(done: float, message: str) -> None:
+            self._done[member] = done
+            await self._report(sum(self._done.values()), f"{member.label}: {message}")
+
+        return report
+
+
 async def wait_for_one(members: Iterable[Member], seconds: float) -> SessionsError | None:
     """Wait until one member is open. Return the first member's error if all have failed, or after `seconds`."""
     errors: dict[Member, SessionsError] = {}
