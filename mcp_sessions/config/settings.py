@@ -239,9 +239,13 @@ class Settings:
 
 
 def unknown_variables(environ: Mapping[str, str], settings: Settings) -> Generator[str]:
-    """Yield a warning for each variable that begins like a setting's but isn't one."""
+    """Yield a warning for each variable that begins like a setting's but has no effect."""
     known = [setting.variable for setting in SETTINGS.values()]
-    known += [address.token_variable for address in read_addresses(settings.backend)]
+    addresses = read_addresses(settings.backend)
+    known += [address.token_variable for address in addresses]
+    if settings.token and len(addresses) > 1 and all(address.name for address in addresses):
+        variables = " or ".join(address.token_variable for address in addresses)
+        yield f"MCP_SESSIONS_TOKEN has no effect, since each backend has a name; set {variables}"
     for name in environ:
         if name.startswith(PREFIX) and name not in (*known, *_TEST_VARIABLES):
             from difflib import get_close_matches  # imported here, since most starts don't need it

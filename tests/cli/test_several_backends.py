@@ -110,6 +110,13 @@ def test_variables_of_credentials_are_known_for_backends_that_there_are() -> Non
     assert "MCP_SESSIONS_TOKEN_HOME is not a setting" in warning
 
 
+def test_a_credential_that_no_backend_gets_is_told_of() -> None:
+    settings = settings_of("work=sqlite:///:memory:", "at-home=sqlite:///:memory:", TOKEN="t")
+    (warning,) = unknown_variables({"MCP_SESSIONS_TOKEN": "t"}, settings)
+    assert warning.endswith("set MCP_SESSIONS_TOKEN_WORK or MCP_SESSIONS_TOKEN_AT_HOME")
+    assert [*unknown_variables({"MCP_SESSIONS_TOKEN": "t"}, settings_of(*TWO, TOKEN="t"))] == []
+
+
 def test_a_subjects_credentials_may_be_given_by_the_names_of_backends(tmp_path: Path) -> None:
     file = tmp_path / "credentials.json"
     file.write_text(json.dumps({"ada": "C1", "ben": {"": "C2", "work": "C3"}}))

@@ -261,6 +261,8 @@ def test_a_server_accepts_backends_by_name() -> None:
     assert "create_session" in create_server({"": open_backend(), "work": open_backend()}).tool_names
     with pytest.raises(ValueError, match="name"):
         create_server({"": open_backend(), "WORK": open_backend()})
+    with pytest.raises(ValueError, match="no backend"):
+        create_server({})
 
 
 async def test_messages_are_appended_where_the_session_is() -> None:

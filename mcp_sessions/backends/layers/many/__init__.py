@@ -9,7 +9,12 @@ __all__ = ["Many", "one_of"]
 
 
 def one_of(backends: Mapping[str, SessionBackend]) -> SessionBackend:
-    """Return one backend for all of these. A single one is returned as it is, whatever its name."""
+    """Return one backend for all of these. A single one is returned as it is, whatever its name.
+
+    Raise `ValueError` for a bad name, or if there is none.
+    """
+    if not backends:
+        raise ValueError("no backend is given")
     if len(backends) == 1:
         (only,) = backends.values()
         return only
