@@ -9,12 +9,14 @@ import anyio.lowlevel
 import pytest
 
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.deadline import time_limit
 from mcp_sessions.backends.layers.many import Many
 from mcp_sessions.backends.layers.wrapper import Wrapper
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.caller import Caller
 from mcp_sessions.errors import BadResponse, NotFound, SessionsError, Timeout, Unavailable
-from mcp_sessions.models import SearchPage, SessionFilter, SessionPage
+from mcp_sessions.json_documents import JsonObject
+from mcp_sessions.models import SearchPage, SessionDetail, SessionFilter, SessionPage
 
 from .faulty import Fault, FaultyBackend
 
@@ -292,3 +294,22 @@ async def test_the_progress_of_several_searches_is_one_number_that_grows() -> No
         await many.for_caller(Caller(progress=report)).search_sessions("rome")
     assert [done for done, _ in reports] == [1, 2, 3, 4]
     assert "work (the embedded store): 2 sessions searched" in [message for _, message in reports]
+
+
+async def test_opening_a_backend_counts_as_part_of_a_call_except_of_an_export_of_many_pages() -> None:
+    remaining: dict[str, float] = {}
+
+    class Timed(Wrapper):
+        async def get_session(self, session_id: str) -> SessionDetail:
+            remaining["get"] = time_limit(1_000) - anyio.current_time()
+            return SessionDetail(id=session_id)
+
+        async def export_session(self, session_id: str) -> JsonObject:
+            remaining["export"] = time_limit(1_000) - anyio.current_time()
+            return {}
+
+    async with Many({"": open_backend(), "work": Timed(open_backend(timeout=7))}) as many:
+        await many.get_session("work/5")
+        await many.export_session("work/5")
+    assert remaining["get"] <= 7
+    assert remaining["export"] > 900

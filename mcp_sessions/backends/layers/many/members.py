@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 import anyio
@@ -68,9 +68,9 @@ class Member:
         with self._limit(seconds):
             await self._wait(retry=retry)
 
-    async def use(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of a call on this member only."""
-        with deadline(self.backend.options.timeout):
+    async def use(self, work: Callable[[], Awaitable[T]], *, has_deadline: bool = True) -> T:
+        """Return the result of a call on this member only. `has_deadline`: opening the member counts as part of it."""
+        with deadline(self.backend.options.timeout) if has_deadline else nullcontext():
             await self.wait_until_open(self.backend.options.timeout)
             try:
                 result = await work()

@@ -99,13 +99,18 @@ class Router(SessionBackend):
             raise with_message(error, message) from error
 
     async def _call(
-        self, capability: Capability, session_id: str, call: Callable[[SessionBackend, str], Awaitable[T]]
+        self,
+        capability: Capability,
+        session_id: str,
+        call: Callable[[SessionBackend, str], Awaitable[T]],
+        *,
+        has_deadline: bool = True,
     ) -> tuple[Results, T]:
         """Call the session's member. Return what converts the result for callers, and the result."""
         member, own_id = self._find(session_id)
         member.require(capability)
         with self._full_ids_in_errors(member, own_id):
-            result = await member.use(lambda: call(self._view(member), own_id))
+            result = await member.use(lambda: call(self._view(member), own_id), has_deadline=has_deadline)
         return Results(self._ids, member), result
 
     async def _change(
@@ -150,7 +155,10 @@ class Router(SessionBackend):
 
     async def export_session(self, session_id: str) -> JsonObject:
         results, exported = await self._call(
-            Capability.GET_SESSION, session_id, lambda backend, own_id: backend.export_session(own_id)
+            Capability.GET_SESSION,
+            session_id,
+            lambda backend, own_id: backend.export_session(own_id),
+            has_deadline=False,  # each of its pages has one
         )
         return results.export(exported, self._ids.address(session_id).own_id)
 
