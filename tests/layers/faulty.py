@@ -1,20 +1,24 @@
-"""A backend whose calls fail or hang as a test says."""
+"""A backend whose calls fail or hang as a test says, alone and beside a store."""
 
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event as ThreadEvent
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import anyio
 from anyio import to_thread
 
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.layers.many import Many
 from mcp_sessions.backends.layers.wrapper import Wrapper
+from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.errors import Unavailable
 from mcp_sessions.models import SearchPage, Session, SessionDetail, SessionFilter, SessionPage
 
+SHORT, LONG = 0.4, 60.0  # seconds that the faulty backend, and all others, may take
 Fault = Literal["", "dead", "hanging", "blocking", "broken"]
 
 
@@ -84,3 +88,26 @@ class FaultyBackend(Wrapper):
     async def get_session(self, session_id: str) -> SessionDetail:
         await self.faults.before_call()
         return await super().get_session(session_id)
+
+
+class Pair(NamedTuple):
+    """A store without a name, and a faulty one named `work`."""
+
+    many: Many
+    bare: SessionBackend
+    work: FaultyBackend
+
+
+@asynccontextmanager
+async def pair(*, seconds: float = SHORT, at_start: Fault = "") -> AsyncGenerator[Pair]:
+    bare = open_backend(timeout=LONG)
+    work = FaultyBackend(open_backend(timeout=seconds), at_start=at_start)
+    try:
+        with anyio.fail_after(5):
+            async with Many({"": bare, "work": work}) as many:
+                yield Pair(many, bare, work)
+                work.faults.release.set()
+    finally:
+        work.faults.release.set()
+    assert not work.faults.is_open
+    assert work.faults.running == 0

@@ -1,14 +1,9 @@
 """`Many` when one of its backends is down, slow, broken or not there yet: the others answer, and a note names it."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import NamedTuple
-
 import anyio
 import anyio.lowlevel
 import pytest
 
-from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.deadline import time_limit
 from mcp_sessions.backends.layers.many import Many
 from mcp_sessions.backends.layers.wrapper import Wrapper
@@ -18,48 +13,10 @@ from mcp_sessions.errors import BadResponse, NotFound, SessionsError, Timeout, U
 from mcp_sessions.json_documents import JsonObject
 from mcp_sessions.models import SearchPage, SessionDetail, SessionFilter, SessionPage
 
-from .faulty import Fault, FaultyBackend
+from .faulty import LONG, SHORT, Fault, FaultyBackend, pair
 
 ALL = SessionFilter()
-SHORT, LONG = 0.4, 60.0  # seconds that the faulty backend, and all others, may take
 faults = pytest.mark.parametrize("fault", ["dead", "hanging", "broken", "blocking"])
-
-
-class Pair(NamedTuple):
-    """A store without a name, and a faulty one named `work`."""
-
-    many: Many
-    bare: SessionBackend
-    work: FaultyBackend
-
-
-@asynccontextmanager
-async def pair(*, seconds: float = SHORT, at_start: Fault = "") -> AsyncGenerator[Pair]:
-    bare = open_backend(timeout=LONG)
-    work = FaultyBackend(open_backend(timeout=seconds), at_start=at_start)
-    try:
-        with anyio.fail_after(5):
-            async with Many({"": bare, "work": work}) as many:
-                yield Pair(many, bare, work)
-                work.faults.release.set()
-    finally:
-        work.faults.release.set()
-    assert not work.faults.is_open
-    assert work.faults.running == 0
-
-
-async def walk(many: Many, limit: int) -> tuple[list[str], list[str]]:
-    """Return the ids of all sessions and the notes of all pages."""
-    ids: list[str] = []
-    notes: list[str] = []
-    cursor = ""
-    while True:
-        page = await many.list_sessions(ALL, limit=limit, cursor=cursor)
-        ids += [session.id for session in page.sessions]
-        notes += [page.note] if page.note else []
-        cursor = page.next_cursor
-        if not cursor:
-            return ids, notes
 
 
 @faults
@@ -184,55 +141,6 @@ async def test_an_error_inside_leaves_it_as_it_is() -> None:
     with pytest.raises(ZeroDivisionError):
         async with Many({"": open_backend(), "work": FaultyBackend(open_backend())}):
             raise ZeroDivisionError
-
-
-async def test_a_backend_that_dies_during_a_walk_takes_nothing_of_the_others_with_it() -> None:
-    async with pair() as (many, bare, work):
-        own = [(await bare.create_session(name=f"{number}")).id for number in range(7)]
-        theirs = [f"work/{(await work.inner.create_session(name=f'{number}')).id}" for number in range(7)]
-        first = await many.list_sessions(ALL, limit=4)
-        work.faults.now = "dead"
-        ids = [session.id for session in first.sessions]
-        notes: list[str] = []
-        cursor = first.next_cursor
-        while cursor:
-            page = await many.list_sessions(ALL, limit=4, cursor=cursor)
-            ids += [session.id for session in page.sessions]
-            notes.append(page.note)
-            cursor = page.next_cursor
-        assert len(ids) == len(set(ids))
-        assert set(own) <= set(ids) <= {*own, *theirs}
-        assert all("work" in note for note in notes)
-
-
-async def test_sessions_of_a_backend_that_comes_back_during_a_walk_come_late_and_once() -> None:
-    async with pair() as (many, bare, work):
-        own = [(await bare.create_session(name=f"{number}")).id for number in range(5)]
-        theirs = [f"work/{(await work.inner.create_session(name=f'{number}')).id}" for number in range(5)]
-        work.faults.now = "dead"
-        first = await many.list_sessions(ALL, limit=2)
-        assert {session.id for session in first.sessions} <= set(own)
-        work.faults.now = ""
-        await many.get_session(theirs[0])
-        ids = [session.id for session in first.sessions]
-        cursor = first.next_cursor
-        while cursor:
-            page = await many.list_sessions(ALL, limit=2, cursor=cursor)
-            ids += [session.id for session in page.sessions]
-            cursor = page.next_cursor
-        assert sorted(ids) == sorted([*own, *theirs])
-
-
-async def test_a_backend_that_dies_when_the_others_are_at_their_end_ends_the_walk_with_a_note() -> None:
-    async with pair() as (many, bare, work):
-        await bare.create_session(name="1")
-        for number in range(4):
-            await work.inner.create_session(name=f"{number}")
-        first = await many.list_sessions(SessionFilter(order="updated_asc"), limit=2)
-        work.faults.now = "dead"
-        last = await many.list_sessions(SessionFilter(order="updated_asc"), limit=2, cursor=first.next_cursor)
-        assert (last.sessions, last.next_cursor) == ((), "")
-        assert last.note.startswith("The sessions of work")
 
 
 async def test_a_filter_that_one_backend_refuses_leaves_its_sessions_out_and_asks_it_again_next_time() -> None:
