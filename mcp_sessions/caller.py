@@ -1,7 +1,7 @@
 """The caller of a request: user, scopes and credential."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from .errors import Forbidden
@@ -25,6 +25,7 @@ class Caller:
 
     `user_id`: the caller reads and changes only this user's sessions; "" means all sessions.
     `credential`: the caller's credential for the backend's system; "" means the one that the backend was opened with.
+    `credentials`: the same for each backend with a name, where there are several.
     `sanitize`: returns stored text as the caller may see it. Searches match only the text that it returns.
     `progress`: reports the progress of a long call to the client, as a growing number and a message.
     """
@@ -33,6 +34,7 @@ class Caller:
     user_id: str = ""
     scopes: frozenset[Scope] = frozenset(Scope)
     credential: str = field(default="", repr=False)
+    credentials: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, hash=False)
     sanitize: Callable[[str], str] = str
     progress: Callable[[float, str], Awaitable[None]] = _ignore_progress
 
@@ -40,3 +42,7 @@ class Caller:
         """Raise `Forbidden`, which names the scope, unless the caller has it."""
         if scope not in self.scopes:
             raise Forbidden(f"this token lacks the scope {scope}. Ask its issuer for it.")
+
+    def at(self, backend: str) -> "Caller":
+        """Return this caller for the backend of this name, which never gets the credential for another one."""
+        return replace(self, credential=self.credentials.get(backend, "")) if backend else self

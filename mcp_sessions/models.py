@@ -53,6 +53,8 @@ class Session(PageItem):
     archived_at: Timestamp | None = None
     is_current: bool = False
     channel: str = ""
+    backend: str = ""
+    """The name of the session's backend, where there are several; "" for the one without a name."""
 
 
 class SessionDetail(Session):

@@ -17,12 +17,13 @@ OptionsT = TypeVar("OptionsT", bound=BackendOptions)
 class OpenContext:
     """What a backend is opened with besides its URL and options.
 
-    `token`: the credential for the system. `callers_have_credentials`: requests use each caller's own credential
-    (`Caller.credential`), and never `token`. `data_folder`: the folder for the backend's own files; "" means the user's
-    data folder.
+    `token`: the credential for the system, from the environment variable `token_variable`, which errors name.
+    `callers_have_credentials`: requests use each caller's own credential (`Caller.credential`), and never `token`.
+    `data_folder`: the folder for the backend's own files; "" means the user's data folder.
     """
 
     token: str = field(default="", repr=False)
+    token_variable: str = "MCP_SESSIONS_TOKEN"
     callers_have_credentials: bool = False
     data_folder: str = ""
 

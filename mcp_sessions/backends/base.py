@@ -1,15 +1,14 @@
-"""The base class of all backends, and the operations that they can have."""
+"""The base class of all backends."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from datetime import datetime
-from enum import StrEnum
 from types import TracebackType
 from typing import NoReturn, Self
 
 from ..caller import Caller
-from ..errors import NotFound, SessionsError, Unsupported, quoted
+from ..errors import Invalid, NotFound, SessionsError, Unsupported, quoted
 from ..json_documents import JsonObject
 from ..models import (
     DEFAULT_HISTORY,
@@ -31,40 +30,12 @@ from ..models import (
 from ..text.validate import check_text
 from . import feeds
 from .bulk import apply_to_each, preview_each
+from .capability import KEPT_BY, REQUIRED, Capability
 from .health import Check, Report
 from .options import BackendOptions
 from .validation import NAME_LENGTH
 
-
-class Capability(StrEnum):
-    """The operations of backends. Each value is the name of both the method and the tool."""
-
-    LIST_SESSIONS = "list_sessions"
-    GET_SESSION = "get_session"
-    SEARCH_SESSIONS = "search_sessions"
-    CREATE_SESSION = "create_session"
-    RENAME_SESSION = "rename_session"
-    ARCHIVE_SESSION = "archive_session"
-    RESTORE_SESSION = "restore_session"
-    DELETE_SESSION = "delete_session"
-    GET_SESSION_HISTORY = "get_session_history"
-    GET_SESSION_RUNS = "get_session_runs"
-    UPDATE_SESSION_STATE = "update_session_state"
-    UPDATE_SESSION = "update_session"
-    APPLY_TO_SESSIONS = "apply_to_sessions"
-    APPEND_MESSAGES = "append_messages"
-    FORK_SESSION = "fork_session"
-
-
-REQUIRED = frozenset({Capability.LIST_SESSIONS, Capability.GET_SESSION, Capability.GET_SESSION_HISTORY})
-
-KEPT_BY = {
-    Capability.RENAME_SESSION: ("name",),
-    Capability.ARCHIVE_SESSION: ("archived_at",),
-    Capability.UPDATE_SESSION_STATE: ("state",),
-    Capability.UPDATE_SESSION: ("metadata", "summary"),
-}
-"""The fields of a session that a system with each of these operations usually stores."""
+__all__ = ["REQUIRED", "Capability", "SessionBackend"]
 
 
 class SessionBackend:
@@ -129,6 +100,10 @@ class SessionBackend:
         A string that is not an id is returned unchanged. This method must not call the system.
         """
         return session_id
+
+    async def resolve_hint(self, session_id: str) -> str:
+        """Return the canonical id of the session that a client calls its own, which may lack its backend's name."""
+        return self.canonical_id(session_id)
 
     async def check_reachable(self) -> None:
         """Raise a `SessionsError` if the system does not answer or refuses the credential."""
@@ -201,6 +176,14 @@ class SessionBackend:
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
         """Return the messages and the session names that contain every word of `query`."""
         self._refuse(Capability.SEARCH_SESSIONS)
+
+    def create_targets(self) -> Sequence[str]:
+        """Return the names of the backends in which sessions can be created, if this is several; "" is one's name."""
+        return ()
+
+    def creating_in(self, name: str) -> Self:
+        """Return this backend, whose `create_session` uses one of `create_targets`. Raise `Invalid` for others."""
+        raise Invalid(f"there is no backend {quoted(name)} to create a session in. Leave it out.")
 
     async def create_session(
         self,

@@ -23,3 +23,8 @@ def time_limit(seconds: float) -> float:
     """Return the end of a wait of `seconds`, or the deadline if that is earlier, on the event loop's clock."""
     ends, limit = anyio.current_time() + seconds, _deadline.get()
     return ends if limit is None else min(ends, limit)
+
+
+def remaining(seconds: float) -> float:
+    """Return how many seconds a wait of `seconds` may take before the deadline."""
+    return max(time_limit(seconds) - anyio.current_time(), 0)

@@ -1,7 +1,7 @@
 """The default `changes` and `export_session` of all backends, made of the operations that every backend has."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -41,17 +41,24 @@ async def changes(backend: Reader, since: datetime | None, *, page_size: int = 1
     changes meanwhile may be left out; its new time is then later than that of the first session.
     """
     earliest = since.replace(microsecond=0) - _TOLERANCE if since else _EARLIEST
+    walks = [_updated_since(backend, earliest, page_size, archived=archived) for archived in (False, True)]
     yielded: set[str] = set()
-    async with (
-        aclosing(_updated_since(backend, earliest, page_size, archived=False)) as active,
-        aclosing(_updated_since(backend, earliest, page_size, archived=True)) as archived,
-    ):
-        first = {walk: await anext(walk, None) for walk in (active, archived)}
-        while waiting := {walk: session for walk, session in first.items() if session is not None}:
-            walk, session = max(waiting.items(), key=lambda item: _updated_at(item[1]))
+    async with aclosing(newest_first(walks)) as merged:
+        async for session in merged:
             if session.id not in yielded:  # one that is archived meanwhile appears in both lists
                 yielded.add(session.id)
                 yield session
+
+
+async def newest_first(walks: Sequence[AsyncGenerator[Session]]) -> AsyncGenerator[Session]:
+    """Yield the sessions of all walks, each of which yields its newest session first. Close the walks at the end."""
+    async with AsyncExitStack() as stack:
+        for walk in walks:
+            await stack.enter_async_context(aclosing(walk))
+        first = {walk: await anext(walk, None) for walk in walks}
+        while waiting := {walk: session for walk, session in first.items() if session is not None}:
+            walk, session = max(waiting.items(), key=lambda item: _updated_at(item[1]))
+            yield session
             first[walk] = await anext(walk, None)
 
 

@@ -90,22 +90,29 @@ def open_backend(
     url: str = "sqlite:///:memory:",
     *,
     token: str = "",
+    token_variable: str = "MCP_SESSIONS_TOKEN",
     callers_have_credentials: bool = False,
     data_folder: str = "",
     **options: Any,
 ) -> "SessionBackend":
     """Return the backend for a URL. Enter it with `async with` to connect.
 
-    `token` is the credential for the backend's system. With `callers_have_credentials`, each call uses its caller's own
-    credential (`Caller.credential`) instead. `data_folder` is the folder for the backend's own files. `options` are the
-    backend's options, such as `timeout`; those in the URL's query win.
+    `token` is the credential for the backend's system, and `token_variable` the variable that errors call it. With
+    `callers_have_credentials`, each call uses its caller's own credential (`Caller.credential`) instead. `data_folder`
+    is the folder for the backend's own files. `options` are the backend's options, such as `timeout`; those in the
+    URL's query win.
 
     Raise `Invalid` if the URL is malformed, its scheme is unknown, or it has an option that the backend lacks.
     """
     backend = _backend_type(url)
     address, texts = split_options(url, options_of(backend.options))
     values = backend.options(**options | parse_options(backend.options, texts))
-    context = OpenContext(token=token, callers_have_credentials=callers_have_credentials, data_folder=data_folder)
+    context = OpenContext(
+        token=token,
+        token_variable=token_variable,
+        callers_have_credentials=callers_have_credentials,
+        data_folder=data_folder,
+    )
     try:
         return backend.open(address, values, context)  # imports the backend's own dependencies
     except ModuleNotFoundError as error:

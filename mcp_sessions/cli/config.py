@@ -2,19 +2,21 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.environment import absolute_path
+from mcp_sessions.backends.layers.many import one_of
 from mcp_sessions.backends.options import HttpOptions
 from mcp_sessions.backends.registry import environment_of, make_paths_absolute, mask_passwords
 from mcp_sessions.cli.client_formats import CLIENTS, Client, HttpServer, Server, StdioServer, snippet
 from mcp_sessions.cli.refusals import refuse, refuse_backend
+from mcp_sessions.config.backend_addresses import read_addresses
 from mcp_sessions.config.build import (
     LOOPBACK_HOSTS,
-    build_backend,
+    build_backends,
     build_server,
     refuse_http_settings,
 )
@@ -26,9 +28,9 @@ from mcp_sessions.sqlite_url import path_of, url_of
 def run(settings: Settings, *, client: str) -> int:
     """Print only the snippet on stdout, and where it goes on stderr. Return the exit status."""
     try:
-        backend = build_backend(settings)
-        server = _http_server(settings) if settings.transport == "http" else _stdio_server(backend, settings)
-        build_server(backend, settings, authenticated=_is_authenticated(settings))
+        backends = build_backends(settings)
+        server = _http_server(settings) if settings.transport == "http" else _stdio_server(backends, settings)
+        build_server(one_of(backends), settings, authenticated=_is_authenticated(settings))
         text = snippet(CLIENTS[client], server)
     except BadSetting as error:
         return refuse(str(error))
@@ -50,12 +52,16 @@ def _notes(client: Client, server: Server, text: str) -> Iterator[str]:
         yield "Start the server yourself: mcp-sessions serve, with the same settings."
 
 
-def _stdio_server(backend: SessionBackend, settings: Settings) -> StdioServer:
+def _stdio_server(backends: Mapping[str, SessionBackend], settings: Settings) -> StdioServer:
     refuse_http_settings(settings)
     env, secrets = _settings_variables(settings)
-    uses_proxy = isinstance(backend.options, HttpOptions) and backend.options.trust_env
-    more, other_secrets = _backend_variables(settings.backend, uses_proxy=uses_proxy)
-    return StdioServer(*_command(Path(sys.argv[0])), env | more, secrets + other_secrets)
+    for address in read_addresses(settings.backend):
+        options = backends[address.name].options
+        uses_proxy = isinstance(options, HttpOptions) and options.trust_env
+        more, other_secrets = _backend_variables(address.url, uses_proxy=uses_proxy)
+        env |= more
+        secrets += other_secrets
+    return StdioServer(*_command(Path(sys.argv[0])), env, list(dict.fromkeys(secrets)))
 
 
 def _command(script: Path) -> tuple[str, list[str]]:
@@ -82,7 +88,12 @@ def _settings_variables(settings: Settings) -> tuple[dict[str, str], list[str]]:
             del given[setting.variable]
         elif text and "FILE" in setting.metavar and text != "-" and "://" not in text:
             given[setting.variable] = str(Path(text).absolute())
-    given[SETTINGS["backend"].variable] = _from_anywhere(mask_passwords(settings.backend))
+    for variable in settings.backend_credentials:
+        secrets.append(variable)
+        del given[variable]
+    addresses = read_addresses(settings.backend)
+    shown = [address._replace(url=_from_anywhere(mask_passwords(address.url))) for address in addresses]
+    given[SETTINGS["backend"].variable] = " ".join(map(str, shown))
     return given, secrets
 
 

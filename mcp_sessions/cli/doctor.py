@@ -14,8 +14,8 @@ import anyio
 from mcp_sessions import __version__
 from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.backends.health import Check, Report
-from mcp_sessions.backends.registry import mask_passwords
 from mcp_sessions.cli.refusals import discard_stdout, refuse, refuse_backend
+from mcp_sessions.config.backend_addresses import shown_backends
 from mcp_sessions.config.build import build_backend, build_server, http_warnings, refuse_http_settings
 from mcp_sessions.config.settings import BadSetting, Settings, unknown_variables
 from mcp_sessions.errors import SessionsError, quoted, replace_unprintable
@@ -39,9 +39,9 @@ def run(settings: Settings) -> int:
     try:
         backend = build_backend(settings)
         callers = _over_http(backend, settings) if settings.transport == "http" else _over_stdio(backend, settings)
-        shown = replace_unprintable(mask_passwords(settings.backend))
+        shown = shown_backends(settings.backend)
         print(f"mcp-sessions {__version__} checks {shown}, for {backend.options.timeout:g} s at most.", flush=True)
-        for text in unknown_variables(os.environ):
+        for text in unknown_variables(os.environ, settings):
             report(Check("settings", text, "warning"))
         anyio.run(_check, backend, settings, callers, report)
     except BadSetting as error:

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     for name in ("mcp", "sse_starlette", "httpx2"):
         logging.getLogger(name).setLevel(max(logging.WARNING, level))
     if command != "doctor":  # it prints them as checks
-        for text in unknown_variables(environ):
+        for text in unknown_variables(environ, settings):
             logger.warning(text)
     gc.disable()  # importing makes no garbage, and collecting takes a tenth of the start-up time
     module = import_module(f".{command}", __package__)

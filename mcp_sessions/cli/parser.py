@@ -75,7 +75,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
             if not setting.flag:
                 continue  # a secret has no flag, since other users can see a command's arguments
             text = f"{setting.help} (default: {setting.shown_default})".replace("%", "%%")
-            how: dict[str, Any] = {"metavar": setting.metavar, "action": "append" if setting.repeatable else "store"}
+            how: dict[str, Any] = {"metavar": setting.metavar, "action": "append" if setting.separator else "store"}
             if not setting.metavar:
                 how = {"action": "store_const", "const": "on"}
             titled.add_argument(setting.flag, dest=name, help=text, default=argparse.SUPPRESS, **how)

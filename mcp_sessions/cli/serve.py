@@ -11,12 +11,12 @@ from typing import TypeVar
 import anyio
 
 from mcp_sessions.backends.base import SessionBackend
-from mcp_sessions.backends.registry import mask_passwords
 from mcp_sessions.cli.parser import CLIENTS
 from mcp_sessions.cli.refusals import refuse, refuse_backend
+from mcp_sessions.config.backend_addresses import shown_backends
 from mcp_sessions.config.build import build_backend, build_server, http_warnings, refuse_http_settings
 from mcp_sessions.config.settings import BadSetting, Settings
-from mcp_sessions.errors import SessionsError, replace_unprintable
+from mcp_sessions.errors import SessionsError
 from mcp_sessions.server.audit_log import STDERR, AuditLog
 
 E = TypeVar("E", bound=Exception)
@@ -64,8 +64,8 @@ def _over_stdio(backend: SessionBackend, settings: Settings) -> int:
     with _audit(settings) as audit:
         server = build_server(backend, settings, audit)
         if sys.stdin.isatty():
-            backend_shown = replace_unprintable(mask_passwords(settings.backend))
-            print(_TERMINAL_HELP.format(backend=backend_shown, clients=", ".join(CLIENTS)), file=sys.stderr)
+            backends = shown_backends(settings.backend)
+            print(_TERMINAL_HELP.format(backend=backends, clients=", ".join(CLIENTS)), file=sys.stderr)
         gc.freeze()  # as in main.py, for the objects made since
         anyio.run(serve_stdio, server, server.is_change)
     return 0
@@ -87,8 +87,8 @@ def _over_http(backend: SessionBackend, settings: Settings) -> int:
 
 
 def _announce(settings: Settings, warnings: Sequence[str], url: str) -> None:
-    backend = replace_unprintable(mask_passwords(settings.backend))
-    print(f"mcp-sessions: sessions of {backend}, serving at {url}", file=sys.stderr, flush=True)
+    backends = shown_backends(settings.backend)
+    print(f"mcp-sessions: sessions of {backends}, serving at {url}", file=sys.stderr, flush=True)
     for warning in warnings:
         print(f"mcp-sessions: warning: {warning}", file=sys.stderr, flush=True)
 

@@ -1,25 +1,49 @@
 """Builds the backend and the server from settings, and refuses settings that don't go together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..backends.base import SessionBackend
+from ..backends.flag_errors import name_flag_in_errors
+from ..backends.layers.many import one_of
+from ..backends.layers.read_only import ReadOnly
 from ..backends.registry import known_options, open_backend, options_in
 from ..server.audit_log import AuditLog
 from ..server.sessions_server import SessionsServer, create_server
+from .backend_addresses import BackendAddress, read_addresses
 from .settings import SETTINGS, BadSetting, Settings
 
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
 def build_backend(settings: Settings) -> SessionBackend:
-    """Return the configured backend, not yet entered. Raise `BadSetting`, or `Invalid` for a bad --backend."""
-    return open_backend(
-        settings.backend,
-        token=settings.token,
+    """Return the configured backends as one, not yet entered. Raise the errors of `build_backends`."""
+    return one_of(build_backends(settings))
+
+
+def build_backends(settings: Settings) -> Mapping[str, SessionBackend]:
+    """Return the configured backends by name. Raise `BadSetting`, or `Invalid` for a bad --backend."""
+    addresses = read_addresses(settings.backend)
+    backends: dict[str, SessionBackend] = {}
+    for address in addresses:
+        if len(addresses) == 1:
+            backends[address.name] = _open(address, settings, settings.token)
+        else:  # MCP_SESSIONS_TOKEN is never sent to a backend with a name
+            with name_flag_in_errors(f"--backend {address.name}".strip()):
+                backends[address.name] = _open(address, settings, "" if address.name else settings.token)
+    return backends
+
+
+def _open(address: BackendAddress, settings: Settings, token: str) -> SessionBackend:
+    own_token = settings.backend_credentials.get(address.token_variable, "")
+    backend = open_backend(
+        address.url,
+        token=own_token or token,
+        token_variable=address.token_variable if own_token or not token else "MCP_SESSIONS_TOKEN",
         callers_have_credentials=settings.own_credentials or bool(settings.backend_tokens),
-        **backend_options(settings, settings.backend),
+        **backend_options(settings, address.url),
     )
+    return ReadOnly(backend) if address.is_read_only else backend
 
 
 def backend_options(settings: Settings, url: str) -> dict[str, Any]:

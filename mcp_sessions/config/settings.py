@@ -12,6 +12,7 @@ from ..backends.registry import BACKENDS
 from ..server.confirm_mode import ConfirmMode
 from ..sqlite_url import url_of
 from . import parsers
+from .backend_addresses import read_addresses, split_backends
 from .parsers import BadSetting, is_url
 
 __all__ = ["SETTINGS", "BadSetting", "Setting", "Settings", "is_url", "unknown_variables"]
@@ -37,7 +38,8 @@ class Setting:
     help: str
     parse: Callable[[str], Any]
     shown_default: str
-    repeatable: bool
+    separator: str
+    """What separates the values of a flag that may be repeated, "" for other flags."""
     is_alias: bool
     """Whether this is an option of the backend, which `--backend` can set too."""
 
@@ -47,9 +49,17 @@ def _default_backend() -> str:
 
 
 def _setting(
-    default: Any, metavar: str, help: str, parse: Callable[[str], Any] = str, *, secret: bool = False, shown: str = ""
+    default: Any,
+    metavar: str,
+    help: str,
+    parse: Callable[[str], Any] = str,
+    *,
+    secret: bool = False,
+    shown: str = "",
+    separator: str = "",
 ) -> Any:
     metadata = {"metavar": metavar, "help": help, "parse": parse, "secret": secret, "shown": shown}
+    metadata["separator"] = separator
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -116,8 +126,13 @@ class Settings:
         boolean,
         shown="on",
     )
-    backend: str = _setting(
-        _default_backend, "URL", "where the sessions are", shown="sqlite:///USER_DATA_DIR/mcp-sessions/sessions.db"
+    backend: tuple[str, ...] = _setting(
+        lambda: (_default_backend(),),
+        "[NAME=]URL",
+        "where the sessions are; may be repeated with names, and NAME:ro=URL is only read",
+        split_backends,
+        shown="sqlite:///USER_DATA_DIR/mcp-sessions/sessions.db",
+        separator="\n",
     )
     token: str = _setting(
         "", "", "credential for the backend, sent as a bearer token (the embedded store needs none)", secret=True
@@ -150,7 +165,10 @@ class Settings:
         ("RS256",), "A,B", "accepted algorithms of a JWT's signature", parsers.algorithms, shown="RS256"
     )
     backend_tokens: str = _setting(
-        "", "FILE", "JSON object of each subject and its credential for the backend", parsers.not_empty
+        "",
+        "FILE",
+        "JSON object of each subject and its credential, or its credentials by the names of backends",
+        parsers.not_empty,
     )
     own_credentials: bool = _setting(
         False, "", "callers send their own credential for the backend, in X-Backend-Authorization", boolean
@@ -184,13 +202,16 @@ class Settings:
         secret=True,
     )
 
+    backend_credentials: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Variable → credential for the backend with the name at its end, such as MCP_SESSIONS_TOKEN_WORK."""
+
     @classmethod
     def read(cls, flags: Mapping[str, str | list[str] | None], environ: Mapping[str, str]) -> "Settings":
         """Return the settings from flags (by field name) and the environment; flags win. Raise `BadSetting`."""
         values: dict[str, Any] = {}
         for name, setting in SETTINGS.items():
             flag = flags.get(name)
-            given = ",".join(flag) if isinstance(flag, list) else flag
+            given = setting.separator.join(flag) if isinstance(flag, list) else flag
             text = given if given is not None else environ.get(setting.variable)
             if text is None or (given is None and text == "" and name != "user"):
                 continue  # clients set unused variables to ""; for `user` that would show everybody's sessions
@@ -200,18 +221,31 @@ class Settings:
                 source = setting.flag if given is not None else setting.variable
                 shown = repr(text[:80]) if setting.flag else "this value"  # never show a secret
                 raise BadSetting(f"{source} can't be {shown}: it {error}.") from None
-        return cls(**values)
+        tokens = {
+            name: environ[name]
+            for address in read_addresses(values.get("backend", ()))
+            if address.name
+            for name in [address.token_variable]
+            if environ.get(name)
+        }
+        return cls(**values, backend_credentials=tokens)
 
     def variables(self) -> dict[str, str]:
         """Return the environment variables that set all values that differ from the defaults."""
         default = Settings()
         changed = (name for name in SETTINGS if getattr(self, name) != getattr(default, name))
-        return {SETTINGS[name].variable: _text(getattr(self, name)) for name in changed}
+        given = {SETTINGS[name].variable: _text(getattr(self, name), SETTINGS[name].separator) for name in changed}
+        return given | dict(self.backend_credentials)
 
 
-def unknown_variables(environ: Mapping[str, str]) -> Generator[str]:
-    """Yield a warning for each variable with the prefix of settings that is not a setting."""
+def unknown_variables(environ: Mapping[str, str], settings: Settings) -> Generator[str]:
+    """Yield a warning for each variable that begins like a setting's but has no effect."""
     known = [setting.variable for setting in SETTINGS.values()]
+    addresses = read_addresses(settings.backend)
+    known += [address.token_variable for address in addresses]
+    if settings.token and len(addresses) > 1 and all(address.name for address in addresses):
+        variables = " or ".join(address.token_variable for address in addresses)
+        yield f"MCP_SESSIONS_TOKEN has no effect, since each backend has a name; set {variables}"
     for name in environ:
         if name.startswith(PREFIX) and name not in (*known, *_TEST_VARIABLES):
             from difflib import get_close_matches  # imported here, since most starts don't need it
@@ -220,10 +254,10 @@ def unknown_variables(environ: Mapping[str, str]) -> Generator[str]:
             yield f"{name} is not a setting and has no effect; the most similar setting is {nearest}"
 
 
-def _text(value: str | float | tuple[str, ...]) -> str:
+def _text(value: str | float | tuple[str, ...], separator: str) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    return separator.join(value) if isinstance(value, tuple) else str(value)
 
 
 def _settings_table() -> dict[str, Setting]:
@@ -231,6 +265,8 @@ def _settings_table() -> dict[str, Setting]:
     group = ""
     for item in fields(Settings):
         known = item.metadata
+        if "metavar" not in known:
+            continue  # `backend_credentials`, whose variables depend on the backends' names
         group = _GROUPS.get(item.name, group)
         settings[item.name] = Setting(
             group=group,
@@ -240,7 +276,7 @@ def _settings_table() -> dict[str, Setting]:
             help=known["help"],
             parse=known["parse"],
             shown_default=known["shown"] or _default_text(item.default),
-            repeatable=isinstance(item.default, tuple),
+            separator=known.get("separator") or ("," if isinstance(item.default, tuple) else ""),
             is_alias="is_alias" in known,
         )
     return settings

@@ -35,8 +35,8 @@ from ..output.render import payload_of, render
 from .argument_errors import explain_validation_error, read_arguments
 from .audit_log import AuditEntry
 from .confirmation import UNREADABLE_ANSWER
-from .context import CURRENT, AppRequest, app_of, current_session, resolve_id
-from .input_schema import input_schema
+from .context import CURRENT, AppRequest, app_of, current_session, find_current, resolve_id
+from .input_schema import input_schema, with_choices
 from .list_changes import announce_list_change
 from .tool_spec import SCOPES, ToolSpec
 
@@ -50,7 +50,8 @@ class SessionTool(Tool):
 
     @classmethod
     @cache  # the SDK takes milliseconds to build each schema
-    def from_spec(cls, spec: ToolSpec) -> "SessionTool":
+    def from_spec(cls, spec: ToolSpec, create_targets: tuple[str, ...] = ()) -> "SessionTool":
+        """Return the tool. `create_targets`: the backends in which sessions can be created, if there are several."""
         tool = cls.from_function(
             spec.function,
             title=spec.title,
@@ -59,7 +60,7 @@ class SessionTool(Tool):
             structured_output=False,
         )
         assert isinstance(tool, SessionTool)  # the SDK declares that it returns a `Tool`
-        tool.parameters = input_schema(tool.parameters)
+        tool.parameters = with_choices(input_schema(tool.parameters), "backend", create_targets)
         # There are no output schemas: those of all tools would cost a model 3,000 characters before its first call,
         # and a Python client 9 ms per call. Results explain themselves.
         tool._spec = spec
@@ -91,6 +92,8 @@ class SessionTool(Tool):
             app.admit(self.scope)
             # Some clients send a list as a string.
             arguments = read_arguments(self.fn_metadata.pre_parse_json(arguments), self.parameters)
+            if self._spec.effect == "destroy" or _names_current(arguments):
+                await find_current(context)
             result = await self._call_function(_resolve(arguments, context), context)
             answer = result if isinstance(result, InputRequiredResult) else _to_result(result, arguments, context)
             code = ""
@@ -155,11 +158,15 @@ def _to_result(result: Model, arguments: JsonObject, context: AppRequest) -> Cal
         payload["state"] = result.state  # `payload_of` leaves out an empty one, but the caller asked for it
     current = current_session(context)
     if current is not None:
-        named = arguments.get("session_ids")
-        if CURRENT in (arguments.get("session_id"), *(named if is_array(named) else ())):
+        if _names_current(arguments):
             payload["resolved_from"] = current.resolved_from
         _mark_current(payload, current.id)
     return render(fit(result, payload, app.max_chars, app.encrypt_cursor))
+
+
+def _names_current(arguments: JsonObject) -> bool:
+    named = arguments.get("session_ids")
+    return CURRENT in (arguments.get("session_id"), *(named if is_array(named) else ()))
 
 
 def _mark_current(payload: JsonObject, session_id: str) -> None:

@@ -1,6 +1,6 @@
 """The server's context for a request: settings, caller, current session and backend."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, NamedTuple
 
 from mcp.server.mcpserver import Context, Resolve
@@ -19,6 +19,7 @@ AppRequest = Context["AppContext"]
 CURRENT = "current"
 META_KEY = "mcp-sessions/session"
 HEADER = "x-session-id"
+_MOST_FOUND_HINTS = 1_000
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class AppContext:
     rate_limiter: RateLimiter
     cursor_cipher: CursorCipher | None
     audit: AuditLog | None
+    found_hints: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    """(user id, hint at the current session) → the id that was found for it. See `find_current`."""
 
     @property
     def caller(self) -> Caller:
@@ -78,14 +81,42 @@ def app_of(context: AppRequest) -> AppContext:
 def current_session(context: AppRequest) -> CurrentSession | None:
     """Return the session that is named by the request's `_meta`, else by its header, else by the setting.
 
-    Its id is canonical. It is only a hint: it gives no access to a session.
+    Its id is canonical. It is only a hint: it gives no access to a session. Where there are several backends, a hint
+    without a backend's name counts as an id of the backend without a name, until `find_current` has found it elsewhere.
     """
+    app = app_of(context)
+    hint = _hint_at_current(context)
+    if hint is None:
+        return None
+    found = app.found_hints.get((app.caller.user_id, hint.id))
+    return CurrentSession(found or app.backend.canonical_id(hint.id), hint.resolved_from)
+
+
+async def find_current(context: AppRequest) -> None:
+    """Look for the session that a hint means, if its id may lack the name of its backend. Raise `Invalid` for several.
+
+    The result is kept for later calls.
+    """
+    app = app_of(context)
+    hint = _hint_at_current(context)
+    key = (app.caller.user_id, hint.id if hint else "")
+    if hint is None or key in app.found_hints:
+        return
+    found = await app.backend.for_caller(app.caller).resolve_hint(hint.id)
+    if found != app.backend.canonical_id(hint.id):
+        if len(app.found_hints) >= _MOST_FOUND_HINTS:
+            app.found_hints.clear()
+        app.found_hints[key] = found
+
+
+def _hint_at_current(context: AppRequest) -> CurrentSession | None:
+    """Return the current session with its id as it was given."""
     app = app_of(context)
     meta = (context.request_context.meta or {}).get(META_KEY)
     hints = ((meta, "meta"), ((context.headers or {}).get(HEADER), "header"), (app.session, "setting"))
     for session_id, source in hints:
         if isinstance(session_id, str) and session_id:
-            return CurrentSession(app.backend.canonical_id(session_id), source)
+            return CurrentSession(session_id, source)
     return None
 
 

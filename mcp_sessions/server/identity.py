@@ -1,5 +1,6 @@
 """The caller of a request: the operator, or the subject of the request's token."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from mcp.server.auth.middleware.auth_context import get_access_token
@@ -14,8 +15,8 @@ class Identity(AccessToken):
     """The claims of an accepted token. The token itself is not kept, so that it can't be forwarded by mistake."""
 
     token: str = ""
-    credential: str = Field(default="", repr=False)
-    """The caller's own credential for the backend, "" to use the configured one."""
+    credentials: Mapping[str, str] = Field(default={}, repr=False)
+    """The caller's own credentials by the names of backends, "" for the one without a name or the only one."""
 
 
 def caller_of(operator: Caller, *, authenticated: bool) -> Caller:
@@ -30,5 +31,6 @@ def caller_of(operator: Caller, *, authenticated: bool) -> Caller:
         subject=identity.subject,
         user_id=operator.user_id or identity.subject,
         scopes=frozenset(scope for scope in Scope if scope in identity.scopes),
-        credential=identity.credential,
+        credential=identity.credentials.get("", ""),
+        credentials=identity.credentials,
     )

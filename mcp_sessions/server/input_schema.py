@@ -1,5 +1,7 @@
 """The JSON schemas of the tools' arguments, reduced to what a model needs."""
 
+from collections.abc import Sequence
+
 from ..json_documents import Json, JsonObject, is_array, is_object
 
 _EMPTY_DEFAULTS: tuple[Json, ...] = ("", [], {}, None, False)
@@ -16,6 +18,19 @@ def input_schema(schema: JsonObject) -> JsonObject:
     if schema.get("required"):
         reduced["required"] = schema["required"]
     return reduced
+
+
+def with_choices(schema: JsonObject, parameter: str, choices: Sequence[str]) -> JsonObject:
+    """Return the schema with only these values for a parameter, if it has it; without choices, without the parameter.
+
+    "" is always accepted, since it means that the caller doesn't choose.
+    """
+    properties = dict(schema["properties"])
+    if parameter in properties and choices:
+        properties[parameter] = properties[parameter] | {"enum": list(dict.fromkeys(["", *choices]))}
+    elif parameter in properties:
+        del properties[parameter]
+    return {**schema, "properties": properties}
 
 
 def _reduce(schema: Json, definitions: JsonObject) -> Json:

@@ -32,7 +32,7 @@ from ..models import (
 from ..output.fit_pages import fit
 from ..output.fit_values import compact
 from ..output.render import payload_of
-from .context import AppContext, AppRequest, app_of, resolve_id
+from .context import CURRENT, AppContext, AppRequest, app_of, find_current, resolve_id
 
 Request = ServerRequestContext[AppContext, Any]
 
@@ -57,7 +57,10 @@ def add_resources(server: MCPServer[AppContext]) -> None:
     async def session(session_id: str, context: AppRequest) -> str:
         app = app_of(context)
         with _errors_for_client():
-            detail = await _backend(app).get_session(resolve_id(session_id, context))
+            backend = _backend(app)
+            if session_id == CURRENT:
+                await find_current(context)
+            detail = await backend.get_session(resolve_id(session_id, context))
         return compact(fit(detail, payload_of(detail, app.operator.sanitize), app.max_chars))
 
     @server.resource(
@@ -71,8 +74,10 @@ def add_resources(server: MCPServer[AppContext]) -> None:
     async def transcript(session_id: str, context: AppRequest) -> str:
         app = app_of(context)
         with _errors_for_client():
-            target = resolve_id(session_id, context)
-            page = await _backend(app).get_session_history(target, limit=200)
+            backend = _backend(app)
+            if session_id == CURRENT:
+                await find_current(context)
+            page = await backend.get_session_history(resolve_id(session_id, context), limit=200)
         # Two thirds: a line break takes two characters in JSON, and up to three as a quoted line.
         return _markdown(fit(page, payload_of(page, app.operator.sanitize), app.max_chars * 2 // 3))
 

@@ -1,7 +1,7 @@
 """`create_server`, which returns an MCP server for a backend."""
 
 import secrets
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from hashlib import blake2b
@@ -25,6 +25,7 @@ from mcp.types import (
 
 from .. import __version__
 from ..backends.base import SessionBackend
+from ..backends.layers.many import one_of
 from ..caller import Caller, Scope
 from ..errors import quoted
 from ..text.sanitize import sanitize
@@ -132,7 +133,7 @@ class SessionsServer(MCPServer[AppContext]):
 
 
 def create_server(
-    backend: SessionBackend,
+    backend: SessionBackend | Mapping[str, SessionBackend],
     *,
     user: str = "",
     session: str = "",
@@ -146,11 +147,15 @@ def create_server(
     audit: AuditLog | None = None,
     state_key: str = "",
 ) -> SessionsServer:
-    """Return a server for one backend. Run it, or pass it to the SDK's `Client`; its lifespan enters the backend.
+    """Return a server for a backend. Run it, or pass it to the SDK's `Client`; its lifespan enters the backend.
 
-    The keyword arguments are the settings of the same names (docs/configuration.md). `authenticated`: the transport
-    authenticates every request. Raise `ValueError` for an unknown toolset.
+    Several backends are given by name: `{"": store, "work": agentos}`. The one named "" keeps its session ids; those of
+    the others begin with their backend's name. The keyword arguments are the settings of the same names
+    (docs/configuration.md). `authenticated`: the transport authenticates every request. Raise `ValueError` for an
+    unknown toolset or a bad name of a backend.
     """
+    if not isinstance(backend, SessionBackend):
+        backend = one_of(backend)
     if "all" in toolsets:
         toolsets = [toolset.name for toolset in TOOLSETS]
     unknown = sorted(set(toolsets) - {toolset.name for toolset in TOOLSETS})
@@ -176,7 +181,7 @@ def create_server(
             )
 
     offered = [
-        SessionTool.from_spec(spec)
+        SessionTool.from_spec(spec, tuple(backend.create_targets()))
         for toolset in TOOLSETS
         for spec in toolset.specs
         if is_offered(

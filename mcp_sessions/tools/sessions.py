@@ -73,15 +73,17 @@ async def search_sessions(
 
 @sessions.tool("Create session", requires=Capability.CREATE_SESSION, effect="write", idempotent=False)
 async def create_session(
-    backend: Backend,
+    sessions: Backend,
     name: Name = "",
     type: Annotated[str, Field(description="agent (default), team, workflow or any other word")] = "agent",
     agent_id: AgentId = "",
     state: Object = {},
     metadata: Object = {},
+    backend: Annotated[str, Field(description="Where to create it")] = "",
 ) -> SessionDetail:
     """Start a new, empty session."""
-    return await backend.create_session(name=name, type=type, agent_id=agent_id, state=state, metadata=metadata)
+    chosen = sessions.creating_in(backend) if backend else sessions
+    return await chosen.create_session(name=name, type=type, agent_id=agent_id, state=state, metadata=metadata)
 
 
 @sessions.tool("Rename session", requires=Capability.RENAME_SESSION, effect="write")

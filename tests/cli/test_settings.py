@@ -10,7 +10,7 @@ from mcp_sessions.config.settings import SETTINGS, BadSetting, Settings
 ROOT = Path(__file__).parents[2]
 SECRET = "0123456789" * 4
 GOOD = {
-    "backend": ("sqlite:///x.db", "sqlite:///x.db"),
+    "backend": ("sqlite:///my sessions.db work=guayaba:", ("sqlite:///my sessions.db", "work=guayaba:")),
     "token": ("t", "t"),
     "user": ("ada", "ada"),
     "session": ("s", "s"),
@@ -135,8 +135,9 @@ def test_all_stands_for_every_toolset() -> None:
 
 def test_the_defaults_are_those_of_the_contract() -> None:
     settings = Settings.read({}, {})
-    assert settings.backend.startswith("sqlite:///")
-    assert settings.backend.endswith("/mcp-sessions/sessions.db")
+    (backend,) = settings.backend
+    assert backend.startswith("sqlite:///")
+    assert backend.endswith("/mcp-sessions/sessions.db")
     assert settings.toolsets == ("sessions", "history", "state")
     assert (settings.confirm, settings.timeout, settings.max_chars, settings.redact) == ("auto", 25, 24_000, True)
     assert (settings.read_only, settings.user, settings.session, settings.log_level) == (False, "", "", "WARNING")

@@ -45,6 +45,26 @@ async def test_a_list_has_each_session_once_while_others_are_created(system: Sys
 
 
 @pytest.mark.owes(Capability.LIST_SESSIONS)
+async def test_a_list_can_be_continued_after_each_of_its_rows(system: System) -> None:
+    await system.seed(*(Seed(name=f"{number}", moment=moment(number // 2)) for number in range(6)))
+    page = await system.backend.list_sessions(SessionFilter(), limit=5)
+    ids = [session.id for session in await all_sessions(system.backend, SessionFilter(), 10)]
+    for place, session in enumerate(page.sessions):
+        rest = await system.backend.list_sessions(SessionFilter(), limit=10, cursor=session.cursor)
+        assert [other.id for other in rest.sessions] == ids[place + 1 :]
+
+
+@pytest.mark.owes(Capability.SEARCH_SESSIONS)
+async def test_a_search_can_be_continued_after_each_of_its_hits(system: System) -> None:
+    await system.seed(*(Seed(name=f"question {number}", runs=exchanges(2)) for number in (1, 2)))
+    page = await system.backend.search_sessions("question", limit=5)
+    places = [_place(hit) for hit in await all_hits(system.backend, "question", 50)]
+    for number, hit in enumerate(page.hits):
+        rest = await system.backend.search_sessions("question", limit=50, cursor=hit.cursor)
+        assert [_place(other) for other in rest.hits] == places[number + 1 :]
+
+
+@pytest.mark.owes(Capability.LIST_SESSIONS)
 async def test_a_filtered_list_has_each_match_once(system: System) -> None:
     seeds = [
         Seed(name=f"{'trip' if number % 2 else 'work'} {number}", agent_id=f"a{number % 3}", moment=moment(number // 4))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -13,23 +13,14 @@ from mcp.types import ResourceTemplateReference, TextContent, TextResourceConten
 
 from mcp_sessions import create_server
 from mcp_sessions.backends.base import Capability
-from mcp_sessions.backends.layers.wrapper import Wrapper
 
 from ..support.clients import ALL
 from ..support.tool_arguments import ARGUMENTS, UNNAMED
 from .harness import Seed, System
 from .samples import WEATHER
+from .several import Opened
 
 TEMPLATE = ResourceTemplateReference(uri="session://{session_id}")
-
-
-class Opened(Wrapper):
-    """A backend that is entered already, for a server that enters its backend."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None: ...
 
 
 @asynccontextmanager

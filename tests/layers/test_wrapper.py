@@ -9,15 +9,16 @@ from typing import Any, Self
 import pytest
 
 from mcp_sessions.backends.base import Capability, SessionBackend
+from mcp_sessions.backends.layers.many import Many
 from mcp_sessions.backends.layers.wrapper import Wrapper
 from mcp_sessions.backends.options import BackendOptions
 from mcp_sessions.caller import Caller
-from mcp_sessions.errors import Unauthorized
+from mcp_sessions.errors import Invalid, Unauthorized
 
 VALUES = {"title", "capabilities", "options"}
 """What a wrapper takes over from the inner backend when it is made."""
-OF_VIEWS = {"caller", "for_caller"}
-"""What makes a caller's view. The inner backend's view is made with it."""
+OF_VIEWS = {"caller", "for_caller", "creating_in"}
+"""What makes a view. The inner backend's view is made with it."""
 PUBLIC = {name for name in {*vars(SessionBackend), *SessionBackend.__annotations__} if not name.startswith("_")}
 METHODS = sorted(PUBLIC - VALUES - OF_VIEWS - {"keeps"})
 
@@ -175,3 +176,12 @@ async def test_a_view_calls_the_inner_backends_view_for_the_same_caller() -> Non
 def test_a_caller_whom_the_inner_backend_refuses_gets_no_view() -> None:
     with pytest.raises(Unauthorized, match="nobody is refused"):
         Wrapper(Separating()).for_caller(Caller(user_id="nobody"))
+
+
+def test_a_view_that_creates_sessions_in_another_backend_is_a_wrapper_too() -> None:
+    wrapper = Wrapper(Many({"": Recorder(), "work": Recorder()}))
+    view = wrapper.creating_in("work")
+    assert type(view) is Wrapper
+    assert view.inner is not wrapper.inner
+    with pytest.raises(Invalid, match="no backend"):
+        Wrapper(Recorder()).creating_in("work")

@@ -28,8 +28,10 @@ RULES = {
     "cursors": "errors",
     "sqlite_url": "",
     "text": "errors",
-    "backends.base": f"{VOCABULARY} text backends.bulk backends.feeds backends.health backends.options "
-    "backends.environment backends.validation",
+    "backends.backend_names": "",
+    "backends.capability": "",
+    "backends.base": f"{VOCABULARY} text backends.bulk backends.capability backends.feeds backends.health "
+    "backends.options backends.environment backends.validation",
     "backends.bulk": "errors models",
     "backends.feeds": "models json_documents",
     "backends.backend_type": "backends.base backends.environment backends.options",
@@ -50,20 +52,24 @@ RULES = {
     "backends.environment": "",
     "backends.registry": "errors backends.base backends.backend_type backends.options backends.environment "
     "backends.agentos backends.guayaba backends.sql",
-    "backends.http": f"{VOCABULARY} backends.base backends.options backends.deadline backends.telemetry",
+    "backends.http": f"{VOCABULARY} backends.base backends.backend_type backends.options "
+    "backends.deadline backends.telemetry",
     "backends.database": f"{VOCABULARY} text {SHARED}",
-    "backends.layers": f"{VOCABULARY} text {SHARED}",
+    # `backends.feeds`: `Many` merges the changes of its members in the same way as those of one backend are merged.
+    "backends.layers": f"{VOCABULARY} text {SHARED} backends.feeds backends.backend_names",
     "backends.sql": f"{VOCABULARY} text {SHARED} backends.database",
     "backends.agentos": ANY_BACKEND,
     "backends.guayaba": ANY_BACKEND,
     "output": f"{VOCABULARY} text mcp",
     "tools": f"{VOCABULARY} backends.base server.context server.confirmation server.tool_spec",
-    "server": f"{VOCABULARY} text output tools backends.base mcp",
+    # `backends.layers`: `create_server` accepts several backends.
+    "server": f"{VOCABULARY} text output tools backends.base backends.layers mcp",
     "transports.auth": f"{VOCABULARY} server.identity config.settings mcp",
     "transports.frames": f"{VOCABULARY} server mcp",
     "transports.stdio": f"{VOCABULARY} server transports.frames mcp",
     "transports.http": f"{VOCABULARY} server config.settings transports.auth transports.frames mcp",
-    "config": f"{VOCABULARY} server backends.base backends.options backends.registry",
+    "config": f"{VOCABULARY} server backends.base backends.options backends.registry backends.backend_names "
+    "backends.flag_errors backends.layers",
     "cli": "anything",
 }
 """part → what of ours, and whether the SDK (`mcp`), it may import beside itself; the longest name that fits decides.

@@ -27,6 +27,7 @@ class Named(Wrapper):
     """A store whose ids begin with `name/`. Callers may leave that out, but its methods accept only complete ids."""
 
     apply_to_sessions = SessionBackend.apply_to_sessions
+    resolve_hint = SessionBackend.resolve_hint
 
     def canonical_id(self, session_id: str) -> str:
         return session_id if session_id.startswith(PREFIX) else PREFIX + session_id

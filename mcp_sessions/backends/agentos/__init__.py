@@ -47,7 +47,7 @@ def open_agentos(url: str, options: AgentOsOptions, context: OpenContext) -> "Se
         raise Invalid("the AgentOS backend's URL names a table but no database. Add db_id=ID")
     folder = Path(context.data_folder or user_data_dir("mcp-sessions", appauthor=False))
     accounts = Accounts(http, db_id=options.db_id, table=options.table, folder=folder, recheck=options.recheck)
-    credential = configured_credential(context.token, callers_have_credentials=context.callers_have_credentials)
+    credential = configured_credential(context)
     return AgentOsBackend(accounts, credential, options)
 
 

@@ -28,6 +28,7 @@ from ...models import (
 from ...text.validate import check_text
 from ...text.words import words_of
 from ..base import Capability
+from ..deadline import remaining
 from ..health import Report
 from ..http.backend import HttpBackend
 from ..http.credentials import ANONYMOUS, Credential
@@ -128,7 +129,7 @@ class AgentOsBackend(HttpBackend):
             limit,
             cursor,
             sanitize=self.caller.sanitize,
-            seconds=self.options.timeout * _TIME_FRACTION,
+            seconds=remaining(self.options.timeout) * _TIME_FRACTION,
         )
 
     async def get_session(self, session_id: str) -> SessionDetail:
@@ -159,7 +160,7 @@ class AgentOsBackend(HttpBackend):
         """Search names, summaries and messages of active and archived sessions, one session at a time, newest first."""
         words = words_of(query)
         return await search_sessions(
-            self._api, self.caller, words, limit, cursor, seconds=self.options.timeout * _TIME_FRACTION
+            self._api, self.caller, words, limit, cursor, seconds=remaining(self.options.timeout) * _TIME_FRACTION
         )
 
     async def create_session(

@@ -83,9 +83,9 @@ def open_guayaba(url: str, options: GuayabaOptions, context: OpenContext) -> "Se
         require_uuids(options.agents)
     except ValueError as error:
         raise Invalid(f"the option agents {error}") from error
-    credential = configured_credential(context.token, callers_have_credentials=context.callers_have_credentials)
+    credential = configured_credential(context)
     if not (credential.token or credential.is_from_caller):
-        raise Invalid("Guayaba needs a key. Set MCP_SESSIONS_TOKEN to a master key or an agent key")
+        raise Invalid(f"Guayaba needs a key. Set {context.token_variable} to a master key or an agent key")
     return GuayabaBackend(http, credential, options)
 
 

@@ -24,6 +24,7 @@ from ...models import (
 from ...text.validate import check_text
 from ...text.words import words_of
 from ..base import Capability
+from ..deadline import remaining
 from ..health import Report
 from ..http.backend import HttpBackend
 from ..http.client import HttpClient, path
@@ -186,7 +187,7 @@ class GuayabaBackend(HttpBackend):
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
         """Search names and messages of active sessions, one at a time, newest first, and names of archived ones."""
         words = words_of(query)
-        seconds = self.options.timeout * _TIME_FRACTION
+        seconds = remaining(self.options.timeout) * _TIME_FRACTION
         return await search_sessions(self._directory, self.caller, words, limit, cursor, seconds=seconds)
 
     async def rename_session(self, session_id: str, name: str) -> Change:

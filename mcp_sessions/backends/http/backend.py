@@ -10,7 +10,14 @@ from ..deadline import deadline
 P = ParamSpec("P")
 T = TypeVar("T")
 
-OPERATIONS = (*Capability, "find_session_ids", "get_session_for_deletion", "check_reachable", "examine")
+OPERATIONS = (
+    *Capability,
+    "find_session_ids",
+    "get_session_for_deletion",
+    "resolve_hint",
+    "check_reachable",
+    "examine",
+)
 
 
 class HttpBackend(SessionBackend):

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from ...caller import Caller
 from ...errors import Invalid, Unauthorized
+from ..backend_type import OpenContext
 
 _MAX_CHARACTERS = 16 * 1024
 _MAX_CACHED = 256
@@ -23,6 +24,8 @@ class Credential:
 
     token: str = field(default="", repr=False)
     is_from_caller: bool = False
+    variable: str = field(default="MCP_SESSIONS_TOKEN", compare=False)
+    """The environment variable with the operator's token."""
 
     @property
     def is_missing(self) -> bool:
@@ -32,7 +35,7 @@ class Credential:
     @property
     def name(self) -> str:
         """A noun phrase for error messages."""
-        return "your own credential" if self.is_from_caller else "the credential in MCP_SESSIONS_TOKEN"
+        return "your own credential" if self.is_from_caller else f"the credential in {self.variable}"
 
     @property
     def refusal(self) -> str:
@@ -40,8 +43,8 @@ class Credential:
         if self.is_from_caller:
             return "refused your own credential. Replace it with one that it accepts."
         if self.token:
-            return "refused the credential. Set MCP_SESSIONS_TOKEN to one that it accepts."
-        return "requires a credential, and MCP_SESSIONS_TOKEN is not set. Set it."
+            return f"refused the credential. Set {self.variable} to one that it accepts."
+        return f"requires a credential, and {self.variable} is not set. Set it."
 
     def validate(self) -> None:
         """Raise `Invalid`, or `Unauthorized` if it is a caller's, for a token that can't be sent in a header.
@@ -56,7 +59,7 @@ class Credential:
         )
         if self.is_from_caller:
             raise Unauthorized(f"{self.name} {problem}. Send another.")
-        raise Invalid(f"MCP_SESSIONS_TOKEN {problem}. Set it to another.")
+        raise Invalid(f"{self.variable} {problem}. Set it to another.")
 
     def require(self) -> None:
         """Raise `Unauthorized` if the credential is missing. A caller never uses another user's credential."""
@@ -78,11 +81,11 @@ ANONYMOUS = Credential()
 """The credential for requests that need none."""
 
 
-def configured_credential(token: str, *, callers_have_credentials: bool) -> Credential:
+def configured_credential(context: OpenContext) -> Credential:
     """Return the credential for callers who send none. Raise `Invalid` for a token that can't be sent."""
-    if callers_have_credentials:
+    if context.callers_have_credentials:
         return Credential(is_from_caller=True)
-    credential = Credential(token)
+    credential = Credential(context.token, variable=context.token_variable)
     credential.validate()
     return credential
 

@@ -1,6 +1,7 @@
 """The base class of layers, which passes every call on to the backend that it wraps."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from copy import copy
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -65,6 +66,9 @@ class Wrapper(SessionBackend):
     def canonical_id(self, session_id: str) -> str:
         return self.inner.canonical_id(session_id)
 
+    async def resolve_hint(self, session_id: str) -> str:
+        return await self.inner.resolve_hint(session_id)
+
     async def check_reachable(self) -> None:
         await self.inner.check_reachable()
 
@@ -101,6 +105,14 @@ class Wrapper(SessionBackend):
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
         return await self.inner.search_sessions(query, limit=limit, cursor=cursor)
+
+    def create_targets(self) -> Sequence[str]:
+        return self.inner.create_targets()
+
+    def creating_in(self, name: str) -> Self:
+        view = copy(self)
+        view.inner = self.inner.creating_in(name)
+        return view
 
     async def create_session(
         self,

@@ -1,7 +1,7 @@
 """Authenticates HTTP requests by bearer token."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,15 +83,16 @@ class _BearerBackend(AuthenticationBackend):
                 )
                 continue
             if identity is not None:
-                identity = identity.model_copy(update={"credential": self._credential(conn, identity)})
+                identity = identity.model_copy(update={"credentials": self._credentials(conn, identity)})
                 return AuthCredentials(identity.scopes), AuthenticatedUser(identity)
         return None
 
-    def _credential(self, conn: HTTPConnection, identity: Identity) -> str:
+    def _credentials(self, conn: HTTPConnection, identity: Identity) -> Mapping[str, str]:
+        """Return the caller's credentials by the names of backends. One in a header is for that without a name."""
         if self._authentication.own_credentials:
-            return _bearer(conn, CREDENTIAL_HEADER)
+            return {"": _bearer(conn, CREDENTIAL_HEADER)}
         credentials = self._authentication.credentials
-        return credentials.of_subject(identity.subject or "") if credentials else ""
+        return credentials.of_subject(identity.subject or "") if credentials else {}
 
 
 def _bearer(conn: HTTPConnection, header: str) -> str:

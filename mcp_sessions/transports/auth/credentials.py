@@ -1,16 +1,20 @@
-"""Reads each subject's credential for the backend from a file of the operator."""
+"""Reads each subject's credentials for the backends from a file of the operator."""
 
 import json
 import logging
+from collections.abc import Mapping
 
-from ...json_documents import is_object
+from ...json_documents import Json, is_object
 from .operator_file import OperatorFile
 
 logger = logging.getLogger(__name__)
 
 
 class SubjectCredentials:
-    """The credentials in a file with a JSON object, subject → credential. If it can't be read, there are none."""
+    """The credentials in a file with a JSON object, subject → credential. If it can't be read, there are none.
+
+    A subject may have an object instead, name of a backend → credential, with "" for the backend without a name.
+    """
 
     def __init__(self, path: str) -> None:
         accepts = 'a file such as {"ada": "CREDENTIAL"}'
@@ -20,17 +24,24 @@ class SubjectCredentials:
         """Raise `BadSetting` if the file can't be read or parsed."""
         self._file.check()
 
-    def of_subject(self, subject: str) -> str:
-        """Return the subject's credential, "" if there is none."""
+    def of_subject(self, subject: str) -> Mapping[str, str]:
+        """Return the subject's credentials by the names of backends, "" for the one without a name."""
         try:
-            return self._file.read().get(subject, "")
+            return self._file.read().get(subject, {})
         except (OSError, ValueError):
             logger.error("%s can't be read, so nobody has a credential for the backend", self._file.path)
-            return ""
+            return {}
 
 
-def _parse(content: bytes) -> dict[str, str]:
-    credentials = json.loads(content)
-    if not is_object(credentials) or not all(isinstance(value, str) for value in credentials.values()):
+def _parse(content: bytes) -> dict[str, dict[str, str]]:
+    subjects = json.loads(content)
+    if not is_object(subjects):
+        raise ValueError("not an object")
+    return {subject: _by_name(value) for subject, value in subjects.items()}
+
+
+def _by_name(value: Json) -> dict[str, str]:
+    credentials = value if is_object(value) else {"": value}
+    if not all(isinstance(credential, str) for credential in credentials.values()):
         raise ValueError("not an object of strings")
     return credentials

@@ -1,0 +1,79 @@
+"""Bulk actions on sessions of several members."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from ....errors import SessionsError
+from ....models import BulkAction, BulkResult, Failure
+from ...gather import map_concurrently
+from .ids import Ids
+from .members import Member
+from .results import Results
+
+Apply = Callable[[Member, Sequence[str]], Awaitable[BulkResult]]
+"""Applies the action to these sessions of a member, by its own ids."""
+
+
+class MemberResult(NamedTuple):
+    """What an action did to a member's sessions. `asked` and the ids in `result` are full ids."""
+
+    member: Member
+    asked: Sequence[str]
+    result: BulkResult
+
+    def succeeded(self) -> Mapping[str, str]:
+        """Return the new id of each session, which an action may change, → the id that was asked for."""
+        failed = {failure.session_id for failure in self.result.failed}
+        rest = [session_id for session_id in self.asked if session_id not in failed]
+        return dict(zip(self.result.succeeded, rest, strict=False))
+
+
+async def apply_to_members(
+    action: BulkAction, groups: Mapping[Member, Sequence[str]], apply: Apply, ids: Ids, *, dry_run: bool
+) -> list[MemberResult]:
+    """Return the result of each member. One that fails as a whole fails for each of its sessions."""
+
+    async def apply_to_one(group: tuple[Member, Sequence[str]]) -> MemberResult:
+        member, own_ids = group
+        results = Results(ids, member)
+        asked = list(dict.fromkeys(map(results.full, own_ids)))
+        try:
+            return MemberResult(member, asked, results.bulk(await apply(member, own_ids)))
+        except SessionsError as error:
+            failed = tuple(Failure(session_id=session_id, error=error.text) for session_id in asked)
+            return MemberResult(member, asked, BulkResult(action=action, dry_run=dry_run, failed=failed))
+
+    return await map_concurrently(apply_to_one, groups.items())
+
+
+def combine(
+    action: BulkAction,
+    asked: Sequence[str],
+    results: Sequence[MemberResult],
+    unknown: Sequence[Failure],
+    *,
+    dry_run: bool,
+) -> BulkResult:
+    """Return one result, in the order in which the sessions were asked for."""
+    places = {session_id: place for place, session_id in enumerate(asked)}
+
+    def place(session_id: str) -> int:
+        return places.get(session_id, len(places))
+
+    succeeded = {new_id: place(old_id) for one in results for new_id, old_id in one.succeeded().items()}
+    failed = [*unknown, *(failure for one in results for failure in one.result.failed)]
+    targets = [target for one in results for target in one.result.would_change]
+    return BulkResult(
+        action=action,
+        dry_run=dry_run,
+        succeeded=tuple(sorted(succeeded, key=succeeded.__getitem__)),
+        failed=tuple(sorted(failed, key=lambda failure: place(failure.session_id))),
+        would_change=tuple(sorted(targets, key=lambda target: place(target.session_id))),
+        note=join_notes({one.member: one.result.note for one in results}),
+    )
+
+
+def join_notes(notes: Mapping[Member, str]) -> str:
+    """Return the members' notes as one text, in which each names its member if there are several."""
+    given = {member: note for member, note in notes.items() if note}
+    return " ".join(f"{member.label}: {note}" if len(given) > 1 else note for member, note in given.items())

@@ -1,0 +1,79 @@
+"""Keeps a backend open in a task of its own."""
+
+import logging
+from dataclasses import dataclass, field
+
+import anyio
+
+from ....errors import Internal, SessionsError, Unavailable, traceback_without_message
+from ...base import SessionBackend
+from .ids import with_message
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Attempt:
+    """An attempt to open the backend: whether it is done, and its error."""
+
+    done: anyio.Event = field(default_factory=anyio.Event)
+    error: SessionsError | None = None
+
+
+class Holder:
+    """Keeps a backend open, and opens it again on request if that failed.
+
+    A backend may open cancel scopes and task groups, which only the task that opened them may close. So one task opens
+    and closes the backend, and calls wait for it.
+    """
+
+    def __init__(self, backend: SessionBackend, label: str) -> None:
+        self._backend = backend
+        self._label = label
+        self._attempt = _Attempt()
+        self._requested = anyio.Event()
+        self._closing = anyio.Event()
+        self._opening = anyio.CancelScope()
+
+    async def run(self) -> None:
+        """Open the backend, and close it after `close` was called."""
+        while not self._closing.is_set():
+            attempt, self._opening = self._attempt, anyio.CancelScope()
+            with self._opening:
+                attempt.error = await self._hold(attempt)
+            if not self._closing.is_set():
+                logger.warning("%s is not available: %s", self._label, attempt.error)
+                self._requested = anyio.Event()
+                attempt.done.set()
+                await self._requested.wait()
+        self._attempt.error = Unavailable(f"{self._label} was closed, since this server is ending.")
+        self._attempt.done.set()
+
+    async def _hold(self, attempt: _Attempt) -> SessionsError:
+        """Hold the backend open until `close` was called. Return the error that ended this earlier."""
+        try:
+            async with self._backend:
+                attempt.done.set()
+                await self._closing.wait()
+        except SessionsError as error:
+            return error
+        except Exception as error:
+            logger.error("%s failed: %s", self._label, traceback_without_message(error))
+        return Internal(f"{self._label} failed unexpectedly; the error was logged. Try again.")
+
+    async def wait(self, *, retry: bool) -> None:
+        """Wait until the backend is open. Raise the error of opening it. `retry`: first try again if that failed."""
+        if retry and self._attempt.done.is_set() and self._attempt.error is not None:
+            self._attempt = _Attempt()
+            self._requested.set()
+        attempt = self._attempt
+        await attempt.done.wait()
+        if attempt.error is not None:
+            raise with_message(attempt.error, attempt.error.message)
+
+    def close(self) -> None:
+        """Let `run` end: it closes the backend, or stops opening it."""
+        self._closing.set()
+        self._requested.set()
+        if not self._attempt.done.is_set():
+            self._opening.cancel()

@@ -1,0 +1,118 @@
+"""Lists and searches over several members."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from ....models import PageItem, SearchHit, SearchPage, Session, SessionFilter, SessionPage
+from .ids import Ids
+from .members import Member
+from .merge import END, MergedCursors, Part, Position, merge
+from .results import Results
+from .several import Answers, ask_all
+
+
+class _Page(Protocol):
+    @property
+    def next_cursor(self) -> str: ...
+
+    @property
+    def note(self) -> str: ...
+
+
+R = TypeVar("R", bound=PageItem)
+P = TypeVar("P", bound=_Page)
+PageOf = Callable[[Member, str], Awaitable[P]]
+"""Returns a member's page at a cursor."""
+
+
+async def session_page(
+    members: Sequence[Member],
+    page_of: PageOf[SessionPage],
+    ids: Ids,
+    filter: SessionFilter,
+    *,
+    limit: int,
+    cursor: str,
+    user_id: str,
+    seconds: float,
+) -> SessionPage:
+    """Return a page of the members' sessions in the order of the filter."""
+    names = [member.name for member in members]
+    cursors = MergedCursors("list", user_id, names, *vars(filter).values())
+    positions = cursors.read(cursor, len(members))
+    answers = await _ask(members, page_of, positions, seconds)
+    parts = {
+        names.index(member.name): Part(page.sessions, page.next_cursor) for member, page in answers.results.items()
+    }
+    merged = merge(parts, positions, limit, order=_session_order(filter), cursors=cursors)
+    totals = [answers.results[member].total if member in answers.results else None for member in members]
+    return SessionPage(
+        sessions=tuple(Results(ids, members[number]).session(row) for number, row in merged.rows),
+        next_cursor=merged.next_cursor,
+        total=None if None in totals else sum(total or 0 for total in totals),
+        note=_note(answers),
+    )
+
+
+async def search_page(
+    members: Sequence[Member],
+    page_of: PageOf[SearchPage],
+    ids: Ids,
+    words: str,
+    *,
+    limit: int,
+    cursor: str,
+    user_id: str,
+    seconds: float,
+) -> SearchPage:
+    """Return a page of the members' hits: names before messages, each newest first, as far as the members sort them."""
+    names = [member.name for member in members]
+    cursors = MergedCursors("search", user_id, names, words)
+    positions = cursors.read(cursor, len(members))
+    answers = await _ask(members, page_of, positions, seconds)
+    parts = {names.index(member.name): Part(page.hits, page.next_cursor) for member, page in answers.results.items()}
+    merged = merge(parts, positions, limit, order=_hit_order, cursors=cursors)
+    pages = answers.results.values()
+    searched = [page.searched_sessions for page in pages if page.searched_sessions is not None]
+    return SearchPage(
+        hits=tuple(Results(ids, members[number]).hit(row) for number, row in merged.rows),
+        next_cursor=merged.next_cursor,
+        searched_sessions=sum(searched) if searched else None,
+        complete=not answers.errors and all(page.complete for page in pages),
+        note=_note(answers),
+    )
+
+
+async def _ask(
+    members: Sequence[Member], page_of: PageOf[P], positions: Sequence[Position], seconds: float
+) -> Answers[P]:
+    """Ask the members that are not at their end. Raise the first one's error if all fail and none was at its end."""
+    places = dict(zip(members, positions, strict=True))
+    asked = [member for member, position in places.items() if position is not END]
+    answers = await ask_all(asked, lambda member: page_of(member, places[member] or ""), seconds)
+    if len(asked) == len(members):
+        answers.require_one()
+    return answers
+
+
+def _note(answers: Answers[P]) -> str:
+    notes = [f"{member.label}: {page.note}" for member, page in answers.results.items() if page.note]
+    return " ".join([*notes, *filter(None, [answers.note()])])
+
+
+def _session_order(filter: SessionFilter) -> Callable[[Session], float]:
+    sign = -1 if filter.order.endswith("desc") else 1
+
+    def order(session: Session) -> float:
+        return sign * _seconds(session.updated_at if filter.order.startswith("updated") else session.created_at)
+
+    return order
+
+
+def _hit_order(hit: SearchHit) -> tuple[bool, float]:
+    return bool(hit.message_id), -_seconds(hit.created_at)
+
+
+def _seconds(time: datetime | None) -> float:
+    return time.timestamp() if time else 0.0

@@ -1,0 +1,236 @@
+"""The base class of `Many`: how its members are opened, and calls on one session, which go to the session's member."""
+
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from types import TracebackType
+from typing import Self, TypeVar
+
+import anyio
+
+from ....caller import Caller
+from ....errors import NotFound, SessionsError, quoted
+from ....json_documents import JsonObject
+from ....models import (
+    DEFAULT_HISTORY,
+    Change,
+    Clearable,
+    HistoryQuery,
+    MessagePage,
+    NewMessage,
+    RunPage,
+    SessionDetail,
+    StateMode,
+)
+from ...backend_names import ACCEPTED, is_name
+from ...base import Capability, SessionBackend
+from ...options import BackendOptions
+from .ids import Ids, with_message
+from .members import Member
+from .results import Results
+from .several import wait_for_one
+
+T = TypeVar("T")
+
+
+class Router(SessionBackend):
+    """Several backends, its members. A call on a session goes to the member that the session's id names.
+
+    `backends`: by name. The one named "" keeps its ids; sessions of the others have ids `NAME/ID`. Raise `ValueError`
+    for a name that ids can't begin with.
+    """
+
+    def __init__(self, backends: Mapping[str, SessionBackend]) -> None:
+        for name in filter(None, backends):
+            if not is_name(name):
+                raise ValueError(f"a backend can't have the name {name!r}: it accepts {ACCEPTED}")
+        self._members = {name: Member(name, backend) for name, backend in backends.items()}
+        self._ids = Ids(backends)
+        self._is_view = False
+        self.title = " and ".join(member.label for member in self._members.values())
+        self.capabilities = frozenset(capability for one in backends.values() for capability in one.capabilities)
+        self.options = BackendOptions(timeout=max(one.options.timeout for one in backends.values()))
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            for member in self._members.values():
+                stack.callback(member.close)
+                member.start(tasks)
+            failure = await wait_for_one(self._members.values(), self.options.timeout)
+            if failure is None:
+                self._opened = stack.pop_all()
+        if failure is not None:
+            raise failure
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._opened.aclose()
+
+    @property
+    def keeps(self) -> frozenset[str]:
+        return frozenset(field for member in self._members.values() for field in member.backend.keeps)
+
+    def _prepare_view(self) -> None:
+        self._is_view = True
+
+    def _view(self, member: Member, caller: Caller | None = None) -> SessionBackend:
+        """Return the caller's view of a member. Raise the member's error for a caller whom it refuses."""
+        if not self._is_view:
+            return member.backend
+        return member.backend.for_caller((caller or self.caller).at(member.name))
+
+    def _find(self, session_id: str) -> tuple[Member, str]:
+        """Return the member that an id belongs to, and the session's id there. Raise `NotFound` if there is none."""
+        name, own_id = self._ids.address(session_id)
+        if name not in self._members:
+            raise NotFound(f"no session {quoted(session_id)}. Call list_sessions for valid ids.")
+        return self._members[name], own_id
+
+    @contextmanager
+    def _full_ids_in_errors(self, member: Member, *own_ids: str) -> Generator[None]:
+        try:
+            yield
+        except SessionsError as error:
+            message = Results(self._ids, member).rename(error.message, *own_ids)
+            if message == error.message:
+                raise
+            raise with_message(error, message) from error
+
+    async def _call(
+        self,
+        capability: Capability,
+        session_id: str,
+        call: Callable[[SessionBackend, str], Awaitable[T]],
+        *,
+        has_deadline: bool = True,
+    ) -> tuple[Results, T]:
+        """Call the session's member. Return what converts the result for callers, and the result."""
+        member, own_id = self._find(session_id)
+        member.require(capability)
+        with self._full_ids_in_errors(member, own_id):
+            result = await member.use(lambda: call(self._view(member), own_id), has_deadline=has_deadline)
+        return Results(self._ids, member), result
+
+    async def _change(
+        self, capability: Capability, session_id: str, call: Callable[[SessionBackend, str], Awaitable[Change]]
+    ) -> Change:
+        results, change = await self._call(capability, session_id, call)
+        return results.change(change, self._ids.address(session_id).own_id)
+
+    def why_no_user_scoping(self) -> str:
+        for member in self._members.values():
+            if reason := member.backend.why_no_user_scoping():
+                return f"{member.label}: {reason}"
+        return ""
+
+    def canonical_id(self, session_id: str) -> str:
+        name, own_id = self._ids.address(session_id)
+        if name not in self._members:
+            return session_id
+        return self._ids.full(name, self._members[name].backend.canonical_id(own_id))
+
+    async def get_session(self, session_id: str) -> SessionDetail:
+        results, session = await self._call(
+            Capability.GET_SESSION, session_id, lambda backend, own_id: backend.get_session(own_id)
+        )
+        return results.detail(session)
+
+    async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
+        results, session = await self._call(
+            Capability.DELETE_SESSION, session_id, lambda backend, own_id: backend.get_session_for_deletion(own_id)
+        )
+        return results.detail(session)
+
+    async def get_session_history(
+        self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
+    ) -> MessagePage:
+        results, page = await self._call(
+            Capability.GET_SESSION_HISTORY,
+            session_id,
+            lambda backend, own_id: backend.get_session_history(own_id, query, limit=limit, cursor=cursor),
+        )
+        return results.messages(page)
+
+    async def export_session(self, session_id: str) -> JsonObject:
+        results, exported = await self._call(
+            Capability.GET_SESSION,
+            session_id,
+            lambda backend, own_id: backend.export_session(own_id),
+            has_deadline=False,  # each of its pages has one
+        )
+        return results.export(exported, self._ids.address(session_id).own_id)
+
+    async def get_session_runs(
+        self, session_id: str, *, run_id: str = "", limit: int = 20, cursor: str = ""
+    ) -> RunPage:
+        results, page = await self._call(
+            Capability.GET_SESSION_RUNS,
+            session_id,
+            lambda backend, own_id: backend.get_session_runs(own_id, run_id=run_id, limit=limit, cursor=cursor),
+        )
+        return results.runs(page)
+
+    async def rename_session(self, session_id: str, name: str) -> Change:
+        return await self._change(
+            Capability.RENAME_SESSION, session_id, lambda backend, own_id: backend.rename_session(own_id, name)
+        )
+
+    async def archive_session(self, session_id: str) -> Change:
+        return await self._change(
+            Capability.ARCHIVE_SESSION, session_id, lambda backend, own_id: backend.archive_session(own_id)
+        )
+
+    async def restore_session(self, session_id: str, *, name: str = "") -> Change:
+        return await self._change(
+            Capability.RESTORE_SESSION, session_id, lambda backend, own_id: backend.restore_session(own_id, name=name)
+        )
+
+    async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
+        return await self._change(
+            Capability.DELETE_SESSION,
+            session_id,
+            lambda backend, own_id: backend.delete_session(own_id, expected_version=expected_version),
+        )
+
+    async def update_session_state(
+        self, session_id: str, changes: JsonObject, *, mode: StateMode = "merge", expected_version: str = ""
+    ) -> Change:
+        return await self._change(
+            Capability.UPDATE_SESSION_STATE,
+            session_id,
+            lambda backend, own_id: backend.update_session_state(
+                own_id, changes, mode=mode, expected_version=expected_version
+            ),
+        )
+
+    async def update_session(
+        self,
+        session_id: str,
+        *,
+        metadata: JsonObject | None = None,
+        summary: str = "",
+        clear: Sequence[Clearable] = (),
+        expected_version: str = "",
+    ) -> Change:
+        return await self._change(
+            Capability.UPDATE_SESSION,
+            session_id,
+            lambda backend, own_id: backend.update_session(
+                own_id, metadata=metadata, summary=summary, clear=clear, expected_version=expected_version
+            ),
+        )
+
+    async def append_messages(self, session_id: str, messages: Sequence[NewMessage]) -> Change:
+        return await self._change(
+            Capability.APPEND_MESSAGES, session_id, lambda backend, own_id: backend.append_messages(own_id, messages)
+        )
+
+    async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
+        results, session = await self._call(
+            Capability.FORK_SESSION,
+            session_id,
+            lambda backend, own_id: backend.fork_session(own_id, up_to_message_id=up_to_message_id, name=name),
+        )
+        return results.detail(session)

@@ -1,0 +1,81 @@
+"""Calls that ask several members at the same time, and what they say of those that did not answer."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import anyio
+
+from ....errors import SessionsError
+from ...gather import map_concurrently
+from .members import Member, copy_of
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Answers(Generic[T]):
+    """The results of the members that answered, and the errors of the others, in the order of the members."""
+
+    results: Mapping[Member, T]
+    errors: Mapping[Member, SessionsError]
+
+    def require_one(self) -> None:
+        """Raise the first member's error if none answered."""
+        if self.errors and not self.results:
+            raise copy_of(next(iter(self.errors.values())))
+
+    def note(self) -> str:
+        """Return a sentence for each member that did not answer, "" if all did."""
+        return " ".join(
+            f"The sessions of {member.label} are missing: {it.message}" for member, it in self.errors.items()
+        )
+
+
+async def ask_all(members: Sequence[Member], work: Callable[[Member], Awaitable[T]], seconds: float) -> Answers[T]:
+    """Call `work` with each member, for at most `seconds`."""
+
+    async def ask(member: Member) -> tuple[Member, T | SessionsError]:
+        return member, await member.ask(lambda: work(member), seconds)
+
+    answers = await map_concurrently(ask, members)
+    return Answers(
+        results={member: answer for member, answer in answers if not isinstance(answer, SessionsError)},
+        errors={member: answer for member, answer in answers if isinstance(answer, SessionsError)},
+    )
+
+
+class SharedProgress:
+    """Adds up the progress of several members, since a client expects one number that grows."""
+
+    def __init__(self, report: Callable[[float, str], Awaitable[None]]) -> None:
+        self._report = report
+        self._done: dict[Member, float] = {}
+
+    def of(self, member: Member) -> Callable[[float, str], Awaitable[None]]:
+        async def report(done: float, message: str) -> None:
+            self._done[member] = done
+            await self._report(sum(self._done.values()), f"{member.label}: {message}")
+
+        return report
+
+
+async def wait_for_one(members: Iterable[Member], seconds: float) -> SessionsError | None:
+    """Wait until one member is open. Return the first member's error if all have failed, or after `seconds`."""
+    errors: dict[Member, SessionsError] = {}
+    waiting = list(members)
+    async with anyio.create_task_group() as tasks:
+
+        async def wait(member: Member) -> None:
+            try:
+                await member.wait_until_open(seconds, retry=False)
+            except SessionsError as error:
+                errors[member] = error
+            else:
+                tasks.cancel_scope.cancel()
+
+        for member in waiting:
+            tasks.start_soon(wait, member)
+    if len(errors) < len(waiting):
+        return None
+    return errors[waiting[0]]

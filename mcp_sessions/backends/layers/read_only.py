@@ -1,0 +1,40 @@
+"""A layer that leaves a backend only its operations that read."""
+
+from typing import Any
+
+from ...errors import Unsupported
+from ..base import Capability, SessionBackend
+from .wrapper import Wrapper
+
+READING = frozenset(
+    {
+        Capability.LIST_SESSIONS,
+        Capability.GET_SESSION,
+        Capability.SEARCH_SESSIONS,
+        Capability.GET_SESSION_HISTORY,
+        Capability.GET_SESSION_RUNS,
+    }
+)
+
+
+class ReadOnly(Wrapper):
+    """A backend that refuses every change."""
+
+    def __init__(self, inner: SessionBackend) -> None:
+        super().__init__(inner)
+        self.capabilities = inner.capabilities & READING
+
+    @property
+    def keeps(self) -> frozenset[str]:
+        return frozenset()
+
+
+def _refuse(capability: Capability) -> Any:
+    async def refuse(self: ReadOnly, *args: object, **kwargs: object) -> None:
+        raise Unsupported(f"{self.title} may only be read here, so it has no {capability}.")
+
+    return refuse
+
+
+for changing in set(Capability) - READING:
+    setattr(ReadOnly, changing, _refuse(changing))

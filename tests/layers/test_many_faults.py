@@ -1,0 +1,223 @@
+"""`Many` when one of its backends is down, slow, broken or not there yet: the others answer, and a note names it."""
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from mcp_sessions.backends.deadline import time_limit
+from mcp_sessions.backends.layers.many import Many
+from mcp_sessions.backends.layers.wrapper import Wrapper
+from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.caller import Caller
+from mcp_sessions.errors import BadResponse, NotFound, SessionsError, Timeout, Unavailable
+from mcp_sessions.json_documents import JsonObject
+from mcp_sessions.models import SearchPage, SessionDetail, SessionFilter, SessionPage
+
+from .faulty import LONG, SHORT, Fault, FaultyBackend, pair
+
+ALL = SessionFilter()
+faults = pytest.mark.parametrize("fault", ["dead", "hanging", "broken", "blocking"])
+
+
+@faults
+async def test_a_backend_that_fails_is_named_and_the_others_are_shown(fault: Fault) -> None:
+    async with pair() as (many, bare, work):
+        session = await bare.create_session(name="Trip to Rome")
+        await work.inner.create_session(name="Rome")
+        work.faults.now = fault
+        page = await many.list_sessions(ALL)
+        assert [shown.id for shown in page.sessions] == [session.id]
+        assert (page.total, page.next_cursor) == (None, "")
+        assert page.note.startswith("The sessions of work (the embedded store) are missing: ")
+        assert "secret" not in page.note
+        work.faults.release.set()
+        found = await many.search_sessions("rome")
+        if fault != "blocking":
+            assert [hit.session_id for hit in found.hits] == [session.id]
+            assert not found.complete
+            assert found.note.startswith("The sessions of work")
+        await many.check_reachable()
+
+
+@faults
+async def test_a_call_on_a_session_of_another_backend_does_not_wait(fault: Fault) -> None:
+    async with pair(seconds=LONG) as (many, bare, work):
+        session = await bare.create_session(name="Trip")
+        work.faults.now = fault
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(many.list_sessions, ALL)
+            await anyio.wait_all_tasks_blocked()
+            assert (await many.get_session(session.id)).name == "Trip"
+            tasks.cancel_scope.cancel()
+
+
+async def test_a_call_that_is_cancelled_leaves_nothing_running() -> None:
+    async with pair(seconds=LONG) as (many, _, work):
+        work.faults.now = "hanging"
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(many.list_sessions, ALL)
+            await anyio.wait_all_tasks_blocked()
+            assert work.faults.running == 1
+            tasks.cancel_scope.cancel()
+        await anyio.wait_all_tasks_blocked()
+        assert work.faults.running == 0
+
+
+async def test_a_call_on_a_session_of_the_backend_that_fails_gets_its_error() -> None:
+    async with pair() as (many, _, work):
+        work.faults.now = "dead"
+        with pytest.raises(Unavailable, match="it is down"):
+            await many.get_session("work/5")
+
+
+async def test_if_all_fail_the_call_fails_with_the_first_error() -> None:
+    first = FaultyBackend(open_backend(timeout=SHORT), now="dead")
+    second = FaultyBackend(open_backend(timeout=SHORT), now="hanging")
+    async with Many({"one": first, "two": second}) as many:
+        for _ in range(2):  # the second time, both are left out after their failure
+            with pytest.raises(Unavailable, match="it is down"):
+                await many.list_sessions(ALL)
+        with pytest.raises(Unavailable):
+            await many.check_reachable()
+
+
+async def test_a_backend_that_failed_is_not_asked_again_at_once_but_its_sessions_can_be_reached() -> None:
+    async with pair() as (many, _, work):
+        session = await work.inner.create_session(name="Trip")
+        work.faults.now = "hanging"
+        assert (await many.list_sessions(ALL)).note
+        work.faults.now = ""
+        assert "did not answer" in (await many.list_sessions(ALL)).note
+        assert work.faults.calls == 1
+        await many.get_session(f"work/{session.id}")
+        page = await many.list_sessions(ALL)
+        assert ([shown.name for shown in page.sessions], page.note) == (["Trip"], "")
+
+
+@pytest.mark.parametrize("at_start", ["dead", "broken", "hanging"])
+async def test_a_backend_that_cannot_be_opened_does_not_keep_the_others_from_serving(at_start: Fault) -> None:
+    async with pair(at_start=at_start) as (many, bare, _):
+        session = await bare.create_session(name="Trip")
+        page = await many.list_sessions(ALL)
+        assert [shown.id for shown in page.sessions] == [session.id]
+        assert page.note.startswith("The sessions of work")
+        assert (await many.get_session(session.id)).name == "Trip"
+        with pytest.raises(SessionsError):
+            await many.get_session("work/5")
+
+
+async def test_a_backend_is_opened_again_once_a_call_needs_it() -> None:
+    async with pair(at_start="dead") as (many, _, work):
+        assert (await many.list_sessions(ALL)).note
+        work.faults.at_start = ""
+        with pytest.raises(NotFound):
+            await many.get_session("work/5")
+        assert work.faults.is_open
+        assert (await many.list_sessions(ALL)).note == ""
+
+
+async def test_the_start_fails_with_the_first_error_if_no_backend_can_be_opened() -> None:
+    first = FaultyBackend(open_backend(timeout=SHORT), at_start="dead")
+    second = FaultyBackend(open_backend(timeout=SHORT), at_start="hanging")
+    with anyio.fail_after(5), pytest.raises(Unavailable, match="it is down"):
+        await Many({"one": first, "two": second}).__aenter__()
+    with anyio.fail_after(5), pytest.raises(Timeout):
+        await Many({"two": second}).__aenter__()
+
+
+async def test_it_can_be_closed_in_another_task_than_its_calls_and_opened_again() -> None:
+    work = FaultyBackend(open_backend(timeout=SHORT))
+    many = Many({"": open_backend(), "work": work})
+    for _ in range(2):
+        async with many:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(many.list_sessions, ALL)
+                tasks.start_soon(many.find_session_ids, "w")
+            assert work.faults.is_open
+        assert not work.faults.is_open
+
+
+async def test_an_error_inside_leaves_it_as_it_is() -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with Many({"": open_backend(), "work": FaultyBackend(open_backend())}):
+            raise ZeroDivisionError
+
+
+async def test_a_filter_that_one_backend_refuses_leaves_its_sessions_out_and_asks_it_again_next_time() -> None:
+    async with pair() as (many, _, work):
+        with pytest.raises(SessionsError):
+            await many.list_sessions(SessionFilter(type="NO TYPE"))
+        await work.inner.create_session(name="Trip")
+        assert [session.name for session in (await many.list_sessions(ALL)).sessions] == ["Trip"]
+
+
+async def test_changes_end_with_the_error_of_a_backend_that_fails() -> None:
+    async with pair() as (many, bare, work):
+        await bare.create_session(name="1")
+        assert [session.name async for session in many.changes(None)] == ["1"]
+        work.faults.now = "dead"
+        with pytest.raises(Unavailable):
+            [session async for session in many.changes(None)]
+
+
+async def test_closing_ends_calls_that_wait_for_a_backend() -> None:
+    work = FaultyBackend(open_backend(timeout=LONG), now="hanging")
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks, Many({"": open_backend(timeout=LONG), "work": work}) as many:
+            tasks.start_soon(many.list_sessions, ALL)
+            await anyio.wait_all_tasks_blocked()
+            assert work.faults.running == 1
+    assert work.faults.running == 0
+
+
+async def test_a_backend_whose_rows_have_no_cursors_is_refused_rather_than_repeated() -> None:
+    class WithoutCursors(Wrapper):
+        async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
+            page = await super().list_sessions(filter, limit=limit, cursor=cursor)
+            rows = [session.model_copy(update={"cursor": ""}) for session in page.sessions]
+            return page.model_copy(update={"sessions": tuple(rows)})
+
+    work = open_backend()
+    async with Many({"": open_backend(), "work": WithoutCursors(work)}) as many:
+        for _ in range(3):
+            await work.create_session()
+        with pytest.raises(BadResponse, match="rows without cursors"):
+            await many.list_sessions(ALL, limit=2)
+
+
+async def test_the_progress_of_several_searches_is_one_number_that_grows() -> None:
+    reports: list[tuple[float, str]] = []
+
+    class Reporting(Wrapper):
+        async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
+            for done in (1, 2):
+                await self.caller.progress(done, f"{done} sessions searched")
+                await anyio.lowlevel.checkpoint()
+            return await super().search_sessions(query, limit=limit, cursor=cursor)
+
+    async def report(done: float, message: str) -> None:
+        reports.append((done, message))
+
+    async with Many({"": Reporting(open_backend()), "work": Reporting(open_backend())}) as many:
+        await many.for_caller(Caller(progress=report)).search_sessions("rome")
+    assert [done for done, _ in reports] == [1, 2, 3, 4]
+    assert "work (the embedded store): 2 sessions searched" in [message for _, message in reports]
+
+
+async def test_opening_a_backend_counts_as_part_of_a_call_except_of_an_export_of_many_pages() -> None:
+    remaining: dict[str, float] = {}
+
+    class Timed(Wrapper):
+        async def get_session(self, session_id: str) -> SessionDetail:
+            remaining["get"] = time_limit(1_000) - anyio.current_time()
+            return SessionDetail(id=session_id)
+
+        async def export_session(self, session_id: str) -> JsonObject:
+            remaining["export"] = time_limit(1_000) - anyio.current_time()
+            return {}
+
+    async with Many({"": open_backend(), "work": Timed(open_backend(timeout=7))}) as many:
+        await many.get_session("work/5")
+        await many.export_session("work/5")
+    assert remaining["get"] <= 7
+    assert remaining["export"] > 900
