@@ -178,11 +178,14 @@ class SessionBackend:
         self._refuse(Capability.SEARCH_SESSIONS)
 
     def create_targets(self) -> Sequence[str]:
-        """Return the names of the backends in which sessions can be created, if this is several; "" is one's name."""
+        """Return the names of the backends to choose from for a new session, "" for the one without a name.
+
+        Empty unless this is several backends, of which more than one can create sessions.
+        """
         return ()
 
     def creating_in(self, name: str) -> Self:
-        """Return this backend, whose `create_session` uses one of `create_targets`. Raise `Invalid` for others."""
+        """Return a view whose `create_session` uses the backend of this name. Raise `Invalid` if there is none."""
         raise Invalid(f"there is no backend {quoted(name)} to create a session in. Leave it out.")
 
     async def create_session(

@@ -21,9 +21,9 @@ def input_schema(schema: JsonObject) -> JsonObject:
 
 
 def with_choices(schema: JsonObject, parameter: str, choices: Sequence[str]) -> JsonObject:
-    """Return the schema with only these values for a parameter, if it has it; without choices, without the parameter.
+    """Return the schema, in which a parameter accepts only these values. If there are none, remove the parameter.
 
-    "" is always accepted, since it means that the caller doesn't choose.
+    A schema without the parameter stays as it is. "" is always accepted, since it means that the caller doesn't choose.
     """
     properties = dict(schema["properties"])
     if parameter in properties and choices:
