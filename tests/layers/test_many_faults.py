@@ -170,6 +170,26 @@ async def test_closing_ends_calls_that_wait_for_a_backend() -> None:
     assert work.faults.running == 0
 
 
+async def test_a_call_after_closing_fails_at_once() -> None:
+    with anyio.fail_after(5):
+        async with Many({"": open_backend(timeout=LONG), "work": open_backend(timeout=LONG)}) as many:
+            pass
+        for session_id in ("5", "work/5"):
+            with pytest.raises(Unavailable, match="was closed"):
+                await many.get_session(session_id)
+
+
+async def test_an_error_while_a_backend_is_closed_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class FailsToClose(Wrapper):
+        async def __aexit__(self, *error: object) -> None:
+            await super().__aexit__(None, None, None)
+            raise Unavailable("a change could not be written.")
+
+    async with Many({"": open_backend(), "work": FailsToClose(open_backend())}):
+        pass
+    assert "work (the embedded store) failed while it was closed: a change could not be written." in caplog.text
+
+
 async def test_a_backend_whose_rows_have_no_cursors_is_refused_rather_than_repeated() -> None:
     class WithoutCursors(Wrapper):
         async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:

@@ -7,7 +7,7 @@ import anyio
 
 from ....errors import Internal, SessionsError, Unavailable, traceback_without_message
 from ...base import SessionBackend
-from .ids import with_message
+from .ids import copy_of
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ class Holder:
                 attempt.done.set()
                 await self._closing.wait()
         except SessionsError as error:
+            if self._closing.is_set():
+                logger.warning("%s failed while it was closed: %s", self._label, error)
             return error
         except Exception as error:
             logger.error("%s failed: %s", self._label, traceback_without_message(error))
@@ -63,13 +65,14 @@ class Holder:
 
     async def wait(self, *, retry: bool) -> None:
         """Wait until the backend is open. Raise the error of opening it. `retry`: first try again if that failed."""
-        if retry and self._attempt.done.is_set() and self._attempt.error is not None:
+        can_retry = self._attempt.done.is_set() and not self._closing.is_set()
+        if retry and can_retry and self._attempt.error is not None:
             self._attempt = _Attempt()
             self._requested.set()
         attempt = self._attempt
         await attempt.done.wait()
         if attempt.error is not None:
-            raise with_message(attempt.error, attempt.error.message)
+            raise copy_of(attempt.error)
 
     def close(self) -> None:
         """Let `run` end: it closes the backend, or stops opening it."""

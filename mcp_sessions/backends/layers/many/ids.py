@@ -55,3 +55,11 @@ def with_message(error: SessionsError, message: str) -> SessionsError:
     """Return an error of the same code with another message."""
     kind = next(kind for kind in type(error).__mro__ if "code" in vars(kind))
     return kind(message)
+
+
+def copy_of(error: SessionsError) -> SessionsError:
+    """Return a new error with the same code and message.
+
+    Several calls may raise a member's error, and raising the same object each time would mix their tracebacks.
+    """
+    return with_message(error, error.message)
