@@ -11,7 +11,7 @@ from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.caller import Caller
 from mcp_sessions.errors import BadResponse, NotFound, SessionsError, Timeout, Unavailable
 from mcp_sessions.json_documents import JsonObject
-from mcp_sessions.models import SearchPage, SessionDetail, SessionFilter, SessionPage
+from mcp_sessions.models import BulkResult, SearchPage, SessionDetail, SessionFilter, SessionPage
 
 from .faulty import LONG, SHORT, Fault, FaultyBackend, pair
 
@@ -188,6 +188,34 @@ async def test_an_error_while_a_backend_is_closed_is_logged(caplog: pytest.LogCa
     async with Many({"": open_backend(), "work": FailsToClose(open_backend())}):
         pass
     assert "work (the embedded store) failed while it was closed: a change could not be written." in caplog.text
+
+
+async def test_an_unexpected_error_in_a_bulk_action_does_not_stop_the_other_backends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(Wrapper):
+        async def apply_to_sessions(self, *args: object, **kwargs: object) -> BulkResult:
+            raise ZeroDivisionError
+
+    async with Many({"": open_backend(), "work": Broken(open_backend())}) as many:
+        session = await many.create_session(name="Trip")
+        done = await many.apply_to_sessions("archive", ["work/5", session.id], dry_run=False)
+        assert done.succeeded == (session.id,)
+        assert [failure.session_id for failure in done.failed] == ["work/5"]
+        assert done.failed[0].error.startswith("internal: work (the embedded store) failed unexpectedly")
+    assert "work (the embedded store) failed: ZeroDivisionError" in caplog.text
+
+
+async def test_a_hint_is_not_another_backends_session_while_the_unnamed_one_does_not_answer() -> None:
+    unnamed, named = FaultyBackend(open_backend()), open_backend()
+    async with Many({"": unnamed, "work": named}) as many:
+        session = await named.create_session(name="Trip")
+        unnamed.faults.now = "dead"
+        with pytest.raises(Unavailable):
+            await many.resolve_hint(session.id)
+        unnamed.faults.now = ""
+        await many.create_session(name="Another")
+        assert await many.resolve_hint(session.id) == f"work/{session.id}"
 
 
 async def test_a_backend_whose_rows_have_no_cursors_is_refused_rather_than_repeated() -> None:

@@ -15,7 +15,8 @@ from ...feeds import newest_first
 from ...health import Report
 from .bulk import apply_to_members, combine, join_notes
 from .checks import examine_all
-from .members import SHARE_OF_TIME, Member
+from .ids import copy_of
+from .members import SHARE_OF_TIME, Member, is_silence
 from .pages import search_page, session_page
 from .results import Results
 from .router import Router
@@ -52,8 +53,8 @@ class Many(Router):
     async def resolve_hint(self, session_id: str) -> str:
         """Return the full id for one that may lack its member's name, after looking for it in all members.
 
-        A session of the member without a name comes first, since its full id has no name. Raise `Invalid` if several of
-        the other members have such a session.
+        A session of the member without a name comes first, since its full id has no name. If another member has such a
+        session and the one without a name did not answer, raise its error. Raise `Invalid` if several others have one.
         """
         if self._ids.address(session_id).name:
             return self.canonical_id(session_id)
@@ -62,6 +63,9 @@ class Many(Router):
         found = {member.name: Results(self._ids, member).full(one.id) for member, one in answers.results.items()}
         if "" in found or not found:
             return self.canonical_id(session_id)
+        for member, error in answers.errors.items():
+            if not member.name and is_silence(error):
+                raise copy_of(error)
         if len(found) > 1:
             ids = " and ".join(quoted(full_id) for full_id in found.values())
             raise Invalid(f"the current session is {quoted(session_id)}, and there are {ids}. Name one of these.")

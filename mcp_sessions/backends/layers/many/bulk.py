@@ -40,8 +40,11 @@ async def apply_to_members(
         try:
             return MemberResult(member, asked, results.bulk(await apply(member, own_ids)))
         except SessionsError as error:
-            failed = tuple(Failure(session_id=session_id, error=error.text) for session_id in asked)
-            return MemberResult(member, asked, BulkResult(action=action, dry_run=dry_run, failed=failed))
+            text = error.text
+        except Exception as error:  # raising it would cancel the other members' changes
+            text = member.log_unexpected(error).text
+        failed = tuple(Failure(session_id=session_id, error=text) for session_id in asked)
+        return MemberResult(member, asked, BulkResult(action=action, dry_run=dry_run, failed=failed))
 
     return await map_concurrently(apply_to_one, groups.items())
 

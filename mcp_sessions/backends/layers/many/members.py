@@ -12,7 +12,6 @@ from ....errors import Internal, SessionsError, Timeout, Unavailable, Unsupporte
 from ...base import Capability, SessionBackend
 from ...deadline import deadline
 from .holder import Holder
-from .ids import with_message
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +74,7 @@ class Member:
             try:
                 result = await work()
             except SessionsError as error:
-                if not _is_silence(error):
+                if not is_silence(error):
                     self._failure = None
                 raise
         self._failure = None
@@ -92,14 +91,18 @@ class Member:
         try:
             result = await self._run_in_own_task(work, min(seconds, self.backend.options.timeout))
         except SessionsError as error:
-            if _is_silence(error):
+            if is_silence(error):
                 self._failure, self._paused_until = error, anyio.current_time() + PAUSE_SECONDS
             return error
         except Exception as error:
-            logger.error("%s failed: %s", self.label, traceback_without_message(error))
-            return Internal(f"{self.label} failed unexpectedly; the error was logged.")
+            return self.log_unexpected(error)
         self._failure = None
         return result
+
+    def log_unexpected(self, error: Exception) -> Internal:
+        """Log an error that is not a `SessionsError`. Return the error that callers see instead."""
+        logger.error("%s failed: %s", self.label, traceback_without_message(error))
+        return Internal(f"{self.label} failed unexpectedly; the error was logged.")
 
     async def _run_in_own_task(self, work: Callable[[], Awaitable[T]], seconds: float) -> T:
         assert self._tasks is not None, "the backends are not entered"
@@ -144,11 +147,6 @@ class Member:
             raise Timeout(f"{self.label} did not answer in {seconds:g} s. Try again later.") from None
 
 
-def _is_silence(error: SessionsError) -> bool:
+def is_silence(error: SessionsError) -> bool:
     """Return whether a member did not answer. Any other error is an answer."""
     return isinstance(error, Timeout | Unavailable)
-
-
-def copy_of(error: SessionsError) -> SessionsError:
-    """Return an error that can be raised although the other one was raised already."""
-    return with_message(error, error.message)

@@ -8,7 +8,8 @@ import anyio
 
 from ....errors import SessionsError
 from ...gather import map_concurrently
-from .members import Member, copy_of
+from .ids import copy_of
+from .members import Member
 
 T = TypeVar("T")
 
