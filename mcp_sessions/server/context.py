@@ -19,7 +19,7 @@ AppRequest = Context["AppContext"]
 CURRENT = "current"
 META_KEY = "mcp-sessions/session"
 HEADER = "x-session-id"
-_MOST_FOUND_HINTS = 1_000
+_MAX_FOUND_HINTS = 1_000
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class AppContext:
     cursor_cipher: CursorCipher | None
     audit: AuditLog | None
     found_hints: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
-    """(user id, hint at the current session) → the id that was found for it. See `find_current`."""
+    """(subject, hint at the current session) → the id that was found for it. See `find_current`."""
 
     @property
     def caller(self) -> Caller:
@@ -88,23 +88,25 @@ def current_session(context: AppRequest) -> CurrentSession | None:
     hint = _hint_at_current(context)
     if hint is None:
         return None
-    found = app.found_hints.get((app.caller.user_id, hint.id))
+    found = app.found_hints.get((app.caller.subject, hint.id))
     return CurrentSession(found or app.backend.canonical_id(hint.id), hint.resolved_from)
 
 
 async def find_current(context: AppRequest) -> None:
-    """Look for the session that a hint means, if its id may lack the name of its backend. Raise `Invalid` for several.
+    """Look for the session that a hint means, if its id may lack the name of its backend. Keep the id for later calls.
 
-    The result is kept for later calls.
+    Raise `Invalid` if several backends have such a session, or the error of one that could not be asked.
     """
     app = app_of(context)
     hint = _hint_at_current(context)
-    key = (app.caller.user_id, hint.id if hint else "")
-    if hint is None or key in app.found_hints:
+    if hint is None:
+        return
+    key = (app.caller.subject, hint.id)
+    if key in app.found_hints:
         return
     found = await app.backend.for_caller(app.caller).resolve_hint(hint.id)
     if found != app.backend.canonical_id(hint.id):
-        if len(app.found_hints) >= _MOST_FOUND_HINTS:
+        if len(app.found_hints) >= _MAX_FOUND_HINTS:
             app.found_hints.clear()
         app.found_hints[key] = found
 
