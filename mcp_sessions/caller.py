@@ -43,6 +43,6 @@ class Caller:
         if scope not in self.scopes:
             raise Forbidden(f"this token lacks the scope {scope}. Ask its issuer for it.")
 
-    def at(self, backend: str) -> "Caller":
-        """Return this caller for the backend of this name, which never gets the credential for another one."""
-        return replace(self, credential=self.credentials.get(backend, "")) if backend else self
+    def for_backend(self, name: str) -> "Caller":
+        """Return this caller with the credential for the backend of this name, and never that for another one."""
+        return replace(self, credential=self.credentials.get(name, "")) if name else self

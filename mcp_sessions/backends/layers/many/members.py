@@ -1,4 +1,4 @@
-"""A member: one of several backends, and how long the others wait for it."""
+"""A member, which is one of several backends, and how long calls wait for it."""
 
 import logging
 from collections.abc import Awaitable, Callable, Generator
@@ -81,7 +81,7 @@ class Member:
         return result
 
     async def ask(self, work: Callable[[], Awaitable[T]], seconds: float) -> T | SessionsError:
-        """Return the result of a call on several members, or this member's failure.
+        """Return this member's result in a call on several members, or its error.
 
         The call is given up after `seconds`. If it can't be cancelled, because it waits for a thread, it isn't waited
         for. A member that doesn't answer is not asked again during the next seconds.

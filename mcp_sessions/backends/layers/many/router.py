@@ -79,7 +79,7 @@ class Router(SessionBackend):
         """Return the caller's view of a member. Raise the member's error for a caller whom it refuses."""
         if not self._is_view:
             return member.backend
-        return member.backend.for_caller((caller or self.caller).at(member.name))
+        return member.backend.for_caller((caller or self.caller).for_backend(member.name))
 
     def _find(self, session_id: str) -> tuple[Member, str]:
         """Return the member that an id belongs to, and the session's id there. Raise `NotFound` if there is none."""
