@@ -1,5 +1,11 @@
 """Lists of `Many` while one of its backends dies or comes back: no session comes twice, and the walk ends."""
 
+import pytest
+
+from mcp_sessions.backends.layers.many import Many
+from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.caller import Caller
+from mcp_sessions.errors import Invalid
 from mcp_sessions.models import SessionFilter
 
 from .faulty import pair
@@ -54,3 +60,18 @@ async def test_a_backend_that_dies_when_the_others_are_at_their_end_ends_the_wal
         last = await many.list_sessions(SessionFilter(order="updated_asc"), limit=2, cursor=first.next_cursor)
         assert (last.sessions, last.next_cursor) == ((), "")
         assert last.note.startswith("The sessions of work")
+
+
+async def test_a_cursor_of_other_backends_or_of_another_user_is_refused() -> None:
+    stores = [open_backend() for _ in range(3)]
+    async with Many({"": stores[0], "work": stores[1]}) as many:
+        for _ in range(3):
+            await many.create_session(name="Rome")
+        listed = (await many.list_sessions(ALL, limit=1)).next_cursor
+        found = (await many.search_sessions("rome", limit=1)).next_cursor
+        renamed = Many({"": stores[0], "home": stores[1]})
+        more = Many({"": stores[0], "work": stores[1], "home": stores[2]})
+        for view in (many.for_caller(Caller(user_id="ann")), renamed, more):
+            for call in (view.list_sessions(ALL, cursor=listed), view.search_sessions("rome", cursor=found)):
+                with pytest.raises(Invalid, match="cursor"):
+                    await call

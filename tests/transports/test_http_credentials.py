@@ -111,3 +111,31 @@ async def test_a_credential_for_each_subject_comes_from_the_operators_file(era: 
             assert (await listed("ann")).startswith("unauthorized: no credential was sent")
         assert borne(fake) == {"Bearer ann-1", "Bearer ben-1", "Bearer ann-22"}
         assert never(fake, [*tokens.values(), "ann-own"])
+
+
+@ERAS
+async def test_each_of_several_backends_gets_the_callers_credential_for_it_and_no_other(
+    era: str, tmp_path: Path
+) -> None:
+    file = anyio.Path(tmp_path / "credentials")
+    await file.write_text(json.dumps({"ann": {"": "ann-1", "work": "ann-2"}, "ben": "ben-1"}), encoding="utf-8")
+    async with GuardedAgentOs() as bare, GuardedAgentOs() as work:
+        seeded(bare)
+        seeded(work)
+        backends = ["--backend", f"agentos+{bare.url}", "--backend", f"work=agentos+{work.url}"]
+        async with (
+            guarded(tmp_path, *backends, "--backend-tokens", str(file), ann=ALL, ben=ALL) as (server, tokens),
+            calls(server.url, era) as shared,
+        ):
+            sent = {name: {"Authorization": f"Bearer {tokens[name]}"} for name in ("ann", "ben")}
+            page = await shared.call("list_sessions", headers=sent["ann"])
+            assert sorted(row["id"] for row in page["sessions"]) == ["of-ann", "work/of-ann"]
+            page = await shared.call("list_sessions", headers=sent["ben"])
+            assert [row["id"] for row in page["sessions"]] == ["of-ben"]
+            assert page["note"].startswith("The sessions of work (AgentOS) are missing: no credential of yours")
+            result = await shared.result("get_session", session_id="work/of-ben", headers=sent["ben"])
+            assert result["content"][0]["text"].startswith("unauthorized: no credential of yours")
+            page = await shared.call("list_sessions", headers=sent["ann"])
+            assert sorted(row["id"] for row in page["sessions"]) == ["of-ann", "work/of-ann"]
+        assert borne(bare) == {"Bearer ann-1", "Bearer ben-1"}
+        assert borne(work) == {"Bearer ann-2"}
