@@ -32,7 +32,7 @@ async def test_a_session_whose_id_no_path_can_carry_is_listed_as_far_as_it_is_kn
         listed = await backend.list_sessions(SessionFilter())
         ids = [item.id for item in listed.sessions]
         assert listed.note.startswith("1 session(s) can only be listed, not opened or changed: their ids contain")
-        assert ("Their agent, user and whether" in listed.note) is (version == "2.5.6")  # later lists have these
+        assert ("Their agent, user and archive status" in listed.note) is (version == "2.5.6")  # later lists have these
         assert (ids, listed.total) == (["t", "a/b", "s"], 3)
         assert listed.sessions[1].name == "plum"
         found = await backend.search_sessions("plum")
