@@ -101,9 +101,13 @@ class SessionBackend:
         """
         return session_id
 
-    async def resolve_hint(self, session_id: str) -> str:
+    def may_be_hint(self, hint: str, session_id: str) -> bool:
+        """Return whether a client that calls `hint` its own session may mean the session with this canonical id."""
+        return self.canonical_id(hint) == session_id
+
+    async def resolve_hint(self, hint: str) -> str:
         """Return the canonical id of the session that a client calls its own, which may lack its backend's name."""
-        return self.canonical_id(session_id)
+        return self.canonical_id(hint)
 
     async def check_reachable(self) -> None:
         """Raise a `SessionsError` if the system does not answer or refuses the credential."""

@@ -92,7 +92,7 @@ class SessionTool(Tool):
             app.admit(self.scope)
             # Some clients send a list as a string.
             arguments = read_arguments(self.fn_metadata.pre_parse_json(arguments), self.parameters)
-            if self._spec.effect == "destroy" or _names_current(arguments):
+            if _names_current(arguments):
                 await find_current(context)
             result = await self._call_function(_resolve(arguments, context), context)
             answer = result if isinstance(result, InputRequiredResult) else _to_result(result, arguments, context)

@@ -92,10 +92,16 @@ def current_session(context: AppRequest) -> CurrentSession | None:
     return CurrentSession(found or app.backend.canonical_id(hint.id), hint.resolved_from)
 
 
+def may_be_current(session_id: str, context: AppRequest) -> bool:
+    """Return whether a canonical id may be that of the current session, which `find_current` then tells for certain."""
+    hint = _hint_at_current(context)
+    return hint is not None and app_of(context).backend.may_be_hint(hint.id, session_id)
+
+
 async def find_current(context: AppRequest) -> None:
     """Look for the session that a hint means, if its id may lack the name of its backend. Keep the id for later calls.
 
-    Raise `Invalid` if several backends have such a session, or the error of one that could not be asked.
+    Raise `Invalid` if several backends have such a session, or the error of one that could not answer.
     """
     app = app_of(context)
     hint = _hint_at_current(context)

@@ -25,7 +25,7 @@ ON_ONE_SESSION = [
     name
     for name in METHODS
     if "session_id" in [parameter.name for parameter in parameters_of(name)]
-    and name not in ("canonical_id", "resolve_hint")
+    and name not in ("canonical_id", "may_be_hint", "resolve_hint")
 ]
 
 

@@ -206,15 +206,17 @@ async def test_an_unexpected_error_in_a_bulk_action_does_not_stop_the_other_back
     assert "work (the embedded store) failed: ZeroDivisionError" in caplog.text
 
 
-async def test_a_hint_is_not_another_backends_session_while_the_unnamed_one_does_not_answer() -> None:
-    unnamed, named = FaultyBackend(open_backend()), open_backend()
-    async with Many({"": unnamed, "work": named}) as many:
-        session = await named.create_session(name="Trip")
-        unnamed.faults.now = "dead"
-        with pytest.raises(Unavailable):
+@pytest.mark.parametrize("silent", ["", "notes"])
+async def test_a_hint_is_not_one_backends_session_while_another_does_not_answer(silent: str) -> None:
+    faulty, work = FaultyBackend(open_backend()), open_backend()
+    async with Many({silent: faulty, "work": work}) as many:
+        session = await work.create_session(name="Trip")
+        faulty.faults.now = "dead"
+        with pytest.raises(Unavailable, match=r"can't be looked for in .*: it is down"):
             await many.resolve_hint(session.id)
-        unnamed.faults.now = ""
-        await many.create_session(name="Another")
+        faulty.faults.now = ""
+        with pytest.raises(NotFound):
+            await many.get_session(f"{silent}/5".removeprefix("/"))
         assert await many.resolve_hint(session.id) == f"work/{session.id}"
 
 

@@ -9,6 +9,7 @@ from mcp.types import CallToolResult
 
 from mcp_sessions import SessionBackend, create_server, open_backend
 from mcp_sessions.server.context import META_KEY
+from tests.layers.faulty import FaultyBackend
 from tests.support.clients import ALL, text_of
 
 
@@ -54,6 +55,19 @@ async def test_the_current_session_is_not_deleted_though_its_hint_has_no_name() 
             refused = await call(client, session.id, "delete_session", **arguments)
             assert "is the current session, which can't be deleted" in text_of(refused)
         assert (await stores["work"].get_session(session.id)).name == "Mine"
+
+
+async def test_other_sessions_are_deleted_while_a_backend_that_may_have_the_current_one_is_down() -> None:
+    store, down = open_backend(), FaultyBackend(open_backend())
+    async with Client(create_server({"": store, "work": down}, toolsets=ALL, confirm="off")) as client:
+        current, other = [await store.create_session(name=name) for name in ("Mine", "Other")]
+        down.faults.now = "dead"
+        deleted = await call(client, "5", "delete_session", session_id=other.id)
+        assert not deleted.is_error
+        refused = text_of(await call(client, current.id, "delete_session", session_id=current.id))
+        assert "is the current session, which can't be deleted" in refused
+        refused = text_of(await call(client, "5", "delete_session", session_id="work/5"))
+        assert refused.startswith("unavailable: the current session can't be looked for in work")
 
 
 async def test_a_hint_that_two_backends_have_is_refused_and_both_are_named() -> None:

@@ -66,8 +66,11 @@ class Wrapper(SessionBackend):
     def canonical_id(self, session_id: str) -> str:
         return self.inner.canonical_id(session_id)
 
-    async def resolve_hint(self, session_id: str) -> str:
-        return await self.inner.resolve_hint(session_id)
+    def may_be_hint(self, hint: str, session_id: str) -> bool:
+        return self.inner.may_be_hint(hint, session_id)
+
+    async def resolve_hint(self, hint: str) -> str:
+        return await self.inner.resolve_hint(hint)
 
     async def check_reachable(self) -> None:
         await self.inner.check_reachable()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Self
 
-from ....errors import Invalid, NotFound, quoted
+from ....errors import Forbidden, Invalid, NotFound, Unauthorized, Unsupported, quoted
 from ....json_documents import JsonObject
 from ....models import BulkAction, BulkResult, Failure, SearchPage, Session, SessionDetail, SessionFilter, SessionPage
 from ...base import Capability
@@ -15,12 +15,16 @@ from ...feeds import newest_first
 from ...health import Report
 from .bulk import apply_to_members, combine, join_notes
 from .checks import examine_all
-from .ids import copy_of
-from .members import SHARE_OF_TIME, Member, is_silence
+from .ids import with_message
+from .members import SHARE_OF_TIME, Member
 from .pages import search_page, session_page
 from .results import Results
 from .router import Router
 from .several import SharedProgress, ask_all
+
+
+_NOT_HERE = (NotFound, Invalid, Unsupported, Unauthorized, Forbidden)
+"""What a member answers if it has no session of an id, or none that the caller may see."""
 
 
 class Many(Router):
@@ -50,26 +54,32 @@ class Many(Router):
         groups = self._groups(session_ids) or {member: [] for member in self._able(Capability.DELETE_SESSION)}
         return join_notes({member: member.backend.deletion_notice(own_ids) for member, own_ids in groups.items()})
 
-    async def resolve_hint(self, session_id: str) -> str:
-        """Return the full id for one that may lack its member's name, after looking for it in all members.
+    def may_be_hint(self, hint: str, session_id: str) -> bool:
+        name, own_id = self._ids.address(session_id)
+        if self._ids.address(hint).name or name not in self._members:
+            return self.canonical_id(hint) == session_id
+        return self._members[name].backend.may_be_hint(hint, own_id)
 
-        A session of the member without a name comes first, since its full id has no name. If another member has such a
-        session and the one without a name did not answer, raise its error. Raise `Invalid` if several others have one.
+    async def resolve_hint(self, hint: str) -> str:
+        """Return the full id for a hint that may lack its member's name, after looking for it in all members.
+
+        A session of the member without a name comes first, since its full id has no name. Otherwise, raise the error
+        of a member that could not answer, since it may have the session, or `Invalid` if several have one.
         """
-        if self._ids.address(session_id).name:
-            return self.canonical_id(session_id)
+        if self._ids.address(hint).name:
+            return self.canonical_id(hint)
         members = list(self._members.values())
-        answers = await ask_all(members, lambda member: self._view(member).get_session(session_id), self._share)
+        answers = await ask_all(members, lambda member: self._view(member).get_session(hint), self._share)
         found = {member.name: Results(self._ids, member).full(one.id) for member, one in answers.results.items()}
-        if "" in found or not found:
-            return self.canonical_id(session_id)
+        if "" in found:
+            return self.canonical_id(hint)
         for member, error in answers.errors.items():
-            if not member.name and is_silence(error):
-                raise copy_of(error)
+            if not isinstance(error, _NOT_HERE):
+                raise with_message(error, f"the current session can't be looked for in {member.label}: {error.message}")
         if len(found) > 1:
             ids = " and ".join(quoted(full_id) for full_id in found.values())
-            raise Invalid(f"the current session is {quoted(session_id)}, and there are {ids}. Name one of these.")
-        return next(iter(found.values()))
+            raise Invalid(f"the current session is {quoted(hint)}, and there are {ids}. Name one of these.")
+        return next(iter(found.values()), self.canonical_id(hint))
 
     async def check_reachable(self) -> None:
         members = list(self._members.values())
