@@ -154,6 +154,14 @@ class SessionBackend:
         """Return a session with the counts that the user should see before deleting it (messages or runs)."""
         return await self.get_session(session_id)
 
+    async def get_sessions_for_deletion(self, session_ids: Sequence[str]) -> Sequence[SessionDetail]:
+        """Return `get_session_for_deletion` of each session, without those that don't exist."""
+        found: list[SessionDetail] = []
+        for session_id in dict.fromkeys(session_ids):
+            with suppress(NotFound):
+                found.append(await self.get_session_for_deletion(session_id))
+        return found
+
     async def get_session_history(
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
@@ -279,7 +287,9 @@ class SessionBackend:
         if action == "restore":
             return await self.restore_session(session_id)
         if expected_versions is not None and session_id not in expected_versions:
-            raise NotFound(f"session {quoted(session_id)} was not found when the user was asked to confirm. Ask again.")
+            raise NotFound(
+                f"session {quoted(session_id)} could not be read when the user was asked to confirm. Ask again."
+            )
         return await self.delete_session(session_id, expected_version=(expected_versions or {}).get(session_id, ""))
 
     async def _preview(self, action: BulkAction, session_id: str) -> SessionDetail | None:

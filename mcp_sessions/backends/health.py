@@ -19,5 +19,10 @@ class Check:
     read_only_text: str = ""
 
 
+def timed_out(seconds: float) -> Check:
+    """Return the result of checks that took too long."""
+    return Check("backend", f"timed out after {seconds:g} s. Check whether the backend hangs", "failed")
+
+
 Report = Callable[[Check], None]
 """A callback that receives each check as soon as it is done."""

@@ -10,10 +10,11 @@ from ..errors import replace_unprintable
 from .parsers import BadSetting
 
 _TOKEN = "MCP_SESSIONS_TOKEN"
+_READ_ONLY = "ro"
 _SCHEMES = "|".join(re.escape(scheme) for scheme in BACKENDS)
-# Paths may contain spaces, so only a space before another URL separates two backends.
-_BETWEEN = re.compile(rf"\s*\n\s*|\s+(?=(?:[^\s=/]*=)?(?:(?:{_SCHEMES}):|[a-z][a-z0-9+.-]*://))")
-_NAMED = re.compile(r"([^:=/?#]*)(:ro)?=(.*)", re.DOTALL)
+# Paths may contain spaces, so only a space before a name or a URL separates two backends.
+_BETWEEN = re.compile(rf"\s*\n\s*|\s+(?=[^\s:=/?#]+(?::\w*)?=|(?:{_SCHEMES}):|[a-z][a-z0-9+.-]*://)")
+_NAMED = re.compile(r"([^:=/?#]*)(?::(\w*))?=(.*)", re.DOTALL)
 
 
 class BackendAddress(NamedTuple):
@@ -24,7 +25,7 @@ class BackendAddress(NamedTuple):
     is_read_only: bool = False
 
     def __str__(self) -> str:
-        narrowed = ":ro" if self.is_read_only else ""
+        narrowed = f":{_READ_ONLY}" if self.is_read_only else ""
         return f"{self.name}{narrowed}={self.url}" if self.name else self.url
 
     @property
@@ -42,15 +43,26 @@ def read_addresses(backends: Sequence[str]) -> list[BackendAddress]:
     """Return the backends' names and URLs. Raise `BadSetting` for a bad name and for two backends of one name."""
     addresses: list[BackendAddress] = []
     for text in backends:
-        named = _NAMED.fullmatch(text)
-        address = BackendAddress(named[1], named[3], bool(named[2])) if named else BackendAddress("", text)
-        if named and not is_name(address.name):
-            raise BadSetting(f"--backend can't have the name {address.name[:80]!r}: it accepts {ACCEPTED}.")
+        address = _read(text)
         if address.name in [other.name for other in addresses]:
             which = f"the name {address.name!r}" if address.name else "no name"
             raise BadSetting(f"--backend is given twice with {which}: write NAME=URL, each with a name of its own.")
         addresses.append(address)
     return addresses
+
+
+def _read(text: str) -> BackendAddress:
+    named = _NAMED.fullmatch(text)
+    if named is None:
+        return BackendAddress("", text)
+    name, access, url = named.groups()
+    if not is_name(name):
+        raise BadSetting(f"--backend can't have the name {name[:80]!r}: it accepts {ACCEPTED}.")
+    if access not in (None, _READ_ONLY):
+        raise BadSetting(f"--backend {name} can't have {access[:80]!r} after its name: it accepts {name}:{_READ_ONLY}.")
+    if not url:
+        raise BadSetting(f"--backend {name} has no URL: write {name}=URL.")
+    return BackendAddress(name, url, access == _READ_ONLY)
 
 
 def shown_backends(backends: Sequence[str]) -> str:

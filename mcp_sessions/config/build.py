@@ -5,8 +5,8 @@ from typing import Any
 
 from ..backends.base import SessionBackend
 from ..backends.flag_errors import name_flag_in_errors
-from ..backends.layers.many import one_of
-from ..backends.layers.read_only import ReadOnly
+from ..backends.layers.many import combine_backends
+from ..backends.layers.read_only import ReadOnlyBackend
 from ..backends.registry import known_options, open_backend, options_in
 from ..server.audit_log import AuditLog
 from ..server.sessions_server import SessionsServer, create_server
@@ -18,7 +18,7 @@ LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 def build_backend(settings: Settings) -> SessionBackend:
     """Return the configured backends as one, not yet entered. Raise the errors of `build_backends`."""
-    return one_of(build_backends(settings))
+    return combine_backends(build_backends(settings))
 
 
 def build_backends(settings: Settings) -> Mapping[str, SessionBackend]:
@@ -41,9 +41,10 @@ def _open(address: BackendAddress, settings: Settings, token: str) -> SessionBac
         token=own_token or token,
         token_variable=address.token_variable if own_token or not token else "MCP_SESSIONS_TOKEN",
         callers_have_credentials=settings.own_credentials or bool(settings.backend_tokens),
+        read_only=address.is_read_only,
         **backend_options(settings, address.url),
     )
-    return ReadOnly(backend) if address.is_read_only else backend
+    return ReadOnlyBackend(backend) if address.is_read_only else backend
 
 
 def backend_options(settings: Settings, url: str) -> dict[str, Any]:

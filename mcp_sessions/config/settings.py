@@ -1,6 +1,6 @@
 """The settings: each one's flag, environment variable, parser and help. `--help` and docs/configuration.md use them."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -211,6 +211,8 @@ class Settings:
         values: dict[str, Any] = {}
         for name, setting in SETTINGS.items():
             flag = flags.get(name)
+            if isinstance(flag, list) and len(flag) > 1 and "" in flag:
+                raise BadSetting(f"{setting.flag} can't be '': it is one of several. Leave it out.")
             given = setting.separator.join(flag) if isinstance(flag, list) else flag
             text = given if given is not None else environ.get(setting.variable)
             if text is None or (given is None and text == "" and name != "user"):
@@ -229,6 +231,11 @@ class Settings:
             if environ.get(name)
         }
         return cls(**values, backend_credentials=tokens)
+
+    @property
+    def backend_names(self) -> Sequence[str]:
+        """The names of the backends, "" for the one without a name. Raises `BadSetting` for a bad name."""
+        return [address.name for address in read_addresses(self.backend)]
 
     def variables(self) -> dict[str, str]:
         """Return the environment variables that set all values that differ from the defaults."""

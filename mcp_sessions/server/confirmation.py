@@ -12,7 +12,7 @@ from pydantic import BaseModel, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from ..errors import ConfirmationRequired, Invalid, NotFound, quoted
+from ..errors import ConfirmationRequired, Invalid, quoted
 from ..json_documents import JsonObject
 from ..models import (
     SessionDetail,
@@ -64,13 +64,7 @@ async def sessions_to_delete(
     await _refuse_current(session_ids, context)
     if dry_run:
         return []
-    found: list[SessionDetail] = []
-    for session_id in dict.fromkeys(session_ids):
-        try:
-            found.append(await backend.get_session_for_deletion(session_id))
-        except NotFound:
-            continue  # the result lists it as failed
-    return found
+    return [*await backend.get_sessions_for_deletion(session_ids)]  # the result lists the others as failed
 
 
 async def ask_to_delete_all(

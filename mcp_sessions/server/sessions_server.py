@@ -25,7 +25,7 @@ from mcp.types import (
 
 from .. import __version__
 from ..backends.base import SessionBackend
-from ..backends.layers.many import one_of
+from ..backends.layers.many import combine_backends
 from ..caller import Caller, Scope
 from ..errors import quoted
 from ..text.sanitize import sanitize
@@ -155,7 +155,7 @@ def create_server(
     unknown toolset or a bad name of a backend.
     """
     if not isinstance(backend, SessionBackend):
-        backend = one_of(backend)
+        backend = combine_backends(backend)
     if "all" in toolsets:
         toolsets = [toolset.name for toolset in TOOLSETS]
     unknown = sorted(set(toolsets) - {toolset.name for toolset in TOOLSETS})

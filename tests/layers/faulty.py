@@ -85,6 +85,10 @@ class FaultyBackend(Wrapper):
     def changes(self, since: datetime | None) -> AsyncGenerator[Session]:
         return SessionBackend.changes(self, since)
 
+    check_reachable = SessionBackend.check_reachable
+    get_session_for_deletion = SessionBackend.get_session_for_deletion
+    get_sessions_for_deletion = SessionBackend.get_sessions_for_deletion
+
     async def get_session(self, session_id: str) -> SessionDetail:
         await self.faults.before_call()
         return await super().get_session(session_id)

@@ -9,10 +9,10 @@ import pytest
 
 from mcp_sessions import create_server
 from mcp_sessions.backends.base import REQUIRED, Capability, SessionBackend
-from mcp_sessions.backends.layers.many import Many, one_of
+from mcp_sessions.backends.layers.many import Many, combine_backends
 from mcp_sessions.backends.layers.many.ids import Ids
 from mcp_sessions.backends.layers.many.router import Router
-from mcp_sessions.backends.layers.read_only import ReadOnly
+from mcp_sessions.backends.layers.read_only import ReadOnlyBackend
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Invalid, NotFound, Unsupported
@@ -127,7 +127,7 @@ def test_a_name_that_ids_cannot_begin_with_is_refused(name: str) -> None:
 
 def test_a_single_backend_stays_as_it_is() -> None:
     only = Recorder()
-    assert one_of({"work": only}) is only
+    assert combine_backends({"work": only}) is only
 
 
 async def test_notes_and_errors_have_the_ids_that_callers_see() -> None:
@@ -143,8 +143,8 @@ async def test_notes_and_errors_have_the_ids_that_callers_see() -> None:
 
 async def test_an_id_without_a_backend_is_not_found() -> None:
     async with Many({"one": open_backend(), "two": open_backend()}) as many:
-        for session_id in ("5", "three/5", "/one/5", ""):
-            with pytest.raises(NotFound):
+        for session_id in ("5", "three/5", "/one/5", "one/", ""):
+            with pytest.raises(NotFound, match=f'no session "{session_id}".*begin with one/, two/'):
                 await many.get_session(session_id)
         result = await many.apply_to_sessions("archive", ["5", "one/5"], dry_run=False)
         assert [failure.session_id for failure in result.failed] == ["5", "one/5"]
@@ -184,7 +184,7 @@ async def test_without_an_unnamed_backend_the_first_that_can_creates_sessions() 
 
 async def test_a_backend_that_is_narrowed_to_reading_refuses_changes() -> None:
     store = open_backend()
-    async with Many({"": open_backend(), "work": ReadOnly(store)}) as many:
+    async with Many({"": open_backend(), "work": ReadOnlyBackend(store)}) as many:
         session = await store.create_session(name="Mine")
         assert (await many.get_session(f"work/{session.id}")).name == "Mine"
         for change in (many.rename_session(f"work/{session.id}", "Theirs"), many.archive_session(f"work/{session.id}")):
@@ -196,7 +196,7 @@ async def test_a_backend_that_is_narrowed_to_reading_refuses_changes() -> None:
 
 
 def test_a_store_that_is_narrowed_to_reading_has_only_operations_that_read() -> None:
-    assert ReadOnly(open_backend()).capabilities == REQUIRED | {
+    assert ReadOnlyBackend(open_backend()).capabilities == REQUIRED | {
         Capability.SEARCH_SESSIONS,
         Capability.GET_SESSION_RUNS,
     }

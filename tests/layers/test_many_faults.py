@@ -9,9 +9,9 @@ from mcp_sessions.backends.layers.many import Many
 from mcp_sessions.backends.layers.wrapper import Wrapper
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.caller import Caller
-from mcp_sessions.errors import BadResponse, NotFound, SessionsError, Timeout, Unavailable
+from mcp_sessions.errors import NotFound, SessionsError, Timeout, Unavailable
 from mcp_sessions.json_documents import JsonObject
-from mcp_sessions.models import BulkResult, SearchPage, SessionDetail, SessionFilter, SessionPage
+from mcp_sessions.models import BulkResult, SearchPage, SessionDetail, SessionFilter
 
 from .faulty import LONG, SHORT, Fault, FaultyBackend, pair
 
@@ -66,7 +66,7 @@ async def test_a_call_that_is_cancelled_leaves_nothing_running() -> None:
 async def test_a_call_on_a_session_of_the_backend_that_fails_gets_its_error() -> None:
     async with pair() as (many, _, work):
         work.faults.now = "dead"
-        with pytest.raises(Unavailable, match="it is down"):
+        with pytest.raises(Unavailable, match=r"^work \(the embedded store\): it is down"):
             await many.get_session("work/5")
 
 
@@ -220,19 +220,19 @@ async def test_a_hint_is_not_one_backends_session_while_another_does_not_answer(
         assert await many.resolve_hint(session.id) == f"work/{session.id}"
 
 
-async def test_a_backend_whose_rows_have_no_cursors_is_refused_rather_than_repeated() -> None:
-    class WithoutCursors(Wrapper):
-        async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-            page = await super().list_sessions(filter, limit=limit, cursor=cursor)
-            rows = [session.model_copy(update={"cursor": ""}) for session in page.sessions]
-            return page.model_copy(update={"sessions": tuple(rows)})
-
-    work = open_backend()
-    async with Many({"": open_backend(), "work": WithoutCursors(work)}) as many:
-        for _ in range(3):
-            await work.create_session()
-        with pytest.raises(BadResponse, match="rows without cursors"):
-            await many.list_sessions(ALL, limit=2)
+async def test_sessions_are_deleted_though_another_backend_among_them_does_not_answer() -> None:
+    async with pair() as (many, bare, work):
+        session = await bare.create_session(name="Trip")
+        work.faults.now = "dead"
+        found = await many.get_sessions_for_deletion(["work/5", session.id, session.id, "none"])
+        assert [one.id for one in found] == [session.id]
+        versions = {one.id: one.version for one in found}
+        done = await many.apply_to_sessions("delete", ["work/5", session.id], dry_run=False, expected_versions=versions)
+        assert done.succeeded == (session.id,)
+        assert [failure.session_id for failure in done.failed] == ["work/5"]
+        assert done.note.startswith("the embedded store: ")
+        with pytest.raises(Unavailable, match="it is down"):
+            await many.get_sessions_for_deletion(["work/5"])
 
 
 async def test_the_progress_of_several_searches_is_one_number_that_grows() -> None:

@@ -1,12 +1,13 @@
-"""Lists of `Many` while one of its backends dies or comes back: no session comes twice, and the walk ends."""
+"""Lists of `Many`: no session comes twice and the walk ends, also while a backend dies, comes back or is strange."""
 
 import pytest
 
 from mcp_sessions.backends.layers.many import Many
+from mcp_sessions.backends.layers.wrapper import Wrapper
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.caller import Caller
-from mcp_sessions.errors import Invalid
-from mcp_sessions.models import SessionFilter
+from mcp_sessions.errors import BadResponse, Invalid
+from mcp_sessions.models import SessionFilter, SessionPage
 
 from .faulty import pair
 
@@ -75,3 +76,36 @@ async def test_a_cursor_of_other_backends_or_of_another_user_is_refused() -> Non
             for call in (view.list_sessions(ALL, cursor=listed), view.search_sessions("rome", cursor=found)):
                 with pytest.raises(Invalid, match="cursor"):
                     await call
+
+
+async def test_a_page_without_sessions_does_not_disturb_the_order() -> None:
+    class Sparse(Wrapper):
+        """Its first page has no session, only a cursor."""
+
+        async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
+            if not cursor:
+                return SessionPage(sessions=(), next_cursor="1")
+            return await super().list_sessions(filter, limit=limit)
+
+    older, newer = open_backend(), open_backend()
+    async with Many({"": older, "work": Sparse(newer)}) as many:
+        for backend in (older, newer):
+            await backend.create_session(name="older" if backend is older else "newer")
+        shown = (await many.list_sessions(SessionFilter(order="created_desc"))).sessions
+        assert sorted(shown, key=lambda one: str(one.created_at), reverse=True) == [*shown]
+        assert {session.name for session in shown} == {"older", "newer"}
+
+
+async def test_a_backend_whose_rows_have_no_cursors_is_refused_rather_than_repeated() -> None:
+    class WithoutCursors(Wrapper):
+        async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
+            page = await super().list_sessions(filter, limit=limit, cursor=cursor)
+            rows = [session.model_copy(update={"cursor": ""}) for session in page.sessions]
+            return page.model_copy(update={"sessions": tuple(rows)})
+
+    work = open_backend()
+    async with Many({"": open_backend(), "work": WithoutCursors(work)}) as many:
+        for _ in range(3):
+            await work.create_session()
+        with pytest.raises(BadResponse, match="rows without cursors"):
+            await many.list_sessions(ALL, limit=2)

@@ -83,4 +83,4 @@ async def test_a_hint_at_somebody_elses_session_finds_nothing() -> None:
     async with serving("", "work", user="ada") as (client, stores):
         theirs = await stores["work"].create_session(name="Secret")
         answer = text_of(await call(client, theirs.id, "get_session", session_id="current"))
-        assert answer == f'not_found: no session "{theirs.id}". Call list_sessions for valid ids.'
+        assert answer.startswith(f'not_found: no session "{theirs.id}". Call list_sessions for valid ids.')

@@ -17,7 +17,7 @@ READING = frozenset(
 )
 
 
-class ReadOnly(Wrapper):
+class ReadOnlyBackend(Wrapper):
     """A backend that refuses every change."""
 
     def __init__(self, inner: SessionBackend) -> None:
@@ -30,11 +30,11 @@ class ReadOnly(Wrapper):
 
 
 def _refuse(capability: Capability) -> Any:
-    async def refuse(self: ReadOnly, *args: object, **kwargs: object) -> None:
+    async def refuse(self: ReadOnlyBackend, *args: object, **kwargs: object) -> None:
         raise Unsupported(f"{self.title} may only be read here, so it has no {capability}.")
 
     return refuse
 
 
 for changing in set(Capability) - READING:
-    setattr(ReadOnly, changing, _refuse(changing))
+    setattr(ReadOnlyBackend, changing, _refuse(changing))

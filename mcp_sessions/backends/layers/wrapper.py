@@ -90,6 +90,9 @@ class Wrapper(SessionBackend):
     async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
         return await self.inner.get_session_for_deletion(session_id)
 
+    async def get_sessions_for_deletion(self, session_ids: Sequence[str]) -> Sequence[SessionDetail]:
+        return await self.inner.get_sessions_for_deletion(session_ids)
+
     async def get_session_history(
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:

@@ -37,7 +37,7 @@ def open_sqlite(url: str, options: StoreOptions, context: OpenContext) -> "Sessi
         database = SqliteDatabase(path, busy_seconds=options.timeout)
     except RuntimeError as error:  # raised by `Path.expanduser`
         raise Invalid("the SQLite path begins with ~ and a user name that this machine does not know") from error
-    return SqlBackend(TracingDatabase(database, "sqlite"), options)
+    return SqlBackend(TracingDatabase(database, "sqlite"), options, read_only=context.read_only)
 
 
 def open_postgresql(url: str, options: StoreOptions, context: OpenContext) -> "SessionBackend":
@@ -50,7 +50,7 @@ def open_postgresql(url: str, options: StoreOptions, context: OpenContext) -> "S
     from .backend import SqlBackend
 
     database = PostgresDatabase(url, seconds=options.timeout)
-    return SqlBackend(TracingDatabase(database, "postgresql"), options)
+    return SqlBackend(TracingDatabase(database, "postgresql"), options, read_only=context.read_only)
 
 
 SQLITE = BackendType(StoreOptions, open_sqlite)

@@ -13,11 +13,13 @@ logger = logging.getLogger(__name__)
 class SubjectCredentials:
     """The credentials in a file with a JSON object, subject → credential. If it can't be read, there are none.
 
-    A subject may have an object instead, name of a backend → credential, with "" for the backend without a name.
+    A subject may have an object instead, name of a backend → credential, with "" for the backend without a name, and
+    for the only one, whose name is `only_name`.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, only_name: str = "") -> None:
         accepts = 'a file such as {"ada": "CREDENTIAL"}'
+        self._only_name = only_name
         self._file = OperatorFile("--backend-tokens", path, _parse, accepts)
 
     def check(self) -> None:
@@ -27,10 +29,11 @@ class SubjectCredentials:
     def of_subject(self, subject: str) -> Mapping[str, str]:
         """Return the subject's credentials by the names of backends, "" for the one without a name."""
         try:
-            return self._file.read().get(subject, {})
+            credentials = self._file.read().get(subject, {})
         except (OSError, ValueError):
             logger.error("%s can't be read, so nobody has a credential for the backend", self._file.path)
             return {}
+        return {"": credentials.get(self._only_name, ""), **credentials} if self._only_name else credentials
 
 
 def _parse(content: bytes) -> dict[str, dict[str, str]]:

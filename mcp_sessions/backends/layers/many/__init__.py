@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from ...base import SessionBackend
 from .backend import Many
 
-__all__ = ["Many", "one_of"]
+__all__ = ["Many", "combine_backends"]
 
 
-def one_of(backends: Mapping[str, SessionBackend]) -> SessionBackend:
+def combine_backends(backends: Mapping[str, SessionBackend]) -> SessionBackend:
     """Return one backend for all of these. A single one is returned as it is, whatever its name.
 
     Raise `ValueError` for a bad name, or if there is none.

@@ -7,21 +7,21 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Self
 
-from ....errors import Forbidden, Invalid, NotFound, Unauthorized, Unsupported, quoted
+from ....errors import Forbidden, Invalid, NotFound, SessionsError, Unauthorized, Unsupported, quoted
 from ....json_documents import JsonObject
 from ....models import BulkAction, BulkResult, Failure, SearchPage, Session, SessionDetail, SessionFilter, SessionPage
 from ...base import Capability
 from ...feeds import newest_first
+from ...gather import map_concurrently
 from ...health import Report
 from .bulk import apply_to_members, combine, join_notes
 from .checks import examine_all
+from .fan_out import SharedProgress, ask_all
 from .ids import with_message
-from .members import SHARE_OF_TIME, Member
+from .members import TIME_FRACTION, Member
 from .pages import search_page, session_page
 from .results import Results
 from .router import Router
-from .several import SharedProgress, ask_all
-
 
 _NOT_HERE = (NotFound, Invalid, Unsupported, Unauthorized, Forbidden)
 """What a member answers if it has no session of an id, or none that the caller may see."""
@@ -34,7 +34,7 @@ class Many(Router):
 
     @property
     def _share(self) -> float:
-        return self.options.timeout * SHARE_OF_TIME
+        return self.options.timeout * TIME_FRACTION
 
     def _able(self, capability: Capability) -> list[Member]:
         """Return the members that have an operation. Raise `Unsupported` if none has it."""
@@ -89,9 +89,15 @@ class Many(Router):
         await examine_all(list(self._members.values()), report)
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
+        async def rows_of(member: Member, at: str) -> SessionPage:
+            page = await self._view(member).list_sessions(filter, limit=limit, cursor=at)
+            while not page.sessions and page.next_cursor:  # the order can't be kept without the next session
+                page = await self._view(member).list_sessions(filter, limit=limit, cursor=page.next_cursor)
+            return page
+
         return await session_page(
             self._able(Capability.LIST_SESSIONS),
-            lambda member, at: self._view(member).list_sessions(filter, limit=limit, cursor=at),
+            rows_of,
             self._ids,
             filter,
             limit=limit,
@@ -127,8 +133,7 @@ class Many(Router):
     async def _changes(self, since: datetime | None) -> AsyncGenerator[Session]:
         """Yield the members' changes. A member that fails ends this with its error, since there is no note for it."""
         members = list(self._members.values())
-        for member in members:
-            await member.wait_until_open(self.options.timeout)
+        await map_concurrently(lambda member: member.wait_until_open(self.options.timeout), members)
         async with aclosing(newest_first([self._changes_of(member, since) for member in members])) as changes:
             async for session in changes:
                 yield session
@@ -157,6 +162,27 @@ class Many(Router):
         answers = await ask_all(list(self._members.values()), find, self._share)
         answers.require_one()
         return [session_id for found in answers.results.values() for session_id in found][:limit]
+
+    async def get_sessions_for_deletion(self, session_ids: Sequence[str]) -> Sequence[SessionDetail]:
+        """Return the sessions that exist, without those of members that fail. Raise the first error if all fail."""
+
+        async def read(group: tuple[Member, list[str]]) -> Sequence[SessionDetail] | SessionsError:
+            member, own_ids = group
+            try:
+                member.require(Capability.DELETE_SESSION)
+                found = await member.use(
+                    lambda: self._view(member).get_sessions_for_deletion(own_ids),
+                    has_deadline=False,  # each of its calls has one
+                )
+            except SessionsError as error:
+                return error
+            return [Results(self._ids, member).detail(session) for session in found]
+
+        answers = await map_concurrently(read, self._groups(session_ids).items())
+        errors = [answer for answer in answers if isinstance(answer, SessionsError)]
+        if errors and len(errors) == len(answers):
+            raise errors[0]
+        return [session for found in answers if not isinstance(found, SessionsError) for session in found]
 
     def create_targets(self) -> Sequence[str]:
         able = [member.name for member in self._members.values() if member.can(Capability.CREATE_SESSION)]

@@ -78,5 +78,4 @@ def combine(
 
 def join_notes(notes: Mapping[Member, str]) -> str:
     """Return the members' notes as one text, in which each names its member if there are several."""
-    given = {member: note for member, note in notes.items() if note}
-    return " ".join(f"{member.label}: {note}" if len(given) > 1 else note for member, note in given.items())
+    return " ".join(f"{member.label}: {note}" if len(notes) > 1 else note for member, note in notes.items() if note)

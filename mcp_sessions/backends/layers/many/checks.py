@@ -7,7 +7,7 @@ import anyio
 
 from ....errors import SessionsError
 from ...gather import map_concurrently
-from ...health import Check, Report
+from ...health import Check, Report, timed_out
 from .members import Member
 
 
@@ -27,5 +27,5 @@ async def _examine(member: Member) -> list[Check]:
     except SessionsError as error:
         checks.append(Check("backend", str(error), "failed"))
     except TimeoutError:
-        checks.append(Check("backend", f"timed out after {seconds:g} s. Check whether the backend hangs", "failed"))
+        checks.append(timed_out(seconds))
     return [replace(check, name=f"{member.name}: {check.name}" if member.name else check.name) for check in checks]

@@ -40,6 +40,10 @@ class Ids:
             return f"{name}{_SEPARATOR}{own_id}"
         return _SEPARATOR + own_id if self._looks_named(own_id) else own_id
 
+    def names_note(self) -> str:
+        """Return what to add to the error that there is no session with an id that has no name."""
+        return f"Ids of other backends begin with {', '.join(name + _SEPARATOR for name in sorted(self._names))}."
+
     def _looks_named(self, own_id: str) -> bool:
         """Return whether the id is `NAME/…` with a known name, after any number of slashes."""
         name, separator, _ = own_id.lstrip(_SEPARATOR).partition(_SEPARATOR)

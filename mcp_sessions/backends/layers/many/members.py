@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SHARE_OF_TIME = 0.4
+TIME_FRACTION = 0.4
 """The part of a call's time that a member may take while other members are asked too."""
 PAUSE_SECONDS = 5.0
 """How long a member that failed is left out of calls that ask several members."""
@@ -74,7 +74,7 @@ class Member:
             try:
                 result = await work()
             except SessionsError as error:
-                if not is_silence(error):
+                if not is_unresponsive(error):
                     self._failure = None
                 raise
         self._failure = None
@@ -91,7 +91,7 @@ class Member:
         try:
             result = await self._run_in_own_task(work, min(seconds, self.backend.options.timeout))
         except SessionsError as error:
-            if is_silence(error):
+            if is_unresponsive(error):
                 self._failure, self._paused_until = error, anyio.current_time() + PAUSE_SECONDS
             return error
         except Exception as error:
@@ -147,6 +147,6 @@ class Member:
             raise Timeout(f"{self.label} did not answer in {seconds:g} s. Try again later.") from None
 
 
-def is_silence(error: SessionsError) -> bool:
+def is_unresponsive(error: SessionsError) -> bool:
     """Return whether a member did not answer. Any other error is an answer."""
     return isinstance(error, Timeout | Unavailable)

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from ....models import PageItem, SearchHit, SearchPage, Session, SessionFilter, SessionPage
+from .fan_out import Answers, ask_all
 from .ids import Ids
 from .members import Member
 from .merge import END, MergedCursors, Part, Position, merge
 from .results import Results
-from .several import Answers, ask_all
 
 
 class _Page(Protocol):
@@ -51,7 +51,7 @@ async def session_page(
         sessions=tuple(Results(ids, members[number]).session(row) for number, row in merged.rows),
         next_cursor=merged.next_cursor,
         total=None if None in totals else sum(total or 0 for total in totals),
-        note=_note(answers),
+        note=_note(answers, cursor),
     )
 
 
@@ -80,7 +80,7 @@ async def search_page(
         next_cursor=merged.next_cursor,
         searched_sessions=sum(searched) if searched else None,
         complete=not answers.errors and all(page.complete for page in pages),
-        note=_note(answers),
+        note=_note(answers, cursor),
     )
 
 
@@ -96,9 +96,14 @@ async def _ask(
     return answers
 
 
-def _note(answers: Answers[P]) -> str:
+def _note(answers: Answers[P], cursor: str) -> str:
+    """Return the members' notes, and what is missing. If only missing rows are left, also say how to get them."""
     notes = [f"{member.label}: {page.note}" for member, page in answers.results.items() if page.note]
-    return " ".join([*notes, *filter(None, [answers.note()])])
+    if answers.errors:
+        notes.append(answers.note())
+    if cursor and not answers.results:
+        notes.append("Call again with this cursor to get them.")
+    return " ".join(notes)
 
 
 def _session_order(filter: SessionFilter) -> Callable[[Session], float]:

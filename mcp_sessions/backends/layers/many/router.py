@@ -8,7 +8,20 @@ from typing import Self, TypeVar
 import anyio
 
 from ....caller import Caller
-from ....errors import NotFound, SessionsError, quoted
+from ....errors import (
+    BadResponse,
+    Busy,
+    Forbidden,
+    Internal,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    SessionsError,
+    Timeout,
+    Unauthorized,
+    Unavailable,
+    quoted,
+)
 from ....json_documents import JsonObject
 from ....models import (
     DEFAULT_HISTORY,
@@ -24,12 +37,16 @@ from ....models import (
 from ...backend_names import ACCEPTED, is_name
 from ...base import Capability, SessionBackend
 from ...options import BackendOptions
+from .fan_out import wait_for_one
 from .ids import Ids, with_message
 from .members import Member
 from .results import Results
-from .several import wait_for_one
 
 T = TypeVar("T")
+
+
+_OF_SYSTEM = (Unavailable, Timeout, Busy, OutcomeUnknown, BadResponse, Internal, RateLimited, Unauthorized, Forbidden)
+"""Errors of a member's system, which don't say which member it is."""
 
 
 class Router(SessionBackend):
@@ -84,16 +101,23 @@ class Router(SessionBackend):
     def _find(self, session_id: str) -> tuple[Member, str]:
         """Return the member that an id belongs to, and the session's id there. Raise `NotFound` if there is none."""
         name, own_id = self._ids.address(session_id)
-        if name not in self._members:
-            raise NotFound(f"no session {quoted(session_id)}. Call list_sessions for valid ids.")
+        if name not in self._members or not own_id:
+            raise NotFound(
+                f"no session {quoted(session_id)}. Call list_sessions for valid ids. {self._ids.names_note()}"
+            )
         return self._members[name], own_id
 
     @contextmanager
-    def _full_ids_in_errors(self, member: Member, *own_ids: str) -> Generator[None]:
+    def _errors_for_callers(self, member: Member, own_id: str) -> Generator[None]:
+        """Put full ids into errors, and the member's name into those that don't concern the session but the system."""
         try:
             yield
         except SessionsError as error:
-            message = Results(self._ids, member).rename(error.message, *own_ids)
+            message = Results(self._ids, member).rename(error.message, own_id)
+            if isinstance(error, NotFound) and quoted(own_id) in error.message and not member.name:
+                message += f" {self._ids.names_note()}"
+            if isinstance(error, _OF_SYSTEM) and member.name and member.label not in message:
+                message = f"{member.label}: {message}"
             if message == error.message:
                 raise
             raise with_message(error, message) from error
@@ -109,7 +133,7 @@ class Router(SessionBackend):
         """Call the session's member. Return what converts the result for callers, and the result."""
         member, own_id = self._find(session_id)
         member.require(capability)
-        with self._full_ids_in_errors(member, own_id):
+        with self._errors_for_callers(member, own_id):
             result = await member.use(lambda: call(self._view(member), own_id), has_deadline=has_deadline)
         return Results(self._ids, member), result
 
