@@ -223,6 +223,10 @@ def test_the_doctor_examines_each_backend(tmp_path: Path, examine: Examine) -> N
     status, told = examine("--backend", good, "--backend", f"work:ro={good}")
     assert status == 0
     assert any(text.startswith("work: ") for _, text in told)
+    assert text_of(told, "ids", "ok") == (
+        "ids: those of sessions begin with work/, or are those of the embedded store, with / in front if they begin "
+        "like the others'."
+    )
 
 
 def read_config(capsys: pytest.CaptureFixture[str], client: str, flags: list[str]) -> tuple[str, str]:

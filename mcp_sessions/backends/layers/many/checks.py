@@ -8,6 +8,7 @@ import anyio
 from ....errors import SessionsError
 from ...gather import map_concurrently
 from ...health import Check, Report, timed_out
+from .ids import SEPARATOR
 from .members import Member
 
 
@@ -16,6 +17,18 @@ async def examine_all(members: Sequence[Member], report: Report) -> None:
     for checks in await map_concurrently(_examine, members):
         for check in checks:
             report(check)
+    report(_ids(members))
+
+
+def _ids(members: Sequence[Member]) -> Check:
+    """Return what the ids of the members' sessions begin with."""
+    names = [member.name for member in members if member.name]
+    text = f"those of sessions begin with {', '.join(name + SEPARATOR for name in names)}"
+    unnamed = [member.label for member in members if not member.name]
+    if unnamed:
+        slash = f"with {SEPARATOR} in front if they begin like the others'"
+        text = f"{text}, or are those of {unnamed[0]}, {slash}"
+    return Check("ids", text)
 
 
 async def _examine(member: Member) -> list[Check]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import anyio
 
 from ....errors import SessionsError
-from ...gather import map_concurrently
 from .ids import copy_of
 from .members import Member
 
@@ -35,15 +35,20 @@ class Answers(Generic[T]):
 
 async def ask_all(members: Sequence[Member], work: Callable[[Member], Awaitable[T]], seconds: float) -> Answers[T]:
     """Call `work` with each member, for at most `seconds`."""
-
-    async def ask(member: Member) -> tuple[Member, T | SessionsError]:
-        return member, await member.ask(lambda: work(member), seconds)
-
-    answers = await map_concurrently(ask, members)
-    return Answers(
-        results={member: answer for member, answer in answers if not isinstance(answer, SessionsError)},
-        errors={member: answer for member, answer in answers if isinstance(answer, SessionsError)},
-    )
+    results: dict[Member, T] = {}
+    errors = {member: error for member in members if (error := member.recent_failure()) is not None}
+    calls = [(one, one.start_call(partial(work, one), seconds)) for one in members if one not in errors]
+    try:
+        for member, call in calls:
+            answer = await member.result_of(call)
+            if isinstance(answer, SessionsError):
+                errors[member] = answer
+            else:
+                results[member] = answer
+    finally:
+        for member, call in calls:
+            member.end_call(call)
+    return Answers(results, {member: errors[member] for member in members if member in errors})
 
 
 class SharedProgress:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from ....errors import Internal, SessionsError, Unavailable, traceback_without_message
+from ....errors import Internal, SessionsError, traceback_without_message
 from ...base import SessionBackend
 from .ids import copy_of
+from .member_call import closed
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Holder:
                 self._requested = anyio.Event()
                 attempt.done.set()
                 await self._requested.wait()
-        self._attempt.error = Unavailable(f"{self._label} was closed, since this server is ending.")
+        self._attempt.error = closed(self._label)
         self._attempt.done.set()
 
     async def _hold(self, attempt: _Attempt) -> SessionsError:

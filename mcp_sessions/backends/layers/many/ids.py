@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ....errors import SessionsError, quoted
 
-_SEPARATOR = "/"
+SEPARATOR = "/"
 
 
 class Address(NamedTuple):
@@ -27,7 +27,7 @@ class Ids:
 
     def address(self, session_id: str) -> Address:
         """Return the session's backend and its id there. The name is "" if the id doesn't begin with a known one."""
-        name, separator, own_id = session_id.partition(_SEPARATOR)
+        name, separator, own_id = session_id.partition(SEPARATOR)
         if separator and name in self._names:
             return Address(name, own_id)
         if not name and self._looks_named(own_id):
@@ -37,16 +37,16 @@ class Ids:
     def full(self, name: str, own_id: str) -> str:
         """Return the id that callers see."""
         if name:
-            return f"{name}{_SEPARATOR}{own_id}"
-        return _SEPARATOR + own_id if self._looks_named(own_id) else own_id
+            return f"{name}{SEPARATOR}{own_id}"
+        return SEPARATOR + own_id if self._looks_named(own_id) else own_id
 
     def names_note(self) -> str:
         """Return what to add to the error that there is no session with an id that has no name."""
-        return f"Ids of other backends begin with {', '.join(name + _SEPARATOR for name in sorted(self._names))}."
+        return f"Ids of other backends begin with {', '.join(name + SEPARATOR for name in sorted(self._names))}."
 
     def _looks_named(self, own_id: str) -> bool:
         """Return whether the id is `NAME/…` with a known name, after any number of slashes."""
-        name, separator, _ = own_id.lstrip(_SEPARATOR).partition(_SEPARATOR)
+        name, separator, _ = own_id.lstrip(SEPARATOR).partition(SEPARATOR)
         return bool(separator) and name in self._names
 
 

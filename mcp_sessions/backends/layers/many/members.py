@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, nullcontext
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -12,6 +12,7 @@ from ....errors import Internal, SessionsError, Timeout, Unavailable, Unsupporte
 from ...base import Capability, SessionBackend
 from ...deadline import deadline
 from .holder import Holder
+from .member_call import MemberCall, timeout
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Member:
         self.label = f"{name} ({backend.title})" if name else backend.title
         self._holder: Holder | None = None
         self._tasks: TaskGroup | None = None
-        self._calls: set[anyio.CancelScope] = set()
+        self._calls: set[MemberCall[Any]] = set()
         self._failure: SessionsError | None = None
         self._paused_until = 0.0
 
@@ -80,59 +81,39 @@ class Member:
         self._failure = None
         return result
 
-    async def ask(self, work: Callable[[], Awaitable[T]], seconds: float) -> T | SessionsError:
-        """Return this member's result in a call on several members, or its error.
+    def recent_failure(self) -> SessionsError | None:
+        """Return the error of a member that did not answer during the last seconds, and should not be asked again."""
+        return self._failure if anyio.current_time() < self._paused_until else None
 
-        The call is given up after `seconds`. If it can't be cancelled, because it waits for a thread, it isn't waited
-        for. A member that doesn't answer is not asked again during the next seconds.
-        """
-        if self._failure is not None and anyio.current_time() < self._paused_until:
-            return self._failure
-        try:
-            result = await self._run_in_own_task(work, min(seconds, self.backend.options.timeout))
-        except SessionsError as error:
-            if is_unresponsive(error):
-                self._failure, self._paused_until = error, anyio.current_time() + PAUSE_SECONDS
-            return error
-        except Exception as error:
-            return self.log_unexpected(error)
+    def start_call(self, work: Callable[[], Awaitable[T]], seconds: float) -> MemberCall[T]:
+        """Start this member's part in a call on several members. It is given up after `seconds`."""
+        assert self._tasks is not None, "the backends are not entered"
+        call = MemberCall(self.label, self._wait, work, min(seconds, self.backend.options.timeout))
+        self._calls.add(call)
+        self._tasks.start_soon(call.run)
+        return call
+
+    async def result_of(self, call: MemberCall[T]) -> T | SessionsError:
+        """Return the result of a call, or its error, and remember whether the member answered."""
+        result = await call.result()
+        if isinstance(result, SessionsError):
+            if is_unresponsive(result):
+                self._failure, self._paused_until = result, anyio.current_time() + PAUSE_SECONDS
+            return result
+        if isinstance(result, Exception):
+            return self.log_unexpected(result)
         self._failure = None
         return result
+
+    def end_call(self, call: MemberCall[T]) -> None:
+        """Cancel a call unless it is done."""
+        call.cancel()
+        self._calls.discard(call)
 
     def log_unexpected(self, error: Exception) -> Internal:
         """Log an error that is not a `SessionsError`. Return the error that callers see instead."""
         logger.error("%s failed: %s", self.label, traceback_without_message(error))
         return Internal(f"{self.label} failed unexpectedly; the error was logged.")
-
-    async def _run_in_own_task(self, work: Callable[[], Awaitable[T]], seconds: float) -> T:
-        assert self._tasks is not None, "the backends are not entered"
-        results: list[T] = []
-        failures: list[Exception] = []
-        done, scope = anyio.Event(), anyio.CancelScope()
-
-        async def run() -> None:
-            with scope:
-                try:
-                    await self._wait()
-                    with deadline(seconds):
-                        results.append(await work())
-                except Exception as error:
-                    failures.append(error)
-            done.set()
-
-        self._calls.add(scope)
-        self._tasks.start_soon(run)
-        try:
-            with self._limit(seconds):
-                await done.wait()
-        finally:
-            scope.cancel()
-            self._calls.discard(scope)
-        if failures:
-            raise failures[0]
-        if not results:
-            raise Unavailable(f"{self.label} was closed, since this server is ending.")
-        return results[0]
 
     async def _wait(self, *, retry: bool = True) -> None:
         assert self._holder is not None, "the backends are not entered"
@@ -144,7 +125,7 @@ class Member:
             with anyio.fail_after(seconds):
                 yield
         except TimeoutError:
-            raise Timeout(f"{self.label} did not answer in {seconds:g} s. Try again later.") from None
+            raise timeout(self.label, seconds) from None
 
 
 def is_unresponsive(error: SessionsError) -> bool:

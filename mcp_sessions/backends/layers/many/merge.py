@@ -25,25 +25,29 @@ class MergedCursors:
     """The cursors of one walk. They are valid only for a call with the same arguments."""
 
     def __init__(self, *arguments: object) -> None:
-        self._arguments = arguments
+        self._walk = cursors.walk(*arguments)
 
-    def write(self, positions: Sequence[Position]) -> str:
-        parts = [_END_MARK if position is None else quote(position, safe="") for position in positions]
-        return _SEPARATOR.join((cursors.walk(self._arguments, parts), *parts))
+    def write(self, parts: Sequence[str]) -> str:
+        """Return the cursor for positions, each as `to_part` returns it."""
+        text = _SEPARATOR.join(parts)
+        return f"{cursors.walk(self._walk, text)}{_SEPARATOR}{text}"
 
     def read(self, cursor: str, count: int) -> list[Position]:
         """Return the positions in a cursor, or those of the beginning for "". Raise `Invalid` for another cursor."""
         if not cursor:
             return [""] * count
-        positions: list[Position] = [
-            END if part == _END_MARK else unquote(part) for part in cursor.split(_SEPARATOR)[1:]
-        ]
-        if len(positions) != count or self.write(positions) != cursor:
+        parts = cursor.split(_SEPARATOR)[1:]
+        if len(parts) != count or self.write(parts) != cursor:
             raise Invalid(
                 '"cursor" is not one that this tool returned for these arguments and backends. '
                 "Leave it out to start from the beginning."
             )
-        return positions
+        return [END if part == _END_MARK else unquote(part) for part in parts]
+
+
+def to_part(position: Position) -> str:
+    """Return the text of a position in a merged cursor."""
+    return _END_MARK if position is None else quote(position, safe="")
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,9 @@ class Part(Generic[R]):
 
 @dataclass(frozen=True)
 class Merged(Generic[R]):
-    """Rows in order, each with its member's number and with the merged cursor that continues after it."""
+    """Rows in order, each with its member's number and the merged cursor that continues after it."""
 
-    rows: Sequence[tuple[int, R]]
+    rows: Sequence[tuple[int, R, str]]
     next_cursor: str
 
 
@@ -81,19 +85,25 @@ def merge(
     ends without its list being at the end, since that member's next row is unknown.
     """
     reached = [parts[number].end if _is_empty(parts, number) else each for number, each in enumerate(positions)]
+    texts = [to_part(position) for position in reached]
     waiting = {number: deque(part.rows) for number, part in parts.items() if part.rows}
-    rows: list[tuple[int, R]] = []
+    keys = {number: (order(part.rows[0]), number) for number, part in parts.items() if part.rows}
+    rows: list[tuple[int, R, str]] = []
     while waiting and len(rows) < limit:
-        number = min(waiting, key=lambda number: (order(waiting[number][0]), number))
+        number = min(keys, key=keys.__getitem__)
         row = waiting[number].popleft()
-        reached[number] = _cursor_after(row) if waiting[number] else parts[number].end
-        if not waiting[number]:
-            del waiting[number]
-        rows.append((number, row.model_copy(update={"cursor": cursors.write(reached)})))
+        if waiting[number]:
+            reached[number] = _cursor_after(row)
+            keys[number] = order(waiting[number][0]), number
+        else:
+            reached[number] = parts[number].end
+            del waiting[number], keys[number]
+        texts[number] = to_part(reached[number])
+        rows.append((number, row, cursors.write(texts)))
         if number not in waiting and parts[number].next_cursor:
             break
     more = any(reached[number] is not END for number in parts)
-    return Merged(rows, cursors.write(reached) if more else "")
+    return Merged(rows, cursors.write(texts) if more else "")
 
 
 def _is_empty(parts: Mapping[int, Part[R]], number: int) -> bool:

@@ -46,9 +46,10 @@ async def session_page(
         names.index(member.name): Part(page.sessions, page.next_cursor) for member, page in answers.results.items()
     }
     merged = merge(parts, positions, limit, order=_session_order(filter), cursors=cursors)
+    results = [Results(ids, member) for member in members]
     totals = [answers.results[member].total if member in answers.results else None for member in members]
     return SessionPage(
-        sessions=tuple(Results(ids, members[number]).session(row) for number, row in merged.rows),
+        sessions=tuple(results[number].session(row, cursor) for number, row, cursor in merged.rows),
         next_cursor=merged.next_cursor,
         total=None if None in totals else sum(total or 0 for total in totals),
         note=_note(answers, cursor),
@@ -73,10 +74,11 @@ async def search_page(
     answers = await _ask(members, page_of, positions, seconds)
     parts = {names.index(member.name): Part(page.hits, page.next_cursor) for member, page in answers.results.items()}
     merged = merge(parts, positions, limit, order=_hit_order, cursors=cursors)
+    results = [Results(ids, member) for member in members]
     pages = answers.results.values()
     searched = [page.searched_sessions for page in pages if page.searched_sessions is not None]
     return SearchPage(
-        hits=tuple(Results(ids, members[number]).hit(row) for number, row in merged.rows),
+        hits=tuple(results[number].hit(row, cursor) for number, row, cursor in merged.rows),
         next_cursor=merged.next_cursor,
         searched_sessions=sum(searched) if searched else None,
         complete=not answers.errors and all(page.complete for page in pages),

@@ -22,8 +22,8 @@ class Results:
             text = rename_in_text(text, own_id, self.full(own_id))
         return text
 
-    def session(self, session: Session) -> Session:
-        return session.model_copy(update={"id": self.full(session.id), "backend": self._name})
+    def session(self, session: Session, cursor: str = "") -> Session:
+        return session.model_copy(update={"id": self.full(session.id), "backend": self._name, "cursor": cursor})
 
     def detail(self, session: SessionDetail) -> SessionDetail:
         note = self.rename(session.note, session.id)
@@ -35,8 +35,8 @@ class Results:
     def runs(self, page: RunPage) -> RunPage:
         return page.model_copy(update={"session_id": self.full(page.session_id)})
 
-    def hit(self, hit: SearchHit) -> SearchHit:
-        return hit.model_copy(update={"session_id": self.full(hit.session_id)})
+    def hit(self, hit: SearchHit, cursor: str) -> SearchHit:
+        return hit.model_copy(update={"session_id": self.full(hit.session_id), "cursor": cursor})
 
     def change(self, change: Change, own_id: str) -> Change:
         note = self.rename(change.note, own_id, change.session_id)

@@ -1,0 +1,67 @@
+"""One member's part in a call on several members."""
+
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import anyio
+
+from ....errors import SessionsError, Timeout, Unavailable
+from ...deadline import deadline
+
+T = TypeVar("T")
+
+
+class MemberCall(Generic[T]):
+    """A call that runs in a task of its own, so that it can be left behind.
+
+    `label`: the member's name in errors. `work`: what to call once `wait_until_open` returns. The call is given up
+    after `seconds`.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        wait_until_open: Callable[[], Awaitable[None]],
+        work: Callable[[], Awaitable[T]],
+        seconds: float,
+    ) -> None:
+        self._wait_until_open = wait_until_open
+        self._work = work
+        self._seconds = seconds
+        self._timeout = timeout(label, seconds)
+        self._ends = anyio.current_time() + seconds
+        self._scope = anyio.CancelScope()
+        self._done = anyio.Event()
+        self._result: T | Exception = closed(label)
+
+    async def run(self) -> None:
+        with self._scope:
+            try:
+                await self._wait_until_open()
+                with deadline(self._seconds):
+                    self._result = await self._work()
+            except Exception as error:
+                self._result = error
+        self._done.set()
+
+    async def result(self) -> T | Exception:
+        """Return the result or the error: `Timeout` for a call that can't be cancelled, since it waits for a thread."""
+        if not self._done.is_set():
+            with anyio.move_on_after(self._ends - anyio.current_time()) as waiting:
+                await self._done.wait()
+            if waiting.cancelled_caught:
+                return self._timeout
+        return self._result
+
+    def cancel(self) -> None:
+        self._scope.cancel()
+
+
+def timeout(label: str, seconds: float) -> Timeout:
+    """Return the error for a member that took too long."""
+    return Timeout(f"{label} did not answer in {seconds:g} s. Try again later.")
+
+
+def closed(label: str) -> SessionsError:
+    """Return the error for a call on a member that was closed."""
+    return Unavailable(f"{label} was closed, since this server is ending.")
