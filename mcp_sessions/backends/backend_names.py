@@ -3,7 +3,7 @@
 import re
 
 _NAME = re.compile("[a-z][a-z0-9-]{0,15}")
-ACCEPTED = "a letter of a-z, then up to 15 of a-z, 0-9 and -"
+NAME_RULE = "a letter of a-z, then up to 15 of a-z, 0-9 and -"
 
 
 def is_name(text: str) -> bool:

@@ -19,7 +19,7 @@ class Check:
     read_only_text: str = ""
 
 
-def timed_out(seconds: float) -> Check:
+def timeout_check(seconds: float) -> Check:
     """Return the result of checks that took too long."""
     return Check("backend", f"timed out after {seconds:g} s. Check whether the backend hangs", "failed")
 

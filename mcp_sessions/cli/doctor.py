@@ -13,7 +13,7 @@ import anyio
 
 from mcp_sessions import __version__
 from mcp_sessions.backends.base import Capability, SessionBackend
-from mcp_sessions.backends.health import Check, Report, timed_out
+from mcp_sessions.backends.health import Check, Report, timeout_check
 from mcp_sessions.cli.refusals import discard_stdout, refuse, refuse_backend
 from mcp_sessions.config.backend_addresses import shown_backends
 from mcp_sessions.config.build import build_backend, build_server, http_warnings, refuse_http_settings
@@ -60,7 +60,7 @@ async def _check(backend: SessionBackend, settings: Settings, callers: Sequence[
         with anyio.fail_after(backend.options.timeout + 1):  # longer than the backend's own timeout
             await backend.examine(report)
     except TimeoutError:
-        report(timed_out(backend.options.timeout))
+        report(timeout_check(backend.options.timeout))
     except SessionsError as error:
         report(Check("backend", str(error), "failed"))
     else:

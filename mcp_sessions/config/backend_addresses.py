@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..backends.backend_names import ACCEPTED, is_name
+from ..backends.backend_names import NAME_RULE, is_name
 from ..backends.registry import BACKENDS, mask_passwords
 from ..errors import replace_unprintable
 from .parsers import BadSetting
@@ -57,7 +57,7 @@ def _read(text: str) -> BackendAddress:
         return BackendAddress("", text)
     name, access, url = named.groups()
     if not is_name(name):
-        raise BadSetting(f"--backend can't have the name {name[:80]!r}: it accepts {ACCEPTED}.")
+        raise BadSetting(f"--backend can't have the name {name[:80]!r}: it accepts {NAME_RULE}.")
     if access not in (None, _READ_ONLY):
         raise BadSetting(f"--backend {name} can't have {access[:80]!r} after its name: it accepts {name}:{_READ_ONLY}.")
     if not url:

@@ -85,7 +85,7 @@ def current_session(context: AppRequest) -> CurrentSession | None:
     without a backend's name counts as an id of the backend without a name, until `find_current` has found it elsewhere.
     """
     app = app_of(context)
-    hint = _hint_at_current(context)
+    hint = _current_hint(context)
     if hint is None:
         return None
     found = app.found_hints.get((app.caller.subject, hint.id))
@@ -94,7 +94,7 @@ def current_session(context: AppRequest) -> CurrentSession | None:
 
 def may_be_current(session_id: str, context: AppRequest) -> bool:
     """Return whether a canonical id may be that of the current session, which `find_current` then tells for certain."""
-    hint = _hint_at_current(context)
+    hint = _current_hint(context)
     return hint is not None and app_of(context).backend.may_be_hint(hint.id, session_id)
 
 
@@ -104,7 +104,7 @@ async def find_current(context: AppRequest) -> None:
     Raise `Invalid` if several backends have such a session, or the error of one that could not answer.
     """
     app = app_of(context)
-    hint = _hint_at_current(context)
+    hint = _current_hint(context)
     if hint is None:
         return
     key = (app.caller.subject, hint.id)
@@ -117,7 +117,7 @@ async def find_current(context: AppRequest) -> None:
         app.found_hints[key] = found
 
 
-def _hint_at_current(context: AppRequest) -> CurrentSession | None:
+def _current_hint(context: AppRequest) -> CurrentSession | None:
     """Return the current session with its id as it was given."""
     app = app_of(context)
     meta = (context.request_context.meta or {}).get(META_KEY)

@@ -6,7 +6,7 @@ from ...errors import Unsupported
 from ..base import Capability, SessionBackend
 from .wrapper import Wrapper
 
-READING = frozenset(
+READ_OPERATIONS = frozenset(
     {
         Capability.LIST_SESSIONS,
         Capability.GET_SESSION,
@@ -22,7 +22,7 @@ class ReadOnlyBackend(Wrapper):
 
     def __init__(self, inner: SessionBackend) -> None:
         super().__init__(inner)
-        self.capabilities = inner.capabilities & READING
+        self.capabilities = inner.capabilities & READ_OPERATIONS
 
     @property
     def keeps(self) -> frozenset[str]:
@@ -36,5 +36,5 @@ def _refuse(capability: Capability) -> Any:
     return refuse
 
 
-for changing in set(Capability) - READING:
+for changing in set(Capability) - READ_OPERATIONS:
     setattr(ReadOnlyBackend, changing, _refuse(changing))

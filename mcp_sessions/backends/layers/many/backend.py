@@ -14,34 +14,34 @@ from ...base import Capability
 from ...feeds import newest_first
 from ...gather import map_concurrently
 from ...health import Report
-from .bulk import apply_to_members, combine, join_notes
+from .bulk import apply_to_members, combine_results, join_notes
 from .checks import examine_all
 from .fan_out import SharedProgress, ask_all
 from .ids import with_message
 from .members import TIME_FRACTION, Member
 from .pages import search_page, session_page
-from .results import Results
+from .results import ResultConverter
 from .router import Router
 
-_NOT_HERE = (NotFound, Invalid, Unsupported, Unauthorized, Forbidden)
+_NO_SUCH_SESSION = (NotFound, Invalid, Unsupported, Unauthorized, Forbidden)
 """What a member answers if it has no session of an id, or none that the caller may see."""
 
 
 class Many(Router):
     """Several backends as one: their sessions are one list, and a call on a session goes to the session's backend."""
 
-    _created_in: str | None = None
+    _create_in: str | None = None
 
     @property
-    def _share(self) -> float:
+    def _seconds_per_member(self) -> float:
         return self.options.timeout * TIME_FRACTION
 
-    def _able(self, capability: Capability) -> list[Member]:
+    def _members_with(self, capability: Capability) -> list[Member]:
         """Return the members that have an operation. Raise `Unsupported` if none has it."""
         able = [member for member in self._members.values() if member.can(capability)]
         return able or self._refuse(capability)
 
-    def _groups(self, session_ids: Sequence[str]) -> dict[Member, list[str]]:
+    def _group_by_member(self, session_ids: Sequence[str]) -> dict[Member, list[str]]:
         """Return the sessions of each member by its own ids, without those that no member can have."""
         groups: dict[Member, list[str]] = {}
         for session_id in session_ids:
@@ -51,7 +51,9 @@ class Many(Router):
         return groups
 
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
-        groups = self._groups(session_ids) or {member: [] for member in self._able(Capability.DELETE_SESSION)}
+        groups = self._group_by_member(session_ids) or {
+            member: [] for member in self._members_with(Capability.DELETE_SESSION)
+        }
         return join_notes({member: member.backend.deletion_notice(own_ids) for member, own_ids in groups.items()})
 
     def may_be_hint(self, hint: str, session_id: str) -> bool:
@@ -69,12 +71,14 @@ class Many(Router):
         if self._ids.address(hint).name:
             return self.canonical_id(hint)
         members = list(self._members.values())
-        answers = await ask_all(members, lambda member: self._view(member).get_session(hint), self._share)
-        found = {member.name: Results(self._ids, member).full(one.id) for member, one in answers.results.items()}
+        answers = await ask_all(members, lambda member: self._view(member).get_session(hint), self._seconds_per_member)
+        found = {
+            member.name: ResultConverter(self._ids, member).full_id(one.id) for member, one in answers.results.items()
+        }
         if "" in found:
             return self.canonical_id(hint)
         for member, error in answers.errors.items():
-            if not isinstance(error, _NOT_HERE):
+            if not isinstance(error, _NO_SUCH_SESSION):
                 raise with_message(error, f"the current session can't be looked for in {member.label}: {error.message}")
         if len(found) > 1:
             ids = " and ".join(quoted(full_id) for full_id in found.values())
@@ -83,27 +87,29 @@ class Many(Router):
 
     async def check_reachable(self) -> None:
         members = list(self._members.values())
-        (await ask_all(members, lambda member: self._view(member).check_reachable(), self._share)).require_one()
+        (
+            await ask_all(members, lambda member: self._view(member).check_reachable(), self._seconds_per_member)
+        ).require_one()
 
     async def examine(self, report: Report) -> None:
         await examine_all(list(self._members.values()), report)
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-        async def rows_of(member: Member, at: str) -> SessionPage:
+        async def fetch(member: Member, at: str) -> SessionPage:
             page = await self._view(member).list_sessions(filter, limit=limit, cursor=at)
             while not page.sessions and page.next_cursor:  # the order can't be kept without the next session
                 page = await self._view(member).list_sessions(filter, limit=limit, cursor=page.next_cursor)
             return page
 
         return await session_page(
-            self._able(Capability.LIST_SESSIONS),
-            rows_of,
+            self._members_with(Capability.LIST_SESSIONS),
+            fetch,
             self._ids,
             filter,
             limit=limit,
             cursor=cursor,
             user_id=self.caller.user_id,
-            seconds=self._share,
+            seconds=self._seconds_per_member,
         )
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
@@ -114,14 +120,14 @@ class Many(Router):
             return await self._view(member, caller).search_sessions(query, limit=limit, cursor=at)
 
         page = await search_page(
-            self._able(Capability.SEARCH_SESSIONS),
+            self._members_with(Capability.SEARCH_SESSIONS),
             search,
             self._ids,
             query,
             limit=limit,
             cursor=cursor,
             user_id=self.caller.user_id,
-            seconds=self._share,
+            seconds=self._seconds_per_member,
         )
         unable = [each.label for each in self._members.values() if not each.can(Capability.SEARCH_SESSIONS)]
         note = f"{' and '.join(unable)} can't be searched." if unable else ""
@@ -139,27 +145,27 @@ class Many(Router):
                 yield session
 
     async def _changes_of(self, member: Member, since: datetime | None) -> AsyncGenerator[Session]:
-        results = Results(self._ids, member)
+        convert = ResultConverter(self._ids, member)
         async with aclosing(self._view(member).changes(since)) as changes:
             async for session in changes:
-                yield results.session(session)
+                yield convert.session(session)
 
     async def find_session_ids(self, prefix: str, *, limit: int = 100) -> Sequence[str]:
         """Return ids that begin with `prefix`. A member whose name begins with it is asked for its recent sessions."""
         named, own_prefix = self._ids.address(prefix)
 
         async def find(member: Member) -> list[str]:
-            full = Results(self._ids, member).full
+            full_id = ResultConverter(self._ids, member).full_id
             if member.name == named and own_prefix:
                 found = await self._view(member).find_session_ids(own_prefix, limit=limit)
-            elif member.name and full("").startswith(prefix):
+            elif member.name and full_id("").startswith(prefix):
                 page = await self._view(member).list_sessions(SessionFilter(), limit=limit)
                 found = [session.id for session in page.sessions]
             else:
                 found = ()
-            return [session_id for session_id in map(full, found) if session_id.startswith(prefix)]
+            return [session_id for session_id in map(full_id, found) if session_id.startswith(prefix)]
 
-        answers = await ask_all(list(self._members.values()), find, self._share)
+        answers = await ask_all(list(self._members.values()), find, self._seconds_per_member)
         answers.require_one()
         return [session_id for found in answers.results.values() for session_id in found][:limit]
 
@@ -170,15 +176,15 @@ class Many(Router):
             member, own_ids = group
             try:
                 member.require(Capability.DELETE_SESSION)
-                found = await member.use(
+                found = await member.call(
                     lambda: self._view(member).get_sessions_for_deletion(own_ids),
                     has_deadline=False,  # each of its calls has one
                 )
             except SessionsError as error:
                 return error
-            return [Results(self._ids, member).detail(session) for session in found]
+            return [ResultConverter(self._ids, member).detail(session) for session in found]
 
-        answers = await map_concurrently(read, self._groups(session_ids).items())
+        answers = await map_concurrently(read, self._group_by_member(session_ids).items())
         errors = [answer for answer in answers if isinstance(answer, SessionsError)]
         if errors and len(errors) == len(answers):
             raise errors[0]
@@ -189,12 +195,12 @@ class Many(Router):
         return able if len(able) > 1 else ()
 
     def creating_in(self, name: str) -> Self:
-        able = {member.name for member in self._able(Capability.CREATE_SESSION)}
+        able = {member.name for member in self._members_with(Capability.CREATE_SESSION)}
         if name not in able:
             known = ", ".join(quoted(each) for each in sorted(able))
             raise Invalid(f"no session can be created in the backend {quoted(name)}. Give one of {known}.")
         view = copy(self)
-        view._created_in = name
+        view._create_in = name
         return view
 
     async def create_session(
@@ -210,14 +216,14 @@ class Many(Router):
 
         Only members that can create sessions are considered.
         """
-        able = {member.name: member for member in self._able(Capability.CREATE_SESSION)}
-        member = able.get(self._created_in or "") or next(iter(able.values()))
-        session = await member.use(
+        able = {member.name: member for member in self._members_with(Capability.CREATE_SESSION)}
+        member = able.get(self._create_in or "") or next(iter(able.values()))
+        session = await member.call(
             lambda: self._view(member).create_session(
                 name=name, type=type, agent_id=agent_id, state=state, metadata=metadata
             )
         )
-        return Results(self._ids, member).detail(session)
+        return ResultConverter(self._ids, member).detail(session)
 
     async def apply_to_sessions(
         self,
@@ -227,26 +233,26 @@ class Many(Router):
         dry_run: bool = True,
         expected_versions: Mapping[str, str] | None = None,
     ) -> BulkResult:
-        self._able(Capability.APPLY_TO_SESSIONS)
-        groups = self._groups(session_ids)
+        self._members_with(Capability.APPLY_TO_SESSIONS)
+        groups = self._group_by_member(session_ids)
 
         async def apply(member: Member, own_ids: Sequence[str]) -> BulkResult:
             member.require(Capability.APPLY_TO_SESSIONS)
             versions = None if expected_versions is None else self._own_versions(member, expected_versions)
-            return await member.use(
+            return await member.call(
                 lambda: self._view(member).apply_to_sessions(
                     action, own_ids, dry_run=dry_run, expected_versions=versions
                 )
             )
 
         results = await apply_to_members(action, groups, apply, self._ids, dry_run=dry_run)
-        return combine(action, session_ids, results, self._unknown(session_ids), dry_run=dry_run)
+        return combine_results(action, session_ids, results, self._unknown_failures(session_ids), dry_run=dry_run)
 
     def _own_versions(self, member: Member, versions: Mapping[str, str]) -> dict[str, str]:
         addresses = {self._ids.address(session_id): version for session_id, version in versions.items()}
         return {own_id: version for (name, own_id), version in addresses.items() if name == member.name}
 
-    def _unknown(self, session_ids: Sequence[str]) -> list[Failure]:
+    def _unknown_failures(self, session_ids: Sequence[str]) -> list[Failure]:
         """Return a failure for each session that no member can have."""
         failures: list[Failure] = []
         for session_id in dict.fromkeys(session_ids):

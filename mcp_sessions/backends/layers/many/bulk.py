@@ -8,7 +8,7 @@ from ....models import BulkAction, BulkResult, Failure
 from ...gather import map_concurrently
 from .ids import Ids
 from .members import Member
-from .results import Results
+from .results import ResultConverter
 
 Apply = Callable[[Member, Sequence[str]], Awaitable[BulkResult]]
 """Applies the action to these sessions of a member, by its own ids."""
@@ -35,10 +35,10 @@ async def apply_to_members(
 
     async def apply_to_one(group: tuple[Member, Sequence[str]]) -> MemberResult:
         member, own_ids = group
-        results = Results(ids, member)
-        asked = list(dict.fromkeys(map(results.full, own_ids)))
+        convert = ResultConverter(ids, member)
+        asked = list(dict.fromkeys(map(convert.full_id, own_ids)))
         try:
-            return MemberResult(member, asked, results.bulk(await apply(member, own_ids)))
+            return MemberResult(member, asked, convert.bulk(await apply(member, own_ids)))
         except SessionsError as error:
             text = error.text
         except Exception as error:  # raising it would cancel the other members' changes
@@ -49,7 +49,7 @@ async def apply_to_members(
     return await map_concurrently(apply_to_one, groups.items())
 
 
-def combine(
+def combine_results(
     action: BulkAction,
     asked: Sequence[str],
     results: Sequence[MemberResult],

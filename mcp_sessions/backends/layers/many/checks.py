@@ -7,7 +7,7 @@ import anyio
 
 from ....errors import SessionsError
 from ...gather import map_concurrently
-from ...health import Check, Report, timed_out
+from ...health import Check, Report, timeout_check
 from .ids import SEPARATOR
 from .members import Member
 
@@ -17,10 +17,10 @@ async def examine_all(members: Sequence[Member], report: Report) -> None:
     for checks in await map_concurrently(_examine, members):
         for check in checks:
             report(check)
-    report(_ids(members))
+    report(_ids_check(members))
 
 
-def _ids(members: Sequence[Member]) -> Check:
+def _ids_check(members: Sequence[Member]) -> Check:
     """Return what the ids of the members' sessions begin with."""
     names = [member.name for member in members if member.name]
     text = f"those of sessions begin with {', '.join(name + SEPARATOR for name in names)}"
@@ -40,5 +40,5 @@ async def _examine(member: Member) -> list[Check]:
     except SessionsError as error:
         checks.append(Check("backend", str(error), "failed"))
     except TimeoutError:
-        checks.append(timed_out(seconds))
+        checks.append(timeout_check(seconds))
     return [replace(check, name=f"{member.name}: {check.name}" if member.name else check.name) for check in checks]

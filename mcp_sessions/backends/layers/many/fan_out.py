@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import anyio
 
 from ....errors import SessionsError
-from .ids import copy_of
+from .ids import copy_error
 from .members import Member
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ class Answers(Generic[T]):
     def require_one(self) -> None:
         """Raise the first member's error if none answered."""
         if self.errors and not self.results:
-            raise copy_of(next(iter(self.errors.values())))
+            raise copy_error(next(iter(self.errors.values())))
 
     def note(self) -> str:
         """Return a sentence for each member that did not answer, "" if all did."""
@@ -66,7 +66,7 @@ class SharedProgress:
         return report
 
 
-async def wait_for_one(members: Iterable[Member], seconds: float) -> SessionsError | None:
+async def wait_until_one_is_open(members: Iterable[Member], seconds: float) -> SessionsError | None:
     """Wait until one member is open. Return the first member's error if all have failed, or after `seconds`."""
     errors: dict[Member, SessionsError] = {}
     waiting = list(members)

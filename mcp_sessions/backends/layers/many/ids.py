@@ -34,7 +34,7 @@ class Ids:
             return Address("", own_id)
         return Address("", session_id)
 
-    def full(self, name: str, own_id: str) -> str:
+    def full_id(self, name: str, own_id: str) -> str:
         """Return the id that callers see."""
         if name:
             return f"{name}{SEPARATOR}{own_id}"
@@ -50,7 +50,7 @@ class Ids:
         return bool(separator) and name in self._names
 
 
-def rename_in_text(text: str, own_id: str, full_id: str) -> str:
+def replace_id(text: str, own_id: str, full_id: str) -> str:
     """Return a note or an error of a backend with its own id of a session replaced by the one that callers see."""
     return text.replace(quoted(own_id), quoted(full_id)) if own_id else text
 
@@ -61,7 +61,7 @@ def with_message(error: SessionsError, message: str) -> SessionsError:
     return kind(message)
 
 
-def copy_of(error: SessionsError) -> SessionsError:
+def copy_error(error: SessionsError) -> SessionsError:
     """Return a new error with the same code and message.
 
     Several calls may raise a member's error, and raising the same object each time would mix their tracebacks.

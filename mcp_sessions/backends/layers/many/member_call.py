@@ -28,11 +28,11 @@ class MemberCall(Generic[T]):
         self._wait_until_open = wait_until_open
         self._work = work
         self._seconds = seconds
-        self._timeout = timeout(label, seconds)
+        self._timeout = timeout_error(label, seconds)
         self._ends = anyio.current_time() + seconds
         self._scope = anyio.CancelScope()
         self._done = anyio.Event()
-        self._result: T | Exception = closed(label)
+        self._result: T | Exception = closed_error(label)
 
     async def run(self) -> None:
         with self._scope:
@@ -57,11 +57,11 @@ class MemberCall(Generic[T]):
         self._scope.cancel()
 
 
-def timeout(label: str, seconds: float) -> Timeout:
+def timeout_error(label: str, seconds: float) -> Timeout:
     """Return the error for a member that took too long."""
     return Timeout(f"{label} did not answer in {seconds:g} s. Try again later.")
 
 
-def closed(label: str) -> SessionsError:
+def closed_error(label: str) -> SessionsError:
     """Return the error for a call on a member that was closed."""
     return Unavailable(f"{label} was closed, since this server is ending.")

@@ -11,8 +11,8 @@ from anyio.abc import TaskGroup
 from ....errors import Internal, SessionsError, Timeout, Unavailable, Unsupported, traceback_without_message
 from ...base import Capability, SessionBackend
 from ...deadline import deadline
-from .holder import Holder
-from .member_call import MemberCall, timeout
+from .lifecycle import Lifecycle
+from .member_call import MemberCall, timeout_error
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Member:
         self.name = name
         self.backend = backend
         self.label = f"{name} ({backend.title})" if name else backend.title
-        self._holder: Holder | None = None
+        self._lifecycle: Lifecycle | None = None
         self._tasks: TaskGroup | None = None
         self._calls: set[MemberCall[Any]] = set()
         self._failure: SessionsError | None = None
@@ -42,15 +42,15 @@ class Member:
 
     def start(self, tasks: TaskGroup) -> None:
         """Begin to open the backend."""
-        self._holder, self._tasks, self._failure = Holder(self.backend, self.label), tasks, None
-        tasks.start_soon(self._holder.run)
+        self._lifecycle, self._tasks, self._failure = Lifecycle(self.backend, self.label), tasks, None
+        tasks.start_soon(self._lifecycle.run)
 
     def close(self) -> None:
         """Let the backend close, and cancel the calls that still wait for it."""
         for call in self._calls:
             call.cancel()
-        if self._holder is not None:
-            self._holder.close()
+        if self._lifecycle is not None:
+            self._lifecycle.close()
 
     def can(self, capability: Capability) -> bool:
         return capability in self.backend.capabilities
@@ -68,7 +68,7 @@ class Member:
         with self._limit(seconds):
             await self._wait(retry=retry)
 
-    async def use(self, work: Callable[[], Awaitable[T]], *, has_deadline: bool = True) -> T:
+    async def call(self, work: Callable[[], Awaitable[T]], *, has_deadline: bool = True) -> T:
         """Return the result of a call on this member only. `has_deadline`: opening the member counts as part of it."""
         with deadline(self.backend.options.timeout) if has_deadline else nullcontext():
             await self.wait_until_open(self.backend.options.timeout)
@@ -116,8 +116,8 @@ class Member:
         return Internal(f"{self.label} failed unexpectedly; the error was logged.")
 
     async def _wait(self, *, retry: bool = True) -> None:
-        assert self._holder is not None, "the backends are not entered"
-        await self._holder.wait(retry=retry)
+        assert self._lifecycle is not None, "the backends are not entered"
+        await self._lifecycle.wait(retry=retry)
 
     @contextmanager
     def _limit(self, seconds: float) -> Generator[None]:
@@ -125,7 +125,7 @@ class Member:
             with anyio.fail_after(seconds):
                 yield
         except TimeoutError:
-            raise timeout(self.label, seconds) from None
+            raise timeout_error(self.label, seconds) from None
 
 
 def is_unresponsive(error: SessionsError) -> bool:

@@ -28,7 +28,7 @@ class MergedCursors:
         self._walk = cursors.walk(*arguments)
 
     def write(self, parts: Sequence[str]) -> str:
-        """Return the cursor for positions, each as `to_part` returns it."""
+        """Return the cursor for positions, each as `encode_position` returns it."""
         text = _SEPARATOR.join(parts)
         return f"{cursors.walk(self._walk, text)}{_SEPARATOR}{text}"
 
@@ -45,13 +45,13 @@ class MergedCursors:
         return [END if part == _END_MARK else unquote(part) for part in parts]
 
 
-def to_part(position: Position) -> str:
+def encode_position(position: Position) -> str:
     """Return the text of a position in a merged cursor."""
     return _END_MARK if position is None else quote(position, safe="")
 
 
 @dataclass(frozen=True)
-class Part(Generic[R]):
+class MemberPage(Generic[R]):
     """The page of one member: its rows, and the member's cursor behind them, "" at the end."""
 
     rows: Sequence[R]
@@ -63,7 +63,7 @@ class Part(Generic[R]):
 
 
 @dataclass(frozen=True)
-class Merged(Generic[R]):
+class MergedPage(Generic[R]):
     """Rows in order, each with its member's number and the merged cursor that continues after it."""
 
     rows: Sequence[tuple[int, R, str]]
@@ -71,13 +71,13 @@ class Merged(Generic[R]):
 
 
 def merge(
-    parts: Mapping[int, Part[R]],
+    parts: Mapping[int, MemberPage[R]],
     positions: Sequence[Position],
     limit: int,
     *,
     order: Callable[[R], Any],
     cursors: MergedCursors,
-) -> Merged[R]:
+) -> MergedPage[R]:
     """Return the first `limit` rows of the members' pages.
 
     `parts`: by the member's number, which is also that of its position. A member without a part keeps its position and
@@ -85,7 +85,7 @@ def merge(
     ends without its list being at the end, since that member's next row is unknown.
     """
     reached = [parts[number].end if _is_empty(parts, number) else each for number, each in enumerate(positions)]
-    texts = [to_part(position) for position in reached]
+    texts = [encode_position(position) for position in reached]
     waiting = {number: deque(part.rows) for number, part in parts.items() if part.rows}
     keys = {number: (order(part.rows[0]), number) for number, part in parts.items() if part.rows}
     rows: list[tuple[int, R, str]] = []
@@ -98,15 +98,15 @@ def merge(
         else:
             reached[number] = parts[number].end
             del waiting[number], keys[number]
-        texts[number] = to_part(reached[number])
+        texts[number] = encode_position(reached[number])
         rows.append((number, row, cursors.write(texts)))
         if number not in waiting and parts[number].next_cursor:
             break
     more = any(reached[number] is not END for number in parts)
-    return Merged(rows, cursors.write(texts) if more else "")
+    return MergedPage(rows, cursors.write(texts) if more else "")
 
 
-def _is_empty(parts: Mapping[int, Part[R]], number: int) -> bool:
+def _is_empty(parts: Mapping[int, MemberPage[R]], number: int) -> bool:
     return number in parts and not parts[number].rows
 
 

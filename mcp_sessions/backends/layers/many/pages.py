@@ -8,8 +8,8 @@ from ....models import PageItem, SearchHit, SearchPage, Session, SessionFilter, 
 from .fan_out import Answers, ask_all
 from .ids import Ids
 from .members import Member
-from .merge import END, MergedCursors, Part, Position, merge
-from .results import Results
+from .merge import END, MemberPage, MergedCursors, Position, merge
+from .results import ResultConverter
 
 
 class _Page(Protocol):
@@ -22,13 +22,13 @@ class _Page(Protocol):
 
 R = TypeVar("R", bound=PageItem)
 P = TypeVar("P", bound=_Page)
-PageOf = Callable[[Member, str], Awaitable[P]]
+FetchPage = Callable[[Member, str], Awaitable[P]]
 """Returns a member's page at a cursor."""
 
 
 async def session_page(
     members: Sequence[Member],
-    page_of: PageOf[SessionPage],
+    fetch_page: FetchPage[SessionPage],
     ids: Ids,
     filter: SessionFilter,
     *,
@@ -41,15 +41,16 @@ async def session_page(
     names = [member.name for member in members]
     cursors = MergedCursors("list", user_id, names, *vars(filter).values())
     positions = cursors.read(cursor, len(members))
-    answers = await _ask(members, page_of, positions, seconds)
+    answers = await _ask(members, fetch_page, positions, seconds)
     parts = {
-        names.index(member.name): Part(page.sessions, page.next_cursor) for member, page in answers.results.items()
+        names.index(member.name): MemberPage(page.sessions, page.next_cursor)
+        for member, page in answers.results.items()
     }
     merged = merge(parts, positions, limit, order=_session_order(filter), cursors=cursors)
-    results = [Results(ids, member) for member in members]
+    converters = [ResultConverter(ids, member) for member in members]
     totals = [answers.results[member].total if member in answers.results else None for member in members]
     return SessionPage(
-        sessions=tuple(results[number].session(row, cursor) for number, row, cursor in merged.rows),
+        sessions=tuple(converters[number].session(row, cursor) for number, row, cursor in merged.rows),
         next_cursor=merged.next_cursor,
         total=None if None in totals else sum(total or 0 for total in totals),
         note=_note(answers, cursor),
@@ -58,7 +59,7 @@ async def session_page(
 
 async def search_page(
     members: Sequence[Member],
-    page_of: PageOf[SearchPage],
+    fetch_page: FetchPage[SearchPage],
     ids: Ids,
     words: str,
     *,
@@ -71,14 +72,16 @@ async def search_page(
     names = [member.name for member in members]
     cursors = MergedCursors("search", user_id, names, words)
     positions = cursors.read(cursor, len(members))
-    answers = await _ask(members, page_of, positions, seconds)
-    parts = {names.index(member.name): Part(page.hits, page.next_cursor) for member, page in answers.results.items()}
+    answers = await _ask(members, fetch_page, positions, seconds)
+    parts = {
+        names.index(member.name): MemberPage(page.hits, page.next_cursor) for member, page in answers.results.items()
+    }
     merged = merge(parts, positions, limit, order=_hit_order, cursors=cursors)
-    results = [Results(ids, member) for member in members]
+    converters = [ResultConverter(ids, member) for member in members]
     pages = answers.results.values()
     searched = [page.searched_sessions for page in pages if page.searched_sessions is not None]
     return SearchPage(
-        hits=tuple(results[number].hit(row, cursor) for number, row, cursor in merged.rows),
+        hits=tuple(converters[number].hit(row, cursor) for number, row, cursor in merged.rows),
         next_cursor=merged.next_cursor,
         searched_sessions=sum(searched) if searched else None,
         complete=not answers.errors and all(page.complete for page in pages),
@@ -87,12 +90,12 @@ async def search_page(
 
 
 async def _ask(
-    members: Sequence[Member], page_of: PageOf[P], positions: Sequence[Position], seconds: float
+    members: Sequence[Member], fetch_page: FetchPage[P], positions: Sequence[Position], seconds: float
 ) -> Answers[P]:
     """Ask the members that are not at their end. Raise the first one's error if all fail and none was at its end."""
     places = dict(zip(members, positions, strict=True))
     asked = [member for member, position in places.items() if position is not END]
-    answers = await ask_all(asked, lambda member: page_of(member, places[member] or ""), seconds)
+    answers = await ask_all(asked, lambda member: fetch_page(member, places[member] or ""), seconds)
     if len(asked) == len(members):
         answers.require_one()
     return answers

@@ -34,18 +34,28 @@ from ....models import (
     SessionDetail,
     StateMode,
 )
-from ...backend_names import ACCEPTED, is_name
+from ...backend_names import NAME_RULE, is_name
 from ...base import Capability, SessionBackend
 from ...options import BackendOptions
-from .fan_out import wait_for_one
+from .fan_out import wait_until_one_is_open
 from .ids import Ids, with_message
 from .members import Member
-from .results import Results
+from .results import ResultConverter
 
 T = TypeVar("T")
 
 
-_OF_SYSTEM = (Unavailable, Timeout, Busy, OutcomeUnknown, BadResponse, Internal, RateLimited, Unauthorized, Forbidden)
+_SYSTEM_ERRORS = (
+    Unavailable,
+    Timeout,
+    Busy,
+    OutcomeUnknown,
+    BadResponse,
+    Internal,
+    RateLimited,
+    Unauthorized,
+    Forbidden,
+)
 """Errors of a member's system, which don't say which member it is."""
 
 
@@ -59,7 +69,7 @@ class Router(SessionBackend):
     def __init__(self, backends: Mapping[str, SessionBackend]) -> None:
         for name in filter(None, backends):
             if not is_name(name):
-                raise ValueError(f"a backend can't have the name {name!r}: it accepts {ACCEPTED}")
+                raise ValueError(f"a backend can't have the name {name!r}: it accepts {NAME_RULE}")
         self._members = {name: Member(name, backend) for name, backend in backends.items()}
         self._ids = Ids(backends)
         self._is_view = False
@@ -73,7 +83,7 @@ class Router(SessionBackend):
             for member in self._members.values():
                 stack.callback(member.close)
                 member.start(tasks)
-            failure = await wait_for_one(self._members.values(), self.options.timeout)
+            failure = await wait_until_one_is_open(self._members.values(), self.options.timeout)
             if failure is None:
                 self._opened = stack.pop_all()
         if failure is not None:
@@ -113,10 +123,10 @@ class Router(SessionBackend):
         try:
             yield
         except SessionsError as error:
-            message = Results(self._ids, member).rename(error.message, own_id)
+            message = ResultConverter(self._ids, member).replace_ids(error.message, own_id)
             if isinstance(error, NotFound) and quoted(own_id) in error.message and not member.name:
                 message += f" {self._ids.names_note()}"
-            if isinstance(error, _OF_SYSTEM) and member.name and member.label not in message:
+            if isinstance(error, _SYSTEM_ERRORS) and member.name and member.label not in message:
                 message = f"{member.label}: {message}"
             if message == error.message:
                 raise
@@ -129,19 +139,19 @@ class Router(SessionBackend):
         call: Callable[[SessionBackend, str], Awaitable[T]],
         *,
         has_deadline: bool = True,
-    ) -> tuple[Results, T]:
+    ) -> tuple[ResultConverter, T]:
         """Call the session's member. Return what converts the result for callers, and the result."""
         member, own_id = self._find(session_id)
         member.require(capability)
         with self._errors_for_callers(member, own_id):
-            result = await member.use(lambda: call(self._view(member), own_id), has_deadline=has_deadline)
-        return Results(self._ids, member), result
+            result = await member.call(lambda: call(self._view(member), own_id), has_deadline=has_deadline)
+        return ResultConverter(self._ids, member), result
 
     async def _change(
         self, capability: Capability, session_id: str, call: Callable[[SessionBackend, str], Awaitable[Change]]
     ) -> Change:
-        results, change = await self._call(capability, session_id, call)
-        return results.change(change, self._ids.address(session_id).own_id)
+        convert, change = await self._call(capability, session_id, call)
+        return convert.change(change, self._ids.address(session_id).own_id)
 
     def why_no_user_scoping(self) -> str:
         for member in self._members.values():
@@ -153,48 +163,48 @@ class Router(SessionBackend):
         name, own_id = self._ids.address(session_id)
         if name not in self._members:
             return session_id
-        return self._ids.full(name, self._members[name].backend.canonical_id(own_id))
+        return self._ids.full_id(name, self._members[name].backend.canonical_id(own_id))
 
     async def get_session(self, session_id: str) -> SessionDetail:
-        results, session = await self._call(
+        convert, session = await self._call(
             Capability.GET_SESSION, session_id, lambda backend, own_id: backend.get_session(own_id)
         )
-        return results.detail(session)
+        return convert.detail(session)
 
     async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
-        results, session = await self._call(
+        convert, session = await self._call(
             Capability.DELETE_SESSION, session_id, lambda backend, own_id: backend.get_session_for_deletion(own_id)
         )
-        return results.detail(session)
+        return convert.detail(session)
 
     async def get_session_history(
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
-        results, page = await self._call(
+        convert, page = await self._call(
             Capability.GET_SESSION_HISTORY,
             session_id,
             lambda backend, own_id: backend.get_session_history(own_id, query, limit=limit, cursor=cursor),
         )
-        return results.messages(page)
+        return convert.messages(page)
 
     async def export_session(self, session_id: str) -> JsonObject:
-        results, exported = await self._call(
+        convert, exported = await self._call(
             Capability.GET_SESSION,
             session_id,
             lambda backend, own_id: backend.export_session(own_id),
             has_deadline=False,  # each of its pages has one
         )
-        return results.export(exported, self._ids.address(session_id).own_id)
+        return convert.export(exported, self._ids.address(session_id).own_id)
 
     async def get_session_runs(
         self, session_id: str, *, run_id: str = "", limit: int = 20, cursor: str = ""
     ) -> RunPage:
-        results, page = await self._call(
+        convert, page = await self._call(
             Capability.GET_SESSION_RUNS,
             session_id,
             lambda backend, own_id: backend.get_session_runs(own_id, run_id=run_id, limit=limit, cursor=cursor),
         )
-        return results.runs(page)
+        return convert.runs(page)
 
     async def rename_session(self, session_id: str, name: str) -> Change:
         return await self._change(
@@ -252,9 +262,9 @@ class Router(SessionBackend):
         )
 
     async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
-        results, session = await self._call(
+        convert, session = await self._call(
             Capability.FORK_SESSION,
             session_id,
             lambda backend, own_id: backend.fork_session(own_id, up_to_message_id=up_to_message_id, name=name),
         )
-        return results.detail(session)
+        return convert.detail(session)

@@ -7,8 +7,8 @@ import anyio
 
 from ....errors import Internal, SessionsError, traceback_without_message
 from ...base import SessionBackend
-from .ids import copy_of
-from .member_call import closed
+from .ids import copy_error
+from .member_call import closed_error
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ class _Attempt:
     error: SessionsError | None = None
 
 
-class Holder:
+class Lifecycle:
     """Keeps a backend open, and opens it again on request if that failed.
 
     A backend may open cancel scopes and task groups, which only the task that opened them may close. So one task opens
@@ -47,7 +47,7 @@ class Holder:
                 self._requested = anyio.Event()
                 attempt.done.set()
                 await self._requested.wait()
-        self._attempt.error = closed(self._label)
+        self._attempt.error = closed_error(self._label)
         self._attempt.done.set()
 
     async def _hold(self, attempt: _Attempt) -> SessionsError:
@@ -73,7 +73,7 @@ class Holder:
         attempt = self._attempt
         await attempt.done.wait()
         if attempt.error is not None:
-            raise copy_of(attempt.error)
+            raise copy_error(attempt.error)
 
     def close(self) -> None:
         """Let `run` end: it closes the backend, or stops opening it."""
