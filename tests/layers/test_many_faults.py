@@ -1,4 +1,4 @@
-"""`Many` when one of its backends is down, slow, broken or not there yet: the others answer, and a note names it."""
+"""`Many` while one of its backends is down, slow, broken or not open: the others answer, and a note names it."""
 
 import anyio
 import anyio.lowlevel
@@ -137,13 +137,13 @@ async def test_it_can_be_closed_in_another_task_than_its_calls_and_opened_again(
         assert not work.faults.is_open
 
 
-async def test_an_error_inside_leaves_it_as_it_is() -> None:
+async def test_an_error_in_the_body_is_raised_unchanged() -> None:
     with pytest.raises(ZeroDivisionError):
         async with Many({"": open_backend(), "work": FaultyBackend(open_backend())}):
             raise ZeroDivisionError
 
 
-async def test_a_filter_that_one_backend_refuses_leaves_its_sessions_out_and_asks_it_again_next_time() -> None:
+async def test_after_a_filter_that_all_backends_refuse_they_are_asked_again() -> None:
     async with pair() as (many, _, work):
         with pytest.raises(SessionsError):
             await many.list_sessions(SessionFilter(type="NO TYPE"))
@@ -207,12 +207,12 @@ async def test_an_unexpected_error_in_a_bulk_action_does_not_stop_the_other_back
 
 
 @pytest.mark.parametrize("silent", ["", "notes"])
-async def test_a_hint_is_not_one_backends_session_while_another_does_not_answer(silent: str) -> None:
+async def test_a_hint_is_not_resolved_while_a_backend_that_may_have_the_session_does_not_answer(silent: str) -> None:
     faulty, work = FaultyBackend(open_backend()), open_backend()
     async with Many({silent: faulty, "work": work}) as many:
         session = await work.create_session(name="Trip")
         faulty.faults.now = "dead"
-        with pytest.raises(Unavailable, match=r"can't be looked for in .*: it is down"):
+        with pytest.raises(Unavailable, match=r"could not look for the current session in .*: it is down"):
             await many.resolve_hint(session.id)
         faulty.faults.now = ""
         with pytest.raises(NotFound):
@@ -220,7 +220,7 @@ async def test_a_hint_is_not_one_backends_session_while_another_does_not_answer(
         assert await many.resolve_hint(session.id) == f"work/{session.id}"
 
 
-async def test_sessions_are_deleted_though_another_backend_among_them_does_not_answer() -> None:
+async def test_sessions_are_deleted_although_the_backend_of_others_does_not_answer() -> None:
     async with pair() as (many, bare, work):
         session = await bare.create_session(name="Trip")
         work.faults.now = "dead"
@@ -254,7 +254,7 @@ async def test_the_progress_of_several_searches_is_one_number_that_grows() -> No
     assert "work (the embedded store): 2 sessions searched" in [message for _, message in reports]
 
 
-async def test_opening_a_backend_counts_as_part_of_a_call_except_of_an_export_of_many_pages() -> None:
+async def test_a_deadline_covers_opening_the_backend_and_the_call_but_not_an_export() -> None:
     remaining: dict[str, float] = {}
 
     class Timed(Wrapper):

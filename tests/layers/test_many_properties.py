@@ -1,4 +1,4 @@
-"""Random operations on three stores as one have the same results as on a dictionary, whatever the sizes of pages."""
+"""Random operations on three stores as one have the same results as on a dictionary, with pages of any size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Expected:
 
 
 async def take(many: Many, sessions: dict[str, Expected], step: Step) -> None:
-    """Take a step, on the number of a session or of a backend."""
+    """Take a step in `many` and in `sessions`. Its number selects a session, or a backend for a new one."""
     operation, number, name = step
     if operation == "create":
         created = await many.creating_in(NAMES[number % len(NAMES)]).create_session(name=name)
@@ -95,13 +95,13 @@ def test_three_stores_behave_as_one_dictionary(steps: list[Step], limits: list[i
 
 
 @given(st.text("/ab5"), st.sampled_from(["", "a", "ab"]))
-def test_each_id_of_a_backend_is_another_one_for_callers(own_id: str, name: str) -> None:
+def test_an_own_id_survives_the_conversion_to_a_full_id_and_back(own_id: str, name: str) -> None:
     ids = Ids(["", "a", "ab"])
     assert ids.address(ids.full_id(name, own_id)) == (name, own_id)
 
 
 @given(st.text("/ab5"))
-def test_each_id_of_callers_is_that_of_one_session(session_id: str) -> None:
+def test_a_full_id_survives_the_conversion_to_an_own_id_and_back(session_id: str) -> None:
     ids = Ids(["", "a", "ab"])
     assert ids.full_id(*ids.address(session_id)) == session_id
 

@@ -1,4 +1,4 @@
-"""Lists of `Many`: no session comes twice and the walk ends, also while a backend dies, comes back or is strange."""
+"""Walks through lists of `Many` end and repeat no session, even if a backend fails, recovers or returns odd pages."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from .faulty import pair
 ALL = SessionFilter()
 
 
-async def test_a_backend_that_dies_during_a_walk_takes_nothing_of_the_others_with_it() -> None:
+async def test_a_backend_that_fails_during_a_walk_loses_no_sessions_of_the_others() -> None:
     async with pair() as (many, bare, work):
         own = [(await bare.create_session(name=f"{number}")).id for number in range(7)]
         theirs = [f"work/{(await work.inner.create_session(name=f'{number}')).id}" for number in range(7)]
@@ -51,7 +51,7 @@ async def test_sessions_of_a_backend_that_comes_back_during_a_walk_come_late_and
         assert sorted(ids) == sorted([*own, *theirs])
 
 
-async def test_a_backend_that_dies_when_the_others_are_at_their_end_ends_the_walk_with_a_note() -> None:
+async def test_a_walk_ends_with_a_note_if_only_a_backend_that_fails_has_more_sessions() -> None:
     async with pair() as (many, bare, work):
         await bare.create_session(name="1")
         for number in range(4):
@@ -96,7 +96,7 @@ async def test_a_page_without_sessions_does_not_disturb_the_order() -> None:
         assert {session.name for session in shown} == {"older", "newer"}
 
 
-async def test_a_backend_whose_rows_have_no_cursors_is_refused_rather_than_repeated() -> None:
+async def test_rows_without_cursors_are_an_error_since_they_would_be_repeated() -> None:
     class WithoutCursors(Wrapper):
         async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
             page = await super().list_sessions(filter, limit=limit, cursor=cursor)

@@ -1,4 +1,4 @@
-"""A layer that leaves a backend only its operations that read."""
+"""`ReadOnlyBackend`, a layer that refuses every change."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ READ_OPERATIONS = frozenset(
 
 
 class ReadOnlyBackend(Wrapper):
-    """A backend that refuses every change."""
+    """A backend with only the operations of `inner` that read. The others raise `Unsupported`."""
 
     def __init__(self, inner: SessionBackend) -> None:
         super().__init__(inner)
@@ -31,7 +31,7 @@ class ReadOnlyBackend(Wrapper):
 
 def _refuse(capability: Capability) -> Any:
     async def refuse(self: ReadOnlyBackend, *args: object, **kwargs: object) -> None:
-        raise Unsupported(f"{self.title} may only be read here, so it has no {capability}.")
+        raise Unsupported(f"{self.title} is read-only on this server, so it has no {capability}.")
 
     return refuse
 

@@ -1,4 +1,4 @@
-"""The base class of layers, which passes every call on to the backend that it wraps."""
+"""`Wrapper`, the base class of layers around one backend."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from copy import copy
@@ -31,8 +31,8 @@ from ..health import Report
 class Wrapper(SessionBackend):
     """A backend that passes every call on to the backend that it wraps, `inner`.
 
-    A subclass overrides what it changes. The other methods are those of `inner` and don't call the subclass: a subclass
-    that changes `archive_session` must change `apply_to_sessions` too, which archives several sessions.
+    A subclass overrides the methods that it changes. The others call only `inner`, never the subclass. So a subclass
+    that overrides `archive_session` must also override `apply_to_sessions`, which archives several sessions.
     """
 
     def __init__(self, inner: SessionBackend) -> None:

@@ -1,4 +1,4 @@
-"""Several backends as one: which of them has a session, how their lists are merged, and what happens if one fails."""
+"""Several backends as one: routes calls by session id, merges lists, and keeps working if one backend fails."""
 
 from collections.abc import Mapping
 
@@ -9,9 +9,9 @@ __all__ = ["Many", "combine_backends"]
 
 
 def combine_backends(backends: Mapping[str, SessionBackend]) -> SessionBackend:
-    """Return one backend for all of these. A single one is returned as it is, whatever its name.
+    """Return one backend that combines several, given by name. A single backend is returned unchanged.
 
-    Raise `ValueError` for a bad name, or if there is none.
+    Raise `ValueError` for a bad name, which a single backend may have, or if there is no backend.
     """
     if not backends:
         raise ValueError("no backend is given")

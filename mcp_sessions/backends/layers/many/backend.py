@@ -1,4 +1,4 @@
-"""`Many`, several backends as one."""
+"""`Many`, a backend that combines several backends."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -24,11 +24,11 @@ from .results import ResultConverter
 from .router import Router
 
 _NO_SUCH_SESSION = (NotFound, Invalid, Unsupported, Unauthorized, Forbidden)
-"""What a member answers if it has no session of an id, or none that the caller may see."""
+"""Errors of a member that has no session with an id, or none that the caller may see."""
 
 
 class Many(Router):
-    """Several backends as one: their sessions are one list, and a call on a session goes to the session's backend."""
+    """Several backends as one. Their sessions are one list; a call on a session goes to the backend that has it."""
 
     _create_in: str | None = None
 
@@ -37,12 +37,12 @@ class Many(Router):
         return self.options.timeout * TIME_FRACTION
 
     def _members_with(self, capability: Capability) -> list[Member]:
-        """Return the members that have an operation. Raise `Unsupported` if none has it."""
+        """Return the members with an operation. Raise `Unsupported` if there is none."""
         able = [member for member in self._members.values() if member.can(capability)]
         return able or self._refuse(capability)
 
     def _group_by_member(self, session_ids: Sequence[str]) -> dict[Member, list[str]]:
-        """Return the sessions of each member by its own ids, without those that no member can have."""
+        """Return each member's own ids of these sessions. Leave out ids that belong to no member."""
         groups: dict[Member, list[str]] = {}
         for session_id in session_ids:
             name, own_id = self._ids.address(session_id)
@@ -63,10 +63,10 @@ class Many(Router):
         return self._members[name].backend.may_be_hint(hint, own_id)
 
     async def resolve_hint(self, hint: str) -> str:
-        """Return the full id for a hint that may lack its member's name, after looking for it in all members.
+        """Return the full id for a hint. If the hint lacks a member's name, look for the session in all members.
 
-        A session of the member without a name comes first, since its full id has no name. Otherwise, raise the error
-        of a member that could not answer, since it may have the session, or `Invalid` if several have one.
+        A session of the member without a name wins, since the hint is its full id. Otherwise, raise the error of a
+        member that could not answer, since it may have the session, or `Invalid` if several members have it.
         """
         if self._ids.address(hint).name:
             return self.canonical_id(hint)
@@ -79,10 +79,10 @@ class Many(Router):
             return self.canonical_id(hint)
         for member, error in answers.errors.items():
             if not isinstance(error, _NO_SUCH_SESSION):
-                raise with_message(error, f"the current session can't be looked for in {member.label}: {error.message}")
+                raise with_message(error, f"could not look for the current session in {member.label}: {error.message}")
         if len(found) > 1:
-            ids = " and ".join(quoted(full_id) for full_id in found.values())
-            raise Invalid(f"the current session is {quoted(hint)}, and there are {ids}. Name one of these.")
+            ids = " or ".join(quoted(full_id) for full_id in found.values())
+            raise Invalid(f"the current session {quoted(hint)} may be {ids}. Use one of these ids instead.")
         return next(iter(found.values()), self.canonical_id(hint))
 
     async def check_reachable(self) -> None:
@@ -97,7 +97,7 @@ class Many(Router):
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
         async def fetch(member: Member, at: str) -> SessionPage:
             page = await self._view(member).list_sessions(filter, limit=limit, cursor=at)
-            while not page.sessions and page.next_cursor:  # the order can't be kept without the next session
+            while not page.sessions and page.next_cursor:  # merging needs each member's next session
                 page = await self._view(member).list_sessions(filter, limit=limit, cursor=page.next_cursor)
             return page
 
@@ -129,15 +129,15 @@ class Many(Router):
             user_id=self.caller.user_id,
             seconds=self._seconds_per_member,
         )
-        unable = [each.label for each in self._members.values() if not each.can(Capability.SEARCH_SESSIONS)]
-        note = f"{' and '.join(unable)} can't be searched." if unable else ""
+        unsearched = [each.label for each in self._members.values() if not each.can(Capability.SEARCH_SESSIONS)]
+        note = f"{' and '.join(unsearched)} can't be searched." if unsearched else ""
         return page.model_copy(update={"note": f"{page.note} {note}".strip()})
 
     def changes(self, since: datetime | None) -> AsyncGenerator[Session]:
         return self._changes(since)
 
     async def _changes(self, since: datetime | None) -> AsyncGenerator[Session]:
-        """Yield the members' changes. A member that fails ends this with its error, since there is no note for it."""
+        """Yield the members' changes. If a member fails, raise its error, since changes have no note."""
         members = list(self._members.values())
         await map_concurrently(lambda member: member.wait_until_open(self.options.timeout), members)
         async with aclosing(newest_first([self._changes_of(member, since) for member in members])) as changes:
@@ -151,7 +151,7 @@ class Many(Router):
                 yield convert.session(session)
 
     async def find_session_ids(self, prefix: str, *, limit: int = 100) -> Sequence[str]:
-        """Return ids that begin with `prefix`. A member whose name begins with it is asked for its recent sessions."""
+        """Return ids that begin with `prefix`. If a member's name does, list its most recent sessions."""
         named, own_prefix = self._ids.address(prefix)
 
         async def find(member: Member) -> list[str]:
@@ -170,7 +170,7 @@ class Many(Router):
         return [session_id for found in answers.results.values() for session_id in found][:limit]
 
     async def get_sessions_for_deletion(self, session_ids: Sequence[str]) -> Sequence[SessionDetail]:
-        """Return the sessions that exist, without those of members that fail. Raise the first error if all fail."""
+        """Return the sessions that exist. Leave out members that fail; if all fail, raise the first one's error."""
 
         async def read(group: tuple[Member, list[str]]) -> Sequence[SessionDetail] | SessionsError:
             member, own_ids = group
@@ -178,7 +178,7 @@ class Many(Router):
                 member.require(Capability.DELETE_SESSION)
                 found = await member.call(
                     lambda: self._view(member).get_sessions_for_deletion(own_ids),
-                    has_deadline=False,  # each of its calls has one
+                    has_deadline=False,  # reading each session has one
                 )
             except SessionsError as error:
                 return error
@@ -214,7 +214,7 @@ class Many(Router):
     ) -> SessionDetail:
         """Create a session in the member that `creating_in` named, else in the one without a name, else in the first.
 
-        Only members that can create sessions are considered.
+        Members that can't create sessions are skipped.
         """
         able = {member.name: member for member in self._members_with(Capability.CREATE_SESSION)}
         member = able.get(self._create_in or "") or next(iter(able.values()))
@@ -233,7 +233,7 @@ class Many(Router):
         dry_run: bool = True,
         expected_versions: Mapping[str, str] | None = None,
     ) -> BulkResult:
-        self._members_with(Capability.APPLY_TO_SESSIONS)
+        self._members_with(Capability.APPLY_TO_SESSIONS)  # raises `Unsupported` if there is none
         groups = self._group_by_member(session_ids)
 
         async def apply(member: Member, own_ids: Sequence[str]) -> BulkResult:
@@ -253,7 +253,7 @@ class Many(Router):
         return {own_id: version for (name, own_id), version in addresses.items() if name == member.name}
 
     def _unknown_failures(self, session_ids: Sequence[str]) -> list[Failure]:
-        """Return a failure for each session that no member can have."""
+        """Return a failure for each id that belongs to no member."""
         failures: list[Failure] = []
         for session_id in dict.fromkeys(session_ids):
             try:

@@ -13,7 +13,7 @@ from .members import Member
 
 
 async def examine_all(members: Sequence[Member], report: Report) -> None:
-    """Examine the members at the same time. Report each one's checks with its name, in the order of the members."""
+    """Examine all members concurrently. Report their checks in order, each with its member's name."""
     for checks in await map_concurrently(_examine, members):
         for check in checks:
             report(check)
@@ -21,13 +21,12 @@ async def examine_all(members: Sequence[Member], report: Report) -> None:
 
 
 def _ids_check(members: Sequence[Member]) -> Check:
-    """Return what the ids of the members' sessions begin with."""
+    """Return a check that says what the session ids of each member begin with."""
     names = [member.name for member in members if member.name]
-    text = f"those of sessions begin with {', '.join(name + SEPARATOR for name in names)}"
+    text = f"session ids begin with {', '.join(name + SEPARATOR for name in names)}"
     unnamed = [member.label for member in members if not member.name]
     if unnamed:
-        slash = f"with {SEPARATOR} in front if they begin like the others'"
-        text = f"{text}, or are those of {unnamed[0]}, {slash}"
+        text += f". Those of {unnamed[0]} have no prefix, or only {SEPARATOR} if they begin like one of these"
     return Check("ids", text)
 
 

@@ -1,4 +1,4 @@
-"""Calls that ask several members at the same time, and what they say of those that did not answer."""
+"""Calls several members concurrently, and collects their results and errors."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Answers(Generic[T]):
-    """The results of the members that answered, and the errors of the others, in the order of the members."""
+    """The results of the members that succeeded and the errors of those that failed, in the order of the members."""
 
     results: Mapping[Member, T]
     errors: Mapping[Member, SessionsError]
 
     def require_one(self) -> None:
-        """Raise the first member's error if none answered."""
+        """Raise the first member's error if all failed."""
         if self.errors and not self.results:
             raise copy_error(next(iter(self.errors.values())))
 
     def note(self) -> str:
-        """Return a sentence for each member that did not answer, "" if all did."""
+        """Return a sentence for each member that failed, "" if none did."""
         return " ".join(
-            f"The sessions of {member.label} are missing: {it.message}" for member, it in self.errors.items()
+            f"The sessions of {member.label} are missing: {error.message}" for member, error in self.errors.items()
         )
 
 
 async def ask_all(members: Sequence[Member], work: Callable[[Member], Awaitable[T]], seconds: float) -> Answers[T]:
-    """Call `work` with each member, for at most `seconds`."""
+    """Call `work` with each member, for at most `seconds`. Skip members that recently failed; return their errors."""
     results: dict[Member, T] = {}
     errors = {member: error for member in members if (error := member.recent_failure()) is not None}
     calls = [(one, one.start_call(partial(work, one), seconds)) for one in members if one not in errors]
@@ -52,13 +52,15 @@ async def ask_all(members: Sequence[Member], work: Callable[[Member], Awaitable[
 
 
 class SharedProgress:
-    """Adds up the progress of several members, since a client expects one number that grows."""
+    """Reports the sum of several members' progress, since a client expects one growing number."""
 
     def __init__(self, report: Callable[[float, str], Awaitable[None]]) -> None:
         self._report = report
         self._done: dict[Member, float] = {}
 
     def of(self, member: Member) -> Callable[[float, str], Awaitable[None]]:
+        """Return the progress callback for a member."""
+
         async def report(done: float, message: str) -> None:
             self._done[member] = done
             await self._report(sum(self._done.values()), f"{member.label}: {message}")
@@ -67,7 +69,7 @@ class SharedProgress:
 
 
 async def wait_until_one_is_open(members: Iterable[Member], seconds: float) -> SessionsError | None:
-    """Wait until one member is open. Return the first member's error if all have failed, or after `seconds`."""
+    """Wait until one member is open. If none opens within `seconds`, return the first member's error."""
     errors: dict[Member, SessionsError] = {}
     waiting = list(members)
     async with anyio.create_task_group() as tasks:

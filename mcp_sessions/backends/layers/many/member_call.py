@@ -1,4 +1,4 @@
-"""One member's part in a call on several members."""
+"""`MemberCall`, one member's part in a call on several members."""
 
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class MemberCall(Generic[T]):
-    """A call that runs in a task of its own, so that it can be left behind.
+    """A call that runs in a task of its own, so that nobody has to wait for one that can't be cancelled.
 
-    `label`: the member's name in errors. `work`: what to call once `wait_until_open` returns. The call is given up
-    after `seconds`.
+    `label`: the member's name in errors. `work`: what to call once `wait_until_open` returns. `result` waits until
+    `seconds` after this object is created.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class MemberCall(Generic[T]):
         self._result: T | Exception = closed_error(label)
 
     async def run(self) -> None:
+        """Make the call. Start this in a task."""
         with self._scope:
             try:
                 await self._wait_until_open()
@@ -45,7 +46,7 @@ class MemberCall(Generic[T]):
         self._done.set()
 
     async def result(self) -> T | Exception:
-        """Return the result or the error: `Timeout` for a call that can't be cancelled, since it waits for a thread."""
+        """Return the call's result or error, or `Timeout` when time is up, even if the call can't be cancelled."""
         if not self._done.is_set():
             with anyio.move_on_after(self._ends - anyio.current_time()) as waiting:
                 await self._done.wait()
@@ -63,5 +64,5 @@ def timeout_error(label: str, seconds: float) -> Timeout:
 
 
 def closed_error(label: str) -> SessionsError:
-    """Return the error for a call on a member that was closed."""
-    return Unavailable(f"{label} was closed, since this server is ending.")
+    """Return the error for a call on a member that is closed."""
+    return Unavailable(f"{label} was closed, since this server is shutting down.")

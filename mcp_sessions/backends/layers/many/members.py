@@ -1,4 +1,4 @@
-"""A member, which is one of several backends, and how long calls wait for it."""
+"""`Member`, one of several backends: opens it, calls it, and remembers recent failures."""
 
 import logging
 from collections.abc import Awaitable, Callable, Generator
@@ -19,13 +19,13 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 TIME_FRACTION = 0.4
-"""The part of a call's time that a member may take while other members are asked too."""
+"""The part of a call's timeout that each member may take in a call on several members."""
 PAUSE_SECONDS = 5.0
-"""How long a member that failed is left out of calls that ask several members."""
+"""How long calls on several members leave out a member that did not answer."""
 
 
 class Member:
-    """One of several backends. All callers' views share it.
+    """One of several backends. The views of all callers share it.
 
     `label` names it in notes and errors: `NAME (SYSTEM)`, or only the system if it has no name.
     """
@@ -41,12 +41,12 @@ class Member:
         self._paused_until = 0.0
 
     def start(self, tasks: TaskGroup) -> None:
-        """Begin to open the backend."""
+        """Start to open the backend, in a task of this group."""
         self._lifecycle, self._tasks, self._failure = Lifecycle(self.backend, self.label), tasks, None
         tasks.start_soon(self._lifecycle.run)
 
     def close(self) -> None:
-        """Let the backend close, and cancel the calls that still wait for it."""
+        """Make the backend close, and cancel running calls on it."""
         for call in self._calls:
             call.cancel()
         if self._lifecycle is not None:
@@ -56,12 +56,12 @@ class Member:
         return capability in self.backend.capabilities
 
     def require(self, capability: Capability) -> None:
-        """Raise `Unsupported`, which names the member, if it lacks the operation."""
+        """Raise `Unsupported`, which names the member, if the member lacks an operation."""
         if not self.can(capability):
             raise Unsupported(f"{self.label} has no {capability}.")
 
     async def wait_until_open(self, seconds: float, *, retry: bool = True) -> None:
-        """Wait until the backend is open, and try again to open it if that failed and `retry` is set.
+        """Wait until the backend is open. `retry`: if opening it failed, first try again.
 
         Raise the error of opening it, or `Timeout` after `seconds`.
         """
@@ -69,7 +69,10 @@ class Member:
             await self._wait(retry=retry)
 
     async def call(self, work: Callable[[], Awaitable[T]], *, has_deadline: bool = True) -> T:
-        """Return the result of a call on this member only. `has_deadline`: opening the member counts as part of it."""
+        """Wait until the backend is open, call `work` and return its result. For calls on this member only.
+
+        `has_deadline`: waiting and `work` together have the backend's timeout. If not, `work` sets its own deadlines.
+        """
         with deadline(self.backend.options.timeout) if has_deadline else nullcontext():
             await self.wait_until_open(self.backend.options.timeout)
             try:
@@ -82,19 +85,19 @@ class Member:
         return result
 
     def recent_failure(self) -> SessionsError | None:
-        """Return the error of a member that did not answer during the last seconds, and should not be asked again."""
+        """Return the member's last error if it did not answer within the last `PAUSE_SECONDS`, else None."""
         return self._failure if anyio.current_time() < self._paused_until else None
 
     def start_call(self, work: Callable[[], Awaitable[T]], seconds: float) -> MemberCall[T]:
-        """Start this member's part in a call on several members. It is given up after `seconds`."""
-        assert self._tasks is not None, "the backends are not entered"
+        """Start this member's part in a call on several members, which waits for it at most `seconds`."""
+        assert self._tasks is not None, "the backend is not entered"
         call = MemberCall(self.label, self._wait, work, min(seconds, self.backend.options.timeout))
         self._calls.add(call)
         self._tasks.start_soon(call.run)
         return call
 
     async def result_of(self, call: MemberCall[T]) -> T | SessionsError:
-        """Return the result of a call, or its error, and remember whether the member answered."""
+        """Return the result or error of a call. Remember whether the member answered."""
         result = await call.result()
         if isinstance(result, SessionsError):
             if is_unresponsive(result):
@@ -116,7 +119,7 @@ class Member:
         return Internal(f"{self.label} failed unexpectedly; the error was logged.")
 
     async def _wait(self, *, retry: bool = True) -> None:
-        assert self._lifecycle is not None, "the backends are not entered"
+        assert self._lifecycle is not None, "the backend is not entered"
         await self._lifecycle.wait(retry=retry)
 
     @contextmanager
@@ -129,5 +132,5 @@ class Member:
 
 
 def is_unresponsive(error: SessionsError) -> bool:
-    """Return whether a member did not answer. Any other error is an answer."""
+    """Return whether the error means that a member did not answer. With any other error, it did."""
     return isinstance(error, Timeout | Unavailable)

@@ -1,4 +1,4 @@
-"""Lists and searches over several members."""
+"""Merges lists and search results of several members into pages."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -23,7 +23,7 @@ class _Page(Protocol):
 R = TypeVar("R", bound=PageItem)
 P = TypeVar("P", bound=_Page)
 FetchPage = Callable[[Member, str], Awaitable[P]]
-"""Returns a member's page at a cursor."""
+"""A function that returns a member's page at one of the member's cursors."""
 
 
 async def session_page(
@@ -42,11 +42,11 @@ async def session_page(
     cursors = MergedCursors("list", user_id, names, *vars(filter).values())
     positions = cursors.read(cursor, len(members))
     answers = await _ask(members, fetch_page, positions, seconds)
-    parts = {
+    member_pages = {
         names.index(member.name): MemberPage(page.sessions, page.next_cursor)
         for member, page in answers.results.items()
     }
-    merged = merge(parts, positions, limit, order=_session_order(filter), cursors=cursors)
+    merged = merge(member_pages, positions, limit, order=_session_order(filter), cursors=cursors)
     converters = [ResultConverter(ids, member) for member in members]
     totals = [answers.results[member].total if member in answers.results else None for member in members]
     return SessionPage(
@@ -61,22 +61,22 @@ async def search_page(
     members: Sequence[Member],
     fetch_page: FetchPage[SearchPage],
     ids: Ids,
-    words: str,
+    query: str,
     *,
     limit: int,
     cursor: str,
     user_id: str,
     seconds: float,
 ) -> SearchPage:
-    """Return a page of the members' hits: names before messages, each newest first, as far as the members sort them."""
+    """Return a page of the members' hits: names before messages, each newest first if the members sort them so."""
     names = [member.name for member in members]
-    cursors = MergedCursors("search", user_id, names, words)
+    cursors = MergedCursors("search", user_id, names, query)
     positions = cursors.read(cursor, len(members))
     answers = await _ask(members, fetch_page, positions, seconds)
-    parts = {
+    member_pages = {
         names.index(member.name): MemberPage(page.hits, page.next_cursor) for member, page in answers.results.items()
     }
-    merged = merge(parts, positions, limit, order=_hit_order, cursors=cursors)
+    merged = merge(member_pages, positions, limit, order=_hit_order, cursors=cursors)
     converters = [ResultConverter(ids, member) for member in members]
     pages = answers.results.values()
     searched = [page.searched_sessions for page in pages if page.searched_sessions is not None]
@@ -92,7 +92,7 @@ async def search_page(
 async def _ask(
     members: Sequence[Member], fetch_page: FetchPage[P], positions: Sequence[Position], seconds: float
 ) -> Answers[P]:
-    """Ask the members that are not at their end. Raise the first one's error if all fail and none was at its end."""
+    """Fetch the pages of members not at their end. Raise the first error if all fail and none is at its end."""
     places = dict(zip(members, positions, strict=True))
     asked = [member for member, position in places.items() if position is not END]
     answers = await ask_all(asked, lambda member: fetch_page(member, places[member] or ""), seconds)
@@ -102,12 +102,12 @@ async def _ask(
 
 
 def _note(answers: Answers[P], cursor: str) -> str:
-    """Return the members' notes, and what is missing. If only missing rows are left, also say how to get them."""
+    """Return the members' notes, and which members are missing. If only their rows are left, say how to get them."""
     notes = [f"{member.label}: {page.note}" for member, page in answers.results.items() if page.note]
     if answers.errors:
         notes.append(answers.note())
     if cursor and not answers.results:
-        notes.append("Call again with this cursor to get them.")
+        notes.append("Call again with the same cursor to get them.")
     return " ".join(notes)
 
 

@@ -1,4 +1,4 @@
-"""ResultConverter of one member as callers see them: with full ids, and with the member's name."""
+"""`ResultConverter`, which puts full ids and the member's name into a member's results."""
 
 from ....json_documents import JsonObject, is_object
 from ....models import BulkResult, Change, Failure, MessagePage, RunPage, SearchHit, Session, SessionDetail, Target
@@ -7,7 +7,7 @@ from .members import Member
 
 
 class ResultConverter:
-    """Converts the results of a member."""
+    """Converts a member's results to what callers see: full ids, and the member's name in `backend`."""
 
     def __init__(self, ids: Ids, member: Member) -> None:
         self._ids = ids
@@ -17,7 +17,7 @@ class ResultConverter:
         return self._ids.full_id(self._name, own_id)
 
     def replace_ids(self, text: str, *own_ids: str) -> str:
-        """Return a text with full ids in place of these."""
+        """Return a text with full ids in place of these own ids."""
         for own_id in dict.fromkeys(own_ids):
             text = replace_id(text, own_id, self.full_id(own_id))
         return text

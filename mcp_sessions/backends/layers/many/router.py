@@ -1,4 +1,4 @@
-"""The base class of `Many`: how its members are opened, and calls on one session, which go to the session's member."""
+"""`Router`, the base class of `Many`: opens the members, and sends each call on a session to the member that has it."""
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -56,20 +56,20 @@ _SYSTEM_ERRORS = (
     Unauthorized,
     Forbidden,
 )
-"""Errors of a member's system, which don't say which member it is."""
+"""Errors that concern a member's system rather than one session. Their messages don't name the member."""
 
 
 class Router(SessionBackend):
-    """Several backends, its members. A call on a session goes to the member that the session's id names.
+    """Several backends, called members. A call on a session goes to the member that the session's id names.
 
-    `backends`: by name. The one named "" keeps its ids; sessions of the others have ids `NAME/ID`. Raise `ValueError`
-    for a name that ids can't begin with.
+    `backends`: by name. The one named "" keeps its ids; sessions of the others have ids `NAME/ID`. Raises `ValueError`
+    for a bad name.
     """
 
     def __init__(self, backends: Mapping[str, SessionBackend]) -> None:
         for name in filter(None, backends):
             if not is_name(name):
-                raise ValueError(f"a backend can't have the name {name!r}: it accepts {NAME_RULE}")
+                raise ValueError(f"{name!r} can't be the name of a backend: use {NAME_RULE}")
         self._members = {name: Member(name, backend) for name, backend in backends.items()}
         self._ids = Ids(backends)
         self._is_view = False
@@ -103,13 +103,13 @@ class Router(SessionBackend):
         self._is_view = True
 
     def _view(self, member: Member, caller: Caller | None = None) -> SessionBackend:
-        """Return the caller's view of a member. Raise the member's error for a caller whom it refuses."""
+        """Return the view of a member for the caller. Raise the member's error if it refuses the caller."""
         if not self._is_view:
             return member.backend
         return member.backend.for_caller((caller or self.caller).for_backend(member.name))
 
     def _find(self, session_id: str) -> tuple[Member, str]:
-        """Return the member that an id belongs to, and the session's id there. Raise `NotFound` if there is none."""
+        """Return the member that an id belongs to, and the session's own id. Raise `NotFound` if there is none."""
         name, own_id = self._ids.address(session_id)
         if name not in self._members or not own_id:
             raise NotFound(
@@ -119,7 +119,7 @@ class Router(SessionBackend):
 
     @contextmanager
     def _errors_for_callers(self, member: Member, own_id: str) -> Generator[None]:
-        """Put full ids into errors, and the member's name into those that don't concern the session but the system."""
+        """Raise errors as callers should see them: with full ids, and naming the member if its system failed."""
         try:
             yield
         except SessionsError as error:
@@ -140,7 +140,7 @@ class Router(SessionBackend):
         *,
         has_deadline: bool = True,
     ) -> tuple[ResultConverter, T]:
-        """Call the session's member. Return what converts the result for callers, and the result."""
+        """Call the session's member. Return the result, after a converter that makes it the caller's."""
         member, own_id = self._find(session_id)
         member.require(capability)
         with self._errors_for_callers(member, own_id):
@@ -192,7 +192,7 @@ class Router(SessionBackend):
             Capability.GET_SESSION,
             session_id,
             lambda backend, own_id: backend.export_session(own_id),
-            has_deadline=False,  # each of its pages has one
+            has_deadline=False,  # reading each page has one
         )
         return convert.export(exported, self._ids.address(session_id).own_id)
 
