@@ -17,7 +17,7 @@ OptionsT = TypeVar("OptionsT", bound=BackendOptions)
 class OpenContext:
     """What a backend is opened with besides its URL and options.
 
-    `token`: the credential for the system, from the environment variable `token_variable`, which errors name.
+    `token`: the credential for the system, from the environment variable `token_variable`, which error messages name.
     `callers_have_credentials`: requests use each caller's own credential (`Caller.credential`), and never `token`.
     `read_only`: nothing will be changed, so entering the backend creates nothing.
     `data_folder`: the folder for the backend's own files; "" means the user's data folder.

@@ -102,11 +102,11 @@ class SessionBackend:
         return session_id
 
     def may_be_hint(self, hint: str, session_id: str) -> bool:
-        """Return whether a client that calls `hint` its own session may mean the session with this canonical id."""
+        """Return whether a client's hint at its current session may mean the session with this canonical id."""
         return self.canonical_id(hint) == session_id
 
     async def resolve_hint(self, hint: str) -> str:
-        """Return the canonical id of the session that a client calls its own, which may lack its backend's name."""
+        """Return the canonical id for a client's hint at its current session, which may lack the backend's name."""
         return self.canonical_id(hint)
 
     async def check_reachable(self) -> None:
@@ -192,13 +192,13 @@ class SessionBackend:
     def create_targets(self) -> Sequence[str]:
         """Return the names of the backends to choose from for a new session, "" for the one without a name.
 
-        Empty unless this is several backends, of which more than one can create sessions.
+        Empty if there is no choice: this is a single backend, or only one of several can create sessions.
         """
         return ()
 
     def creating_in(self, name: str) -> Self:
         """Return a view whose `create_session` uses the backend of this name. Raise `Invalid` if there is none."""
-        raise Invalid(f"there is no backend {quoted(name)} to create a session in. Leave it out.")
+        raise Invalid(f"there is no backend {quoted(name)} to create a session in. Leave the backend out.")
 
     async def create_session(
         self,

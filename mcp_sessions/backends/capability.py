@@ -31,4 +31,4 @@ KEPT_BY = {
     Capability.UPDATE_SESSION_STATE: ("state",),
     Capability.UPDATE_SESSION: ("metadata", "summary"),
 }
-"""operation → the fields of a session that a system with this operation usually keeps."""
+"""Operation → the fields of a session that a system with this operation usually stores."""

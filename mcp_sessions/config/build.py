@@ -28,7 +28,7 @@ def build_backends(settings: Settings) -> Mapping[str, SessionBackend]:
     for address in addresses:
         if len(addresses) == 1:
             backends[address.name] = _open(address, settings, settings.token)
-        else:  # MCP_SESSIONS_TOKEN is never sent to a backend with a name
+        else:  # of several backends, only the one without a name gets MCP_SESSIONS_TOKEN
             with name_flag_in_errors(f"--backend {address.name}".strip()):
                 backends[address.name] = _open(address, settings, "" if address.name else settings.token)
     return backends

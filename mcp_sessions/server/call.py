@@ -51,7 +51,7 @@ class SessionTool(Tool):
     @classmethod
     @cache  # the SDK takes milliseconds to build each schema
     def from_spec(cls, spec: ToolSpec, create_targets: tuple[str, ...] = ()) -> "SessionTool":
-        """Return the tool. `create_targets`: the backends in which sessions can be created, if there are several."""
+        """Return the tool. `create_targets`: the names of the backends to choose from for a new session."""
         tool = cls.from_function(
             spec.function,
             title=spec.title,

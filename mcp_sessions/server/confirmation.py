@@ -118,7 +118,7 @@ def _unconfirmed_error(reason: str, app: AppContext) -> ConfirmationRequired:
 
 
 async def _refuse_current(session_ids: Sequence[str], context: AppRequest) -> None:
-    """Raise `Invalid` if one of the sessions is the current one, or the error that leaves this unknown."""
+    """Raise `Invalid` if the current session is among these, or a backend's error if that can't be determined."""
     if any(may_be_current(session_id, context) for session_id in session_ids):
         await find_current(context)
     current = current_session(context)

@@ -152,7 +152,7 @@ def create_server(
     Several backends are given by name: `{"": store, "work": agentos}`. The one named "" keeps its session ids; those of
     the others begin with their backend's name. The keyword arguments are the settings of the same names
     (docs/configuration.md). `authenticated`: the transport authenticates every request. Raise `ValueError` for an
-    unknown toolset or a bad name of a backend.
+    unknown toolset or a backend's bad name.
     """
     if not isinstance(backend, SessionBackend):
         backend = combine_backends(backend)

@@ -59,9 +59,9 @@ def test_white_space_in_the_variable_separates_backends(text: str, backends: tup
         (["Work=sqlite:///:memory:"], "--backend can't have the name 'Work'"),
         (["=sqlite:///:memory:"], "--backend can't have the name ''"),
         (["work =sqlite:///:memory:"], "--backend can't have the name 'work '"),
-        (["work:rw=sqlite:///:memory:"], "--backend work can't have 'rw' after its name: it accepts work:ro"),
+        (["work:rw=sqlite:///:memory:"], "--backend work can't have 'rw' after its name: only work:ro is possible"),
         ([*TWO, "home="], "--backend home has no URL: write home=URL"),
-        (["", TWO[1]], "--backend can't be '': it is one of several"),
+        (["", TWO[1]], "--backend can't be '' if it is repeated"),
         (
             [*TWO, "home=agentos+http://a?token=hunter2"],
             "--backend home: the backend's URL contains a credential. Put it into MCP_SESSIONS_TOKEN_HOME",
@@ -132,7 +132,7 @@ def test_callers_credentials_need_a_backend_that_they_are_sent_to() -> None:
     named = ["work=sqlite:///:memory:", "home=sqlite:///:memory:"]
     for backends in (TWO, named[:1]):
         assert access_of(Settings.read({"backend": backends, **flags}, {})).authentication
-    with pytest.raises(BadSetting, match="--own-credentials can't be used where all backends have names"):
+    with pytest.raises(BadSetting, match="--own-credentials can't be used if all backends have names"):
         access_of(Settings.read({"backend": named, **flags}, {}))
 
 
@@ -224,8 +224,8 @@ def test_the_doctor_examines_each_backend(tmp_path: Path, examine: Examine) -> N
     assert status == 0
     assert any(text.startswith("work: ") for _, text in told)
     assert text_of(told, "ids", "ok") == (
-        "ids: those of sessions begin with work/, or are those of the embedded store, with / in front if they begin "
-        "like the others'."
+        "ids: session ids begin with work/. Those of the embedded store have no prefix, or only / if they begin like "
+        "one of these."
     )
 
 

@@ -69,8 +69,8 @@ class HttpClient:
     `system` is the system's name in error messages. `timeout` is the time for a read or change, in seconds, unless
     the `deadline` of the call ends earlier. At most `concurrency` requests are sent at the same time, and `max_queued`
     more wait. `explain` gets each 4xx response and the credential's name, and may return a more exact error. `clock`
-    returns seconds and never goes back; it is used to limit retries. `token_variable` is the environment variable that
-    errors name for a credential.
+    returns seconds and never goes back; it is used to limit retries. `token_variable` is the credential's environment
+    variable, which error messages name.
 
     Raises `Invalid` for a URL, credential or header that can't be used.
     """

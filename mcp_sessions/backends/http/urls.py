@@ -56,8 +56,8 @@ def _encoded(segment: str) -> str:
 def validate_base_url(url: str, *, allow_http: bool, token_variable: str) -> str:
     """Return the URL that paths are appended to, without its query.
 
-    Raise `Invalid` for a URL that can't be used. The error never contains a credential in the URL, but names the
-    environment variable for it, `token_variable`.
+    Raise `Invalid` for a URL that can't be used. The error never contains a credential from the URL. It says to put
+    the credential into the environment variable `token_variable`.
     """
     try:
         parsed = httpx2.URL(url.strip())

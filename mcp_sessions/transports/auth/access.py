@@ -35,8 +35,8 @@ def access_of(settings: Settings) -> Access:
         raise BadSetting(f"{flag} needs authenticated callers: add --tokens or --jwt-issuer.")
     if settings.own_credentials and len(names) > 1 and "" not in names:
         raise BadSetting(
-            "--own-credentials can't be used where all backends have names, since callers' credentials are sent only "
-            "to the one without a name: use --backend-tokens."
+            "--own-credentials can't be used if all backends have names, since callers' credentials are sent only to "
+            "the backend without a name: use --backend-tokens."
         )
     authentication = Authentication(
         verifiers=verifiers,

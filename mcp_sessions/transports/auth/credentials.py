@@ -13,8 +13,8 @@ logger = logging.getLogger(__name__)
 class SubjectCredentials:
     """The credentials in a file with a JSON object, subject → credential. If it can't be read, there are none.
 
-    A subject may have an object instead, name of a backend → credential, with "" for the backend without a name, and
-    for the only one, whose name is `only_name`.
+    Instead of a credential, a subject may have an object, backend name → credential, with "" for the backend without a
+    name. `only_name`: the name of the only backend, which has its credential under this name or "".
     """
 
     def __init__(self, path: str, *, only_name: str = "") -> None:
@@ -27,7 +27,7 @@ class SubjectCredentials:
         self._file.check()
 
     def of_subject(self, subject: str) -> Mapping[str, str]:
-        """Return the subject's credentials by the names of backends, "" for the one without a name."""
+        """Return the subject's credentials by backend name, "" for the backend without a name or the only one."""
         try:
             credentials = self._file.read().get(subject, {})
         except (OSError, ValueError):
