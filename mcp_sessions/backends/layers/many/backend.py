@@ -51,9 +51,8 @@ class Many(Router):
         return groups
 
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
-        groups = self._group_by_member(session_ids) or {
-            member: [] for member in self._members_with(Capability.DELETE_SESSION)
-        }
+        groups = self._group_by_member(session_ids)
+        groups = groups or {member: [] for member in self._members_with(Capability.DELETE_SESSION)}
         return join_notes({member: member.backend.deletion_notice(own_ids) for member, own_ids in groups.items()})
 
     def may_be_hint(self, hint: str, session_id: str) -> bool:
@@ -87,9 +86,9 @@ class Many(Router):
 
     async def check_reachable(self) -> None:
         members = list(self._members.values())
-        (
-            await ask_all(members, lambda member: self._view(member).check_reachable(), self._seconds_per_member)
-        ).require_one()
+        seconds = self._seconds_per_member
+        answers = await ask_all(members, lambda member: self._view(member).check_reachable(), seconds)
+        answers.require_one()
 
     async def examine(self, report: Report) -> None:
         await examine_all(list(self._members.values()), report)
