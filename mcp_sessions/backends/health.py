@@ -18,6 +18,10 @@ class Check:
     status: Literal["ok", "warning", "failed"] = "ok"
     read_only_text: str = ""
 
+    def if_read_only(self) -> "Check":
+        """Return the check as it is shown where nothing can be changed."""
+        return Check(self.name, self.read_only_text) if self.read_only_text else self
+
 
 def timeout_check(seconds: float) -> Check:
     """Return the result of checks that did not end in time."""

@@ -31,8 +31,8 @@ def run(settings: Settings) -> int:
         stdout.reconfigure(errors="backslashreplace")  # a file's name may not be encodable
 
     def report(check: Check) -> None:
-        if settings.read_only and check.read_only_text:
-            check = Check(check.name, check.read_only_text)
+        if settings.read_only:
+            check = check.if_read_only()
         checks.append(check)
         print(f"{check.status:<7}  {check.name}: {replace_unprintable(check.text).rstrip('.')}.", flush=True)
 

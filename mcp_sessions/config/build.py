@@ -1,6 +1,7 @@
 """Builds the backend and the server from settings, and refuses settings that don't go together."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from ..backends.base import SessionBackend
@@ -26,20 +27,21 @@ def build_backends(settings: Settings) -> Mapping[str, SessionBackend]:
     addresses = read_addresses(settings.backend)
     backends: dict[str, SessionBackend] = {}
     for address in addresses:
-        if len(addresses) == 1:
-            backends[address.name] = _open(address, settings, settings.token)
-        else:  # of several backends, only the one without a name gets MCP_SESSIONS_TOKEN
-            with name_flag_in_errors(f"--backend {address.name}".strip()):
-                backends[address.name] = _open(address, settings, "" if address.name else settings.token)
+        is_only = len(addresses) == 1
+        with nullcontext() if is_only else name_flag_in_errors(f"--backend {address.name}".strip()):
+            backends[address.name] = _open(address, settings, is_only=is_only)
     return backends
 
 
-def _open(address: BackendAddress, settings: Settings, token: str) -> SessionBackend:
-    own_token = settings.backend_credentials.get(address.token_variable, "")
+def _open(address: BackendAddress, settings: Settings, *, is_only: bool) -> SessionBackend:
+    token_variable = address.token_variable
+    token = settings.backend_credentials.get(token_variable, "")
+    if not token and (is_only or not address.name):  # MCP_SESSIONS_TOKEN is never for a named one of several
+        token_variable, token = "MCP_SESSIONS_TOKEN", settings.token
     backend = open_backend(
         address.url,
-        token=own_token or token,
-        token_variable=address.token_variable if own_token or not token else "MCP_SESSIONS_TOKEN",
+        token=token,
+        token_variable=token_variable,
         callers_have_credentials=settings.own_credentials or bool(settings.backend_tokens),
         read_only=address.is_read_only,
         **backend_options(settings, address.url),

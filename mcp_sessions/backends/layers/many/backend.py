@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Self
 
-from ....errors import Forbidden, Invalid, NotFound, SessionsError, Unauthorized, Unsupported, quoted
+from ....errors import Invalid, NotFound, SessionsError, Unsupported, quoted
 from ....json_documents import JsonObject
 from ....models import BulkAction, BulkResult, Failure, SearchPage, Session, SessionDetail, SessionFilter, SessionPage
 from ...base import Capability
@@ -23,8 +23,8 @@ from .pages import search_page, session_page
 from .results import ResultConverter
 from .router import Router
 
-_NO_SUCH_SESSION = (NotFound, Invalid, Unsupported, Unauthorized, Forbidden)
-"""Errors of a member that has no session with an id, or none that the caller may see."""
+_NO_SUCH_SESSION = (NotFound, Invalid, Unsupported)
+"""Errors of a member that has no session with an id. After any other error, it may have one."""
 
 
 class Many(Router):
@@ -67,7 +67,8 @@ class Many(Router):
         A session of the member without a name wins, since the hint is its full id. Otherwise, raise the error of a
         member that could not answer, since it may have the session, or `Invalid` if several members have it.
         """
-        if self._ids.address(hint).name:
+        name, own_id = self._ids.address(hint)
+        if name or own_id != hint:
             return self.canonical_id(hint)
         members = list(self._members.values())
         answers = await ask_all(members, lambda member: self._view(member).get_session(hint), self._seconds_per_member)
@@ -132,10 +133,7 @@ class Many(Router):
         note = f"{' and '.join(unsearched)} can't be searched." if unsearched else ""
         return page.model_copy(update={"note": f"{page.note} {note}".strip()})
 
-    def changes(self, since: datetime | None) -> AsyncGenerator[Session]:
-        return self._changes(since)
-
-    async def _changes(self, since: datetime | None) -> AsyncGenerator[Session]:
+    async def changes(self, since: datetime | None) -> AsyncGenerator[Session]:
         """Yield the members' changes. If a member fails, raise its error, since changes have no note."""
         members = list(self._members.values())
         await map_concurrently(lambda member: member.wait_until_open(self.options.timeout), members)

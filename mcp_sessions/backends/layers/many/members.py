@@ -1,8 +1,8 @@
 """`Member`, one of several backends: opens it, calls it, and remembers recent failures."""
 
 import logging
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import anyio
@@ -65,8 +65,11 @@ class Member:
 
         Raise the error of opening it, or `Timeout` after `seconds`.
         """
-        with self._limit(seconds):
-            await self._wait(retry=retry)
+        try:
+            with anyio.fail_after(seconds):
+                await self._wait(retry=retry)
+        except TimeoutError:
+            raise timeout_error(self.label, seconds) from None
 
     async def call(self, work: Callable[[], Awaitable[T]], *, has_deadline: bool = True) -> T:
         """Wait until the backend is open, call `work` and return its result. For calls on this member only.
@@ -121,14 +124,6 @@ class Member:
     async def _wait(self, *, retry: bool = True) -> None:
         assert self._lifecycle is not None, "the backend is not entered"
         await self._lifecycle.wait(retry=retry)
-
-    @contextmanager
-    def _limit(self, seconds: float) -> Generator[None]:
-        try:
-            with anyio.fail_after(seconds):
-                yield
-        except TimeoutError:
-            raise timeout_error(self.label, seconds) from None
 
 
 def is_unresponsive(error: SessionsError) -> bool:
