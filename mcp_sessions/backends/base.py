@@ -106,7 +106,10 @@ class SessionBackend:
         return self.canonical_id(hint) == session_id
 
     async def resolve_hint(self, hint: str) -> str:
-        """Return the canonical id for a client's hint at its current session, which may lack the backend's name."""
+        """Return the canonical id for a client's hint at its current session, which may lack the backend's name.
+
+        Return "" if the session was looked for and not found.
+        """
         return self.canonical_id(hint)
 
     async def check_reachable(self) -> None:
@@ -155,10 +158,10 @@ class SessionBackend:
         return await self.get_session(session_id)
 
     async def get_sessions_for_deletion(self, session_ids: Sequence[str]) -> Sequence[SessionDetail]:
-        """Return `get_session_for_deletion` of each session, without those that don't exist."""
+        """Return `get_session_for_deletion` of each session, without those that don't exist or can't be read."""
         found: list[SessionDetail] = []
         for session_id in dict.fromkeys(session_ids):
-            with suppress(NotFound):
+            with suppress(NotFound, Invalid, Unsupported):
                 found.append(await self.get_session_for_deletion(session_id))
         return found
 
@@ -287,9 +290,8 @@ class SessionBackend:
         if action == "restore":
             return await self.restore_session(session_id)
         if expected_versions is not None and session_id not in expected_versions:
-            raise NotFound(
-                f"session {quoted(session_id)} could not be read when the user was asked to confirm. Ask again."
-            )
+            await self.get_session(session_id)  # raises the error that kept it out of the question, if it persists
+            raise NotFound(f"session {quoted(session_id)} was not found when the user was asked to confirm. Ask again.")
         return await self.delete_session(session_id, expected_version=(expected_versions or {}).get(session_id, ""))
 
     async def _preview(self, action: BulkAction, session_id: str) -> SessionDetail | None:

@@ -54,6 +54,9 @@ def read_addresses(backends: Sequence[str]) -> list[BackendAddress]:
 def _read(text: str) -> BackendAddress:
     named = _NAMED.fullmatch(text)
     if named is None:
+        name = text.removesuffix(f":{_READ_ONLY}")
+        if name != text and is_name(name):
+            raise BadSetting(f"--backend {text} has no URL: write {text}=URL.")
         return BackendAddress("", text)
     name, access, url = named.groups()
     if not is_name(name):

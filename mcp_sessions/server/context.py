@@ -110,8 +110,7 @@ async def find_current(context: AppRequest) -> None:
     key = (app.caller.subject, hint.id)
     if key in app.found_hints:
         return
-    found = await app.backend.for_caller(app.caller).resolve_hint(hint.id)
-    if found != app.backend.canonical_id(hint.id):
+    if found := await app.backend.for_caller(app.caller).resolve_hint(hint.id):
         if len(app.found_hints) >= _MAX_FOUND_HINTS:
             app.found_hints.clear()
         app.found_hints[key] = found

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import anyio
 import pytest
 from mcp.client import Client
 
@@ -61,6 +62,7 @@ def test_white_space_in_the_variable_separates_backends(text: str, backends: tup
         (["work =sqlite:///:memory:"], "--backend can't have the name 'work '"),
         (["work:rw=sqlite:///:memory:"], "--backend work can't have 'rw' after its name: only work:ro is possible"),
         ([*TWO, "home="], "--backend home has no URL: write home=URL"),
+        ([*TWO, "home:ro"], "--backend home:ro has no URL: write home:ro=URL"),
         (["", TWO[1]], "--backend can't be '' if it is repeated"),
         (
             [*TWO, "home=agentos+http://a?token=hunter2"],
@@ -120,7 +122,7 @@ async def test_a_store_that_is_only_read_is_not_created(tmp_path: Path) -> None:
     typo = tmp_path / "typo.db"
     async with build_backend(settings_of("sqlite:///:memory:", f"work:ro=sqlite:///{typo}")) as backend:
         page = await backend.list_sessions(SessionFilter())
-        assert page.note.startswith("The sessions of work (the embedded store) are missing: ")
+        assert page.note.startswith("The sessions of work (the embedded store, read-only) are missing: ")
         assert not typo.exists()
         async with open_backend(f"sqlite:///{typo}") as store:
             session = await store.create_session(name="Trip")
@@ -212,6 +214,11 @@ async def test_a_bulk_deletion_asks_about_sessions_of_all_backends() -> None:
         assert done.structured_content["succeeded"] == ids
 
 
+async def create_store(url: str) -> None:
+    async with open_backend(url):
+        pass
+
+
 def test_the_doctor_examines_each_backend(tmp_path: Path, examine: Examine) -> None:
     broken = tmp_path / "broken.db"
     broken.write_text("this is not a database")
@@ -220,6 +227,9 @@ def test_the_doctor_examines_each_backend(tmp_path: Path, examine: Examine) -> N
     assert status == 1
     assert names(told, "failed") == ["work"]
     assert text_of(told, "operations", "ok") == "operations: all 15."
+    status, told = examine("--backend", good, "--backend", f"work:ro={good}")
+    assert (status, names(told, "failed")) == (1, ["work"])  # it can't be read: it doesn't exist
+    anyio.run(create_store, good)
     status, told = examine("--backend", good, "--backend", f"work:ro={good}")
     assert status == 0
     assert any(text.startswith("work: ") for _, text in told)

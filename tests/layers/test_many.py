@@ -206,7 +206,7 @@ async def test_bulk_actions_reach_sessions_of_all_backends_in_the_order_asked_fo
     async with two_stores() as many:
         bare, other = await many.create_session(name="bare"), await many.create_session(name="other")
         named = await many.creating_in("work").create_session(name="named")
-        ids = [named.id, bare.id, "work/absent", other.id]
+        ids = [named.id, bare.id, "work/absent", other.id, named.id]
         assert [target.session_id for target in (await many.apply_to_sessions("delete", ids)).would_change] == [
             named.id,
             bare.id,

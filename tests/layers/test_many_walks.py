@@ -33,6 +33,17 @@ async def test_a_backend_that_fails_during_a_walk_loses_no_sessions_of_the_other
         assert all("work" in note for note in notes)
 
 
+async def test_the_last_page_of_a_walk_tells_how_to_get_sessions_that_are_missing() -> None:
+    async with pair() as (many, bare, work):
+        for number in range(3):
+            await bare.create_session(name=f"{number}")
+        work.faults.now = "dead"
+        first = await many.list_sessions(ALL, limit=2)
+        assert "Call again" not in first.note
+        last = await many.list_sessions(ALL, limit=2, cursor=first.next_cursor)
+        assert last.note.endswith(" Call again with the same arguments to get them.")
+
+
 async def test_sessions_of_a_backend_that_comes_back_during_a_walk_come_late_and_once() -> None:
     async with pair() as (many, bare, work):
         own = [(await bare.create_session(name=f"{number}")).id for number in range(5)]
@@ -61,6 +72,11 @@ async def test_a_walk_ends_with_a_note_if_only_a_backend_that_fails_has_more_ses
         last = await many.list_sessions(SessionFilter(order="updated_asc"), limit=2, cursor=first.next_cursor)
         assert (last.sessions, last.next_cursor) == ((), "")
         assert last.note.startswith("The sessions of work")
+        assert last.note.endswith(" Call again with the same arguments to get them.")
+        work.faults.now = ""
+        await many.get_session(f"work/{(await work.inner.create_session()).id}")
+        rest = await many.list_sessions(SessionFilter(order="updated_asc"), limit=9, cursor=first.next_cursor)
+        assert len(first.sessions) + len(rest.sessions) == 6
 
 
 async def test_a_cursor_of_other_backends_or_of_another_user_is_refused() -> None:

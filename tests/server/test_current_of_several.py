@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from mcp.client import Client
 from mcp.types import CallToolResult
 
@@ -68,6 +69,29 @@ async def test_other_sessions_are_deleted_while_a_backend_that_may_have_the_curr
         assert "is the current session, which can't be deleted" in refused
         refused = text_of(await call(client, "5", "delete_session", session_id="work/5"))
         assert refused.startswith("unavailable: could not look for the current session in work")
+
+
+@pytest.mark.parametrize(("of_the_session", "of_the_other"), [("", "work"), ("work", "")])
+async def test_a_session_that_was_found_stays_current_while_another_backend_is_down(
+    of_the_session: str, of_the_other: str
+) -> None:
+    store, other = open_backend(), FaultyBackend(open_backend())
+    async with Client(create_server({of_the_session: store, of_the_other: other}, toolsets=ALL)) as client:
+        session = await store.create_session(name="Mine")
+        await call(client, session.id, "get_session", session_id="current")
+        other.faults.now = "dead"
+        renamed = await call(client, session.id, "rename_session", session_id="current", name="Ours")
+        assert not renamed.is_error
+        assert (await store.get_session(session.id)).name == "Ours"
+
+
+async def test_a_session_that_is_created_after_its_hint_was_looked_for_is_found() -> None:
+    async with serving("", "work") as (client, stores):
+        hint = (await stores["work"].create_session(name="Mine")).id
+        await stores["work"].delete_session(hint)
+        assert (await call(client, hint, "get_session", session_id="current")).is_error
+        await stores["work"].restore_session(hint)
+        assert not (await call(client, hint, "get_session", session_id="current")).is_error
 
 
 async def test_a_hint_that_two_backends_have_is_refused_and_both_are_named() -> None:

@@ -18,7 +18,7 @@ from mcp_sessions.errors import Unavailable
 from mcp_sessions.transports.auth.access import Access
 from mcp_sessions.transports.http.app import http_app
 from mcp_sessions.transports.http.server import listen
-from tests.layers.faulty import FaultyBackend
+from tests.layers.faulty import Fault, FaultyBackend
 from tests.support.clients import both_eras
 from tests.support.fork_server import forked
 from tests.support.http_server import COMMAND, DEADLINE, Server, connected, environment, running
@@ -105,8 +105,13 @@ async def test_a_server_whose_backend_does_not_answer_runs_but_is_not_ready() ->
 async def test_a_server_of_several_backends_is_ready_while_one_of_them_answers() -> None:
     one, two = FaultyBackend(open_backend()), FaultyBackend(open_backend())
     async with Many({"": one, "work": two}) as many:
-        for dead, status in ((two, 200), (one, 503)):
-            dead.faults.now = "dead"
+        failures: list[tuple[FaultyBackend, Fault, int]] = [
+            (two, "hanging", 200),
+            (two, "dead", 200),
+            (one, "dead", 503),
+        ]
+        for failing, fault, status in failures:
+            failing.faults.now = fault
             transport = httpx2.ASGITransport(http_app(create_server(many), "127.0.0.1", many.check_reachable, Access()))
             async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http:
                 assert (await http.get("/readyz")).status_code == status

@@ -34,6 +34,7 @@ class ReadOnlyBackend(Wrapper):
 
     def __init__(self, inner: SessionBackend) -> None:
         super().__init__(inner)
+        self.title = f"{inner.title}, read-only"
         self.capabilities = inner.capabilities & READ_OPERATIONS
 
     @property
@@ -44,4 +45,4 @@ class ReadOnlyBackend(Wrapper):
         await self.inner.examine(lambda check: report(check.if_read_only()))
 
     def _refuse(self, capability: Capability) -> NoReturn:
-        raise Unsupported(f"{self.title} is read-only on this server, so it has no {capability}.")
+        raise Unsupported(f"{self.inner.title} is read-only on this server, so it has no {capability}.")

@@ -61,6 +61,9 @@ class SqlBackend(SessionBackend):
         await self.database.close()
 
     async def examine(self, report: Report) -> None:
+        if self._read_only:
+            async with self:  # raises if there is no store; without `read_only`, a missing one is no fault
+                pass
         await self.database.examine(report)
 
     @property

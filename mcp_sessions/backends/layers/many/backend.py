@@ -16,7 +16,7 @@ from ...gather import map_concurrently
 from ...health import Report
 from .bulk import apply_to_members, combine_results, join_notes
 from .checks import examine_all
-from .fan_out import SharedProgress, ask_all
+from .fan_out import SharedProgress, ask_all, wait_for_one
 from .ids import with_message
 from .members import TIME_FRACTION, Member
 from .pages import search_page, session_page
@@ -46,7 +46,7 @@ class Many(Router):
         groups: dict[Member, list[str]] = {}
         for session_id in session_ids:
             name, own_id = self._ids.address(session_id)
-            if name in self._members:
+            if name in self._members and own_id:
                 groups.setdefault(self._members[name], []).append(own_id)
         return groups
 
@@ -62,34 +62,41 @@ class Many(Router):
         return self._members[name].backend.may_be_hint(hint, own_id)
 
     async def resolve_hint(self, hint: str) -> str:
-        """Return the full id for a hint. If the hint lacks a member's name, look for the session in all members.
+        """Return the full id for a hint, "" if no member has the session.
 
-        A session of the member without a name wins, since the hint is its full id. Otherwise, raise the error of a
-        member that could not answer, since it may have the session, or `Invalid` if several members have it.
+        If the hint lacks a member's name, look for the session in all members, first in the one without a name, of
+        which the hint is the full id. Raise the error of a member that could not answer, since it may have the
+        session, or `Invalid` if several members have it.
         """
         name, own_id = self._ids.address(hint)
         if name or own_id != hint:
             return self.canonical_id(hint)
-        members = list(self._members.values())
-        answers = await ask_all(members, lambda member: self._view(member).get_session(hint), self._seconds_per_member)
-        found = {
-            member.name: ResultConverter(self._ids, member).full_id(one.id) for member, one in answers.results.items()
-        }
-        if "" in found:
-            return self.canonical_id(hint)
+        unnamed = [member for member in self._members.values() if not member.name]
+        named = [member for member in self._members.values() if member.name]
+        found = [*await self._find_hint(hint, unnamed)] or [*await self._find_hint(hint, named)]
+        if len(found) > 1:
+            ids = " or ".join(map(quoted, found))
+            raise Invalid(f"the current session {quoted(hint)} may be {ids}. Use one of these ids instead.")
+        return found[0] if found else ""
+
+    async def _find_hint(self, own_id: str, members: Sequence[Member]) -> Sequence[str]:
+        """Return the full ids of these members' sessions with this own id. Raise the error of one that can't answer."""
+        answers = await ask_all(
+            members, lambda member: self._view(member).get_session(own_id), self._seconds_per_member
+        )
         for member, error in answers.errors.items():
             if not isinstance(error, _NO_SUCH_SESSION):
                 raise with_message(error, f"could not look for the current session in {member.label}: {error.message}")
-        if len(found) > 1:
-            ids = " or ".join(quoted(full_id) for full_id in found.values())
-            raise Invalid(f"the current session {quoted(hint)} may be {ids}. Use one of these ids instead.")
-        return next(iter(found.values()), self.canonical_id(hint))
+        return [ResultConverter(self._ids, member).full_id(session.id) for member, session in answers.results.items()]
 
     async def check_reachable(self) -> None:
-        members = list(self._members.values())
-        seconds = self._seconds_per_member
-        answers = await ask_all(members, lambda member: self._view(member).check_reachable(), seconds)
-        answers.require_one()
+        async def check(member: Member) -> None:
+            seconds = self._seconds_per_member
+            (await ask_all([member], lambda one: self._view(one).check_reachable(), seconds)).require_one()
+
+        if failure := await wait_for_one(list(self._members.values()), check):
+            member, error = failure
+            raise member.name_error(error)
 
     async def examine(self, report: Report) -> None:
         await examine_all(list(self._members.values()), report)
@@ -178,7 +185,7 @@ class Many(Router):
                     has_deadline=False,  # reading each session has one
                 )
             except SessionsError as error:
-                return error
+                return member.name_error(error)
             return [ResultConverter(self._ids, member).detail(session) for session in found]
 
         answers = await map_concurrently(read, self._group_by_member(session_ids).items())

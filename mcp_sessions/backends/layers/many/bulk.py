@@ -58,7 +58,7 @@ def combine_results(
     dry_run: bool,
 ) -> BulkResult:
     """Return the members' results as one, in the order of `asked`."""
-    places = {session_id: place for place, session_id in enumerate(asked)}
+    places = {session_id: place for place, session_id in enumerate(dict.fromkeys(asked))}
 
     def place(session_id: str) -> int:
         return places.get(session_id, len(places))

@@ -1,6 +1,6 @@
 """Calls several members concurrently, and collects their results and errors."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
@@ -29,7 +29,8 @@ class Answers(Generic[T]):
     def note(self) -> str:
         """Return a sentence for each member that failed, "" if none did."""
         return " ".join(
-            f"The sessions of {member.label} are missing: {error.message}" for member, error in self.errors.items()
+            f"The sessions of {member.label} are missing: {error.message.removeprefix(f'{member.label} ')}"
+            for member, error in self.errors.items()
         )
 
 
@@ -68,22 +69,21 @@ class SharedProgress:
         return report
 
 
-async def wait_until_one_is_open(members: Iterable[Member], seconds: float) -> SessionsError | None:
-    """Wait until one member is open. If none opens within `seconds`, return the first member's error."""
+async def wait_for_one(
+    members: Sequence[Member], wait: Callable[[Member], Awaitable[None]]
+) -> tuple[Member, SessionsError] | None:
+    """Call `wait` with each member until it returns for one. If it fails for all, return the first member's error."""
     errors: dict[Member, SessionsError] = {}
-    waiting = list(members)
     async with anyio.create_task_group() as tasks:
 
-        async def wait(member: Member) -> None:
+        async def wait_for(member: Member) -> None:
             try:
-                await member.wait_until_open(seconds, retry=False)
+                await wait(member)
             except SessionsError as error:
                 errors[member] = error
             else:
                 tasks.cancel_scope.cancel()
 
-        for member in waiting:
-            tasks.start_soon(wait, member)
-    if len(errors) < len(waiting):
-        return None
-    return errors[waiting[0]]
+        for member in members:
+            tasks.start_soon(wait_for, member)
+    return None if len(errors) < len(members) else (members[0], errors[members[0]])

@@ -11,6 +11,7 @@ from anyio.abc import TaskGroup
 from ....errors import Internal, SessionsError, Timeout, Unavailable, Unsupported, traceback_without_message
 from ...base import Capability, SessionBackend
 from ...deadline import deadline
+from .ids import with_message
 from .lifecycle import Lifecycle
 from .member_call import MemberCall, timeout_error
 
@@ -115,6 +116,11 @@ class Member:
         """Cancel a call unless it is done."""
         call.cancel()
         self._calls.discard(call)
+
+    def name_error(self, error: SessionsError) -> SessionsError:
+        """Return a copy of an error whose message names the member."""
+        message = error.message if self.label in error.message else f"{self.label}: {error.message}"
+        return with_message(error, message)
 
     def log_unexpected(self, error: Exception) -> Internal:
         """Log an error that is not a `SessionsError`. Return the error that callers see instead."""

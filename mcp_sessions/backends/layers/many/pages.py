@@ -53,7 +53,7 @@ async def session_page(
         sessions=tuple(converters[number].session(row, cursor) for number, row, cursor in merged.rows),
         next_cursor=merged.next_cursor,
         total=None if None in totals else sum(total or 0 for total in totals),
-        note=_note(answers, cursor),
+        note=_note(answers, merged.next_cursor),
     )
 
 
@@ -85,7 +85,7 @@ async def search_page(
         next_cursor=merged.next_cursor,
         searched_sessions=sum(searched) if searched else None,
         complete=not answers.errors and all(page.complete for page in pages),
-        note=_note(answers, cursor),
+        note=_note(answers, merged.next_cursor),
     )
 
 
@@ -101,13 +101,13 @@ async def _ask(
     return answers
 
 
-def _note(answers: Answers[P], cursor: str) -> str:
-    """Return the members' notes, and which members are missing. If only their rows are left, say how to get them."""
+def _note(answers: Answers[P], next_cursor: str) -> str:
+    """Return the members' notes, and which members are missing. On the last page, say how to get their rows."""
     notes = [f"{member.label}: {page.note}" for member, page in answers.results.items() if page.note]
     if answers.errors:
         notes.append(answers.note())
-    if cursor and not answers.results:
-        notes.append("Call again with the same cursor to get them.")
+        if not next_cursor:
+            notes.append("Call again with the same arguments to get them.")
     return " ".join(notes)
 
 

@@ -37,7 +37,7 @@ from ....models import (
 from ...backend_names import NAME_RULE, is_name
 from ...base import Capability, SessionBackend
 from ...options import BackendOptions
-from .fan_out import wait_until_one_is_open
+from .fan_out import wait_for_one
 from .ids import Ids, with_message
 from .members import Member
 from .results import ResultConverter
@@ -83,11 +83,14 @@ class Router(SessionBackend):
             for member in self._members.values():
                 stack.callback(member.close)
                 member.start(tasks)
-            failure = await wait_until_one_is_open(self._members.values(), self.options.timeout)
+            failure = await wait_for_one(
+                [*self._members.values()], lambda member: member.wait_until_open(self.options.timeout, retry=False)
+            )
             if failure is None:
                 self._opened = stack.pop_all()
         if failure is not None:
-            raise failure
+            member, error = failure
+            raise member.name_error(error)
         return self
 
     async def __aexit__(
@@ -126,11 +129,9 @@ class Router(SessionBackend):
             message = ResultConverter(self._ids, member).replace_ids(error.message, own_id)
             if isinstance(error, NotFound) and quoted(own_id) in error.message and not member.name:
                 message += f" {self._ids.names_note()}"
-            if isinstance(error, _SYSTEM_ERRORS) and member.name and member.label not in message:
-                message = f"{member.label}: {message}"
-            if message == error.message:
-                raise
-            raise with_message(error, message) from error
+            renamed = with_message(error, message)
+            concerns_system = isinstance(error, _SYSTEM_ERRORS) and member.name
+            raise (member.name_error(renamed) if concerns_system else renamed) from error
 
     async def _call(
         self,
