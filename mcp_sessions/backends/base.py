@@ -106,10 +106,7 @@ class SessionBackend:
         return self.canonical_id(hint) == session_id
 
     async def resolve_hint(self, hint: str) -> str:
-        """Return the canonical id for a client's hint at its current session, which may lack the backend's name.
-
-        Return "" if the session was looked for and not found.
-        """
+        """Return the canonical id for a client's hint at its current session, "" if it was looked for and not found."""
         return self.canonical_id(hint)
 
     async def check_reachable(self) -> None:
