@@ -47,12 +47,12 @@ class EarlyAnswers:
         self._ids: set[str | int] = set()
         self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Begin to answer, if there are stored answers."""
+    def start(self, source: int = 0, sink: int = 1) -> None:
+        """Begin to answer on these descriptors, if there are stored answers."""
         if not self._answers:
             return
         # Descriptors of its own, since those of the process are changed before `stop`.
-        self._source, self._sink = os.dup(0), os.dup(1)
+        self._source, self._sink = os.dup(source), os.dup(sink)
         self._stopped, self._stopper = os.pipe()
         self._switch_seconds = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_SECONDS)
@@ -60,7 +60,7 @@ class EarlyAnswers:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread: from now on, it neither reads nor writes."""
+        """Answer what has arrived, and end the thread: from now on, it neither reads nor writes."""
         if self._thread is None:
             return
         os.close(self._stopper)
@@ -79,17 +79,17 @@ class EarlyAnswers:
             if self.unsent:
                 poll.register(self._sink, select.POLLOUT)
             ready = {descriptor for descriptor, _ in poll.poll()}
-            if self._stopped in ready:
-                return
             try:
                 if self._source in ready:
                     self._receive(os.read(self._source, _READ_SIZE))
                 if self._sink in ready:
                     self.unsent = self.unsent[os.write(self._sink, self.unsent[:_CHUNK]) :]
             except BlockingIOError:
-                continue
+                pass  # another process that shares stdin or stdout was faster
             except OSError:
                 return  # the client is gone, which the server finds out itself
+            if self._stopped in ready:
+                return
 
     def _receive(self, chunk: bytes) -> None:
         self.received += chunk
