@@ -16,6 +16,17 @@ def test_the_first_answers_come_about_as_early_as_from_an_empty_server(answer: i
     assert median(start_ratios(tmp_path, rounds=7, answer=answer)) < 1.25
 
 
+def test_a_clients_configuration_is_printed_without_loading_the_sdk() -> None:
+    statements = """
+from contextlib import redirect_stdout
+from io import StringIO
+from mcp_sessions.cli.main import main
+with redirect_stdout(StringIO()):
+    assert main(["config", "codex"]) == 0
+"""
+    assert loaded_by(statements, "mcp_sessions.cli.config", "mcp") == [True, False]
+
+
 def loaded_by(statements: str, *modules: str) -> list[bool]:
     """Return which of these modules a new process has loaded after running these statements."""
     source = f"import sys\n{statements}\nprint(*(name in sys.modules for name in {modules}))"
