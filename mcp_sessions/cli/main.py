@@ -50,7 +50,9 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     if command == "serve":
         from .early_start import start_early
 
-        own["early"] = start_early(settings, environ)
+        own["early"] = early = start_early(settings, environ)
+        if early:
+            early.wait()
     gc.disable()  # importing makes no garbage, and collecting takes a tenth of the start-up time
     module = import_module(f".{command}", __package__)
     gc.freeze()

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from mcp.types import JSONRPCRequest
@@ -182,6 +183,27 @@ def test_a_client_that_has_gone_is_left_to_the_server(cache: AnswerCache) -> Non
         (thread,) = (thread for thread in threading.enumerate() if thread.name == "early answers")
         thread.join(60)
         assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    "frame", [LIST, call(1, "list_sessions"), request(1, "resources/list"), b"[]"], ids=["list", "call", "read", "odd"]
+)
+def test_the_server_is_loaded_once_the_tools_are_listed_or_a_message_needs_it(
+    frame: Frame | bytes, cache: AnswerCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_sessions.transports.stdio.early_answers._OPENING_SECONDS", 60)
+    with connected(cache) as client:
+        client.send(initialize("start"), frame)
+        began = monotonic()
+        client.early.wait()
+        assert monotonic() - began < 50
+
+
+def test_the_server_is_loaded_soon_if_the_client_sends_nothing(cache: AnswerCache) -> None:
+    with connected(cache) as client:
+        client.early.wait()
+        client.send(LIST)
+        assert client.receive() == answer(1)
 
 
 def test_without_stored_answers_nothing_is_read(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ _MAX_READ = 256 * 1024
 _READ_SIZE = 65536
 _CHUNK = 4096  # PIPE_BUF: if a pipe accepts any bytes, it accepts so many without blocking
 _MAX_ID = 2**53
-_SWITCH_SECONDS = 0.0005  # the default of 5 ms would delay each answer by that much several times
+_OPENING_SECONDS = 0.2
 
 
 def can_answer_early() -> bool:
@@ -45,7 +45,9 @@ class EarlyAnswers:
         self._lines_left = MAX_REQUESTS
         self._partial = b""
         self._ids: set[str | int] = set()
+        self._is_opening_over = False
         self._thread: threading.Thread | None = None
+        self._needs_server = threading.Event()
 
     def start(self, source: int = 0, sink: int = 1) -> None:
         """Begin to answer on these descriptors, if there are stored answers."""
@@ -54,10 +56,16 @@ class EarlyAnswers:
         # Descriptors of its own, since those of the process are changed before `stop`.
         self._source, self._sink = os.dup(source), os.dup(sink)
         self._stopped, self._stopper = os.pipe()
-        self._switch_seconds = sys.getswitchinterval()
-        sys.setswitchinterval(_SWITCH_SECONDS)
         self._thread = threading.Thread(target=self._run, name="early answers", daemon=True)
         self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until the tools are listed, or a message arrives that only the server can answer, but not for long.
+
+        Loading the server before would delay the answers, also those of other servers that start at the same time.
+        """
+        if self._thread is not None:
+            self._needs_server.wait(_OPENING_SECONDS)
 
     def stop(self) -> None:
         """Answer what has arrived, and end the thread: from now on, it neither reads nor writes."""
@@ -66,11 +74,16 @@ class EarlyAnswers:
         os.close(self._stopper)
         self._thread.join()
         self._thread = None
-        sys.setswitchinterval(self._switch_seconds)
         for descriptor in (self._source, self._sink, self._stopped):
             os.close(descriptor)
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        finally:
+            self._needs_server.set()
+
+    def _serve(self) -> None:
         while True:
             poll = select.poll()
             poll.register(self._stopped, select.POLLIN)
@@ -84,6 +97,8 @@ class EarlyAnswers:
                     self._receive(os.read(self._source, _READ_SIZE))
                 if self._sink in ready:
                     self.unsent = self.unsent[os.write(self._sink, self.unsent[:_CHUNK]) :]
+                if self._is_opening_over and not self.unsent:
+                    self._needs_server.set()
             except BlockingIOError:
                 pass  # another process that shares stdin or stdout was faster
             except OSError:
@@ -100,6 +115,8 @@ class EarlyAnswers:
                 self._answer(line)
         if not chunk or len(self.received) > _MAX_READ:
             self._lines_left = 0
+        if not self._lines_left:
+            self._is_opening_over = True
 
     def _answer(self, line: bytes) -> None:
         frame = _read(line)
@@ -111,7 +128,10 @@ class EarlyAnswers:
         if request_id is None:
             return
         self._ids.add(request_id)
-        result = self._answers.get(self._keys.key_of(frame["method"], frame.get("params")))
+        method = frame["method"]
+        result = self._answers.get(self._keys.key_of(method, frame.get("params")))
+        if result is None or method == "tools/list":
+            self._is_opening_over = True
         if result is not None:
             self.sent[request_id] = result
             answer = {"jsonrpc": "2.0", "id": request_id, "result": result}
