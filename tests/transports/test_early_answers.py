@@ -4,7 +4,7 @@ import json
 import os
 import random
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -14,7 +14,6 @@ from mcp.types import JSONRPCRequest
 
 from mcp_sessions.transports.frames import read_frame
 from mcp_sessions.transports.stdio.answer_cache import MAX_REQUESTS, AnswerCache, RequestKeys, Result
-from mcp_sessions.transports.stdio.answer_check import AnswerCheck
 from mcp_sessions.transports.stdio.early_answers import EarlyAnswers
 
 from ..support.stdio_client import Frame, call, initialize, modern, notification, request
@@ -231,80 +230,3 @@ def test_whatever_is_answered_is_a_request_for_the_server_too(cache: AnswerCache
             assert frame.id == request_id
             answered += 1
     assert answered > 50
-
-
-class Server:
-    """The answers of a server, checked."""
-
-    def __init__(self, cache: AnswerCache, *sent: int) -> None:
-        early = EarlyAnswers(cache)
-        early.sent = dict.fromkeys(sent, TOOLS)
-        self.check = AnswerCheck(early)
-
-    def was_sent(self, *frames: Frame) -> bool:
-        for frame in frames:
-            self.check.on_request(frame["id"], frame["method"], frame["params"])
-        return self.responds(1)
-
-    def responds(self, request_id: int, result: Result = TOOLS) -> bool:
-        return self.check.was_sent(request_id, json.dumps(answer(request_id, result)).encode())
-
-
-@pytest.fixture
-def stored(tmp_path: Path) -> Callable[[], dict[str, Result]]:
-    return lambda: AnswerCache(tmp_path / "new" / "file.json", "1").answers
-
-
-@pytest.fixture
-def empty(tmp_path: Path) -> Iterator[AnswerCache]:
-    yield AnswerCache(tmp_path / "new" / "file.json", "1")
-
-
-def test_an_answer_is_stored_and_sent_once(empty: AnswerCache, stored: Callable[[], dict[str, Result]]) -> None:
-    assert not Server(empty).was_sent(LIST)
-    assert stored() == {keys_of(LIST)[0]: TOOLS}
-    server = Server(empty, 1)
-    assert server.was_sent(LIST)
-    assert not server.responds(1)
-
-
-def test_an_answer_that_shows_sessions_is_not_stored(
-    empty: AnswerCache, stored: Callable[[], dict[str, Result]]
-) -> None:
-    Server(empty).was_sent(request(1, "resources/list"))
-    Server(empty).was_sent(call(1, "list_sessions"))
-    Server(empty).was_sent(call(1, "list_sessions"), LIST)  # which of the two is answered can't be known
-    Server(empty).was_sent(LIST, call(1, "list_sessions"))
-    assert stored() == {}
-
-
-def test_an_id_used_again_after_many_requests_is_not_stored(
-    empty: AnswerCache, stored: Callable[[], dict[str, Result]]
-) -> None:
-    many = [request(number, "ping") for number in range(2, MAX_REQUESTS + 2)]
-    Server(empty).was_sent(LIST, *many, call(1, "list_sessions"))
-    assert stored() == {}
-
-
-def test_only_the_first_answers_are_stored(empty: AnswerCache, stored: Callable[[], dict[str, Result]]) -> None:
-    many = [request(number, "ping") for number in range(2, MAX_REQUESTS + 2)]
-    Server(empty).was_sent(*many, LIST)
-    assert stored() == {}
-
-
-def test_an_error_is_not_stored_and_removes_what_was(cache: AnswerCache) -> None:
-    server = Server(cache, 1)
-    server.check.on_request(1, "tools/list", {})
-    error = {"jsonrpc": "2.0", "id": 1, "error": {"code": -32603, "message": "Internal server error"}}
-    assert server.check.was_sent(1, json.dumps(error).encode())
-    assert keys_of(LIST)[0] not in cache.answers
-
-
-def test_a_difference_is_logged_and_replaces_the_stored_answer(
-    cache: AnswerCache, caplog: pytest.LogCaptureFixture
-) -> None:
-    server = Server(cache, 1)
-    server.check.on_request(1, "tools/list", {})
-    assert server.responds(1, {"tools": []})
-    assert cache.answers[keys_of(LIST)[0]] == {"tools": []}
-    assert "the cached answer to tools/list was out of date" in caplog.text

@@ -21,7 +21,7 @@ class AnswerCheck:
         self._requests: dict[str | int, tuple[str, str]] = {}
 
     def on_request(self, request_id: str | int, method: str, params: Mapping[str, Any] | None) -> None:
-        """Note a request that the server is going to answer."""
+        """Remember a request that the server is going to answer."""
         if request_id in self._requests:
             # A mistake of the client: which request an answer is for can't be known, so neither is stored.
             self._requests[request_id] = (method, "")
