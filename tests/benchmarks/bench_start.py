@@ -57,7 +57,7 @@ def starts_at_once(folder: Path, rounds: int) -> tuple[list[float], list[float]]
 
     def slowest(command: Sequence[str], count: int, _: int) -> float:
         with ThreadPoolExecutor(count) as threads:
-            return max(threads.map(lambda _: seconds_to(2, command, folder), range(count)))
+            return max(threads.map(seconds_to, [2] * count, [command] * count, [folder] * count))
 
     variants = {
         "ours": partial(slowest, OURS, AT_ONCE),
