@@ -55,6 +55,11 @@ class Session(PageItem):
     channel: str = ""
     backend: str = ""
     """The name of the session's backend, where there are several; "" for the one without a name."""
+    lasting_id: str = Field(default="", exclude=True, repr=False)
+    """What only this session ever has, for systems in which an id changes or is used again.
+
+    "" means that the id and the creation time identify the session.
+    """
 
 
 class SessionDetail(Session):
@@ -68,6 +73,8 @@ class SessionDetail(Session):
     message_count: int | None = None
     run_count: int | None = None
     version: str = ""
+    kept_by_overlay: tuple[str, ...] = ()
+    """The fields that the overlay keeps, since the system itself can't. Other programs don't see them."""
     note: str = ""
     state_path: str = Field(default="", exclude=True)
     """The JSON Pointer to the part of the state that `state` is; "" if it is the whole state."""
@@ -194,6 +201,8 @@ class Change(Model):
     changed: JsonObject = Field(default_factory=dict[str, Json])
     previous: JsonObject = Field(default_factory=dict[str, Json])
     version: str = ""
+    kept_by_overlay: tuple[str, ...] = ()
+    """The fields in `changed` that the overlay keeps, since the system itself can't."""
     note: str = ""
 
 

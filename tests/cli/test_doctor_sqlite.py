@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from anyio.to_thread import run_sync
 
+from mcp_sessions.backends.database import sqlite_schema
+
 from ..support.doctor import Examine, names, text_of
 from ..support.store_files import connected, contents, opened
 
@@ -111,7 +113,8 @@ async def test_a_store_of_an_older_shape_is_said_to_be_brought_up_to_date(
 ) -> None:
     async with opened(path):
         pass
-    monkeypatch.setattr("mcp_sessions.backends.database.sqlite_checks.MIGRATIONS", ("the first", "the next"))
+    newer = sqlite_schema.STORE._replace(migrations=("the first", "the next"))
+    monkeypatch.setattr(sqlite_schema, "STORE", newer)
     _, told = await run_sync(examined, "--backend", f"sqlite:///{path}")
     assert "the next start migrates it to 2" in text_of(told, "store", "ok")
 

@@ -17,7 +17,7 @@ VOCABULARY = "errors models caller cursors json_documents sqlite_url"
 SHARED = (
     "backends.base backends.backend_type backends.options backends.environment backends.health backends.deadline "
     "backends.validation backends.paging backends.file_locks backends.write_access backends.gather backends.telemetry "
-    "backends.flag_errors"
+    "backends.flag_errors backends.session_updates"
 )
 ANY_BACKEND = f"{VOCABULARY} text {SHARED} backends.scan_search backends.http"
 RULES = {
@@ -43,6 +43,7 @@ RULES = {
     "backends.file_locks": "errors",
     "backends.write_access": "",
     "backends.flag_errors": "errors",
+    "backends.session_updates": f"{VOCABULARY} text backends.validation",
     "backends.gather": "",
     "backends.telemetry": "errors",
     "backends.scan_search": f"{VOCABULARY} text {SHARED}",
@@ -57,6 +58,8 @@ RULES = {
     "backends.database": f"{VOCABULARY} text {SHARED}",
     # `backends.feeds`: `Many` merges the changes of its members in the same way as those of one backend are merged.
     "backends.layers": f"{VOCABULARY} text {SHARED} backends.feeds backends.backend_names",
+    # `backends.database`: the overlay has a database of its own.
+    "backends.layers.overlay": f"{VOCABULARY} {SHARED} backends.layers backends.database",
     "backends.sql": f"{VOCABULARY} text {SHARED} backends.database",
     "backends.agentos": ANY_BACKEND,
     "backends.guayaba": ANY_BACKEND,

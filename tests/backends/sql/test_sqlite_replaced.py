@@ -11,6 +11,7 @@ import pytest
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.database.database import Row, Transaction
 from mcp_sessions.backends.database.sqlite import SqliteDatabase
+from mcp_sessions.backends.database.sqlite_schema import STORE
 from mcp_sessions.backends.sql import StoreOptions
 from mcp_sessions.backends.sql.backend import SqlBackend
 from mcp_sessions.errors import BadResponse, Unavailable
@@ -104,7 +105,7 @@ async def test_a_file_of_another_program_in_its_place_is_left_alone(
 async def test_a_failed_reopen_leaves_a_running_read_alone(path: Path, tmp_path: Path) -> None:
     with connected(tmp_path / "notes.db") as connection:
         connection.executescript("CREATE TABLE notes (text);")
-    database = SqliteDatabase(str(path), busy_seconds=5)
+    database = SqliteDatabase(str(path), busy_seconds=5, schema=STORE)
 
     def work(tx: Transaction) -> Row | None:
         (tmp_path / "notes.db").replace(path)

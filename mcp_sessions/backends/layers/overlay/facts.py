@@ -1,0 +1,189 @@
+"""The facts that the overlay keeps of a session, and the statements on their rows, to be run inside a transaction.
+
+A row belongs to a session of a system: `source` names the system, `identity` the session. Call these functions with
+a session that the system has just returned to the caller: that is what keeps users apart.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from ....json_documents import JsonObject, is_object
+from ....models import Session, SessionDetail, iso
+from ...database.database import Row, Transaction
+from ...database.times import MICROS_PER_DAY, now_micros, to_datetime
+from ...validation import json_text
+
+FIELDS = ("archived_at", "state", "metadata", "summary")
+"""The fields that the overlay can keep."""
+_PURGED_AT_ONCE = 100  # rows in one transaction, so that other changes don't wait long
+
+
+class Facts(NamedTuple):
+    """A row of the table `facts`, without its source. None is the value of a field of which nothing is kept."""
+
+    identity: str
+    session_id: str
+    user_id: str
+    version: int
+    archived_at: int | None
+    state: JsonObject | None
+    metadata: JsonObject | None
+    summary: str | None
+    gone_at: int | None
+
+    def values(self, kept: frozenset[str]) -> dict[str, Any]:
+        """Return the values of those fields that are kept, as a `SessionDetail` has them."""
+        archived_at = None if self.archived_at is None else to_datetime(self.archived_at)
+        values = dict(zip(FIELDS, (archived_at, self.state, self.metadata, self.summary), strict=True))
+        return {name: value for name, value in values.items() if value is not None and name in kept}
+
+
+_COLUMNS = ", ".join(Facts._fields)
+
+
+def identity_of(session: Session) -> str:
+    """Return what identifies the session for life. A later session with the same id has another identity."""
+    if session.lasting_id:
+        return session.lasting_id
+    created = f"@{session.created_at.timestamp():.0f}" if session.created_at else ""
+    return session.id + created
+
+
+def nothing_about(session: Session) -> Facts:
+    """Return the facts of a session of which nothing is kept."""
+    return Facts(identity_of(session), session.id, session.user_id, 0, None, None, None, None, None)
+
+
+def show(session: SessionDetail, facts: Facts, kept: frozenset[str]) -> SessionDetail:
+    """Return the session with the facts. Its version is that of the system, +, and that of the facts."""
+    values = facts.values(kept)
+    update = {"version": f"{session.version}+{facts.version}", "kept_by_overlay": tuple(values)}
+    return session.model_copy(update=values | update)
+
+
+def find(tx: Transaction, source: str, session: Session) -> Facts:
+    """Return what is kept about a session."""
+    row = tx.one(f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND identity = ?", source, identity_of(session))
+    return _facts(row) if row else nothing_about(session)
+
+
+def lock(tx: Transaction, source: str, session: Session) -> Facts:
+    """Return what is kept about a session, for changing it in this transaction. Create its row if there is none."""
+    facts, now = nothing_about(session), now_micros()
+    # Inserted first, so that of two transactions that find no row, one waits for the other.
+    tx.run(
+        "INSERT INTO facts (source, identity, session_id, user_id, version, created_at, changed_at)"
+        " VALUES (?, ?, ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING",
+        *(source, facts.identity, facts.session_id, facts.user_id, now, now),
+    )
+    row = tx.one(f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND identity = ?{tx.lock}", source, facts.identity)
+    return _facts(row) if row else facts
+
+
+def write(tx: Transaction, source: str, session: Session, facts: Facts, values: Mapping[str, Any]) -> int:
+    """Set fields of a locked row. None removes a field. Return the new version."""
+    columns = {name: _stored(name, value) for name, value in values.items()}
+    columns |= {"version": facts.version + 1, "changed_at": now_micros(), "session_id": session.id, "gone_at": None}
+    if session.user_id:
+        columns["user_id"] = session.user_id
+    assignments = ", ".join(f"{column} = ?" for column in columns)
+    tx.run(
+        f"UPDATE facts SET {assignments} WHERE source = ? AND identity = ?", *columns.values(), source, facts.identity
+    )
+    return facts.version + 1
+
+
+def of_id(tx: Transaction, source: str, session_id: str) -> list[Facts]:
+    """Return what is kept about the sessions that had this id last and are not gone, latest change first."""
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND session_id = ? AND gone_at IS NULL"
+        " ORDER BY changed_at DESC",
+        *(source, session_id),
+    )
+    return [_facts(row) for row in rows]
+
+
+def move(tx: Transaction, source: str, facts: Facts, session_id: str) -> None:
+    """Record a new id of a session."""
+    tx.run("UPDATE facts SET session_id = ? WHERE source = ? AND identity = ?", session_id, source, facts.identity)
+
+
+def mark_gone(tx: Transaction, source: str, rows: Sequence[Facts]) -> None:
+    """Record that the system does not have these sessions any more."""
+    for facts in rows:
+        tx.run(
+            "UPDATE facts SET gone_at = ? WHERE source = ? AND identity = ? AND gone_at IS NULL",
+            *(now_micros(), source, facts.identity),
+        )
+
+
+def mark_found(tx: Transaction, source: str, facts: Facts) -> None:
+    """Record that the system has a session again."""
+    tx.run("UPDATE facts SET gone_at = NULL WHERE source = ? AND identity = ?", source, facts.identity)
+
+
+def count_archived(tx: Transaction, source: str) -> int:
+    """Return how many sessions of a system are archived here and not gone."""
+    ((count,),) = tx.all(
+        "SELECT count(*) FROM facts WHERE source = ? AND archived_at IS NOT NULL AND gone_at IS NULL", source
+    )
+    return count
+
+
+def archived_among(tx: Transaction, source: str, sessions: Sequence[Session]) -> dict[str, datetime]:
+    """Return when those sessions were archived that are archived here, by identity."""
+    identities = [identity_of(session) for session in sessions]
+    rows = tx.all(
+        "SELECT identity, archived_at FROM facts WHERE source = ? AND archived_at IS NOT NULL"
+        f" AND identity IN ({', '.join('?' * len(identities))})",
+        *(source, *identities),
+    )
+    return {identity: to_datetime(archived_at) for identity, archived_at in rows}
+
+
+def all_archived(tx: Transaction, source: str) -> dict[str, datetime]:
+    """Return when each session of a system was archived here, by identity."""
+    rows = tx.all("SELECT identity, archived_at FROM facts WHERE source = ? AND archived_at IS NOT NULL", source)
+    return {identity: to_datetime(archived_at) for identity, archived_at in rows}
+
+
+def purge(tx: Transaction, keep_days: int) -> bool:
+    """Delete some facts of sessions that have been gone for longer than `keep_days`. Return whether there were any."""
+    # A row that another transaction has locked is being deleted there, or its session was found again.
+    lock = f"{tx.lock} SKIP LOCKED" if tx.lock else ""
+    rows = tx.all(
+        f"SELECT source, identity FROM facts WHERE gone_at < ? LIMIT {_PURGED_AT_ONCE}{lock}",
+        now_micros() - keep_days * MICROS_PER_DAY,
+    )
+    for row in rows:
+        tx.run("DELETE FROM facts WHERE source = ? AND identity = ?", *row)
+    return bool(rows)
+
+
+def shown_value(name: str, value: Any) -> Any:
+    """Return a field's value as a `Change` has it."""
+    if name == "archived_at":
+        return iso(value) if value else ""
+    return value
+
+
+def _stored(name: str, value: Any) -> object:
+    if name in ("state", "metadata") and value is not None:
+        return json_text(value, name)
+    return round(value.timestamp() * 1_000_000) if isinstance(value, datetime) else value
+
+
+def _facts(row: Row) -> Facts:
+    facts = Facts(*row)
+    return facts._replace(state=_object(facts.state), metadata=_object(facts.metadata))
+
+
+def _object(text: Any) -> JsonObject | None:
+    if text is None:
+        return None
+    value = json.loads(text)
+    if not is_object(value):
+        raise TypeError("not an object")
+    return value
