@@ -61,6 +61,10 @@ def _stdio_server(backends: Mapping[str, SessionBackend], settings: Settings) ->
         more, other_secrets = _backend_variables(address.url, uses_proxy=uses_proxy)
         env |= more
         secrets += other_secrets
+    if settings.overlay.startswith("postgresql:"):
+        more, other_secrets = _backend_variables(settings.overlay, uses_proxy=False)
+        env |= more
+        secrets += other_secrets
     return StdioServer(*_command(Path(sys.argv[0])), env, list(dict.fromkeys(secrets)))
 
 
@@ -88,6 +92,9 @@ def _settings_variables(settings: Settings) -> tuple[dict[str, str], list[str]]:
             del given[setting.variable]
         elif text and "FILE" in setting.metavar and text != "-" and "://" not in text:
             given[setting.variable] = str(Path(text).absolute())
+    overlay = SETTINGS["overlay"].variable
+    if given.get(overlay, "off") != "off":
+        given[overlay] = _from_anywhere(mask_passwords(given[overlay]))
     for variable in settings.backend_credentials:
         secrets.append(variable)
         del given[variable]

@@ -1,18 +1,25 @@
 """Builds the backend and the server from settings, and refuses settings that don't go together."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from ..backends.base import SessionBackend
+from ..backends.capability import OVERLAY_FIELDS
 from ..backends.flag_errors import name_flag_in_errors
 from ..backends.layers.many import one_of
 from ..backends.layers.read_only import ReadOnly
-from ..backends.registry import known_options, open_backend, options_in
+from ..backends.registry import known_options, open_backend, options_in, system_of
+from ..errors import Invalid
 from ..server.audit_log import AuditLog
 from ..server.sessions_server import SessionsServer, create_server
 from .backend_addresses import BackendAddress, read_addresses
 from .settings import SETTINGS, BadSetting, Settings
 
+if TYPE_CHECKING:
+    from ..backends.layers.overlay import OverlayStore
+
+OverlayOpener = Callable[[], "OverlayStore"]
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
@@ -25,16 +32,39 @@ def build_backends(settings: Settings) -> Mapping[str, SessionBackend]:
     """Return the configured backends by name. Raise `BadSetting`, or `Invalid` for a bad --backend."""
     addresses = read_addresses(settings.backend)
     backends: dict[str, SessionBackend] = {}
+    overlay = _overlay_opener(settings)
     for address in addresses:
         if len(addresses) == 1:
-            backends[address.name] = _open(address, settings, settings.token)
+            backends[address.name] = _open(address, settings, settings.token, overlay)
         else:  # MCP_SESSIONS_TOKEN is never sent to a backend with a name
             with name_flag_in_errors(f"--backend {address.name}".strip()):
-                backends[address.name] = _open(address, settings, "" if address.name else settings.token)
+                backends[address.name] = _open(address, settings, "" if address.name else settings.token, overlay)
     return backends
 
 
-def _open(address: BackendAddress, settings: Settings, token: str) -> SessionBackend:
+def _overlay_opener(settings: Settings) -> OverlayOpener | None:
+    """Return a function that returns the overlay, always the same one. None if there is to be none.
+
+    Raise `BadSetting` if the setting is not a URL of an overlay.
+    """
+    if settings.overlay == "off":
+        return None
+    if settings.overlay.partition(":")[0] not in ("sqlite", "postgresql"):
+        raise BadSetting("--overlay accepts off, sqlite:///PATH or postgresql://USER@HOST/DATABASE.")
+    return cache(lambda: open_overlay(settings))
+
+
+def open_overlay(settings: Settings) -> "OverlayStore":
+    """Return the overlay, not yet entered. Raise `BadSetting` for a malformed URL."""
+    from ..backends.layers.overlay import OverlayStore  # here, since most backends need no overlay
+
+    try:
+        return OverlayStore.at(settings.overlay, timeout=settings.timeout)
+    except Invalid as error:
+        raise BadSetting(f"--overlay: {error.message.rstrip('.')}.") from error
+
+
+def _open(address: BackendAddress, settings: Settings, token: str, overlay: OverlayOpener | None) -> SessionBackend:
     own_token = settings.backend_credentials.get(address.token_variable, "")
     backend = open_backend(
         address.url,
@@ -43,6 +73,10 @@ def _open(address: BackendAddress, settings: Settings, token: str) -> SessionBac
         callers_have_credentials=settings.own_credentials or bool(settings.backend_tokens),
         **backend_options(settings, address.url),
     )
+    if overlay is not None and not backend.keeps.issuperset(OVERLAY_FIELDS):
+        from ..backends.layers.overlay import Overlay
+
+        backend = Overlay(backend, overlay(), source=system_of(address.url))
     return ReadOnly(backend) if address.is_read_only else backend
 
 

@@ -45,7 +45,15 @@ class Setting:
 
 
 def _default_backend() -> str:
-    return url_of(Path(user_data_dir("mcp-sessions", appauthor=False)) / "sessions.db")
+    return _url_in_data_folder("sessions.db")
+
+
+def _default_overlay() -> str:
+    return _url_in_data_folder("overlay.db")
+
+
+def _url_in_data_folder(name: str) -> str:
+    return url_of(Path(user_data_dir("mcp-sessions", appauthor=False)) / name)
 
 
 def _setting(
@@ -133,6 +141,14 @@ class Settings:
         split_backends,
         shown="sqlite:///USER_DATA_DIR/mcp-sessions/sessions.db",
         separator="\n",
+    )
+    overlay: str = _setting(
+        _default_overlay,
+        "URL|off",
+        "where archive, state, metadata and summary are kept for systems that can't store them: sqlite:///PATH, "
+        "postgresql://…, or off",
+        parsers.overlay,
+        shown="sqlite:///USER_DATA_DIR/mcp-sessions/overlay.db",
     )
     token: str = _setting(
         "", "", "credential for the backend, sent as a bearer token (the embedded store needs none)", secret=True

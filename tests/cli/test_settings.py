@@ -17,6 +17,7 @@ GOOD = {
     "read_only": ("yes", True),
     "toolsets": ("history, bulk", ("history", "bulk")),
     "confirm": ("CODE", "code"),
+    "overlay": ("OFF", "off"),
     "timeout": ("2.5", 2.5),
     "max_chars": ("2000", 2000),
     "redact": ("off", False),

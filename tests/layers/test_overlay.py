@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from mcp_sessions.backends.base import Capability
-from mcp_sessions.backends.layers.overlay import OverlayStore, with_overlay
 from mcp_sessions.backends.layers.read_only import ReadOnly
-from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Conflict, Invalid, NotFound, Unsupported
 from mcp_sessions.models import Change, SessionFilter
@@ -20,11 +18,6 @@ from mcp_sessions.models import Change, SessionFilter
 from .listed_backend import ListedBackend, ids, overlaid
 
 ARCHIVED = SessionFilter(archived=True)
-
-
-def test_a_backend_that_can_store_everything_gets_no_overlay(overlay_path: Path) -> None:
-    backend = open_backend()
-    assert with_overlay(backend, OverlayStore.at(f"sqlite:///{overlay_path}"), source="store:") is backend
 
 
 def test_an_overlay_adds_the_operations_for_the_fields_that_the_system_lacks(overlay_path: Path) -> None:
@@ -38,7 +31,6 @@ def test_an_overlay_adds_the_operations_for_the_fields_that_the_system_lacks(ove
     overlay = overlaid(Annotated(), overlay_path)
     assert overlay.capabilities - Annotated.capabilities == {Capability.UPDATE_SESSION_STATE}
     assert overlay.keeps == {"name", "summary", "archived_at", "state", "metadata"}
-    assert with_overlay(overlay, OverlayStore.at(f"sqlite:///{overlay_path}"), source="list:") is overlay
 
 
 async def test_the_file_is_created_by_the_first_change_and_private(listed: ListedBackend, overlay_path: Path) -> None:

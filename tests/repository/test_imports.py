@@ -59,7 +59,7 @@ RULES = {
     # `backends.feeds`: `Many` merges the changes of its members in the same way as those of one backend are merged.
     "backends.layers": f"{VOCABULARY} text {SHARED} backends.feeds backends.backend_names",
     # `backends.database`: the overlay has a database of its own.
-    "backends.layers.overlay": f"{VOCABULARY} {SHARED} backends.layers backends.database",
+    "backends.layers.overlay": f"{VOCABULARY} {SHARED} backends.layers backends.capability backends.database",
     "backends.sql": f"{VOCABULARY} text {SHARED} backends.database",
     "backends.agentos": ANY_BACKEND,
     "backends.guayaba": ANY_BACKEND,
@@ -71,8 +71,8 @@ RULES = {
     "transports.frames": f"{VOCABULARY} server mcp",
     "transports.stdio": f"{VOCABULARY} server transports.frames mcp",
     "transports.http": f"{VOCABULARY} server config.settings transports.auth transports.frames mcp",
-    "config": f"{VOCABULARY} server backends.base backends.options backends.registry backends.backend_names "
-    "backends.flag_errors backends.layers",
+    "config": f"{VOCABULARY} server backends.base backends.capability backends.options backends.registry "
+    "backends.backend_names backends.flag_errors backends.layers",
     "cli": "anything",
 }
 """part → what of ours, and whether the SDK (`mcp`), it may import beside itself; the longest name that fits decides.

@@ -1,6 +1,6 @@
 """The overlay: what a system can't store about its sessions is kept beside it, in a database of our own."""
 
-from .backend import Overlay, with_overlay
+from .backend import Overlay
 from .store import OverlayStore
 
-__all__ = ["Overlay", "OverlayStore", "with_overlay"]
+__all__ = ["Overlay", "OverlayStore"]

@@ -20,19 +20,12 @@ from ...database.database import Transaction
 from ...session_updates import check_update, updated_fields, updated_state
 from ...validation import check_version, json_text, session_name
 from . import facts
-from .facts import FIELDS
 from .reader import OverlayReader
-from .store import OverlayStore
 
 Edit = Callable[[SessionDetail], Mapping[str, Any]]
 """Returns the fields that a change sets, with their new values. Empty if there is nothing to change."""
 Guard = Callable[[SessionDetail], None]
 """Raises `Conflict` if a session is not at the version that a caller expects."""
-
-
-def with_overlay(inner: SessionBackend, store: OverlayStore, *, source: str) -> SessionBackend:
-    """Return a backend that can store all fields of a session: `inner` itself, or an `Overlay` on it."""
-    return inner if inner.keeps.issuperset(FIELDS) else Overlay(inner, store, source=source)
 
 
 class Overlay(OverlayReader):

@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 
 from ....json_documents import JsonObject, is_object
 from ....models import Session, SessionDetail, iso
+from ...capability import OVERLAY_FIELDS
 from ...database.database import Row, Transaction
 from ...database.times import MICROS_PER_DAY, now_micros, to_datetime
 from ...validation import json_text
 
-FIELDS = ("archived_at", "state", "metadata", "summary")
-"""The fields that the overlay can keep."""
 _PURGED_AT_ONCE = 100  # rows in one transaction, so that other changes don't wait long
 
 
@@ -36,7 +35,7 @@ class Facts(NamedTuple):
     def values(self, kept: frozenset[str]) -> dict[str, Any]:
         """Return the values of those fields that are kept, as a `SessionDetail` has them."""
         archived_at = None if self.archived_at is None else to_datetime(self.archived_at)
-        values = dict(zip(FIELDS, (archived_at, self.state, self.metadata, self.summary), strict=True))
+        values = dict(zip(OVERLAY_FIELDS, (archived_at, self.state, self.metadata, self.summary), strict=True))
         return {name: value for name, value in values.items() if value is not None and name in kept}
 
 
@@ -130,6 +129,12 @@ def count_archived(tx: Transaction, source: str) -> int:
         "SELECT count(*) FROM facts WHERE source = ? AND archived_at IS NOT NULL AND gone_at IS NULL", source
     )
     return count
+
+
+def count(tx: Transaction, source: str) -> tuple[int, int]:
+    """Return how many sessions of a system have facts, and how many of these are gone."""
+    ((all_count, gone_count),) = tx.all("SELECT count(*), count(gone_at) FROM facts WHERE source = ?", source)
+    return all_count, gone_count
 
 
 def archived_among(tx: Transaction, source: str, sessions: Sequence[Session]) -> dict[str, datetime]:

@@ -10,11 +10,13 @@ from ....errors import NotFound, SessionsError
 from ....json_documents import JsonObject, is_object
 from ....models import Session, SessionDetail, SessionFilter, SessionPage
 from ...base import Capability, SessionBackend
+from ...capability import OVERLAY_FIELDS
 from ...database.database import Transaction
 from ...deadline import deadline, remaining
+from ...health import Report
 from ..wrapper import Wrapper
 from . import facts
-from .facts import FIELDS, Facts, identity_of
+from .facts import Facts, identity_of
 from .lists import active_page, archived_page
 from .store import OverlayStore
 
@@ -39,7 +41,7 @@ class OverlayReader(Wrapper):
         super().__init__(inner)
         self._store = store
         self._source = source
-        self._kept = frozenset(FIELDS) - inner.keeps
+        self._kept = frozenset(OVERLAY_FIELDS) - inner.keeps
         self.capabilities = inner.capabilities.union(*(_OPERATIONS[field] for field in self._kept))
 
     async def __aenter__(self) -> Self:
@@ -61,6 +63,10 @@ class OverlayReader(Wrapper):
     @property
     def keeps(self) -> frozenset[str]:
         return self.inner.keeps | self._kept
+
+    async def examine(self, report: Report) -> None:
+        await self.inner.examine(report)
+        await self._store.examine(self._source, report)
 
     async def get_session(self, session_id: str) -> SessionDetail:
         return await self._show(await self._find(session_id, self.inner.get_session))
@@ -99,7 +105,7 @@ class OverlayReader(Wrapper):
             return session.model_copy(update={"note": f"{session.note} {self._missing(error)}".strip()})
 
     def _missing(self, error: SessionsError) -> str:
-        fields = ", ".join(field for field in FIELDS if field in self._kept)
+        fields = ", ".join(field for field in OVERLAY_FIELDS if field in self._kept)
         return f"What the overlay keeps is missing here ({fields}), since {error.message}"
 
     async def _mark_gone(self, session_id: str) -> None:

@@ -13,6 +13,7 @@ from ....errors import Conflict, Invalid, NotFound, SessionsError, Unavailable
 from ....sqlite_url import path_of
 from ...database.database import Database, Transaction
 from ...database.opening import postgresql_database, sqlite_database
+from ...health import Check, Report
 from ...options import KEEP_DELETED, BackendOptions, options_of, parse_options, refuse_other_options, split_options
 from . import facts, schema
 
@@ -42,7 +43,7 @@ class OverlayStore:
     def __init__(self, database: Database, *, path: str = "", keep_deleted: int = KEEP_DELETED.default) -> None:
         """`path`: the file of a SQLite database, "" for any other."""
         self._database = database
-        self._file = Path(path) if path else None
+        self._file = Path(path).expanduser().absolute() if path else None
         self._keep_deleted = keep_deleted
         self._opening = anyio.Lock()
         self._users = 0
@@ -77,11 +78,6 @@ class OverlayStore:
             raise Invalid("an overlay's URL has the form sqlite:///PATH or postgresql://USER@HOST/DATABASE")
         return cls(database, path="" if path == ":memory:" else path, keep_deleted=options.keep_deleted)
 
-    @property
-    def file(self) -> Path | None:
-        """The SQLite file, whether or not it exists. None if the overlay is not in a file."""
-        return None if self._file is None else self._file.expanduser().absolute()
-
     async def __aenter__(self) -> Self:
         self._users += 1
         return self
@@ -93,6 +89,30 @@ class OverlayStore:
         if not self._users and self._is_open:
             self._is_open = False
             await self._database.close()
+
+    async def examine(self, source: str, report: Report) -> None:
+        """Report what the overlay has about the sessions of a system, without changing anything.
+
+        Call this only while no backend has entered the overlay.
+        """
+        place = self._file or "PostgreSQL"
+        if not self._exists():
+            report(Check("overlay", f"{place} does not exist yet; the first change that needs it creates it"))
+            return
+        try:
+            await self._database.open_existing()
+            try:
+                all_count, gone_count = await self._database.scan(lambda tx: facts.count(tx, source))
+            finally:
+                await self._database.close()
+        except Unavailable as error:
+            report(Check("overlay", f"{place} can't be read before mcp-sessions is started on it: {error}", "warning"))
+        except SessionsError as error:
+            report(Check("overlay", f"{place}: {error}", "failed"))
+        else:
+            size = f" ({self._file.stat().st_size / 1_000_000:.1f} MB)" if self._file else ""
+            text = f"{place}{size} has facts of {all_count:,} sessions of this system, {gone_count:,} of them gone"
+            report(Check("overlay", text))
 
     async def read(self, work: Callable[[Transaction], T], otherwise: T) -> T:
         """Run a short read, or return `otherwise` if there is no overlay yet."""
@@ -120,7 +140,7 @@ class OverlayStore:
         if self._file is None:
             return True
         try:
-            self._file.expanduser().stat()
+            self._file.stat()
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
