@@ -49,19 +49,26 @@ def _overlay_opener(settings: Settings) -> OverlayOpener | None:
     """
     if settings.overlay == "off":
         return None
-    if settings.overlay.partition(":")[0] not in ("sqlite", "postgresql"):
-        raise BadSetting("--overlay accepts off, sqlite:///PATH or postgresql://USER@HOST/DATABASE.")
+    _require_url(settings.overlay)
     return cache(lambda: open_overlay(settings))
 
 
 def open_overlay(settings: Settings) -> "OverlayStore":
-    """Return the overlay, not yet entered. Raise `BadSetting` for a malformed URL."""
+    """Return the overlay, not yet entered. Raise `BadSetting` for "off" or a malformed URL."""
     from ..backends.layers.overlay import OverlayStore  # here, since most backends need no overlay
 
+    if settings.overlay == "off":
+        raise BadSetting("--overlay can't be off for this command. Give the overlay's URL.")
+    _require_url(settings.overlay)
     try:
         return OverlayStore.at(settings.overlay, timeout=settings.timeout)
     except Invalid as error:
         raise BadSetting(f"--overlay: {error.message.rstrip('.')}.") from error
+
+
+def _require_url(overlay: str) -> None:
+    if overlay.partition(":")[0] not in ("sqlite", "postgresql"):
+        raise BadSetting("--overlay accepts off, sqlite:///PATH or postgresql://USER@HOST/DATABASE.")
 
 
 def _open(address: BackendAddress, settings: Settings, token: str, overlay: OverlayOpener | None) -> SessionBackend:

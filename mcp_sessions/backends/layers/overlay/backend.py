@@ -190,7 +190,7 @@ class Overlay(OverlayReader):
         session = await self._find(session_id)
 
         def work(tx: Transaction) -> Change:
-            found = facts.lock(tx, self._source, session)
+            found = facts.lock(tx, self._source, facts.nothing_about(session))
             before = facts.show(session, found, self._kept)
             if guard is not None:
                 guard(before)
@@ -199,7 +199,7 @@ class Overlay(OverlayReader):
                 return Change(session_id=session.id, version=before.version)
             # An empty value needs no place, unless the system has another one, which it hides.
             kept = {name: value if value or getattr(session, name) else None for name, value in new.items()}
-            number = facts.write(tx, self._source, session, found, kept)
+            number = facts.write(tx, self._source, found, kept)
             return Change(
                 session_id=session.id,
                 changed={name: facts.shown_value(name, value) for name, value in new.items()},
@@ -248,7 +248,7 @@ class Overlay(OverlayReader):
         """Return a session that was just created, after keeping values of it. If that fails, `note` says so."""
 
         def work(tx: Transaction) -> SessionDetail:
-            facts.write(tx, self._source, session, facts.lock(tx, self._source, session), values)
+            facts.write(tx, self._source, facts.lock(tx, self._source, facts.nothing_about(session)), values)
             return facts.show(session, facts.find(tx, self._source, session), self._kept)
 
         if not values:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ....json_documents import JsonObject, is_object
 from ....models import Session, SessionDetail, iso
 from ...capability import OVERLAY_FIELDS
-from ...database.database import Row, Transaction
+from ...database.database import Transaction
 from ...database.times import MICROS_PER_DAY, now_micros, to_datetime
 from ...validation import json_text
 
@@ -68,25 +68,30 @@ def find(tx: Transaction, source: str, session: Session) -> Facts:
     return _facts(row) if row else nothing_about(session)
 
 
-def lock(tx: Transaction, source: str, session: Session) -> Facts:
-    """Return what is kept about a session, for changing it in this transaction. Create its row if there is none."""
-    facts, now = nothing_about(session), now_micros()
+def lock(tx: Transaction, source: str, new: Facts) -> Facts:
+    """Return what is kept about a session, for changing it in this transaction. Create its row if there is none.
+
+    `new`: facts with the session's identity, newest id and user.
+    """
+    now = now_micros()
     # Inserted first, so that of two transactions that find no row, one waits for the other.
     tx.run(
         "INSERT INTO facts (source, identity, session_id, user_id, version, created_at, changed_at)"
         " VALUES (?, ?, ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING",
-        *(source, facts.identity, facts.session_id, facts.user_id, now, now),
+        *(source, new.identity, new.session_id, new.user_id, now, now),
     )
-    row = tx.one(f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND identity = ?{tx.lock}", source, facts.identity)
-    return _facts(row) if row else facts
+    ((*row,),) = tx.all(
+        f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND identity = ?{tx.lock}", source, new.identity
+    )
+    facts = _facts(row)
+    return facts._replace(session_id=new.session_id, user_id=new.user_id or facts.user_id)
 
 
-def write(tx: Transaction, source: str, session: Session, facts: Facts, values: Mapping[str, Any]) -> int:
+def write(tx: Transaction, source: str, facts: Facts, values: Mapping[str, Any]) -> int:
     """Set fields of a locked row. None removes a field. Return the new version."""
     columns = {name: _stored(name, value) for name, value in values.items()}
-    columns |= {"version": facts.version + 1, "changed_at": now_micros(), "session_id": session.id, "gone_at": None}
-    if session.user_id:
-        columns["user_id"] = session.user_id
+    columns |= {"session_id": facts.session_id, "user_id": facts.user_id}
+    columns |= {"version": facts.version + 1, "changed_at": now_micros(), "gone_at": None}
     assignments = ", ".join(f"{column} = ?" for column in columns)
     tx.run(
         f"UPDATE facts SET {assignments} WHERE source = ? AND identity = ?", *columns.values(), source, facts.identity
@@ -154,6 +159,16 @@ def all_archived(tx: Transaction, source: str) -> dict[str, datetime]:
     return {identity: to_datetime(archived_at) for identity, archived_at in rows}
 
 
+def page(tx: Transaction, after: tuple[str, str], limit: int) -> list[tuple[str, Facts]]:
+    """Return the next facts of all systems, each with its source, in the order of source and identity."""
+    rows = tx.all(
+        f"SELECT source, {_COLUMNS} FROM facts WHERE source > ? OR (source = ? AND identity > ?)"
+        " ORDER BY source, identity LIMIT ?",
+        *(after[0], after[0], after[1], limit),
+    )
+    return [(source, _facts(row)) for source, *row in rows]
+
+
 def purge(tx: Transaction, keep_days: int) -> bool:
     """Delete some facts of sessions that have been gone for longer than `keep_days`. Return whether there were any."""
     # A row that another transaction has locked is being deleted there, or its session was found again.
@@ -180,7 +195,7 @@ def _stored(name: str, value: Any) -> object:
     return round(value.timestamp() * 1_000_000) if isinstance(value, datetime) else value
 
 
-def _facts(row: Row) -> Facts:
+def _facts(row: Sequence[Any]) -> Facts:
     facts = Facts(*row)
     return facts._replace(state=_object(facts.state), metadata=_object(facts.metadata))
 
