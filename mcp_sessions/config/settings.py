@@ -44,14 +44,6 @@ class Setting:
     """Whether this is an option of the backend, which `--backend` can set too."""
 
 
-def _default_backend() -> str:
-    return _url_in_data_folder("sessions.db")
-
-
-def _default_overlay() -> str:
-    return _url_in_data_folder("overlay.db")
-
-
 def _url_in_data_folder(name: str) -> str:
     return url_of(Path(user_data_dir("mcp-sessions", appauthor=False)) / name)
 
@@ -135,7 +127,7 @@ class Settings:
         shown="on",
     )
     backend: tuple[str, ...] = _setting(
-        lambda: (_default_backend(),),
+        lambda: (_url_in_data_folder("sessions.db"),),
         "[NAME=]URL",
         "where the sessions are; may be repeated with names, and NAME:ro=URL is only read",
         split_backends,
@@ -143,7 +135,7 @@ class Settings:
         separator="\n",
     )
     overlay: str = _setting(
-        _default_overlay,
+        lambda: _url_in_data_folder("overlay.db"),
         "URL|off",
         "where archive, state, metadata and summary are kept for systems that can't store them: sqlite:///PATH, "
         "postgresql://…, or off",

@@ -59,7 +59,7 @@ RULES = {
     # `backends.feeds`: `Many` merges the changes of its members in the same way as those of one backend are merged.
     "backends.layers": f"{VOCABULARY} text {SHARED} backends.feeds backends.backend_names",
     # `backends.database`: the overlay has a database of its own.
-    "backends.layers.overlay": f"{VOCABULARY} {SHARED} backends.layers backends.capability backends.database",
+    "backends.layers.overlay": f"{VOCABULARY} text {SHARED} backends.layers backends.capability backends.database",
     "backends.sql": f"{VOCABULARY} text {SHARED} backends.database",
     "backends.agentos": ANY_BACKEND,
     "backends.guayaba": ANY_BACKEND,

@@ -37,11 +37,11 @@ class OverlayOptions(BackendOptions):
 class OverlayStore:
     """The database of an overlay. Each `Overlay` on it enters it, and it is closed when the last one leaves.
 
-    Reading does not create a SQLite file. The tables on PostgreSQL are created by the first call.
+    `path` is the file of a SQLite database, "" for any other one. What is kept of a session stays for `keep_deleted`
+    days after it was deleted. Reading does not create a SQLite file. The tables on PostgreSQL are created by the first call.
     """
 
     def __init__(self, database: Database, *, path: str = "", keep_deleted: int = KEEP_DELETED.default) -> None:
-        """`path`: the file of a SQLite database, "" for any other."""
         self._database = database
         self._file = Path(path).expanduser().absolute() if path else None
         self._keep_deleted = keep_deleted
