@@ -38,7 +38,7 @@ class OverlayStore:
     """The database of an overlay. Each `Overlay` on it enters it, and it is closed when the last one leaves.
 
     `path` is the file of a SQLite database, "" for any other one. What is kept of a session stays for `keep_deleted`
-    days after it was deleted. Reading does not create a SQLite file. The tables on PostgreSQL are created by the first call.
+    days after it was deleted. Reading does not create a SQLite file. On PostgreSQL, the first call creates the tables.
     """
 
     def __init__(self, database: Database, *, path: str = "", keep_deleted: int = KEEP_DELETED.default) -> None:
