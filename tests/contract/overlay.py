@@ -12,6 +12,7 @@ from mcp_sessions.backends.layers.overlay import Overlay, OverlayStore
 from mcp_sessions.backends.layers.read_only import READING, ReadOnly
 from mcp_sessions.caller import Caller
 
+from ..support.servers.postgres_process import is_installed, running
 from .custom import JsonFolderHarness
 from .embedded import SqliteHarness
 from .guayaba_fake import GuayabaMaster
@@ -36,11 +37,15 @@ class OverlayHarness(Harness):
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[SessionBackend]:
         with TemporaryDirectory() as folder:
-            store = OverlayStore.at(f"sqlite:///{Path(folder) / 'overlay.db'}")
+            store = OverlayStore.at(self.url(Path(folder)))
             async with self._harness.open() as inner:
                 self._inner = self.wrap(inner)
                 async with Overlay(Opened(self._inner), store, source="tests") as backend:
                     yield backend
+
+    def url(self, folder: Path) -> str:
+        """Return the URL of an overlay that does not exist yet."""
+        return f"sqlite:///{folder / 'overlay.db'}"
 
     def wrap(self, inner: SessionBackend) -> SessionBackend:
         """Return the backend that gets the overlay."""
@@ -107,6 +112,18 @@ class OverlayOnReadOnly(OverlayHarness):
         return ReadOnly(inner)
 
 
+class OverlayInPostgres(OverlayOnReadOnly):
+    """The same in a PostgreSQL database."""
+
+    name = "overlay-postgresql"
+    modules = frozenset({"test_state", "test_changes", "test_list", "test_paging"})
+
+    def url(self, folder: Path) -> str:
+        server = running()
+        server.sql("DROP SCHEMA IF EXISTS mcp_sessions_overlay CASCADE")
+        return server.url()
+
+
 class ManyWithOverlay(ManyHarness):
     """An overlay and a store as one, in the modules on what the overlay adds."""
 
@@ -117,4 +134,9 @@ class ManyWithOverlay(ManyHarness):
     capabilities = frozenset(Capability)
 
 
-OVERLAYS: tuple[type[Harness], ...] = (OverlayOnGuayaba, OverlayOnReadOnly, ManyWithOverlay)
+OVERLAYS: tuple[type[Harness], ...] = (
+    OverlayOnGuayaba,
+    OverlayOnReadOnly,
+    *((OverlayInPostgres,) if is_installed() else ()),
+    ManyWithOverlay,
+)
