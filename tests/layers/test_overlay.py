@@ -119,6 +119,28 @@ async def test_what_was_kept_of_a_session_is_purged_when_it_has_been_gone_for_lo
         assert (await backend.get_session("a")).summary == ""
 
 
+async def test_what_was_kept_of_a_session_is_marked_gone_by_whoever_deletes_it(
+    listed: ListedBackend, overlay_path: Path
+) -> None:
+    async with overlaid(listed, overlay_path) as backend:
+        await backend.update_session("a", summary="Kept")
+        await backend.for_caller(Caller(credential="one of several")).delete_session("a")
+    assert gone_in(overlay_path) == ["a"]
+
+
+async def test_an_archived_session_that_comes_back_is_archived_still(listed: ListedBackend, overlay_path: Path) -> None:
+    async with overlaid(listed, overlay_path) as backend:
+        await backend.archive_session("c")
+        await backend.delete_session("c")
+        listed.add("c", second=2)
+        assert await ids(backend) == ["b", "a"]
+        assert gone_in(overlay_path) == []
+        await backend.delete_session("c")
+        await backend.archive_session("a")
+        listed.add("c", second=2)
+        assert await ids(backend, ARCHIVED) == ["c", "a"]
+
+
 def gone_in(overlay_path: Path) -> list[str]:
     with closing(sqlite3.connect(overlay_path)) as connection:
         return [row[0] for row in connection.execute("SELECT session_id FROM facts WHERE gone_at IS NOT NULL")]

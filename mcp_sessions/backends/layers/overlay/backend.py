@@ -1,6 +1,7 @@
 """`Overlay`, a backend with the operations that its system lacks."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from ...database.database import Transaction
 from ...session_updates import check_update, updated_fields, updated_state
 from ...validation import check_version, json_text, session_name
 from . import facts
+from .facts import Facts
 from .reader import OverlayReader
 
 Edit = Callable[[SessionDetail], Mapping[str, Any]]
@@ -143,10 +145,15 @@ class Overlay(OverlayReader):
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         """Delete a session in the system. What the overlay keeps of it stays for `keep_deleted` days."""
         expected = await self._native_version(session_id, expected_version)
+        row: Facts | None = None
+        with suppress(SessionsError):  # deleting a session does not need the overlay
+            row = await self._row_of(session_id, session_id)
         change = await self.inner.delete_session(session_id, expected_version=expected)
         if change.version:  # of a session that the system can restore
-            change = await self._native(session_id, change)
-        await self._mark_gone(session_id)
+            change = _at_row(change, row)
+        with suppress(SessionsError):
+            if row is not None:
+                await self._store.write(lambda tx: facts.mark_gone(tx, self._source, [row]))
         return change
 
     async def create_session(
@@ -214,27 +221,20 @@ class Overlay(OverlayReader):
     async def _native(self, session_id: str, change: Change) -> Change:
         """Return a change that the system made, with the version that includes the overlay's."""
         try:
-            number = await self._number_after(session_id, change.session_id)
+            return _at_row(change, await self._row_of(session_id, change.session_id))
         except SessionsError as error:
             return _with_note(change, self._missing(error))
-        return change.model_copy(update={"version": f"{change.version}+{number}"})
 
-    async def _number_after(self, session_id: str, new_id: str) -> int:
-        """Return the version of a session's facts after a change by the system, which may have changed its id."""
-        rows = await self._store.read(lambda tx: facts.of_id(tx, self._source, session_id), [])
+    async def _row_of(self, old_id: str, new_id: str) -> Facts | None:
+        """Return what is kept about the session with this id, which the system may have just changed."""
+        rows = await self._rows_of(old_id)
         if not rows:
-            return 0
-        try:
-            session = await self.inner.get_session(new_id)
-        except NotFound:  # it was deleted
-            return rows[0].version
-        identity = facts.identity_of(session)
-        row = next((row for row in rows if row.identity == identity), None)
-        if row is None:
-            return 0
-        if new_id != session_id:
-            await self._store.write(lambda tx: facts.move(tx, self._source, row, new_id))
-        return row.version
+            return None
+        session = await self.inner.get_session(new_id)
+        row = next((row for row in rows if row.identity == facts.identity_of(session)), None)
+        if row is not None and (row.session_id != session.id or row.gone_at is not None):
+            await self._store.write(lambda tx: facts.mark_found(tx, self._source, [session]))
+        return row
 
     async def _native_version(self, session_id: str, expected_version: str) -> str:
         """Return the part of an expected version that the system checks. Raise `Conflict` if it is not the current."""
@@ -273,6 +273,10 @@ def _at_number(expected: str) -> Guard:
             check_version(session.id, session.version, f"{system}+{expected}")
 
     return guard
+
+
+def _at_row(change: Change, row: Facts | None) -> Change:
+    return change.model_copy(update={"version": f"{change.version}+{row.version if row else 0}"})
 
 
 def _with_note(change: Change, note: str) -> Change:

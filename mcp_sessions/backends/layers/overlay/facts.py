@@ -100,18 +100,12 @@ def write(tx: Transaction, source: str, facts: Facts, values: Mapping[str, Any])
 
 
 def of_id(tx: Transaction, source: str, session_id: str) -> list[Facts]:
-    """Return what is kept about the sessions that had this id last and are not gone, latest change first."""
+    """Return what is kept about the sessions that had this id last, latest change first."""
     rows = tx.all(
-        f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND session_id = ? AND gone_at IS NULL"
-        " ORDER BY changed_at DESC",
+        f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND session_id = ? ORDER BY changed_at DESC",
         *(source, session_id),
     )
     return [_facts(row) for row in rows]
-
-
-def move(tx: Transaction, source: str, facts: Facts, session_id: str) -> None:
-    """Record a new id of a session."""
-    tx.run("UPDATE facts SET session_id = ? WHERE source = ? AND identity = ?", session_id, source, facts.identity)
 
 
 def mark_gone(tx: Transaction, source: str, rows: Sequence[Facts]) -> None:
@@ -123,9 +117,18 @@ def mark_gone(tx: Transaction, source: str, rows: Sequence[Facts]) -> None:
         )
 
 
-def mark_found(tx: Transaction, source: str, facts: Facts) -> None:
-    """Record that the system has a session again."""
-    tx.run("UPDATE facts SET gone_at = NULL WHERE source = ? AND identity = ?", source, facts.identity)
+def mark_found(tx: Transaction, source: str, sessions: Sequence[Session]) -> None:
+    """Record that the system has these sessions, each with its id."""
+    for session in sessions:
+        tx.run(
+            "UPDATE facts SET session_id = ?, gone_at = NULL WHERE source = ? AND identity = ?",
+            *(session.id, source, identity_of(session)),
+        )
+
+
+def has_archived(tx: Transaction, source: str) -> bool:
+    """Return whether any session of a system was archived here, even if it is gone."""
+    return tx.one("SELECT 1 FROM facts WHERE source = ? AND archived_at IS NOT NULL LIMIT 1", source) is not None
 
 
 def count_archived(tx: Transaction, source: str) -> int:
@@ -142,15 +145,19 @@ def count(tx: Transaction, source: str) -> tuple[int, int]:
     return all_count, gone_count
 
 
-def archived_among(tx: Transaction, source: str, sessions: Sequence[Session]) -> dict[str, datetime]:
-    """Return when those sessions were archived that are archived here, by identity."""
+def archived_among(
+    tx: Transaction, source: str, sessions: Sequence[Session]
+) -> tuple[dict[str, datetime], Sequence[Session]]:
+    """Return when those sessions were archived that are archived here, by identity, and those marked as gone."""
     identities = [identity_of(session) for session in sessions]
     rows = tx.all(
-        "SELECT identity, archived_at FROM facts WHERE source = ? AND archived_at IS NOT NULL"
+        "SELECT identity, archived_at, gone_at FROM facts WHERE source = ? AND archived_at IS NOT NULL"
         f" AND identity IN ({', '.join('?' * len(identities))})",
         *(source, *identities),
     )
-    return {identity: to_datetime(archived_at) for identity, archived_at in rows}
+    gone = {identity for identity, _, gone_at in rows if gone_at is not None}
+    times = {identity: to_datetime(archived_at) for identity, archived_at, _ in rows}
+    return times, [session for session in sessions if identity_of(session) in gone]
 
 
 def all_archived(tx: Transaction, source: str) -> dict[str, datetime]:

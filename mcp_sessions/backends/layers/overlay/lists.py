@@ -95,7 +95,7 @@ async def archived_page(
     archived: LookUp,
     filter: SessionFilter,
     *,
-    count: int,
+    count: Callable[[], Awaitable[int]],
     limit: int,
     cursor: str,
     user_id: str,
@@ -103,7 +103,7 @@ async def archived_page(
 ) -> SessionPage:
     """Return a page of the sessions that are archived in the overlay or by the system itself.
 
-    `count`: how many are archived in the overlay.
+    `count` returns how many are archived in the overlay.
     """
     cursors = MergedCursors("archived", user_id, *vars(filter).values())
     positions = cursors.read(cursor, 2)
@@ -112,7 +112,7 @@ async def archived_page(
     active_position, archived_position = positions
     if active_position is not None:
         walk = _Walk(active_at, _WALK_SIZE, active_position, seconds)
-        parts[0] = await _archived_part(walk, archived, limit, count) if count else Part((), "")
+        parts[0] = await _archived_part(walk, archived, limit, count)
         notes += walk.notes
     if archived_position is not None:
         walk = _Walk(archived_at, limit, archived_position, seconds)
@@ -127,22 +127,23 @@ async def archived_page(
     )
 
 
-async def _archived_part(walk: _Walk, archived: LookUp, limit: int, count: int) -> Part[Session]:
+async def _archived_part(
+    walk: _Walk, archived: LookUp, limit: int, count: Callable[[], Awaitable[int]]
+) -> Part[Session]:
     """Return up to `limit` sessions of a walk that are archived in the overlay, where `count` are in all."""
     is_from_start = walk.position == ""
     found: list[Session] = []
-    while rows := await walk.next_rows():
+    while (all_count := await count()) and not (is_from_start and len(found) >= all_count):
+        rows = await walk.next_rows()
         times = await archived(rows)
         for session in rows:
             if (time := times.get(identity_of(session))) is not None:
                 if len(found) == limit:
                     return Part(found, found[-1].cursor)
                 found.append(session.model_copy(update={"archived_at": time}))
-        if is_from_start and len(found) >= count:
-            return Part(found, "")
-        if len(found) == limit:
-            break
-    return Part(found, walk.position or "")
+        if not rows or (len(found) == limit and not is_from_start):
+            return Part(found, walk.position or "")
+    return Part(found, "")
 
 
 def _order(filter: SessionFilter) -> Callable[[Session], float]:

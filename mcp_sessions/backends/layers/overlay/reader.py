@@ -94,7 +94,7 @@ class OverlayReader(Wrapper):
         nothing = facts.nothing_about(session)
         shown, found = await self._store.read(work, (facts.show(session, nothing, self._kept), nothing))
         if found.gone_at is not None:
-            await self._store.write(lambda tx: facts.mark_found(tx, self._source, found))
+            await self._store.write(lambda tx: facts.mark_found(tx, self._source, [session]))
         return shown
 
     async def _show(self, session: SessionDetail) -> SessionDetail:
@@ -110,10 +110,18 @@ class OverlayReader(Wrapper):
 
     async def _mark_gone(self, session_id: str) -> None:
         """Record that the system does not have a session, if the caller could have seen it."""
-        with suppress(SessionsError, UnicodeEncodeError):  # the next call records it
-            rows = await self._store.read(lambda tx: facts.of_id(tx, self._source, session_id), [])
-            if rows := [row for row in rows if self._could_see(row)]:
+        with suppress(SessionsError):  # the next call records it
+            rows = await self._rows_of(session_id)
+            if rows := [row for row in rows if row.gone_at is None and self._could_see(row)]:
                 await self._store.write(lambda tx: facts.mark_gone(tx, self._source, rows))
+
+    async def _rows_of(self, session_id: str) -> Sequence[Facts]:
+        """Return what is kept about the sessions that had this id last."""
+        canonical = self.canonical_id(session_id)
+        try:
+            return await self._store.read(lambda tx: facts.of_id(tx, self._source, canonical), [])
+        except UnicodeEncodeError:  # no session has such an id
+            return ()
 
     def _could_see(self, row: Facts) -> bool:
         if self.caller.user_id:
@@ -128,19 +136,19 @@ class OverlayReader(Wrapper):
         if "archived_at" not in self._kept:
             return await self.inner.list_sessions(filter, limit=limit, cursor=cursor)
         try:
-            count = await self._store.read(lambda tx: facts.count_archived(tx, self._source), 0)
+            has_archived = await self._store.read(lambda tx: facts.has_archived(tx, self._source), False)
         except SessionsError as error:
             if filter.archived:
                 raise
             page = await self.inner.list_sessions(filter, limit=limit, cursor=cursor)
             note = f"Archived sessions may be among these, since {error.message}"
             return page.model_copy(update={"note": f"{page.note} {note}".strip()})
-        if not (count or filter.archived):
+        if not (has_archived or filter.archived):
             return await self.inner.list_sessions(filter, limit=limit, cursor=cursor)
         with deadline(self.options.timeout):
-            return await self._list(filter, limit, cursor, count)
+            return await self._list(filter, limit, cursor)
 
-    async def _list(self, filter: SessionFilter, limit: int, cursor: str, count: int) -> SessionPage:
+    async def _list(self, filter: SessionFilter, limit: int, cursor: str) -> SessionPage:
         seconds = remaining(self.options.timeout) * _WALK_SHARE
         active = filter.model_copy(update={"archived": False})
 
@@ -157,7 +165,7 @@ class OverlayReader(Wrapper):
             archived_at,
             self._archived_among,
             filter,
-            count=count,
+            count=self._count_archived,
             limit=limit,
             cursor=cursor,
             user_id=self.caller.user_id,
@@ -165,7 +173,15 @@ class OverlayReader(Wrapper):
         )
 
     async def _archived_among(self, sessions: Sequence[Session]) -> Mapping[str, datetime]:
-        return await self._store.read(lambda tx: facts.archived_among(tx, self._source, sessions), {})
+        times, gone = await self._store.read(
+            lambda tx: facts.archived_among(tx, self._source, sessions), (dict[str, datetime](), ())
+        )
+        if gone:
+            await self._store.write(lambda tx: facts.mark_found(tx, self._source, gone))
+        return times
+
+    async def _count_archived(self) -> int:
+        return await self._store.read(lambda tx: facts.count_archived(tx, self._source), 0)
 
     def changes(self, since: datetime | None) -> AsyncGenerator[Session]:
         """Yield the sessions that the system updated since a time. Archiving one in the overlay is no such update."""

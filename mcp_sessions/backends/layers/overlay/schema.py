@@ -19,7 +19,7 @@ _FACTS = """
         PRIMARY KEY (source, identity)
     );
     CREATE INDEX facts_session_id ON facts (source, session_id);
-    CREATE INDEX facts_archived ON facts (source, identity, archived_at) WHERE archived_at IS NOT NULL;
+    CREATE INDEX facts_archived ON facts (source, identity, archived_at, gone_at) WHERE archived_at IS NOT NULL;
     CREATE INDEX facts_gone ON facts (gone_at) WHERE gone_at IS NOT NULL
 """
 _VERSION_AND_RECEIPTS = """
