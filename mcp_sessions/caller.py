@@ -25,7 +25,7 @@ class Caller:
 
     `user_id`: the caller reads and changes only this user's sessions; "" means all sessions.
     `credential`: the caller's credential for the backend's system; "" means the one that the backend was opened with.
-    `credentials`: the same for each backend with a name, where there are several.
+    `credentials`: with several backends, the caller's credentials by backend name.
     `sanitize`: returns stored text as the caller may see it. Searches match only the text that it returns.
     `progress`: reports the progress of a long call to the client, as a growing number and a message.
     """
@@ -44,5 +44,5 @@ class Caller:
             raise Forbidden(f"this token lacks the scope {scope}. Ask its issuer for it.")
 
     def for_backend(self, name: str) -> "Caller":
-        """Return this caller with the credential for the backend of this name, and never that for another one."""
+        """Return this caller with the credential for the backend of this name, never another backend's."""
         return replace(self, credential=self.credentials.get(name, "")) if name else self

@@ -1,9 +1,9 @@
-"""Names of backends, where there are several."""
+"""The names that backends may have."""
 
 import re
 
 _NAME = re.compile("[a-z][a-z0-9-]{0,15}")
-ACCEPTED = "a letter of a-z, then up to 15 of a-z, 0-9 and -"
+NAME_RULE = "a letter a-z, then up to 15 characters of a-z, 0-9 and -"
 
 
 def is_name(text: str) -> bool:

@@ -17,14 +17,16 @@ OptionsT = TypeVar("OptionsT", bound=BackendOptions)
 class OpenContext:
     """What a backend is opened with besides its URL and options.
 
-    `token`: the credential for the system, from the environment variable `token_variable`, which errors name.
+    `token`: the credential for the system, from the environment variable `token_variable`, which error messages name.
     `callers_have_credentials`: requests use each caller's own credential (`Caller.credential`), and never `token`.
+    `read_only`: nothing will be changed, so entering the backend creates nothing.
     `data_folder`: the folder for the backend's own files; "" means the user's data folder.
     """
 
     token: str = field(default="", repr=False)
     token_variable: str = "MCP_SESSIONS_TOKEN"
     callers_have_credentials: bool = False
+    read_only: bool = False
     data_folder: str = ""
 
 

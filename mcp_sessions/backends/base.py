@@ -101,9 +101,13 @@ class SessionBackend:
         """
         return session_id
 
-    async def resolve_hint(self, session_id: str) -> str:
-        """Return the canonical id of the session that a client calls its own, which may lack its backend's name."""
-        return self.canonical_id(session_id)
+    def may_be_hint(self, hint: str, session_id: str) -> bool:
+        """Return whether a client's hint at its current session may mean the session with this canonical id."""
+        return self.canonical_id(hint) == session_id
+
+    async def resolve_hint(self, hint: str) -> str:
+        """Return the canonical id for a client's hint at its current session, "" if it was looked for and not found."""
+        return self.canonical_id(hint)
 
     async def check_reachable(self) -> None:
         """Raise a `SessionsError` if the system does not answer or refuses the credential."""
@@ -150,6 +154,14 @@ class SessionBackend:
         """Return a session with the counts that the user should see before deleting it (messages or runs)."""
         return await self.get_session(session_id)
 
+    async def get_sessions_for_deletion(self, session_ids: Sequence[str]) -> Sequence[SessionDetail]:
+        """Return `get_session_for_deletion` of each session, without those that don't exist or can't be read."""
+        found: list[SessionDetail] = []
+        for session_id in dict.fromkeys(session_ids):
+            with suppress(NotFound, Invalid, Unsupported):
+                found.append(await self.get_session_for_deletion(session_id))
+        return found
+
     async def get_session_history(
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
@@ -180,13 +192,13 @@ class SessionBackend:
     def create_targets(self) -> Sequence[str]:
         """Return the names of the backends to choose from for a new session, "" for the one without a name.
 
-        Empty unless this is several backends, of which more than one can create sessions.
+        Empty if there is no choice: this is a single backend, or only one of several can create sessions.
         """
         return ()
 
     def creating_in(self, name: str) -> Self:
         """Return a view whose `create_session` uses the backend of this name. Raise `Invalid` if there is none."""
-        raise Invalid(f"there is no backend {quoted(name)} to create a session in. Leave it out.")
+        raise Invalid(f"there is no backend {quoted(name)} to create a session in. Leave the backend out.")
 
     async def create_session(
         self,
@@ -275,6 +287,7 @@ class SessionBackend:
         if action == "restore":
             return await self.restore_session(session_id)
         if expected_versions is not None and session_id not in expected_versions:
+            await self.get_session(session_id)  # raises the error that kept it out of the question, if it persists
             raise NotFound(f"session {quoted(session_id)} was not found when the user was asked to confirm. Ask again.")
         return await self.delete_session(session_id, expected_version=(expected_versions or {}).get(session_id, ""))
 

@@ -31,7 +31,7 @@ KEPT_BY = {
     Capability.UPDATE_SESSION_STATE: ("state",),
     Capability.UPDATE_SESSION: ("metadata", "summary"),
 }
-"""operation → the fields of a session that a system with this operation usually keeps."""
+"""Operation → the fields of a session that a system with this operation usually stores."""
 
 OVERLAY_FIELDS = ("archived_at", "state", "metadata", "summary")
 """The fields that an overlay keeps for systems that can't store them."""

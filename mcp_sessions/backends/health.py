@@ -9,14 +9,23 @@ from typing import Literal
 class Check:
     """The result of one check. Unless it is `ok`, `text` also says what to do next.
 
-    `read_only_text`: what to show instead with --read-only, as `ok`, since the check concerns only changes; "" if it
-    concerns reading too.
+    `read_only_text`: with --read-only, `doctor` shows this text as `ok` instead, since the check concerns only changes.
+    "" if the check concerns reading too.
     """
 
     name: str
     text: str
     status: Literal["ok", "warning", "failed"] = "ok"
     read_only_text: str = ""
+
+    def if_read_only(self) -> "Check":
+        """Return the check as it is shown where nothing can be changed."""
+        return Check(self.name, self.read_only_text) if self.read_only_text else self
+
+
+def timeout_check(seconds: float) -> Check:
+    """Return the result of checks that did not end in time."""
+    return Check("backend", f"timed out after {seconds:g} s. Check whether the backend hangs", "failed")
 
 
 Report = Callable[[Check], None]

@@ -110,15 +110,17 @@ def open_backend(
     token: str = "",
     token_variable: str = "MCP_SESSIONS_TOKEN",
     callers_have_credentials: bool = False,
+    read_only: bool = False,
     data_folder: str = "",
     **options: Any,
 ) -> "SessionBackend":
     """Return the backend for a URL. Enter it with `async with` to connect.
 
-    `token` is the credential for the backend's system, and `token_variable` the variable that errors call it. With
-    `callers_have_credentials`, each call uses its caller's own credential (`Caller.credential`) instead. `data_folder`
-    is the folder for the backend's own files. `options` are the backend's options, such as `timeout`; those in the
-    URL's query win.
+    `token` is the credential for the backend's system, and `token_variable` its environment variable, which error
+    messages name. With `callers_have_credentials`, each call uses its caller's own credential (`Caller.credential`)
+    instead. `read_only` means that nothing will be changed, so entering the backend creates nothing. `data_folder` is
+    the folder for the backend's own files. `options` are the backend's options, such as `timeout`; those in the URL's
+    query win.
 
     Raise `Invalid` if the URL is malformed, its scheme is unknown, or it has an option that the backend lacks.
     """
@@ -129,6 +131,7 @@ def open_backend(
         token=token,
         token_variable=token_variable,
         callers_have_credentials=callers_have_credentials,
+        read_only=read_only,
         data_folder=data_folder,
     )
     try:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.environment import absolute_path
-from mcp_sessions.backends.layers.many import one_of
+from mcp_sessions.backends.layers.many import combine_backends
 from mcp_sessions.backends.options import HttpOptions
 from mcp_sessions.backends.registry import environment_of, make_paths_absolute, mask_passwords
 from mcp_sessions.cli.client_formats import CLIENTS, Client, HttpServer, Server, StdioServer, snippet
@@ -30,7 +30,7 @@ def run(settings: Settings, *, client: str) -> int:
     try:
         backends = build_backends(settings)
         server = _http_server(settings) if settings.transport == "http" else _stdio_server(backends, settings)
-        build_server(one_of(backends), settings, authenticated=_is_authenticated(settings))
+        build_server(combine_backends(backends), settings, authenticated=_is_authenticated(settings))
         text = snippet(CLIENTS[client], server)
     except BadSetting as error:
         return refuse(str(error))

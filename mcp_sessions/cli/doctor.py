@@ -13,7 +13,7 @@ import anyio
 
 from mcp_sessions import __version__
 from mcp_sessions.backends.base import Capability, SessionBackend
-from mcp_sessions.backends.health import Check, Report
+from mcp_sessions.backends.health import Check, Report, timeout_check
 from mcp_sessions.cli.refusals import discard_stdout, refuse, refuse_backend
 from mcp_sessions.config.backend_addresses import shown_backends
 from mcp_sessions.config.build import build_backend, build_server, http_warnings, refuse_http_settings
@@ -31,8 +31,8 @@ def run(settings: Settings) -> int:
         stdout.reconfigure(errors="backslashreplace")  # a file's name may not be encodable
 
     def report(check: Check) -> None:
-        if settings.read_only and check.read_only_text:
-            check = Check(check.name, check.read_only_text)
+        if settings.read_only:
+            check = check.if_read_only()
         checks.append(check)
         print(f"{check.status:<7}  {check.name}: {replace_unprintable(check.text).rstrip('.')}.", flush=True)
 
@@ -60,11 +60,7 @@ async def _check(backend: SessionBackend, settings: Settings, callers: Sequence[
         with anyio.fail_after(backend.options.timeout + 1):  # longer than the backend's own timeout
             await backend.examine(report)
     except TimeoutError:
-        report(
-            Check(
-                "backend", f"timed out after {backend.options.timeout:g} s. Check whether the backend hangs", "failed"
-            )
-        )
+        report(timeout_check(backend.options.timeout))
     except SessionsError as error:
         report(Check("backend", str(error), "failed"))
     else:

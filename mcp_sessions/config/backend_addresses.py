@@ -1,58 +1,75 @@
-"""The backends in `--backend`: each a URL, with a name in front of it if there are several."""
+"""Parses `--backend`: a URL, or NAME=URL and NAME:ro=URL for several backends."""
 
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..backends.backend_names import ACCEPTED, is_name
+from ..backends.backend_names import NAME_RULE, is_name
 from ..backends.registry import BACKENDS, mask_passwords
 from ..errors import replace_unprintable
 from .parsers import BadSetting
 
 _TOKEN = "MCP_SESSIONS_TOKEN"
+_READ_ONLY = "ro"
 _SCHEMES = "|".join(re.escape(scheme) for scheme in BACKENDS)
-# Paths may contain spaces, so only a space before another URL separates two backends.
-_BETWEEN = re.compile(rf"\s*\n\s*|\s+(?=(?:[^\s=/]*=)?(?:(?:{_SCHEMES}):|[a-z][a-z0-9+.-]*://))")
-_NAMED = re.compile(r"([^:=/?#]*)(:ro)?=(.*)", re.DOTALL)
+# Paths may contain spaces, so only a space before a name or a URL separates two backends.
+_BETWEEN = re.compile(rf"\s*\n\s*|\s+(?=[^\s:=/?#]+(?::\w*)?=|(?:{_SCHEMES}):|[a-z][a-z0-9+.-]*://)")
+_NAMED = re.compile(r"([^:=/?#]*)(?::(\w*))?=(.*)", re.DOTALL)
 
 
 class BackendAddress(NamedTuple):
-    """One backend: its name, "" if it has none, its URL, and whether it may only be read."""
+    """One backend: its name, "" if it has none, its URL, and whether it is read-only."""
 
     name: str
     url: str
     is_read_only: bool = False
 
     def __str__(self) -> str:
-        narrowed = ":ro" if self.is_read_only else ""
-        return f"{self.name}{narrowed}={self.url}" if self.name else self.url
+        access = f":{_READ_ONLY}" if self.is_read_only else ""
+        return f"{self.name}{access}={self.url}" if self.name else self.url
 
     @property
     def token_variable(self) -> str:
-        """The variable with the credential of this backend, if it is one of several."""
+        """The environment variable for this backend's credential."""
         return f"{_TOKEN}_{self.name.upper().replace('-', '_')}" if self.name else _TOKEN
 
 
 def split_backends(text: str) -> tuple[str, ...]:
-    """Return the backends in a text where white space separates them."""
+    """Return the backends in a text that separates them by white space."""
     return tuple(_BETWEEN.split(text.strip()))
 
 
 def read_addresses(backends: Sequence[str]) -> list[BackendAddress]:
-    """Return the backends' names and URLs. Raise `BadSetting` for a bad name and for two backends of one name."""
+    """Parse the backends. Raise `BadSetting` for a malformed one, or for two with the same name or without one."""
     addresses: list[BackendAddress] = []
     for text in backends:
-        named = _NAMED.fullmatch(text)
-        address = BackendAddress(named[1], named[3], bool(named[2])) if named else BackendAddress("", text)
-        if named and not is_name(address.name):
-            raise BadSetting(f"--backend can't have the name {address.name[:80]!r}: it accepts {ACCEPTED}.")
+        address = _read(text)
         if address.name in [other.name for other in addresses]:
             which = f"the name {address.name!r}" if address.name else "no name"
-            raise BadSetting(f"--backend is given twice with {which}: write NAME=URL, each with a name of its own.")
+            raise BadSetting(f"--backend is given twice with {which}: write NAME=URL, with a different name for each.")
         addresses.append(address)
     return addresses
 
 
+def _read(text: str) -> BackendAddress:
+    named = _NAMED.fullmatch(text)
+    if named is None:
+        name = text.removesuffix(f":{_READ_ONLY}")
+        if name != text and is_name(name):
+            raise BadSetting(f"--backend {text} has no URL: write {text}=URL.")
+        return BackendAddress("", text)
+    name, access, url = named.groups()
+    if not is_name(name):
+        raise BadSetting(f"--backend can't have the name {name[:80]!r}: a name is {NAME_RULE}.")
+    if access not in (None, _READ_ONLY):
+        raise BadSetting(
+            f"--backend {name} can't have {access[:80]!r} after its name: only {name}:{_READ_ONLY} is possible."
+        )
+    if not url:
+        raise BadSetting(f"--backend {name} has no URL: write {name}=URL.")
+    return BackendAddress(name, url, access == _READ_ONLY)
+
+
 def shown_backends(backends: Sequence[str]) -> str:
-    """Return the backends for people to read, without passwords."""
+    """Return the backends as one line to show, without passwords."""
     return ", ".join(replace_unprintable(mask_passwords(backend)) for backend in backends)

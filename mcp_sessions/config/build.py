@@ -1,14 +1,15 @@
 """Builds the backend and the server from settings, and refuses settings that don't go together."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..backends.base import SessionBackend
 from ..backends.capability import OVERLAY_FIELDS
 from ..backends.flag_errors import name_flag_in_errors
-from ..backends.layers.many import one_of
-from ..backends.layers.read_only import ReadOnly
+from ..backends.layers.many import combine_backends
+from ..backends.layers.read_only import ReadOnlyBackend
 from ..backends.registry import known_options, open_backend, options_in, system_of
 from ..errors import Invalid
 from ..server.audit_log import AuditLog
@@ -25,7 +26,7 @@ LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 def build_backend(settings: Settings) -> SessionBackend:
     """Return the configured backends as one, not yet entered. Raise the errors of `build_backends`."""
-    return one_of(build_backends(settings))
+    return combine_backends(build_backends(settings))
 
 
 def build_backends(settings: Settings) -> Mapping[str, SessionBackend]:
@@ -34,11 +35,9 @@ def build_backends(settings: Settings) -> Mapping[str, SessionBackend]:
     backends: dict[str, SessionBackend] = {}
     overlay = _overlay_opener(settings)
     for address in addresses:
-        if len(addresses) == 1:
-            backends[address.name] = _open(address, settings, settings.token, overlay)
-        else:  # MCP_SESSIONS_TOKEN is never sent to a backend with a name
-            with name_flag_in_errors(f"--backend {address.name}".strip()):
-                backends[address.name] = _open(address, settings, "" if address.name else settings.token, overlay)
+        is_only = len(addresses) == 1
+        with nullcontext() if is_only else name_flag_in_errors(f"--backend {address.name}".strip()):
+            backends[address.name] = _open(address, settings, is_only=is_only, overlay=overlay)
     return backends
 
 
@@ -71,20 +70,26 @@ def _require_url(overlay: str) -> None:
         raise BadSetting("--overlay accepts off, sqlite:///PATH or postgresql://USER@HOST/DATABASE.")
 
 
-def _open(address: BackendAddress, settings: Settings, token: str, overlay: OverlayOpener | None) -> SessionBackend:
-    own_token = settings.backend_credentials.get(address.token_variable, "")
+def _open(
+    address: BackendAddress, settings: Settings, *, is_only: bool, overlay: OverlayOpener | None
+) -> SessionBackend:
+    token_variable = address.token_variable
+    token = settings.backend_credentials.get(token_variable, "")
+    if not token and (is_only or not address.name):  # MCP_SESSIONS_TOKEN is never for a named one of several
+        token_variable, token = "MCP_SESSIONS_TOKEN", settings.token
     backend = open_backend(
         address.url,
-        token=own_token or token,
-        token_variable=address.token_variable if own_token or not token else "MCP_SESSIONS_TOKEN",
+        token=token,
+        token_variable=token_variable,
         callers_have_credentials=settings.own_credentials or bool(settings.backend_tokens),
+        read_only=address.is_read_only,
         **backend_options(settings, address.url),
     )
     if overlay is not None and not backend.keeps.issuperset(OVERLAY_FIELDS):
         from ..backends.layers.overlay import Overlay
 
         backend = Overlay(backend, overlay(), source=system_of(address.url))
-    return ReadOnly(backend) if address.is_read_only else backend
+    return ReadOnlyBackend(backend) if address.is_read_only else backend
 
 
 def backend_options(settings: Settings, url: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The settings: each one's flag, environment variable, parser and help. `--help` and docs/configuration.md use them."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -129,7 +129,7 @@ class Settings:
     backend: tuple[str, ...] = _setting(
         lambda: (_url_in_data_folder("sessions.db"),),
         "[NAME=]URL",
-        "where the sessions are; may be repeated with names, and NAME:ro=URL is only read",
+        "where the sessions are; repeat it with names for several backends; NAME:ro=URL is read-only",
         split_backends,
         shown="sqlite:///USER_DATA_DIR/mcp-sessions/sessions.db",
         separator="\n",
@@ -175,7 +175,7 @@ class Settings:
     backend_tokens: str = _setting(
         "",
         "FILE",
-        "JSON object of each subject and its credential, or its credentials by the names of backends",
+        "JSON object of each subject and its credential, or its credentials by backend name",
         parsers.not_empty,
     )
     own_credentials: bool = _setting(
@@ -211,7 +211,7 @@ class Settings:
     )
 
     backend_credentials: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Variable → credential for the backend with the name at its end, such as MCP_SESSIONS_TOKEN_WORK."""
+    """Environment variable → credential. MCP_SESSIONS_TOKEN_WORK is for the backend named `work`."""
 
     @classmethod
     def read(cls, flags: Mapping[str, str | list[str] | None], environ: Mapping[str, str]) -> "Settings":
@@ -219,6 +219,8 @@ class Settings:
         values: dict[str, Any] = {}
         for name, setting in SETTINGS.items():
             flag = flags.get(name)
+            if isinstance(flag, list) and len(flag) > 1 and "" in flag:
+                raise BadSetting(f"{setting.flag} can't be '' if it is repeated. Leave that one out.")
             given = setting.separator.join(flag) if isinstance(flag, list) else flag
             text = given if given is not None else environ.get(setting.variable)
             if text is None or (given is None and text == "" and name != "user"):
@@ -238,6 +240,11 @@ class Settings:
         }
         return cls(**values, backend_credentials=tokens)
 
+    @property
+    def backend_names(self) -> Sequence[str]:
+        """The names of the backends, "" for the one without a name. Raises `BadSetting` for a bad name."""
+        return [address.name for address in read_addresses(self.backend)]
+
     def variables(self) -> dict[str, str]:
         """Return the environment variables that set all values that differ from the defaults."""
         default = Settings()
@@ -247,7 +254,7 @@ class Settings:
 
 
 def unknown_variables(environ: Mapping[str, str], settings: Settings) -> Generator[str]:
-    """Yield a warning for each variable that begins like a setting's but has no effect."""
+    """Yield a warning for each variable that has the prefix of settings but no effect."""
     known = [setting.variable for setting in SETTINGS.values()]
     addresses = read_addresses(settings.backend)
     known += [address.token_variable for address in addresses]

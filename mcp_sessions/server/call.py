@@ -51,7 +51,7 @@ class SessionTool(Tool):
     @classmethod
     @cache  # the SDK takes milliseconds to build each schema
     def from_spec(cls, spec: ToolSpec, create_targets: tuple[str, ...] = ()) -> "SessionTool":
-        """Return the tool. `create_targets`: the backends in which sessions can be created, if there are several."""
+        """Return the tool. `create_targets`: the names of the backends to choose from for a new session."""
         tool = cls.from_function(
             spec.function,
             title=spec.title,
@@ -92,7 +92,7 @@ class SessionTool(Tool):
             app.admit(self.scope)
             # Some clients send a list as a string.
             arguments = read_arguments(self.fn_metadata.pre_parse_json(arguments), self.parameters)
-            if self._spec.effect == "destroy" or _names_current(arguments):
+            if _names_current(arguments):
                 await find_current(context)
             result = await self._call_function(_resolve(arguments, context), context)
             answer = result if isinstance(result, InputRequiredResult) else _to_result(result, arguments, context)

@@ -12,12 +12,12 @@ from pydantic import BaseModel, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from ..errors import ConfirmationRequired, Invalid, NotFound, quoted
+from ..errors import ConfirmationRequired, Invalid, quoted
 from ..json_documents import JsonObject
 from ..models import (
     SessionDetail,
 )
-from .context import AppContext, AppRequest, Backend, app_of, current_session
+from .context import AppContext, AppRequest, Backend, app_of, current_session, find_current, may_be_current
 
 _MODERN = "2026-07-28"
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -35,7 +35,7 @@ class Confirmation(BaseModel):
 
 async def session_to_delete(session_id: str, backend: Backend, context: AppRequest) -> SessionDetail:
     """Return the session to delete, which the question describes. Raise `Invalid` for the current session."""
-    _refuse_current([session_id], context)
+    await _refuse_current([session_id], context)
     return await backend.get_session_for_deletion(session_id)
 
 
@@ -61,16 +61,10 @@ async def sessions_to_delete(
     """Return the sessions to delete that exist. Raise `Invalid` if the current session is among them."""
     if action != "delete":
         return []
-    _refuse_current(session_ids, context)
+    await _refuse_current(session_ids, context)
     if dry_run:
         return []
-    found: list[SessionDetail] = []
-    for session_id in dict.fromkeys(session_ids):
-        try:
-            found.append(await backend.get_session_for_deletion(session_id))
-        except NotFound:
-            continue  # the result lists it as failed
-    return found
+    return [*await backend.get_sessions_for_deletion(session_ids)]  # the result lists the others as failed
 
 
 async def ask_to_delete_all(
@@ -123,7 +117,10 @@ def _unconfirmed_error(reason: str, app: AppContext) -> ConfirmationRequired:
     return ConfirmationRequired(f"{reason}; nothing was changed. {advice}")
 
 
-def _refuse_current(session_ids: Sequence[str], context: AppRequest) -> None:
+async def _refuse_current(session_ids: Sequence[str], context: AppRequest) -> None:
+    """Raise `Invalid` if the current session is among these, or a backend's error if that can't be determined."""
+    if any(may_be_current(session_id, context) for session_id in session_ids):
+        await find_current(context)
     current = current_session(context)
     if current is not None and current.id in session_ids:
         raise Invalid(

@@ -38,7 +38,7 @@ class AppContext:
     cursor_cipher: CursorCipher | None
     audit: AuditLog | None
     found_hints: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
-    """(subject, hint at the current session) → the id that was found for it. See `find_current`."""
+    """(subject, hint) → the id that `find_current` found for the hint at the current session."""
 
     @property
     def caller(self) -> Caller:
@@ -81,38 +81,43 @@ def app_of(context: AppRequest) -> AppContext:
 def current_session(context: AppRequest) -> CurrentSession | None:
     """Return the session that is named by the request's `_meta`, else by its header, else by the setting.
 
-    Its id is canonical. It is only a hint: it gives no access to a session. Where there are several backends, a hint
-    without a backend's name counts as an id of the backend without a name, until `find_current` has found it elsewhere.
+    Its id is canonical. It is only a hint: it gives no access to a session. With several backends, a hint without a
+    backend's name means the backend without a name, unless `find_current` has found the session in another one.
     """
     app = app_of(context)
-    hint = _hint_at_current(context)
+    hint = _current_hint(context)
     if hint is None:
         return None
     found = app.found_hints.get((app.caller.subject, hint.id))
     return CurrentSession(found or app.backend.canonical_id(hint.id), hint.resolved_from)
 
 
-async def find_current(context: AppRequest) -> None:
-    """Look for the session that a hint means, if its id may lack the name of its backend. Keep the id for later calls.
+def may_be_current(session_id: str, context: AppRequest) -> bool:
+    """Return whether a canonical id may be the current session's. Call `find_current` to be certain."""
+    hint = _current_hint(context)
+    return hint is not None and app_of(context).backend.may_be_hint(hint.id, session_id)
 
-    Raise `Invalid` if several backends have such a session, or the error of one that could not be asked.
+
+async def find_current(context: AppRequest) -> None:
+    """Find the current session's id if the hint lacks its backend's name. Remember the id for `current_session`.
+
+    Raise `Invalid` if several backends have such a session, or the error of one that could not answer.
     """
     app = app_of(context)
-    hint = _hint_at_current(context)
+    hint = _current_hint(context)
     if hint is None:
         return
     key = (app.caller.subject, hint.id)
     if key in app.found_hints:
         return
-    found = await app.backend.for_caller(app.caller).resolve_hint(hint.id)
-    if found != app.backend.canonical_id(hint.id):
+    if found := await app.backend.for_caller(app.caller).resolve_hint(hint.id):
         if len(app.found_hints) >= _MAX_FOUND_HINTS:
             app.found_hints.clear()
         app.found_hints[key] = found
 
 
-def _hint_at_current(context: AppRequest) -> CurrentSession | None:
-    """Return the current session with its id as it was given."""
+def _current_hint(context: AppRequest) -> CurrentSession | None:
+    """Return the current session's id as the request or the setting gives it."""
     app = app_of(context)
     meta = (context.request_context.meta or {}).get(META_KEY)
     hints = ((meta, "meta"), ((context.headers or {}).get(HEADER), "header"), (app.session, "setting"))

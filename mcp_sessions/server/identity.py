@@ -16,7 +16,7 @@ class Identity(AccessToken):
 
     token: str = ""
     credentials: Mapping[str, str] = Field(default={}, repr=False)
-    """The caller's own credentials by the names of backends, "" for the one without a name or the only one."""
+    """The caller's own credentials by backend name, "" for the backend without a name or the only one."""
 
 
 def caller_of(operator: Caller, *, authenticated: bool) -> Caller:

@@ -21,9 +21,9 @@ def input_schema(schema: JsonObject) -> JsonObject:
 
 
 def with_choices(schema: JsonObject, parameter: str, choices: Sequence[str]) -> JsonObject:
-    """Return the schema, in which a parameter accepts only these values. If there are none, remove the parameter.
+    """Return the schema with a parameter limited to these values and "", which means no choice.
 
-    A schema without the parameter stays as it is. "" is always accepted, since it means that the caller doesn't choose.
+    Remove the parameter if there are no choices. Return a schema without the parameter unchanged.
     """
     properties = dict(schema["properties"])
     if parameter in properties and choices:

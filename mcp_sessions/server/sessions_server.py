@@ -25,7 +25,7 @@ from mcp.types import (
 
 from .. import __version__
 from ..backends.base import SessionBackend
-from ..backends.layers.many import one_of
+from ..backends.layers.many import combine_backends
 from ..caller import Caller, Scope
 from ..errors import quoted
 from ..text.sanitize import sanitize
@@ -152,10 +152,10 @@ def create_server(
     Several backends are given by name: `{"": store, "work": agentos}`. The one named "" keeps its session ids; those of
     the others begin with their backend's name. The keyword arguments are the settings of the same names
     (docs/configuration.md). `authenticated`: the transport authenticates every request. Raise `ValueError` for an
-    unknown toolset or a bad name of a backend.
+    unknown toolset or a backend's bad name.
     """
     if not isinstance(backend, SessionBackend):
-        backend = one_of(backend)
+        backend = combine_backends(backend)
     if "all" in toolsets:
         toolsets = [toolset.name for toolset in TOOLSETS]
     unknown = sorted(set(toolsets) - {toolset.name for toolset in TOOLSETS})

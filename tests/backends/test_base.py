@@ -7,7 +7,7 @@ from mcp.client import Client
 
 from mcp_sessions import create_server
 from mcp_sessions.backends.base import REQUIRED, Capability, SessionBackend
-from mcp_sessions.errors import Conflict, NotFound, SessionsError, Unsupported
+from mcp_sessions.errors import Conflict, Invalid, NotFound, SessionsError, Unavailable, Unsupported
 from mcp_sessions.models import BulkAction, Change, SessionDetail
 from tests.support.clients import both_eras, text_of
 
@@ -84,3 +84,34 @@ async def test_what_is_not_overridden_is_refused_by_the_backends_title() -> None
 
 def test_a_backend_that_says_nothing_of_deletions_says_that_they_are_for_good() -> None:
     assert "can't be undone" in Shelf().deletion_notice()
+
+
+class ErasableShelf(Shelf):
+    """A shelf whose sessions can be deleted, and whose reads fail as `failures` says."""
+
+    capabilities = Shelf.capabilities | {Capability.DELETE_SESSION}
+
+    async def get_session(self, session_id: str) -> SessionDetail:
+        if session_id in self._failures:
+            raise self._failures[session_id]
+        return await super().get_session(session_id)
+
+    async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
+        return Change(session_id=session_id, previous={"version": expected_version})
+
+
+async def test_a_session_that_cannot_be_read_does_not_keep_the_others_from_deletion() -> None:
+    shelf = ErasableShelf(b=NotFound("no b."), c=Invalid("c is malformed."), d=Unsupported("d is of another kind."))
+    asked = await shelf.get_sessions_for_deletion(["a", "b", "c", "d"])
+    assert [session.id for session in asked] == ["a"]
+    result = await shelf.apply_to_sessions(
+        "delete", ["a", "b", "c", "new"], dry_run=False, expected_versions={"a": "1"}
+    )
+    assert result.succeeded == ("a",)
+    assert [failure.error for failure in result.failed] == [
+        "not_found: no b.",
+        "invalid: c is malformed.",
+        'not_found: session "new" was not found when the user was asked to confirm. Ask again.',
+    ]
+    with pytest.raises(Unavailable):
+        await ErasableShelf(b=Unavailable("it is down.")).get_sessions_for_deletion(["a", "b"])

@@ -6,7 +6,7 @@ from statistics import median
 import anyio
 import pytest
 
-from tests.benchmarks import bench_calls, bench_growth, bench_size
+from tests.benchmarks import bench_calls, bench_growth, bench_several, bench_size
 from tests.benchmarks.measuring import ratios
 
 SIZES = (1_000, 20_000)
@@ -33,6 +33,12 @@ async def test_a_list_and_a_session_take_as_long_among_many_as_among_few(tmp_pat
         assert min(median(ratios(taken[operation], "20000", "1000")) for taken in tries) < TIMES
     bench_growth.plot(tries[0], SIZES, tmp_path / "growth.png")
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.timing
+async def test_a_list_of_several_stores_takes_less_than_the_lists_of_each(tmp_path: Path) -> None:
+    tries = [(await bench_several.measure(tmp_path, 1_000))[0].value for _ in range(TRIES)]
+    assert min(tries) < 1
 
 
 async def test_results_are_a_fraction_of_agentos_own() -> None:

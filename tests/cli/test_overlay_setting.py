@@ -8,7 +8,7 @@ from mcp.client import Client
 
 from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.backends.layers.overlay import Overlay
-from mcp_sessions.backends.layers.read_only import ReadOnly
+from mcp_sessions.backends.layers.read_only import ReadOnlyBackend
 from mcp_sessions.backends.registry import system_of
 from mcp_sessions.cli.main import main
 from mcp_sessions.config.build import build_backend, build_backends, build_server
@@ -32,7 +32,7 @@ def test_only_a_backend_that_lacks_a_field_gets_the_overlay_inside_of_read_only(
     assert not isinstance(backends[""], Overlay)
     assert isinstance(backends["one"], Overlay)
     read_only = backends["two"]
-    assert isinstance(read_only, ReadOnly)
+    assert isinstance(read_only, ReadOnlyBackend)
     assert isinstance(read_only.inner, Overlay)
     assert backends["one"]._store is read_only.inner._store  # pyright: ignore[reportPrivateUsage] - one database for all
 

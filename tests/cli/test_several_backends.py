@@ -1,13 +1,15 @@
 """Several backends by `--backend`, each with a name, and what each command does with them."""
 
 import json
+import os
 from pathlib import Path
 
+import anyio
 import pytest
 from mcp.client import Client
 
 from mcp_sessions.backends.layers.many import Many
-from mcp_sessions.backends.layers.read_only import ReadOnly
+from mcp_sessions.backends.layers.read_only import ReadOnlyBackend
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.cli.main import main
 from mcp_sessions.config.backend_addresses import split_backends
@@ -15,6 +17,7 @@ from mcp_sessions.config.build import build_backend, build_backends, build_serve
 from mcp_sessions.config.settings import BadSetting, Settings, unknown_variables
 from mcp_sessions.models import SessionFilter
 from mcp_sessions.server.sessions_server import SessionsServer
+from mcp_sessions.transports.auth.access import access_of
 from mcp_sessions.transports.auth.credentials import SubjectCredentials
 
 from ..support.doctor import Examine, examining, names, text_of
@@ -42,6 +45,9 @@ def examine(capsys: pytest.CaptureFixture[str]) -> Examine:
         ("sqlite:///a b.db work:ro=agentos+http://h", ("sqlite:///a b.db", "work:ro=agentos+http://h")),
         ("sqlite:///a.db?x=1 other://host", ("sqlite:///a.db?x=1", "other://host")),
         ("sqlite:///a.db Work=sqlite:///b.db", ("sqlite:///a.db", "Work=sqlite:///b.db")),
+        ("sqlite:///a.db work=", ("sqlite:///a.db", "work=")),
+        ("sqlite:///a.db work:ro=/b.db", ("sqlite:///a.db", "work:ro=/b.db")),
+        ("sqlite:///a.db work =sqlite:///b.db", ("sqlite:///a.db work =sqlite:///b.db",)),
     ],
 )
 def test_white_space_in_the_variable_separates_backends(text: str, backends: tuple[str, ...]) -> None:
@@ -53,6 +59,15 @@ def test_white_space_in_the_variable_separates_backends(text: str, backends: tup
     [
         (["Work=sqlite:///:memory:"], "--backend can't have the name 'Work'"),
         (["=sqlite:///:memory:"], "--backend can't have the name ''"),
+        (["work =sqlite:///:memory:"], "--backend can't have the name 'work '"),
+        (["work:rw=sqlite:///:memory:"], "--backend work can't have 'rw' after its name: only work:ro is possible"),
+        ([*TWO, "home="], "--backend home has no URL: write home=URL"),
+        ([*TWO, "home:ro"], "--backend home:ro has no URL: write home:ro=URL"),
+        (["", TWO[1]], "--backend can't be '' if it is repeated"),
+        (
+            [*TWO, "home=agentos+http://a?token=hunter2"],
+            "--backend home: the backend's URL contains a credential. Put it into MCP_SESSIONS_TOKEN_HOME",
+        ),
         ([*TWO, "work=guayaba:"], "--backend is given twice with the name 'work'"),
         (["sqlite:///:memory:", "guayaba:"], "--backend is given twice with no name"),
         ([*TWO, "home=nothing:"], "--backend home: no backend has this URL's scheme"),
@@ -75,7 +90,7 @@ def test_a_wrong_name_or_url_is_refused_in_one_line(
 def test_one_backend_is_used_as_it_is_with_or_without_a_name() -> None:
     for backend in ("sqlite:///:memory:", "work=sqlite:///:memory:"):
         assert type(build_backend(settings_of(backend))) is type(open_backend())
-    assert isinstance(build_backend(settings_of("work:ro=sqlite:///:memory:")), ReadOnly)
+    assert isinstance(build_backend(settings_of("work:ro=sqlite:///:memory:")), ReadOnlyBackend)
     assert isinstance(build_backend(settings_of(*TWO)), Many)
 
 
@@ -103,6 +118,26 @@ async def test_the_only_backend_gets_the_credential_though_it_has_a_name() -> No
             assert {request.headers.get("authorization", "") for request in fake.requests} - {""} == {"Bearer t1"}
 
 
+async def test_a_store_that_is_only_read_is_not_created(tmp_path: Path) -> None:
+    typo = tmp_path / "typo.db"
+    async with build_backend(settings_of("sqlite:///:memory:", f"work:ro=sqlite:///{typo}")) as backend:
+        page = await backend.list_sessions(SessionFilter())
+        assert page.note.startswith("The sessions of work (the embedded store, read-only) are missing: ")
+        assert not typo.exists()
+        async with open_backend(f"sqlite:///{typo}") as store:
+            session = await store.create_session(name="Trip")
+        assert (await backend.get_session(f"work/{session.id}")).name == "Trip"
+
+
+def test_callers_credentials_need_a_backend_that_they_are_sent_to() -> None:
+    flags = {"own_credentials": "on", "tokens": os.devnull}
+    named = ["work=sqlite:///:memory:", "home=sqlite:///:memory:"]
+    for backends in (TWO, named[:1]):
+        assert access_of(Settings.read({"backend": backends, **flags}, {})).authentication
+    with pytest.raises(BadSetting, match="--own-credentials can't be used if all backends have names"):
+        access_of(Settings.read({"backend": named, **flags}, {}))
+
+
 def test_variables_of_credentials_are_known_for_backends_that_there_are() -> None:
     settings = settings_of(*TWO)
     environ = {"MCP_SESSIONS_TOKEN_WORK": "t", "MCP_SESSIONS_TOKEN_HOME": "t"}
@@ -125,6 +160,11 @@ def test_a_subjects_credentials_may_be_given_by_the_names_of_backends(tmp_path: 
     assert credentials.of_subject("ada") == {"": "C1"}
     assert credentials.of_subject("ben") == {"": "C2", "work": "C3"}
     assert credentials.of_subject("eve") == {}
+    only = SubjectCredentials(str(file), only_name="work")
+    assert only.of_subject("ada")[""] == "C1"
+    assert only.of_subject("ben")[""] == "C2"
+    file.write_text(json.dumps({"ben": {"work": "C3"}}))
+    assert only.of_subject("ben")[""] == "C3"
     for wrong in ('{"ada": 5}', '{"ada": {"work": 5}}', '{"ada": {"work": {}}}', "[]"):
         file.write_text(wrong)
         with pytest.raises(BadSetting):
@@ -174,6 +214,11 @@ async def test_a_bulk_deletion_asks_about_sessions_of_all_backends() -> None:
         assert done.structured_content["succeeded"] == ids
 
 
+async def create_store(url: str) -> None:
+    async with open_backend(url):
+        pass
+
+
 def test_the_doctor_examines_each_backend(tmp_path: Path, examine: Examine) -> None:
     broken = tmp_path / "broken.db"
     broken.write_text("this is not a database")
@@ -183,8 +228,15 @@ def test_the_doctor_examines_each_backend(tmp_path: Path, examine: Examine) -> N
     assert names(told, "failed") == ["work"]
     assert text_of(told, "operations", "ok") == "operations: all 15."
     status, told = examine("--backend", good, "--backend", f"work:ro={good}")
+    assert (status, names(told, "failed")) == (1, ["work"])  # it can't be read: it doesn't exist
+    anyio.run(create_store, good)
+    status, told = examine("--backend", good, "--backend", f"work:ro={good}")
     assert status == 0
     assert any(text.startswith("work: ") for _, text in told)
+    assert text_of(told, "ids", "ok") == (
+        "ids: session ids begin with work/. Those of the embedded store have no prefix, or only / if they begin like "
+        "one of these."
+    )
 
 
 def read_config(capsys: pytest.CaptureFixture[str], client: str, flags: list[str]) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.backends.layers.overlay import Overlay, OverlayStore
-from mcp_sessions.backends.layers.read_only import READING, ReadOnly
+from mcp_sessions.backends.layers.read_only import READ_OPERATIONS, ReadOnlyBackend
 from mcp_sessions.caller import Caller
 
 from ..support.servers.postgres_process import is_installed, running
@@ -96,7 +96,7 @@ class OverlayOnReadOnly(OverlayHarness):
     is_variant = True
     of = JsonFolderHarness
     written = frozenset({"archived"})
-    capabilities = (JsonFolderHarness.capabilities & READING) | {
+    capabilities = (JsonFolderHarness.capabilities & READ_OPERATIONS) | {
         Capability.ARCHIVE_SESSION,
         Capability.RESTORE_SESSION,
         Capability.APPLY_TO_SESSIONS,
@@ -109,14 +109,14 @@ class OverlayOnReadOnly(OverlayHarness):
     }
 
     def wrap(self, inner: SessionBackend) -> SessionBackend:
-        return ReadOnly(inner)
+        return ReadOnlyBackend(inner)
 
 
 class OverlayInPostgres(OverlayOnReadOnly):
     """The same in a PostgreSQL database."""
 
     name = "overlay-postgresql"
-    modules = frozenset({"test_state", "test_changes", "test_list", "test_paging"})
+    modules = frozenset({"test_state", "test_changes", "test_list", "test_paging", "test_strangers"})
 
     def url(self, folder: Path) -> str:
         server = running()

@@ -56,7 +56,7 @@ class ManyHarness(Harness):
                 name = self._ids.address(self.absent_id).name
             self._seeded += 1
             (own_id,) = await self._harnesses[name].seed(self._backends[name], [seed])
-            ids.append(self._ids.full(name, own_id))
+            ids.append(self._ids.full_id(name, own_id))
         return ids
 
 

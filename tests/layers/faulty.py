@@ -1,4 +1,4 @@
-"""A backend whose calls fail or hang as a test says, alone and beside a store."""
+"""`FaultyBackend`, whose calls fail or hang when a test says so, and `pair`, which combines it with a store."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -18,13 +18,13 @@ from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.errors import Unavailable
 from mcp_sessions.models import SearchPage, Session, SessionDetail, SessionFilter, SessionPage
 
-SHORT, LONG = 0.4, 60.0  # seconds that the faulty backend, and all others, may take
+SHORT, LONG = 0.4, 60.0  # timeouts in seconds: for tests that wait for one, and for those that must not
 Fault = Literal["", "dead", "hanging", "blocking", "broken"]
 
 
 @dataclass
 class Faults:
-    """What a backend's calls do. `blocking`: they wait for `release` in a thread, which can't be cancelled."""
+    """How a backend's calls fail. `blocking`: they wait for `release` in a thread, which can't be cancelled."""
 
     now: Fault = ""
     at_start: Fault = ""
@@ -53,7 +53,7 @@ class Faults:
 
 
 class FaultyBackend(Wrapper):
-    """A backend with faults, which all of its views share."""
+    """A backend with faults. All of its views share them."""
 
     def __init__(self, inner: SessionBackend, *, now: Fault = "", at_start: Fault = "") -> None:
         super().__init__(inner)
@@ -84,6 +84,10 @@ class FaultyBackend(Wrapper):
 
     def changes(self, since: datetime | None) -> AsyncGenerator[Session]:
         return SessionBackend.changes(self, since)
+
+    check_reachable = SessionBackend.check_reachable
+    get_session_for_deletion = SessionBackend.get_session_for_deletion
+    get_sessions_for_deletion = SessionBackend.get_sessions_for_deletion
 
     async def get_session(self, session_id: str) -> SessionDetail:
         await self.faults.before_call()

@@ -9,10 +9,10 @@ import pytest
 
 from mcp_sessions import create_server
 from mcp_sessions.backends.base import REQUIRED, Capability, SessionBackend
-from mcp_sessions.backends.layers.many import Many, one_of
+from mcp_sessions.backends.layers.many import Many, combine_backends
 from mcp_sessions.backends.layers.many.ids import Ids
 from mcp_sessions.backends.layers.many.router import Router
-from mcp_sessions.backends.layers.read_only import ReadOnly
+from mcp_sessions.backends.layers.read_only import ReadOnlyBackend
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Invalid, NotFound, Unsupported
@@ -25,7 +25,7 @@ ON_ONE_SESSION = [
     name
     for name in METHODS
     if "session_id" in [parameter.name for parameter in parameters_of(name)]
-    and name not in ("canonical_id", "resolve_hint")
+    and name not in ("canonical_id", "may_be_hint", "resolve_hint")
 ]
 
 
@@ -39,7 +39,7 @@ RESULTS: dict[str, object] = {
 
 
 class Answering(Recorder):
-    """A recorder whose results are those of a backend, since full ids are put into them."""
+    """A recorder that returns real results, since `Many` puts full ids into them."""
 
 
 def answering(name: str) -> Any:
@@ -116,18 +116,18 @@ async def test_a_call_on_a_session_reaches_its_backend_with_the_same_arguments(n
 def test_every_id_means_one_session_of_one_backend(session_id: str, name: str, own_id: str) -> None:
     ids = Ids(["", "work", "work-2"])
     assert ids.address(session_id) == (name, own_id)
-    assert ids.full(name, own_id) == session_id
+    assert ids.full_id(name, own_id) == session_id
 
 
 @pytest.mark.parametrize("name", ["Work", "1st", "a" * 17, "a b", "a/b", "ä", "-a"])
-def test_a_name_that_ids_cannot_begin_with_is_refused(name: str) -> None:
+def test_a_bad_name_of_a_backend_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="name"):
         Many({"": Recorder(), name: Recorder()})
 
 
-def test_a_single_backend_stays_as_it_is() -> None:
+def test_a_single_backend_is_returned_unchanged() -> None:
     only = Recorder()
-    assert one_of({"work": only}) is only
+    assert combine_backends({"work": only}) is only
 
 
 async def test_notes_and_errors_have_the_ids_that_callers_see() -> None:
@@ -143,14 +143,14 @@ async def test_notes_and_errors_have_the_ids_that_callers_see() -> None:
 
 async def test_an_id_without_a_backend_is_not_found() -> None:
     async with Many({"one": open_backend(), "two": open_backend()}) as many:
-        for session_id in ("5", "three/5", "/one/5", ""):
-            with pytest.raises(NotFound):
+        for session_id in ("5", "three/5", "/one/5", "one/", ""):
+            with pytest.raises(NotFound, match=f'no session "{session_id}".*begin with one/, two/'):
                 await many.get_session(session_id)
         result = await many.apply_to_sessions("archive", ["5", "one/5"], dry_run=False)
         assert [failure.session_id for failure in result.failed] == ["5", "one/5"]
 
 
-async def test_sessions_name_their_backend_and_those_of_the_unnamed_one_none() -> None:
+async def test_sessions_have_the_name_of_their_backend_which_is_empty_for_the_unnamed_one() -> None:
     async with two_stores() as many:
         await many.create_session(name="bare")
         await many.creating_in("work").create_session(name="named")
@@ -177,14 +177,14 @@ async def test_new_sessions_are_created_in_the_unnamed_backend_unless_another_on
                 many.creating_in(name)
 
 
-async def test_without_an_unnamed_backend_the_first_that_can_creates_sessions() -> None:
+async def test_without_an_unnamed_backend_the_first_one_that_can_create_sessions_is_used() -> None:
     async with Many({"notes": RequiredOnly(open_backend()), "b": open_backend(), "a": open_backend()}) as many:
         assert (await many.create_session()).backend == "b"
 
 
-async def test_a_backend_that_is_narrowed_to_reading_refuses_changes() -> None:
+async def test_a_backend_that_is_read_only_refuses_changes() -> None:
     store = open_backend()
-    async with Many({"": open_backend(), "work": ReadOnly(store)}) as many:
+    async with Many({"": open_backend(), "work": ReadOnlyBackend(store)}) as many:
         session = await store.create_session(name="Mine")
         assert (await many.get_session(f"work/{session.id}")).name == "Mine"
         for change in (many.rename_session(f"work/{session.id}", "Theirs"), many.archive_session(f"work/{session.id}")):
@@ -195,8 +195,8 @@ async def test_a_backend_that_is_narrowed_to_reading_refuses_changes() -> None:
         assert result.failed[0].error.startswith("unsupported: ")
 
 
-def test_a_store_that_is_narrowed_to_reading_has_only_operations_that_read() -> None:
-    assert ReadOnly(open_backend()).capabilities == REQUIRED | {
+def test_a_read_only_store_has_only_operations_that_read() -> None:
+    assert ReadOnlyBackend(open_backend()).capabilities == REQUIRED | {
         Capability.SEARCH_SESSIONS,
         Capability.GET_SESSION_RUNS,
     }
@@ -206,7 +206,7 @@ async def test_bulk_actions_reach_sessions_of_all_backends_in_the_order_asked_fo
     async with two_stores() as many:
         bare, other = await many.create_session(name="bare"), await many.create_session(name="other")
         named = await many.creating_in("work").create_session(name="named")
-        ids = [named.id, bare.id, "work/absent", other.id]
+        ids = [named.id, bare.id, "work/absent", other.id, named.id]
         assert [target.session_id for target in (await many.apply_to_sessions("delete", ids)).would_change] == [
             named.id,
             bare.id,
@@ -221,7 +221,7 @@ async def test_bulk_actions_reach_sessions_of_all_backends_in_the_order_asked_fo
         assert "work" not in many.deletion_notice([named.id])
 
 
-async def test_names_of_backends_complete_to_their_sessions() -> None:
+async def test_the_beginning_of_a_backends_name_is_completed_to_ids_of_its_sessions() -> None:
     async with two_stores() as many:
         bare = await many.create_session()
         named = await many.creating_in("work").create_session()
@@ -231,7 +231,7 @@ async def test_names_of_backends_complete_to_their_sessions() -> None:
         assert await many.find_session_ids(bare.id) == [bare.id]
 
 
-def test_users_are_refused_where_one_backend_cannot_tell_them_apart() -> None:
+def test_users_are_refused_if_one_backend_cannot_limit_them_to_their_own_sessions() -> None:
     many = Many({"": Separating(), "work": Unscoped()})
     assert many.why_no_user_scoping().startswith("work (Unscoped): ")
     with pytest.raises(Unsupported, match="work"):
@@ -265,7 +265,7 @@ def test_a_server_accepts_backends_by_name() -> None:
         create_server({})
 
 
-async def test_messages_are_appended_where_the_session_is() -> None:
+async def test_messages_are_appended_in_the_sessions_own_backend() -> None:
     async with two_stores() as many:
         named = await many.creating_in("work").create_session()
         await many.append_messages(named.id, [NewMessage(role="user", text="Hello")])

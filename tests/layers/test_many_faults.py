@@ -1,4 +1,4 @@
-"""`Many` when one of its backends is down, slow, broken or not there yet: the others answer, and a note names it."""
+"""`Many` while one of its backends is down, slow, broken or not open: the others answer, and a note names it."""
 
 import anyio
 import anyio.lowlevel
@@ -9,9 +9,9 @@ from mcp_sessions.backends.layers.many import Many
 from mcp_sessions.backends.layers.wrapper import Wrapper
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.caller import Caller
-from mcp_sessions.errors import BadResponse, NotFound, SessionsError, Timeout, Unavailable
+from mcp_sessions.errors import NotFound, SessionsError, Timeout, Unavailable
 from mcp_sessions.json_documents import JsonObject
-from mcp_sessions.models import BulkResult, SearchPage, SessionDetail, SessionFilter, SessionPage
+from mcp_sessions.models import BulkResult, SearchPage, SessionDetail, SessionFilter
 
 from .faulty import LONG, SHORT, Fault, FaultyBackend, pair
 
@@ -66,7 +66,7 @@ async def test_a_call_that_is_cancelled_leaves_nothing_running() -> None:
 async def test_a_call_on_a_session_of_the_backend_that_fails_gets_its_error() -> None:
     async with pair() as (many, _, work):
         work.faults.now = "dead"
-        with pytest.raises(Unavailable, match="it is down"):
+        with pytest.raises(Unavailable, match=r"^work \(the embedded store\): it is down"):
             await many.get_session("work/5")
 
 
@@ -137,13 +137,13 @@ async def test_it_can_be_closed_in_another_task_than_its_calls_and_opened_again(
         assert not work.faults.is_open
 
 
-async def test_an_error_inside_leaves_it_as_it_is() -> None:
+async def test_an_error_in_the_body_is_raised_unchanged() -> None:
     with pytest.raises(ZeroDivisionError):
         async with Many({"": open_backend(), "work": FaultyBackend(open_backend())}):
             raise ZeroDivisionError
 
 
-async def test_a_filter_that_one_backend_refuses_leaves_its_sessions_out_and_asks_it_again_next_time() -> None:
+async def test_after_a_filter_that_all_backends_refuse_they_are_asked_again() -> None:
     async with pair() as (many, _, work):
         with pytest.raises(SessionsError):
             await many.list_sessions(SessionFilter(type="NO TYPE"))
@@ -206,31 +206,33 @@ async def test_an_unexpected_error_in_a_bulk_action_does_not_stop_the_other_back
     assert "work (the embedded store) failed: ZeroDivisionError" in caplog.text
 
 
-async def test_a_hint_is_not_another_backends_session_while_the_unnamed_one_does_not_answer() -> None:
-    unnamed, named = FaultyBackend(open_backend()), open_backend()
-    async with Many({"": unnamed, "work": named}) as many:
-        session = await named.create_session(name="Trip")
-        unnamed.faults.now = "dead"
-        with pytest.raises(Unavailable):
+@pytest.mark.parametrize("silent", ["", "notes"])
+async def test_a_hint_is_not_resolved_while_a_backend_that_may_have_the_session_does_not_answer(silent: str) -> None:
+    faulty, work = FaultyBackend(open_backend()), open_backend()
+    async with Many({silent: faulty, "work": work}) as many:
+        session = await work.create_session(name="Trip")
+        faulty.faults.now = "dead"
+        with pytest.raises(Unavailable, match=r"could not look for the current session in .*: it is down"):
             await many.resolve_hint(session.id)
-        unnamed.faults.now = ""
-        await many.create_session(name="Another")
+        faulty.faults.now = ""
+        with pytest.raises(NotFound):
+            await many.get_session(f"{silent}/5".removeprefix("/"))
         assert await many.resolve_hint(session.id) == f"work/{session.id}"
 
 
-async def test_a_backend_whose_rows_have_no_cursors_is_refused_rather_than_repeated() -> None:
-    class WithoutCursors(Wrapper):
-        async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-            page = await super().list_sessions(filter, limit=limit, cursor=cursor)
-            rows = [session.model_copy(update={"cursor": ""}) for session in page.sessions]
-            return page.model_copy(update={"sessions": tuple(rows)})
-
-    work = open_backend()
-    async with Many({"": open_backend(), "work": WithoutCursors(work)}) as many:
-        for _ in range(3):
-            await work.create_session()
-        with pytest.raises(BadResponse, match="rows without cursors"):
-            await many.list_sessions(ALL, limit=2)
+async def test_sessions_are_deleted_although_the_backend_of_others_does_not_answer() -> None:
+    async with pair() as (many, bare, work):
+        session = await bare.create_session(name="Trip")
+        work.faults.now = "dead"
+        found = await many.get_sessions_for_deletion(["work/5", session.id, session.id, "none"])
+        assert [one.id for one in found] == [session.id]
+        versions = {one.id: one.version for one in found}
+        done = await many.apply_to_sessions("delete", ["work/5", session.id], dry_run=False, expected_versions=versions)
+        assert done.succeeded == (session.id,)
+        assert [failure.session_id for failure in done.failed] == ["work/5"]
+        assert done.note.startswith("the embedded store: ")
+        with pytest.raises(Unavailable, match="it is down"):
+            await many.get_sessions_for_deletion(["work/5"])
 
 
 async def test_the_progress_of_several_searches_is_one_number_that_grows() -> None:
@@ -252,7 +254,7 @@ async def test_the_progress_of_several_searches_is_one_number_that_grows() -> No
     assert "work (the embedded store): 2 sessions searched" in [message for _, message in reports]
 
 
-async def test_opening_a_backend_counts_as_part_of_a_call_except_of_an_export_of_many_pages() -> None:
+async def test_a_deadline_covers_opening_the_backend_and_the_call_but_not_an_export() -> None:
     remaining: dict[str, float] = {}
 
     class Timed(Wrapper):

@@ -1,4 +1,4 @@
-"""Random operations on three stores as one have the same results as on a dictionary, whatever the sizes of pages."""
+"""Random operations on three stores as one have the same results as on a dictionary, with pages of any size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mcp_sessions.backends.layers.many import Many
 from mcp_sessions.backends.layers.many.ids import Ids
-from mcp_sessions.backends.layers.many.merge import MergedCursors, Part, merge
+from mcp_sessions.backends.layers.many.merge import MemberPage, MergedCursors, encode_position, merge
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.models import Session, SessionFilter
 
@@ -33,7 +33,7 @@ class Expected:
 
 
 async def take(many: Many, sessions: dict[str, Expected], step: Step) -> None:
-    """Take a step, on the number of a session or of a backend."""
+    """Take a step in `many` and in `sessions`. Its number selects a session, or a backend for a new one."""
     operation, number, name = step
     if operation == "create":
         created = await many.creating_in(NAMES[number % len(NAMES)]).create_session(name=name)
@@ -95,22 +95,23 @@ def test_three_stores_behave_as_one_dictionary(steps: list[Step], limits: list[i
 
 
 @given(st.text("/ab5"), st.sampled_from(["", "a", "ab"]))
-def test_each_id_of_a_backend_is_another_one_for_callers(own_id: str, name: str) -> None:
+def test_an_own_id_survives_the_conversion_to_a_full_id_and_back(own_id: str, name: str) -> None:
     ids = Ids(["", "a", "ab"])
-    assert ids.address(ids.full(name, own_id)) == (name, own_id)
+    assert ids.address(ids.full_id(name, own_id)) == (name, own_id)
 
 
 @given(st.text("/ab5"))
-def test_each_id_of_callers_is_that_of_one_session(session_id: str) -> None:
+def test_a_full_id_survives_the_conversion_to_an_own_id_and_back(session_id: str) -> None:
     ids = Ids(["", "a", "ab"])
-    assert ids.full(*ids.address(session_id)) == session_id
+    assert ids.full_id(*ids.address(session_id)) == session_id
 
 
 @given(st.lists(st.none() | st.text(), min_size=1, max_size=5))
 def test_a_merged_cursor_holds_any_cursors_of_its_members(positions: list[str | None]) -> None:
     cursors = MergedCursors("list", "ann")
     if any(position != "" for position in positions):
-        assert cursors.read(cursors.write(positions), len(positions)) == positions
+        cursor = cursors.write([encode_position(position) for position in positions])
+        assert cursors.read(cursor, len(positions)) == positions
 
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=8), min_size=1, max_size=4), st.integers(1, 4), st.integers(0, 2))
@@ -123,15 +124,15 @@ def test_a_walk_has_each_row_once_though_members_return_short_pages(
     cursor = ""
     for _ in range(200):
         positions = cursors.read(cursor, len(rows))
-        parts: dict[int, Part[Session]] = {}
+        parts: dict[int, MemberPage[Session]] = {}
         for number, position in enumerate(positions):
             if position is not None:
                 start = int(position or 0)
                 end = min(start + max(limit - lacking, 1), len(rows[number]))
                 page = [Session(id=f"{rows[number][place]}", cursor=f"{place + 1}") for place in range(start, end)]
-                parts[number] = Part(page, f"{end}" if end < len(rows[number]) else "")
+                parts[number] = MemberPage(page, f"{end}" if end < len(rows[number]) else "")
         merged = merge(parts, positions, limit, order=lambda session: int(session.id), cursors=cursors)
-        walked += [int(row.id) for _, row in merged.rows]
+        walked += [int(row.id) for _, row, _ in merged.rows]
         cursor = merged.next_cursor
         if not cursor:
             break

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mcp_sessions.backends.base import Capability
-from mcp_sessions.backends.layers.read_only import ReadOnly
+from mcp_sessions.backends.layers.read_only import ReadOnlyBackend
 from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Conflict, Invalid, NotFound, Unsupported
 from mcp_sessions.models import Change, SessionFilter
@@ -54,6 +54,7 @@ async def test_a_session_names_what_the_overlay_keeps_of_it(listed: ListedBacken
         await backend.archive_session("a")
         session = await backend.get_session("a")
         assert (session.kept_by_overlay, session.version) == (("archived_at", "state"), "+2")
+        assert session in await backend.get_sessions_for_deletion(["z", "a"])
         assert (await backend.rename_session("a", "New")).version == "+2"
         restored = await backend.restore_session("a")
         assert restored.changed == {"archived_at": ""}
@@ -184,7 +185,7 @@ async def test_a_read_only_backend_shows_what_its_overlay_keeps(listed: ListedBa
     async with overlaid(listed, overlay_path) as backend:
         await backend.archive_session("a")
         await backend.update_session("b", summary="Kept")
-    async with ReadOnly(overlaid(listed, overlay_path)) as backend:
+    async with ReadOnlyBackend(overlaid(listed, overlay_path)) as backend:
         assert await ids(backend) == ["c", "b"]
         assert await ids(backend, ARCHIVED) == ["a"]
         assert (await backend.get_session("b")).summary == "Kept"

@@ -1,4 +1,4 @@
-"""A `Wrapper` passes everything on: no method of a backend is forgotten, and no argument is changed."""
+"""A `Wrapper` passes on each call of each method with unchanged arguments."""
 
 import inspect
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Invalid, Unauthorized
 
 VALUES = {"title", "capabilities", "options"}
-"""What a wrapper takes over from the inner backend when it is made."""
+"""The attributes that a wrapper copies from the inner backend when it is created."""
 OF_VIEWS = {"caller", "for_caller", "creating_in"}
-"""What makes a view. The inner backend's view is made with it."""
+"""The attributes that concern views. A wrapper's view wraps a view of the inner backend."""
 PUBLIC = {name for name in {*vars(SessionBackend), *SessionBackend.__annotations__} if not name.startswith("_")}
 METHODS = sorted(PUBLIC - VALUES - OF_VIEWS - {"keeps"})
 

@@ -28,6 +28,8 @@ class Named(Wrapper):
 
     apply_to_sessions = SessionBackend.apply_to_sessions
     resolve_hint = SessionBackend.resolve_hint
+    may_be_hint = SessionBackend.may_be_hint
+    get_sessions_for_deletion = SessionBackend.get_sessions_for_deletion
 
     def canonical_id(self, session_id: str) -> str:
         return session_id if session_id.startswith(PREFIX) else PREFIX + session_id

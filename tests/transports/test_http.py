@@ -12,11 +12,13 @@ import httpx2
 import pytest
 
 from mcp_sessions import create_server, open_backend
+from mcp_sessions.backends.layers.many import Many
 from mcp_sessions.config.settings import BadSetting
 from mcp_sessions.errors import Unavailable
 from mcp_sessions.transports.auth.access import Access
 from mcp_sessions.transports.http.app import http_app
 from mcp_sessions.transports.http.server import listen
+from tests.layers.faulty import Fault, FaultyBackend
 from tests.support.clients import both_eras
 from tests.support.fork_server import forked
 from tests.support.http_server import COMMAND, DEADLINE, Server, connected, environment, running
@@ -98,6 +100,21 @@ async def test_a_server_whose_backend_does_not_answer_runs_but_is_not_ready() ->
         assert (await http.get("/healthz")).status_code == 200
         readiness = await http.get("/readyz")
         assert (readiness.status_code, readiness.json()) == (503, {"status": "not ready", "reason": "unavailable"})
+
+
+async def test_a_server_of_several_backends_is_ready_while_one_of_them_answers() -> None:
+    one, two = FaultyBackend(open_backend()), FaultyBackend(open_backend())
+    async with Many({"": one, "work": two}) as many:
+        failures: list[tuple[FaultyBackend, Fault, int]] = [
+            (two, "hanging", 200),
+            (two, "dead", 200),
+            (one, "dead", 503),
+        ]
+        for failing, fault, status in failures:
+            failing.faults.now = fault
+            transport = httpx2.ASGITransport(http_app(create_server(many), "127.0.0.1", many.check_reachable, Access()))
+            async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http:
+                assert (await http.get("/readyz")).status_code == status
 
 
 def refused(folder: Path, *arguments: str) -> str:

@@ -132,9 +132,9 @@ async def test_each_of_several_backends_gets_the_callers_credential_for_it_and_n
             assert sorted(row["id"] for row in page["sessions"]) == ["of-ann", "work/of-ann"]
             page = await shared.call("list_sessions", headers=sent["ben"])
             assert [row["id"] for row in page["sessions"]] == ["of-ben"]
-            assert page["note"].startswith("The sessions of work (AgentOS) are missing: no credential of yours")
+            assert page["note"].startswith("The sessions of work (AgentOS) are missing: no credential was sent")
             result = await shared.result("get_session", session_id="work/of-ben", headers=sent["ben"])
-            assert result["content"][0]["text"].startswith("unauthorized: no credential of yours")
+            assert result["content"][0]["text"].startswith("unauthorized: work (AgentOS): no credential was sent")
             page = await shared.call("list_sessions", headers=sent["ann"])
             assert sorted(row["id"] for row in page["sessions"]) == ["of-ann", "work/of-ann"]
         assert borne(bare) == {"Bearer ann-1", "Bearer ben-1"}

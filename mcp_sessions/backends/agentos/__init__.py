@@ -41,7 +41,7 @@ def open_agentos(url: str, options: AgentOsOptions, context: OpenContext) -> "Se
     from .api_errors import explain
     from .backend import AgentOsBackend
 
-    http = HttpClient.for_options(url.removeprefix("agentos+"), options, system="AgentOS", explain=explain)
+    http = HttpClient.for_options(url.removeprefix("agentos+"), options, context, system="AgentOS", explain=explain)
     refuse_other_options(url, AgentOsOptions)
     if options.table and not options.db_id:
         raise Invalid("the AgentOS backend's URL names a table but no database. Add db_id=ID")

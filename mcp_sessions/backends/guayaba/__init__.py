@@ -75,7 +75,7 @@ def open_guayaba(url: str, options: GuayabaOptions, context: OpenContext) -> "Se
         if rest and not rest.startswith("?"):
             raise Invalid("the Guayaba backend's URL must be guayaba: or guayaba+https://HOST/api/v1")
         address = _PUBLIC + rest
-    http = HttpClient.for_options(address, options, system="Guayaba", explain=explain)
+    http = HttpClient.for_options(address, options, context, system="Guayaba", explain=explain)
     refuse_other_options(url, GuayabaOptions)
     if options.agent and not is_uuid(options.agent):
         raise Invalid("the Guayaba backend's URL must name the agent by its UUID")

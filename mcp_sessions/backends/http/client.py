@@ -22,6 +22,7 @@ from ...errors import (
     Unavailable,
 )
 from ...json_documents import JsonObject
+from ..backend_type import OpenContext
 from ..deadline import time_limit
 from ..options import HttpOptions
 from .attempt import MAX_BYTES, Exchange
@@ -68,7 +69,8 @@ class HttpClient:
     `system` is the system's name in error messages. `timeout` is the time for a read or change, in seconds, unless
     the `deadline` of the call ends earlier. At most `concurrency` requests are sent at the same time, and `max_queued`
     more wait. `explain` gets each 4xx response and the credential's name, and may return a more exact error. `clock`
-    returns seconds and never goes back; it is used to limit retries.
+    returns seconds and never goes back; it is used to limit retries. `token_variable` is the credential's environment
+    variable, which error messages name.
 
     Raises `Invalid` for a URL, credential or header that can't be used.
     """
@@ -87,8 +89,9 @@ class HttpClient:
         concurrency: int = 8,
         max_queued: int = 256,
         clock: Callable[[], float] = monotonic,
+        token_variable: str = "MCP_SESSIONS_TOKEN",
     ) -> None:
-        self._base_url = validate_base_url(base_url, allow_http=allow_http)
+        self._base_url = validate_base_url(base_url, allow_http=allow_http, token_variable=token_variable)
         self._server = server_attributes(self._base_url)
         self._custom_headers = headers
         self._headers = httpx2.Headers(request_headers(credential, headers))
@@ -101,9 +104,15 @@ class HttpClient:
 
     @classmethod
     def for_options(
-        cls, url: str, options: HttpOptions, *, system: str, explain: Callable[[Reply, str], SessionsError | None]
+        cls,
+        url: str,
+        options: HttpOptions,
+        context: OpenContext,
+        *,
+        system: str,
+        explain: Callable[[Reply, str], SessionsError | None],
     ) -> Self:
-        """Return a client for a backend with these options."""
+        """Return a client for a backend that is opened with these options."""
         return cls(
             url,
             system=system,
@@ -111,6 +120,7 @@ class HttpClient:
             trust_env=options.trust_env,
             allow_http=options.allow_http,
             explain=explain,
+            token_variable=context.token_variable,
         )
 
     async def __aenter__(self) -> Self:

@@ -53,10 +53,11 @@ def _encoded(segment: str) -> str:
     return segment.replace(".", "%2E") if not segment.strip(".") else quote(segment, safe="")
 
 
-def validate_base_url(url: str, *, allow_http: bool) -> str:
+def validate_base_url(url: str, *, allow_http: bool, token_variable: str) -> str:
     """Return the URL that paths are appended to, without its query.
 
-    Raise `Invalid` for a URL that can't be used. The error never contains a credential.
+    Raise `Invalid` for a URL that can't be used. The error never contains a credential from the URL. It says to put
+    the credential into the environment variable `token_variable`.
     """
     try:
         parsed = httpx2.URL(url.strip())
@@ -64,7 +65,7 @@ def validate_base_url(url: str, *, allow_http: bool) -> str:
         raise Invalid("the backend's URL is malformed. Write it as https://HOST:PORT.") from None
     names = (unquote_plus(pair.partition("=")[0]) for pair in parsed.query.decode("ascii", "replace").split("&"))
     if parsed.userinfo or any(_CREDENTIAL_PARAMETER.search(name) for name in names):
-        raise Invalid("the backend's URL contains a credential. Put it into MCP_SESSIONS_TOKEN instead.")
+        raise Invalid(f"the backend's URL contains a credential. Put it into {token_variable} instead.")
     if parsed.scheme not in ("http", "https") or not _HOST.fullmatch(parsed.host) or parsed.fragment:
         raise Invalid("the backend's URL must be http:// or https:// with a host, and no #. Correct it.")
     if parsed.port is not None and not 0 < parsed.port < 65_536:

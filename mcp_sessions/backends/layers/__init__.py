@@ -1,1 +1,1 @@
-"""Layers: backends that add something to other backends, whatever systems those belong to."""
+"""Layers: backends around other backends of any system, such as a read-only one or several as one."""

@@ -1,12 +1,13 @@
-"""A layer that leaves a backend only its operations that read."""
+"""`ReadOnlyBackend`, a layer that refuses every change."""
 
-from typing import Any
+from typing import NoReturn
 
 from ...errors import Unsupported
 from ..base import Capability, SessionBackend
+from ..health import Report
 from .wrapper import Wrapper
 
-READING = frozenset(
+READ_OPERATIONS = frozenset(
     {
         Capability.LIST_SESSIONS,
         Capability.GET_SESSION,
@@ -17,24 +18,31 @@ READING = frozenset(
 )
 
 
-class ReadOnly(Wrapper):
-    """A backend that refuses every change."""
+class ReadOnlyBackend(Wrapper):
+    """A backend with only the operations of `inner` that read. The others raise `Unsupported`."""
+
+    create_session = SessionBackend.create_session
+    rename_session = SessionBackend.rename_session
+    archive_session = SessionBackend.archive_session
+    restore_session = SessionBackend.restore_session
+    delete_session = SessionBackend.delete_session
+    update_session_state = SessionBackend.update_session_state
+    update_session = SessionBackend.update_session
+    append_messages = SessionBackend.append_messages
+    fork_session = SessionBackend.fork_session
+    apply_to_sessions = SessionBackend.apply_to_sessions
 
     def __init__(self, inner: SessionBackend) -> None:
         super().__init__(inner)
-        self.capabilities = inner.capabilities & READING
+        self.title = f"{inner.title}, read-only"
+        self.capabilities = inner.capabilities & READ_OPERATIONS
 
     @property
     def keeps(self) -> frozenset[str]:
         return frozenset()
 
+    async def examine(self, report: Report) -> None:
+        await self.inner.examine(lambda check: report(check.if_read_only()))
 
-def _refuse(capability: Capability) -> Any:
-    async def refuse(self: ReadOnly, *args: object, **kwargs: object) -> None:
-        raise Unsupported(f"{self.title} may only be read here, so it has no {capability}.")
-
-    return refuse
-
-
-for changing in set(Capability) - READING:
-    setattr(ReadOnly, changing, _refuse(changing))
+    def _refuse(self, capability: Capability) -> NoReturn:
+        raise Unsupported(f"{self.inner.title} is read-only on this server, so it has no {capability}.")

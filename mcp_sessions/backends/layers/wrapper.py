@@ -1,4 +1,4 @@
-"""The base class of layers, which passes every call on to the backend that it wraps."""
+"""`Wrapper`, the base class of layers around one backend."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from copy import copy
@@ -31,8 +31,8 @@ from ..health import Report
 class Wrapper(SessionBackend):
     """A backend that passes every call on to the backend that it wraps, `inner`.
 
-    A subclass overrides what it changes. The other methods are those of `inner` and don't call the subclass: a subclass
-    that changes `archive_session` must change `apply_to_sessions` too, which archives several sessions.
+    A subclass overrides the methods that it changes. The others call only `inner`, never the subclass. So a subclass
+    that overrides `archive_session` must also override `apply_to_sessions`, which archives several sessions.
     """
 
     def __init__(self, inner: SessionBackend) -> None:
@@ -66,8 +66,11 @@ class Wrapper(SessionBackend):
     def canonical_id(self, session_id: str) -> str:
         return self.inner.canonical_id(session_id)
 
-    async def resolve_hint(self, session_id: str) -> str:
-        return await self.inner.resolve_hint(session_id)
+    def may_be_hint(self, hint: str, session_id: str) -> bool:
+        return self.inner.may_be_hint(hint, session_id)
+
+    async def resolve_hint(self, hint: str) -> str:
+        return await self.inner.resolve_hint(hint)
 
     async def check_reachable(self) -> None:
         await self.inner.check_reachable()
@@ -86,6 +89,9 @@ class Wrapper(SessionBackend):
 
     async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
         return await self.inner.get_session_for_deletion(session_id)
+
+    async def get_sessions_for_deletion(self, session_ids: Sequence[str]) -> Sequence[SessionDetail]:
+        return await self.inner.get_sessions_for_deletion(session_ids)
 
     async def get_session_history(
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""

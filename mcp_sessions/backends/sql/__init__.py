@@ -29,7 +29,7 @@ def open_sqlite(url: str, options: StoreOptions, context: OpenContext) -> "Sessi
 
     database = sqlite_database(url, STORE, seconds=options.timeout)
     refuse_other_options(url, StoreOptions)
-    return SqlBackend(database, options)
+    return SqlBackend(database, options, read_only=context.read_only)
 
 
 def open_postgresql(url: str, options: StoreOptions, context: OpenContext) -> "SessionBackend":
@@ -41,7 +41,8 @@ def open_postgresql(url: str, options: StoreOptions, context: OpenContext) -> "S
     from ..database.postgres_schema import STORE
     from .backend import SqlBackend
 
-    return SqlBackend(postgresql_database(url, STORE, seconds=options.timeout), options)
+    database = postgresql_database(url, STORE, seconds=options.timeout)
+    return SqlBackend(database, options, read_only=context.read_only)
 
 
 SQLITE = BackendType(StoreOptions, open_sqlite)

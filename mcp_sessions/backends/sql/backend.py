@@ -38,18 +38,22 @@ from .sessions import ARCHIVED, DELETED, LISTED, SessionRow
 
 
 class SqlBackend(SessionBackend):
-    """The embedded store. It can restore a deleted session for `keep_deleted` days."""
+    """The embedded store. It can restore a deleted session for `keep_deleted` days.
+
+    `read_only`: entering it creates, migrates and purges nothing, and fails if there is no store.
+    """
 
     title = "the embedded store"
     capabilities = frozenset(Capability)
 
-    def __init__(self, database: Database, options: StoreOptions) -> None:
+    def __init__(self, database: Database, options: StoreOptions, *, read_only: bool = False) -> None:
         self.database = database
         self.options = options
+        self._read_only = read_only
         self._keep_deleted = options.keep_deleted
 
     async def __aenter__(self) -> Self:
-        await self.database.open(self._purge)
+        await (self.database.open_existing() if self._read_only else self.database.open(self._purge))
         return self
 
     async def __aexit__(
@@ -58,6 +62,9 @@ class SqlBackend(SessionBackend):
         await self.database.close()
 
     async def examine(self, report: Report) -> None:
+        if self._read_only:
+            async with self:  # raises if there is no store; without `read_only`, a missing one is no fault
+                pass
         await self.database.examine(report)
 
     @property

@@ -23,7 +23,9 @@ class Access:
 def access_of(settings: Settings) -> Access:
     """Return the rules of access. Raise `BadSetting` for a setting or a file that can't be used."""
     verifiers = [*_tokens(settings), *_jwts(settings)]
-    credentials = SubjectCredentials(settings.backend_tokens) if settings.backend_tokens else None
+    names = settings.backend_names
+    only_name = names[0] if len(names) == 1 else ""
+    credentials = SubjectCredentials(settings.backend_tokens, only_name=only_name) if settings.backend_tokens else None
     if credentials:
         credentials.check()
     if credentials and settings.own_credentials:
@@ -31,6 +33,11 @@ def access_of(settings: Settings) -> Access:
     if (credentials or settings.own_credentials) and not verifiers:
         flag = "--backend-tokens" if credentials else "--own-credentials"
         raise BadSetting(f"{flag} needs authenticated callers: add --tokens or --jwt-issuer.")
+    if settings.own_credentials and len(names) > 1 and "" not in names:
+        raise BadSetting(
+            "--own-credentials can't be used if all backends have names, since callers' credentials are sent only to "
+            "the backend without a name: use --backend-tokens."
+        )
     authentication = Authentication(
         verifiers=verifiers,
         issuer=settings.jwt_issuer,

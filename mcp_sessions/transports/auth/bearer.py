@@ -88,7 +88,7 @@ class _BearerBackend(AuthenticationBackend):
         return None
 
     def _credentials(self, conn: HTTPConnection, identity: Identity) -> Mapping[str, str]:
-        """Return the caller's credentials by the names of backends. One in a header is for that without a name."""
+        """Return the caller's credentials by backend name. The header's is for the backend without a name."""
         if self._authentication.own_credentials:
             return {"": _bearer(conn, CREDENTIAL_HEADER)}
         credentials = self._authentication.credentials

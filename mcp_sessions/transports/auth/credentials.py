@@ -13,11 +13,13 @@ logger = logging.getLogger(__name__)
 class SubjectCredentials:
     """The credentials in a file with a JSON object, subject → credential. If it can't be read, there are none.
 
-    A subject may have an object instead, name of a backend → credential, with "" for the backend without a name.
+    Instead of a credential, a subject may have an object, backend name → credential, with "" for the backend without a
+    name. `only_name`: the name of the only backend, which has its credential under this name or "".
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, only_name: str = "") -> None:
         accepts = 'a file such as {"ada": "CREDENTIAL"}'
+        self._only_name = only_name
         self._file = OperatorFile("--backend-tokens", path, _parse, accepts)
 
     def check(self) -> None:
@@ -25,12 +27,13 @@ class SubjectCredentials:
         self._file.check()
 
     def of_subject(self, subject: str) -> Mapping[str, str]:
-        """Return the subject's credentials by the names of backends, "" for the one without a name."""
+        """Return the subject's credentials by backend name, "" for the backend without a name or the only one."""
         try:
-            return self._file.read().get(subject, {})
+            credentials = self._file.read().get(subject, {})
         except (OSError, ValueError):
             logger.error("%s can't be read, so nobody has a credential for the backend", self._file.path)
             return {}
+        return {"": credentials.get(self._only_name, ""), **credentials} if self._only_name else credentials
 
 
 def _parse(content: bytes) -> dict[str, dict[str, str]]:

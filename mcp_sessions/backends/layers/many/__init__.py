@@ -1,17 +1,17 @@
-"""Several backends as one: which of them has a session, how their lists are merged, and what happens if one fails."""
+"""Several backends as one: routes calls by session id, merges lists, and keeps working if one backend fails."""
 
 from collections.abc import Mapping
 
 from ...base import SessionBackend
 from .backend import Many
 
-__all__ = ["Many", "one_of"]
+__all__ = ["Many", "combine_backends"]
 
 
-def one_of(backends: Mapping[str, SessionBackend]) -> SessionBackend:
-    """Return one backend for all of these. A single one is returned as it is, whatever its name.
+def combine_backends(backends: Mapping[str, SessionBackend]) -> SessionBackend:
+    """Return one backend that combines several, given by name. A single backend is returned unchanged.
 
-    Raise `ValueError` for a bad name, or if there is none.
+    Raise `ValueError` for a bad name, which a single backend may have, or if there is no backend.
     """
     if not backends:
         raise ValueError("no backend is given")

@@ -1,4 +1,4 @@
-"""Bulk actions on sessions of several members."""
+"""Applies an action to sessions of several members, and combines the results."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -8,21 +8,21 @@ from ....models import BulkAction, BulkResult, Failure
 from ...gather import map_concurrently
 from .ids import Ids
 from .members import Member
-from .results import Results
+from .results import ResultConverter
 
 Apply = Callable[[Member, Sequence[str]], Awaitable[BulkResult]]
-"""Applies the action to these sessions of a member, by its own ids."""
+"""A function that applies the action to a member's sessions, given by their own ids."""
 
 
 class MemberResult(NamedTuple):
-    """What an action did to a member's sessions. `asked` and the ids in `result` are full ids."""
+    """The result of an action on a member's sessions. `asked`, and the ids in `result`, are full ids."""
 
     member: Member
     asked: Sequence[str]
     result: BulkResult
 
     def succeeded(self) -> Mapping[str, str]:
-        """Return the new id of each session, which an action may change, → the id that was asked for."""
+        """Return new id → requested id of each session that succeeded, since an action may change a session's id."""
         failed = {failure.session_id for failure in self.result.failed}
         rest = [session_id for session_id in self.asked if session_id not in failed]
         return dict(zip(self.result.succeeded, rest, strict=False))
@@ -31,14 +31,14 @@ class MemberResult(NamedTuple):
 async def apply_to_members(
     action: BulkAction, groups: Mapping[Member, Sequence[str]], apply: Apply, ids: Ids, *, dry_run: bool
 ) -> list[MemberResult]:
-    """Return the result of each member. One that fails as a whole fails for each of its sessions."""
+    """Apply the action to all members' sessions. If a member fails as a whole, list each of its sessions as failed."""
 
     async def apply_to_one(group: tuple[Member, Sequence[str]]) -> MemberResult:
         member, own_ids = group
-        results = Results(ids, member)
-        asked = list(dict.fromkeys(map(results.full, own_ids)))
+        convert = ResultConverter(ids, member)
+        asked = list(dict.fromkeys(map(convert.full_id, own_ids)))
         try:
-            return MemberResult(member, asked, results.bulk(await apply(member, own_ids)))
+            return MemberResult(member, asked, convert.bulk(await apply(member, own_ids)))
         except SessionsError as error:
             text = error.text
         except Exception as error:  # raising it would cancel the other members' changes
@@ -49,7 +49,7 @@ async def apply_to_members(
     return await map_concurrently(apply_to_one, groups.items())
 
 
-def combine(
+def combine_results(
     action: BulkAction,
     asked: Sequence[str],
     results: Sequence[MemberResult],
@@ -57,8 +57,8 @@ def combine(
     *,
     dry_run: bool,
 ) -> BulkResult:
-    """Return one result, in the order in which the sessions were asked for."""
-    places = {session_id: place for place, session_id in enumerate(asked)}
+    """Return the members' results as one, in the order of `asked`."""
+    places = {session_id: place for place, session_id in enumerate(dict.fromkeys(asked))}
 
     def place(session_id: str) -> int:
         return places.get(session_id, len(places))
@@ -77,6 +77,5 @@ def combine(
 
 
 def join_notes(notes: Mapping[Member, str]) -> str:
-    """Return the members' notes as one text, in which each names its member if there are several."""
-    given = {member: note for member, note in notes.items() if note}
-    return " ".join(f"{member.label}: {note}" if len(given) > 1 else note for member, note in given.items())
+    """Return the members' notes as one text. If there are several members, each note begins with its member's label."""
+    return " ".join(f"{member.label}: {note}" if len(notes) > 1 else note for member, note in notes.items() if note)

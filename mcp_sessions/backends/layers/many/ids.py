@@ -1,7 +1,7 @@
-"""Ids of sessions where there are several backends: `NAME/ID`, and for the backend without a name its own id.
+"""Session ids with several backends: `NAME/ID`, or just `ID` for the backend without a name.
 
-An id of the backend without a name that begins like another backend's, such as `work/5`, gets a slash in front, so that
-every id means one session.
+If an own id of the backend without a name looks like another backend's, such as `work/5`, callers see it with a slash
+in front, `/work/5`, so that each id means one session. The ids that callers see are full ids; a backend's are own ids.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ....errors import SessionsError, quoted
 
-_SEPARATOR = "/"
+SEPARATOR = "/"
 
 
 class Address(NamedTuple):
@@ -20,46 +20,53 @@ class Address(NamedTuple):
 
 
 class Ids:
-    """Converts between the ids that callers see and those of the backends with these names, "" for none."""
+    """Converts between full ids, which callers see, and the own ids of the backends with these names."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(filter(None, names))
 
     def address(self, session_id: str) -> Address:
-        """Return the session's backend and its id there. The name is "" if the id doesn't begin with a known one."""
-        name, separator, own_id = session_id.partition(_SEPARATOR)
+        """Return the backend's name and own id for a full id. The name is "" unless the id begins with a known one."""
+        name, separator, own_id = session_id.partition(SEPARATOR)
         if separator and name in self._names:
             return Address(name, own_id)
-        if not name and self._looks_named(own_id):
+        if not name and self._begins_with_name(own_id):
             return Address("", own_id)
         return Address("", session_id)
 
-    def full(self, name: str, own_id: str) -> str:
-        """Return the id that callers see."""
+    def full_id(self, name: str, own_id: str) -> str:
+        """Return the full id of a backend's session."""
         if name:
-            return f"{name}{_SEPARATOR}{own_id}"
-        return _SEPARATOR + own_id if self._looks_named(own_id) else own_id
+            return f"{name}{SEPARATOR}{own_id}"
+        return SEPARATOR + own_id if self._begins_with_name(own_id) else own_id
 
-    def _looks_named(self, own_id: str) -> bool:
-        """Return whether the id is `NAME/…` with a known name, after any number of slashes."""
-        name, separator, _ = own_id.lstrip(_SEPARATOR).partition(_SEPARATOR)
+    def names_note(self) -> str:
+        """Return a sentence for the error about an unknown id, in case the caller left out the backend's name."""
+        return (
+            f"Session ids of named backends begin with {', '.join(name + SEPARATOR for name in sorted(self._names))}."
+        )
+
+    def _begins_with_name(self, own_id: str) -> bool:
+        """Return whether the id is `NAME/…` with a known name, perhaps after slashes."""
+        name, separator, _ = own_id.lstrip(SEPARATOR).partition(SEPARATOR)
         return bool(separator) and name in self._names
 
 
-def rename_in_text(text: str, own_id: str, full_id: str) -> str:
-    """Return a note or an error of a backend with its own id of a session replaced by the one that callers see."""
+def replace_id(text: str, own_id: str, full_id: str) -> str:
+    """Return a backend's note or error with the full id in place of the quoted own id."""
     return text.replace(quoted(own_id), quoted(full_id)) if own_id else text
 
 
 def with_message(error: SessionsError, message: str) -> SessionsError:
-    """Return an error of the same code with another message."""
+    """Return an error with the same code and another message."""
+    # Not `type(error)`: a backend's own subclass may have other arguments.
     kind = next(kind for kind in type(error).__mro__ if "code" in vars(kind))
     return kind(message)
 
 
-def copy_of(error: SessionsError) -> SessionsError:
+def copy_error(error: SessionsError) -> SessionsError:
     """Return a new error with the same code and message.
 
-    Several calls may raise a member's error, and raising the same object each time would mix their tracebacks.
+    Several calls may raise the same member's error. Raising one object several times would mix their tracebacks.
     """
     return with_message(error, error.message)

@@ -1,7 +1,7 @@
 """Merges the pages of several backends into one list, in order and with one cursor.
 
-Each member of the merge has a position: "" at the beginning, a cursor of the member's own, or `END`. A merged cursor
-contains all positions, so that each list continues where its last row was used.
+Each member has a position in its own list: "" at the beginning, one of its own cursors, or `END`. A merged cursor
+contains the positions of all members, so that each list continues after the last row that was returned.
 """
 
 from collections import deque
@@ -22,82 +22,94 @@ _END_MARK, _SEPARATOR = "*", "!"  # `quote` produces neither
 
 
 class MergedCursors:
-    """The cursors of one walk. They are valid only for a call with the same arguments."""
+    """Writes and reads the merged cursors of one list. They are valid only for calls with the same arguments."""
 
     def __init__(self, *arguments: object) -> None:
-        self._arguments = arguments
+        self._walk = cursors.walk(*arguments)
 
-    def write(self, positions: Sequence[Position]) -> str:
-        parts = [_END_MARK if position is None else quote(position, safe="") for position in positions]
-        return _SEPARATOR.join((cursors.walk(self._arguments, parts), *parts))
+    def write(self, encoded: Sequence[str]) -> str:
+        """Return the cursor for all members' positions, each encoded by `encode_position`."""
+        text = _SEPARATOR.join(encoded)
+        return f"{cursors.walk(self._walk, text)}{_SEPARATOR}{text}"
 
     def read(self, cursor: str, count: int) -> list[Position]:
-        """Return the positions in a cursor, or those of the beginning for "". Raise `Invalid` for another cursor."""
+        """Return the `count` positions in a cursor; "" is the beginning. Raise `Invalid` for an unknown cursor."""
         if not cursor:
             return [""] * count
-        positions: list[Position] = [
-            END if part == _END_MARK else unquote(part) for part in cursor.split(_SEPARATOR)[1:]
-        ]
-        if len(positions) != count or self.write(positions) != cursor:
+        encoded = cursor.split(_SEPARATOR)[1:]
+        if len(encoded) != count or self.write(encoded) != cursor:
             raise Invalid(
                 '"cursor" is not one that this tool returned for these arguments and backends. '
                 "Leave it out to start from the beginning."
             )
-        return positions
+        return [END if text == _END_MARK else unquote(text) for text in encoded]
+
+
+def encode_position(position: Position) -> str:
+    """Return a position as a merged cursor contains it."""
+    return _END_MARK if position is None else quote(position, safe="")
 
 
 @dataclass(frozen=True)
-class Part(Generic[R]):
-    """The page of one member: its rows, and the member's cursor behind them, "" at the end."""
+class MemberPage(Generic[R]):
+    """A page of one member: its rows, and the member's own cursor after them, "" at the end of its list."""
 
     rows: Sequence[R]
     next_cursor: str
 
     @property
-    def end(self) -> Position:
+    def next_position(self) -> Position:
         return self.next_cursor or END
 
 
 @dataclass(frozen=True)
-class Merged(Generic[R]):
-    """Rows in order, each with its member's number and with the merged cursor that continues after it."""
+class MergedPage(Generic[R]):
+    """Rows in order, each with its member's index and the merged cursor that continues after the row."""
 
-    rows: Sequence[tuple[int, R]]
+    rows: Sequence[tuple[int, R, str]]
     next_cursor: str
 
 
 def merge(
-    parts: Mapping[int, Part[R]],
+    pages: Mapping[int, MemberPage[R]],
     positions: Sequence[Position],
     limit: int,
     *,
     order: Callable[[R], Any],
     cursors: MergedCursors,
-) -> Merged[R]:
-    """Return the first `limit` rows of the members' pages.
+) -> MergedPage[R]:
+    """Return the first `limit` rows of the members' pages, in order.
 
-    `parts`: by the member's number, which is also that of its position. A member without a part keeps its position and
-    is left out; if all others are at their end, there is no next page. The merged page ends early where a member's page
-    ends without its list being at the end, since that member's next row is unknown.
+    `pages`: by the member's index in `positions`. A member without a page keeps its position; if all other members are
+    at their end, there is no next page. The merged page ends early after the last row of a member's page if its list
+    goes on, since that member's next row is unknown.
     """
-    reached = [parts[number].end if _is_empty(parts, number) else each for number, each in enumerate(positions)]
-    waiting = {number: deque(part.rows) for number, part in parts.items() if part.rows}
-    rows: list[tuple[int, R]] = []
+    reached = [
+        pages[number].next_position if _is_empty(pages, number) else each for number, each in enumerate(positions)
+    ]
+    encoded = [encode_position(position) for position in reached]
+    waiting = {number: deque(page.rows) for number, page in pages.items() if page.rows}
+    keys = {number: (order(page.rows[0]), number) for number, page in pages.items() if page.rows}
+    rows: list[tuple[int, R, str]] = []
     while waiting and len(rows) < limit:
-        number = min(waiting, key=lambda number: (order(waiting[number][0]), number))
+        number = min(keys, key=keys.__getitem__)
         row = waiting[number].popleft()
-        reached[number] = _cursor_after(row) if waiting[number] else parts[number].end
-        if not waiting[number]:
-            del waiting[number]
-        rows.append((number, row.model_copy(update={"cursor": cursors.write(reached)})))
-        if number not in waiting and parts[number].next_cursor:
+        if waiting[number]:
+            reached[number] = _cursor_after(row)
+            keys[number] = order(waiting[number][0]), number
+        else:
+            reached[number] = pages[number].next_position
+            del waiting[number], keys[number]
+        encoded[number] = encode_position(reached[number])
+        rows.append((number, row, cursors.write(encoded)))
+        if number not in waiting and pages[number].next_cursor:
             break
-    more = any(reached[number] is not END for number in parts)
-    return Merged(rows, cursors.write(reached) if more else "")
+    more = any(reached[number] is not END for number in pages)
+    return MergedPage(rows, cursors.write(encoded) if more else "")
 
 
-def _is_empty(parts: Mapping[int, Part[R]], number: int) -> bool:
-    return number in parts and not parts[number].rows
+def _is_empty(pages: Mapping[int, MemberPage[R]], number: int) -> bool:
+    return number in pages and not pages[number].rows
 
 
 def _cursor_after(row: PageItem) -> str:

@@ -1,15 +1,15 @@
-"""Lists and searches over several members."""
+"""Merges lists and search results of several members into pages."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
 from ....models import PageItem, SearchHit, SearchPage, Session, SessionFilter, SessionPage
+from .fan_out import Answers, ask_all
 from .ids import Ids
 from .members import Member
-from .merge import END, MergedCursors, Part, Position, merge
-from .results import Results
-from .several import Answers, ask_all
+from .merge import END, MemberPage, MergedCursors, Position, merge
+from .results import ResultConverter
 
 
 class _Page(Protocol):
@@ -22,13 +22,13 @@ class _Page(Protocol):
 
 R = TypeVar("R", bound=PageItem)
 P = TypeVar("P", bound=_Page)
-PageOf = Callable[[Member, str], Awaitable[P]]
-"""Returns a member's page at a cursor."""
+FetchPage = Callable[[Member, str], Awaitable[P]]
+"""A function that returns a member's page at one of the member's cursors."""
 
 
 async def session_page(
     members: Sequence[Member],
-    page_of: PageOf[SessionPage],
+    fetch_page: FetchPage[SessionPage],
     ids: Ids,
     filter: SessionFilter,
     *,
@@ -41,64 +41,74 @@ async def session_page(
     names = [member.name for member in members]
     cursors = MergedCursors("list", user_id, names, *vars(filter).values())
     positions = cursors.read(cursor, len(members))
-    answers = await _ask(members, page_of, positions, seconds)
-    parts = {
-        names.index(member.name): Part(page.sessions, page.next_cursor) for member, page in answers.results.items()
+    answers = await _ask(members, fetch_page, positions, seconds)
+    member_pages = {
+        names.index(member.name): MemberPage(page.sessions, page.next_cursor)
+        for member, page in answers.results.items()
     }
-    merged = merge(parts, positions, limit, order=_session_order(filter), cursors=cursors)
+    merged = merge(member_pages, positions, limit, order=_session_order(filter), cursors=cursors)
+    converters = [ResultConverter(ids, member) for member in members]
     totals = [answers.results[member].total if member in answers.results else None for member in members]
     return SessionPage(
-        sessions=tuple(Results(ids, members[number]).session(row) for number, row in merged.rows),
+        sessions=tuple(converters[number].session(row, cursor) for number, row, cursor in merged.rows),
         next_cursor=merged.next_cursor,
         total=None if None in totals else sum(total or 0 for total in totals),
-        note=_note(answers),
+        note=_note(answers, merged.next_cursor),
     )
 
 
 async def search_page(
     members: Sequence[Member],
-    page_of: PageOf[SearchPage],
+    fetch_page: FetchPage[SearchPage],
     ids: Ids,
-    words: str,
+    query: str,
     *,
     limit: int,
     cursor: str,
     user_id: str,
     seconds: float,
 ) -> SearchPage:
-    """Return a page of the members' hits: names before messages, each newest first, as far as the members sort them."""
+    """Return a page of the members' hits: names before messages, each newest first if the members sort them so."""
     names = [member.name for member in members]
-    cursors = MergedCursors("search", user_id, names, words)
+    cursors = MergedCursors("search", user_id, names, query)
     positions = cursors.read(cursor, len(members))
-    answers = await _ask(members, page_of, positions, seconds)
-    parts = {names.index(member.name): Part(page.hits, page.next_cursor) for member, page in answers.results.items()}
-    merged = merge(parts, positions, limit, order=_hit_order, cursors=cursors)
+    answers = await _ask(members, fetch_page, positions, seconds)
+    member_pages = {
+        names.index(member.name): MemberPage(page.hits, page.next_cursor) for member, page in answers.results.items()
+    }
+    merged = merge(member_pages, positions, limit, order=_hit_order, cursors=cursors)
+    converters = [ResultConverter(ids, member) for member in members]
     pages = answers.results.values()
     searched = [page.searched_sessions for page in pages if page.searched_sessions is not None]
     return SearchPage(
-        hits=tuple(Results(ids, members[number]).hit(row) for number, row in merged.rows),
+        hits=tuple(converters[number].hit(row, cursor) for number, row, cursor in merged.rows),
         next_cursor=merged.next_cursor,
         searched_sessions=sum(searched) if searched else None,
         complete=not answers.errors and all(page.complete for page in pages),
-        note=_note(answers),
+        note=_note(answers, merged.next_cursor),
     )
 
 
 async def _ask(
-    members: Sequence[Member], page_of: PageOf[P], positions: Sequence[Position], seconds: float
+    members: Sequence[Member], fetch_page: FetchPage[P], positions: Sequence[Position], seconds: float
 ) -> Answers[P]:
-    """Ask the members that are not at their end. Raise the first one's error if all fail and none was at its end."""
+    """Fetch the pages of members not at their end. Raise the first error if all fail and none is at its end."""
     places = dict(zip(members, positions, strict=True))
     asked = [member for member, position in places.items() if position is not END]
-    answers = await ask_all(asked, lambda member: page_of(member, places[member] or ""), seconds)
+    answers = await ask_all(asked, lambda member: fetch_page(member, places[member] or ""), seconds)
     if len(asked) == len(members):
         answers.require_one()
     return answers
 
 
-def _note(answers: Answers[P]) -> str:
+def _note(answers: Answers[P], next_cursor: str) -> str:
+    """Return the members' notes, and which members are missing. On the last page, say how to get their rows."""
     notes = [f"{member.label}: {page.note}" for member, page in answers.results.items() if page.note]
-    return " ".join([*notes, *filter(None, [answers.note()])])
+    if answers.errors:
+        notes.append(answers.note())
+        if not next_cursor:
+            notes.append("Call again with the same arguments to get them.")
+    return " ".join(notes)
 
 
 def _session_order(filter: SessionFilter) -> Callable[[Session], float]:

@@ -1,59 +1,59 @@
-"""Results of one member as callers see them: with full ids, and with the member's name."""
+"""`ResultConverter`, which puts full ids and the member's name into a member's results."""
 
 from ....json_documents import JsonObject, is_object
 from ....models import BulkResult, Change, Failure, MessagePage, RunPage, SearchHit, Session, SessionDetail, Target
-from .ids import Ids, rename_in_text
+from .ids import Ids, replace_id
 from .members import Member
 
 
-class Results:
-    """Converts the results of a member."""
+class ResultConverter:
+    """Converts a member's results to what callers see: full ids, and the member's name in `backend`."""
 
     def __init__(self, ids: Ids, member: Member) -> None:
         self._ids = ids
         self._name = member.name
 
-    def full(self, own_id: str) -> str:
-        return self._ids.full(self._name, own_id)
+    def full_id(self, own_id: str) -> str:
+        return self._ids.full_id(self._name, own_id)
 
-    def rename(self, text: str, *own_ids: str) -> str:
-        """Return a text with full ids in place of these."""
+    def replace_ids(self, text: str, *own_ids: str) -> str:
+        """Return a text with full ids in place of these own ids."""
         for own_id in dict.fromkeys(own_ids):
-            text = rename_in_text(text, own_id, self.full(own_id))
+            text = replace_id(text, own_id, self.full_id(own_id))
         return text
 
-    def session(self, session: Session) -> Session:
-        return session.model_copy(update={"id": self.full(session.id), "backend": self._name})
+    def session(self, session: Session, cursor: str = "") -> Session:
+        return session.model_copy(update={"id": self.full_id(session.id), "backend": self._name, "cursor": cursor})
 
     def detail(self, session: SessionDetail) -> SessionDetail:
-        note = self.rename(session.note, session.id)
-        return session.model_copy(update={"id": self.full(session.id), "backend": self._name, "note": note})
+        note = self.replace_ids(session.note, session.id)
+        return session.model_copy(update={"id": self.full_id(session.id), "backend": self._name, "note": note})
 
     def messages(self, page: MessagePage) -> MessagePage:
-        return page.model_copy(update={"session_id": self.full(page.session_id)})
+        return page.model_copy(update={"session_id": self.full_id(page.session_id)})
 
     def runs(self, page: RunPage) -> RunPage:
-        return page.model_copy(update={"session_id": self.full(page.session_id)})
+        return page.model_copy(update={"session_id": self.full_id(page.session_id)})
 
-    def hit(self, hit: SearchHit) -> SearchHit:
-        return hit.model_copy(update={"session_id": self.full(hit.session_id)})
+    def hit(self, hit: SearchHit, cursor: str) -> SearchHit:
+        return hit.model_copy(update={"session_id": self.full_id(hit.session_id), "cursor": cursor})
 
     def change(self, change: Change, own_id: str) -> Change:
-        note = self.rename(change.note, own_id, change.session_id)
-        return change.model_copy(update={"session_id": self.full(change.session_id), "note": note})
+        note = self.replace_ids(change.note, own_id, change.session_id)
+        return change.model_copy(update={"session_id": self.full_id(change.session_id), "note": note})
 
     def bulk(self, result: BulkResult) -> BulkResult:
         failed = [
-            Failure(session_id=self.full(one.session_id), error=self.rename(one.error, one.session_id))
+            Failure(session_id=self.full_id(one.session_id), error=self.replace_ids(one.error, one.session_id))
             for one in result.failed
         ]
-        targets = [Target(session_id=self.full(one.session_id), name=one.name) for one in result.would_change]
+        targets = [Target(session_id=self.full_id(one.session_id), name=one.name) for one in result.would_change]
         return result.model_copy(
             update={
-                "succeeded": tuple(map(self.full, result.succeeded)),
+                "succeeded": tuple(map(self.full_id, result.succeeded)),
                 "failed": tuple(failed),
                 "would_change": tuple(targets),
-                "note": self.rename(result.note, *result.succeeded),
+                "note": self.replace_ids(result.note, *result.succeeded),
             }
         )
 
@@ -61,4 +61,4 @@ class Results:
         session = exported.get("session")
         if not is_object(session) or session.get("id") != own_id:
             return exported
-        return {**exported, "session": {**session, "id": self.full(own_id), "backend": self._name}}
+        return {**exported, "session": {**session, "id": self.full_id(own_id), "backend": self._name}}

@@ -1,4 +1,4 @@
-"""The base class of `Many`: how its members are opened, and calls on one session, which go to the session's member."""
+"""`Router`, the base class of `Many`: opens the members, and sends each call on a session to the member that has it."""
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -8,7 +8,20 @@ from typing import Self, TypeVar
 import anyio
 
 from ....caller import Caller
-from ....errors import NotFound, SessionsError, quoted
+from ....errors import (
+    BadResponse,
+    Busy,
+    Forbidden,
+    Internal,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    SessionsError,
+    Timeout,
+    Unauthorized,
+    Unavailable,
+    quoted,
+)
 from ....json_documents import JsonObject
 from ....models import (
     DEFAULT_HISTORY,
@@ -21,28 +34,42 @@ from ....models import (
     SessionDetail,
     StateMode,
 )
-from ...backend_names import ACCEPTED, is_name
+from ...backend_names import NAME_RULE, is_name
 from ...base import Capability, SessionBackend
 from ...options import BackendOptions
+from .fan_out import wait_for_one
 from .ids import Ids, with_message
 from .members import Member
-from .results import Results
-from .several import wait_for_one
+from .results import ResultConverter
 
 T = TypeVar("T")
 
 
-class Router(SessionBackend):
-    """Several backends, its members. A call on a session goes to the member that the session's id names.
+_SYSTEM_ERRORS = (
+    Unavailable,
+    Timeout,
+    Busy,
+    OutcomeUnknown,
+    BadResponse,
+    Internal,
+    RateLimited,
+    Unauthorized,
+    Forbidden,
+)
+"""Errors that concern a member's system rather than one session. Their messages don't name the member."""
 
-    `backends`: by name. The one named "" keeps its ids; sessions of the others have ids `NAME/ID`. Raise `ValueError`
-    for a name that ids can't begin with.
+
+class Router(SessionBackend):
+    """Several backends, called members. A call on a session goes to the member that the session's id names.
+
+    `backends`: by name. The one named "" keeps its ids; sessions of the others have ids `NAME/ID`. Raises `ValueError`
+    for a bad name.
     """
 
     def __init__(self, backends: Mapping[str, SessionBackend]) -> None:
         for name in filter(None, backends):
             if not is_name(name):
-                raise ValueError(f"a backend can't have the name {name!r}: it accepts {ACCEPTED}")
+                raise ValueError(f"{name!r} can't be the name of a backend: use {NAME_RULE}")
         self._members = {name: Member(name, backend) for name, backend in backends.items()}
         self._ids = Ids(backends)
         self._is_view = False
@@ -56,11 +83,14 @@ class Router(SessionBackend):
             for member in self._members.values():
                 stack.callback(member.close)
                 member.start(tasks)
-            failure = await wait_for_one(self._members.values(), self.options.timeout)
+            failure = await wait_for_one(
+                [*self._members.values()], lambda member: member.wait_until_open(self.options.timeout, retry=False)
+            )
             if failure is None:
                 self._opened = stack.pop_all()
         if failure is not None:
-            raise failure
+            member, error = failure
+            raise member.name_error(error)
         return self
 
     async def __aexit__(
@@ -76,27 +106,32 @@ class Router(SessionBackend):
         self._is_view = True
 
     def _view(self, member: Member, caller: Caller | None = None) -> SessionBackend:
-        """Return the caller's view of a member. Raise the member's error for a caller whom it refuses."""
+        """Return the view of a member for the caller. Raise the member's error if it refuses the caller."""
         if not self._is_view:
             return member.backend
         return member.backend.for_caller((caller or self.caller).for_backend(member.name))
 
     def _find(self, session_id: str) -> tuple[Member, str]:
-        """Return the member that an id belongs to, and the session's id there. Raise `NotFound` if there is none."""
+        """Return the member that an id belongs to, and the session's own id. Raise `NotFound` if there is none."""
         name, own_id = self._ids.address(session_id)
-        if name not in self._members:
-            raise NotFound(f"no session {quoted(session_id)}. Call list_sessions for valid ids.")
+        if name not in self._members or not own_id:
+            raise NotFound(
+                f"no session {quoted(session_id)}. Call list_sessions for valid ids. {self._ids.names_note()}"
+            )
         return self._members[name], own_id
 
     @contextmanager
-    def _full_ids_in_errors(self, member: Member, *own_ids: str) -> Generator[None]:
+    def _errors_for_callers(self, member: Member, own_id: str) -> Generator[None]:
+        """Raise errors as callers should see them: with full ids, and naming the member if its system failed."""
         try:
             yield
         except SessionsError as error:
-            message = Results(self._ids, member).rename(error.message, *own_ids)
-            if message == error.message:
-                raise
-            raise with_message(error, message) from error
+            message = ResultConverter(self._ids, member).replace_ids(error.message, own_id)
+            if isinstance(error, NotFound) and quoted(own_id) in error.message and not member.name:
+                message += f" {self._ids.names_note()}"
+            renamed = with_message(error, message)
+            concerns_system = isinstance(error, _SYSTEM_ERRORS) and member.name
+            raise (member.name_error(renamed) if concerns_system else renamed) from error
 
     async def _call(
         self,
@@ -105,19 +140,19 @@ class Router(SessionBackend):
         call: Callable[[SessionBackend, str], Awaitable[T]],
         *,
         has_deadline: bool = True,
-    ) -> tuple[Results, T]:
-        """Call the session's member. Return what converts the result for callers, and the result."""
+    ) -> tuple[ResultConverter, T]:
+        """Call the session's member. Return the result, after a converter that makes it the caller's."""
         member, own_id = self._find(session_id)
         member.require(capability)
-        with self._full_ids_in_errors(member, own_id):
-            result = await member.use(lambda: call(self._view(member), own_id), has_deadline=has_deadline)
-        return Results(self._ids, member), result
+        with self._errors_for_callers(member, own_id):
+            result = await member.call(lambda: call(self._view(member), own_id), has_deadline=has_deadline)
+        return ResultConverter(self._ids, member), result
 
     async def _change(
         self, capability: Capability, session_id: str, call: Callable[[SessionBackend, str], Awaitable[Change]]
     ) -> Change:
-        results, change = await self._call(capability, session_id, call)
-        return results.change(change, self._ids.address(session_id).own_id)
+        convert, change = await self._call(capability, session_id, call)
+        return convert.change(change, self._ids.address(session_id).own_id)
 
     def why_no_user_scoping(self) -> str:
         for member in self._members.values():
@@ -129,48 +164,48 @@ class Router(SessionBackend):
         name, own_id = self._ids.address(session_id)
         if name not in self._members:
             return session_id
-        return self._ids.full(name, self._members[name].backend.canonical_id(own_id))
+        return self._ids.full_id(name, self._members[name].backend.canonical_id(own_id))
 
     async def get_session(self, session_id: str) -> SessionDetail:
-        results, session = await self._call(
+        convert, session = await self._call(
             Capability.GET_SESSION, session_id, lambda backend, own_id: backend.get_session(own_id)
         )
-        return results.detail(session)
+        return convert.detail(session)
 
     async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
-        results, session = await self._call(
+        convert, session = await self._call(
             Capability.DELETE_SESSION, session_id, lambda backend, own_id: backend.get_session_for_deletion(own_id)
         )
-        return results.detail(session)
+        return convert.detail(session)
 
     async def get_session_history(
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
     ) -> MessagePage:
-        results, page = await self._call(
+        convert, page = await self._call(
             Capability.GET_SESSION_HISTORY,
             session_id,
             lambda backend, own_id: backend.get_session_history(own_id, query, limit=limit, cursor=cursor),
         )
-        return results.messages(page)
+        return convert.messages(page)
 
     async def export_session(self, session_id: str) -> JsonObject:
-        results, exported = await self._call(
+        convert, exported = await self._call(
             Capability.GET_SESSION,
             session_id,
             lambda backend, own_id: backend.export_session(own_id),
-            has_deadline=False,  # each of its pages has one
+            has_deadline=False,  # reading each page has one
         )
-        return results.export(exported, self._ids.address(session_id).own_id)
+        return convert.export(exported, self._ids.address(session_id).own_id)
 
     async def get_session_runs(
         self, session_id: str, *, run_id: str = "", limit: int = 20, cursor: str = ""
     ) -> RunPage:
-        results, page = await self._call(
+        convert, page = await self._call(
             Capability.GET_SESSION_RUNS,
             session_id,
             lambda backend, own_id: backend.get_session_runs(own_id, run_id=run_id, limit=limit, cursor=cursor),
         )
-        return results.runs(page)
+        return convert.runs(page)
 
     async def rename_session(self, session_id: str, name: str) -> Change:
         return await self._change(
@@ -228,9 +263,9 @@ class Router(SessionBackend):
         )
 
     async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
-        results, session = await self._call(
+        convert, session = await self._call(
             Capability.FORK_SESSION,
             session_id,
             lambda backend, own_id: backend.fork_session(own_id, up_to_message_id=up_to_message_id, name=name),
         )
-        return results.detail(session)
+        return convert.detail(session)

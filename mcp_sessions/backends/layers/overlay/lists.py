@@ -10,7 +10,7 @@ import anyio
 
 from ....errors import Timeout
 from ....models import Session, SessionFilter, SessionPage
-from ..many.merge import END, MergedCursors, Part, Position, merge
+from ..many.merge import END, MemberPage, MergedCursors, Position, merge
 from .facts import identity_of
 
 PageAt = Callable[[int, str], Awaitable[SessionPage]]
@@ -108,28 +108,28 @@ async def archived_page(
     cursors = MergedCursors("archived", user_id, *vars(filter).values())
     positions = cursors.read(cursor, 2)
     notes: list[str] = []
-    parts: dict[int, Part[Session]] = {}
+    pages: dict[int, MemberPage[Session]] = {}
     active_position, archived_position = positions
     if active_position is not None:
         walk = _Walk(active_at, _WALK_SIZE, active_position, seconds)
-        parts[0] = await _archived_part(walk, archived, limit, count)
+        pages[0] = await _archived_member(walk, archived, limit, count)
         notes += walk.notes
     if archived_position is not None:
         walk = _Walk(archived_at, limit, archived_position, seconds)
-        parts[1] = Part(await walk.next_rows(), walk.position or "")
+        pages[1] = MemberPage(await walk.next_rows(), walk.position or "")
         notes += walk.notes
-    merged = merge(parts, positions, limit, order=_order(filter), cursors=cursors)
+    merged = merge(pages, positions, limit, order=_order(filter), cursors=cursors)
     return SessionPage(
-        sessions=tuple(session for _, session in merged.rows),
+        sessions=tuple(session.model_copy(update={"cursor": after}) for _, session, after in merged.rows),
         next_cursor=merged.next_cursor,
         total=None if cursor or merged.next_cursor else len(merged.rows),
         note=" ".join(dict.fromkeys(notes)),
     )
 
 
-async def _archived_part(
+async def _archived_member(
     walk: _Walk, archived: LookUp, limit: int, count: Callable[[], Awaitable[int]]
-) -> Part[Session]:
+) -> MemberPage[Session]:
     """Return up to `limit` sessions of a walk that are archived in the overlay, where `count` are in all."""
     is_from_start = walk.position == ""
     found: list[Session] = []
@@ -139,11 +139,11 @@ async def _archived_part(
         for session in rows:
             if (time := times.get(identity_of(session))) is not None:
                 if len(found) == limit:
-                    return Part(found, found[-1].cursor)
+                    return MemberPage(found, found[-1].cursor)
                 found.append(session.model_copy(update={"archived_at": time}))
         if not rows or (len(found) == limit and not is_from_start):
-            return Part(found, walk.position or "")
-    return Part(found, "")
+            return MemberPage(found, walk.position or "")
+    return MemberPage(found, "")
 
 
 def _order(filter: SessionFilter) -> Callable[[Session], float]:

@@ -71,6 +71,8 @@ class OverlayReader(Wrapper):
     async def get_session(self, session_id: str) -> SessionDetail:
         return await self._show(await self._find(session_id, self.inner.get_session))
 
+    get_sessions_for_deletion = SessionBackend.get_sessions_for_deletion
+
     async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
         return await self._show(await self._find(session_id, self.inner.get_session_for_deletion))
 

@@ -1,30 +1,31 @@
-"""Keeps a backend open in a task of its own."""
+"""Opens, reopens and closes a backend in a task of its own."""
 
 import logging
 from dataclasses import dataclass, field
 
 import anyio
 
-from ....errors import Internal, SessionsError, Unavailable, traceback_without_message
+from ....errors import Internal, SessionsError, traceback_without_message
 from ...base import SessionBackend
-from .ids import copy_of
+from .ids import copy_error
+from .member_call import closed_error
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class _Attempt:
-    """An attempt to open the backend: whether it is done, and its error."""
+    """An attempt to open the backend. `done` is set once the backend is open, or `error` says why it is not."""
 
     done: anyio.Event = field(default_factory=anyio.Event)
     error: SessionsError | None = None
 
 
-class Holder:
-    """Keeps a backend open, and opens it again on request if that failed.
+class Lifecycle:
+    """Opens a backend, keeps it open, and closes it. If opening it fails, `wait` can request another attempt.
 
-    A backend may open cancel scopes and task groups, which only the task that opened them may close. So one task opens
-    and closes the backend, and calls wait for it.
+    A backend may enter cancel scopes and task groups, which only the task that entered them may leave. So one task, in
+    `run`, enters and leaves the backend, and calls wait until it is open.
     """
 
     def __init__(self, backend: SessionBackend, label: str) -> None:
@@ -36,21 +37,21 @@ class Holder:
         self._opening = anyio.CancelScope()
 
     async def run(self) -> None:
-        """Open the backend, and close it after `close` was called."""
+        """Open the backend and keep it open until `close` is called. After a failure, wait until asked to try again."""
         while not self._closing.is_set():
             attempt, self._opening = self._attempt, anyio.CancelScope()
             with self._opening:
-                attempt.error = await self._hold(attempt)
+                attempt.error = await self._keep_open(attempt)
             if not self._closing.is_set():
                 logger.warning("%s is not available: %s", self._label, attempt.error)
                 self._requested = anyio.Event()
                 attempt.done.set()
                 await self._requested.wait()
-        self._attempt.error = Unavailable(f"{self._label} was closed, since this server is ending.")
+        self._attempt.error = closed_error(self._label)
         self._attempt.done.set()
 
-    async def _hold(self, attempt: _Attempt) -> SessionsError:
-        """Hold the backend open until `close` was called. Return the error that ended this earlier."""
+    async def _keep_open(self, attempt: _Attempt) -> SessionsError:
+        """Keep the backend open until `close` is called. Return the error if it ends earlier."""
         try:
             async with self._backend:
                 attempt.done.set()
@@ -64,7 +65,7 @@ class Holder:
         return Internal(f"{self._label} failed unexpectedly; the error was logged. Try again.")
 
     async def wait(self, *, retry: bool) -> None:
-        """Wait until the backend is open. Raise the error of opening it. `retry`: first try again if that failed."""
+        """Wait until the backend is open, or raise the error of opening it. `retry`: first try again if it failed."""
         can_retry = self._attempt.done.is_set() and not self._closing.is_set()
         if retry and can_retry and self._attempt.error is not None:
             self._attempt = _Attempt()
@@ -72,10 +73,10 @@ class Holder:
         attempt = self._attempt
         await attempt.done.wait()
         if attempt.error is not None:
-            raise copy_of(attempt.error)
+            raise copy_error(attempt.error)
 
     def close(self) -> None:
-        """Let `run` end: it closes the backend, or stops opening it."""
+        """Make `run` close the backend, or stop opening it, and return."""
         self._closing.set()
         self._requested.set()
         if not self._attempt.done.is_set():
