@@ -6,7 +6,7 @@ from statistics import median
 import anyio
 import pytest
 
-from tests.benchmarks import bench_calls, bench_growth, bench_several, bench_size
+from tests.benchmarks import bench_calls, bench_growth, bench_overlay, bench_several, bench_size
 from tests.benchmarks.measuring import ratios
 
 SIZES = (1_000, 20_000)
@@ -39,6 +39,14 @@ async def test_a_list_and_a_session_take_as_long_among_many_as_among_few(tmp_pat
 async def test_a_list_of_several_stores_takes_less_than_the_lists_of_each(tmp_path: Path) -> None:
     tries = [(await bench_several.measure(tmp_path, 1_000))[0].value for _ in range(TRIES)]
     assert min(tries) < 1
+
+
+@pytest.mark.timing
+async def test_an_overlay_adds_little_to_a_get_and_to_a_list(tmp_path: Path) -> None:
+    tries = [await bench_overlay.measure(tmp_path, 1_000) for _ in range(TRIES)]
+    values = [{figure.name: figure.value for figure in figures} for figures in tries]
+    assert min(each["get through an overlay ÷ get"] for each in values) < 1 + TIMES  # each reads a database once
+    assert min(each["list through an overlay ÷ list"] for each in values) < TIMES
 
 
 async def test_results_are_a_fraction_of_agentos_own() -> None:

@@ -64,6 +64,7 @@ def test_a_clients_configuration_is_what_the_command_prints(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["/usr/local/bin/mcp-sessions"])
+    monkeypatch.delenv("XDG_DATA_HOME")  # it would be in the configuration
     given = ["--backend", "agentos+http://127.0.0.1:7777", "--user", "ada"]
     assert main(["config", file.stem, *given], {"MCP_SESSIONS_TOKEN": "OSK-1"}) == 0
     printed = capsys.readouterr().out
