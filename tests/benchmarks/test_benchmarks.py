@@ -1,4 +1,4 @@
-"""The benchmarks in short: what holds on any machine, by a margin. `python -m tests.benchmarks` has the figures."""
+"""The benchmarks in short, with margins that hold on any machine. `python -m tests.benchmarks` has the figures."""
 
 from pathlib import Path
 from statistics import median
@@ -15,7 +15,7 @@ TRIES = 3  # since a busy machine can spoil one
 
 
 @pytest.mark.timing
-def test_a_large_answer_comes_sooner_than_through_a_plain_server(tmp_path: Path) -> None:
+def test_a_large_result_is_faster_than_through_a_plain_server(tmp_path: Path) -> None:
     answers, asked = anyio.run(bench_calls.recorded)
     with bench_calls.upstream(tmp_path, answers) as url:
         measured = bench_calls.call_figures(tmp_path, url, asked["200 KB"], "200 KB", rounds=3)
@@ -49,7 +49,7 @@ async def test_an_overlay_adds_little_to_a_get_and_to_a_list(tmp_path: Path) -> 
     assert min(each["list through an overlay ÷ list"] for each in values) < TIMES
 
 
-async def test_results_are_a_fraction_of_agentos_own() -> None:
+async def test_results_are_a_fraction_of_the_size_of_agentos_responses() -> None:
     values = {figure.name: figure.value for figure in await bench_size.measure()}
     assert values["list of 20 ÷ AgentOS's answer, characters"] < 1 / 4
     assert values["history of 50 ÷ AgentOS's answer, characters"] < 1 / 2

@@ -139,7 +139,7 @@ def test_only_the_command_line_imports_the_command_line(path: Path) -> None:
         assert not {item for item in imported_by(path) if is_within(item, {"cli"})}
 
 
-def test_the_rules_see_an_import_that_is_not_allowed() -> None:
+def test_the_rules_detect_an_import_that_is_not_allowed() -> None:
     assert imported_by(PACKAGE / "server/sessions_server.py") >= {"backends.base", "mcp", "tools"}
     assert "mcp" not in RULES[rule_for("backends.database.sqlite")].split()
     assert not is_within("backends.sql", set(RULES[rule_for("tools.sessions")].split()))

@@ -37,9 +37,7 @@ SAID = {"agent": "weather Rome", "team": "delegate look at it", "workflow": "wea
 
 
 @on_each
-async def test_many_writes_leave_every_run_as_it_was(
-    version: Version, options: tuple[str, ...], tmp_path: Path
-) -> None:
+async def test_many_writes_keep_every_run(version: Version, options: tuple[str, ...], tmp_path: Path) -> None:
     ids = {f"{type}-{number}": type for type in COMPONENTS for number in range(10)}
     made = [session(id, type) for id, type in ids.items() if not id.endswith(("0", "1"))]
     async with opened(version, *options, seeds=made) as case:
@@ -67,7 +65,7 @@ def _unchanged(value: Json) -> Json:
 
 
 @on_each
-async def test_no_increment_of_eight_clients_is_lost(version: Version, options: tuple[str, ...]) -> None:
+async def test_increments_of_eight_clients_are_all_kept(version: Version, options: tuple[str, ...]) -> None:
     async with opened(version, *options, seeds=[session("s", state={"count": 0})]) as case:
 
         async def increment_often() -> None:
@@ -94,7 +92,7 @@ async def _incremented(backend: SessionBackend) -> bool:
 
 
 @on_each
-async def test_no_key_that_eight_clients_set_at_once_is_lost(version: Version, options: tuple[str, ...]) -> None:
+async def test_keys_set_concurrently_by_eight_clients_are_all_kept(version: Version, options: tuple[str, ...]) -> None:
     async with opened(version, *options, seeds=[session("s")]) as case:
 
         async def set_keys(client: int) -> None:
