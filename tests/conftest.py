@@ -28,8 +28,13 @@ def pytest_report_header() -> list[str]:
     ]
 
 
+def pytest_collection() -> None:
+    gc.disable()  # else it looks again and again through thousands of new objects, of which next to none are garbage
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()  # else every collection of garbage looks through thousands of collected tests
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -70,10 +70,13 @@ async def test_a_page_has_at_most_limit_hits(system: System) -> None:
 
 
 @owed
-@pytest.mark.parametrize("query", ["", " ", "\n\t", "?!", "*", "…", "\u200b", "😀"])
-async def test_a_query_without_a_word_is_invalid(system: System, query: str) -> None:
-    with pytest.raises(Invalid, match="query"):
-        await system.backend.search_sessions(query)
+async def test_a_query_without_a_word_is_invalid(system: System) -> None:
+    async def assert_is_invalid(query: str) -> None:
+        with pytest.raises(Invalid, match="query"):
+            await system.backend.search_sessions(query)
+
+    for query in ("", " ", "\n\t", "?!", "*", "…", "\u200b", "😀"):
+        await assert_is_invalid(query)
 
 
 @pytest.mark.owes(Capability.SEARCH_SESSIONS, Capability.ARCHIVE_SESSION)

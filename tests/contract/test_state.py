@@ -1,6 +1,7 @@
 """State, metadata and summary."""
 
 from math import inf, nan
+from typing import Literal
 
 import pytest
 
@@ -97,17 +98,19 @@ async def test_a_stale_version_is_a_conflict_and_changes_nothing(system: System)
 
 
 @pytest.mark.owes(STATE)
-@pytest.mark.parametrize("value", UNSTORABLE, ids=range(len(UNSTORABLE)))
 @pytest.mark.parametrize("mode", ["merge", "replace"])
 async def test_a_state_that_cannot_be_stored_is_invalid_and_changes_nothing(
-    system: System, value: Json, mode: str
+    system: System, mode: Literal["merge", "replace"]
 ) -> None:
     session_id = await system.seed_one(Seed(state={"a": 1}))
     before = await system.snapshot(session_id)
-    with pytest.raises(Invalid, match=r"changes|state"):
-        await system.backend.update_session_state(
-            session_id, {"b": value}, mode="merge" if mode == "merge" else "replace"
-        )
+
+    async def assert_is_invalid(value: Json) -> None:
+        with pytest.raises(Invalid, match=r"changes|state"):
+            await system.backend.update_session_state(session_id, {"b": value}, mode=mode)
+
+    for value in UNSTORABLE:
+        await assert_is_invalid(value)
     assert await system.snapshot(session_id) == before
 
 
@@ -170,12 +173,16 @@ async def test_an_update_without_changes_is_invalid(system: System) -> None:
 
 
 @pytest.mark.owes(METADATA)
-@pytest.mark.parametrize("value", UNSTORABLE, ids=range(len(UNSTORABLE)))
-async def test_metadata_that_cannot_be_stored_is_invalid_and_changes_nothing(system: System, value: Json) -> None:
+async def test_metadata_that_cannot_be_stored_is_invalid_and_changes_nothing(system: System) -> None:
     session_id = await system.seed_one(Seed(metadata={"a": 1}))
     before = await system.snapshot(session_id)
-    with pytest.raises(Invalid, match="metadata"):
-        await system.backend.update_session(session_id, metadata={"b": value}, summary="New")
+
+    async def assert_is_invalid(value: Json) -> None:
+        with pytest.raises(Invalid, match="metadata"):
+            await system.backend.update_session(session_id, metadata={"b": value}, summary="New")
+
+    for value in UNSTORABLE:
+        await assert_is_invalid(value)
     assert await system.snapshot(session_id) == before
 
 

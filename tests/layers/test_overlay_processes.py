@@ -136,7 +136,7 @@ def _reports(told: Connection) -> Generator[int]:
 
 
 @pytest.mark.slow
-async def test_what_was_acknowledged_survives_kill_9(overlay_path: Path) -> None:
+async def test_acknowledged_changes_survive_kill_9(overlay_path: Path) -> None:
     chance = random.Random(3)
     made = dict.fromkeys(KILLED, 0)
     for _ in range(26):  # two kills each
