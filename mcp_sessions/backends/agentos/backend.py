@@ -25,8 +25,8 @@ from ...models import (
     StateMode,
     iso,
 )
+from ...text.search_query import parse_query
 from ...text.validate import check_text
-from ...text.words import words_of
 from ..base import Capability
 from ..deadline import remaining
 from ..health import Report
@@ -159,9 +159,9 @@ class AgentOsBackend(HttpBackend):
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
         """Search names, summaries and messages of active and archived sessions, one session at a time, newest first."""
-        words = words_of(query)
+        parsed = parse_query(query)
         return await search_sessions(
-            self._api, self.caller, words, limit, cursor, seconds=remaining(self.options.timeout) * _TIME_FRACTION
+            self._api, self.caller, parsed, limit, cursor, seconds=remaining(self.options.timeout) * _TIME_FRACTION
         )
 
     async def create_session(

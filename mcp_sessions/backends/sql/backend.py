@@ -21,8 +21,8 @@ from ...models import (
     StateMode,
     iso,
 )
+from ...text.search_query import parse_query
 from ...text.validate import check_text
-from ...text.words import words_of
 from ..base import Capability, SessionBackend
 from ..database import search as store_search
 from ..database.database import Database, Transaction
@@ -121,9 +121,9 @@ class SqlBackend(SessionBackend):
         A search may take 50 ms of processor time in this process, and one second in all. On PostgreSQL, the server's
         work counts only towards that second.
         """
-        words = store_search.Query(words_of(query), self._owner, self.caller.sanitize)
+        parsed = store_search.Query(parse_query(query), self._owner, self.caller.sanitize)
         return await self.database.search(
-            lambda tx: store_search.search(tx, self.database.index, StoreSearchRows(), words, limit, cursor),
+            lambda tx: store_search.search(tx, self.database.index, StoreSearchRows(), parsed, limit, cursor),
             store_search.BUDGET,
         )
 

@@ -8,7 +8,6 @@ from time import time
 
 import pytest
 
-from mcp_sessions.backends import scan_search
 from mcp_sessions.backends.agentos.removals import RESERVED
 from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Invalid, Unsupported
@@ -17,6 +16,7 @@ from mcp_sessions.models import (
     SearchHit,
     SessionFilter,
 )
+from mcp_sessions.text.search_query import SearchQuery
 
 from ...support.faked_agentos import Clock, SeenAgentOs, faked, on, on_each_fake, session, settled, stored, writes
 from ...support.fakes.agentos import TWO_TABLES, Request, Version
@@ -126,13 +126,13 @@ def _plums(number: int) -> list[dict[str, str]]:
 
 async def test_snippets_are_made_only_for_hits_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    snippet = scan_search.snippet
+    snippet = SearchQuery.snippet
 
-    def counted(text: str, words: Sequence[str]) -> str:
+    def counted(query: SearchQuery, text: str) -> str:
         made.append(text)
-        return snippet(text, words)
+        return snippet(query, text)
 
-    monkeypatch.setattr(scan_search, "snippet", counted)
+    monkeypatch.setattr(SearchQuery, "snippet", counted)
     said = [{"role": "user", "text": f"plum {place}"} for place in range(5000)]
     async with faked("3.1.10", tmp_path, {**session("s", name="pear"), "runs": [said]}) as (_, backend):
         page = await backend.search_sessions("plum", limit=5)

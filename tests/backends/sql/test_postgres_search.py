@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.errors import Invalid
 from mcp_sessions.models import NewMessage
-from mcp_sessions.text.words import contains_words, words_of
+from mcp_sessions.text.search_query import parse_query
 
 from ...support.databases import EmptyDatabase
 from .test_sqlite_queries import HOSTILE
@@ -50,25 +50,23 @@ async def test_any_query_finds_the_texts_that_contain_its_words(
 ) -> None:
     query = said[start : start + length] + ("*" if is_open else "")
     try:
-        words = words_of(query)
+        parsed = parse_query(query)
     except Invalid:
         return
     session_id = await _say(store, said, other, said + other)
     page = await store.search_sessions(query, limit=50)
     found = {hit.message_id for hit in page.hits if hit.session_id == session_id}
-    assert found == {
-        f"m{number}" for number, text in enumerate((said, other, said + other), 1) if contains_words(text, words)
-    }
+    assert found == {f"m{number}" for number, text in enumerate((said, other, said + other), 1) if parsed.matches(text)}
 
 
 @pytest.mark.parametrize("query", HOSTILE)
 async def test_no_character_of_a_query_is_an_operator(store: SessionBackend, query: str) -> None:
     await _say(store, "common owner words 1 a b", query.strip()[:400])
     try:
-        words = words_of(query)
+        parsed = parse_query(query)
     except Invalid:
         return
-    assert ("m1" in await _found(store, query)) is contains_words("common owner words 1 a b", words)
+    assert ("m1" in await _found(store, query)) is parsed.matches("common owner words 1 a b")
 
 
 async def test_a_text_of_the_maximum_length_is_found(store: SessionBackend) -> None:

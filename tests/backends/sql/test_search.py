@@ -74,7 +74,7 @@ WORDS = (
     *(
         ("ещё", "ЕЩЕ"),
         ("Καλημέρα", "ΚΑΛΗΜΕΡΑ"),
-        ("foo-bar", "foo_bar"),
+        ("foo-bar", "FOO-BAR"),
         ("don't", "don't"),
         ('"quoted"', '"quoted"'),
     ),
