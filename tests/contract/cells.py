@@ -12,6 +12,7 @@ from mcp_sessions.backends.base import Capability
 from mcp_sessions.errors import SessionsError
 
 from . import agentos, agentos_fake, postgres, several
+from .claude_code import ClaudeCodeHarness
 from .custom import JsonFolderHarness
 from .embedded import RequiredOnlyHarness, SqliteHarness, WrappedSqliteHarness
 from .guayaba_fake import GuayabaDefault, GuayabaMaster, GuayabaMasterOther, GuayabaOther
@@ -26,6 +27,7 @@ HARNESSES: tuple[type[Harness], ...] = (
     JsonFolderHarness,
     *agentos_fake.FAKES,
     *agentos.REAL,
+    ClaudeCodeHarness,
     GuayabaDefault,
     GuayabaOther,
     GuayabaMaster,

@@ -1,0 +1,47 @@
+"""A backend for the sessions of Claude Code: the transcripts in its folder, which are only read."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from ...errors import Invalid
+from ..backend_type import BackendType, OpenContext
+from ..environment import Variable
+from ..options import BackendOptions, refuse_other_options
+
+if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
+    from ..base import SessionBackend
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaudeCodeOptions(BackendOptions):
+    """The options of Claude Code's sessions."""
+
+
+def open_claude_code(url: str, options: ClaudeCodeOptions, context: OpenContext) -> "SessionBackend":
+    """Return the backend at `claude-code:`, the user's own folder, or `claude-code:///PATH`, another one.
+
+    Raise `Invalid` for any other URL.
+    """
+    from .backend import ClaudeCodeBackend
+
+    path = os.fsdecode(unquote_to_bytes(url.removeprefix("claude-code:").partition("?")[0]))
+    if (path and not path.startswith("///")) or path == "///" or "\0" in path:
+        raise Invalid("the URL of Claude Code's sessions must be claude-code: or claude-code:///PATH")
+    refuse_other_options(url, ClaudeCodeOptions)
+    return ClaudeCodeBackend(_folder(path.removeprefix("//")), options)
+
+
+def _folder(path: str) -> Path:
+    """Return the folder at a path that begins with a slash, or the user's own for ""."""
+    if path[2:3] == ":":  # /C:/Users/…
+        path = path[1:]
+    try:
+        return Path(path or os.environ.get("CLAUDE_CONFIG_DIR") or "~/.claude").expanduser().absolute()
+    except RuntimeError as error:
+        raise Invalid("the user's home folder is not known. Name the folder: claude-code:///PATH") from error
+
+
+CLAUDE_CODE = BackendType(ClaudeCodeOptions, open_claude_code, (Variable("CLAUDE_CONFIG_DIR", is_path=True),))
