@@ -105,6 +105,13 @@ class SessionBackend:
         """Return the canonical id of the session that a client calls its own, which may lack its backend's name."""
         return self.canonical_id(session_id)
 
+    def client_session(self) -> str:
+        """Return the id of the session that the client that started this process has open, "" if it isn't known.
+
+        Only a backend that holds the sessions of such clients knows it. This method is called often, and must not wait.
+        """
+        return ""
+
     async def check_reachable(self) -> None:
         """Raise a `SessionsError` if the system does not answer or refuses the credential."""
         await self.list_sessions(SessionFilter(), limit=1)

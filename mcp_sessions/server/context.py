@@ -79,7 +79,7 @@ def app_of(context: AppRequest) -> AppContext:
 
 
 def current_session(context: AppRequest) -> CurrentSession | None:
-    """Return the session that is named by the request's `_meta`, else by its header, else by the setting.
+    """Return the session that is named by the request's `_meta`, else by its header, its client or the setting.
 
     Its id is canonical. It is only a hint: it gives no access to a session. Where there are several backends, a hint
     without a backend's name counts as an id of the backend without a name, until `find_current` has found it elsewhere.
@@ -115,11 +115,13 @@ def _hint_at_current(context: AppRequest) -> CurrentSession | None:
     """Return the current session with its id as it was given."""
     app = app_of(context)
     meta = (context.request_context.meta or {}).get(META_KEY)
-    hints = ((meta, "meta"), ((context.headers or {}).get(HEADER), "header"), (app.session, "setting"))
-    for session_id, source in hints:
-        if isinstance(session_id, str) and session_id:
-            return CurrentSession(session_id, source)
-    return None
+    if isinstance(meta, str) and meta:
+        return CurrentSession(meta, "meta")
+    if context.headers is not None:  # over HTTP, the client did not start this process
+        hints = ((context.headers.get(HEADER, ""), "header"), (app.session, "setting"))
+    else:
+        hints = ((app.backend.client_session(), "client"), (app.session, "setting"))
+    return next((CurrentSession(session_id, source) for session_id, source in hints if session_id), None)
 
 
 def resolve_id(session_id: str, context: AppRequest) -> str:

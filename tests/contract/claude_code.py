@@ -1,10 +1,11 @@
 """The harness for Claude Code's sessions: a folder with transcripts in the shape that Claude Code writes."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.backends.registry import open_backend
@@ -30,7 +31,7 @@ class ClaudeCodeHarness(Harness):
         }
     )
     absent_id = "ffffffff-ffff-4fff-8fff-ffffffffffff"
-    deviations = {
+    deviations: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
             (
                 "test_anothers_session_answers_as_one_that_does_not_exist",

@@ -34,7 +34,6 @@ class Transcript:
                 "parentUuid": (self.last if parent is None else parent) or None,
                 "isSidechain": False,
                 "type": type,
-                **fields,
                 "uuid": uuid,
                 "timestamp": f"{iso(moment)[:-1]}.{moment.microsecond // 1000:03}Z",
                 "userType": "external",
@@ -42,6 +41,7 @@ class Transcript:
                 "sessionId": self.id,
                 "version": "2.1.332",
                 "gitBranch": "main",
+                **fields,
             }
         )
         self.last = uuid
@@ -114,7 +114,8 @@ class Transcript:
         path.write_bytes(self.data)
         path.chmod(0o600)
         if moment is not None:
-            os.utime(path, ns=(round(moment.timestamp() * 10**6) * 1000,) * 2)
+            time = round(moment.timestamp() * 10**6) * 1000
+            os.utime(path, ns=(time, time))
         return path
 
 

@@ -26,9 +26,9 @@ from ...text.words import words_of
 from ..base import Capability, SessionBackend
 from ..deadline import remaining
 from ..health import Report
+from ..transcripts.file_memory import FileMemory
 from ..transcripts.history import History, message_page
 from ..transcripts.lines import open_transcript
-from ..transcripts.remembered import Remembered
 from ..transcripts.runs import run_page
 from ..validation import NAME_LENGTH, session_type
 from . import ClaudeCodeOptions
@@ -72,8 +72,8 @@ class ClaudeCodeBackend(SessionBackend):
     def __init__(self, root: Path, options: ClaudeCodeOptions) -> None:
         self.options = options
         self._folder = ClaudeFolder(root)
-        self._facts: Remembered[SessionFacts] = Remembered()
-        self._counts: Remembered[Counts] = Remembered()
+        self._facts: FileMemory[SessionFacts] = FileMemory()
+        self._counts: FileMemory[Counts] = FileMemory()
 
     def why_no_user_scoping(self) -> str:
         return "Claude Code's sessions all belong to the one person in whose folder they are."

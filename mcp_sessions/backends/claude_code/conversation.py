@@ -120,7 +120,7 @@ class Conversation:
                 results = []
                 continue
             if turn is not None:
-                yield self._completed(turn)
+                yield self._completed(turn, [*results, link])
                 start = turn.next
             if results and not link.record.answer_id:
                 turn = _Turn.of(start, results)
@@ -129,20 +129,23 @@ class Conversation:
             turn = _Turn.of(start, [*results, link])
             results = []
         if turn is not None:
-            yield self._completed(turn)
+            yield self._completed(turn, results)
         if results:
             yield _Turn.of(turn.next if turn else start, results)
 
-    def _completed(self, turn: _Turn) -> _Turn:
-        """Return the turn with the lines of its answer, and the results of its calls, that are not on the chain."""
-        if not turn.answer_id or not turn.passed:
+    def _completed(self, turn: _Turn, older: Sequence[Link]) -> _Turn:
+        """Return the turn with the lines of its answer, and the results of its calls, that are not on the chain.
+
+        They are among the lines that the chain passes by from the turn to the next older ones, `older`.
+        """
+        passed = [*turn.passed, *(span for link in older for span in link.passed)]
+        if not turn.answer_id or not passed:
             return turn
         uuids = {record.uuid for record in turn.lines}
         on_chain = uuids | {record.uuid for record in (*turn.inner_results, *turn.results)}
-        lines = [record for record in self._read(turn.passed, {turn.answer_id}) if record.answer_id == turn.answer_id]
-        lines = [record for record in lines if record.uuid not in on_chain]
+        lines = [record for record in self._read(passed, {turn.answer_id}) if record.answer_id == turn.answer_id]
         uuids |= {record.uuid for record in lines}
-        results = [record for record in self._read(turn.passed, uuids) if record.is_result and record.parent in uuids]
+        results = [record for record in self._read(passed, uuids) if record.is_result and record.parent in uuids]
         found = {record.uuid: record for record in (*lines, *results) if record.uuid not in on_chain}
         turn.off_chain = sorted(found.values(), key=lambda record: (text_in(record.fields, "timestamp"), record.offset))
         return turn

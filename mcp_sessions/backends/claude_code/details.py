@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from ...errors import NotFound, Timeout, quoted
 from ...models import SessionDetail
+from ..transcripts.file_memory import FileMemory
 from ..transcripts.lines import open_transcript
-from ..transcripts.remembered import Remembered
 from .conversation import Conversation
 from .folder import SessionFile
-from .listing import Surroundings
+from .listing import FolderStatus
 from .sessions import Catalogue, Row
 from .subagents import read_description
 
@@ -31,7 +31,7 @@ class Details:
     """Reads sessions in detail. `known` has counts by file. `timeout` is the time of a call in seconds."""
 
     catalogue: Catalogue
-    known: Remembered[Counts]
+    known: FileMemory[Counts]
     timeout: float
 
     def read(self, session_id: str) -> SessionDetail:
@@ -41,7 +41,7 @@ class Details:
         facts = self.catalogue.facts(file, of_subagent=bool(slash))
         if not (slash or facts.is_session):
             raise NotFound(f"no session {quoted(session_id)}. Call list_sessions for valid ids.")
-        fields = Surroundings(self.catalogue).fields_of(Row((0, 0), file, facts))
+        fields = FolderStatus(self.catalogue).fields_of(Row((0, 0), file, facts))
         if slash:
             description = read_description(file)
             fields |= {"name": description.name or facts.title, "agent_id": description.agent_type, "expires_at": None}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import NotFound, Unavailable, quoted
-from ..transcripts.remembered import FileState
+from ..transcripts.file_memory import FileState
 
 _UUID = "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 _SESSION_FILE = re.compile(rf"({_UUID})\.jsonl")

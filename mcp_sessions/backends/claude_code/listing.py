@@ -41,7 +41,7 @@ def list_page(
             is_more = True
             break
         rows.append(row)
-    about = Surroundings(catalogue)
+    about = FolderStatus(catalogue)
     note = f"{catalogue.unreadable} sessions could not be read." if catalogue.unreadable else ""
     return SessionPage(
         sessions=tuple(Session(**about.fields_of(row), cursor=cursors.mark(walk, *row.key)) for row in rows),
@@ -51,7 +51,7 @@ def list_page(
     )
 
 
-class Surroundings:
+class FolderStatus:
     """What files beside the transcripts say about sessions: which are open, and when Claude Code removes them."""
 
     def __init__(self, catalogue: Catalogue) -> None:

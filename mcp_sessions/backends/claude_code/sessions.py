@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from ... import cursors
 from ...errors import NotFound, SessionsError, Timeout, quoted
+from ..transcripts.file_memory import FileMemory
 from ..transcripts.lines import open_transcript
-from ..transcripts.remembered import Remembered
 from ..transcripts.runs import microseconds
 from .facts import SessionFacts, read_facts
 from .folder import ClaudeFolder, SessionFile, is_session_id
@@ -30,7 +30,7 @@ class Catalogue:
     """The sessions of a folder as they are now. `unreadable` counts those that could not be read."""
 
     folder: ClaudeFolder
-    known: Remembered[SessionFacts]
+    known: FileMemory[SessionFacts]
     stops_at: float
     unreadable: int = 0
 

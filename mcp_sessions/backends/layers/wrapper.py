@@ -69,6 +69,9 @@ class Wrapper(SessionBackend):
     async def resolve_hint(self, session_id: str) -> str:
         return await self.inner.resolve_hint(session_id)
 
+    def client_session(self) -> str:
+        return self.inner.client_session()
+
     async def check_reachable(self) -> None:
         await self.inner.check_reachable()
 

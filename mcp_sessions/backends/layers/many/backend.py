@@ -71,6 +71,11 @@ class Many(Router):
             raise Invalid(f"the current session is {quoted(session_id)}, and there are {ids}. Name one of these.")
         return next(iter(found.values()))
 
+    def client_session(self) -> str:
+        """Return the session of the client that started this process, of the first member that knows one."""
+        found = ((member, member.backend.client_session()) for member in self._members.values())
+        return next((Results(self._ids, member).full(own_id) for member, own_id in found if own_id), "")
+
     async def check_reachable(self) -> None:
         members = list(self._members.values())
         (await ask_all(members, lambda member: self._view(member).check_reachable(), self._share)).require_one()

@@ -24,7 +24,7 @@ class FileState(NamedTuple):
         return self.inode == earlier.inode and self.size >= earlier.size
 
 
-class Remembered(Generic[T]):
+class FileMemory(Generic[T]):
     """Facts about files by their paths, each with the state of the file that it was read from.
 
     Of more than `limit` files, those that were read first are forgotten.
