@@ -46,6 +46,8 @@ class Client(NamedTuple):
     """How to provide the secrets named in `{}`."""
     expands: str = "(?!)"
     """What the client expands inside configuration values, as a pattern. No client has an escape for it."""
+    own_sessions: str = ""
+    """The URL of the backend that holds the client's own sessions, "" if there is none."""
 
 
 def snippet(client: Client, server: Server) -> str:
@@ -196,6 +198,7 @@ CLIENTS: Mapping[str, Client] = {
         "${{{}}}".format,
         _IN_ENVIRONMENT,
         _BRACES,
+        own_sessions="claude-code:",
     ),
     "claude-desktop": Client(
         _claude_desktop,

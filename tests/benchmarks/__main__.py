@@ -11,7 +11,15 @@ from tempfile import TemporaryDirectory
 
 import anyio
 
-from tests.benchmarks import bench_calls, bench_growth, bench_peer, bench_size, bench_start, bench_store
+from tests.benchmarks import (
+    bench_calls,
+    bench_claude_code,
+    bench_growth,
+    bench_peer,
+    bench_size,
+    bench_start,
+    bench_store,
+)
 from tests.benchmarks.measuring import print_table
 from tests.benchmarks.store_seeds import build
 from tests.support.servers.agentos_process import are_installed
@@ -30,6 +38,8 @@ def main() -> None:
             bench_peer.main()
         print_table("Start and memory", bench_start.measure(folder, bench_start.ROUNDS))
         print_table("What results take of a model's context", anyio.run(bench_size.measure))
+        title = f"Claude Code, {bench_claude_code.SESSIONS:,} sessions of {bench_claude_code.KILOBYTES} KB"
+        print_table(title, bench_claude_code.measure(bench_claude_code.SESSIONS))
         for size in sizes:
             build(folder / f"{size}.db", size, size)
         largest = folder / f"{sizes[-1]}.db"

@@ -6,7 +6,7 @@ from statistics import median
 import anyio
 import pytest
 
-from tests.benchmarks import bench_calls, bench_growth, bench_size
+from tests.benchmarks import bench_calls, bench_claude_code, bench_growth, bench_size
 from tests.benchmarks.measuring import ratios
 
 SIZES = (1_000, 20_000)
@@ -40,3 +40,15 @@ async def test_results_are_a_fraction_of_agentos_own() -> None:
     assert values["list of 20 ÷ AgentOS's answer, characters"] < 1 / 4
     assert values["history of 50 ÷ AgentOS's answer, characters"] < 1 / 2
     assert values["history of 50 of the store ÷ its texts alone, characters"] < 1.25
+
+
+@pytest.mark.timing
+async def test_a_list_of_claude_code_reads_few_files_and_a_history_only_the_end_of_one(tmp_path: Path) -> None:
+    bench_claude_code.write_sessions(tmp_path / "lists", 2_000)
+    lists = [await bench_claude_code.list_figures(tmp_path / "lists", rounds=5) for _ in range(TRIES)]
+    first, later = (min(figures[place].value for figures in lists) for place in (0, 1))
+    assert first < 8
+    assert later < 2
+    long, _, memory = await bench_claude_code.history_figures(tmp_path / "histories", megabytes=20, rounds=5)
+    assert long.value < TIMES
+    assert memory.value < TIMES

@@ -130,18 +130,22 @@ class Chain:
                 passed.append(Span(line.offset, line.end))
 
     def _in_file_order(self, end: int, *, is_resumed: bool) -> Iterator[Link]:
-        """Yield all messages before an offset, the last one first, each once."""
-        seen = set[str]()
+        """Yield all messages before an offset, the last one first. Of lines with the same uuid, the last one counts."""
+        is_first = True
+        seen: set[str] | None = None
         for line in self._lines(end):
             record = read_record(line)
-            if record is None or record.uuid in seen:
+            if record is None or not (record.is_compaction or record.is_shown(of_subagent=self.of_subagent)):
                 continue
-            if record.is_compaction or record.is_shown(of_subagent=self.of_subagent):
-                if not seen:
-                    self._add_note(_BROKEN)
+            if seen is None:
+                later = map(read_record, self.file.forward(end))
+                seen = {record.uuid for record in later if record is not None}
+            if record.uuid not in seen:
+                self._add_note(_BROKEN)
                 seen.add(record.uuid)
+                is_first = False
                 yield Link(record, [], is_in_file_order=True)
-        if not seen and not is_resumed:
+        if is_first and not is_resumed:
             self._add_note(_CUT)
 
     def _lines(self, end: int | None) -> Iterator[Line]:

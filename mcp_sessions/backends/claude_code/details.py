@@ -60,8 +60,7 @@ class Details:
 
     def _counts(self, file: SessionFile, *, of_subagent: bool) -> Counts | None:
         """Return the counts of a transcript, None if it takes too long to read it."""
-        path = str(file.path)
-        counts = self.known.get(path, file.state)
+        counts = self.known.get(file.path, file.state)
         if counts is None:
             stops_at = min(self.catalogue.stops_at, time.monotonic() + self.timeout * _COUNTING_FRACTION)
             messages = runs = tokens = 0
@@ -72,7 +71,7 @@ class Details:
             except Timeout:
                 return None
             counts = Counts(messages, runs, tokens)
-            self.known.put(path, file.state, counts)
+            self.known.put(file.path, file.state, counts)
         return counts
 
 

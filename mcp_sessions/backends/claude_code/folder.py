@@ -16,19 +16,27 @@ from ...errors import NotFound, Unavailable, quoted
 from ..transcripts.file_memory import FileState
 
 _UUID = "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
-_SESSION_FILE = re.compile(rf"({_UUID})\.jsonl")
+_is_session_file = re.compile(rf"{_UUID}\.jsonl").fullmatch
 _SESSION_ID = re.compile(_UUID)
 _AGENT_FILE = re.compile(r"(agent-[0-9A-Za-z_-]{1,64})\.jsonl")
 
 
 class SessionFile(NamedTuple):
-    """The transcript of a session or of a subagent, and its state when it was found."""
+    """The transcript of a session or of a subagent, and its state when it was found.
+
+    `mtime` is in nanoseconds. It comes first, so that files are ordered by it. `path` is a text, since making a `Path`
+    for each of thousands of files takes longer than finding them.
+    """
 
     mtime: int
-    """In nanoseconds. It comes first, so that files are ordered by it."""
     id: str
-    path: Path
-    state: FileState
+    path: str
+    inode: int
+    size: int
+
+    @property
+    def state(self) -> FileState:
+        return FileState(self.inode, self.size, self.mtime)
 
 
 @dataclass(slots=True)
@@ -88,8 +96,8 @@ class ClaudeFolder:
         try:
             with os.scandir(project) as entries:
                 for entry in entries:
-                    if len(entry.name) == 42 and (match := _SESSION_FILE.fullmatch(entry.name)):
-                        _add(entry, match[1], found, walk)
+                    if _is_session_file(entry.name):
+                        _add(entry, found, walk)
         except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError:
@@ -104,8 +112,7 @@ class ClaudeFolder:
 
     def _named(self, name: str, id: str) -> Iterator[SessionFile]:
         for project in self._project_folders(Walk([])):
-            path = Path(project, name)
-            file = _session_file(id, path)
+            file = _session_file(id, os.path.join(project, name))  # noqa: PTH118 - see `SessionFile`
             if file is not None:
                 yield file
 
@@ -119,12 +126,12 @@ class ClaudeFolder:
             paths = [*project.glob("agent-*.jsonl"), *(project / session_id / "subagents").rglob("agent-*.jsonl")]
             for path in paths:
                 match = _AGENT_FILE.fullmatch(path.name)
-                file = _session_file(f"{session_id}/{match[1]}", path) if match else None
+                file = _session_file(f"{session_id}/{match[1]}", str(path)) if match else None
                 found += [file] if file else []
         return found
 
 
-def _add(entry: "os.DirEntry[str]", id: str, found: dict[str, SessionFile], walk: Walk) -> None:
+def _add(entry: "os.DirEntry[str]", found: dict[str, SessionFile], walk: Walk) -> None:
     try:
         stat = entry.stat()
     except FileNotFoundError:
@@ -132,14 +139,15 @@ def _add(entry: "os.DirEntry[str]", id: str, found: dict[str, SessionFile], walk
     except OSError:
         walk.unreadable += 1
         return
+    id = entry.name[:-6]
     known = found.get(id)
     if known is None or known.mtime < stat.st_mtime_ns:
-        found[id] = SessionFile(stat.st_mtime_ns, id, Path(entry.path), FileState.of(stat))
+        found[id] = SessionFile(stat.st_mtime_ns, id, entry.path, stat.st_ino, stat.st_size)
 
 
-def _session_file(id: str, path: Path) -> SessionFile | None:
+def _session_file(id: str, path: str) -> SessionFile | None:
     try:
-        stat = path.stat()
+        stat = os.stat(path)  # noqa: PTH116 - see `SessionFile`
     except OSError:
         return None
-    return SessionFile(stat.st_mtime_ns, id, path, FileState.of(stat))
+    return SessionFile(stat.st_mtime_ns, id, path, stat.st_ino, stat.st_size)

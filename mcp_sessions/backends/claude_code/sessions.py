@@ -93,11 +93,10 @@ class Catalogue:
 
     def facts(self, file: SessionFile, *, of_subagent: bool = False) -> SessionFacts:
         """Return the facts of a file, from memory if it has not changed. Raise the errors of `open_transcript`."""
-        path = str(file.path)
-        facts = self.known.get(path, file.state)
+        facts = self.known.get(file.path, file.state)
         if facts is None:
             with open_transcript(file.path, self.stops_at) as transcript:
-                earlier = self.known.earlier(path, file.state)
+                earlier = self.known.earlier(file.path, file.state)
                 facts = read_facts(transcript, file.state, earlier, of_subagent=of_subagent)
-            self.known.put(path, file.state, facts)
+            self.known.put(file.path, file.state, facts)
         return facts

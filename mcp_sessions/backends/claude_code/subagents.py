@@ -1,6 +1,7 @@
 """Subagents: the runs that a session started, each with a transcript of its own."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import SessionsError, Timeout
@@ -25,7 +26,7 @@ class Description(NamedTuple):
 def read_description(file: SessionFile) -> Description:
     """Return the description of a subagent. Claude Code writes one since version 2.1."""
     try:
-        with file.path.with_suffix(".meta.json").open("rb") as opened:
+        with Path(file.path).with_suffix(".meta.json").open("rb") as opened:
             fields = parse(opened.read(_MOST_BYTES)) or {}
     except OSError:
         return Description()

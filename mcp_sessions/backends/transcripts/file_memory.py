@@ -1,8 +1,6 @@
 """What was read from a file, kept until the file changes."""
 
-import os
 from collections import OrderedDict
-from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -14,10 +12,6 @@ class FileState(NamedTuple):
     inode: int
     size: int
     mtime: int
-
-    @classmethod
-    def of(cls, found: os.stat_result) -> "FileState":
-        return cls(found.st_ino, found.st_size, found.st_mtime_ns)
 
     def may_continue(self, earlier: "FileState") -> bool:
         """Return whether this may be the same file after something was appended to it."""
@@ -31,20 +25,20 @@ class FileMemory(Generic[T]):
     """
 
     def __init__(self, limit: int = 20_000) -> None:
-        self._facts: OrderedDict[Path | str, tuple[FileState, T]] = OrderedDict()
+        self._facts: OrderedDict[str, tuple[FileState, T]] = OrderedDict()
         self._limit = limit
 
-    def get(self, path: Path | str, state: FileState) -> T | None:
+    def get(self, path: str, state: FileState) -> T | None:
         """Return the facts of a file, or None if it was not read in this state."""
         known = self._facts.get(path)
         return known[1] if known is not None and known[0] == state else None
 
-    def earlier(self, path: Path | str, state: FileState) -> T | None:
+    def earlier(self, path: str, state: FileState) -> T | None:
         """Return the facts of an earlier state of a file that was only appended to, as far as can be told."""
         known = self._facts.get(path)
         return known[1] if known is not None and state.may_continue(known[0]) else None
 
-    def put(self, path: Path | str, state: FileState, facts: T) -> None:
+    def put(self, path: str, state: FileState, facts: T) -> None:
         """Remember the facts of a file."""
         self._facts[path] = state, facts
         self._facts.move_to_end(path)

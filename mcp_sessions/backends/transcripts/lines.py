@@ -116,7 +116,7 @@ def _limited(pieces: list[bytes | None]) -> list[bytes | None]:
 
 
 @contextmanager
-def open_transcript(path: Path, stops_at: float) -> Generator[TranscriptFile]:
+def open_transcript(path: Path | str, stops_at: float) -> Generator[TranscriptFile]:
     """Open a transcript for reading. Raise `NotFound` if there is none, `Unavailable` if it can't be read."""
     descriptor = -1
     try:

@@ -17,7 +17,7 @@ Key = tuple[int, int]
 """The place of a run in order of time: microseconds since 1970, and a digest of its id."""
 
 
-class PlacedRun(NamedTuple):
+class RunEntry(NamedTuple):
     """A run, its place in order of time, and the position to continue reading after it."""
 
     run: Run
@@ -69,7 +69,7 @@ def microseconds(time: datetime | None) -> int:
     return max(round(time.timestamp() * 1_000_000), 0) if time else 0
 
 
-def _merged(own: Iterator[PlacedRun], agent_runs: Sequence[Run], start: Position) -> Iterator[PlacedRun]:
+def _merged(own: Iterator[RunEntry], agent_runs: Sequence[Run], start: Position) -> Iterator[RunEntry]:
     """Yield all runs, newest first. A subagent's run is part of the run during which it began."""
     waiting = sorted(agent_runs, key=key_of)
     for placed in own:
@@ -82,11 +82,11 @@ def _merged(own: Iterator[PlacedRun], agent_runs: Sequence[Run], start: Position
         yield _agent_run(waiting.pop(), "", start)
 
 
-def _agent_run(run: Run, parent: str, position: Position) -> PlacedRun:
-    return PlacedRun(run.model_copy(update={"parent_run_id": parent}), key_of(run), position)
+def _agent_run(run: Run, parent: str, position: Position) -> RunEntry:
+    return RunEntry(run.model_copy(update={"parent_run_id": parent}), key_of(run), position)
 
 
-def _own_runs(items: Iterator[HistoryItem]) -> Iterator[PlacedRun]:
+def _own_runs(items: Iterator[HistoryItem]) -> Iterator[RunEntry]:
     """Yield the runs of the session itself, newest first. Messages before the first prompt are part of none."""
     output, status, calls, tokens = "", "", 0, 0
     for item in items:
@@ -106,5 +106,5 @@ def _own_runs(items: Iterator[HistoryItem]) -> Iterator[PlacedRun]:
                 tool_calls=calls,
                 total_tokens=tokens or None,
             )
-            yield PlacedRun(run, key_of(run), item.position)
+            yield RunEntry(run, key_of(run), item.position)
             output, status, calls, tokens = "", "", 0, 0

@@ -4,6 +4,7 @@ import pytest
 
 from mcp_sessions.errors import NotFound
 
+from ...contract.walks import all_runs
 from .folders import FIXTURES, listed, messages_of, opened
 
 CONFIG = FIXTURES / "config"
@@ -15,11 +16,7 @@ BESIDE = "b878dc60-1d95-4e2b-be32-fb0ecfc2e042"
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 async def test_the_runs_of_subagents_stand_between_those_of_their_session(limit: int) -> None:
     async with opened(CONFIG) as backend:
-        runs, cursor = [], ""
-        while cursor or not runs:
-            page = await backend.get_session_runs(BACKGROUND, limit=limit, cursor=cursor)
-            runs += page.runs
-            cursor = page.next_cursor
+        runs = await all_runs(backend, BACKGROUND, limit)
     agents = [f"{BACKGROUND}/agent-a0579ce19fbd1c4dd", f"{BACKGROUND}/agent-a87cded01bb0d115b"]
     prompt = runs[-1]
     assert [run.id for run in runs] == [*agents, prompt.id]
