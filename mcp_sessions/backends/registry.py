@@ -10,6 +10,7 @@ from ..errors import Invalid
 from .agentos import AGENTOS, AGENTOS_TLS
 from .backend_type import BackendType, OpenContext
 from .claude_code import CLAUDE_CODE
+from .codex import CODEX
 from .environment import LIBPQ_PATH_OPTIONS, Variable, absolute_path
 from .guayaba import GUAYABA, GUAYABA_PLAIN
 from .options import Option, options_of, parse_options, split_options
@@ -24,6 +25,7 @@ BACKENDS: dict[str, BackendType[Any]] = {
     "agentos+http": AGENTOS,
     "agentos+https": AGENTOS_TLS,
     "claude-code": CLAUDE_CODE,
+    "codex": CODEX,
     "guayaba": GUAYABA,
     "guayaba+http": GUAYABA_PLAIN,
     "guayaba+https": GUAYABA,

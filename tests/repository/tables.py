@@ -42,6 +42,7 @@ EXAMPLES = {
     "agentos+http": "agentos+http://127.0.0.1:7777",
     "agentos+https": "agentos+https://os.example.org",
     "claude-code": "claude-code:",
+    "codex": "codex:",
     "guayaba": "guayaba:",
     "guayaba+http": "guayaba+http://127.0.0.1/api/v1",
     "guayaba+https": "guayaba+https://guayaba.example.org/api/v1",

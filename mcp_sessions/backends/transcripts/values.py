@@ -48,6 +48,14 @@ def time_in(record: JsonObject, key: str = "timestamp") -> datetime | None:
         return None
 
 
+def time_of_milliseconds(milliseconds: float) -> datetime | None:
+    """Return the time so many milliseconds after 1970, None for 0 and for times that can't be told."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def json_of(value: Json) -> str:
     """Return a value as compact JSON text, or "" if it is nested too deeply."""
     try:
