@@ -13,6 +13,7 @@ from mcp_sessions.errors import SessionsError
 
 from . import agentos, agentos_fake, postgres, several
 from .claude_code import ClaudeCodeHarness
+from .codex import CodexHarness, LegacyCodexHarness
 from .custom import JsonFolderHarness
 from .embedded import RequiredOnlyHarness, SqliteHarness, WrappedSqliteHarness
 from .guayaba_fake import GuayabaDefault, GuayabaMaster, GuayabaMasterOther, GuayabaOther
@@ -28,6 +29,8 @@ HARNESSES: tuple[type[Harness], ...] = (
     *agentos_fake.FAKES,
     *agentos.REAL,
     ClaudeCodeHarness,
+    CodexHarness,
+    LegacyCodexHarness,
     GuayabaDefault,
     GuayabaOther,
     GuayabaMaster,
