@@ -59,7 +59,12 @@ class _Turns:
             self.tokens, self.are_tokens_known = count_in(usage, "total_tokens"), True
 
     def take(self, item: HistoryItem) -> HistoryItem:
-        """Return the item with what is known of its turn, which is then not said of an older item again."""
+        """Return the item with what is known of its turn, which is then not said of an older item again.
+
+        A compaction may be a turn of its own, which is no run.
+        """
+        if item.message.role == "system":
+            return item
         item = item._replace(status=self.status, tokens=self.tokens)
         self.status, self.tokens = "", 0
         return item
