@@ -112,6 +112,13 @@ class SessionBackend:
         """
         return ""
 
+    def session_in_meta(self, meta: Mapping[str, object]) -> str:
+        """Return the id of the session that a client's request says it comes from in its `_meta`, "" if it says none.
+
+        Only a backend that holds the sessions of such clients knows how they say it.
+        """
+        return ""
+
     async def check_reachable(self) -> None:
         """Raise a `SessionsError` if the system does not answer or refuses the credential."""
         await self.list_sessions(SessionFilter(), limit=1)

@@ -114,14 +114,15 @@ async def find_current(context: AppRequest) -> None:
 def _hint_at_current(context: AppRequest) -> CurrentSession | None:
     """Return the current session with its id as it was given."""
     app = app_of(context)
-    meta = (context.request_context.meta or {}).get(META_KEY)
-    if isinstance(meta, str) and meta:
-        return CurrentSession(meta, "meta")
-    if context.headers is not None:  # over HTTP, the client did not start this process
-        hints = ((context.headers.get(HEADER, ""), "header"), (app.session, "setting"))
-    else:
-        hints = ((app.backend.client_session(), "client"), (app.session, "setting"))
-    return next((CurrentSession(session_id, source) for session_id, source in hints if session_id), None)
+    meta = context.request_context.meta or {}
+    named = meta.get(META_KEY)
+    header = context.headers.get(HEADER, "") if context.headers is not None else ""
+    client = app.backend.session_in_meta(meta)
+    if context.headers is None:  # over HTTP, the client did not start this process
+        client = client or app.backend.client_session()
+    hints = ((named, "meta"), (header, "header"), (client, "client"), (app.session, "setting"))
+    found = ((hint, source) for hint, source in hints if isinstance(hint, str) and hint)
+    return next((CurrentSession(hint, source) for hint, source in found), None)
 
 
 def resolve_id(session_id: str, context: AppRequest) -> str:

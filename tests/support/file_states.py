@@ -1,7 +1,7 @@
 """What a test observes of files: their states before and after, and what Python does with files and processes."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def _record(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 @contextmanager
-def watched() -> Iterator[list[Event]]:
+def watched() -> Generator[list[Event]]:
     """Collect what Python does with files and processes."""
     if not _watchers:
         sys.addaudithook(_record)  # can't be removed, but has nothing to do outside of this

@@ -1,7 +1,7 @@
 """Codex's threads as a backend. Nothing in Codex's home is changed, and no program of Codex is started."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +10,7 @@ import anyio
 
 from ... import cursors
 from ...errors import Timeout
+from ...json_documents import is_object
 from ...models import (
     DEFAULT_HISTORY,
     HistoryQuery,
@@ -72,6 +73,16 @@ class CodexBackend(SessionBackend):
 
     def canonical_id(self, session_id: str) -> str:
         return session_id.lower() if is_thread_id(session_id.lower()) else session_id
+
+    def session_in_meta(self, meta: Mapping[str, object]) -> str:
+        """Return the thread that Codex makes a request for: that of a subagent if the subagent makes it.
+
+        The keys differ between versions. In a request of a subagent, `session_id` is the thread that started it.
+        """
+        turn = meta.get("x-codex-turn-metadata")
+        fields = turn if is_object(turn) else {}
+        ids = (meta.get("threadId"), fields.get("thread_id"), fields.get("session_id"))
+        return next((id for id in ids if isinstance(id, str) and is_thread_id(id.lower())), "")
 
     async def check_reachable(self) -> None:
         await self._in_thread(lambda stops_at: self._home.check())

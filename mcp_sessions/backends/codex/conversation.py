@@ -31,8 +31,8 @@ _LOOK_BACK = 500
 
 
 @dataclass(slots=True)
-class _Turns:
-    """What is known of the turn that is being read, from its end to its begin.
+class _OpenTurn:
+    """The turn that is being read, from its end to its begin.
 
     `removed`: how many turns are still to be left out, since they were rolled back.
     """
@@ -89,7 +89,7 @@ class Conversation:
         """Yield the messages that come after a position, newest first. Raise `Invalid` if it no longer exists."""
         digest, offset, count = position
         is_found = not any(position)
-        turns = _Turns(status=self.status if is_found else "")
+        turn = _OpenTurn(status=self.status if is_found else "")
         self.notes = self.lineage.notes
         for part in self.lineage.parts():
             if self.only_own and part.thread_id != self.lineage.thread.id:
@@ -99,40 +99,40 @@ class Conversation:
                 line = part.opened.line_at(offset) if offset < end else None
                 if line is None:
                     break
-                yield from self._of_line(part, line, turns, count)
+                yield from self._of_line(part, line, turn, count)
                 is_found, end = True, offset
             if is_found:
-                yield from self._of_part(part, end, turns)
+                yield from self._of_part(part, end, turn)
         if not is_found:
             raise Invalid('"cursor" points to a message that no longer exists. Leave it out to start from the newest.')
 
-    def _of_part(self, part: Part, end: int, turns: _Turns) -> Iterator[HistoryItem]:
+    def _of_part(self, part: Part, end: int, turn: _OpenTurn) -> Iterator[HistoryItem]:
         for line in part.opened.backward(end):
             if not (line.data.startswith(b"{") and line.data.endswith((b"}", b"}\r"))):
                 self._add_torn(part, line)
                 continue
             type = line_type(line.data)
             if type in (LineType.MESSAGE, LineType.TOOL):
-                yield from self._of_line(part, line, turns, None)
+                yield from self._of_line(part, line, turn, None)
             elif type is not LineType.OTHER:
-                turns.add(type, line)
+                turn.add(type, line)
         if part.opened.oversized_lines:
             self._add_note(_UNREADABLE)
 
-    def _of_line(self, part: Part, line: Line, turns: _Turns, count: int | None) -> Iterator[HistoryItem]:
+    def _of_line(self, part: Part, line: Line, turn: _OpenTurn, count: int | None) -> Iterator[HistoryItem]:
         """Yield the messages of a line, or the first `count` of them, newest first."""
         found = read_messages(line, is_paginated=self._is_paginated(part))
         if found is None:
             if parse(line.data) is None:
                 self._add_torn(part, line)
             return
-        if turns.removed:
-            turns.removed -= found.starts_run
+        if turn.removed:
+            turn.removed -= found.starts_run
             return
         numbered = list(enumerate(self._named(part, line, found)))[:count]
         for place, message in reversed(numbered):
             item = HistoryItem(message, (part.digest, line.offset, place), found.starts_run)
-            yield turns.take(item)
+            yield turn.take(item)
 
     def _is_paginated(self, part: Part) -> bool:
         if part.meta.mode in ("legacy", "paginated"):
@@ -158,7 +158,7 @@ class Conversation:
         return found.messages
 
     def _add_torn(self, part: Part, line: Line) -> None:
-        """Note a line that was not written to its end, unless it may be being written right now."""
+        """Add a note on a line that was not written to its end, unless it may be being written right now."""
         if line.end < part.opened.size:
             self._add_note(_UNREADABLE)
 

@@ -72,6 +72,9 @@ class Wrapper(SessionBackend):
     def client_session(self) -> str:
         return self.inner.client_session()
 
+    def session_in_meta(self, meta: Mapping[str, object]) -> str:
+        return self.inner.session_in_meta(meta)
+
     async def check_reachable(self) -> None:
         await self.inner.check_reachable()
 

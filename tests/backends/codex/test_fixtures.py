@@ -53,8 +53,8 @@ async def test_a_session_is_what_codex_lists(expected: dict[str, Any]) -> None:
         expected["createdAt"],
         expected["updatedAt"],
     )
-    source = expected["source"]
-    spawned = source["subAgent"]["thread_spawn"]["parent_thread_id"] if isinstance(source, dict) else ""
+    source: Any = expected["source"]
+    spawned = "" if isinstance(source, str) else source["subAgent"]["thread_spawn"]["parent_thread_id"]
     assert session.parent_id == (expected["forkedFromId"] or spawned)
     can_resume = not (expected["archived"] or spawned)
     assert session.resume_command == (f"codex resume {session.id}" if can_resume else "")
