@@ -157,11 +157,13 @@ class CodexBackend(SessionBackend):
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
         """Search the names and messages of sessions one at a time, newest first. Results of tools are not searched.
 
-        The messages that a fork has from another session are found in that session only.
+        The messages that a fork shares with another session are found in that session only.
         """
         words = words_of(query)
         seconds = remaining(self.options.timeout) * _TIME_FRACTION
         catalogue = await self._in_thread(self._catalogue)
+        stops_at = time.monotonic() + seconds
+        unfinished: list[str] = []
 
         def newest_first() -> Iterator[Searched[Entry]]:
             for entry in catalogue.ordered("updated_desc"):
@@ -171,16 +173,17 @@ class CodexBackend(SessionBackend):
 
         def read(entry: Entry, stems: Sequence[str]) -> Transcript:
             with ExitStack() as files:
-                lineage = lineage_of(catalogue, entry, catalogue.stops_at, files)
-                items = Conversation(lineage, only_own=True, names_tools=False).items()
-                return matching(items, stems, state_of(entry.file).size)
+                lineage = lineage_of(catalogue, entry, stops_at, files)
+                found = matching(Conversation(lineage, only_own=True, names_tools=False).items(), stems)
+            unfinished.extend(() if found.is_complete else [entry.id])
+            return Transcript(found.messages, state_of(entry.file).size)
 
         page = await TranscriptSearch(newest_first, read).page(self.caller, words, limit, cursor, seconds=seconds)
-        notes = [*catalogue.notes]
-        if catalogue.unreadable:
-            notes.append(f"{catalogue.unreadable} sessions could not be read.")
-        is_complete = page.complete and not catalogue.unreadable
-        return page.model_copy(update={"note": " ".join(filter(None, (page.note, *notes))), "complete": is_complete})
+        notes = [page.note, *catalogue.notes]
+        notes += [f"{catalogue.unreadable} sessions could not be read."] if catalogue.unreadable else []
+        notes += [f"{len(unfinished)} long sessions were searched only in part."] if unfinished else []
+        is_complete = page.complete and not (catalogue.unreadable or unfinished)
+        return page.model_copy(update={"note": " ".join(filter(None, notes)), "complete": is_complete})
 
     @contextmanager
     def _conversation(self, session_id: str, stops_at: float) -> Generator[Conversation]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ... import cursors
-from ...errors import BadResponse, NotFound, SessionsError, Timeout, Unsupported
+from ...errors import BadResponse, NotFound, SessionsError, Timeout, Unsupported, quoted
 from ..transcripts.file_memory import FileMemory, FileState
 from ..transcripts.runs import microseconds
 from ..transcripts.values import time_of_milliseconds
@@ -72,7 +72,10 @@ class Catalogue:
 
     def find(self, thread_id: str) -> Entry:
         """Return a thread. Raise `NotFound`, or `BadResponse` if its file is not one of a thread."""
-        entry = self._entry(self.home.find(thread_id))
+        thread = self.threads.get(thread_id)
+        if thread is None:
+            raise NotFound(f"no session {quoted(thread_id)}. Call list_sessions for valid ids.")
+        entry = self._entry(thread)
         if self.facts(entry).meta is None:
             raise BadResponse("the file of this session doesn't begin as Codex's do. Restore it from a backup.")
         return entry
@@ -149,7 +152,7 @@ class Catalogue:
 
     def _entry(self, thread: Thread) -> Entry:
         row = self.state.rows.get(thread.id)
-        return Entry(thread, thread.file(row.path if row else ""), row)
+        return Entry(thread, thread.segments(row.path if row else "")[-1], row)
 
     def _time(self, entry: Entry, *, by_creation: bool = False) -> int | None:
         """Return the time of a thread in microseconds, None if it can't be read."""

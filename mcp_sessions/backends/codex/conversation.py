@@ -92,7 +92,7 @@ class Conversation:
         turn = _OpenTurn(status=self.status if is_found else "")
         self.notes = self.lineage.notes
         for part in self.lineage.parts():
-            if self.only_own and part.thread_id != self.lineage.thread.id:
+            if self.only_own and part.is_shared:
                 return
             end = part.end
             if not is_found and part.digest == digest:

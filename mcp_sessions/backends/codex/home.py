@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ...errors import NotFound, Unavailable, quoted
+from ...errors import NotFound, Unavailable
 from ..transcripts.file_memory import FileState
 
 _UUID = "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
@@ -24,7 +24,7 @@ _DEPTH = 3
 
 
 class Rollout(NamedTuple):
-    """A file of a thread, in the order of the thread's files: by segment, then by name.
+    """A file of a thread.
 
     `path` is a text, since making a `Path` for each of thousands of files takes longer than finding them.
     """
@@ -34,40 +34,37 @@ class Rollout(NamedTuple):
     stem: str
     """The file's name without its extension."""
     is_plain: bool
-    """Whether the file is not packed. Of a plain and a packed file of the same name, the plain one counts."""
+    """Whether the file is not packed."""
     path: str
     is_archived: bool
 
 
 @dataclass(slots=True)
 class Thread:
-    """The files of a thread, of each segment those with the same id."""
+    """The files of a thread: usually one, one for each segment, or copies."""
 
     id: str
     files: list[Rollout]
 
-    def file(self, recorded_path: str = "") -> Rollout:
-        """Return the file that is the thread as it is now.
-
-        Of several copies of it, this is the one that the database names (`recorded_path`), else the newest by name.
-        """
-        segments = self.segments(recorded_path)
-        return segments[-1]
-
     def segments(self, recorded_path: str = "") -> list[Rollout]:
-        """Return one file of each segment, oldest first."""
-        found: dict[str, Rollout] = {}
-        for file in sorted(self.files):
-            found[file.segment] = file
-        for file in self.files if recorded_path and len(self.files) > 1 else ():
-            if found[file.segment].stem != file.stem and _ends_alike(file.path, recorded_path):
-                found[file.segment] = file
-        return list(found.values())
+        """Return one file of each segment, oldest first. The last one is the thread as it is now.
+
+        Of several copies, this is the one that the database names (`recorded_path`), else the newest by name. Of a
+        plain and a packed file of the same name, the plain one counts.
+        """
+        if len(self.files) == 1:
+            return self.files
+
+        def rank(file: Rollout) -> tuple[bool, str, bool, str]:
+            return _ends_alike(file.path, recorded_path), file.stem, file.is_plain, file.path
+
+        found = {file.segment: file for file in sorted(self.files, key=rank)}
+        return [found[segment] for segment in sorted(found)]
 
 
 @dataclass(slots=True)
 class Walk:
-    """The threads that were found by their ids, and the number of folders that could not be read."""
+    """The threads that were found by their ids, and the number of files and folders that could not be read."""
 
     threads: dict[str, Thread] = field(default_factory=dict[str, Thread])
     unreadable: int = 0
@@ -98,7 +95,11 @@ class CodexHome:
         """Return all threads. No file is opened."""
         walk = Walk()
         for folder, depth in (("sessions", _DEPTH), ("archived_sessions", 0)):
-            for name, path in self._files(str(self.root / folder), depth, walk):
+            place = self.root / folder
+            if place.is_symlink() and not self._contains(place):
+                walk.unreadable += 1
+                continue
+            for name, path in self._files(str(place), depth, walk):
                 match = _match_name(name)
                 if match is not None:
                     file = Rollout(match[3] or "", match[1], match[4] is None, path, is_archived=depth == 0)
@@ -108,13 +109,6 @@ class CodexHome:
                     thread.files.append(file)
         return walk
 
-    def find(self, thread_id: str) -> Thread:
-        """Return a thread. Raise `NotFound`."""
-        thread = self.walk().threads.get(thread_id)
-        if thread is None:
-            raise NotFound(f"no session {quoted(thread_id)}. Call list_sessions for valid ids.")
-        return thread
-
     def _files(self, folder: str, depth: int, walk: Walk) -> Iterator[tuple[str, str]]:
         """Yield name and path of the files in a folder, and in its folders as deep as `depth`."""
         folders: list[str] = []
@@ -122,8 +116,8 @@ class CodexHome:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.is_symlink() and not self._contains(entry.path):
-                        continue
-                    if entry.name.startswith("rollout-"):
+                        walk.unreadable += 1
+                    elif entry.name.startswith("rollout-"):
                         if entry.is_file():
                             yield entry.name, entry.path
                     elif depth and entry.is_dir():
@@ -136,7 +130,7 @@ class CodexHome:
         for inner in folders:
             yield from self._files(inner, depth - 1, walk)
 
-    def _contains(self, path: str) -> bool:
+    def _contains(self, path: str | Path) -> bool:
         """Return whether a path leads to a place in the home."""
         try:
             return Path(path).resolve().is_relative_to(self.root.resolve())

@@ -23,13 +23,17 @@ _MOST_PARTS = 200
 
 
 class Part(NamedTuple):
-    """The lines of a file before `end`. `digest` identifies the file in cursors."""
+    """The lines of a file before `end`. `digest` identifies the file in cursors.
+
+    `is_shared`: the lines are also those of another thread, as it is now.
+    """
 
     thread_id: str
     file: Rollout
     opened: TranscriptFile
     meta: Meta
     end: int
+    is_shared: bool = False
 
     @property
     def digest(self) -> int:
@@ -73,10 +77,12 @@ class Lineage:
     def _part(self, base: Base, used: set[str]) -> Part | None:
         """Return the begin of the base's file, None if there is no such file."""
         thread = self.thread if base.thread_id == self.thread.id else self.find(base.thread_id)
-        for file in sorted(thread.files, reverse=True) if thread else ():
+        files = thread.segments() if thread else []
+        for file in reversed(files):
             part = self._open(base, file) if file.stem not in used else None
             if part is not None:
-                return part
+                is_current = base.thread_id != self.thread.id and file == files[-1]
+                return part._replace(is_shared=is_current)
         return None
 
     def _open(self, base: Base, file: Rollout) -> Part | None:

@@ -142,7 +142,7 @@ def _read_tail(opened: TranscriptFile, facts: Facts) -> Facts:
     updated, tokens = 0, 0
     for line in opened.backward():
         is_near = line.offset >= opened.size - _TAIL
-        if not is_near and updated:
+        if not is_near and (updated or line.offset < opened.size - _PREVIEW):
             break
         is_count = is_near and line_type(line.data) is LineType.TOKEN_COUNT
         record = parse(line.data) if is_count or not updated else None

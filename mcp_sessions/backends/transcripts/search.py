@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import anyio
 
 from ... import cursors
 from ...caller import Caller
+from ...errors import Timeout
 from ...models import Message, SearchPage
 from ...text.words import fold
 from ..scan_search import Candidate, Position, Search, Transcript
@@ -69,17 +70,27 @@ class TranscriptSearch(Generic[T]):
         return await search.page(next_candidates, read, find, limit=limit, cursor=cursor, resume_at=position)
 
 
-def matching(items: Iterator[HistoryItem], stems: Sequence[str], size: int) -> Transcript:
+class Matches(NamedTuple):
+    """The messages of a transcript that contain all words, oldest first, and whether all of it was read."""
+
+    messages: Sequence[Message]
+    is_complete: bool
+
+
+def matching(items: Iterator[HistoryItem], stems: Sequence[str]) -> Matches:
     """Return the messages that contain all words, of which a long transcript has few. Results of tools are left out.
 
-    `items` come newest first. `size` is that of the transcript in bytes.
+    `items` come newest first. If reading them takes too long, those that were read count.
     """
     found: list[Message] = []
-    for item in items:
-        comparable = fold(item.message.text) if item.message.role != "tool" else ""
-        if comparable and all(stem in comparable for stem in stems):
-            found.append(item.message)
-    return Transcript(found[::-1], size)
+    try:
+        for item in items:
+            comparable = fold(item.message.text) if item.message.role != "tool" else ""
+            if comparable and all(stem in comparable for stem in stems):
+                found.append(item.message)
+    except Timeout:
+        return Matches(found[::-1], is_complete=False)
+    return Matches(found[::-1], is_complete=True)
 
 
 def _is_after(place: Position, position: Position) -> bool:
