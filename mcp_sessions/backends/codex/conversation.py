@@ -72,7 +72,7 @@ class _OpenTurn:
 
 @dataclass(slots=True)
 class Conversation:
-    """The messages of a thread. Reading them adds to `notes` what readers should know.
+    """The messages of a thread.
 
     `only_own`: leave out the messages that another thread has too. `names_tools`: look up the names of tools for their
     results, which a legacy rollout only has in the call. `status` is that of a turn which has no end yet.
@@ -82,15 +82,18 @@ class Conversation:
     only_own: bool = False
     names_tools: bool = True
     status: str = ""
-    notes: list[str] = field(default_factory=list[str])
     _modes: dict[int, bool] = field(default_factory=dict[int, bool])
+
+    @property
+    def notes(self) -> list[str]:
+        """What readers should know. Reading messages adds to it."""
+        return self.lineage.notes
 
     def items(self, position: Position = NEWEST) -> Iterator[HistoryItem]:
         """Yield the messages that come after a position, newest first. Raise `Invalid` if it no longer exists."""
         digest, offset, count = position
         is_found = not any(position)
         turn = _OpenTurn(status=self.status if is_found else "")
-        self.notes = self.lineage.notes
         for part in self.lineage.parts():
             if self.only_own and part.is_shared:
                 return

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.models import HistoryQuery, Message, Session, SessionDetail, SessionFilter
 
 from ...contract.walks import history_pages, oldest_first
+from ...support.codex_rollouts import Rollout
 
+NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
 FIXTURES = Path(__file__).parent / "fixtures"
 EXPECTED: list[dict[str, Any]] = json.loads((FIXTURES / "expected.json").read_text())["threads"]
 """What Codex itself shows of each thread in the fixtures."""
@@ -31,6 +35,13 @@ def copy_fixtures(folder: Path) -> Path:
 def file_of(home: Path, thread_id: str) -> Path:
     """Return the newest file of a thread."""
     return max(home.rglob(f"rollout-*{thread_id}*"))
+
+
+def rollout(text: str = "question", *, legacy: bool = False, moment: datetime = NOW) -> Rollout:
+    """Return a thread with one turn."""
+    made = Rollout(legacy=legacy, moment=moment)
+    made.turn(text, "answer", moment)
+    return made
 
 
 @asynccontextmanager

@@ -103,9 +103,9 @@ async def read_everything(backend: SessionBackend) -> None:
     async for session in backend.changes(None):
         await backend.get_session(session.id)
         await backend.export_session(session.id)
-        for message in (await backend.get_session_history(session.id)).messages:
+        for message in (await backend.get_session_history(session.id, limit=2)).messages:
             await backend.get_session_history(session.id, HistoryQuery(message_id=message.id))
-        for run in (await backend.get_session_runs(session.id)).runs:
+        for run in (await backend.get_session_runs(session.id, limit=2)).runs:
             await backend.get_session_runs(session.id, run_id=run.id)
 
 
