@@ -1,4 +1,4 @@
-"""Writes transcripts as Claude Code 2.1 writes them, in the shape of the files in tests/claude_code/fixtures."""
+"""Writes transcripts as Claude Code 2.1 writes them, in the shape of those in tests/backends/claude_code/fixtures."""
 
 import json
 import os

@@ -40,9 +40,9 @@ async def test_a_path_may_have_any_characters(tmp_path: Path) -> None:
     "url",
     ["claude-code:/path", "claude-code://host/path", "claude-code:///", "claude-code:///a%00b", "claude-code:?x=1"],
 )
-def test_a_url_of_another_form_is_refused(rest: str) -> None:
+def test_a_url_of_another_form_is_refused(url: str) -> None:
     with pytest.raises(Invalid):
-        open_backend(f"claude-code:{rest}")
+        open_backend(url)
 
 
 async def test_a_folder_without_sessions_is_empty_and_one_that_is_not_there_can_not_be_reached(tmp_path: Path) -> None:

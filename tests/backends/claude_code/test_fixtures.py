@@ -1,7 +1,7 @@
 """Sessions that Claude Code 1.0, 2.0 and 2.1 wrote are shown as Claude Code shows them, and not changed by that."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ def _record(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 @contextmanager
-def watched() -> Iterator[list[tuple[str, str]]]:
+def watched() -> Generator[list[tuple[str, str]]]:
     """Collect what Python does with files and processes."""
     if not _watchers:
         sys.addaudithook(_record)  # can't be removed, but has nothing to do outside of this

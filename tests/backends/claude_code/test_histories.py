@@ -70,7 +70,9 @@ async def test_the_lines_of_one_answer_are_one_message_whose_tokens_count_once(t
 async def test_all_results_of_parallel_calls_are_shown_though_the_chain_has_one_of_them(tmp_path: Path) -> None:
     transcript = Transcript()
     transcript.prompt("Hello", NOW)
-    calls = [{"type": "tool_use", "id": f"t{number}", "name": f"tool{number}", "input": {}} for number in range(3)]
+    calls: list[JsonObject] = [
+        {"type": "tool_use", "id": f"t{number}", "name": f"tool{number}", "input": {}} for number in range(3)
+    ]
     lines = transcript.answer(calls, NOW)
     for number in (1, 0, 2):
         transcript.result(f"t{number}", f"result {number}", NOW + number * SECOND, parent=lines[number])
