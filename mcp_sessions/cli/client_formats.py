@@ -221,7 +221,7 @@ CLIENTS: Mapping[str, Client] = {
         "VS Code asks for {} when it first starts the server.",
         _BRACES,
     ),
-    "codex": Client(_codex, "add this to ~/.codex/config.toml", str, _IN_ENVIRONMENT),
+    "codex": Client(_codex, "add this to ~/.codex/config.toml", str, _IN_ENVIRONMENT, own_sessions="codex:"),
     "opencode": Client(
         _opencode,
         "add this to ~/.config/opencode/opencode.json, or a project's opencode.json",

@@ -72,7 +72,7 @@ def test_a_text_that_a_client_would_replace_is_refused(
     assert "MCP_SESSIONS_USER can't be 'a " in said.err
 
 
-@pytest.mark.parametrize("client", [client for client in CLIENTS if client != "claude-code"])
+@pytest.mark.parametrize("client", [client for client in CLIENTS if client not in ("claude-code", "codex")])
 def test_a_snippet_for_the_defaults_names_the_store_that_this_shell_leads_to(
     client: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -85,22 +85,31 @@ def test_a_snippet_for_the_defaults_names_the_store_that_this_shell_leads_to(
     assert "REPLACE" not in said + shown
 
 
+@pytest.mark.parametrize(
+    ("client", "variable", "url"),
+    [("claude-code", "CLAUDE_CONFIG_DIR", "claude-code:"), ("codex", "CODEX_HOME", "codex:")],
+)
 def test_a_snippet_for_a_client_with_sessions_of_its_own_names_these_unless_a_backend_is_given(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    client: str,
+    variable: str,
+    url: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "claude"))
-    shown, said = printed(capsys, "claude-code", "--read-only")
-    assert read("claude-code", shown)["env"] == {
-        "MCP_SESSIONS_BACKEND": "claude-code:",
+    monkeypatch.setenv(variable, str(tmp_path / "folder"))
+    shown, said = printed(capsys, client, "--read-only")
+    assert read(client, shown)["env"] == {
+        "MCP_SESSIONS_BACKEND": url,
         "MCP_SESSIONS_READ_ONLY": "on",
-        "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"),
+        variable: str(tmp_path / "folder"),
     }
     assert "To choose others, add --backend URL." in said
     store = f"sqlite:///{tmp_path}/mcp-sessions/sessions.db"
     for given in (["--backend", store], ["--user", "ada"]):
-        shown, said = printed(capsys, "claude-code", *given)
-        assert read("claude-code", shown)["env"]["MCP_SESSIONS_BACKEND"] == store
+        shown, said = printed(capsys, client, *given)
+        assert read(client, shown)["env"]["MCP_SESSIONS_BACKEND"] == store
         assert "--backend" not in said
 
 

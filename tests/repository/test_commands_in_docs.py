@@ -76,6 +76,7 @@ async def fake_systems() -> AsyncGenerator[dict[str, str]]:
             "guayaba:": f"guayaba+{guayaba.url}",
             "YOUR-KEY": guayaba.master_key,
             "claude-code:": f"claude-code://{ROOT}/tests/backends/claude_code/fixtures/config",
+            "codex:": f"codex://{ROOT}/tests/backends/codex/fixtures/home",
         }
 
 
