@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -176,16 +176,37 @@ def conversation(
 
 def record(home: Path, rollout: Rollout, path: Path, **columns: object) -> None:
     """Write a thread's row into the database of a home."""
-    times = {key: round(rollout.created_at.timestamp() * 1000) for key in ("created_at_ms", "updated_at_ms")}
-    prompt = rollout.prompts[0] if rollout.prompts else ""
-    values: dict[str, object] = {"id": rollout.id, "rollout_path": str(path), "cwd": PROJECT, **times}
-    values |= {"title": prompt, "preview": prompt, "first_user_message": prompt, "git_branch": "main"}
-    values |= {"history_mode": "legacy" if rollout.legacy else "paginated", **columns}
-    values |= {key: (values[f"{key}_ms"] or 0) // 1000 for key in ("created_at", "updated_at")}  # type: ignore[operator]  # a number
+    record_all(home, [(rollout, path, columns)])
+
+
+def record_all(home: Path, rows: Sequence[tuple[Rollout, Path, Mapping[str, object]]]) -> None:
+    """Write rows for threads, each with the file of the thread and the values of further columns."""
     with closing(sqlite3.connect(home / "state_5.sqlite")) as connection, connection:
         connection.execute(_TABLE)
-        marks = ", ".join("?" * len(values))
-        connection.execute(f"INSERT OR REPLACE INTO threads ({', '.join(values)}) VALUES ({marks})", [*values.values()])
+        for rollout, path, columns in rows:
+            values = {**_row(rollout, path), **columns}
+            for key in ("created_at", "updated_at"):
+                time = values[f"{key}_ms"]
+                values[key] = time // 1000 if isinstance(time, int) else 0
+            names, marks = ", ".join(values), ", ".join("?" * len(values))
+            connection.execute(f"INSERT OR REPLACE INTO threads ({names}) VALUES ({marks})", [*values.values()])
+
+
+def _row(rollout: Rollout, path: Path) -> dict[str, object]:
+    prompt = rollout.prompts[0] if rollout.prompts else ""
+    time = round(rollout.created_at.timestamp() * 1000)
+    return {
+        "id": rollout.id,
+        "rollout_path": str(path),
+        "cwd": PROJECT,
+        "created_at_ms": time,
+        "updated_at_ms": time,
+        "title": prompt,
+        "preview": prompt,
+        "first_user_message": prompt,
+        "git_branch": "main",
+        "history_mode": "legacy" if rollout.legacy else "paginated",
+    }
 
 
 def name_in_index(home: Path, thread_id: str, name: str) -> None:
