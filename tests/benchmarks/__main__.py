@@ -14,6 +14,7 @@ import anyio
 from tests.benchmarks import (
     bench_calls,
     bench_claude_code,
+    bench_codex,
     bench_growth,
     bench_peer,
     bench_size,
@@ -40,6 +41,8 @@ def main() -> None:
         print_table("What results take of a model's context", anyio.run(bench_size.measure))
         title = f"Claude Code, {bench_claude_code.SESSIONS:,} sessions of {bench_claude_code.KILOBYTES} KB"
         print_table(title, bench_claude_code.measure(bench_claude_code.SESSIONS))
+        title = f"Codex, {bench_codex.SESSIONS:,} threads of {bench_codex.KILOBYTES} KB"
+        print_table(title, bench_codex.measure(bench_codex.SESSIONS))
         for size in sizes:
             build(folder / f"{size}.db", size, size)
         largest = folder / f"{sizes[-1]}.db"

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,16 @@ def _record(event: str, arguments: tuple[Any, ...]) -> None:
         events.append((event, str(arguments[0]) if arguments else ""))
 
 
+@cache
+def _install() -> None:
+    """Add the hook, once, since it can't be removed. It has nothing to do outside of `watched`."""
+    sys.addaudithook(_record)
+
+
 @contextmanager
 def watched() -> Generator[list[Event]]:
     """Collect what Python does with files and processes."""
-    if not _watchers:
-        sys.addaudithook(_record)  # can't be removed, but has nothing to do outside of this
+    _install()
     events: list[Event] = []
     _watchers.append(events)
     try:

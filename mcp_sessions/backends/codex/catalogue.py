@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from ... import cursors
 from ...errors import BadResponse, NotFound, SessionsError, Timeout, Unsupported, quoted
 from ..transcripts.file_memory import FileMemory, FileState
 from ..transcripts.runs import microseconds
@@ -38,14 +37,23 @@ class Entry(NamedTuple):
         return self.thread.id
 
 
+class _Order(NamedTuple):
+    """The threads in an order that only depends on which threads there are, and on the database."""
+
+    threads: Mapping[str, Thread]
+    rows: Mapping[str, StateRow]
+    entries: list[Entry]
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the facts about threads come from, and what was read from files before."""
+    """Where the facts about threads come from, and what was read from files or put in order before."""
 
     home: CodexHome
     database: StateDatabase
     index: SessionIndex
     facts: FileMemory[Facts] = field(default_factory=FileMemory[Facts])
+    orders: dict[tuple[str, bool | None], _Order] = field(default_factory=dict[tuple[str, bool | None], _Order])
 
 
 class Catalogue:
@@ -59,6 +67,7 @@ class Catalogue:
         self.index, note = sources.index.read(stops_at)
         self.notes = [text for text in (self.state.note, note) if text]
         self.unreadable = 0
+        self._sources = sources
         self._known = sources.facts
         self._walk: Walk | None = None
 
@@ -80,23 +89,33 @@ class Catalogue:
             raise BadResponse("the file of this session doesn't begin as Codex's do. Restore it from a backup.")
         return entry
 
-    def entries(self, *, archived: bool | None = None, by_creation: bool = False) -> list[Entry]:
-        """Return the threads that are archived or not, with their places in a list. Some may turn out not to be any."""
-        found: list[Entry] = []
-        for thread in self.threads.values():
-            entry = self._entry(thread)
-            if archived in (None, entry.file.is_archived):
-                time = self._time(entry, by_creation=by_creation)
-                if time is not None:
-                    found.append(entry._replace(key=(time, cursors.digest(thread.id, 7))))
-        return found
-
     def ordered(self, order: str, *, archived: bool | None = None) -> Iterator[Entry]:
-        """Yield the threads in an order."""
-        sign = -1 if order.endswith("desc") else 1
-        entries = self.entries(archived=archived, by_creation=order.startswith("created"))
-        entries.sort(key=lambda entry: (sign * entry.key[0], entry.key[1]))
+        """Yield the threads that are archived or not in an order."""
+        known = self._sources.orders.get((order, archived))
+        if known is not None and known.threads is self.threads and known.rows is self.state.rows:
+            entries = known.entries
+        else:
+            entries, is_fixed = self._entries(archived, by_creation=order.startswith("created"))
+            sign = -1 if order.endswith("desc") else 1
+            entries.sort(key=lambda entry: (sign * entry.key[0], entry.key[1]))
+            if is_fixed:
+                self._sources.orders[order, archived] = _Order(self.threads, self.state.rows, entries)
         return (entry for entry in entries if self.is_thread(entry))
+
+    def _entries(self, archived: bool | None, *, by_creation: bool) -> tuple[list[Entry], bool]:
+        """Return the threads with their places in a list, and whether their files don't matter for these places."""
+        found: list[Entry] = []
+        is_fixed = True
+        for thread in self.threads.values():
+            row = self.state.rows.get(thread.id)
+            file = thread.segments(row.path if row else "")[-1]
+            if archived in (None, file.is_archived):
+                known = (row.created if by_creation else row.updated) if row else 0
+                is_fixed = is_fixed and known > 0
+                time = known * 1000 or self._time(Entry(thread, file, row), by_creation=by_creation)
+                if time is not None:
+                    found.append(Entry(thread, file, row, (time, thread.digest)))
+        return found, is_fixed
 
     def is_thread(self, entry: Entry) -> bool:
         """Return whether the file of a thread can be read and is one."""

@@ -8,11 +8,13 @@ and no link that leads out of the home is followed.
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ... import cursors
 from ...errors import NotFound, Unavailable
 from ..transcripts.file_memory import FileState
 
@@ -21,6 +23,8 @@ _is_thread_id = re.compile(_UUID).fullmatch
 _match_name = re.compile(rf"(rollout-[0-9T:-]{{1,40}}-({_UUID})(?:_({_UUID}))?)\.jsonl(\.zst)?").fullmatch
 _DEPTH = 3
 """Year, month and day: how deep the folders of `sessions` are."""
+_SETTLED = 2 * 10**9
+"""In nanoseconds: the time of a folder's last change tells one state from another if it is older than this."""
 
 
 class Rollout(NamedTuple):
@@ -37,14 +41,16 @@ class Rollout(NamedTuple):
     """Whether the file is not packed."""
     path: str
     is_archived: bool
+    thread_id: str
 
 
 @dataclass(slots=True)
 class Thread:
-    """The files of a thread: usually one, one for each segment, or copies."""
+    """The files of a thread: usually one, one for each segment, or copies. `digest` identifies it in cursors."""
 
     id: str
     files: list[Rollout]
+    digest: int
 
     def segments(self, recorded_path: str = "") -> list[Rollout]:
         """Return one file of each segment, oldest first. The last one is the thread as it is now.
@@ -62,12 +68,29 @@ class Thread:
         return [found[segment] for segment in sorted(found)]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Walk:
     """The threads that were found by their ids, and the number of files and folders that could not be read."""
 
-    threads: dict[str, Thread] = field(default_factory=dict[str, Thread])
+    threads: Mapping[str, Thread]
+    unreadable: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """What is in a folder. `has_links`: this may change without a change of the folder.
+
+    `state` has the folder's inode and time of change, None if the folder must be read again.
+    """
+
+    files: Sequence[Rollout] = ()
+    folders: Sequence[str] = ()
     unreadable: int = 0
+    has_links: bool = False
+    state: tuple[int, int] | None = None
+
+
+_MISSING = _Folder()
 
 
 def is_thread_id(text: str) -> bool:
@@ -75,11 +98,13 @@ def is_thread_id(text: str) -> bool:
     return bool(_is_thread_id(text))
 
 
-@dataclass(frozen=True, slots=True)
 class CodexHome:
-    """The folder with Codex's configuration and threads."""
+    """The folder with Codex's configuration and threads. A folder in it is read again only after it has changed."""
 
-    root: Path
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._known: Mapping[str, _Folder] = {}
+        self._walk = Walk({}, 0)
 
     def check(self) -> None:
         """Raise `Unavailable` unless the folder exists and can be read."""
@@ -92,50 +117,79 @@ class CodexHome:
             ) from error
 
     def walk(self) -> Walk:
-        """Return all threads. No file is opened."""
-        walk = Walk()
-        for folder, depth in (("sessions", _DEPTH), ("archived_sessions", 0)):
-            place = self.root / folder
-            if place.is_symlink() and not self._contains(place):
-                walk.unreadable += 1
-                continue
-            for name, path in self._files(str(place), depth, walk):
-                match = _match_name(name)
-                if match is not None:
-                    file = Rollout(match[3] or "", match[1], match[4] is None, path, is_archived=depth == 0)
-                    thread = walk.threads.get(match[2])
-                    if thread is None:
-                        thread = walk.threads[match[2]] = Thread(match[2], [])
-                    thread.files.append(file)
+        """Return all threads, the same object as before if nothing has changed. No file is opened."""
+        known, last = self._known, self._walk
+        found: dict[str, _Folder] = {}
+        pending = [(str(self.root / "sessions"), _DEPTH), (str(self.root / "archived_sessions"), 0)]
+        while pending:
+            path, depth = pending.pop()
+            folder = self._folder(path, is_archived=path.endswith("archived_sessions"), known=known.get(path))
+            found[path] = folder
+            pending += [(inner, depth - 1) for inner in folder.folders] if depth else []
+        if len(found) == len(known) and all(found[path] is known.get(path) for path in found):
+            return last
+        walk = _threads_in(found.values())
+        self._known, self._walk = found, walk
         return walk
 
-    def _files(self, folder: str, depth: int, walk: Walk) -> Iterator[tuple[str, str]]:
-        """Yield name and path of the files in a folder, and in its folders as deep as `depth`."""
-        folders: list[str] = []
+    def _folder(self, path: str, *, is_archived: bool, known: _Folder | None) -> _Folder:
+        """Return what is in a folder, `known` if that is still so.
+
+        A folder that was changed just now may be changed again without getting another time.
+        """
         try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.is_symlink() and not self._contains(entry.path):
-                        walk.unreadable += 1
-                    elif entry.name.startswith("rollout-"):
-                        if entry.is_file():
-                            yield entry.name, entry.path
-                    elif depth and entry.is_dir():
-                        folders.append(entry.path)
+            stat = os.stat(path)  # noqa: PTH116 - see `Rollout`
+            state = (stat.st_ino, stat.st_mtime_ns)
+            if known is not None and known.state == state:
+                return known
+            is_settled = stat.st_mtime_ns < time.time_ns() - _SETTLED
+            folder = self._read(path, is_archived=is_archived)
+            return replace(folder, state=state) if is_settled and not folder.has_links else folder
         except (FileNotFoundError, NotADirectoryError):
-            return
+            return _MISSING
         except OSError:
             self.check()
-            walk.unreadable += 1
-        for inner in folders:
-            yield from self._files(inner, depth - 1, walk)
+            return _Folder(unreadable=1)
 
-    def _contains(self, path: str | Path) -> bool:
+    def _read(self, path: str, *, is_archived: bool) -> _Folder:
+        if os.path.islink(path) and not self._contains(path):  # noqa: PTH114 - see `Rollout`
+            return _Folder(unreadable=1, has_links=True)
+        files: list[Rollout] = []
+        folders: list[str] = []
+        unreadable, has_links = 0, False
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    has_links = True
+                    if not self._contains(entry.path):
+                        unreadable += 1
+                        continue
+                match = _match_name(entry.name)
+                if match is not None and entry.is_file():
+                    files.append(Rollout(match[3] or "", match[1], match[4] is None, entry.path, is_archived, match[2]))
+                elif match is None and entry.is_dir():
+                    folders.append(entry.path)
+        return _Folder(files, folders, unreadable, has_links)
+
+    def _contains(self, path: str) -> bool:
         """Return whether a path leads to a place in the home."""
         try:
             return Path(path).resolve().is_relative_to(self.root.resolve())
         except (OSError, RuntimeError):
             return False
+
+
+def _threads_in(folders: Iterable[_Folder]) -> Walk:
+    threads: dict[str, Thread] = {}
+    unreadable = 0
+    for folder in folders:
+        unreadable += folder.unreadable
+        for file in folder.files:
+            thread = threads.get(file.thread_id)
+            if thread is None:
+                thread = threads[file.thread_id] = Thread(file.thread_id, [], cursors.digest(file.thread_id, 7))
+            thread.files.append(file)
+    return Walk(threads, unreadable)
 
 
 def state_of(file: Rollout) -> FileState:

@@ -9,36 +9,46 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
-from ..transcripts.values import valid_text
-
 _NAME = "state_5.sqlite"
-_ID, _PATH = "id", "rollout_path"
-_TEXTS = ("name", "title", "preview", "first_user_message", "history_mode", "cwd", "git_branch")
-_NUMBERS = (*("created_at", "created_at_ms", "updated_at", "updated_at_ms", "archived_at", "tokens_used"),)
+_TEXTS = {
+    "path": ("rollout_path",),
+    "name": ("name",),
+    "preview": ("preview", "first_user_message", "title"),
+    "mode": ("history_mode",),
+    "project": ("cwd",),
+    "branch": ("git_branch",),
+}
+_NUMBERS = {
+    "created": ("created_at_ms", "created_at * 1000"),
+    "updated": ("updated_at_ms", "updated_at * 1000"),
+    "archived": ("archived_at * 1000",),
+    "tokens": ("tokens_used",),
+}
+"""field of a row → the expressions for it. The first one that has a value in this version of the database counts."""
 _MOST_BYTES = 256 * 1024 * 1024
 _DAMAGED = "Codex's database can't be read, so names of sessions and times of changes may be missing."
 
 
-@dataclass(frozen=True, slots=True)
-class StateRow:
+class StateRow(NamedTuple):
     """What the database says of a thread. Times are in milliseconds since 1970, 0 if they aren't known."""
 
     path: str
-    name: str = ""
-    preview: str = ""
-    mode: str = ""
-    project: str = ""
-    branch: str = ""
-    created: int = 0
-    updated: int = 0
-    archived: int = 0
-    tokens: int = 0
+    name: str
+    preview: str
+    mode: str
+    project: str
+    branch: str
+    created: int
+    updated: int
+    archived: int
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +97,11 @@ class StateDatabase:
         try:
             with self._connection() as connection:
                 connection.set_progress_handler(lambda: time.monotonic() > stops_at, 10_000)
-                return State(dict(_rows(connection)))
+                try:
+                    return State(_rows(connection))
+                except sqlite3.OperationalError:  # a text may not be UTF-8, and decoding in Python takes much longer
+                    connection.text_factory = _decoded
+                    return State(_rows(connection))
         except FileNotFoundError:
             return State()  # before version 0.120, or with another folder for the database
         except (sqlite3.Error, OSError, ValueError):
@@ -125,45 +139,29 @@ def _open(path: Path, options: str) -> Generator[sqlite3.Connection]:
     # The path may have characters that are special in a URL, and SQLite needs a slash before a drive's letter.
     url = f"file:{quote(path.absolute().as_posix())}?{options}"
     with closing(sqlite3.connect(url, uri=True, timeout=1)) as connection:
-        connection.text_factory = _decoded
         yield connection
 
 
-def _rows(connection: sqlite3.Connection) -> Generator[tuple[str, StateRow]]:
+def _rows(connection: sqlite3.Connection) -> Mapping[str, StateRow]:
     columns = {row[1] for row in connection.execute("PRAGMA table_info(threads)")}
-    if not columns >= {_ID, _PATH}:
-        return
-    texts = [name if name in columns else "''" for name in _TEXTS]
-    numbers = [name if name in columns else "0" for name in _NUMBERS]
-    limited = [f"substr({name}, 1, 4096)" for name in texts]
-    for row in connection.execute(f"SELECT {', '.join((_ID, _PATH, *limited, *numbers))} FROM threads"):
-        id, path, *values = row
-        name, title, preview, prompt, mode, project, branch = map(_text, values[: len(texts)])
-        created, created_ms, updated, updated_ms, archived, tokens = map(_number, values[len(texts) :])
-        yield (
-            _text(id),
-            StateRow(
-                path=_text(path),
-                name=name,
-                preview=preview or prompt or title,
-                mode=mode,
-                project=project,
-                branch=branch,
-                created=created_ms or created * 1000,
-                updated=updated_ms or updated * 1000,
-                archived=archived * 1000,
-                tokens=tokens,
-            ),
-        )
+    if not columns >= {"id", "rollout_path"}:
+        return {}
+    texts = [_first("text", "''", expressions, columns) for expressions in _TEXTS.values()]
+    numbers = [_first("integer", "0", expressions, columns) for expressions in _NUMBERS.values()]
+    rows = connection.execute(f"SELECT id, {', '.join((*texts, *numbers))} FROM threads WHERE typeof(id) = 'text'")
+    return {row[0]: StateRow._make(row[1:]) for row in rows}
+
+
+def _first(type: str, empty: str, expressions: Sequence[str], columns: set[str]) -> str:
+    """Return an expression for the first of these that has a value of a type. Texts are cut, and numbers limited."""
+    result = empty
+    for expression in reversed(expressions):
+        if expression.partition(" ")[0] in columns:
+            is_value = f"{expression} BETWEEN 1 AND 9007199254740991" if type == "integer" else f"{expression} <> ''"
+            value = expression if type == "integer" else f"substr({expression}, 1, 4096)"
+            result = f"CASE WHEN typeof({expression}) = '{type}' AND {is_value} THEN {value} ELSE {result} END"
+    return result
 
 
 def _decoded(data: bytes) -> str:
     return data.decode(errors="replace")
-
-
-def _text(value: object) -> str:
-    return valid_text(value) if isinstance(value, str) else ""
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) and 0 <= value < 2**53 else 0

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.errors import BadResponse, NotFound
 from mcp_sessions.models import SessionFilter
 
 from ...support.codex_rollouts import Rollout, name_in_index, record
+from ...support.file_states import watched
 from .homes import (
     NOW,
     SECOND,
@@ -231,3 +233,42 @@ async def test_a_lock_counts_as_long_as_a_process_holds_it(tmp_path: Path) -> No
         async with opened(tmp_path) as backend:
             assert [session.is_live for session in await listed(backend)] == [True]
     assert (await session_of(tmp_path, made.id)).is_live is False
+
+
+async def test_a_folder_is_read_again_only_after_it_has_changed_or_if_it_changed_just_now(tmp_path: Path) -> None:
+    folder = rollout("first").write(tmp_path).parent
+    second, third = rollout("second", moment=NOW - SECOND), rollout("third", moment=NOW - 2 * SECOND)
+
+    async def names(backend: SessionBackend) -> tuple[list[str], int]:
+        with watched() as events:
+            found = [session.name for session in await listed(backend)]
+        return found, [event for event, _ in events].count("os.scandir")
+
+    async with opened(tmp_path) as backend:
+        now = folder.stat().st_mtime_ns
+        assert await names(backend) == (["first"], 4)
+        second.write(tmp_path)
+        os.utime(folder, ns=(now, now))  # as if the second file had been written in the same tick of the clock
+        assert (await names(backend))[0] == ["first", "second"]
+        for path in (folder, *folder.parents[:3]):
+            os.utime(path, (1e9, 1e9))
+        assert await names(backend) == (["first", "second"], 4)
+        assert await names(backend) == (["first", "second"], 0)
+        third.write(tmp_path)
+        assert await names(backend) == (["first", "second", "third"], 1)
+
+
+async def test_a_list_in_the_order_of_the_database_is_that_of_the_database_as_it_is_now(tmp_path: Path) -> None:
+    made = [rollout(name) for name in ("one", "two")]
+    paths = [each.write(tmp_path) for each in made]
+    for path in (paths[0].parent, *paths[0].parent.parents[:3]):
+        os.utime(path, (1e9, 1e9))
+    async with opened(tmp_path) as backend:
+        for newer, older in ((0, 1), (1, 0)):
+            for place, time in ((newer, 2000), (older, 1000)):
+                record(tmp_path, made[place], paths[place], updated_at_ms=time, name=f"{time}")
+            for _ in range(2):
+                assert [(row.id, row.name) for row in await listed(backend)] == [
+                    (made[newer].id, "2000"),
+                    (made[older].id, "1000"),
+                ]
