@@ -103,8 +103,7 @@ class CodexHome:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._known: Mapping[str, _Folder] = {}
-        self._walk = Walk({}, 0)
+        self._last: tuple[Mapping[str, _Folder], Walk] = {}, Walk({}, 0)  # one object, since threads share it
 
     def check(self) -> None:
         """Raise `Unavailable` unless the folder exists and can be read."""
@@ -118,7 +117,7 @@ class CodexHome:
 
     def walk(self) -> Walk:
         """Return all threads, the same object as before if nothing has changed. No file is opened."""
-        known, last = self._known, self._walk
+        known, last = self._last
         found: dict[str, _Folder] = {}
         pending = [(str(self.root / "sessions"), _DEPTH), (str(self.root / "archived_sessions"), 0)]
         while pending:
@@ -129,7 +128,7 @@ class CodexHome:
         if len(found) == len(known) and all(found[path] is known.get(path) for path in found):
             return last
         walk = _threads_in(found.values())
-        self._known, self._walk = found, walk
+        self._last = found, walk
         return walk
 
     def _folder(self, path: str, *, is_archived: bool, known: _Folder | None) -> _Folder:

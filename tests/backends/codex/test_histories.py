@@ -168,3 +168,57 @@ async def test_a_cursor_into_a_file_that_was_replaced_is_refused(tmp_path: Path)
             await backend.get_session_history(made.id, limit=1, cursor=cursor)
         with pytest.raises(NotFound):
             await backend.get_session_history(made.id, HistoryQuery(around="byte-1"))
+
+
+async def test_the_tools_of_paginated_threads_have_names_arguments_and_results(tmp_path: Path) -> None:
+    made = Rollout(moment=NOW)
+    change = {"/home/user/a.txt": {"type": "update", "unified_diff": "-a\n+b"}}
+    made.item("FileChange", NOW, "t1", changes=change, status="completed", stdout="Success.")
+    made.item("WebSearch", NOW, "t2", query="weather in Rome")
+    made.item("McpToolCall", NOW, "t3", server="s", tool="get", arguments={"a": 1}, error={"message": "no such city"})
+    made.item("DynamicToolCall", NOW, "t4", tool="ask", arguments={}, content_items=[{"type": "text", "text": "yes"}])
+    made.item("Reasoning", NOW, "t5", summary_text=["hidden"])
+    made.write(tmp_path)
+    async with opened(tmp_path) as backend:
+        messages = await messages_of(backend, made.id)
+    calls = [(message.id, call.name, call.arguments) for message in messages for call in message.tool_calls]
+    results = [(message.id, message.tool_name, message.text) for message in messages if message.role == "tool"]
+    diff = '{"/home/user/a.txt":{"type":"update","unified_diff":"-a\\n+b"}}'
+    assert calls == [
+        ("t1", "apply_patch", diff),
+        ("t2", "web_search", '{"query":"weather in Rome"}'),
+        ("t3", "get", '{"a":1}'),
+        ("t4", "ask", "{}"),
+    ]
+    assert results == [
+        ("t1-result", "apply_patch", "Success."),
+        ("t2-result", "web_search", ""),
+        ("t3-result", "get", "no such city"),
+        ("t4-result", "ask", "yes"),
+    ]
+
+
+async def test_the_tools_of_legacy_threads_are_what_the_model_saw(tmp_path: Path) -> None:
+    made = Rollout(legacy=True, moment=NOW)
+    action = {"type": "exec", "command": ["ls"]}
+    for payload in (
+        {"type": "local_shell_call", "call_id": "c1", "action": action},
+        {"type": "custom_tool_call", "call_id": "c2", "name": "apply_patch", "input": "*** Begin Patch"},
+        {"type": "custom_tool_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": "Done."}]},
+        {"type": "function_call_output", "call_id": "c1", "output": "a.txt"},
+        {"type": "function_call_output", "call_id": "c9", "output": "of a call that is missing"},
+        {"type": "reasoning", "encrypted_content": "gAAAA"},
+    ):
+        made.add("response_item", payload, NOW)
+    made.write(tmp_path)
+    async with opened(tmp_path) as backend:
+        messages = await messages_of(backend, made.id)
+    assert [(call.name, call.arguments) for message in messages for call in message.tool_calls] == [
+        ("local_shell", '{"type":"exec","command":["ls"]}'),
+        ("apply_patch", "*** Begin Patch"),
+    ]
+    assert [(message.tool_name, message.text) for message in messages if message.role == "tool"] == [
+        ("apply_patch", "Done."),
+        ("local_shell", "a.txt"),
+        ("", "of a call that is missing"),
+    ]

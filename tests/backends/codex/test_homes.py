@@ -4,6 +4,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -151,6 +152,22 @@ async def test_columns_that_a_version_lacks_are_done_without(tmp_path: Path) -> 
     connection.close()
     session = await session_of(home, labelled("legacy_named"))
     assert (session.name, session.updated_at) == ("Legacy lantern notes", datetime(2026, 11, 28, 2, 34, 8, tzinfo=UTC))
+
+
+async def test_a_text_in_the_database_that_is_no_utf_8_harms_no_other_text(tmp_path: Path) -> None:
+    for text in ("one", "two"):
+        made = rollout(text)
+        record(tmp_path, made, made.write(tmp_path), name=text)
+    with closing(sqlite3.connect(tmp_path / "state_5.sqlite")) as connection, connection:
+        connection.execute("UPDATE threads SET name = CAST(x'61FF62' AS TEXT) WHERE name = 'one'")
+        connection.execute("UPDATE threads SET name = x'00', tokens_used = 'many' WHERE name = 'two'")
+    assert sorted(await names_in(tmp_path)) == ["a�b", "two"]
+
+
+async def test_an_index_that_is_no_file_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "session_index.jsonl").mkdir()
+    rollout("thread", legacy=True).write(tmp_path)
+    assert await names_in(tmp_path) == ["thread"]
 
 
 async def test_the_name_of_a_paginated_thread_is_in_the_database_and_of_a_legacy_one_in_the_index(

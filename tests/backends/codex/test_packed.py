@@ -9,7 +9,7 @@ from mcp_sessions.errors import BadResponse, Unsupported
 from mcp_sessions.models import SessionFilter
 
 from ...support.codex_rollouts import record
-from .homes import copy_fixtures, file_of, labelled, names_in, opened, rollout, session_of, texts_of
+from .homes import copy_fixtures, file_of, labelled, names_in, note_of, opened, rollout, session_of, texts_of
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -24,6 +24,13 @@ def pack(path: Path, *, keep: bool = False) -> Path:
     if not keep:
         path.unlink()
     return packed
+
+
+def without_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the modules missing that unpack."""
+    monkeypatch.delitem(sys.modules, "mcp_sessions.backends.codex.packed", raising=False)
+    for name in ("backports.zstd", "compression.zstd", "backports", "compression"):
+        monkeypatch.setitem(sys.modules, name, None)
 
 
 async def test_packed_files_are_read_as_the_others_also_as_the_base_of_forks(tmp_path: Path) -> None:
@@ -60,9 +67,7 @@ async def test_without_a_decoder_a_packed_thread_is_listed_and_its_history_says_
     path = made.write(tmp_path)
     record(tmp_path, made, path, name="Packed", tokens_used=7)
     pack(path)
-    monkeypatch.delitem(sys.modules, "mcp_sessions.backends.codex.packed", raising=False)
-    for name in ("backports.zstd", "compression.zstd", "backports", "compression"):
-        monkeypatch.setitem(sys.modules, name, None)
+    without_decoder(monkeypatch)
     assert sorted(await names_in(tmp_path)) == ["Packed", "plain"]
     session = await session_of(tmp_path, made.id)
     assert (session.created_at, session.total_tokens, session.message_count) == (made.created_at, 7, None)
@@ -72,6 +77,24 @@ async def test_without_a_decoder_a_packed_thread_is_listed_and_its_history_says_
             await backend.get_session_history(made.id)
         found = await backend.search_sessions("answer")
         assert ([hit.session_id for hit in found.hits], found.complete) == ([plain.id], False)
+
+
+async def test_a_base_that_can_not_be_unpacked_is_said_in_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = copy_fixtures(tmp_path)
+    base = pack(file_of(home, labelled("paginated")))
+    packed = base.read_bytes()
+    base.write_bytes(packed[:100])
+    assert "is gone or damaged" in await note_of(home, labelled("paginated_fork"))
+    base.write_bytes(packed)
+    assert await note_of(home, labelled("paginated_fork")) == ""
+    monkeypatch.setattr("mcp_sessions.backends.codex.packed._MOST_BYTES", 10_000)
+    assert "is gone or damaged" in await note_of(home, labelled("paginated_fork"))
+    without_decoder(monkeypatch)
+    note = await note_of(home, labelled("paginated_fork"))
+    assert note.startswith("The beginning of this conversation is in a file that is packed.")
+    assert "gone" not in note
 
 
 @pytest.mark.parametrize("cut", [0, 10, 100])
