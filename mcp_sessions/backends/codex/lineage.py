@@ -91,7 +91,7 @@ class Lineage:
         try:
             opened = files.enter_context(open_rollout(file, self.stops_at))
             meta = read_meta(opened)
-            if meta is not None and meta.mode != "legacy" and _ends_line(opened, base):
+            if meta is not None and _ends_line(opened, base):
                 self.files.push(files.pop_all())
                 return Part(base.thread_id, file, opened, meta, base.end_offset)
         except Timeout:

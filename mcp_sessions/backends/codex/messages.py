@@ -33,8 +33,6 @@ def read_messages(line: Line, *, is_paginated: bool) -> LineMessages | None:
     """Return the messages in a line, None if it has none that are shown in a rollout of this kind."""
     record = parse(line.data) or {}
     payload = object_in(record, "payload")
-    if (payload.get("type") == "item_completed") is not is_paginated:
-        return None
     base = Message(id=f"byte-{line.offset}", role="assistant", created_at=time_in(record))
     return _of_item(base, payload) if is_paginated else _of_legacy(base, payload)
 

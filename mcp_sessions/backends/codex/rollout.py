@@ -98,7 +98,7 @@ def read_meta(opened: TranscriptFile) -> Meta | None:
             continue
         record = parse(line.data) or {}
         fields = object_in(record, "payload")
-        if record.get("type") == "session_meta" and text_in(fields, "id"):
+        if text_in(fields, "id"):
             return _meta(fields, time_in(record))
     return None
 

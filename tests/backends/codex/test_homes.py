@@ -39,7 +39,18 @@ async def test_a_home_that_was_moved_has_all_its_threads_with_their_names(tmp_pa
     assert len(await texts_of(home, labelled("fork_of_fork"))) == 15
 
 
-@pytest.mark.parametrize("data", [b"", b"\0" * 5000, b"{}\n", b'{"type":"event_msg","payload":{}}\n', os.urandom(9000)])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0" * 5000,
+        b"{}\n",
+        b'{"type":"event_msg","payload":{}}\n',
+        b'{"timestamp":"","type":"session_meta","payload":{}}\n',
+        os.urandom(9000),
+    ],
+    ids=["empty", "NUL", "object", "event", "no id", "random"],
+)
 async def test_a_file_that_does_not_begin_as_a_thread_is_not_listed_and_refused_by_id(
     tmp_path: Path, data: bytes
 ) -> None:
@@ -232,8 +243,8 @@ async def test_only_files_with_the_names_of_threads_are_opened(tmp_path: Path) -
     path = rollout("thread").write(tmp_path)
     for name in ("notes.jsonl", f"{path.name}.bak", f"x{path.name}", path.name.replace(".jsonl", ".json"), "rollout-x"):
         path.with_name(name).write_bytes(path.read_bytes())
-    os.mkfifo(path.with_name(path.name.replace("-0", "-1")))
-    path.with_name(path.name.replace("-0", "-2")).mkdir()
+    os.mkfifo(path.with_name(path.name.replace("T12-", "T13-")))  # newer by name
+    path.with_name(path.name.replace("T12-", "T14-")).mkdir()
     assert await names_in(tmp_path) == ["thread"]
 
 
@@ -289,3 +300,5 @@ async def test_a_list_in_the_order_of_the_database_is_that_of_the_database_as_it
                     (made[newer].id, "2000"),
                     (made[older].id, "1000"),
                 ]
+        rollout("not in the database", moment=NOW).write(tmp_path)
+        assert len(await listed(backend)) == 3

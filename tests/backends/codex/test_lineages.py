@@ -123,6 +123,22 @@ async def test_files_that_name_each_other_or_themselves_as_their_base_end_somewh
         assert await note_of(tmp_path, file.id) == MISSING
 
 
+async def test_a_file_that_is_its_own_base_is_read_once(tmp_path: Path) -> None:
+    def loop(end: int) -> Rollout:
+        made = Rollout("11111111-2222-4333-8444-555555555555", moment=NOW)
+        base = {"thread_id": made.id, "end_ordinal_exclusive": made.ordinal + 6, "end_byte_offset": end}
+        made = Rollout(made.id, moment=NOW, history_base=base)
+        made.turn("a", "re a", NOW)
+        made.turn("b", "re b", NOW)
+        return made
+
+    made = loop(sum(map(len, loop(1234).lines[:7])))
+    assert made.base(lines=7)["end_byte_offset"] in range(1000, 10_000)
+    made.write(tmp_path)
+    assert await texts_of(tmp_path, made.id) == said("a", "b")
+    assert await note_of(tmp_path, made.id) == MISSING
+
+
 async def test_the_base_may_not_be_a_legacy_thread_whose_offsets_mean_nothing(tmp_path: Path) -> None:
     first = Rollout(legacy=True, moment=NOW)
     first.turn("a", "re a", NOW)
