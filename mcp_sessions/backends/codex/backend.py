@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -112,8 +113,9 @@ class CodexBackend(SessionBackend):
     async def find_session_ids(self, prefix: str, *, limit: int = 100) -> Sequence[str]:
         def find(stops_at: float) -> Sequence[str]:
             catalogue = self._catalogue(stops_at)
-            ids = [entry.id for entry in catalogue.ordered("updated_desc") if entry.id.startswith(prefix)]
-            return sorted(ids, key=lambda found: found != prefix)[:limit]
+            # Ids begin with the time of creation, so these are the newest first.
+            ids = sorted((id for id in catalogue.threads if id.startswith(prefix)), reverse=True)
+            return list(islice(filter(catalogue.has, ids), limit))
 
         return await self._in_thread(find)
 

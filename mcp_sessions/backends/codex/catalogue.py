@@ -89,6 +89,11 @@ class Catalogue:
             raise BadResponse("the file of this session doesn't begin as Codex's do. Restore it from a backup.")
         return entry
 
+    def has(self, thread_id: str) -> bool:
+        """Return whether there is such a thread, and its file can be read."""
+        thread = self.threads.get(thread_id)
+        return thread is not None and self.is_thread(self._entry(thread))
+
     def ordered(self, order: str, *, archived: bool | None = None) -> Iterator[Entry]:
         """Yield the threads that are archived or not in an order."""
         known = self._sources.orders.get((order, archived))

@@ -73,15 +73,17 @@ class StateDatabase:
 
     def read(self, stops_at: float) -> State:
         """Return the threads. A database that is missing, damaged or locked has none."""
+        state = State()
         for _ in range(3):
-            files = self._files()
-            if self._known is not None and self._known[0] == files:
-                return self._known[1]
+            files, known = self._files(), self._known
+            if known is not None and known[0] == files:
+                return known[1]
             state = self._read(stops_at)
             if self._files() == files:  # else a part of it may have been read before a change, and a part after it
-                self._known = files, state
-                return state
-        return State(note=_DAMAGED)
+                if not state.note:
+                    self._known = files, state
+                break
+        return state
 
     def _files(self) -> _Files:
         found: list[tuple[int, int, int]] = []
