@@ -28,6 +28,8 @@ class ClaudeCodeHarness(Harness):
             Capability.SEARCH_SESSIONS,
             Capability.GET_SESSION_HISTORY,
             Capability.GET_SESSION_RUNS,
+            Capability.RENAME_SESSION,
+            Capability.APPEND_MESSAGES,
         }
     )
     absent_id = "ffffffff-ffff-4fff-8fff-ffffffffffff"
@@ -63,9 +65,9 @@ class ClaudeCodeHarness(Harness):
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[SessionBackend]:
-        with TemporaryDirectory() as folder:
+        with TemporaryDirectory() as folder, TemporaryDirectory() as data:
             self._root = Path(folder)
-            async with open_backend(f"claude-code://{folder}") as backend:
+            async with open_backend(f"claude-code://{folder}", data_folder=data) as backend:
                 yield backend
 
     async def seed(self, backend: SessionBackend, seeds: Sequence[Seed]) -> list[str]:
