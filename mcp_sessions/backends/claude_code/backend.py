@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...errors import OutcomeUnknown, Timeout
-from ...models import Change, NewMessage
+from ...models import Change, NewMessage, SessionDetail
 from ..base import Capability
 from ..file_locks import FileLocks
 from . import ClaudeCodeOptions
 from .changes import Changes
+from .forks import write_fork
 from .reader import ClaudeCodeReader
 
 T = TypeVar("T")
@@ -22,7 +23,11 @@ class ClaudeCodeBackend(ClaudeCodeReader):
     `data_folder` is our own, for what must not be in Claude Code's.
     """
 
-    capabilities = ClaudeCodeReader.capabilities | {Capability.RENAME_SESSION, Capability.APPEND_MESSAGES}
+    capabilities = ClaudeCodeReader.capabilities | {
+        Capability.RENAME_SESSION,
+        Capability.APPEND_MESSAGES,
+        Capability.FORK_SESSION,
+    }
 
     def __init__(self, root: Path, options: ClaudeCodeOptions, data_folder: Path) -> None:
         super().__init__(root, options)
@@ -38,6 +43,15 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         Claude Code would continue after the last message that it knows, and lose the appended ones.
         """
         return await self._change(session_id, lambda changes: changes.append(session_id, messages))
+
+    async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
+        """Create a copy of a session, which `claude --resume` continues."""
+
+        def work(stops_at: float) -> SessionDetail:
+            catalogue = self._catalogue(stops_at)
+            return self._details(catalogue).read(write_fork(Changes(catalogue), session_id, up_to_message_id, name))
+
+        return await self._in_thread(work)
 
     async def _change(self, session_id: str, work: Callable[[Changes], T]) -> T:
         """Return the result of a change, during which our other processes don't change the session.

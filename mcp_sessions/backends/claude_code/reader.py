@@ -110,9 +110,7 @@ class ClaudeCodeReader(SessionBackend):
         return await self._in_thread(read)
 
     async def get_session(self, session_id: str) -> SessionDetail:
-        return await self._in_thread(
-            lambda stops_at: Details(self._catalogue(stops_at), self._counts, self.options.timeout).read(session_id)
-        )
+        return await self._in_thread(lambda stops_at: self._details(self._catalogue(stops_at)).read(session_id))
 
     async def find_session_ids(self, prefix: str, *, limit: int = 100) -> Sequence[str]:
         def find(stops_at: float) -> Sequence[str]:
@@ -174,6 +172,9 @@ class ClaudeCodeReader(SessionBackend):
         with open_transcript(file.path, stops_at) as transcript:
             conversation = Conversation(transcript, of_subagent="/" in session_id)
             yield History(session_id, conversation.items(position), conversation.notes), file
+
+    def _details(self, catalogue: Catalogue) -> Details:
+        return Details(catalogue, self._counts, self.options.timeout)
 
     def _catalogue(self, stops_at: float) -> Catalogue:
         return Catalogue(self._folder, self._facts, stops_at)
