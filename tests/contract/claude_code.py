@@ -28,6 +28,9 @@ class ClaudeCodeHarness(Harness):
             Capability.SEARCH_SESSIONS,
             Capability.GET_SESSION_HISTORY,
             Capability.GET_SESSION_RUNS,
+            Capability.RENAME_SESSION,
+            Capability.APPEND_MESSAGES,
+            Capability.FORK_SESSION,
         }
     )
     absent_id = "ffffffff-ffff-4fff-8fff-ffffffffffff"
@@ -42,6 +45,7 @@ class ClaudeCodeHarness(Harness):
                 "test_a_cursor_of_another_caller_shows_nothing_of_theirs",
                 "test_nothing_says_more_once_others_have_sessions",
                 "test_a_callers_own_session_answers_everywhere",
+                "test_a_fork_belongs_to_whom_its_source_belongs",
             ),
             _OF_ONE_PERSON,
         ),
@@ -52,6 +56,7 @@ class ClaudeCodeHarness(Harness):
                 "test_type_and_agent_select",
                 "test_a_filtered_list_has_each_match_once",
                 "test_runs_come_newest_first_with_what_came_in_and_went_out",
+                "test_a_fork_has_what_the_session_had_and_a_life_of_its_own",
             ),
             _NO_AGENTS,
         ),
@@ -63,9 +68,9 @@ class ClaudeCodeHarness(Harness):
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[SessionBackend]:
-        with TemporaryDirectory() as folder:
+        with TemporaryDirectory() as folder, TemporaryDirectory() as data:
             self._root = Path(folder)
-            async with open_backend(f"claude-code://{folder}") as backend:
+            async with open_backend(f"claude-code://{folder}", data_folder=data) as backend:
                 yield backend
 
     async def seed(self, backend: SessionBackend, seeds: Sequence[Seed]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A backend for the sessions of Claude Code: the transcripts in its folder, which are only read."""
+"""A backend for the sessions of Claude Code: the transcripts in its folder."""
 
 import os
 from dataclasses import dataclass
@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+from platformdirs import user_data_dir
+
 from ...errors import Invalid
 from ..backend_type import BackendType, OpenContext
-from ..environment import Variable
-from ..options import BackendOptions, refuse_other_options
+from ..environment import DATA_FOLDER, Variable
+from ..options import KEEP_DELETED, BackendOptions, refuse_other_options
 
 if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
     from ..base import SessionBackend
@@ -18,6 +20,8 @@ if TYPE_CHECKING:  # so that the command line can read the options without loadi
 @dataclass(frozen=True, kw_only=True)
 class ClaudeCodeOptions(BackendOptions):
     """The options of Claude Code's sessions."""
+
+    keep_deleted: int = KEEP_DELETED.field()
 
 
 def open_claude_code(url: str, options: ClaudeCodeOptions, context: OpenContext) -> "SessionBackend":
@@ -31,7 +35,8 @@ def open_claude_code(url: str, options: ClaudeCodeOptions, context: OpenContext)
     if (path and not path.startswith("///")) or path == "///" or "\0" in path:
         raise Invalid("the URL of Claude Code's sessions must be claude-code: or claude-code:///PATH")
     refuse_other_options(url, ClaudeCodeOptions)
-    return ClaudeCodeBackend(_folder(path.removeprefix("//")), options)
+    data = Path(context.data_folder or user_data_dir("mcp-sessions", appauthor=False))
+    return ClaudeCodeBackend(_folder(path.removeprefix("//")), options, data)
 
 
 def _folder(path: str) -> Path:
@@ -44,4 +49,6 @@ def _folder(path: str) -> Path:
         raise Invalid("the user's home folder is not known. Name the folder: claude-code:///PATH") from error
 
 
-CLAUDE_CODE = BackendType(ClaudeCodeOptions, open_claude_code, (Variable("CLAUDE_CONFIG_DIR", is_path=True),))
+CLAUDE_CODE = BackendType(
+    ClaudeCodeOptions, open_claude_code, (*DATA_FOLDER, Variable("CLAUDE_CONFIG_DIR", is_path=True))
+)

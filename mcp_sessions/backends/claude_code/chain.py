@@ -72,7 +72,7 @@ class Chain:
         """Yield the lines of the chain, the last one first. Raise `Invalid` if there is no longer such a start."""
         if start.mode == Mode.NEWEST:
             lines = self._lines(None)
-            last = self._leaf(lines)
+            last = self._find_leaf(lines)
         else:
             last = self._record_at(start)
             lines = self._lines(last.offset)
@@ -95,7 +95,11 @@ class Chain:
             raise Invalid('"cursor" points to a message that no longer exists. Leave it out to start from the newest.')
         return record
 
-    def _leaf(self, lines: Iterator[Line]) -> Record | None:
+    def leaf(self) -> Record | None:
+        """Return the last message of the conversation, None if it has none."""
+        return self._find_leaf(self._lines(None))
+
+    def _find_leaf(self, lines: Iterator[Line]) -> Record | None:
         """Return the last message of the conversation: the last one in the file that ends a branch of the tree.
 
         Lines after it in its branch, such as attachments, are not shown.

@@ -69,14 +69,29 @@ class _Turn:
         """Where reading continues after this turn."""
         return Start.at(self.oldest, Mode.PREVIOUS if self.is_in_file_order else Mode.PARENT)
 
+    @property
+    def answer_lines(self) -> list[Record]:
+        """All lines of the message, oldest first; none if these are results alone."""
+        return [*reversed(self.lines), *(record for record in self.off_chain if not record.is_result)]
+
+    @property
+    def all_results(self) -> list[Record]:
+        """All results, oldest first."""
+        put_back = (record for record in self.off_chain if record.is_result)
+        return [*reversed(self.inner_results), *put_back, *reversed(self.results)]
+
     def items(self) -> list[HistoryItem]:
         """Return the messages of this turn, oldest first, without their positions."""
-        more_lines = [record for record in self.off_chain if not record.is_result]
-        put_back = [record for record in self.off_chain if record.is_result]
-        answer = [*reversed(self.lines), *more_lines]
+        answer = self.answer_lines
         names = {call.id: call.name for record in answer for call in record.content.calls}
-        results = [*reversed(self.inner_results), *put_back, *reversed(self.results)]
-        return [*([_message(answer)] if answer else []), *(_result(record, names) for record in results)]
+        return [*([_message(answer)] if answer else []), *(_result(record, names) for record in self.all_results)]
+
+    def records_of(self, message_id: str) -> list[Record]:
+        """Return the lines of a message of this turn, none if it has no such message."""
+        answer = self.answer_lines
+        if answer and answer[0].uuid == message_id:
+            return answer
+        return [record for record in self.all_results if record.uuid == message_id]
 
 
 @dataclass(slots=True)
@@ -97,6 +112,14 @@ class Conversation:
                 start, above = (turn.start, place) if place else (turn.next, _ALL)
                 yield items[place]._replace(position=(start.offset, start.mode, above, start.digest))
             limit = _ALL
+
+    def end_of(self, message_id: str) -> int | None:
+        """Return where the last line of a message ends, None if there is no such message."""
+        for turn in self._turns(Start()):
+            records = turn.records_of(message_id)
+            if records:
+                return max(record.end for record in records)
+        return None
 
     def _shown(self, start: Start) -> Iterator[Link]:
         """Yield the lines of the chain that are messages or compactions."""

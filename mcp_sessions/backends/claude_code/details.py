@@ -55,7 +55,7 @@ class Details:
             message_count=counts.messages if counts else None,
             run_count=counts.runs if counts else None,
             total_tokens=counts.tokens or None if counts else None,
-            version=_version(file),
+            version=version_of(file),
         )
 
     def _counts(self, file: SessionFile, *, of_subagent: bool) -> Counts | None:
@@ -75,5 +75,6 @@ class Details:
         return counts
 
 
-def _version(file: SessionFile) -> str:
+def version_of(file: SessionFile) -> str:
+    """Return the version of a session: it changes with every line, and when a file takes the place of another."""
     return f"{file.state.size}-{file.state.mtime // 1000}"

@@ -22,15 +22,16 @@ _MOST_BYTES = 64 * 1024
 _PROC = Path("/proc")
 
 
-def live_sessions(root: Path) -> frozenset[str]:
-    """Return the sessions that a running process has open, as far as that can be told."""
-    found: set[str] = set()
+def live_sessions(root: Path) -> dict[str, int]:
+    """Return the sessions that a running process has open, each with its process id, as far as that can be told."""
+    found: dict[str, int] = {}
     with suppress(OSError):
         for name in os.listdir(root / "sessions"):  # noqa: PTH208 - faster than `iterdir`, which makes paths
             if _PROCESS_FILE.fullmatch(name):
                 pid = int(name.removesuffix(".json"))
-                found.add(_session_of(root, pid, _start_of(pid)))
-    return frozenset(found - {""})
+                session_id = _session_of(root, pid, _start_of(pid))
+                found |= {session_id: pid} if session_id else {}
+    return found
 
 
 def session_of_ancestor(root: Path) -> str:

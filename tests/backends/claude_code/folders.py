@@ -25,7 +25,8 @@ def copy_fixtures(folder: Path) -> Path:
 
 @asynccontextmanager
 async def opened(root: Path, **options: Any) -> AsyncGenerator[SessionBackend]:
-    async with open_backend(f"claude-code://{root}", **options) as backend:
+    """Yield the backend. Its own files are beside Claude Code's folder."""
+    async with open_backend(f"claude-code://{root}", data_folder=f"{root}-data", **options) as backend:
         yield backend
 
 
@@ -54,3 +55,15 @@ async def listed(backend: SessionBackend) -> Sequence[Session]:
 async def note_of(backend: SessionBackend, session_id: str) -> str:
     """Return the note on a session's history."""
     return (await backend.get_session_history(session_id, HistoryQuery(include_tools=True), limit=200)).note
+
+
+def start_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+
+
+def register(root: Path, process: int, session_id: str, **fields: Any) -> Path:
+    """Write the file with which a running Claude Code says which session it has open."""
+    path = root / "sessions" / f"{process}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"pid": process, "sessionId": session_id, "procStart": start_of(process)} | fields))
+    return path

@@ -1,13 +1,11 @@
 """Which sessions are open, and which one the Claude Code that started this process has open."""
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mcp.client import Client
@@ -17,22 +15,10 @@ from mcp_sessions.backends.claude_code.live import live_sessions
 from mcp_sessions.server.context import META_KEY
 
 from ...support.claude_transcripts import Transcript
-from .folders import listed, opened
+from .folders import listed, opened, register
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when a process began, in /proc")
-
-
-def start_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-
-
-def register(root: Path, process: int, session_id: str, **fields: Any) -> Path:
-    """Write the file with which a running Claude Code says which session it has open."""
-    path = root / "sessions" / f"{process}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"pid": process, "sessionId": session_id, "procStart": start_of(process)} | fields))
-    return path
 
 
 @pytest.fixture
@@ -67,13 +53,13 @@ def test_a_file_that_a_killed_process_left_behind_says_nothing_though_its_number
     tmp_path: Path, sessions: list[str], process: int
 ) -> None:
     path = register(tmp_path, process, sessions[0], procStart="1")
-    assert live_sessions(tmp_path) == frozenset()
+    assert live_sessions(tmp_path) == {}
     register(tmp_path, process, sessions[0], pid=1)
-    assert live_sessions(tmp_path) == frozenset()
+    assert live_sessions(tmp_path) == {}
     path.rename(path.with_name("4194305.json"))  # no process has this number
     for name, text in (("5.json", "{"), ("6.json", '{"pid":6,"sessionId":5}'), ("x.json", "{}"), ("07.json", "{}")):
         path.with_name(name).write_text(text)
-    assert live_sessions(tmp_path) == frozenset()
+    assert live_sessions(tmp_path) == {}
 
 
 async def test_the_current_session_is_the_one_that_the_process_that_started_us_has_open(
