@@ -195,3 +195,12 @@ async def test_a_change_is_seen_while_codex_is_running_and_its_files_stay_as_the
                 assert (await backend.get_session(RENAMED)).name == name
                 assert states_in(tmp_path) == before
             await writer.stdin.aclose()
+
+
+@pytest.mark.parametrize(
+    "words", ["permissions", "environment_context", "You are a coding agent", "stub-model", "Chunk", "injected"]
+)
+async def test_what_codex_does_not_show_is_not_found(words: str) -> None:
+    assert any(words.encode() in path.read_bytes() for path in HOME.rglob("rollout-*"))
+    async with opened(HOME) as backend:
+        assert (await backend.search_sessions(words)).hits == ()
