@@ -109,6 +109,20 @@ class SessionBackend:
         """Return the canonical id for a client's hint at its current session, "" if it was looked for and not found."""
         return self.canonical_id(hint)
 
+    def client_session(self) -> str:
+        """Return the id of the session that the client that started this process has open, "" if it isn't known.
+
+        Only a backend that holds the sessions of such clients knows it. This method is called often, and must not wait.
+        """
+        return ""
+
+    def session_in_meta(self, meta: Mapping[str, object]) -> str:
+        """Return the id of the session that a client's request says it comes from in its `_meta`, "" if it says none.
+
+        Only a backend that holds the sessions of such clients knows how they say it.
+        """
+        return ""
+
     async def check_reachable(self) -> None:
         """Raise a `SessionsError` if the system does not answer or refuses the credential."""
         await self.list_sessions(SessionFilter(), limit=1)

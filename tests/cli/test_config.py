@@ -72,7 +72,7 @@ def test_a_value_that_a_client_would_substitute_is_refused(
     assert "MCP_SESSIONS_USER can't be 'a " in said.err
 
 
-@EVERY
+@pytest.mark.parametrize("client", [client for client in CLIENTS if client not in ("claude-code", "codex")])
 def test_a_snippet_for_the_defaults_names_the_default_store_of_this_shell(
     client: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -83,6 +83,31 @@ def test_a_snippet_for_the_defaults_names_the_default_store_of_this_shell(
     assert server["command"] == sys.executable
     assert "run this in a shell" in said or "add this to " in said
     assert "REPLACE" not in said + shown
+
+
+@pytest.mark.parametrize(
+    ("client", "variable", "url"),
+    [("claude-code", "CLAUDE_CONFIG_DIR", "claude-code:"), ("codex", "CODEX_HOME", "codex:")],
+)
+def test_a_snippet_for_a_client_with_sessions_of_its_own_names_these_unless_a_backend_is_given(
+    client: str,
+    variable: str,
+    url: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv(variable, str(tmp_path / "folder"))
+    shown, said = printed(capsys, client, "--read-only")
+    environment = {"MCP_SESSIONS_BACKEND": url, "MCP_SESSIONS_READ_ONLY": "on", variable: str(tmp_path / "folder")}
+    assert read(client, shown)["env"].items() >= environment.items()
+    assert "To choose others, add --backend URL." in said
+    store = f"sqlite:///{tmp_path}/mcp-sessions/sessions.db"
+    for given in (["--backend", store], ["--user", "ada"]):
+        shown, said = printed(capsys, client, *given)
+        assert read(client, shown)["env"]["MCP_SESSIONS_BACKEND"] == store
+        assert "--backend" not in said
 
 
 @EVERY

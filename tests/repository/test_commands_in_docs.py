@@ -75,6 +75,8 @@ async def fake_systems() -> AsyncGenerator[dict[str, str]]:
             "agentos+http://127.0.0.1:7777": f"agentos+{agentos.url}",
             "guayaba:": f"guayaba+{guayaba.url}",
             "YOUR-KEY": guayaba.master_key,
+            "claude-code:": f"claude-code://{ROOT}/tests/backends/claude_code/fixtures/config",
+            "codex:": f"codex://{ROOT}/tests/backends/codex/fixtures/home",
         }
 
 

@@ -1,0 +1,69 @@
+"""Claude Code's sessions as a backend."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from ...errors import OutcomeUnknown, Timeout
+from ...models import Change, NewMessage, SessionDetail
+from ..base import Capability
+from ..file_locks import FileLocks
+from . import ClaudeCodeOptions
+from .changes import Changes
+from .forks import write_fork
+from .reader import ClaudeCodeReader
+
+T = TypeVar("T")
+
+
+class ClaudeCodeBackend(ClaudeCodeReader):
+    """The sessions in Claude Code's folder. Lines are appended to transcripts, and no other byte of them is changed.
+
+    `data_folder` is our own, for what must not be in Claude Code's.
+    """
+
+    capabilities = ClaudeCodeReader.capabilities | {
+        Capability.RENAME_SESSION,
+        Capability.APPEND_MESSAGES,
+        Capability.FORK_SESSION,
+    }
+
+    def __init__(self, root: Path, options: ClaudeCodeOptions, data_folder: Path) -> None:
+        super().__init__(root, options)
+        self._locks = FileLocks(data_folder / "locks")
+
+    async def rename_session(self, session_id: str, name: str) -> Change:
+        """Rename a session, also one that is open in Claude Code."""
+        return await self._change(session_id, lambda changes: changes.rename(session_id, name))
+
+    async def append_messages(self, session_id: str, messages: Sequence[NewMessage]) -> Change:
+        """Append messages of users and assistants. Refused while the session is open in Claude Code.
+
+        Claude Code would continue after the last message that it knows, and lose the appended ones.
+        """
+        return await self._change(session_id, lambda changes: changes.append(session_id, messages))
+
+    async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
+        """Create a copy of a session, which `claude --resume` continues."""
+
+        def work(stops_at: float) -> SessionDetail:
+            catalogue = self._catalogue(stops_at)
+            return self._details(catalogue).read(write_fork(Changes(catalogue), session_id, up_to_message_id, name))
+
+        return await self._in_thread(work)
+
+    async def _change(self, session_id: str, work: Callable[[Changes], T]) -> T:
+        """Return the result of a change, during which our other processes don't change the session.
+
+        Raise `OutcomeUnknown` if it takes too long.
+        """
+        with suppress(OSError):  # without the folder, `lock` logs a warning and goes on
+            self._locks.open()
+        async with self._locks.lock(f"{self._folder.root}/{session_id}"):
+            try:
+                return await self._in_thread(lambda stops_at: work(Changes(self._catalogue(stops_at))))
+            except Timeout as error:
+                raise OutcomeUnknown(
+                    "the change took too long, so it isn't known whether it was made. Read the session to find out."
+                ) from error
