@@ -31,6 +31,8 @@ class ClaudeCodeHarness(Harness):
             Capability.RENAME_SESSION,
             Capability.APPEND_MESSAGES,
             Capability.FORK_SESSION,
+            Capability.DELETE_SESSION,
+            Capability.RESTORE_SESSION,
         }
     )
     absent_id = "ffffffff-ffff-4fff-8fff-ffffffffffff"
@@ -46,6 +48,7 @@ class ClaudeCodeHarness(Harness):
                 "test_nothing_says_more_once_others_have_sessions",
                 "test_a_callers_own_session_answers_everywhere",
                 "test_a_fork_belongs_to_whom_its_source_belongs",
+                "test_anothers_deleted_session_answers_as_one_that_does_not_exist",
             ),
             _OF_ONE_PERSON,
         ),
