@@ -54,7 +54,7 @@ class Deletion:
                 yield path
 
     def restore(self, session_id: str, name: str) -> Change:
-        """Move a session back from the trash. Raise `NotFound` if there is no such session, `Conflict` for a newer one."""
+        """Move a session back from the trash. Raise `NotFound` if it is not there, `Conflict` for a newer one."""
         new = session_name(name)
         entry = self.trash.find(session_id) if is_session_id(session_id) else None
         if entry is None:
