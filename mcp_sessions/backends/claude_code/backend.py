@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 
 import anyio
 
-from ...errors import OutcomeUnknown, Timeout
+from ...errors import OutcomeUnknown, SessionsError, Timeout
 from ...models import Change, NewMessage, SessionDetail, iso
 from ..base import Capability
 from ..file_locks import FileLocks
@@ -46,8 +46,15 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         self._trash = Trash(data_folder / "deleted" / f"claude-code-{digest}", root, options.keep_deleted)
 
     async def __aenter__(self) -> Self:
-        await anyio.to_thread.run_sync(self._trash.tidy)
+        """Remove from our trash what is too old, and finish deletions during which a process was killed."""
+        await anyio.to_thread.run_sync(self._trash.remove_old)
+        for session_id in await anyio.to_thread.run_sync(self._trash.interrupted):
+            with suppress(SessionsError):
+                await self._finish_deletion(session_id)
         return self
+
+    async def _finish_deletion(self, session_id: str) -> None:
+        await self._change(session_id, lambda changes: self._trash.finish(session_id))
 
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
         until = iso(datetime.now(UTC) + timedelta(days=self._trash.days))

@@ -32,7 +32,7 @@ class Deletion:
         file, _ = self.changes.find(session_id)
         check_version(session_id, version_of(file), expected_version)
         self.changes.refuse_if_live(session_id)
-        self.trash.tidy()
+        self.trash.remove_old()
         self.trash.put(session_id, list(self._files(session_id, Path(file.path))))
         until = iso(datetime.now(UTC) + timedelta(days=self.trash.days))
         return Change(

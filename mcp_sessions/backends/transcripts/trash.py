@@ -107,18 +107,34 @@ class Trash:
         except OSError as error:
             raise _unavailable(error) from error
 
-    def tidy(self) -> None:
-        """Remove entries that are too old, and finish deletions that were interrupted."""
+    def remove_old(self) -> None:
+        """Remove entries that are too old, and incomplete ones of processes that were killed."""
         with suppress(OSError):
             for folder in self.folder.iterdir():
                 is_incomplete = folder.name.startswith(_INCOMPLETE)
                 since = folder.stat().st_mtime if is_incomplete else _deleted_at(folder) / 1e9
                 if since < time.time() - (_ABANDONED_AFTER if is_incomplete else self.days * _DAY):
                     _remove_tree(folder)
-        for entry in self._entries(""):
+
+    def interrupted(self) -> list[str]:
+        """Return the sessions of which some files may be in their places, after a process was killed."""
+        return [
+            entry.folder.name.partition(".")[0]
+            for entry in self._entries("")
+            if any((self.root / path).exists() for path in entry.paths[1:])
+            and not (self.root / entry.paths[0]).exists()
+        ]
+
+    def finish(self, session_id: str) -> None:
+        """Remove what is in the trash of a session from its place, unless the session is there again.
+
+        Nothing else may change the session meanwhile: one that is just being restored looks like one whose deletion was
+        interrupted.
+        """
+        entry = self.find(session_id)
+        if entry is not None and not (self.root / entry.paths[0]).exists():
             with suppress(OSError):
-                if not (self.root / entry.paths[0]).exists():
-                    self._remove_originals(entry, [])
+                self._remove_originals(entry, [])
 
     def _entries(self, prefix: str) -> Iterator[Entry]:
         with suppress(OSError):
