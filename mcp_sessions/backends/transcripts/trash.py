@@ -19,6 +19,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from ...errors import Conflict, NotFound, Unavailable, Unsupported
+from ...json_documents import is_array
 from .file_memory import FileState
 from .lines import parse
 
@@ -143,7 +144,7 @@ class Trash:
                     with suppress(OSError):
                         fields = parse((folder / _LIST).read_bytes()) or {}
                         paths = fields.get("paths")
-                        if isinstance(paths, list) and paths:
+                        if is_array(paths) and paths:
                             yield Entry(folder, [str(path) for path in paths])
 
     def _remove_originals(self, entry: Entry, states: Sequence[FileState]) -> bool:
