@@ -34,10 +34,9 @@ class MessagesApi(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: MessagesApi
-
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
+        assert isinstance(self.server, MessagesApi)
         self.server.requests.append(body)
         text = {"type": "text", "text": "Understood."}
         if body.get("stream"):
