@@ -94,6 +94,7 @@ def test_a_snippet_for_a_client_with_sessions_of_its_own_names_these_unless_a_ba
     assert read("claude-code", shown)["env"] == {
         "MCP_SESSIONS_BACKEND": "claude-code:",
         "MCP_SESSIONS_READ_ONLY": "on",
+        "XDG_DATA_HOME": str(tmp_path),
         "CLAUDE_CONFIG_DIR": str(tmp_path / "claude"),
     }
     assert "To choose others, add --backend URL." in said
