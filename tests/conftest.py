@@ -6,17 +6,25 @@ from collections.abc import Generator
 
 import pytest
 
+from .support import claude_client
 from .support.doctor import Examine, examining
 from .support.servers import agentos_process, postgres_process
 
 pytest_plugins = ("tests.support.stores",)
 
-REAL_SERVERS = {"PostgreSQL": "MCP_SESSIONS_POSTGRES", "AgentOS": "MCP_SESSIONS_AGENTOS"}
+REAL_SERVERS = {
+    "PostgreSQL": "MCP_SESSIONS_POSTGRES",
+    "AgentOS": "MCP_SESSIONS_AGENTOS",
+    "Claude Code": claude_client.VARIABLE,
+}
 NEED_AGENTOS = [
     f"backends/agentos/test_{name}.py" for name in ("auth", "fake", "hazards", "names", "write_hazards", "writes")
 ]
 
-collect_ignore = [] if agentos_process.are_installed() else NEED_AGENTOS
+collect_ignore = [
+    *([] if agentos_process.are_installed() else NEED_AGENTOS),
+    *([] if claude_client.is_installed() else ["backends/claude_code/test_client.py"]),
+]
 collect_ignore_glob = [] if postgres_process.is_installed() else ["*/test_*postgres*.py"]
 
 

@@ -31,6 +31,8 @@ class ClaudeCodeHarness(Harness):
             Capability.RENAME_SESSION,
             Capability.APPEND_MESSAGES,
             Capability.FORK_SESSION,
+            Capability.DELETE_SESSION,
+            Capability.RESTORE_SESSION,
         }
     )
     absent_id = "ffffffff-ffff-4fff-8fff-ffffffffffff"
@@ -46,6 +48,7 @@ class ClaudeCodeHarness(Harness):
                 "test_answers_do_not_change_when_other_users_create_sessions",
                 "test_every_tool_works_on_a_callers_own_session",
                 "test_a_fork_belongs_to_the_user_of_its_source",
+                "test_a_deleted_session_of_another_user_is_not_found",
             ),
             _OF_ONE_PERSON,
         ),

@@ -1,16 +1,23 @@
 """Claude Code's sessions as a backend."""
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
-from ...errors import OutcomeUnknown, Timeout
-from ...models import Change, NewMessage, SessionDetail
+import anyio
+
+from ...errors import OutcomeUnknown, SessionsError, Timeout
+from ...models import Change, NewMessage, SessionDetail, iso
 from ..base import Capability
 from ..file_locks import FileLocks
+from ..transcripts.trash import Trash
 from . import ClaudeCodeOptions
 from .changes import Changes
+from .deletion import Deletion
 from .forks import write_fork
 from .reader import ClaudeCodeReader
 
@@ -27,11 +34,34 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         Capability.RENAME_SESSION,
         Capability.APPEND_MESSAGES,
         Capability.FORK_SESSION,
+        Capability.DELETE_SESSION,
+        Capability.RESTORE_SESSION,
     }
 
     def __init__(self, root: Path, options: ClaudeCodeOptions, data_folder: Path) -> None:
         super().__init__(root, options)
         self._locks = FileLocks(data_folder / "locks")
+        # A digest, since the names of folders must not get too long.
+        digest = blake2b(os.fsencode(root), digest_size=8).hexdigest()
+        self._trash = Trash(data_folder / "deleted" / f"claude-code-{digest}", root, options.keep_deleted)
+
+    async def __aenter__(self) -> Self:
+        """Remove from our trash what is too old, and finish deletions during which a process was killed."""
+        await anyio.to_thread.run_sync(self._trash.remove_old)
+        for session_id in await anyio.to_thread.run_sync(self._trash.interrupted):
+            with suppress(SessionsError):
+                await self._finish_deletion(session_id)
+        return self
+
+    async def _finish_deletion(self, session_id: str) -> None:
+        await self._change(session_id, lambda changes: self._trash.finish(session_id))
+
+    def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
+        until = iso(datetime.now(UTC) + timedelta(days=self._trash.days))
+        return (
+            "Its subagents and the outputs that Claude Code stored for it are deleted too. "
+            f"restore_session can restore everything until {until[:10]}."
+        )
 
     async def rename_session(self, session_id: str, name: str) -> Change:
         """Rename a session, also one that is open in Claude Code."""
@@ -52,6 +82,16 @@ class ClaudeCodeBackend(ClaudeCodeReader):
             return self._details(catalogue).read(write_fork(Changes(catalogue), session_id, up_to_message_id, name))
 
         return await self._in_thread(work)
+
+    async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
+        """Move the files of a session to our trash. Refused while the session is open in Claude Code."""
+        return await self._change(
+            session_id, lambda changes: Deletion(changes, self._trash).delete(session_id, expected_version)
+        )
+
+    async def restore_session(self, session_id: str, *, name: str = "") -> Change:
+        """Restore a deleted session byte for byte."""
+        return await self._change(session_id, lambda changes: Deletion(changes, self._trash).restore(session_id, name))
 
     async def _change(self, session_id: str, work: Callable[[Changes], T]) -> T:
         """Return the result of a change, during which our other processes don't change the session.

@@ -111,10 +111,18 @@ class ClaudeFolder:
         return found
 
     def _named(self, name: str, id: str) -> Iterator[SessionFile]:
-        for project in self._project_folders(Walk([])):
+        for project in self.project_folders():
             file = _session_file(id, os.path.join(project, name))  # noqa: PTH118 - see `SessionFile`
             if file is not None:
                 yield file
+
+    def project_folders(self) -> list[str]:
+        """Return the folders of all projects."""
+        return self._project_folders(Walk([]))
+
+    def copies(self, session_id: str) -> list[str]:
+        """Return the paths of all transcripts with this id, which may be in several projects."""
+        return [file.path for file in self._named(f"{session_id}.jsonl", session_id)]
 
     def agents(self, session_id: str) -> list[SessionFile]:
         """Return the transcripts that may be of a session's subagents.
@@ -122,7 +130,7 @@ class ClaudeFolder:
         Those of Claude Code 2.0 say only inside whose they are.
         """
         found: list[SessionFile] = []
-        for project in map(Path, self._project_folders(Walk([]))):
+        for project in map(Path, self.project_folders()):
             paths = [*project.glob("agent-*.jsonl"), *(project / session_id / "subagents").rglob("agent-*.jsonl")]
             for path in paths:
                 match = _AGENT_FILE.fullmatch(path.name)

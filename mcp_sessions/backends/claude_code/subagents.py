@@ -40,11 +40,22 @@ def agent_runs(catalogue: Catalogue, file: SessionFile) -> Sequence[Run]:
     return list(_runs(catalogue, file.id))
 
 
-def _runs(catalogue: Catalogue, session_id: str) -> Iterator[Run]:
+def agent_files(catalogue: Catalogue, session_id: str) -> Iterator[SessionFile]:
+    """Yield the transcripts of a session's subagents. Those that can't be read are left out."""
     for file in catalogue.folder.agents(session_id):
         try:
             if _is_agent_of(catalogue, file, session_id):
-                yield _read_run(catalogue, file)
+                yield file
+        except Timeout:
+            raise
+        except SessionsError:
+            continue
+
+
+def _runs(catalogue: Catalogue, session_id: str) -> Iterator[Run]:
+    for file in agent_files(catalogue, session_id):
+        try:
+            yield _read_run(catalogue, file)
         except Timeout:
             raise
         except SessionsError:

@@ -99,7 +99,7 @@ class Many(Router):
 
     def _first(self, found: Iterable[tuple[Member, str]]) -> str:
         """Return the full id of the first session that was found, "" if none was."""
-        return next((Results(self._ids, member).full(own_id) for member, own_id in found if own_id), "")
+        return next((ResultConverter(self._ids, member).full_id(own_id) for member, own_id in found if own_id), "")
 
     async def check_reachable(self) -> None:
         async def check(member: Member) -> None:
