@@ -27,7 +27,7 @@ def test_the_folder_its_sessions_and_their_versions_are_told(examined: Examine, 
     versions = text_of(told, "versions", "ok")
     assert all(version in versions for version in ("1.0.128 (2)", "2.0.77 (2)", "2.1.332 (8)"))
     assert ("ok", "retention: Claude Code removes sessions after 30 days without a change.") in told
-    assert text_of(told, "operations", "ok").startswith("operations: 10 of 15")
+    assert text_of(told, "operations", "ok").startswith("operations: 14 of 15")
 
 
 def test_what_will_be_removed_within_a_week_and_what_can_not_be_read_are_warnings(

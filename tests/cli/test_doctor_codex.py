@@ -31,7 +31,7 @@ def test_the_home_its_threads_and_their_versions_are_told(examined: Examine, tmp
     assert ("ok", f"sessions: {kinds}.") in told
     assert ("ok", "versions: written by Codex 0.171.0 (9), 0.120.0 (3), 0.98.0 (1).") in told
     assert ("ok", "database: has 13 of the sessions.") in told
-    assert text_of(told, "operations", "ok").startswith("operations: 5 of 15")
+    assert text_of(told, "operations", "ok").startswith("operations: 10 of 15")
 
 
 def test_a_home_that_was_moved_and_files_that_can_not_be_read_are_warnings(examined: Examine, tmp_path: Path) -> None:
