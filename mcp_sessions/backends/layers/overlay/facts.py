@@ -149,6 +149,8 @@ def archived_among(
     tx: Transaction, source: str, sessions: Sequence[Session]
 ) -> tuple[dict[str, datetime], Sequence[Session]]:
     """Return when those sessions were archived that are archived here, by identity, and those marked as gone."""
+    if not sessions:
+        return {}, ()  # PostgreSQL refuses `IN ()`
     identities = [identity_of(session) for session in sessions]
     rows = tx.all(
         "SELECT identity, archived_at, gone_at FROM facts WHERE source = ? AND archived_at IS NOT NULL"
