@@ -28,14 +28,14 @@ ROUNDS = 15
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def write_sessions(root: Path, count: int) -> None:
+def write_sessions(root: Path, count: int, kilobytes: int = KILOBYTES) -> None:
     """Write so many sessions of 100 KB in 20 projects. Each was updated a minute after the one before."""
     for number in range(count):
         moment = _BEGIN + timedelta(minutes=number)
         transcript = Transcript(cwd=f"/home/user/project-{number % 20}")
         transcript.prompt(f"question {number}", moment)
         transcript.attach(moment)
-        transcript.add("api-request-blob", hash="0" * 64, value={"content": "x" * (KILOBYTES * 1000 - 4000)})
+        transcript.add("api-request-blob", hash="0" * 64, value={"content": "x" * (kilobytes * 1000 - 4000)})
         transcript.answer([{"type": "text", "text": f"answer {number}"}], moment)
         transcript.add("last-prompt", lastPrompt=f"question {number}", leafUuid=transcript.last)
         transcript.title(f"session {number}")

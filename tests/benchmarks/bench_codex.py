@@ -25,14 +25,14 @@ ROUNDS = 15
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def write_threads(home: Path, count: int) -> None:
-    """Write so many threads of 90 KB over a quarter of a year, and the database with them."""
+def write_threads(home: Path, count: int, kilobytes: int = KILOBYTES) -> None:
+    """Write `count` threads over a quarter of a year, and the database with them."""
     rows: list[tuple[Rollout, Path, dict[str, object]]] = []
     for number in range(count):
         moment = _BEGIN + timedelta(hours=number)
         rollout = Rollout(moment=moment)
         rollout.turn(f"question {number}", f"answer {number}", moment)
-        rollout.add("compacted", {"message": "x" * (KILOBYTES * 1000 - 4000), "replacement_history": []}, moment)
+        rollout.add("compacted", {"message": "x" * (kilobytes * 1000 - 4000), "replacement_history": []}, moment)
         rollout.turn(f"second question {number}", f"second answer {number}", moment)
         rows.append((rollout, rollout.write(home), {"name": f"thread {number}"}))
     record_all(home, rows)

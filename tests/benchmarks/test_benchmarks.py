@@ -66,7 +66,7 @@ async def test_results_are_a_fraction_of_the_size_of_agentos_responses() -> None
 
 @pytest.mark.timing
 async def test_a_list_of_claude_code_reads_few_files_and_a_history_only_the_end_of_one(tmp_path: Path) -> None:
-    bench_claude_code.write_sessions(tmp_path / "lists", 2_000)
+    bench_claude_code.write_sessions(tmp_path / "lists", 2_000, kilobytes=20)
     lists = [await bench_claude_code.list_figures(tmp_path / "lists", rounds=5) for _ in range(TRIES)]
     first, later = (min(figures[place].value for figures in lists) for place in (0, 1))
     assert first < 8
@@ -78,13 +78,13 @@ async def test_a_list_of_claude_code_reads_few_files_and_a_history_only_the_end_
 
 @pytest.mark.timing
 async def test_a_list_of_codex_reads_few_files_and_a_history_only_the_end_of_one(tmp_path: Path) -> None:
-    bench_codex.write_threads(tmp_path / "lists", 2_000)
+    bench_codex.write_threads(tmp_path / "lists", 2_000, kilobytes=20)
     lists = [await bench_codex.list_figures(tmp_path / "lists", rounds=5) for _ in range(TRIES)]
     first, later = (min(figures[place].value for figures in lists) for place in (0, 1))
     assert first < 8
     assert later < 1
-    figures = await bench_codex.history_figures(tmp_path / "histories", megabytes=100, rounds=5)
+    figures = await bench_codex.history_figures(tmp_path / "histories", megabytes=20, rounds=5)
     values = {figure.name: figure.value for figure in figures}
     for kind in ("paginated", "legacy"):
-        assert values[f"newest page of 100 MB ÷ of 0.2 MB, {kind}"] < TIMES
-        assert values[f"peak memory to count 100 MB ÷ 0.2 MB, {kind}"] < TIMES
+        assert values[f"newest page of 20 MB ÷ of 0.2 MB, {kind}"] < TIMES
+        assert values[f"peak memory to count 20 MB ÷ 0.2 MB, {kind}"] < TIMES
