@@ -29,7 +29,7 @@ _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def write_sessions(root: Path, count: int, kilobytes: int = KILOBYTES) -> None:
-    """Write so many sessions of 100 KB in 20 projects. Each was updated a minute after the one before."""
+    """Write `count` sessions in 20 projects. Each was updated a minute after the one before."""
     for number in range(count):
         moment = _BEGIN + timedelta(minutes=number)
         transcript = Transcript(cwd=f"/home/user/project-{number % 20}")
