@@ -109,7 +109,7 @@ def of_id(tx: Transaction, source: str, session_id: str) -> list[Facts]:
 
 
 def mark_gone(tx: Transaction, source: str, rows: Sequence[Facts]) -> None:
-    """Record that the system does not have these sessions any more."""
+    """Record that these sessions were deleted."""
     for facts in rows:
         tx.run(
             "UPDATE facts SET gone_at = ? WHERE source = ? AND identity = ? AND gone_at IS NULL",
