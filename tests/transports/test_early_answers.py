@@ -178,8 +178,8 @@ def test_a_client_that_has_gone_is_left_to_the_server(cache: AnswerCache) -> Non
     with connected(cache) as client:
         os.close(client.stdout)
         client.stdout = os.dup(client.stdin)
-        client.send(LIST)
         (thread,) = (thread for thread in threading.enumerate() if thread.name == "early answers")
+        client.send(LIST)
         thread.join(60)
         assert not thread.is_alive()
 
