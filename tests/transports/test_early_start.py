@@ -31,6 +31,7 @@ class Installation:
         self.folder = folder
         self.cache = folder / "cache"
         self.logged = ""
+        self.notified: list[str] = []
 
     def start(
         self, frames: Sequence[Frame], *arguments: str, status: int = 0, **variables: str
@@ -49,6 +50,7 @@ class Installation:
         self.logged = done.stderr
         assert done.returncode == status, done.stderr
         sent = [json.loads(line) for line in done.stdout.splitlines()]
+        self.notified = [frame["method"] for frame in sent if "method" in frame]
         responses = [frame for frame in sent if "method" not in frame]
         assert len({response["id"] for response in responses}) == len(responses)
         return {response["id"]: response for response in responses}
@@ -82,6 +84,7 @@ def test_the_second_start_gives_the_same_answers_from_the_cache(opening: list[Fr
     changed = installed.start(opening)
     assert tool_names(changed[2])[0] == "show_sessions"
     assert "the cached answer to tools/list was out of date" in installed.logged
+    assert installed.notified == (["notifications/tools/list_changed"] if opening is HANDSHAKE else [])
     assert installed.start(opening) == first
 
 
