@@ -1,6 +1,6 @@
 """Renders a result as compact JSON text and as structured content."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mcp.types import CallToolResult, TextContent
 
@@ -18,6 +18,7 @@ _STORED_TEXT = frozenset(
         *("type", "agent_id", "user_id", "channel", "media_type", "url", "project", "branch"),
     }
 )
+_REPEATED = ("run_id", "created_at")
 _SANITIZED = (
     "The previous text is shown without hidden characters and credentials, so sending it back doesn't undo all of it."
 )
@@ -37,6 +38,16 @@ def payload_of(result: Model, sanitize: Callable[[str], str]) -> JsonObject:
     ):
         payload["note"] = f"{result.note} {_SANITIZED}".strip()
     return payload
+
+
+def leave_out_repeated(messages: Sequence[JsonObject]) -> None:
+    """Remove a `run_id` and a `created_at` that the message before has too, where all messages have them."""
+    for key in _REPEATED:
+        if all(key in message for message in messages):
+            values = [message[key] for message in messages]
+            for message, before, value in zip(messages[1:], values, values[1:], strict=False):
+                if value == before:
+                    del message[key]
 
 
 def _sanitize_texts(value: Json, sanitize: Callable[[str], str]) -> None:
