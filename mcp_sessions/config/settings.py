@@ -22,7 +22,10 @@ Transport = Literal["stdio", "http"]
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _GROUPS = {"user": "general", "toolsets": "tools", "backend": "backend", "host": "over HTTP"}
 """The first setting of each group, and the group's title."""
-_TEST_VARIABLES = ("MCP_SESSIONS_AGENTOS", "MCP_SESSIONS_COMMAND", "MCP_SESSIONS_CONTRACT", "MCP_SESSIONS_POSTGRES")
+_TEST_VARIABLES = (
+    *("MCP_SESSIONS_AGENTOS", "MCP_SESSIONS_BROWSER", "MCP_SESSIONS_COMMAND", "MCP_SESSIONS_CONTRACT"),
+    "MCP_SESSIONS_POSTGRES",
+)
 """Variables that configure tests and examples."""
 _OPTION_TYPES = tuple(dict.fromkeys(backend.options for backend in BACKENDS.values()))
 
@@ -109,6 +112,13 @@ class Settings:
         shown="sessions,history,state",
     )
     read_only: bool = _setting(False, "", "offer only tools that read", boolean)
+    apps: bool = _setting(
+        True,
+        "on|off",
+        "let clients that can show pages (MCP Apps) show lists and searches as a page",
+        boolean,
+        shown="on",
+    )
     confirm: ConfirmMode = _setting(
         "auto",
         "HOW",
