@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 
 VARIABLE = "MCP_SESSIONS_BROWSER"
-DEADLINE = 60
+DEADLINE = 20
 KEYS = {"Enter": "\ue007", "Escape": "\ue00c", "Tab": "\ue004", "ArrowUp": "\ue013", "ArrowDown": "\ue015"}
 KEYS |= {"End": "\ue010", "Home": "\ue011", "Backspace": "\ue003", "Control": "\ue009"}
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"

@@ -55,7 +55,6 @@ class Page:
         self.link_token = token_urlsafe(32)
         self._call_token = token_urlsafe(32)
         self._is_opened = False
-        self._endpoint = endpoint
         self._idle_seconds = idle_seconds
         self._idle = anyio.CancelScope()
         self._postpone_end()
@@ -64,7 +63,8 @@ class Page:
         async def show_page(request: Request) -> Response:
             return show
 
-        routes = [Route("/", show_page), Route("/token", self._exchange, methods=["POST"]), Route(PATH, self._call)]
+        calls = _TokenCheck(endpoint, self._call_token)
+        routes = [Route("/", show_page), Route("/token", self._exchange, methods=["POST"]), Route(PATH, calls)]
         self._app = Starlette(routes=routes)
         self._app.router.redirect_slashes = False
 
@@ -86,9 +86,17 @@ class Page:
         self._is_opened = True
         return JSONResponse({"token": self._call_token}, headers={"Cache-Control": "no-store"})
 
-    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_allowed = _has_token(Headers(scope=scope), self._call_token)
-        await (self._endpoint if is_allowed else Response(status_code=401))(scope, receive, send)
+
+class _TokenCheck:
+    """An application that refuses requests without the token."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app if _has_token(Headers(scope=scope), self._token) else Response(status_code=401)
+        await app(scope, receive, send)
 
 
 def _has_token(headers: Headers, token: str) -> bool:
