@@ -5,18 +5,24 @@ import os
 
 import pytest
 
+from .support import webdriver
 from .support.doctor import Examine, examining
 from .support.servers import agentos_process, postgres_process
 
 pytest_plugins = ("tests.support.stores",)
 
-REAL_SERVERS = {"PostgreSQL": "MCP_SESSIONS_POSTGRES", "AgentOS": "MCP_SESSIONS_AGENTOS"}
+REAL_SERVERS = {
+    "PostgreSQL": "MCP_SESSIONS_POSTGRES",
+    "AgentOS": "MCP_SESSIONS_AGENTOS",
+    "Chromium": webdriver.VARIABLE,
+}
 NEED_AGENTOS = [
     f"backends/agentos/test_{name}.py" for name in ("auth", "fake", "hazards", "names", "write_hazards", "writes")
 ]
 
 collect_ignore = [] if agentos_process.are_installed() else NEED_AGENTOS
 collect_ignore_glob = [] if postgres_process.is_installed() else ["*/test_*postgres*.py"]
+collect_ignore_glob += [] if webdriver.is_installed() else ["browser/test_*.py"]
 
 
 def pytest_report_header() -> list[str]:

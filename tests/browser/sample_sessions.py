@@ -58,6 +58,7 @@ async def fill(path: Path) -> dict[str, str]:
             file.execute("UPDATE sessions SET updated_at = ?, created_at = ? WHERE id = ?", (moment, moment, ids[name]))
             of_session = "session_key = (SELECT key FROM sessions WHERE id = ?)"
             file.execute(
-                f"UPDATE messages SET created_at = ? + number * 61000000 - 500000000 WHERE {of_session}", (moment, ids[name])
+                f"UPDATE messages SET created_at = ? + number * 61000000 - 500000000 WHERE {of_session}",
+                (moment, ids[name]),
             )
     return ids

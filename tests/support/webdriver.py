@@ -72,7 +72,9 @@ class Browser:
         self._send("/frame", id=None)
 
     def resize(self, width: int, height: int) -> None:
-        self.command("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.command(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
 
     def command(self, name: str, **parameters: Any) -> Any:
         """Send a command of the Chrome DevTools Protocol."""
@@ -91,9 +93,7 @@ class Browser:
     def requested(self) -> list[str]:
         """Return the URLs of the requests that were made or refused since the last call."""
         events = [json.loads(entry["message"])["message"] for entry in self._send("/se/log", type="performance")]
-        return [
-            event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"
-        ]
+        return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
 
 
 def _value(response: httpx2.Response) -> Any:
