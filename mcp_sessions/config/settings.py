@@ -22,10 +22,7 @@ Transport = Literal["stdio", "http"]
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _GROUPS = {"user": "general", "toolsets": "tools", "backend": "backend", "host": "over HTTP"}
 """The first setting of each group, and the group's title."""
-_TEST_VARIABLES = (
-    *("MCP_SESSIONS_AGENTOS", "MCP_SESSIONS_BROWSER", "MCP_SESSIONS_COMMAND", "MCP_SESSIONS_CONTRACT"),
-    "MCP_SESSIONS_POSTGRES",
-)
+_TEST_VARIABLES = tuple(PREFIX + name for name in ("AGENTOS", "BROWSER", "COMMAND", "CONTRACT", "POSTGRES"))
 """Variables that configure tests and examples."""
 _OPTION_TYPES = tuple(dict.fromkeys(backend.options for backend in BACKENDS.values()))
 
@@ -113,11 +110,7 @@ class Settings:
     )
     read_only: bool = _setting(False, "", "offer only tools that read", boolean)
     apps: bool = _setting(
-        True,
-        "on|off",
-        "let clients that can show pages (MCP Apps) show lists and searches as a page",
-        boolean,
-        shown="on",
+        True, "on|off", "let clients that support MCP Apps show lists and searches as a page", boolean, shown="on"
     )
     confirm: ConfirmMode = _setting(
         "auto",
