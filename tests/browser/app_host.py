@@ -4,7 +4,6 @@ The browser holds the frames and the messages; this side answers the messages wi
 Source of the messages: SEP-1865, version 2026-01-26.
 """
 
-import json
 from typing import Any
 
 from mcp.client import Client
@@ -117,7 +116,8 @@ class AppHost:
                 pass
 
     async def _call(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        result = (await self._client.call_tool(tool, arguments)).model_dump(mode="json", by_alias=True)
-        for session in (result["structuredContent"] or {}).get("sessions", ()):
+        result: dict[str, Any] = (await self._client.call_tool(tool, arguments)).model_dump(mode="json", by_alias=True)
+        content: dict[str, list[dict[str, Any]]] = result["structuredContent"] or {}
+        for session in content.get("sessions", ()):
             session.update(self._extra)
-        return json.loads(json.dumps(result))
+        return result

@@ -12,7 +12,7 @@ import pytest
 from tests.support.fork_server import forked
 from tests.support.webdriver import Browser, chromium
 
-Open = Callable[[Path], str]
+Open = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
@@ -35,14 +35,14 @@ def browser(_chromium: Browser) -> Generator[Browser]:
 
 @pytest.fixture
 def browse() -> Generator[Open]:
-    """A function that starts `mcp-sessions browse` on a store and returns the URL that it prints."""
+    """A function that starts `mcp-sessions browse` on a store, with more arguments, and returns the URL it prints."""
     with ExitStack() as stack:
-        yield lambda path: stack.enter_context(browsing(path))
+        yield lambda path, *arguments: stack.enter_context(browsing(path, *arguments))
 
 
 @contextmanager
-def browsing(path: Path) -> Generator[str]:
-    command = forked("-m", "mcp_sessions", "browse", "--backend", f"sqlite:///{path}")
+def browsing(path: Path, *arguments: str) -> Generator[str]:
+    command = forked("-m", "mcp_sessions", "browse", "--backend", f"sqlite:///{path}", *arguments)
     without_display = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "BROWSER")}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=sys.stderr, env=without_display, text=True

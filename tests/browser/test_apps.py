@@ -98,6 +98,20 @@ async def test_sessions_that_their_program_removes_are_listed_and_kept_by_archiv
         assert [one["name"] for one in (await peer.call("list_sessions", archived=True))["sessions"]] == ["Trip 0"]
 
 
+async def test_a_message_that_was_cut_can_be_shown_whole(browser: Browser) -> None:
+    async with serving(max_chars=4_000) as peer:
+        text = " ".join(map(str, range(3_000)))
+        await peer.session(text)
+        host = AppHost(browser, peer.client, 1)
+        await host.show("list_sessions")
+        await host.until("document.querySelector('.row')")
+        browser.script("document.querySelector('.row').click()")
+        await host.until("document.querySelector('.user button')?.textContent.endsWith('more characters')")
+        browser.click(".user button")
+        await host.until("!document.querySelector('.user button')")
+        assert browser.script("return document.querySelector('.text').textContent") == text
+
+
 async def test_a_message_that_is_not_from_the_host_is_ignored(browser: Browser) -> None:
     async with serving() as peer:
         host = await host_of(browser, peer)

@@ -15,8 +15,10 @@ import httpx2
 
 VARIABLE = "MCP_SESSIONS_BROWSER"
 DEADLINE = 20
-KEYS = {"Enter": "\ue007", "Escape": "\ue00c", "Tab": "\ue004", "ArrowUp": "\ue013", "ArrowDown": "\ue015"}
-KEYS |= {"End": "\ue010", "Home": "\ue011", "Backspace": "\ue003", "Control": "\ue009"}
+KEYS = {
+    **{"Enter": "\ue007", "Escape": "\ue00c", "Tab": "\ue004", "Backspace": "\ue003", "Control": "\ue009"},
+    **{"ArrowUp": "\ue013", "ArrowDown": "\ue015", "End": "\ue010", "Home": "\ue011"},
+}
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 _OPTIONS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--force-color-profile=srgb")
 
@@ -120,9 +122,10 @@ def chromium() -> Generator[Browser]:
             port = next(found[1] for found in ports if found and found[1] != "0")
             with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE * 2, trust_env=False) as http:
                 session = _value(http.post("/session", json=_capabilities(folder, profile)))["sessionId"]
-                browser = Browser(http, session)
-                yield browser
-                http.delete(f"/session/{session}")
+                try:
+                    yield Browser(http, session)
+                finally:
+                    http.delete(f"/session/{session}")  # else Chromium outlives its driver
         finally:
             driver.terminate()
 

@@ -70,7 +70,7 @@ async def test_the_links_token_opens_the_page_once() -> None:
 @pytest.mark.parametrize("token", ["wrong", "ä"])
 async def test_another_token_opens_nothing_and_leaves_the_link_valid(token: str) -> None:
     async with site() as served:
-        guess = {"Authorization": f"Bearer {token}".encode()}
+        guess = {b"Authorization": f"Bearer {token}".encode()}
         assert [(await served.http.post(path, headers=guess)).status_code for path in ("/token", "/mcp")] == [401, 401]
         assert (await served.http.post("/mcp", json=modern(1, "tools/list"), headers=CALL)).status_code == 401
         assert (await served.exchange(served.link_token)).status_code == 200
