@@ -37,7 +37,11 @@ def browser(_chromium: Browser) -> Generator[Browser]:
 def browse() -> Generator[Open]:
     """A function that starts `mcp-sessions browse` on a store, with more arguments, and returns the URL it prints."""
     with ExitStack() as stack:
-        yield lambda path, *arguments: stack.enter_context(browsing(path, *arguments))
+
+        def start(path: Path, *arguments: str) -> str:
+            return stack.enter_context(browsing(path, *arguments))
+
+        yield start
 
 
 @contextmanager
