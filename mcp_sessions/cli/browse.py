@@ -12,7 +12,7 @@ import anyio
 from mcp_sessions.cli.refusals import first_error, refuse, refuse_backend
 from mcp_sessions.config.backend_addresses import shown_backends
 from mcp_sessions.config.build import build_backend, build_server
-from mcp_sessions.config.settings import BadSetting, Settings
+from mcp_sessions.config.settings import OVER_HTTP, SETTINGS, BadSetting, Settings
 from mcp_sessions.errors import SessionsError
 from mcp_sessions.transports.auth.access import Access
 from mcp_sessions.transports.http.page import serve_page
@@ -23,8 +23,7 @@ _MAX_CHARS = 400_000  # the largest that the setting accepts, since no model rea
 
 def run(settings: Settings) -> int:
     """Serve the page until a signal arrives or nobody uses it. Return the exit status."""
-    # The page shows the question before a deletion, which the other ways to confirm would leave out.
-    settings = replace(settings, confirm="user", max_chars=_MAX_CHARS, transport="http")
+    settings = _for_page(settings)
     status = 0
     try:
         backend = build_backend(settings)
@@ -40,6 +39,14 @@ def run(settings: Settings) -> int:
     except* KeyboardInterrupt:
         status = 130
     return status
+
+
+def _for_page(settings: Settings) -> Settings:
+    """Return the settings without those of serving over HTTP to others, which may be set in the environment."""
+    defaults = Settings()
+    unused = {name: getattr(defaults, name) for name, setting in SETTINGS.items() if setting.group == OVER_HTTP}
+    # The page shows the question before a deletion, which the other ways to confirm would leave out.
+    return replace(settings, **unused, transport="stdio", confirm="user", max_chars=_MAX_CHARS)
 
 
 def _open_in_thread(url: str) -> None:

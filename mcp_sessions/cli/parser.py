@@ -4,7 +4,7 @@ import argparse
 from typing import Any, NoReturn
 
 from .. import __version__
-from ..config.settings import SETTINGS
+from ..config.settings import OVER_HTTP, SETTINGS
 from ..errors import replace_unprintable
 
 CLIENTS = ("claude-code", "claude-desktop", "cursor", "vscode", "codex", "opencode", "gemini", "qwen", "copilot")
@@ -19,7 +19,6 @@ _COMMANDS = {
     "token": "create a token for --tokens: print the token, which is shown only once, and the line for the file",
 }
 _WITH_SETTINGS = ("serve", "browse", "doctor", "config")
-_OVER_HTTP = "over HTTP"
 _EPILOG = "Each flag also has an environment variable, such as MCP_SESSIONS_MAX_CHARS for --max-chars. The flag wins."
 _CREDENTIALS = (
     "MCP_SESSIONS_TOKEN is the credential of the backend that is reached over HTTP; if both are, of --from only. "
@@ -57,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     for name in _WITH_SETTINGS:
         added[name].usage = f"mcp-sessions {name} {'CLIENT ' if name == 'config' else ''}[SETTING]..."
         added[name].epilog = _EPILOG
-        _add_settings(added[name], without=_OVER_HTTP if name == "browse" else "")
+        _add_settings(added[name], without=OVER_HTTP if name == "browse" else "")
     others = main.add_argument_group("other")
     others.add_argument("-h", "--help", action="help", help="show this and exit; COMMAND --help shows a command's help")
     others.add_argument(

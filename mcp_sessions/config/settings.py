@@ -15,12 +15,13 @@ from . import parsers
 from .backend_addresses import read_addresses, split_backends
 from .parsers import BadSetting, is_url
 
-__all__ = ["SETTINGS", "BadSetting", "Setting", "Settings", "is_url", "unknown_variables"]
+__all__ = ["OVER_HTTP", "SETTINGS", "BadSetting", "Setting", "Settings", "is_url", "unknown_variables"]
 
 PREFIX = "MCP_SESSIONS_"
 Transport = Literal["stdio", "http"]
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_GROUPS = {"user": "general", "toolsets": "tools", "backend": "backend", "host": "over HTTP"}
+OVER_HTTP = "over HTTP"
+_GROUPS = {"user": "general", "toolsets": "tools", "backend": "backend", "host": OVER_HTTP}
 """The first setting of each group, and the group's title."""
 _TEST_VARIABLES = tuple(PREFIX + name for name in ("AGENTOS", "BROWSER", "COMMAND", "CONTRACT", "POSTGRES"))
 """Variables that configure tests and examples."""

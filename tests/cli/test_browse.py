@@ -7,10 +7,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from mcp_sessions.cli.main import main
 from tests.support.fork_server import forked
+from tests.support.http_calls import calls
 
 DISPLAYS = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
 
@@ -43,6 +45,21 @@ def test_the_link_is_printed_where_there_is_no_browser_and_a_signal_ends_it(
         said, complained = process.communicate(timeout=60)
         assert (process.returncode, said) == (status, "")
         assert complained == f"mcp-sessions: sessions of sqlite:///{path}\n"
+
+
+async def test_settings_for_serving_others_have_no_effect(path: Path) -> None:
+    served = {"TRANSPORT": "http", "RATE": "1", "TOKENS": "/nowhere", "OWN_CREDENTIALS": "on", "CONFIRM": "off"}
+    with browsing(path, **{f"MCP_SESSIONS_{name}": value for name, value in served.items()}) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        root, _, token = process.stdout.readline().strip().partition("/#")
+        exchange = {"Authorization": f"Bearer {token}"}
+        answer = httpx2.post(f"{root}/token", headers=exchange, trust_env=False)
+        async with calls(f"{root}/mcp", token=answer.json()["token"]) as page:
+            created = await page.call("create_session", name="Garden")  # several calls, so the rate isn't limited
+            asked = await page.result("delete_session", session_id=created["id"])
+            assert asked["resultType"] == "input_required"
+            assert [one["name"] for one in (await page.call("list_sessions"))["sessions"]] == ["Garden"]
 
 
 def test_the_link_is_opened_in_the_browser(path: Path, tmp_path: Path) -> None:
