@@ -16,7 +16,14 @@ import httpx2
 VARIABLE = "MCP_SESSIONS_BROWSER"
 DEADLINE = 20
 KEYS = {
-    **{"Enter": "\ue007", "Escape": "\ue00c", "Tab": "\ue004", "Backspace": "\ue003", "Control": "\ue009"},
+    **{
+        "Enter": "\ue007",
+        "Escape": "\ue00c",
+        "Tab": "\ue004",
+        "Backspace": "\ue003",
+        "Control": "\ue009",
+        "Shift": "\ue008",
+    },
     **{"ArrowUp": "\ue013", "ArrowDown": "\ue015", "End": "\ue010", "Home": "\ue011"},
 }
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
