@@ -87,11 +87,11 @@ async def test_sessions_that_their_program_removes_are_listed_and_kept_by_archiv
         await host.show("list_sessions")
         await host.until("document.querySelector('.row')")
         browser.script("document.querySelector('#views button:last-child').click()")
-        await host.until("document.querySelector('.day')?.textContent === 'Removed tomorrow'")
+        await host.until("document.querySelector('.day')?.textContent === 'Will be removed tomorrow'")
         browser.script("document.querySelector('.row').click()")
         await host.until("!document.querySelector('#expiry').hidden")
         assert browser.script("return document.querySelector('#expiry').innerText").startswith(
-            "Its program removes this session tomorrow. Archive it to keep it."
+            "Its program will remove this session tomorrow. Archive it to keep it."
         )
         browser.click("#keep")
         assert await host.until(SAID) == "Archived “Trip 0”."
