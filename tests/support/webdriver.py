@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 
 VARIABLE = "MCP_SESSIONS_BROWSER"
-DEADLINE = 20
+DEADLINE = 60
 KEYS = {
     **{
         "Enter": "\ue007",
