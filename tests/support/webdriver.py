@@ -16,15 +16,16 @@ import httpx2
 VARIABLE = "MCP_SESSIONS_BROWSER"
 DEADLINE = 60
 KEYS = {
-    **{
-        "Enter": "\ue007",
-        "Escape": "\ue00c",
-        "Tab": "\ue004",
-        "Backspace": "\ue003",
-        "Control": "\ue009",
-        "Shift": "\ue008",
-    },
-    **{"ArrowUp": "\ue013", "ArrowDown": "\ue015", "End": "\ue010", "Home": "\ue011"},
+    "Backspace": "\ue003",
+    "Tab": "\ue004",
+    "Enter": "\ue007",
+    "Shift": "\ue008",
+    "Control": "\ue009",
+    "Escape": "\ue00c",
+    "End": "\ue010",
+    "Home": "\ue011",
+    "ArrowUp": "\ue013",
+    "ArrowDown": "\ue015",
 }
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 _OPTIONS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--force-color-profile=srgb")
