@@ -48,18 +48,34 @@ class Session(PageItem):
     type: str = ""
     agent_id: str = ""
     user_id: str = ""
+    project: str = ""
+    """The folder that a coding agent works in."""
     created_at: Timestamp | None = None
     updated_at: Timestamp | None = None
     archived_at: Timestamp | None = None
+    expires_at: Timestamp | None = None
+    """When the session's system will remove it by itself, if that is known and within 7 days."""
     is_current: bool = False
+    is_live: bool = False
+    """Whether a program has the session open, as far as that is known."""
     channel: str = ""
     backend: str = ""
     """The name of the session's backend, where there are several; "" for the one without a name."""
+    lasting_id: str = Field(default="", exclude=True, repr=False)
+    """What only this session ever has, for systems in which an id changes or is used again.
+
+    "" means that the id and the creation time identify the session.
+    """
 
 
 class SessionDetail(Session):
     """A session with its state, metadata and counts. `version` changes with every change of the session."""
 
+    branch: str = ""
+    parent_id: str = ""
+    """The session that this one was forked from or started by."""
+    resume_command: str = ""
+    """The command that continues the session in its own program."""
     state: Json = Field(default_factory=dict[str, Json])
     metadata: JsonObject = Field(default_factory=dict[str, Json])
     summary: str = ""
@@ -68,6 +84,8 @@ class SessionDetail(Session):
     message_count: int | None = None
     run_count: int | None = None
     version: str = ""
+    kept_by_overlay: tuple[str, ...] = ()
+    """The fields that the overlay keeps, since the system itself can't. Other programs don't see them."""
     note: str = ""
     state_path: str = Field(default="", exclude=True)
     """The JSON Pointer to the part of the state that `state` is; "" if it is the whole state."""
@@ -194,6 +212,8 @@ class Change(Model):
     changed: JsonObject = Field(default_factory=dict[str, Json])
     previous: JsonObject = Field(default_factory=dict[str, Json])
     version: str = ""
+    kept_by_overlay: tuple[str, ...] = ()
+    """The fields in `changed` that the overlay keeps, since the system itself can't."""
     note: str = ""
 
 

@@ -2,10 +2,11 @@
 
 import gc
 import os
+from collections.abc import Generator
 
 import pytest
 
-from .support import webdriver
+from .support import claude_client, webdriver
 from .support.doctor import Examine, examining
 from .support.servers import agentos_process, postgres_process
 
@@ -15,12 +16,16 @@ REAL_SERVERS = {
     "PostgreSQL": "MCP_SESSIONS_POSTGRES",
     "AgentOS": "MCP_SESSIONS_AGENTOS",
     "Chromium": webdriver.VARIABLE,
+    "Claude Code": claude_client.VARIABLE,
 }
 NEED_AGENTOS = [
     f"backends/agentos/test_{name}.py" for name in ("auth", "fake", "hazards", "names", "write_hazards", "writes")
 ]
 
-collect_ignore = [] if agentos_process.are_installed() else NEED_AGENTOS
+collect_ignore = [
+    *([] if agentos_process.are_installed() else NEED_AGENTOS),
+    *([] if claude_client.is_installed() else ["backends/claude_code/test_client.py"]),
+]
 collect_ignore_glob = [] if postgres_process.is_installed() else ["*/test_*postgres*.py"]
 collect_ignore_glob += [] if webdriver.is_installed() else ["browser/test_*.py"]
 
@@ -33,13 +38,26 @@ def pytest_report_header() -> list[str]:
     ]
 
 
+def pytest_collection() -> None:
+    gc.disable()  # else it looks again and again through thousands of new objects, of which next to none are garbage
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()  # else every collection of garbage looks through thousands of collected tests
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def empty_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    """Give all tests an empty data folder, so that none reads or changes this user's overlay."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
 
 
 @pytest.fixture

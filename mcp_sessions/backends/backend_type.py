@@ -35,10 +35,11 @@ class BackendType(Generic[OptionsT]):
     """A kind of backend: its options, and the function that opens a backend for a URL without these options.
 
     `environment`: the environment variables that the backend reads in addition to the settings. `install_hint`: how to
-    install its dependencies.
+    install its dependencies. `default_address`: the URL that a URL with nothing but a scheme stands for.
     """
 
     options: type[OptionsT]
     open: "Callable[[str, OptionsT, OpenContext], SessionBackend]"
     environment: Sequence[Variable] = ()
     install_hint: str = ""
+    default_address: str = ""

@@ -32,3 +32,6 @@ KEPT_BY = {
     Capability.UPDATE_SESSION: ("metadata", "summary"),
 }
 """Operation → the fields of a session that a system with this operation usually stores."""
+
+OVERLAY_FIELDS = ("archived_at", "state", "metadata", "summary")
+"""The fields that an overlay keeps for systems that can't store them."""

@@ -19,7 +19,7 @@ N = TypeVar("N", int, float)
 class Option(Generic[T]):
     """An option of a backend. `parse` raises a `ValueError` that says what the option accepts.
 
-    `is_path`: the value names a file.
+    `is_path`: the value names a file. `selects`: the option selects one of several accounts or databases of a system.
     """
 
     default: T
@@ -27,6 +27,7 @@ class Option(Generic[T]):
     help: str
     parse: Callable[[str], T]
     is_path: bool = False
+    selects: bool = False
 
     def field(self) -> Any:
         """Return the dataclass field that holds the option's value."""

@@ -4,11 +4,13 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 from ..errors import Invalid
 from .agentos import AGENTOS, AGENTOS_TLS
 from .backend_type import BackendType, OpenContext
+from .claude_code import CLAUDE_CODE
+from .codex import CODEX
 from .environment import LIBPQ_PATH_OPTIONS, Variable, absolute_path
 from .guayaba import GUAYABA, GUAYABA_PLAIN
 from .options import Option, options_of, parse_options, split_options
@@ -22,6 +24,8 @@ BACKENDS: dict[str, BackendType[Any]] = {
     "postgresql": POSTGRESQL,
     "agentos+http": AGENTOS,
     "agentos+https": AGENTOS_TLS,
+    "claude-code": CLAUDE_CODE,
+    "codex": CODEX,
     "guayaba": GUAYABA,
     "guayaba+http": GUAYABA_PLAIN,
     "guayaba+https": GUAYABA,
@@ -44,6 +48,24 @@ def known_options(url: str) -> Mapping[str, Option[Any]]:
 def options_in(url: str) -> Mapping[str, str]:
     """Return the text of each option in this URL. Raise `Invalid` for an option that is given twice."""
     return split_options(url, known_options(url))[1]
+
+
+def system_of(url: str) -> str:
+    """Return what identifies a backend's system: its address, and the options that select an account or a database.
+
+    It has no credential, and is the same for all URLs of one system.
+    """
+    backend = _backend_type(url)
+    known = options_of(backend.options)
+    address, texts = split_options(url, known)
+    if address == url.partition(":")[0] + ":":
+        address = backend.default_address or address
+    scheme, _, rest = address.partition("?")[0].partition(":")
+    parts = urlsplit(rest)
+    host = parts.netloc.rpartition("@")[2].lower()
+    default_port = {"http": ":80", "https": ":443"}.get(scheme.partition("+")[2], ":")
+    selected = "&".join(f"{name}={texts[name].lower()}" for name in sorted(texts) if known[name].selects)
+    return f"{scheme}://{host.removesuffix(default_port)}{parts.path.rstrip('/')}{'?' if selected else ''}{selected}"
 
 
 # The password as libpq parses it, and also one with an unescaped @, which libpq does not accept.

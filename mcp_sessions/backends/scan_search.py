@@ -15,7 +15,7 @@ from .. import cursors
 from ..caller import Caller
 from ..errors import BadResponse, NotFound, Unavailable, Unsupported
 from ..models import Message, SearchHit, SearchPage
-from ..text.words import contains_words, fold, snippet
+from ..text.search_query import SearchQuery
 from .gather import map_concurrently
 
 _AT_ONCE = 8
@@ -55,14 +55,13 @@ _Match = tuple[Message | None, str]
 
 
 class Search:
-    """One search call: its words, its caller and the budget that it has spent. `seconds` limits its duration."""
+    """One search call: its query, its caller and the budget that it has spent. `seconds` limits its duration."""
 
-    def __init__(self, caller: Caller, words: Sequence[str], walk: str, *, seconds: float) -> None:
+    def __init__(self, caller: Caller, query: SearchQuery, walk: str, *, seconds: float) -> None:
         self._unreturned: dict[int, int] = {}  # digest of a session → number of its hits that were not returned yet
         self._hits: list[SearchHit] = []
         self._caller = caller
-        self._words = words
-        self._stems = [fold(word.rstrip("*")) for word in words]
+        self._query = query
         self._walk = walk
         self._stops_at = anyio.current_time() + seconds
         self._bytes = 0
@@ -119,7 +118,7 @@ class Search:
                     session_name=candidate.name,
                     message_id=message.id if message else "",
                     role=message.role if message else "",
-                    snippet="" if message is None and seen == candidate.name else snippet(seen, self._words),
+                    snippet="" if message is None and seen == candidate.name else self._query.snippet(seen),
                     created_at=message.created_at if message else candidate.created_at,
                     cursor=cursors.mark(self._walk, len(matches) - number - 1, *candidate.position),
                 )
@@ -146,14 +145,11 @@ class Search:
         return [(message, seen) for message, text in texts if (seen := self._match(text))]
 
     def _match(self, text: str) -> str:
-        """Return the text as the caller sees it if it contains every word, else ""."""
-        if not text:
-            return ""
-        comparable = fold(text)
-        if not all(stem in comparable for stem in self._stems):  # rules out most texts quickly
+        """Return the text as the caller sees it if it matches the query, else ""."""
+        if not text or not self._query.may_match(text):
             return ""
         seen = self._caller.sanitize(text)
-        return seen if contains_words(seen, self._words) else ""
+        return seen if self._query.matches(seen) else ""
 
     def _page(self, limit: int, resume_cursor: str | None = None) -> SearchPage:
         """Return the page. `resume_cursor` is given if the budget ended the search."""

@@ -16,7 +16,13 @@ _COMMANDS = {
     "doctor": "check these settings and the backend, without changing anything, and say what is wrong",
     "config": "print a client's configuration for this server, with these settings",
     "copy": "copy all sessions of one backend into another one, and compare the two",
+    "overlay": "export what the overlay keeps, import such a file, or move it into the systems",
     "token": "create a token for --tokens: print the token, which is shown only once, and the line for the file",
+}
+_OVERLAY_ACTIONS = {
+    "export": "write what the overlay keeps to a new file",
+    "import": "add the facts in a file that the overlay lacks; what the overlay has is never changed",
+    "migrate": "move facts into the systems that can store them by now; without --apply, only say what would be moved",
 }
 _WITH_SETTINGS = ("serve", "browse", "doctor", "config")
 _EPILOG = "Each flag also has an environment variable, such as MCP_SESSIONS_MAX_CHARS for --max-chars. The flag wins."
@@ -51,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     }
     added["config"].add_argument("client", metavar="CLIENT", choices=CLIENTS, help=f"one of {', '.join(CLIENTS)}")
     _add_copy(added["copy"])
+    _add_overlay(added["overlay"])
     _add_token(added["token"])
     _add_settings(main)
     for name in _WITH_SETTINGS:
@@ -93,6 +100,19 @@ def _add_copy(copy: argparse.ArgumentParser) -> None:
     copy.add_argument(
         "--to", dest="target", required=True, metavar="URL", help="a store: sqlite:///PATH or postgresql://…"
     )
+
+
+def _add_overlay(overlay: argparse.ArgumentParser) -> None:
+    actions = overlay.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for action, help in _OVERLAY_ACTIONS.items():
+        added = actions.add_parser(action, help=help, description=f"{help[0].upper()}{help[1:]}.", allow_abbrev=False)
+        added.usage = f"mcp-sessions overlay {action} {'[--apply]' if action == 'migrate' else 'FILE'} [SETTING]..."
+        added.epilog = _EPILOG
+        if action == "migrate":
+            added.add_argument("--apply", action="store_true", help="move them, and read each back before removing it")
+        else:
+            added.add_argument("file", metavar="FILE", help="lines of JSON, one for each fact")
+        _add_settings(added)
 
 
 def _add_token(token: argparse.ArgumentParser) -> None:

@@ -1,19 +1,26 @@
 """Builds the backend and the server from settings, and refuses settings that don't go together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from ..backends.base import SessionBackend
+from ..backends.capability import OVERLAY_FIELDS
 from ..backends.flag_errors import name_flag_in_errors
 from ..backends.layers.many import combine_backends
 from ..backends.layers.read_only import ReadOnlyBackend
-from ..backends.registry import known_options, open_backend, options_in
+from ..backends.registry import known_options, open_backend, options_in, system_of
+from ..errors import Invalid
 from ..server.audit_log import AuditLog
 from ..server.sessions_server import SessionsServer, create_server
 from .backend_addresses import BackendAddress, read_addresses
 from .settings import SETTINGS, BadSetting, Settings
 
+if TYPE_CHECKING:
+    from ..backends.layers.overlay import OverlayStore
+
+OverlayOpener = Callable[[], "OverlayStore"]
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
@@ -26,14 +33,46 @@ def build_backends(settings: Settings) -> Mapping[str, SessionBackend]:
     """Return the configured backends by name. Raise `BadSetting`, or `Invalid` for a bad --backend."""
     addresses = read_addresses(settings.backend)
     backends: dict[str, SessionBackend] = {}
+    overlay = _overlay_opener(settings)
     for address in addresses:
         is_only = len(addresses) == 1
         with nullcontext() if is_only else name_flag_in_errors(f"--backend {address.name}".strip()):
-            backends[address.name] = _open(address, settings, is_only=is_only)
+            backends[address.name] = _open(address, settings, is_only=is_only, overlay=overlay)
     return backends
 
 
-def _open(address: BackendAddress, settings: Settings, *, is_only: bool) -> SessionBackend:
+def _overlay_opener(settings: Settings) -> OverlayOpener | None:
+    """Return a function that returns the overlay, always the same one. None if there is to be none.
+
+    Raise `BadSetting` if the setting is not a URL of an overlay.
+    """
+    if settings.overlay == "off":
+        return None
+    _require_url(settings.overlay)
+    return cache(lambda: open_overlay(settings))
+
+
+def open_overlay(settings: Settings) -> "OverlayStore":
+    """Return the overlay, not yet entered. Raise `BadSetting` for "off" or a malformed URL."""
+    from ..backends.layers.overlay import OverlayStore  # here, since most backends need no overlay
+
+    if settings.overlay == "off":
+        raise BadSetting("--overlay can't be off for this command. Give the overlay's URL.")
+    _require_url(settings.overlay)
+    try:
+        return OverlayStore.at(settings.overlay, timeout=settings.timeout)
+    except Invalid as error:
+        raise BadSetting(f"--overlay: {error.message.rstrip('.')}.") from error
+
+
+def _require_url(overlay: str) -> None:
+    if overlay.partition(":")[0] not in ("sqlite", "postgresql"):
+        raise BadSetting("--overlay accepts off, sqlite:///PATH or postgresql://USER@HOST/DATABASE.")
+
+
+def _open(
+    address: BackendAddress, settings: Settings, *, is_only: bool, overlay: OverlayOpener | None
+) -> SessionBackend:
     token_variable = address.token_variable
     token = settings.backend_credentials.get(token_variable, "")
     if not token and (is_only or not address.name):  # MCP_SESSIONS_TOKEN is never for a named one of several
@@ -46,6 +85,10 @@ def _open(address: BackendAddress, settings: Settings, *, is_only: bool) -> Sess
         read_only=address.is_read_only,
         **backend_options(settings, address.url),
     )
+    if overlay is not None and not backend.keeps.issuperset(OVERLAY_FIELDS):
+        from ..backends.layers.overlay import Overlay
+
+        backend = Overlay(backend, overlay(), source=system_of(address.url))
     return ReadOnlyBackend(backend) if address.is_read_only else backend
 
 

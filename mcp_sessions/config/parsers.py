@@ -47,6 +47,11 @@ def not_empty(text: str) -> str:
     return text
 
 
+def overlay(text: str) -> str:
+    """Return the URL, or "off". Whether the URL is right shows when it is opened, whose errors don't repeat it."""
+    return "off" if text.strip().lower() in ("off", "no", "false", "0") else not_empty(text)
+
+
 def choice(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         known = {word.lower(): word for word in choices}

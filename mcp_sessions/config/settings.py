@@ -2,17 +2,14 @@
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any, Literal
-
-from platformdirs import user_data_dir
 
 from ..backends.options import TIMEOUT, boolean, number, options_of
 from ..backends.registry import BACKENDS
 from ..server.confirm_mode import ConfirmMode
-from ..sqlite_url import url_of
 from . import parsers
 from .backend_addresses import read_addresses, split_backends
+from .default_paths import url_in_data_folder
 from .parsers import BadSetting, is_url
 
 __all__ = ["OVER_HTTP", "SETTINGS", "BadSetting", "Setting", "Settings", "is_url", "unknown_variables"]
@@ -23,7 +20,7 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 OVER_HTTP = "over HTTP"
 _GROUPS = {"user": "general", "toolsets": "tools", "backend": "backend", "host": OVER_HTTP}
 """The first setting of each group, and the group's title."""
-_TEST_VARIABLES = tuple(PREFIX + name for name in ("AGENTOS", "BROWSER", "COMMAND", "CONTRACT", "POSTGRES"))
+_TEST_VARIABLES = tuple(PREFIX + name for name in "AGENTOS BROWSER CLAUDE_CODE COMMAND CONTRACT POSTGRES".split())
 """Variables that configure tests and examples."""
 _OPTION_TYPES = tuple(dict.fromkeys(backend.options for backend in BACKENDS.values()))
 
@@ -43,10 +40,6 @@ class Setting:
     """What separates the values of a flag that may be repeated, "" for other flags."""
     is_alias: bool
     """Whether this is an option of the backend, which `--backend` can set too."""
-
-
-def _default_backend() -> str:
-    return url_of(Path(user_data_dir("mcp-sessions", appauthor=False)) / "sessions.db")
 
 
 def _setting(
@@ -131,12 +124,20 @@ class Settings:
         shown="on",
     )
     backend: tuple[str, ...] = _setting(
-        lambda: (_default_backend(),),
+        lambda: (url_in_data_folder("sessions.db"),),
         "[NAME=]URL",
         "where the sessions are; repeat it with names for several backends; NAME:ro=URL is read-only",
         split_backends,
         shown="sqlite:///USER_DATA_DIR/mcp-sessions/sessions.db",
         separator="\n",
+    )
+    overlay: str = _setting(
+        lambda: url_in_data_folder("overlay.db"),
+        "URL|off",
+        "where archive, state, metadata and summary are kept for systems that can't store them: sqlite:///PATH, "
+        "postgresql://…, or off",
+        parsers.overlay,
+        shown="sqlite:///USER_DATA_DIR/mcp-sessions/overlay.db",
     )
     token: str = _setting(
         "", "", "credential for the backend, sent as a bearer token (the embedded store needs none)", secret=True
@@ -208,6 +209,8 @@ class Settings:
 
     backend_credentials: Mapping[str, str] = field(default_factory=dict[str, str])
     """Environment variable → credential. MCP_SESSIONS_TOKEN_WORK is for the backend named `work`."""
+    is_backend_given: bool = field(default=False, compare=False)
+    """Whether a backend was chosen, be it the default one."""
 
     @classmethod
     def read(cls, flags: Mapping[str, str | list[str] | None], environ: Mapping[str, str]) -> "Settings":
@@ -234,7 +237,7 @@ class Settings:
             for name in [address.token_variable]
             if environ.get(name)
         }
-        return cls(**values, backend_credentials=tokens)
+        return cls(**values, backend_credentials=tokens, is_backend_given="backend" in values)
 
     @property
     def backend_names(self) -> Sequence[str]:

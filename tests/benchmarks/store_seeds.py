@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mcp_sessions.backends.database.fts5 import Fts5Index
 from mcp_sessions.backends.database.sqlite import SqliteTransaction
-from mcp_sessions.backends.database.sqlite_schema import migrate, transaction
+from mcp_sessions.backends.database.sqlite_schema import STORE, migrate, transaction
 from mcp_sessions.backends.sql.sessions import fold_name
 
 USERS = 1000
@@ -31,7 +31,7 @@ def build(path: Path, sessions: int, messages: int) -> None:
             return
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA cache_size = -500000")
-        migrate(connection)
+        migrate(connection, STORE)
         with transaction(connection, "BEGIN"):
             _add_sessions(connection, sessions, messages)
             _add_messages(connection, sessions, messages)

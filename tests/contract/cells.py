@@ -11,7 +11,9 @@ from mcp.shared.exceptions import MCPError
 from mcp_sessions.backends.base import Capability
 from mcp_sessions.errors import SessionsError
 
-from . import agentos, agentos_fake, postgres, several
+from . import agentos, agentos_fake, overlay, postgres, several
+from .claude_code import ClaudeCodeHarness
+from .codex import CodexHarness, LegacyCodexHarness
 from .custom import JsonFolderHarness
 from .embedded import RequiredOnlyHarness, SqliteHarness, WrappedSqliteHarness
 from .guayaba_fake import GuayabaDefault, GuayabaMaster, GuayabaMasterOther, GuayabaOther
@@ -26,11 +28,15 @@ HARNESSES: tuple[type[Harness], ...] = (
     JsonFolderHarness,
     *agentos_fake.FAKES,
     *agentos.REAL,
+    ClaudeCodeHarness,
+    CodexHarness,
+    LegacyCodexHarness,
     GuayabaDefault,
     GuayabaOther,
     GuayabaMaster,
     GuayabaMasterOther,
     *several.SEVERAL,
+    *overlay.OVERLAYS,
 )
 
 MARKS = (

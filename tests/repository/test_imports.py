@@ -17,7 +17,7 @@ VOCABULARY = "errors models caller cursors json_documents sqlite_url"
 SHARED = (
     "backends.base backends.backend_type backends.options backends.environment backends.health backends.deadline "
     "backends.validation backends.paging backends.file_locks backends.write_access backends.gather backends.telemetry "
-    "backends.flag_errors"
+    "backends.flag_errors backends.session_updates"
 )
 ANY_BACKEND = f"{VOCABULARY} text {SHARED} backends.scan_search backends.http"
 RULES = {
@@ -43,6 +43,7 @@ RULES = {
     "backends.file_locks": "errors",
     "backends.write_access": "",
     "backends.flag_errors": "errors",
+    "backends.session_updates": f"{VOCABULARY} text backends.validation",
     "backends.gather": "",
     "backends.telemetry": "errors",
     "backends.scan_search": f"{VOCABULARY} text {SHARED}",
@@ -51,15 +52,21 @@ RULES = {
     "backends.session_copy": f"{VOCABULARY} text {SHARED} backends.session_content",
     "backends.environment": "",
     "backends.registry": "errors backends.base backends.backend_type backends.options backends.environment "
-    "backends.agentos backends.guayaba backends.sql",
+    "backends.agentos backends.claude_code backends.codex backends.guayaba backends.sql",
+    # What reads transcripts knows no coding agent, so that each agent's backend can use it.
+    "backends.transcripts": f"{VOCABULARY} text {SHARED} backends.scan_search",
     "backends.http": f"{VOCABULARY} backends.base backends.backend_type backends.options "
     "backends.deadline backends.telemetry",
     "backends.database": f"{VOCABULARY} text {SHARED}",
     # `backends.feeds`: `Many` merges the changes of its members in the same way as those of one backend are merged.
     "backends.layers": f"{VOCABULARY} text {SHARED} backends.feeds backends.backend_names",
+    # `backends.database`: the overlay has a database of its own.
+    "backends.layers.overlay": f"{VOCABULARY} text {SHARED} backends.layers backends.capability backends.database",
     "backends.sql": f"{VOCABULARY} text {SHARED} backends.database",
     "backends.agentos": ANY_BACKEND,
     "backends.guayaba": ANY_BACKEND,
+    "backends.claude_code": f"{VOCABULARY} text {SHARED} backends.scan_search backends.transcripts",
+    "backends.codex": f"{VOCABULARY} text {SHARED} backends.scan_search backends.transcripts",
     "output": f"{VOCABULARY} text mcp",
     "tools": f"{VOCABULARY} backends.base server.context server.confirmation server.tool_spec",
     # `backends.layers`: `create_server` accepts several backends.
@@ -69,8 +76,8 @@ RULES = {
     "transports.frames": f"{VOCABULARY} server mcp",
     "transports.stdio": f"{VOCABULARY} server transports.frames mcp",
     "transports.http": f"{VOCABULARY} server pages config.settings transports.auth transports.frames mcp",
-    "config": f"{VOCABULARY} server backends.base backends.options backends.registry backends.backend_names "
-    "backends.flag_errors backends.layers",
+    "config": f"{VOCABULARY} server backends.base backends.capability backends.options backends.registry "
+    "backends.backend_names backends.flag_errors backends.layers",
     "cli": "anything",
 }
 """part → what of ours, and whether the SDK (`mcp`), it may import beside itself; the longest name that fits decides.
@@ -137,7 +144,7 @@ def test_only_the_command_line_imports_the_command_line(path: Path) -> None:
         assert not {item for item in imported_by(path) if is_within(item, {"cli"})}
 
 
-def test_the_rules_see_an_import_that_is_not_allowed() -> None:
+def test_the_rules_detect_an_import_that_is_not_allowed() -> None:
     assert imported_by(PACKAGE / "server/sessions_server.py") >= {"backends.base", "mcp", "tools"}
     assert "mcp" not in RULES[rule_for("backends.database.sqlite")].split()
     assert not is_within("backends.sql", set(RULES[rule_for("tools.sessions")].split()))

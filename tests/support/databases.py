@@ -12,6 +12,7 @@ import psycopg
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.database.database import Transaction
 from mcp_sessions.backends.database.postgres import PostgresDatabase
+from mcp_sessions.backends.database.postgres_schema import STORE
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.backends.sql import StoreOptions
 from mcp_sessions.backends.sql.backend import SqlBackend
@@ -38,7 +39,7 @@ class EmptyDatabase:
 
     def below(self, *, timeout: float = 25) -> tuple[PostgresDatabase, SqlBackend]:
         """The store to be entered, and the database below it."""
-        database = PostgresDatabase(self.url, seconds=timeout)
+        database = PostgresDatabase(self.url, seconds=timeout, schema=STORE)
         return database, SqlBackend(database, StoreOptions())
 
     def sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:

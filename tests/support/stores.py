@@ -32,17 +32,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 async def store(request: pytest.FixtureRequest, path: Path) -> AsyncGenerator[SessionBackend]:
     is_sqlite = getattr(request, "param", "sqlite") == "sqlite"
-    async with opened(path) if is_sqlite else _empty_database().opened() as backend:
+    async with opened(path) if is_sqlite else empty_database().opened() as backend:
         yield backend
 
 
 @pytest.fixture
 def postgres() -> EmptyDatabase:
     """An empty database on the server that every test has."""
-    return _empty_database()
+    return empty_database()
 
 
-def _empty_database() -> EmptyDatabase:
+def empty_database() -> EmptyDatabase:
     server = postgres_process.running()
     return EmptyDatabase(server, server.database())
 

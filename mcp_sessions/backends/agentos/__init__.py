@@ -14,8 +14,8 @@ from ..options import HttpOptions, Option, boolean, refuse_other_options
 if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
     from ..base import SessionBackend
 
-DB_ID = Option("", "ID", "the id of the database, if the AgentOS has several", str)
-TABLE = Option("", "NAME", "the sessions table in the database `db_id`, if it isn't the default one", str)
+DB_ID = Option("", "ID", "the id of the database, if the AgentOS has several", str, selects=True)
+TABLE = Option("", "NAME", "the sessions table in the database `db_id`, if it isn't the default one", str, selects=True)
 RECHECK = Option(
     True, "on|off", "for 10 minutes after a change, write it again if a finishing AgentOS run overwrites it", boolean
 )

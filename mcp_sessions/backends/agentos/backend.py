@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from ...errors import Forbidden, Invalid, SessionsError, Unauthorized
+from ...errors import Forbidden, SessionsError, Unauthorized
 from ...json_documents import JsonObject
 from ...models import (
     DEFAULT_HISTORY,
@@ -25,15 +25,16 @@ from ...models import (
     StateMode,
     iso,
 )
+from ...text.search_query import parse_query
 from ...text.validate import check_text
-from ...text.words import words_of
 from ..base import Capability
 from ..deadline import remaining
 from ..health import Report
 from ..http.backend import HttpBackend
 from ..http.credentials import ANONYMOUS, Credential
 from ..paging import message_page
-from ..validation import NAME_LENGTH, SUMMARY_LENGTH, json_text, session_name, session_type
+from ..session_updates import check_update
+from ..validation import NAME_LENGTH, json_text, session_name, session_type
 from . import AgentOsOptions
 from .accounts import Accounts
 from .agno_before_2_6_7 import fetch_any_version
@@ -158,9 +159,9 @@ class AgentOsBackend(HttpBackend):
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
         """Search names, summaries and messages of active and archived sessions, one session at a time, newest first."""
-        words = words_of(query)
+        parsed = parse_query(query)
         return await search_sessions(
-            self._api, self.caller, words, limit, cursor, seconds=remaining(self.options.timeout) * _TIME_FRACTION
+            self._api, self.caller, parsed, limit, cursor, seconds=remaining(self.options.timeout) * _TIME_FRACTION
         )
 
     async def create_session(
@@ -226,10 +227,8 @@ class AgentOsBackend(HttpBackend):
         clear: Sequence[Clearable] = (),
         expected_version: str = "",
     ) -> Change:
-        if not (metadata or summary or clear):
-            raise Invalid('nothing to change. Give "metadata", "summary" or "clear".')
+        check_update(metadata, summary, clear)
         given = edits.validate_metadata(metadata or {})
-        check_text(summary, "summary", SUMMARY_LENGTH)
         result = await self._change(session_id, edits.update(given, summary, clear), expected_version)
         given_fields = {"metadata": bool(given), "summary": bool(summary)}
         return change_of(result, [field for field, is_given in given_fields.items() if is_given or field in clear])

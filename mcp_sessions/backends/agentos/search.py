@@ -1,12 +1,11 @@
 """Search over AgentOS's sessions, active and archived, newest first."""
 
-from collections.abc import Sequence
-
 import anyio
 
 from ... import cursors
 from ...caller import Caller
 from ...models import SearchPage, SessionFilter
+from ...text.search_query import SearchQuery
 from ..scan_search import Candidate, Position, Search, Transcript
 from .api import Api
 from .listing import open_walk
@@ -18,11 +17,11 @@ _RECENT = 64
 
 
 async def search_sessions(
-    api: Api, caller: Caller, words: Sequence[str], limit: int, cursor: str, *, seconds: float
+    api: Api, caller: Caller, query: SearchQuery, limit: int, cursor: str, *, seconds: float
 ) -> SearchPage:
     """Search names, summaries and messages, one session at a time."""
     owner, filter = caller.user_id, SessionFilter()
-    walk_id = cursors.walk("search", owner, words)
+    walk_id = cursors.walk("search", owner, query.key)
     stops_at = anyio.current_time() + seconds
     walk, position = await open_walk(
         api, owner, filter, cursor, walk_id, stops_at=stops_at, extra=1, includes_start=True
@@ -62,7 +61,7 @@ async def search_sessions(
         ]
         return Transcript(kept, len(reply.body))
 
-    search = Search(caller, words, walk_id, seconds=seconds)
+    search = Search(caller, query, walk_id, seconds=seconds)
     page = await search.page(next, read, find, limit=limit, cursor=cursor, resume_at=position)
     gaps = walk.gap_note()
     if not gaps:

@@ -59,6 +59,7 @@ class SearchIndex(Protocol):
         """Return up to `limit` keys between `above` and `below` whose text has every word, newest first.
 
         `kind` is `name` or `message`. Only the owner's rows are searched, or all if `owner` is "".
+        Without words, every row is found.
         """
         ...
 

@@ -43,9 +43,11 @@ class Fts5Index:
         self, tx: Transaction, kind: str, words: Sequence[str], owner: str, *, below: int, above: int, limit: int
     ) -> list[int]:
         table = {"name": "name_index", "message": "message_index"}[kind]
+        expression = _expression(words, owner)
         rows = tx.all(
-            f"SELECT rowid FROM {table} WHERE {table} MATCH ? AND rowid < ? AND rowid > ? ORDER BY rowid DESC LIMIT ?",
-            _expression(words, owner),
+            f"SELECT rowid FROM {table} WHERE {f'{table} MATCH ? AND ' if expression else ''}rowid < ? AND rowid > ?"
+            " ORDER BY rowid DESC LIMIT ?",
+            *([expression] if expression else []),
             below,
             above,
             limit,
@@ -54,12 +56,13 @@ class Fts5Index:
 
 
 def _expression(words: Sequence[str], owner: str) -> str:
-    """Return the FTS5 query. Each word is a quoted phrase, which can't contain operators."""
+    """Return the FTS5 query, "" for all rows. Each word is a quoted phrase, which can't contain operators."""
     phrases = " AND ".join(
         '"{}"{}'.format(index_text(word.removesuffix("*")).replace('"', '""'), "*" if word.endswith("*") else "")
         for word in words
     )
-    return f"owner : {_owner_token(owner)} AND words : ({phrases})" if owner else f"words : ({phrases})"
+    conditions = ([f"owner : {_owner_token(owner)}"] if owner else []) + ([f"words : ({phrases})"] if words else [])
+    return " AND ".join(conditions)
 
 
 def _owner_token(owner: str) -> str:

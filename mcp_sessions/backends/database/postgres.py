@@ -36,6 +36,7 @@ from .postgres_connection import (
 from .postgres_errors import RETRYABLE, ReadOnlyDatabase, connection_error, is_temporary, statement_error
 from .postgres_schema import examine as examine_store
 from .postgres_schema import migrate, require_current_schema
+from .schemas import PostgresSchema
 from .tsvector import TsvectorIndex
 
 T = TypeVar("T")
@@ -67,8 +68,9 @@ class _Deadline:
 class PostgresDatabase:
     """A PostgreSQL database. `seconds` limits a call, including waiting and retries."""
 
-    def __init__(self, url: str, *, seconds: float) -> None:
+    def __init__(self, url: str, *, seconds: float, schema: PostgresSchema) -> None:
         self.index: SearchIndex = TsvectorIndex()
+        self._schema = schema
         self._parameters = parameters(url, seconds)
         self._seconds = seconds
         self._slots = CapacityLimiter(CONNECTIONS)
@@ -79,12 +81,12 @@ class PostgresDatabase:
 
     async def open(self, purge: Callable[[Transaction], bool]) -> None:
         async with self._connected():
-            await self._run(REPEATABLE_CHANGE, migrate)
+            await self._run(REPEATABLE_CHANGE, lambda tx: migrate(tx, self._schema))
             await self._purge(purge)
 
     async def open_existing(self) -> None:
         async with self._connected():
-            await self._run(READ, require_current_schema)
+            await self._run(READ, lambda tx: require_current_schema(tx, self._schema))
 
     async def examine(self, report: Report) -> None:
         async with self._connected() as connection:
@@ -268,7 +270,7 @@ class PostgresDatabase:
             await sleep(min(random.uniform(0.05, 0.25), deadline.remaining))
 
     async def _connect_once(self, deadline: _Deadline) -> PooledConnection:
-        attempt = ConnectionAttempt(self._parameters)
+        attempt = ConnectionAttempt(self._parameters, self._schema.name)
         try:
             with move_on_after(deadline.remaining):
                 await to_thread.run_sync(attempt.run, abandon_on_cancel=True, limiter=self._threads)

@@ -19,7 +19,6 @@ from psycopg.pq import ConnStatus, TransactionStatus
 from ...errors import Invalid
 from .database import DeadlineExceeded, Row, Transaction
 from .postgres_errors import is_lost
-from .postgres_schema import SCHEMA
 
 T = TypeVar("T")
 
@@ -79,8 +78,9 @@ class PooledConnection:
     transaction id would not show that: after a crash, PostgreSQL reuses ids that had not reached its log.
     """
 
-    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+    def __init__(self, connection: psycopg.Connection[Row], schema: str) -> None:
         self.connection = connection
+        self.schema = schema
         self.holder = secrets.randbits(62)
         """The key of the connection's row in `receipts`."""
         self.number = 0
@@ -112,8 +112,8 @@ class PooledConnection:
 class ConnectionAttempt:
     """An attempt to connect in a thread. It can't be stopped while it resolves a host name, only abandoned."""
 
-    def __init__(self, parameters: dict[str, Any]) -> None:
-        self._parameters = parameters
+    def __init__(self, parameters: dict[str, Any], schema: str) -> None:
+        self._parameters, self._schema = parameters, schema
         self._lock = Lock()
         self._is_abandoned = False
         self.pooled: PooledConnection | None = None
@@ -121,7 +121,7 @@ class ConnectionAttempt:
     def run(self) -> None:
         connection = psycopg.connect(**self._parameters, autocommit=True, prepare_threshold=None)
         with self._lock:
-            self.pooled = PooledConnection(connection)
+            self.pooled = PooledConnection(connection, self._schema)
             if self._is_abandoned:
                 self.pooled.close()
 
@@ -250,7 +250,7 @@ class TransactionAttempt(Generic[T]):
         timeout = max(1, round(self._seconds * _SERVER_TIME_SHARE * 1000))
         statements = [
             f"BEGIN {self.mode.begin}",
-            f"SET LOCAL search_path = {SCHEMA}, pg_temp",
+            f"SET LOCAL search_path = {self.pooled.schema}, pg_temp",
             f"SET LOCAL statement_timeout = {timeout}",
             f"SET LOCAL lock_timeout = {max(1, round(timeout * _SERVER_TIME_SHARE))}",
             f"SET LOCAL idle_in_transaction_session_timeout = {timeout}",

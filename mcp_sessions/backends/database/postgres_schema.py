@@ -1,9 +1,10 @@
-"""The store's schema on PostgreSQL, as a list of migrations, none of which ever changes."""
+"""The migration of a PostgreSQL schema to its newest version, and the schema of the store."""
 
 from ...errors import Forbidden, Unavailable
 from ..health import Check
 from .database import Transaction
 from .postgres_checks import ChangeRefusal, refusal_of_changes
+from .schemas import PostgresSchema
 
 SCHEMA = "mcp_sessions"  # separate, so that tables of an application can't have the same names
 _LOCK = 0x6D637073  # "mcps": an advisory lock that only this program takes
@@ -90,47 +91,50 @@ _PRIVILEGES = {
 """The privileges that the store needs on each table."""
 
 
-def migrate(tx: Transaction) -> None:
+STORE = PostgresSchema("session store", SCHEMA, MIGRATIONS)
+
+
+def migrate(tx: Transaction, schema: PostgresSchema) -> None:
     """Migrate the schema to the newest version. Several processes may do so at the same time.
 
-    Raise `Unavailable` if the schema is newer than this program or not a session store, `Forbidden` if the role may
+    Raise `Unavailable` if the schema is newer than this program or of another kind, `Forbidden` if the role may
     not create tables. In both cases, change nothing.
     """
-    if _version(tx) == len(MIGRATIONS):
+    if _version(tx, schema) == len(schema.migrations):
         return
     tx.all("SELECT pg_advisory_xact_lock(?)", _LOCK)
-    version = _version(tx)
-    if version is None and not _has_schema(tx):
-        tx.run(f"CREATE SCHEMA {SCHEMA}")
-    for step in MIGRATIONS[version or 0 :]:
+    version = _version(tx, schema)
+    if version is None and not _has_schema(tx, schema):
+        tx.run(f"CREATE SCHEMA {schema.name}")
+    for step in schema.migrations[version or 0 :]:
         for statement in step.split(";\n"):
             if statement.strip():
                 tx.run(statement)
-    tx.run("UPDATE mcp_sessions_version SET version = ?", len(MIGRATIONS))
+    tx.run("UPDATE mcp_sessions_version SET version = ?", len(schema.migrations))
 
 
-def require_current_schema(tx: Transaction) -> None:
-    """Raise `Unavailable` unless there is a store of the newest version."""
-    version = _version(tx)
+def require_current_schema(tx: Transaction, schema: PostgresSchema) -> None:
+    """Raise `Unavailable` unless the database has the newest version of the schema."""
+    version = _version(tx, schema)
     if version is None:
-        raise Unavailable("this database has no session store. Name one that does.")
-    if version < len(MIGRATIONS):
+        raise Unavailable(f"this database has no {schema.kind}. Name one that does.")
+    if version < len(schema.migrations):
         raise Unavailable(
-            f"an older mcp-sessions made this store (version {version}; this program uses {len(MIGRATIONS)}). "
+            f"an older mcp-sessions made this store (version {version}; this program uses {len(schema.migrations)}). "
             "Start this mcp-sessions on it once, which migrates it."
         )
 
 
 def examine(tx: Transaction) -> list[Check]:
-    """Return checks of the schema, and of whether the next start can create or migrate it.
+    """Return checks of the store's schema, and of whether the next start can create or migrate it.
 
     Raise the errors of `migrate`, except the one for a database that refuses changes.
     """
-    version = _version(tx)
+    version = _version(tx, STORE)
     if version == len(MIGRATIONS):
         return [Check("store", f"schema {SCHEMA}, version {version}"), *_check_privileges(tx)]
     if version is None:
-        _has_schema(tx)
+        _has_schema(tx, STORE)
         state, failure = "no tables yet", "the first start can't create them"
         plan = f"the first start creates them in the schema {SCHEMA}"
     else:
@@ -172,40 +176,41 @@ def _check_privileges(tx: Transaction) -> list[Check]:
     return [Check("permissions", text, "warning", read_only_text=fact)]
 
 
-def _version(tx: Transaction) -> int | None:
+def _version(tx: Transaction, schema: PostgresSchema) -> int | None:
     """Return the schema's version, or None if there are no tables yet."""
     # Query the catalog: if the table were queried directly, PostgreSQL would cache that it does not exist.
     names = tx.all(
-        "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ?", SCHEMA
+        "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ?", schema.name
     )
     if not names:
         return None
     if ("mcp_sessions_version",) not in names:
         raise Unavailable(
-            f"the database's schema {SCHEMA} is not a session store; it was not changed. "
+            f"the database's schema {schema.name} is not a {schema.kind}; it was not changed. "
             "Name another database in the backend's URL."
         )
-    ((version,),) = tx.all(f"SELECT version FROM {SCHEMA}.mcp_sessions_version")
-    if version > len(MIGRATIONS):
+    ((version,),) = tx.all(f"SELECT version FROM {schema.name}.mcp_sessions_version")
+    if version > len(schema.migrations):
         raise Unavailable(
-            f"a newer mcp-sessions made this store (version {version}; this program supports {len(MIGRATIONS)}); the "
-            "database was not changed. Upgrade mcp-sessions."
+            f"a newer mcp-sessions made this store (version {version}; this program supports "
+            f"{len(schema.migrations)}); the database was not changed. Upgrade mcp-sessions."
         )
     return int(version)
 
 
-def _has_schema(tx: Transaction) -> bool:
+def _has_schema(tx: Transaction, schema: PostgresSchema) -> bool:
     """Return whether the empty schema exists. Raise `Forbidden` if this role may not create it or its tables."""
-    exists = tx.one("SELECT 1 FROM pg_namespace WHERE nspname = ?", SCHEMA)
+    exists = tx.one("SELECT 1 FROM pg_namespace WHERE nspname = ?", schema.name)
     if exists:
         allowed = tx.one(
-            "SELECT has_schema_privilege(?, 'CREATE') AND has_schema_privilege(?, 'USAGE')", SCHEMA, SCHEMA
+            "SELECT has_schema_privilege(?, 'CREATE') AND has_schema_privilege(?, 'USAGE')", schema.name, schema.name
         )
     else:
         allowed = tx.one("SELECT has_database_privilege(current_database(), 'CREATE')")
     if allowed != (True,):
         ((role,),) = tx.all("SELECT quote_ident(current_user)")
-        change = f"GRANT ALL ON SCHEMA {SCHEMA} TO {role}" if exists else f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {role}"
+        name = schema.name
+        change = f"GRANT ALL ON SCHEMA {name} TO {role}" if exists else f"CREATE SCHEMA {name} AUTHORIZATION {role}"
         raise Forbidden(
             "this PostgreSQL role can't create the store's tables. Ask an administrator to run in this database: "
             f"{change}"

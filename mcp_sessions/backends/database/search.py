@@ -7,11 +7,13 @@ from typing import Protocol
 
 from ... import cursors
 from ...models import SearchHit, SearchPage
-from ...text.words import contains_words, snippet
+from ...text.search_query import SearchQuery
 from .database import DeadlineExceeded, SearchIndex, Transaction
 
 BUDGET = 0.05
 """Seconds of processor time, so that the result does not depend on the machine's load. Most searches take less."""
+
+_CANDIDATES = 64  # rows read at once when their texts decide
 
 
 class SearchRows(Protocol):
@@ -41,9 +43,9 @@ class SearchRows(Protocol):
 
 @dataclass(frozen=True)
 class Query:
-    """A search: its words, the owner of the rows, and a function that returns text as the caller may see it."""
+    """A search: what is searched, the owner of the rows, and a function that returns text as the caller may see it."""
 
-    words: Sequence[str]
+    text: SearchQuery
     owner: str
     sanitize: Callable[[str], str]
 
@@ -53,7 +55,7 @@ def search(tx: Transaction, index: SearchIndex, rows: SearchRows, query: Query, 
 
     Keys are searched in ranges, so that a search that runs out of time can continue after the last range.
     """
-    walk = cursors.walk("search", query.owner, query.words)
+    walk = cursors.walk("search", query.owner, query.text.key)
     first_kind, below = cursors.read(cursor, walk, 2) if cursor else (0, 0)
     last = (first_kind, below)
     deadline = thread_time() + BUDGET
@@ -94,13 +96,15 @@ def _search_ranges(
     limit: int,
 ) -> Iterator[tuple[tuple[int, int], SearchHit | None]]:
     """Yield the position (kind, key) after each row and each range, with the hit if the row is one."""
+    if query.text.needs_text:
+        limit = max(limit, _CANDIDATES)  # since not every candidate is a hit
     for number in range(first_kind, len(rows.kinds)):
         kind = rows.kinds[number]
         below = below or rows.newest(tx, kind) + 1
         range_size = rows.first_range
         while below > 1:
             above = max(below - 1 - range_size, 0)
-            keys = index.find(tx, kind, query.words, query.owner, below=below, above=above, limit=limit)
+            keys = index.find(tx, kind, query.text.words, query.owner, below=below, above=above, limit=limit)
             for key, hit, text in rows.hits(tx, kind, keys, query.owner) if keys else ():
                 yield (number, key), _finish_hit(hit, text, cursors.mark(walk, number, key), query)
             below = keys[-1] if len(keys) == limit else above + 1
@@ -110,10 +114,10 @@ def _search_ranges(
 
 
 def _finish_hit(hit: SearchHit, text: str, cursor: str, query: Query) -> SearchHit | None:
-    """Return the hit with snippet and cursor, or None if the text that the caller may see lacks the words."""
+    """Return the hit with snippet and cursor, or None if the text that the caller may see doesn't match."""
     visible_text = query.sanitize(text)
-    if visible_text != text and not contains_words(visible_text, query.words):
+    if not (query.text.has_literals(visible_text) if visible_text == text else query.text.matches(visible_text)):
         return None
     return hit.model_copy(
-        update={"snippet": snippet(visible_text, query.words) if hit.message_id else "", "cursor": cursor}
+        update={"snippet": query.text.snippet(visible_text) if hit.message_id else "", "cursor": cursor}
     )

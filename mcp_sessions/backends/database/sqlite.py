@@ -21,6 +21,7 @@ from ...errors import Timeout, Unavailable
 from ..health import Report
 from .database import DeadlineExceeded, Row, SearchIndex, Transaction
 from .fts5 import Fts5Index
+from .schemas import SqliteSchema
 from .sqlite_checks import examine
 from .sqlite_errors import translate_errors
 from .sqlite_file import NOWHERE, Identity, file_identity, private_file_mode, refuse_leftover_journal
@@ -65,8 +66,9 @@ class SqliteTransaction:
 class SqliteDatabase:
     """A SQLite file, or `:memory:`. `busy_seconds` is how long a call waits for changes by other processes."""
 
-    def __init__(self, path: str, *, busy_seconds: float) -> None:
+    def __init__(self, path: str, *, busy_seconds: float, schema: SqliteSchema) -> None:
         self.index: SearchIndex = Fts5Index()
+        self._schema = schema
         self._path = path if path == ":memory:" else str(Path(path).expanduser().absolute())
         self._busy_seconds = busy_seconds
         self._worker = CapacityLimiter(1)
@@ -190,7 +192,7 @@ class SqliteDatabase:
                 try:
                     if not in_memory:
                         self._choose_journal(self._writer)
-                    migrate(self._writer)
+                    migrate(self._writer, self._schema)
                     _purge(self._writer, purge)
                     if not in_memory:
                         self._identity = file_identity(self._path) or NOWHERE
@@ -214,7 +216,7 @@ class SqliteDatabase:
             require_file(self._path)
             self._writer = self._connect_existing()
             try:
-                require_current_schema(self._writer)
+                require_current_schema(self._writer, self._schema)
                 self._identity = file_identity(self._path) or NOWHERE
             except BaseException:
                 self._close()
@@ -222,7 +224,7 @@ class SqliteDatabase:
 
     def _examine(self, report: Report) -> None:
         with translate_errors(self._path, self._busy_seconds):
-            examine(self._path, self._connect_existing, report)
+            examine(self._path, self._schema, self._connect_existing, report)
 
     def _connect_existing(self) -> sqlite3.Connection:
         # "rw", since the unfinished change of a killed program must be rolled back before the file can be read.
@@ -232,11 +234,7 @@ class SqliteDatabase:
 
     def _connect(self, uri: str = "") -> sqlite3.Connection:
         connection = sqlite3.connect(
-            uri or self._path,
-            timeout=self._busy_seconds,
-            isolation_level=None,
-            check_same_thread=False,
-            uri=bool(uri),
+            uri or self._path, self._busy_seconds, isolation_level=None, check_same_thread=False, uri=bool(uri)
         )
         try:
             connection.execute("PRAGMA foreign_keys = ON")

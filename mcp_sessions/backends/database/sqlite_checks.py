@@ -9,12 +9,13 @@ from pathlib import Path
 
 from ...errors import Unavailable
 from ..health import Check, Report
+from .schemas import SqliteSchema
 from .sqlite_file import write_obstacles
-from .sqlite_schema import MIGRATIONS, schema_version, transaction
+from .sqlite_schema import schema_version, transaction
 from .sqlite_wal import MOUNTS, is_local, wal_is_safe
 
 
-def examine(path: str, connect: Callable[[], sqlite3.Connection], report: Report) -> None:
+def examine(path: str, schema: SqliteSchema, connect: Callable[[], sqlite3.Connection], report: Report) -> None:
     """Report the state of a store's file. `connect` opens an existing file.
 
     Raise the errors of `connect`, and `Unavailable` if the file is not a store or can't be created.
@@ -27,7 +28,7 @@ def examine(path: str, connect: Callable[[], sqlite3.Connection], report: Report
         _report_new(file, report)
     else:
         with closing(connect()) as connection:
-            _report_existing(file, connection, report)
+            _report_existing(file, schema, connection, report)
         _report_permissions(file, report)
 
 
@@ -52,16 +53,16 @@ def _report_new(file: Path, report: Report) -> None:
     _report_filesystem(file, report)
 
 
-def _report_existing(file: Path, connection: sqlite3.Connection, report: Report) -> None:
+def _report_existing(file: Path, schema: SqliteSchema, connection: sqlite3.Connection, report: Report) -> None:
     with transaction(connection, "BEGIN"):
-        version = schema_version(connection)
+        version, newest = schema_version(connection, schema), len(schema.migrations)
         mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
     state = f"version {version}"
     if version == 0:
         state = "empty; the next start creates the store in it"
-    elif version < len(MIGRATIONS):
-        state += f"; the next start migrates it to {len(MIGRATIONS)}, which older programs can't read"
-    if version < len(MIGRATIONS) and (obstacles := write_obstacles(str(file))):
+    elif version < newest:
+        state += f"; the next start migrates it to {newest}, which older programs can't read"
+    if version < newest and (obstacles := write_obstacles(str(file))):
         text = f"{file}: {state}. But this user can't write to {' or to '.join(obstacles)}. Change the permissions"
         report(Check("store", text, "failed"))
     else:

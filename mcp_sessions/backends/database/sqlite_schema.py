@@ -1,4 +1,4 @@
-"""The store's schema on SQLite, as a list of migrations, none of which ever changes."""
+"""The migration of a SQLite file to the newest version of its schema, and the schema of the store."""
 
 import sqlite3
 from collections.abc import Generator
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ...errors import Unavailable
+from .schemas import SqliteSchema
 
 APPLICATION_ID = 0x6D637073  # "mcps": marks a file as a session store, so that no other SQLite file is ever changed
 
@@ -62,20 +63,23 @@ MIGRATIONS = (  # the version is the number of migrations that were applied
 )
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+STORE = SqliteSchema("session store", APPLICATION_ID, MIGRATIONS)
+
+
+def migrate(connection: sqlite3.Connection, schema: SqliteSchema) -> None:
     """Migrate a file to the newest version, in one transaction. Several processes may do so at the same time.
 
-    Raise `Unavailable`, without changing the file, if it is newer than this program or not a session store.
+    Raise `Unavailable`, without changing the file, if it is newer than this program or of another kind.
     """
     with transaction(connection, "BEGIN"):
-        if schema_version(connection) == len(MIGRATIONS):
+        if schema_version(connection, schema) == len(schema.migrations):
             return
     with transaction(connection, "BEGIN IMMEDIATE"):
-        for step in MIGRATIONS[schema_version(connection) :]:
+        for step in schema.migrations[schema_version(connection, schema) :]:
             for statement in step.split(";\n"):
                 connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute(f"PRAGMA application_id = {schema.application_id}")
+        connection.execute(f"PRAGMA user_version = {len(schema.migrations)}")
 
 
 def require_file(path: str) -> None:
@@ -91,15 +95,15 @@ def require_file(path: str) -> None:
         pass  # SQLite's own error will be more precise
 
 
-def require_current_schema(connection: sqlite3.Connection) -> None:
-    """Raise `Unavailable` unless a file is a session store of the newest version."""
+def require_current_schema(connection: sqlite3.Connection, schema: SqliteSchema) -> None:
+    """Raise `Unavailable` unless a file has the newest version of the schema."""
     with transaction(connection, "BEGIN"):
-        version, application = schema_version(connection), _pragma(connection, "application_id")
+        version, application = schema_version(connection, schema), _pragma(connection, "application_id")
     if not application:
-        raise Unavailable("this file is empty. Name one with a session store.")
-    if version < len(MIGRATIONS):
+        raise Unavailable(f"this file is empty. Name one with a {schema.kind}.")
+    if version < len(schema.migrations):
         raise Unavailable(
-            f"an older mcp-sessions made this store (version {version}; this program uses {len(MIGRATIONS)}). "
+            f"an older mcp-sessions made this store (version {version}; this program uses {len(schema.migrations)}). "
             "Start this mcp-sessions on it once, which migrates it."
         )
 
@@ -117,28 +121,28 @@ def transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
         raise
 
 
-def schema_version(connection: sqlite3.Connection) -> int:
+def schema_version(connection: sqlite3.Connection, schema: SqliteSchema) -> int:
     """Return the version of a file's schema, 0 if the file is empty.
 
     Call this inside a transaction, so that its queries see the same state. Raise `Unavailable` if the file is newer
-    than this program or not a session store.
+    than this program or of another kind.
     """
     version, application = _pragma(connection, "user_version"), _pragma(connection, "application_id")
     is_empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-    if application == APPLICATION_ID:
-        if version > len(MIGRATIONS):
+    if application == schema.application_id:
+        if version > len(schema.migrations):
             raise Unavailable(
-                f"a newer mcp-sessions made this store (version {version}; this program supports {len(MIGRATIONS)}); "
-                "the file was not changed. Upgrade mcp-sessions."
+                f"a newer mcp-sessions made this store (version {version}; this program supports "
+                f"{len(schema.migrations)}); the file was not changed. Upgrade mcp-sessions."
             )
         if is_empty != (version == 0) or version < 0:
             raise Unavailable(
-                "the store's file is marked as a session store but isn't one, so another program changed it; "
+                f"the store's file is marked as a {schema.kind} but isn't one, so another program changed it; "
                 "mcp-sessions did not change it. Restore it from a copy or name another file."
             )
         return version
     if version or application or not is_empty:
-        raise Unavailable("the SQLite file is not a session store; it was not changed. Name another file.")
+        raise Unavailable(f"the SQLite file is not a {schema.kind}; it was not changed. Name another file.")
     return 0
 
 

@@ -51,15 +51,17 @@ class TsvectorIndex:
         patterns = [
             f"% {phrase}{'' if word.endswith('*') else ' '}%" for word, phrase in zip(words, phrases, strict=True)
         ]
-        matching = f"SELECT key FROM {table} WHERE lexemes @@ ?::tsquery AND key < ? AND key > ?" + (
-            " AND words LIKE ?" * len(patterns) + (" AND owner = ?" if owner else "")
+        matching = (
+            f"SELECT key FROM {table} WHERE {'lexemes @@ ?::tsquery AND ' if words else ''}key < ? AND key > ?"
+            + " AND words LIKE ?" * len(patterns)
+            + (" AND owner = ?" if owner else "")
         )
-        if below - above > _FEW_KEYS:
+        if words and below - above > _FEW_KEYS:
             # Otherwise PostgreSQL may scan rows by key, expecting enough matches soon, and end up reading all of them.
             matching = f"WITH found AS MATERIALIZED ({matching}) SELECT key FROM found"
         rows = tx.all(
             f"{matching} ORDER BY key DESC LIMIT ?",
-            _query(words, owner),
+            *([_query(words, owner)] if words else []),
             below,
             above,
             *patterns,

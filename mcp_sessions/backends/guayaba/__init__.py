@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ...errors import Invalid, quoted
 from ...json_documents import is_array, is_object
 from ..backend_type import BackendType, OpenContext
-from ..environment import CERTIFICATES, PROXIES
+from ..environment import CERTIFICATES, DATA_FOLDER, PROXIES
 from ..options import HttpOptions, Option, refuse_other_options
 from .uuids import is_uuid
 
@@ -45,7 +45,7 @@ def require_uuids(agents: Mapping[str, Sequence[str]]) -> None:
             raise ValueError("accepts no user with an empty id")
 
 
-AGENT = Option("", "UUID", "the agent, if the key can reach several", str)
+AGENT = Option("", "UUID", "the agent, if the key can reach several", str, selects=True)
 AGENTS = Option(
     _NO_AGENTS, "FILE", "JSON object that maps each user's id to the UUIDs of their agents", read_agents, is_path=True
 )
@@ -89,5 +89,8 @@ def open_guayaba(url: str, options: GuayabaOptions, context: OpenContext) -> "Se
     return GuayabaBackend(http, credential, options)
 
 
-GUAYABA = BackendType(GuayabaOptions, open_guayaba, (*CERTIFICATES, *PROXIES))
-GUAYABA_PLAIN = BackendType(GuayabaOptions, open_guayaba, PROXIES)
+# DATA_FOLDER: an overlay is in that folder.
+GUAYABA = BackendType(
+    GuayabaOptions, open_guayaba, (*DATA_FOLDER, *CERTIFICATES, *PROXIES), default_address=f"guayaba+{_PUBLIC}"
+)
+GUAYABA_PLAIN = BackendType(GuayabaOptions, open_guayaba, (*DATA_FOLDER, *PROXIES))

@@ -21,8 +21,8 @@ from ...models import (
     SessionPage,
     iso,
 )
+from ...text.search_query import parse_query
 from ...text.validate import check_text
-from ...text.words import words_of
 from ..base import Capability
 from ..deadline import remaining
 from ..health import Report
@@ -186,9 +186,9 @@ class GuayabaBackend(HttpBackend):
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
         """Search names and messages of active sessions, one at a time, newest first, and names of archived ones."""
-        words = words_of(query)
+        parsed = parse_query(query)
         seconds = remaining(self.options.timeout) * _TIME_FRACTION
-        return await search_sessions(self._directory, self.caller, words, limit, cursor, seconds=seconds)
+        return await search_sessions(self._directory, self.caller, parsed, limit, cursor, seconds=seconds)
 
     async def rename_session(self, session_id: str, name: str) -> Change:
         """Rename a session; `""` removes its label."""

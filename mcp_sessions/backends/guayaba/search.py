@@ -1,13 +1,12 @@
 """Search over Guayaba's sessions, newest first: names and messages of active sessions, names of archived ones."""
 
-from collections.abc import Sequence
-
 import anyio
 
 from ... import cursors
 from ...caller import Caller
 from ...errors import Timeout, Unavailable
 from ...models import SearchPage
+from ...text.search_query import SearchQuery
 from ..scan_search import Candidate, Search, Transcript
 from .directory import Directory
 from .listing import gap_note
@@ -16,10 +15,10 @@ from .wire import GuayabaSession
 
 
 async def search_sessions(
-    directory: Directory, caller: Caller, words: Sequence[str], limit: int, cursor: str, *, seconds: float
+    directory: Directory, caller: Caller, query: SearchQuery, limit: int, cursor: str, *, seconds: float
 ) -> SearchPage:
     """Search for `seconds`, including the time to read the lists, but at least for a sixth of it after that."""
-    walk_id = cursors.walk("search", caller.user_id, words)
+    walk_id = cursors.walk("search", caller.user_id, query.key)
     position = cursors.read(cursor, walk_id, 3) if cursor else ()
     stops_at = anyio.current_time() + seconds
     active = await directory.list_sessions(archived=False, fresh=not cursor)
@@ -52,7 +51,7 @@ async def search_sessions(
             raise Unavailable("Guayaba did not answer in time.") from error
         return Transcript(read_messages(history.answer), history.size)
 
-    search = Search(caller, words, walk_id, seconds=max(stops_at - anyio.current_time(), seconds / 6))
+    search = Search(caller, query, walk_id, seconds=max(stops_at - anyio.current_time(), seconds / 6))
     page = await search.page(next_candidates, read, find, limit=limit, cursor=cursor, resume_at=position)
     notes = [
         page.note,

@@ -66,6 +66,7 @@ class GuayabaSession:
             archived_at=archived,
             channel=self.channel,
             cursor=cursor,
+            lasting_id=f"{self.agent}/{self.session_id}" if self.session_id else "",
         )
 
 

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...errors import Invalid
-from ...sqlite_url import path_of
 from ..backend_type import BackendType, OpenContext
 from ..environment import LIBPQ
 from ..options import KEEP_DELETED, BackendOptions, refuse_other_options
@@ -25,19 +23,13 @@ def open_sqlite(url: str, options: StoreOptions, context: OpenContext) -> "Sessi
 
     `sqlite:///:memory:` is a store in memory, for tests. Raise `Invalid` if the URL has another form.
     """
-    from ..database.sqlite import SqliteDatabase  # here, so that a program on PostgreSQL never loads a SQLite library
-    from ..database.telemetry import TracingDatabase
+    from ..database.opening import sqlite_database
+    from ..database.sqlite_schema import STORE
     from .backend import SqlBackend
 
-    path = path_of(url)
-    if not path or "\0" in path:
-        raise Invalid("a SQLite URL has the form sqlite:///PATH, with a fourth slash for an absolute path")
+    database = sqlite_database(url, STORE, seconds=options.timeout)
     refuse_other_options(url, StoreOptions)
-    try:
-        database = SqliteDatabase(path, busy_seconds=options.timeout)
-    except RuntimeError as error:  # raised by `Path.expanduser`
-        raise Invalid("the SQLite path begins with ~ and a user name that this machine does not know") from error
-    return SqlBackend(TracingDatabase(database, "sqlite"), options, read_only=context.read_only)
+    return SqlBackend(database, options, read_only=context.read_only)
 
 
 def open_postgresql(url: str, options: StoreOptions, context: OpenContext) -> "SessionBackend":
@@ -45,12 +37,12 @@ def open_postgresql(url: str, options: StoreOptions, context: OpenContext) -> "S
 
     libpq parses the URL, and reads PGPASSWORD and ~/.pgpass. Raise `Invalid` if the URL is malformed.
     """
-    from ..database.postgres import PostgresDatabase
-    from ..database.telemetry import TracingDatabase
+    from ..database.opening import postgresql_database
+    from ..database.postgres_schema import STORE
     from .backend import SqlBackend
 
-    database = PostgresDatabase(url, seconds=options.timeout)
-    return SqlBackend(TracingDatabase(database, "postgresql"), options, read_only=context.read_only)
+    database = postgresql_database(url, STORE, seconds=options.timeout)
+    return SqlBackend(database, options, read_only=context.read_only)
 
 
 SQLITE = BackendType(StoreOptions, open_sqlite)

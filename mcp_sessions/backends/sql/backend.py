@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from ...errors import Invalid
-from ...json_documents import JsonObject, merge_patch
+from ...json_documents import JsonObject
 from ...models import (
     DEFAULT_HISTORY,
     BulkAction,
@@ -22,13 +21,15 @@ from ...models import (
     StateMode,
     iso,
 )
+from ...text.search_query import parse_query
 from ...text.validate import check_text
-from ...text.words import words_of
 from ..base import Capability, SessionBackend
 from ..database import search as store_search
 from ..database.database import Database, Transaction
+from ..database.times import days_from_now, now_micros, to_datetime
 from ..health import Report
-from ..validation import NAME_LENGTH, SUMMARY_LENGTH, check_version, json_text, session_name, session_type
+from ..session_updates import check_update, updated_fields, updated_state
+from ..validation import NAME_LENGTH, check_version, json_text, session_name, session_type
 from . import StoreOptions, retention
 from . import messages as message_rows
 from . import sessions as session_rows
@@ -74,7 +75,7 @@ class SqlBackend(SessionBackend):
         return ""
 
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
-        until = iso(session_rows.to_datetime(session_rows.days_from_now(self._keep_deleted)))
+        until = iso(to_datetime(days_from_now(self._keep_deleted)))
         return f"Messages and state are deleted too. restore_session can restore everything until {until[:10]}."
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
@@ -120,9 +121,9 @@ class SqlBackend(SessionBackend):
         A search may take 50 ms of processor time in this process, and one second in all. On PostgreSQL, the server's
         work counts only towards that second.
         """
-        words = store_search.Query(words_of(query), self._owner, self.caller.sanitize)
+        parsed = store_search.Query(parse_query(query), self._owner, self.caller.sanitize)
         return await self.database.search(
-            lambda tx: store_search.search(tx, self.database.index, StoreSearchRows(), words, limit, cursor),
+            lambda tx: store_search.search(tx, self.database.index, StoreSearchRows(), parsed, limit, cursor),
             store_search.BUDGET,
         )
 
@@ -162,9 +163,9 @@ class SqlBackend(SessionBackend):
             session = self._find(tx, session_id)
             if session.place == ARCHIVED:
                 return _change(session, session.version, note="It was archived already; nothing was changed.")
-            archived = session_rows.now_micros()
+            archived = now_micros()
             version = session_rows.update(tx, session, place=ARCHIVED, archived_at=archived)
-            shown = iso(session_rows.to_datetime(archived))
+            shown = iso(to_datetime(archived))
             return _change(session, version, {"archived_at": shown}, {"archived_at": ""})
 
         return await self.database.write(work)
@@ -192,9 +193,9 @@ class SqlBackend(SessionBackend):
             session = self._find(tx, session_id)
             check_version(session.id, str(session.version), expected_version)
             retention.purge(tx, self.database.index, retention.BATCH_AT_DELETION)
-            purge_at = session_rows.days_from_now(self._keep_deleted)
+            purge_at = days_from_now(self._keep_deleted)
             version = session_rows.update(tx, session, place=DELETED, purge_at=purge_at)
-            until = iso(session_rows.to_datetime(purge_at))
+            until = iso(to_datetime(purge_at))
             return _change(
                 session, version, note=f'Deleted. restore_session("{session.id}") can restore it until {until}.'
             )
@@ -210,7 +211,7 @@ class SqlBackend(SessionBackend):
             session = self._find(tx, session_id)
             check_version(session.id, str(session.version), expected_version)
             detail = session.detail()
-            state = merge_patch(detail.state, changes) if mode == "merge" else changes
+            state = updated_state(detail, changes, mode)
             version = session_rows.update(tx, session, state=json_text(state, "state"))
             return _change(session, version, {"state": state}, {"state": detail.state})
 
@@ -225,21 +226,13 @@ class SqlBackend(SessionBackend):
         clear: Sequence[Clearable] = (),
         expected_version: str = "",
     ) -> Change:
-        if not (metadata or summary or clear):
-            raise Invalid('nothing to change. Give "metadata", "summary" or "clear".')
-        json_text(metadata or {}, "metadata")
-        check_text(summary, "summary", SUMMARY_LENGTH)
+        check_update(metadata, summary, clear)
 
         def work(tx: Transaction) -> Change:
             session = self._find(tx, session_id)
             check_version(session.id, str(session.version), expected_version)
             detail = session.detail()
-            changed: JsonObject = {}
-            if metadata or "metadata" in clear:
-                given = metadata or {}
-                changed["metadata"] = given if "metadata" in clear else merge_patch(detail.metadata, given)
-            if summary or "summary" in clear:
-                changed["summary"] = summary
+            changed = updated_fields(detail, metadata, summary, clear)
             columns = {key: json_text(new, key) if key == "metadata" else new for key, new in changed.items()}
             version = session_rows.update(tx, session, **columns)
             return _change(session, version, changed, {key: getattr(detail, key) for key in changed})

@@ -14,8 +14,9 @@ from ...errors import Invalid, NotFound, quoted
 from ...models import Attachment, HistoryQuery, Message, MessagePage, NewMessage, Run, RunPage, ToolCall
 from ...text.validate import check_text
 from ..database.database import Row, SearchIndex, Transaction
+from ..database.times import now_micros, to_datetime
 from ..validation import NAME_LENGTH, TEXT_LENGTH
-from .sessions import SessionRow, now_micros, to_datetime, update
+from .sessions import SessionRow, update
 
 _COLUMNS = "number, run, role, created_at, tool_name, tool_calls, attachments, text"
 _TOOL_CALLS = TypeAdapter(tuple[ToolCall, ...])

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from ..database.database import Row, SearchIndex, Transaction
-from .sessions import now_micros
+from ..database.times import now_micros
 
 BATCH_AT_OPEN = 100  # sessions in one transaction, so that other changes don't wait long
 BATCH_AT_DELETION = 5  # more than the one that is being deleted, so that a backlog shrinks

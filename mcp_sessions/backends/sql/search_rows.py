@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from ...models import SearchHit
 from ..database.database import Transaction
-from .sessions import DELETED, to_datetime
+from ..database.times import to_datetime
+from .sessions import DELETED
 
 _HITS = {
     "name": "SELECT s.key, s.id, s.name, 0, '', s.created_at, s.name FROM sessions s WHERE s.key IN ({keys})",

@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 from math import ceil, floor
-from time import time_ns
 from typing import Any, NamedTuple
 
 from ... import cursors
@@ -19,6 +18,7 @@ from ...models import Session, SessionDetail, SessionFilter, SessionPage, iso
 from ...text.validate import check_text
 from ...text.words import fold_name
 from ..database.database import SearchIndex, Transaction
+from ..database.times import now_micros, to_datetime
 from ..validation import NAME_LENGTH
 
 LISTED, ARCHIVED, DELETED = range(3)
@@ -72,14 +72,6 @@ _COLUMNS = ", ".join(SessionRow._fields)
 _LISTED_COLUMNS = "id, name, type, agent_id, user_id, created_at, updated_at, archived_at, key"
 
 
-def now_micros() -> int:
-    return time_ns() // 1000
-
-
-def to_datetime(micros: int) -> datetime:
-    return datetime.fromtimestamp(micros / 1e6, UTC)
-
-
 def _new_id() -> str:
     """Return a random id: eight characters, at most eight tokens. It begins with a letter, so it is never a number."""
     return secrets.choice(_LETTERS) + "".join(secrets.choice(_ALPHABET) for _ in range(7))
@@ -118,10 +110,6 @@ def ids_beginning_with(tx: Transaction, owner: str, prefix: str, limit: int) -> 
         limit,
     )
     return [found for (found,) in rows]
-
-
-def days_from_now(days: int) -> int:
-    return now_micros() + days * 86_400_000_000
 
 
 def is_answered_by_index(filter: SessionFilter, owner: str) -> bool:

@@ -8,6 +8,7 @@ from ....models import (
     Clearable,
     StateMode,
 )
+from ...session_updates import updated_state
 from ...validation import json_text
 from ..removals import RESERVED
 from ..wire import ARCHIVED_AT, AgentOsSession
@@ -33,7 +34,7 @@ def update_state(changes: JsonObject, mode: StateMode) -> Edit:
     """Return an edit that merges `changes` into the state, or replaces the state with them."""
 
     def edit(session: AgentOsSession) -> JsonObject:
-        state = merge_patch(session.state, changes) if mode == "merge" else changes
+        state = updated_state(session, changes, mode)
         json_text(state, "state")
         return {"state": state}
 

@@ -1,0 +1,218 @@
+"""The facts that the overlay keeps of a session, and the statements on their rows, to be run inside a transaction.
+
+A row belongs to a session of a system: `source` names the system, `identity` the session. Call these functions with
+a session that the system has just returned to the caller: that is what keeps users apart.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from ....json_documents import JsonObject, is_object
+from ....models import Session, SessionDetail, iso
+from ...capability import OVERLAY_FIELDS
+from ...database.database import Transaction
+from ...database.times import MICROS_PER_DAY, now_micros, to_datetime
+from ...validation import json_text
+
+_PURGED_AT_ONCE = 100  # rows in one transaction, so that other changes don't wait long
+
+
+class Facts(NamedTuple):
+    """A row of the table `facts`, without its source. None means not set."""
+
+    identity: str
+    session_id: str
+    user_id: str
+    version: int
+    archived_at: int | None
+    state: JsonObject | None
+    metadata: JsonObject | None
+    summary: str | None
+    gone_at: int | None
+
+    def values(self, kept: frozenset[str]) -> dict[str, Any]:
+        """Return the values of those fields that are kept, as a `SessionDetail` has them."""
+        archived_at = None if self.archived_at is None else to_datetime(self.archived_at)
+        values = dict(zip(OVERLAY_FIELDS, (archived_at, self.state, self.metadata, self.summary), strict=True))
+        return {name: value for name, value in values.items() if value is not None and name in kept}
+
+
+_COLUMNS = ", ".join(Facts._fields)
+
+
+def identity_of(session: Session) -> str:
+    """Return what identifies the session permanently. A later session with the same id has another identity."""
+    if session.lasting_id:
+        return session.lasting_id
+    created = f"@{session.created_at.timestamp():.0f}" if session.created_at else ""
+    return session.id + created
+
+
+def nothing_about(session: Session) -> Facts:
+    """Return the facts of a session of which nothing is kept."""
+    return Facts(identity_of(session), session.id, session.user_id, 0, None, None, None, None, None)
+
+
+def show(session: SessionDetail, facts: Facts, kept: frozenset[str]) -> SessionDetail:
+    """Return the session with the facts. Its version is that of the system, +, and that of the facts."""
+    values = facts.values(kept)
+    update = {"version": f"{session.version}+{facts.version}", "kept_by_overlay": tuple(values)}
+    return session.model_copy(update=values | update)
+
+
+def find(tx: Transaction, source: str, session: Session) -> Facts:
+    """Return what is kept about a session."""
+    row = tx.one(f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND identity = ?", source, identity_of(session))
+    return _facts(row) if row else nothing_about(session)
+
+
+def lock(tx: Transaction, source: str, new: Facts) -> Facts:
+    """Return what is kept about a session, for changing it in this transaction. Create its row if there is none.
+
+    `new`: facts with the session's identity, newest id and user.
+    """
+    now = now_micros()
+    # Inserted first, so that of two transactions that find no row, one waits for the other.
+    tx.run(
+        "INSERT INTO facts (source, identity, session_id, user_id, version, created_at, changed_at)"
+        " VALUES (?, ?, ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING",
+        *(source, new.identity, new.session_id, new.user_id, now, now),
+    )
+    ((*row,),) = tx.all(
+        f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND identity = ?{tx.lock}", source, new.identity
+    )
+    facts = _facts(row)
+    return facts._replace(session_id=new.session_id, user_id=new.user_id or facts.user_id)
+
+
+def write(tx: Transaction, source: str, facts: Facts, values: Mapping[str, Any]) -> int:
+    """Set fields of a locked row. None removes a field. Return the new version."""
+    columns = {name: _stored(name, value) for name, value in values.items()}
+    columns |= {"session_id": facts.session_id, "user_id": facts.user_id}
+    columns |= {"version": facts.version + 1, "changed_at": now_micros(), "gone_at": None}
+    assignments = ", ".join(f"{column} = ?" for column in columns)
+    tx.run(
+        f"UPDATE facts SET {assignments} WHERE source = ? AND identity = ?", *columns.values(), source, facts.identity
+    )
+    return facts.version + 1
+
+
+def of_id(tx: Transaction, source: str, session_id: str) -> list[Facts]:
+    """Return what is kept about the sessions that had this id last, latest change first."""
+    rows = tx.all(
+        f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND session_id = ? ORDER BY changed_at DESC",
+        *(source, session_id),
+    )
+    return [_facts(row) for row in rows]
+
+
+def mark_gone(tx: Transaction, source: str, rows: Sequence[Facts]) -> None:
+    """Record that these sessions were deleted."""
+    for facts in rows:
+        tx.run(
+            "UPDATE facts SET gone_at = ? WHERE source = ? AND identity = ? AND gone_at IS NULL",
+            *(now_micros(), source, facts.identity),
+        )
+
+
+def mark_found(tx: Transaction, source: str, sessions: Sequence[Session]) -> None:
+    """Record that the system has these sessions, each with its id."""
+    for session in sessions:
+        tx.run(
+            "UPDATE facts SET session_id = ?, gone_at = NULL WHERE source = ? AND identity = ?",
+            *(session.id, source, identity_of(session)),
+        )
+
+
+def has_archived(tx: Transaction, source: str) -> bool:
+    """Return whether any session of a system was archived here, even if it is gone."""
+    return tx.one("SELECT 1 FROM facts WHERE source = ? AND archived_at IS NOT NULL LIMIT 1", source) is not None
+
+
+def count_archived(tx: Transaction, source: str) -> int:
+    """Return how many sessions of a system are archived here and not gone."""
+    ((count,),) = tx.all(
+        "SELECT count(*) FROM facts WHERE source = ? AND archived_at IS NOT NULL AND gone_at IS NULL", source
+    )
+    return count
+
+
+def count(tx: Transaction, source: str) -> tuple[int, int]:
+    """Return how many sessions of a system have facts, and how many of these are gone."""
+    ((all_count, gone_count),) = tx.all("SELECT count(*), count(gone_at) FROM facts WHERE source = ?", source)
+    return all_count, gone_count
+
+
+def archived_among(
+    tx: Transaction, source: str, sessions: Sequence[Session]
+) -> tuple[dict[str, datetime], Sequence[Session]]:
+    """Return the times of archiving in the overlay, by identity, and the sessions that are marked as gone."""
+    if not sessions:
+        return {}, ()  # PostgreSQL refuses `IN ()`
+    identities = [identity_of(session) for session in sessions]
+    rows = tx.all(
+        "SELECT identity, archived_at, gone_at FROM facts WHERE source = ? AND archived_at IS NOT NULL"
+        f" AND identity IN ({', '.join('?' * len(identities))})",
+        *(source, *identities),
+    )
+    gone = {identity for identity, _, gone_at in rows if gone_at is not None}
+    times = {identity: to_datetime(archived_at) for identity, archived_at, _ in rows}
+    return times, [session for session in sessions if identity_of(session) in gone]
+
+
+def all_archived(tx: Transaction, source: str) -> dict[str, datetime]:
+    """Return when each session of a system was archived here, by identity."""
+    rows = tx.all("SELECT identity, archived_at FROM facts WHERE source = ? AND archived_at IS NOT NULL", source)
+    return {identity: to_datetime(archived_at) for identity, archived_at in rows}
+
+
+def page(tx: Transaction, after: tuple[str, str], limit: int) -> list[tuple[str, Facts]]:
+    """Return the next facts of all systems, each with its source, in the order of source and identity."""
+    rows = tx.all(
+        f"SELECT source, {_COLUMNS} FROM facts WHERE source > ? OR (source = ? AND identity > ?)"
+        " ORDER BY source, identity LIMIT ?",
+        *(after[0], after[0], after[1], limit),
+    )
+    return [(source, _facts(row)) for source, *row in rows]
+
+
+def purge(tx: Transaction, keep_days: int) -> bool:
+    """Delete some facts of sessions that have been gone for longer than `keep_days`. Return whether there were any."""
+    # A row that another transaction has locked is being deleted there, or its session was found again.
+    lock = f"{tx.lock} SKIP LOCKED" if tx.lock else ""
+    rows = tx.all(
+        f"SELECT source, identity FROM facts WHERE gone_at < ? LIMIT {_PURGED_AT_ONCE}{lock}",
+        now_micros() - keep_days * MICROS_PER_DAY,
+    )
+    for row in rows:
+        tx.run("DELETE FROM facts WHERE source = ? AND identity = ?", *row)
+    return bool(rows)
+
+
+def shown_value(name: str, value: Any) -> Any:
+    """Return a field's value as a `Change` has it."""
+    if name == "archived_at":
+        return iso(value) if value else ""
+    return value
+
+
+def _stored(name: str, value: Any) -> object:
+    if name in ("state", "metadata") and value is not None:
+        return json_text(value, name)
+    return round(value.timestamp() * 1_000_000) if isinstance(value, datetime) else value
+
+
+def _facts(row: Sequence[Any]) -> Facts:
+    facts = Facts(*row)
+    return facts._replace(state=_object(facts.state), metadata=_object(facts.metadata))
+
+
+def _object(text: Any) -> JsonObject | None:
+    if text is None:
+        return None
+    value = json.loads(text)
+    if not is_object(value):
+        raise TypeError("not an object")
+    return value

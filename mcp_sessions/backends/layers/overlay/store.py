@@ -1,0 +1,176 @@
+"""The overlay's database: opened when it is first needed, and shared by all backends of a server."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import anyio
+
+from ....errors import Conflict, Invalid, NotFound, SessionsError, Unavailable
+from ....sqlite_url import path_of
+from ...database.database import Database, Transaction
+from ...database.opening import postgresql_database, sqlite_database
+from ...health import Check, Report
+from ...options import KEEP_DELETED, BackendOptions, options_of, parse_options, refuse_other_options, split_options
+from . import facts, schema
+
+T = TypeVar("T")
+
+SHARE_OF_TIME = 0.4
+"""The part of a call's time that the overlay may take. The rest is for the system."""
+PAUSE_SECONDS = 5.0
+"""Seconds until reads try again to open an overlay that could not be opened."""
+_ABOUT_SESSIONS = (Conflict, Invalid, NotFound)
+"""Errors of the work in a transaction, which are not about the overlay itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverlayOptions(BackendOptions):
+    """The options in the URL of an overlay."""
+
+    keep_deleted: int = KEEP_DELETED.field()
+
+
+class OverlayStore:
+    """The database of an overlay. Each `Overlay` on it enters it, and it is closed when the last one leaves.
+
+    `path` is the file of a SQLite database, "" for any other one. What is kept of a session stays for `keep_deleted`
+    days after it was deleted. Reading does not create a SQLite file. On PostgreSQL, the first call creates the tables.
+    """
+
+    def __init__(self, database: Database, *, path: str = "", keep_deleted: int = KEEP_DELETED.default) -> None:
+        self._database = database
+        self._file = Path(path).expanduser().absolute() if path else None
+        self._keep_deleted = keep_deleted
+        self._opening = anyio.Lock()
+        self._users = 0
+        self._is_open = False
+        self._failure: SessionsError | None = None
+        self._paused_until = 0.0
+
+    @classmethod
+    def at(cls, url: str, *, timeout: float = 25.0) -> "OverlayStore":
+        """Return the overlay at `sqlite:///PATH?keep_deleted=DAYS` or `postgresql://…`, not yet opened.
+
+        `timeout`: the seconds that one call may take in all. Raise `Invalid` if the URL is malformed, or if the
+        library for PostgreSQL is not installed.
+        """
+        address, texts = split_options(url, options_of(OverlayOptions))
+        values: dict[str, Any] = {"timeout": timeout} | parse_options(OverlayOptions, texts)
+        options = OverlayOptions(**values)
+        seconds = options.timeout * SHARE_OF_TIME
+        path = ""
+        if address.startswith("sqlite:"):
+            database = sqlite_database(address, schema.SQLITE, seconds=seconds)
+            refuse_other_options(address, OverlayOptions)
+            path = path_of(address)
+        elif address.startswith("postgresql:"):
+            try:
+                database = postgresql_database(address, schema.POSTGRESQL, seconds=seconds)
+            except ModuleNotFoundError as error:
+                raise Invalid(
+                    "an overlay on PostgreSQL needs the extra: pip install 'mcp-sessions[postgres]'"
+                ) from error
+        else:
+            raise Invalid("an overlay's URL has the form sqlite:///PATH or postgresql://USER@HOST/DATABASE")
+        return cls(database, path="" if path == ":memory:" else path, keep_deleted=options.keep_deleted)
+
+    async def __aenter__(self) -> Self:
+        self._users += 1
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._users -= 1
+        if not self._users and self._is_open:
+            self._is_open = False
+            await self._database.close()
+
+    async def examine(self, source: str, report: Report) -> None:
+        """Report what the overlay has about the sessions of a system, without changing anything.
+
+        Call this only while no backend has entered the overlay.
+        """
+        place = self._file or "PostgreSQL"
+        if not self._exists():
+            report(Check("overlay", f"{place} does not exist yet; the first change that needs it creates it"))
+            return
+        try:
+            await self._database.open_existing()
+            try:
+                all_count, gone_count = await self._database.scan(lambda tx: facts.count(tx, source))
+            finally:
+                await self._database.close()
+        except Unavailable as error:
+            report(Check("overlay", f"{place} can't be read before mcp-sessions is started on it: {error}", "warning"))
+        except SessionsError as error:
+            report(Check("overlay", f"{place}: {error}", "failed"))
+        else:
+            size = f" ({self._file.stat().st_size / 1_000_000:.1f} MB)" if self._file else ""
+            text = f"{place}{size} has facts of {all_count:,} sessions of this system, {gone_count:,} of them gone"
+            report(Check("overlay", text))
+
+    async def read(self, work: Callable[[Transaction], T], otherwise: T) -> T:
+        """Run a short read, or return `otherwise` if there is no overlay yet."""
+        with _name_overlay_in_errors():
+            if not (self._is_open or self._exists()):
+                return otherwise
+            await self._open(retry=False)
+            return await self._database.read(work)
+
+    async def scan(self, work: Callable[[Transaction], T], otherwise: T) -> T:
+        """Run a read that may take longer, or return `otherwise` if there is no overlay yet."""
+        with _name_overlay_in_errors():
+            if not (self._is_open or self._exists()):
+                return otherwise
+            await self._open(retry=False)
+            return await self._database.scan(work)
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run a change, after creating the overlay if there is none."""
+        with _name_overlay_in_errors():
+            await self._open(retry=True)
+            return await self._database.write(work)
+
+    def _exists(self) -> bool:
+        if self._file is None:
+            return True
+        try:
+            self._file.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            pass  # opening it gives a more precise error
+        return True
+
+    async def _open(self, *, retry: bool) -> None:
+        if self._is_open:
+            return
+        async with self._opening:
+            if self._is_open:
+                return
+            if not self._users:
+                raise Unavailable("it is closed. Enter the backend with `async with` first.")
+            if self._failure is not None and not retry and anyio.current_time() < self._paused_until:
+                raise self._failure
+            try:
+                await self._database.open(lambda tx: facts.purge(tx, self._keep_deleted))
+            except SessionsError as error:
+                self._failure, self._paused_until = error, anyio.current_time() + PAUSE_SECONDS
+                raise
+            self._is_open, self._failure = True, None
+
+
+@contextmanager
+def _name_overlay_in_errors() -> Generator[None]:
+    """Make errors of the database say that it is the overlay's."""
+    try:
+        yield
+    except _ABOUT_SESSIONS:
+        raise
+    except SessionsError as error:
+        raise type(error)(f"the overlay can't be used: {error.message}") from error

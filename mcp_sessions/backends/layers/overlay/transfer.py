@@ -1,0 +1,128 @@
+"""Export and import of an overlay as lines of JSON, one for each field of a session that is kept."""
+
+import json
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from ....errors import Invalid, SessionsError, quoted
+from ....json_documents import is_object
+from ....text.validate import check_text
+from ...capability import OVERLAY_FIELDS
+from ...database.database import Transaction
+from ...validation import SUMMARY_LENGTH, json_text
+from . import facts
+from .facts import Facts
+from .store import OverlayStore
+
+_BATCH = 100  # rows or lines in one transaction
+_TEXT_LENGTH = 4_096
+_TEXTS = ("source", "identity", "session_id", "user_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A field of a session that an overlay keeps."""
+
+    source: str
+    identity: str
+    session_id: str
+    user_id: str
+    field: str
+    value: Any
+
+
+@dataclass(slots=True)
+class ImportResult:
+    """How many lines were added, and were there already. `different` has those that differ from what is kept here."""
+
+    added: int = 0
+    equal: int = 0
+    different: list[Line] = field(default_factory=list[Line])
+
+
+async def export_lines(store: OverlayStore) -> AsyncGenerator[str]:
+    """Yield a line for each field that is kept, in a fixed order."""
+    after = ("", "")
+    while True:
+        rows = await store.scan(partial(facts.page, after=after, limit=_BATCH), list[tuple[str, Facts]]())
+        for source, row in rows:
+            for name, value in row.values(frozenset(OVERLAY_FIELDS)).items():
+                line = {"source": source, "identity": row.identity, "session_id": row.session_id}
+                line |= {"user_id": row.user_id, "field": name, "value": _exported(value)}
+                yield json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+        if len(rows) < _BATCH:
+            return
+        after = rows[-1][0], rows[-1][1].identity
+
+
+def read_lines(lines: Iterable[str]) -> list[Line]:
+    """Return the facts in the lines of an export. Raise `Invalid`, with the line's number, for one that has none."""
+    found: list[Line] = []
+    for number, text in enumerate(lines, 1):
+        if text.strip():
+            try:
+                found.append(_read_line(text))
+            except (SessionsError, ValueError, TypeError, OverflowError, RecursionError) as error:
+                reason = error.message if isinstance(error, SessionsError) else "it is not a line of an export."
+                raise Invalid(f"line {number:,} can't be imported: {reason} Nothing was imported.") from error
+    return found
+
+
+async def import_lines(store: OverlayStore, lines: Sequence[Line]) -> ImportResult:
+    """Add the facts that the overlay lacks. Never change one that it has."""
+    result = ImportResult()
+    for start in range(0, len(lines), _BATCH):
+        batch = await store.write(partial(_import_batch, lines[start : start + _BATCH]))
+        result.added += batch.added
+        result.equal += batch.equal
+        result.different += batch.different
+    return result
+
+
+def _import_batch(lines: Sequence[Line], tx: Transaction) -> ImportResult:
+    result = ImportResult()
+    for line in lines:
+        new = Facts(line.identity, line.session_id, line.user_id, 0, None, None, None, None, None)
+        row = facts.lock(tx, line.source, new)
+        kept = row.values(frozenset({line.field})).get(line.field)
+        if kept is None:
+            facts.write(tx, line.source, row, {line.field: line.value})
+            result.added += 1
+        elif kept == line.value:
+            result.equal += 1
+        else:
+            result.different.append(line)
+    return result
+
+
+def _exported(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _read_line(text: str) -> Line:
+    read = json.loads(text)
+    if not is_object(read) or set(read) != {*_TEXTS, "field", "value"}:
+        raise ValueError
+    if not all(isinstance(read[name], str) for name in _TEXTS):
+        raise TypeError
+    texts = {name: check_text(read[name], name, _TEXT_LENGTH) for name in _TEXTS}
+    if not (texts["source"] and texts["identity"]):
+        raise ValueError
+    return Line(**texts, field=read["field"], value=_read_value(read["field"], read["value"]))
+
+
+def _read_value(name: Any, value: Any) -> Any:
+    """Return the value of a field. Raise an error if the overlay can't keep it."""
+    if name in ("state", "metadata") and is_object(value):
+        json_text(value, name)
+        return value
+    if name == "summary" and isinstance(value, str):
+        return check_text(value, name, SUMMARY_LENGTH)
+    if name == "archived_at":
+        time = datetime.fromisoformat(value)
+        if time.tzinfo is not None:
+            return time
+    raise Invalid(f"the value of {quoted(str(name))} is not one that an overlay keeps.")

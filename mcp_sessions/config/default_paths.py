@@ -1,0 +1,12 @@
+"""Where files are by default: in the folder that the operating system has for a user's data."""
+
+from pathlib import Path
+
+from platformdirs import user_data_dir
+
+from ..sqlite_url import url_of
+
+
+def url_in_data_folder(name: str) -> str:
+    """Return the SQLite URL of a file that holds a user's data."""
+    return url_of(Path(user_data_dir("mcp-sessions", appauthor=False)) / name)
