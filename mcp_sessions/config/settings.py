@@ -20,7 +20,7 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 OVER_HTTP = "over HTTP"
 _GROUPS = {"user": "general", "toolsets": "tools", "backend": "backend", "host": OVER_HTTP}
 """The first setting of each group, and the group's title."""
-_TEST_VARIABLES = tuple(PREFIX + name for name in "AGENTOS BROWSER CLAUDE_CODE COMMAND CONTRACT POSTGRES".split())
+_TEST_VARIABLES = {PREFIX + name for name in ("AGENTOS", "BROWSER", "CLAUDE_CODE", "COMMAND", "CONTRACT", "POSTGRES")}
 """Variables that configure tests and examples."""
 _OPTION_TYPES = tuple(dict.fromkeys(backend.options for backend in BACKENDS.values()))
 
