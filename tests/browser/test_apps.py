@@ -93,7 +93,7 @@ async def test_sessions_that_their_program_removes_are_listed_and_kept_by_archiv
         assert browser.script("return document.querySelector('#expiry').innerText").startswith(
             "Its program will remove this session tomorrow. Archive it to keep it."
         )
-        browser.click("#keep")
+        browser.click("#do-archive")
         assert await host.until(SAID) == "Archived “Trip 0”."
         assert [one["name"] for one in (await peer.call("list_sessions", archived=True))["sessions"]] == ["Trip 0"]
 

@@ -45,14 +45,14 @@ def test_a_list_of_several_backends_can_be_restricted_to_one(browser: Browser, b
     browser.open(browse(tmp_path / "home.db", "--backend", f"work=sqlite:///{tmp_path / 'work.db'}"))
     browser.wait(f"{ROWS} === 'Budget,Garden'")
     assert browser.script("return document.querySelector('#backend').innerText.split('\\n').sort()") == [
-        *("All backends", "Unnamed", "work")
+        *("All backends", "Default", "work")
     ]
     choose = "const one = document.querySelector('#backend'); one.selectedIndex = arguments[0]; "
     choose += "one.dispatchEvent(new Event('change'));"
     options = browser.script("return [...document.querySelector('#backend').options].map((one) => one.text)")
     browser.script(choose, options.index("work"))
     browser.wait(f"{ROWS} === 'Budget'")
-    browser.script(choose, options.index("Unnamed"))
+    browser.script(choose, options.index("Default"))
     browser.wait(f"{ROWS} === 'Garden'")
     browser.script(choose, 0)
     browser.wait(f"{ROWS} === 'Budget,Garden'")
