@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from .support import claude_client
+from .support import claude_client, webdriver
 from .support.doctor import Examine, examining
 from .support.servers import agentos_process, postgres_process
 
@@ -15,6 +15,7 @@ pytest_plugins = ("tests.support.stores",)
 REAL_SERVERS = {
     "PostgreSQL": "MCP_SESSIONS_POSTGRES",
     "AgentOS": "MCP_SESSIONS_AGENTOS",
+    "Chromium": webdriver.VARIABLE,
     "Claude Code": claude_client.VARIABLE,
 }
 NEED_AGENTOS = [
@@ -26,6 +27,7 @@ collect_ignore = [
     *([] if claude_client.is_installed() else ["backends/claude_code/test_client.py"]),
 ]
 collect_ignore_glob = [] if postgres_process.is_installed() else ["*/test_*postgres*.py"]
+collect_ignore_glob += [] if webdriver.is_installed() else ["browser/test_*.py"]
 
 
 def pytest_report_header() -> list[str]:

@@ -26,6 +26,7 @@ ELSEWHERE = {
     'pytest -n 4 -m "variants or slow"': ".ci/run",
     "pytest -m timing": ".ci/run",
     "pytest -m load": ".ci/run",
+    "mcp-sessions browse": "tests/browser/test_browse.py",
     "python examples/custom_backend.py FOLDER": "tests/repository/test_examples.py",
     "python .ci/bundle sessions.mcpb": "tests/repository/test_bundle.py",
     "python .ci/bundle mcp-sessions.mcpb": "tests/repository/test_bundle.py",

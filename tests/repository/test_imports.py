@@ -70,11 +70,12 @@ RULES = {
     "output": f"{VOCABULARY} text mcp",
     "tools": f"{VOCABULARY} backends.base server.context server.confirmation server.tool_spec",
     # `backends.layers`: `create_server` accepts several backends.
-    "server": f"{VOCABULARY} text output tools backends.base backends.layers mcp",
+    "server": f"{VOCABULARY} text output tools pages backends.base backends.layers mcp",
+    "pages": "",
     "transports.auth": f"{VOCABULARY} server.identity config.settings mcp",
     "transports.frames": f"{VOCABULARY} server mcp",
     "transports.stdio": f"{VOCABULARY} server transports.frames mcp",
-    "transports.http": f"{VOCABULARY} server config.settings transports.auth transports.frames mcp",
+    "transports.http": f"{VOCABULARY} server pages config.settings transports.auth transports.frames mcp",
     "config": f"{VOCABULARY} server backends.base backends.capability backends.options backends.registry "
     "backends.backend_names backends.flag_errors backends.layers",
     "cli": "anything",
