@@ -48,10 +48,16 @@ class Session(PageItem):
     type: str = ""
     agent_id: str = ""
     user_id: str = ""
+    project: str = ""
+    """The folder that a coding agent works in."""
     created_at: Timestamp | None = None
     updated_at: Timestamp | None = None
     archived_at: Timestamp | None = None
+    expires_at: Timestamp | None = None
+    """When the session's system will remove it by itself, if that is known and within 7 days."""
     is_current: bool = False
+    is_live: bool = False
+    """Whether a program has the session open, as far as that is known."""
     channel: str = ""
     backend: str = ""
     """The name of the session's backend, where there are several; "" for the one without a name."""
@@ -60,6 +66,11 @@ class Session(PageItem):
 class SessionDetail(Session):
     """A session with its state, metadata and counts. `version` changes with every change of the session."""
 
+    branch: str = ""
+    parent_id: str = ""
+    """The session that this one was forked from or started by."""
+    resume_command: str = ""
+    """The command that continues the session in its own program."""
     state: Json = Field(default_factory=dict[str, Json])
     metadata: JsonObject = Field(default_factory=dict[str, Json])
     summary: str = ""
@@ -69,6 +80,8 @@ class SessionDetail(Session):
     run_count: int | None = None
     version: str = ""
     note: str = ""
+    child_count: int | None = Field(default=None, exclude=True)
+    """The number of sessions that would be deleted together with this one, if there can be any."""
     state_path: str = Field(default="", exclude=True)
     """The JSON Pointer to the part of the state that `state` is; "" if it is the whole state."""
 

@@ -11,6 +11,7 @@ from .agentos import AGENTOS, AGENTOS_TLS
 from .backend_type import BackendType, OpenContext
 from .environment import LIBPQ_PATH_OPTIONS, Variable, absolute_path
 from .guayaba import GUAYABA, GUAYABA_PLAIN
+from .opencode import OPENCODE, OPENCODE_TLS
 from .options import Option, options_of, parse_options, split_options
 from .sql import POSTGRESQL, SQLITE
 
@@ -25,6 +26,8 @@ BACKENDS: dict[str, BackendType[Any]] = {
     "guayaba": GUAYABA,
     "guayaba+http": GUAYABA_PLAIN,
     "guayaba+https": GUAYABA,
+    "opencode+http": OPENCODE,
+    "opencode+https": OPENCODE_TLS,
 }
 """scheme → backend. The dependencies of a backend are imported when it is opened."""
 

@@ -16,8 +16,8 @@ FILES = sorted([*MODULES, *(ROOT / "tests").rglob("*.py")])
 VOCABULARY = "errors models caller cursors json_documents sqlite_url"
 SHARED = (
     "backends.base backends.backend_type backends.options backends.environment backends.health backends.deadline "
-    "backends.validation backends.paging backends.file_locks backends.write_access backends.gather backends.telemetry "
-    "backends.flag_errors"
+    "backends.validation backends.paging backends.file_locks backends.session_locks backends.write_access "
+    "backends.gather backends.telemetry backends.flag_errors"
 )
 ANY_BACKEND = f"{VOCABULARY} text {SHARED} backends.scan_search backends.http"
 RULES = {
@@ -41,6 +41,7 @@ RULES = {
     "backends.validation": f"{VOCABULARY} text",
     "backends.paging": VOCABULARY,
     "backends.file_locks": "errors",
+    "backends.session_locks": "backends.file_locks backends.write_access",
     "backends.write_access": "",
     "backends.flag_errors": "errors",
     "backends.gather": "",
@@ -51,7 +52,7 @@ RULES = {
     "backends.session_copy": f"{VOCABULARY} text {SHARED} backends.session_content",
     "backends.environment": "",
     "backends.registry": "errors backends.base backends.backend_type backends.options backends.environment "
-    "backends.agentos backends.guayaba backends.sql",
+    "backends.agentos backends.guayaba backends.opencode backends.sql",
     "backends.http": f"{VOCABULARY} backends.base backends.backend_type backends.options "
     "backends.deadline backends.telemetry",
     "backends.database": f"{VOCABULARY} text {SHARED}",
@@ -60,6 +61,7 @@ RULES = {
     "backends.sql": f"{VOCABULARY} text {SHARED} backends.database",
     "backends.agentos": ANY_BACKEND,
     "backends.guayaba": ANY_BACKEND,
+    "backends.opencode": ANY_BACKEND,
     "output": f"{VOCABULARY} text mcp",
     "tools": f"{VOCABULARY} backends.base server.context server.confirmation server.tool_spec",
     # `backends.layers`: `create_server` accepts several backends.

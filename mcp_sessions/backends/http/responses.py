@@ -3,9 +3,9 @@
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import anyio
@@ -72,10 +72,14 @@ class ServerFailed(Unavailable):
 
 @dataclass(frozen=True)
 class Reply:
-    """A response: the status, and the whole body of a 2xx or the beginning of any other body."""
+    """A response: the status, and the whole body of a 2xx or the beginning of any other body.
+
+    `headers` are those of a 2xx, by names in lower case.
+    """
 
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def json(self) -> Json:
         """Return the body as JSON. Raise `BadResponse` if it isn't JSON.
@@ -132,7 +136,7 @@ class ResponseReader:
         if not is_whole:
             message = f"{self.system} sent a response of more than {_size(max_bytes)}. Request less at once."
             return AttemptFailure(FailureKind.UNREADABLE, TooLarge(message))
-        return Reply(response.status_code, b"".join(body))
+        return Reply(response.status_code, b"".join(body), response.headers)
 
     async def _read_failure(self, response: httpx2.Response) -> AttemptFailure:
         status = response.status_code

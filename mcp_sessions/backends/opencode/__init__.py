@@ -1,0 +1,51 @@
+"""A backend for opencode, through the REST API of a running server (`opencode serve`)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from platformdirs import user_data_dir
+
+from ...errors import Invalid
+from ..backend_type import BackendType, OpenContext
+from ..environment import CERTIFICATES, DATA_FOLDER, PROXIES
+from ..options import HttpOptions, Option, refuse_other_options
+
+if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
+    from ..base import SessionBackend
+
+DIRECTORY = Option("", "PATH", "the folder that new sessions work in, if not the one that the server runs in", str)
+USERNAME = Option("opencode", "NAME", "the user name of the server, if OPENCODE_SERVER_USERNAME is set there", str)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpencodeOptions(HttpOptions):
+    """The options of opencode."""
+
+    directory: str = DIRECTORY.field()
+    username: str = USERNAME.field()
+
+
+def open_opencode(url: str, options: OpencodeOptions, context: OpenContext) -> "SessionBackend":
+    """Return the backend at `opencode+http://HOST:PORT` or `opencode+https:`. Raise `Invalid` for any other URL."""
+    from ..file_locks import FileLocks
+    from ..http.client import HttpClient
+    from ..http.credentials import configured_credential
+    from ..http.urls import basic
+    from ..session_locks import SessionLocks
+    from .backend import OpencodeBackend
+
+    if ":" in options.username or not (options.username.isascii() and options.username.isprintable()):
+        raise Invalid("the option username in the backend's URL accepts visible ASCII characters, and no colon")
+    address = url.removeprefix("opencode+")
+    http = HttpClient.for_options(
+        address, options, context, system="opencode", authorization=basic(options.username or USERNAME.default)
+    )
+    refuse_other_options(url, OpencodeOptions)
+    folder = Path(context.data_folder or user_data_dir("mcp-sessions", appauthor=False))
+    locks = SessionLocks(FileLocks(folder / "locks"), http.address.replace("//localhost", "//127.0.0.1"))
+    return OpencodeBackend(http, configured_credential(context), options, locks, read_only=context.read_only)
+
+
+OPENCODE = BackendType(OpencodeOptions, open_opencode, (*DATA_FOLDER, *PROXIES))
+OPENCODE_TLS = BackendType(OpencodeOptions, open_opencode, (*DATA_FOLDER, *CERTIFICATES, *PROXIES))
