@@ -10,7 +10,11 @@ from .support.servers import agentos_process, postgres_process
 
 pytest_plugins = ("tests.support.stores",)
 
-REAL_SERVERS = {"PostgreSQL": "MCP_SESSIONS_POSTGRES", "AgentOS": "MCP_SESSIONS_AGENTOS"}
+REAL_SERVERS = {
+    "PostgreSQL": "MCP_SESSIONS_POSTGRES",
+    "AgentOS": "MCP_SESSIONS_AGENTOS",
+    "opencode": "MCP_SESSIONS_OPENCODE",
+}
 NEED_AGENTOS = [
     f"backends/agentos/test_{name}.py" for name in ("auth", "fake", "hazards", "names", "write_hazards", "writes")
 ]

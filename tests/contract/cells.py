@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_sessions.backends.base import Capability
 from mcp_sessions.errors import SessionsError
 
-from . import agentos, agentos_fake, postgres, several
+from . import agentos, agentos_fake, opencode, postgres, several
 from .custom import JsonFolderHarness
 from .embedded import RequiredOnlyHarness, SqliteHarness, WrappedSqliteHarness
 from .guayaba_fake import GuayabaDefault, GuayabaMaster, GuayabaMasterOther, GuayabaOther
@@ -30,6 +30,8 @@ HARNESSES: tuple[type[Harness], ...] = (
     GuayabaOther,
     GuayabaMaster,
     GuayabaMasterOther,
+    opencode.FakeOpencodeHarness,
+    *opencode.REAL,
     *several.SEVERAL,
 )
 

@@ -230,6 +230,7 @@ class OpencodeBackend(HttpBackend):
     ) -> Change:
         if not (metadata or summary or clear):
             raise Invalid('nothing to change. Give "metadata" or "clear".')
+        check_metadata(metadata or {})
         if summary or "summary" in clear:
             raise Unsupported("opencode keeps no summary of a session. Put it into metadata.")
         written = await self._writer.update_metadata(

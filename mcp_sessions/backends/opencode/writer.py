@@ -70,7 +70,6 @@ class SessionWriter:
 
         opencode itself replaces all metadata with each change.
         """
-        json_text(changes, "metadata")
         async with self._locks.lock(session_id):
             before = await self._api.session(session_id)
             check_version(session_id, before.version, expected_version)

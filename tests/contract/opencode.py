@@ -1,0 +1,130 @@
+"""Harnesses for opencode: a fake, and a real server."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from tempfile import TemporaryDirectory
+from typing import ClassVar
+
+from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.opencode.backend import OpencodeBackend
+from mcp_sessions.backends.registry import open_backend
+
+from ..support.fakes.opencode import FakeOpencode, seeded
+from ..support.servers import opencode_process
+from .harness import Harness, Seed
+
+_NO_USERS = "opencode has no users: a caller that is limited to one is refused"
+_NO_TYPES_OR_STATE = "opencode's sessions have no type, user or state"
+_NO_SUMMARY = "opencode keeps no summary"
+_USERS_ONLY = "opencode accepts only messages of the user"
+_DEVIATIONS = {
+    **dict.fromkeys(
+        (
+            "test_anothers_session_answers_as_one_that_does_not_exist",
+            "test_anothers_archived_session_answers_as_one_that_does_not_exist",
+            "test_anothers_deleted_session_answers_as_one_that_does_not_exist",
+            "test_no_bulk_action_reaches_anothers_sessions",
+            "test_nothing_inside_anothers_session_can_be_addressed",
+            "test_nobody_elses_id_is_completed",
+            "test_users_have_an_archive_of_their_own",
+            "test_users_list_and_count_their_own_sessions_only",
+            "test_users_search_their_own_sessions_only",
+            "test_a_cursor_of_another_caller_shows_nothing_of_theirs",
+            "test_nothing_says_more_once_others_have_sessions",
+            "test_a_callers_own_session_answers_everywhere",
+            "test_a_created_session_is_the_callers",
+            "test_a_fork_belongs_to_whom_its_source_belongs",
+        ),
+        _NO_USERS,
+    ),
+    **dict.fromkeys(
+        (
+            "test_a_listed_session_says_what_it_is",
+            "test_a_session_is_told_whole",
+            "test_type_and_agent_select",
+            "test_a_restored_session_is_active_with_all_it_had",
+            "test_a_created_session_is_there_as_it_was_given",
+            "test_a_new_session_without_a_name_can_be_named[team]",
+            "test_a_new_session_without_a_name_can_be_named[workflow]",
+            "test_a_fork_has_what_the_session_had_and_a_life_of_its_own",
+        ),
+        _NO_TYPES_OR_STATE,
+    ),
+    **dict.fromkeys(
+        (
+            "test_a_summary_is_set_and_replaced",
+            "test_what_is_named_is_cleared",
+            "test_clearing_comes_before_setting",
+        ),
+        _NO_SUMMARY,
+    ),
+    "test_appended_messages_come_last_and_in_order": _USERS_ONLY,
+}
+
+
+class OpencodeHarness(Harness):
+    """What the fake and the real server have in common."""
+
+    capabilities = OpencodeBackend.capabilities
+    absent_id = "ses_zzzzzzzz"
+    deviations: ClassVar = _DEVIATIONS
+
+
+class FakeOpencodeHarness(OpencodeHarness):
+    """A new fake server for each test."""
+
+    name = "opencode-fake"
+
+    def __init__(self) -> None:
+        self.fake = FakeOpencode(password="secret")
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[SessionBackend]:
+        with TemporaryDirectory() as folder:
+            async with (
+                self.fake,
+                open_backend(f"opencode+{self.fake.origin}", token="secret", data_folder=folder) as backend,
+            ):
+                yield backend
+
+    async def seed(self, backend: SessionBackend, seeds: Sequence[Seed]) -> list[str]:
+        return self.fake.add(*map(seeded, seeds))
+
+
+class RealOpencodeHarness(OpencodeHarness):
+    """A real server, emptied before each test. Sessions are written into its database."""
+
+    version: ClassVar[str]
+
+    def __init__(self) -> None:
+        self._server = opencode_process.running(self.version)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[SessionBackend]:
+        self._server.clear()
+        with TemporaryDirectory() as folder:
+            async with open_backend(
+                self._server.backend_url, token=self._server.password, data_folder=folder
+            ) as backend:
+                yield backend
+
+    async def seed(self, backend: SessionBackend, seeds: Sequence[Seed]) -> list[str]:
+        return self._server.seed(*map(seeded, seeds))
+
+
+class RealOpencodeNewest(RealOpencodeHarness):
+    name = "opencode-1.18.33"
+    version = "1.18.33"
+
+
+class RealOpencodeOldest(RealOpencodeHarness):
+    """The oldest version that keeps metadata."""
+
+    name = "opencode-1.15.13"
+    version = "1.15.13"
+    is_variant = True
+    modules = frozenset({"test_authoring", "test_changes", "test_get", "test_history", "test_list", "test_state"})
+
+
+REAL: tuple[type[Harness], ...] = (RealOpencodeNewest, RealOpencodeOldest) if opencode_process.are_installed() else ()
+"""The harnesses that can run on this machine."""
