@@ -89,12 +89,15 @@ class Api:
     async def messages(self, session_id: str) -> MessageRows:
         """Return the messages of a session: all, or as many of the newest as can be read. Raise `NotFound`."""
         rows: list[JsonObject] = []
-        before, size = "", 0
-        while size < _MAX_TRANSCRIPT_BYTES:
-            reply = await self._message_page(session_id, before)
-            if reply is None:
-                break
-            page = rows_in(reply.json())
+        before, size, step = "", 0, 0
+        while size < _MAX_TRANSCRIPT_BYTES and step < len(_MESSAGE_LIMITS):
+            params: dict[str, str | int] = {"limit": _MESSAGE_LIMITS[step], **({"before": before} if before else {})}
+            try:
+                reply = await self._read_of(session_id, "message", params=params)
+            except TooLarge:
+                step += 1
+                continue
+            page, step = rows_in(reply.json()), max(step - 1, 0)
             rows, size, before = page + rows, size + len(reply.body), reply.headers.get("x-next-cursor", "")
             if not before or not page:
                 return MessageRows(rows, is_complete=True, size=size)
@@ -152,16 +155,6 @@ class Api:
         content: JsonObject = {"messageID": before_message_id} if before_message_id else {}
         reply = await self.http.change("POST", path("session", session_id, "fork"), json=content, idempotent=False)
         return read_session(reply.json())
-
-    async def _message_page(self, session_id: str, before: str) -> Reply | None:
-        """Return a page of messages, with fewer of them if they are large. None if not even one can be read."""
-        for limit in _MESSAGE_LIMITS:
-            params: dict[str, str | int] = {"limit": limit, **({"before": before} if before else {})}
-            try:
-                return await self._read_of(session_id, "message", params=params)
-            except TooLarge:
-                continue
-        return None
 
     async def _read_of(self, session_id: str, *route: str, params: Mapping[str, str | int] = {}) -> Reply:
         if not is_session_id(session_id):

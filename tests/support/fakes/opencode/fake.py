@@ -21,15 +21,22 @@ _WEB_APP = Response(200, b"<!doctype html>\n<html></html>", {"content-type": "te
 
 @dataclass
 class Fault:
-    """What happens to the next request with this method and end of the path, before or `after` its effect."""
+    """What happens to a request with this method and end of the path, before or `after` its effect.
+
+    The first `skips` of these requests are answered as usual.
+    """
 
     response: Response
     method: str = ""
     path: str = ""
     after: bool = False
+    skips: int = 0
 
     def befalls(self, request: Request) -> bool:
-        return self.method in ("", request.method) and request.path.endswith(self.path)
+        if self.method not in ("", request.method) or not request.path.endswith(self.path):
+            return False
+        self.skips -= 1
+        return self.skips < 0
 
 
 class FakeOpencode:
