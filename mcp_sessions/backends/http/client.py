@@ -114,6 +114,7 @@ class HttpClient:
         system: str,
         explain: Callable[[Reply, str], SessionsError | None] = no_explanation,
         authorization: Authorization = bearer,
+        concurrency: int = 8,
     ) -> Self:
         """Return a client for a backend that is opened with these options."""
         return cls(
@@ -125,6 +126,7 @@ class HttpClient:
             explain=explain,
             token_variable=context.token_variable,
             authorization=authorization,
+            concurrency=concurrency,
         )
 
     async def __aenter__(self) -> Self:

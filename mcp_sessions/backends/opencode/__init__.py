@@ -14,6 +14,9 @@ from ..options import HttpOptions, Option, refuse_other_options
 if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
     from ..base import SessionBackend
 
+_CONCURRENCY = 16
+"""More than there are tools that change something, so that changes without an answer don't keep reads waiting."""
+
 DIRECTORY = Option("", "PATH", "the folder that new sessions work in, if not the one that the server runs in", str)
 USERNAME = Option("opencode", "NAME", "the user name of the server, if OPENCODE_SERVER_USERNAME is set there", str)
 
@@ -38,8 +41,9 @@ def open_opencode(url: str, options: OpencodeOptions, context: OpenContext) -> "
     if ":" in options.username or not (options.username.isascii() and options.username.isprintable()):
         raise Invalid("the option username in the backend's URL accepts visible ASCII characters, and no colon")
     address = url.removeprefix("opencode+")
+    authorization = basic(options.username or USERNAME.default)
     http = HttpClient.for_options(
-        address, options, context, system="opencode", authorization=basic(options.username or USERNAME.default)
+        address, options, context, system="opencode", authorization=authorization, concurrency=_CONCURRENCY
     )
     refuse_other_options(url, OpencodeOptions)
     folder = Path(context.data_folder or user_data_dir("mcp-sessions", appauthor=False))

@@ -4,14 +4,16 @@ Only routes of the first version of the API are used. Those of the second (`/api
 history for sessions of the first.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from ...errors import BadResponse, NotFound, Unsupported, quoted
-from ...json_documents import JsonObject, is_object
-from ..http.client import HttpClient, Reply, TooLarge, path
+from ...json_documents import Json, JsonObject, is_object
+from ..http.client import AnswerLost, HttpClient, Reply, TooLarge, path
 from .transcript import read_messages
 from .wire import OpencodeSession, is_session_id, object_in, read_session, rows_in, text_in
+
+T = TypeVar("T")
 
 _MESSAGE_LIMITS = (200, 40, 8, 1)
 _MAX_CHILDREN = 1000
@@ -101,6 +103,8 @@ class Api:
             rows, size, before = page + rows, size + len(reply.body), reply.headers.get("x-next-cursor", "")
             if not before or not page:
                 return MessageRows(rows, is_complete=True, size=size)
+        if not rows:
+            raise BadResponse("the newest message of this session is too large to read. Read it in opencode itself.")
         return MessageRows(rows, is_complete=False, size=size)
 
     async def newest_message_id(self, session_id: str) -> str:
@@ -117,20 +121,18 @@ class Api:
     async def create(self, content: JsonObject, *, directory: str) -> OpencodeSession:
         """Create a session in a folder; "" for the one that the server runs in."""
         params = {"directory": directory} if directory else {}
-        reply = await self.http.change("POST", path("session"), params=params, json=content, idempotent=False)
-        return read_session(reply.json())
+        return await self._change(read_session, "POST", "session", content=content, params=params)
 
     async def update(self, session_id: str, content: JsonObject) -> OpencodeSession:
         """Set fields of a session, and return it as it is then."""
         try:
-            reply = await self.http.change("PATCH", path("session", session_id), json=content)
+            return await self._change(read_session, "PATCH", "session", session_id, content=content)
         except NotFound as error:
             raise absent_session(session_id) from error
-        return read_session(reply.json())
 
     async def delete(self, session_id: str) -> None:
         """Delete a session and the sessions that it started."""
-        await self._delete("session", session_id)
+        await self._change(_require_confirmation, "DELETE", "session", session_id)
 
     async def append(self, session_id: str, text: str, agent: str) -> str:
         """Append a message of the user for an agent ("" for the default one), and return its id.
@@ -139,22 +141,40 @@ class Api:
         """
         content: JsonObject = {"noReply": True, "parts": [{"type": "text", "text": text}]}
         content |= {"agent": agent} if agent else {}
-        route = path("session", session_id, "message")
-        answer = (await self.http.change("POST", route, json=content, idempotent=False)).json()
-        message_id = text_in(object_in(answer, "info"), "id") if is_object(answer) else ""
-        if not message_id:
-            raise BadResponse("opencode's answer does not show the new message. Look at the session's history.")
-        return message_id
+        return await self._change(_read_message_id, "POST", "session", session_id, "message", content=content)
 
     async def delete_message(self, session_id: str, message_id: str) -> None:
         """Delete a message."""
-        await self._delete("session", session_id, "message", message_id)
+        await self._change(_require_confirmation, "DELETE", "session", session_id, "message", message_id)
 
     async def fork(self, session_id: str, before_message_id: str) -> OpencodeSession:
         """Copy a session: the messages before a message, or all if that is ""."""
         content: JsonObject = {"messageID": before_message_id} if before_message_id else {}
-        reply = await self.http.change("POST", path("session", session_id, "fork"), json=content, idempotent=False)
-        return read_session(reply.json())
+        return await self._change(read_session, "POST", "session", session_id, "fork", content=content)
+
+    async def _change(
+        self,
+        read: Callable[[Json], T],
+        method: str,
+        *route: str,
+        content: JsonObject | None = None,
+        params: Mapping[str, str] = {},
+    ) -> T:
+        """Send a change, and return what `read` makes of its answer. Raise `AnswerLost` if that can't be read.
+
+        What is posted adds something, so it is sent once.
+        """
+        is_idempotent = method != "POST"
+        reply = await self.http.change(method, path(*route), params=params, json=content, idempotent=is_idempotent)
+        try:
+            return read(reply.json())
+        except BadResponse as error:
+            raise AnswerLost(
+                "opencode answered the change with something that can't be read. Look at the session before you "
+                "repeat it.",
+                error,
+                ended=True,
+            ) from error
 
     async def _read_of(self, session_id: str, *route: str, params: Mapping[str, str | int] = {}) -> Reply:
         if not is_session_id(session_id):
@@ -164,10 +184,18 @@ class Api:
         except NotFound as error:
             raise absent_session(session_id) from error
 
-    async def _delete(self, *route: str) -> None:
-        # Where opencode has no such route, it answers with the page of its web app.
-        if (await self.http.change("DELETE", path(*route))).json() is not True:
-            raise BadResponse("opencode's answer does not confirm the deletion. Check the version of opencode.")
+
+def _read_message_id(answer: Json) -> str:
+    message_id = text_in(object_in(answer, "info"), "id") if is_object(answer) else ""
+    if not message_id:
+        raise BadResponse("opencode's answer is not a message. Check the version of opencode.")
+    return message_id
+
+
+def _require_confirmation(answer: Json) -> None:
+    """Raise `BadResponse` unless the answer is `true`. Where opencode has no route, it answers with its web app."""
+    if answer is not True:
+        raise BadResponse("opencode's answer does not confirm the deletion. Check the version of opencode.")
 
 
 def absent_session(session_id: str) -> NotFound:

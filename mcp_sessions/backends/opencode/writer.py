@@ -93,12 +93,12 @@ class SessionWriter:
         async with self._locks.lock(session_id):
             before = await self._api.session(session_id)
             check_version(session_id, before.version, expected_version)
-            failure: AnswerLost | BadResponse | None = None
+            failure: AnswerLost | None = None
             try:
                 await self._api.delete(session_id)
             except NotFound:
                 return  # deleted meanwhile, or by this request, which is sent again if its connection was lost
-            except (AnswerLost, BadResponse) as error:
+            except AnswerLost as error:
                 failure = error
             try:
                 await self._api.session(session_id)
@@ -115,10 +115,10 @@ class SessionWriter:
         self, before: OpencodeSession, content: JsonObject, is_made: Callable[[OpencodeSession], bool]
     ) -> OpencodeSession:
         """Set fields of a session, and return it as it is then. Raise an error unless `is_made` confirms the change."""
-        failure: AnswerLost | BadResponse | None = None
+        failure: AnswerLost | None = None
         try:
             after = await self._api.update(before.id, content)
-        except (AnswerLost, BadResponse) as error:
+        except AnswerLost as error:
             failure = error
             try:
                 after = await self._api.session(before.id)
@@ -129,11 +129,11 @@ class SessionWriter:
         return after
 
 
-def _not_made(failure: AnswerLost | BadResponse | None) -> SessionsError:
+def _not_made(failure: AnswerLost | None) -> SessionsError:
     """Return the error for a change that reading back does not show."""
-    if isinstance(failure, AnswerLost):
+    if failure is not None:
         return failure.not_made_error()
-    return failure or BadResponse(
+    return BadResponse(
         "opencode answered that it made the change, but reading the session back does not show it. "
         "Look at the session with get_session."
     )
