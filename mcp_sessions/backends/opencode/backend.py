@@ -26,7 +26,7 @@ from ...text.words import words_of
 from .. import paging
 from ..base import Capability
 from ..deadline import remaining
-from ..health import Report
+from ..health import Check, Report
 from ..http.backend import HttpBackend
 from ..http.client import HttpClient
 from ..http.credentials import ANONYMOUS, Credential
@@ -121,6 +121,9 @@ class OpencodeBackend(HttpBackend):
             await Api(self._http.with_credential(ANONYMOUS)).version()
 
     async def examine(self, report: Report) -> None:
+        if problem := self._locks.problem():
+            text = f"{problem}. Let this user write there"
+            report(Check("locks", text, "warning", read_only_text=problem))
         async with self._http:
             await examine(self._api, self.check_reachable, report)
 
@@ -260,7 +263,7 @@ class OpencodeBackend(HttpBackend):
             return detail_of(copy).model_copy(update={"note": note})
 
     def _watch(self, written: Written) -> str:
-        """Watch the new name of a session that nobody had named, and return a note about that."""
+        """Start to watch the new name of a session that nobody had named, and return a note about that."""
         if not written.before.has_default_title or written.after.has_default_title:
             return ""
         if self._titles.start(self._api, written.after.id, written.after.title):

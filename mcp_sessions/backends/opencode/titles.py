@@ -44,7 +44,7 @@ class TitleWatch:
                 tasks.cancel_scope.cancel()
 
     def start(self, api: Api, session_id: str, title: str) -> bool:
-        """Watch a session's title from now on. Return False if too many are watched already."""
+        """Start to watch a session's title. Return False if too many are watched already."""
         self.stop(session_id)
         if self._open_state is None or len(self._scopes) >= _MAX_WATCHED:
             return False
