@@ -11,7 +11,7 @@ from .agentos import AGENTOS, AGENTOS_TLS
 from .backend_type import BackendType, OpenContext
 from .environment import LIBPQ_PATH_OPTIONS, Variable, absolute_path
 from .guayaba import GUAYABA, GUAYABA_PLAIN
-from .opencode import OPENCODE, OPENCODE_TLS
+from .opencode import OPENCODE, OPENCODE_DATABASE, OPENCODE_TLS
 from .options import Option, options_of, parse_options, split_options
 from .sql import POSTGRESQL, SQLITE
 
@@ -28,6 +28,7 @@ BACKENDS: dict[str, BackendType[Any]] = {
     "guayaba+https": GUAYABA,
     "opencode+http": OPENCODE,
     "opencode+https": OPENCODE_TLS,
+    "opencode": OPENCODE_DATABASE,
 }
 """scheme → backend. The dependencies of a backend are imported when it is opened."""
 

@@ -31,6 +31,7 @@ HARNESSES: tuple[type[Harness], ...] = (
     GuayabaMaster,
     GuayabaMasterOther,
     opencode.FakeOpencodeHarness,
+    opencode.OpencodeDatabaseHarness,
     *opencode.REAL,
     *several.SEVERAL,
 )

@@ -1,15 +1,19 @@
 """Harnesses for opencode: a fake, and a real server."""
 
+import sqlite3
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.opencode.backend import OpencodeBackend
+from mcp_sessions.backends.opencode.local import LocalOpencodeBackend
 from mcp_sessions.backends.registry import open_backend
 
 from ..support.fakes.opencode import FakeOpencode, seeded
+from ..support.opencode_database import create, insert
 from ..support.servers import opencode_process
 from .harness import Harness, Seed
 
@@ -124,6 +128,27 @@ class RealOpencodeOldest(RealOpencodeHarness):
     version = "1.15.13"
     is_variant = True
     modules = frozenset({"test_authoring", "test_changes", "test_get", "test_history", "test_list", "test_state"})
+
+
+class OpencodeDatabaseHarness(OpencodeHarness):
+    """A new database for each test, with a connection that keeps its write-ahead log, as a running opencode does."""
+
+    name = "opencode-database"
+    capabilities = LocalOpencodeBackend.capabilities
+
+    def __init__(self) -> None:
+        self._connection: sqlite3.Connection | None = None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[SessionBackend]:
+        with TemporaryDirectory() as folder, closing(create(Path(folder) / "opencode.db")) as self._connection:
+            async with open_backend(f"opencode://{folder}") as backend:
+                yield backend
+
+    async def seed(self, backend: SessionBackend, seeds: Sequence[Seed]) -> list[str]:
+        assert self._connection is not None
+        with self._connection:
+            return insert(self._connection, *map(seeded, seeds))
 
 
 REAL: tuple[type[Harness], ...] = (RealOpencodeNewest, RealOpencodeOldest) if opencode_process.are_installed() else ()

@@ -82,16 +82,21 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def json(self) -> Json:
-        """Return the body as JSON. Raise `BadResponse` if it isn't JSON.
+        """Return the body as JSON. Raise `BadResponse` if it isn't JSON. `read_json` documents the conversion."""
+        return read_json(self.body)
 
-        Numbers outside JSON's range (NaN, Infinity, 1e999) become None, and unpaired surrogates, which can't be
-        encoded as UTF-8, become U+FFFD.
-        """
-        try:
-            value = _DECODER.decode(self.body.decode())
-            return _without_surrogates(value) if _SURROGATE.search(self.body) else value
-        except (ValueError, RecursionError) as error:
-            raise BadResponse("the backend's response is not JSON. Check its address.") from error
+
+def read_json(body: bytes) -> Json:
+    """Return the value of JSON text. Raise `BadResponse` if it isn't JSON.
+
+    Numbers outside JSON's range (NaN, Infinity, 1e999) become None, and unpaired surrogates, which can't be
+    encoded as UTF-8, become U+FFFD.
+    """
+    try:
+        value = _DECODER.decode(body.decode())
+        return _without_surrogates(value) if _SURROGATE.search(body) else value
+    except (ValueError, RecursionError) as error:
+        raise BadResponse("the backend's response is not JSON. Check its address.") from error
 
 
 def no_explanation(reply: Reply, credential: str) -> SessionsError | None:

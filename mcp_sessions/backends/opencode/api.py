@@ -5,11 +5,12 @@ history for sessions of the first.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from ...errors import BadResponse, NotFound, Unsupported, quoted
+from ...errors import BadResponse, NotFound, Unsupported
 from ...json_documents import Json, JsonObject, is_object
 from ..http.client import AnswerLost, HttpClient, Reply, TooLarge, path
+from .source import MessageRows, SessionRows, absent_session
 from .transcript import read_messages
 from .wire import OpencodeSession, is_session_id, object_in, read_session, rows_in, text_in
 
@@ -18,24 +19,6 @@ T = TypeVar("T")
 _MESSAGE_LIMITS = (200, 40, 8, 1)
 _MAX_CHILDREN = 1000
 _MAX_TRANSCRIPT_BYTES = 64 * 1024 * 1024
-
-
-class SessionRows(NamedTuple):
-    """A page of the list of sessions. `is_last`: there are no older ones."""
-
-    sessions: Sequence[OpencodeSession]
-    is_last: bool
-
-
-class MessageRows(NamedTuple):
-    """The newest messages of a session, oldest first, as opencode returns them.
-
-    `is_complete`: they are all messages. `size`: bytes of the responses.
-    """
-
-    rows: Sequence[JsonObject]
-    is_complete: bool
-    size: int
 
 
 class Api:
@@ -53,10 +36,7 @@ class Api:
         return version
 
     async def sessions(self, *, before: int | None, limit: int) -> SessionRows:
-        """Return at most `limit` sessions of all projects, active and archived, in the order of their last update.
-
-        Only sessions that no other session started, updated before `before` (milliseconds).
-        """
+        """Return at most `limit` sessions. `Source` documents which."""
         params: dict[str, str | int] = {"archived": "true", "roots": "true", "limit": limit}
         try:
             reply = await self.http.read(
@@ -196,8 +176,3 @@ def _require_confirmation(answer: Json) -> None:
     """Raise `BadResponse` unless the answer is `true`. Where opencode has no route, it answers with its web app."""
     if answer is not True:
         raise BadResponse("opencode's answer does not confirm the deletion. Check the version of opencode.")
-
-
-def absent_session(session_id: str) -> NotFound:
-    """Return the error for a session that does not exist."""
-    return NotFound(f"no session {quoted(session_id)}. Call list_sessions for valid ids.")

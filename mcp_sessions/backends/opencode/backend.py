@@ -9,23 +9,13 @@ from typing import Self
 from ...errors import BadResponse, Forbidden, Invalid, SessionsError, Unauthorized, Unavailable, Unsupported
 from ...json_documents import JsonObject
 from ...models import (
-    DEFAULT_HISTORY,
     Change,
     Clearable,
-    HistoryQuery,
-    MessagePage,
     NewMessage,
-    RunPage,
-    SearchPage,
     SessionDetail,
-    SessionFilter,
-    SessionPage,
 )
 from ...text.validate import check_text
-from ...text.words import words_of
-from .. import paging
 from ..base import Capability
-from ..deadline import remaining
 from ..health import Check, Report
 from ..http.backend import HttpBackend
 from ..http.client import HttpClient
@@ -33,17 +23,15 @@ from ..http.credentials import ANONYMOUS, Credential
 from ..session_locks import SessionLocks
 from ..validation import NAME_LENGTH, session_name, session_type
 from . import OpencodeOptions, creation
-from .api import Api, MessageRows
+from .api import Api
 from .checks import examine
 from .details import change_of, detail_of
-from .listing import list_sessions
-from .search import search_sessions
+from .reading import ReadingBackend
+from .source import Source
 from .titles import WATCH_SECONDS, TitleWatch
-from .transcript import read_messages, read_runs
+from .transcript import read_messages
 from .writer import SessionWriter, Written, check_metadata
 
-_TIME_FRACTION = 0.6
-"""A search returns what it has found after this fraction of a call's time."""
 _RESTORED = (
     "Restored by storing 0 as the time of archiving, since opencode can't remove it. Its apps then list the session; "
     "a program that looks for a missing time does not."
@@ -54,12 +42,8 @@ _AUTOMATIC_TITLE = (
 _DELETED = "Deleted, with its messages and the sessions that it started. This can't be undone."
 
 
-class OpencodeBackend(HttpBackend):
-    """Sessions of an opencode server. Those that another session started are not listed, but have an id as all others.
-
-    opencode has no users, state or summaries. A session that nobody has named has a default title, which is shown as
-    no name.
-    """
+class OpencodeBackend(ReadingBackend, HttpBackend):
+    """Sessions of an opencode server, through its REST API."""
 
     title = "opencode"
     capabilities = frozenset(Capability) - {Capability.UPDATE_SESSION_STATE}
@@ -106,9 +90,6 @@ class OpencodeBackend(HttpBackend):
             "keeps the session instead."
         )
 
-    def why_no_user_scoping(self) -> str:
-        return "opencode has no users: everybody who can reach its server sees all its sessions."
-
     def _prepare_view(self) -> None:
         self._credential = self._configured_credential.for_caller(self.caller)
 
@@ -132,19 +113,12 @@ class OpencodeBackend(HttpBackend):
         return Api(self._http.with_credential(self._credential))
 
     @property
+    def _source(self) -> Source:
+        return self._api
+
+    @property
     def _writer(self) -> SessionWriter:
         return SessionWriter(self._api, self._locks)
-
-    async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-        """List the sessions of all projects. `walk.py` documents how they are paged."""
-        check_text(filter.query, "query", NAME_LENGTH)
-        if filter.type:
-            session_type(filter.type)
-        caller = self.caller
-        return await list_sessions(self._api, filter, limit, cursor, sanitize=caller.sanitize, owner=caller.user_id)
-
-    async def get_session(self, session_id: str) -> SessionDetail:
-        return detail_of(await self._api.session(session_id))
 
     async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
         session = await self._api.session(session_id)
@@ -153,25 +127,6 @@ class OpencodeBackend(HttpBackend):
             found = await self._api.messages(session_id)
             facts |= {"message_count": len(read_messages(found.rows))} if found.is_complete else {}
         return detail_of(session).model_copy(update=facts)
-
-    async def get_session_history(
-        self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
-    ) -> MessagePage:
-        found = await self._api.messages(session_id)
-        messages = read_messages(found.rows)
-        page = paging.message_page(session_id, messages, query.selects, query, limit=limit, cursor=cursor)
-        return page.model_copy(update={"note": f"{page.note} {_gap_note(found)}".strip()})
-
-    async def get_session_runs(
-        self, session_id: str, *, run_id: str = "", limit: int = 20, cursor: str = ""
-    ) -> RunPage:
-        runs = read_runs((await self._api.messages(session_id)).rows)
-        return paging.run_page(session_id, runs, run_id=run_id, limit=limit, cursor=cursor)
-
-    async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
-        """Search names and messages of active and archived sessions, one session at a time, newest first."""
-        seconds = remaining(self.options.timeout) * _TIME_FRACTION
-        return await search_sessions(self._api, self.caller, words_of(query), limit, cursor, seconds=seconds)
 
     async def create_session(
         self,
@@ -277,9 +232,3 @@ def _title(name: str) -> str:
     if any(unicodedata.category(char) == "Cc" for char in title):
         raise Invalid('"name" has a line break or another control character. Remove it.')
     return title
-
-
-def _gap_note(found: MessageRows) -> str:
-    if found.is_complete:
-        return ""
-    return f"Only the newest {len(found.rows):,} messages can be read: more would be too large."

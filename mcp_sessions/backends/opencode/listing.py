@@ -5,23 +5,23 @@ from collections.abc import Callable, Sequence
 from ... import cursors
 from ...models import SessionFilter, SessionPage
 from ...text.words import fold_name
-from .api import Api
+from .source import Source
 from .walk import Position, Walk, position_of
 from .wire import OpencodeSession
 
 
 async def list_sessions(
-    api: Api, filter: SessionFilter, limit: int, cursor: str, *, sanitize: Callable[[str], str], owner: str
+    source: Source, filter: SessionFilter, limit: int, cursor: str, *, sanitize: Callable[[str], str], owner: str
 ) -> SessionPage:
     """Return a page. Orders other than `updated_desc` read the list of all sessions first."""
     walk_id = cursors.walk("list", owner, *vars(filter).values())
     after = cursors.read(cursor, walk_id, 2) if cursor else None
     is_wanted = _predicate(filter, sanitize)
     if filter.order == "updated_desc":
-        found, is_whole = await _read_newest(api, filter, is_wanted, limit + 1, after)
+        found, is_whole = await _read_newest(source, filter, is_wanted, limit + 1, after)
         total = len(found) if is_whole and after is None and len(found) <= limit else None
     else:
-        found, total = await _read_sorted(api, filter, is_wanted, after)
+        found, total = await _read_sorted(source, filter, is_wanted, after)
     page = [session.to_session(cursors.mark(walk_id, *_place(session, filter))) for session in found[:limit]]
     return SessionPage(
         sessions=tuple(page), next_cursor=page[-1].cursor if page and len(found) > limit else "", total=total
@@ -29,14 +29,14 @@ async def list_sessions(
 
 
 async def _read_newest(
-    api: Api,
+    source: Source,
     filter: SessionFilter,
     is_wanted: Callable[[OpencodeSession], bool],
     count: int,
     after: tuple[int, ...] | None,
 ) -> tuple[list[OpencodeSession], bool]:
     """Return the first `count` wanted sessions after a place, and whether all others were looked at."""
-    walk = Walk(api, start=(after[0], after[1] + 1) if after else None)
+    walk = Walk(source, start=(after[0], after[1] + 1) if after else None)
     earliest = filter.updated_after.timestamp() * 1000 if filter.updated_after else 0
     found: list[OpencodeSession] = []
     while len(found) < count:
@@ -49,7 +49,7 @@ async def _read_newest(
 
 
 async def _read_sorted(
-    api: Api, filter: SessionFilter, is_wanted: Callable[[OpencodeSession], bool], after: tuple[int, ...] | None
+    source: Source, filter: SessionFilter, is_wanted: Callable[[OpencodeSession], bool], after: tuple[int, ...] | None
 ) -> tuple[Sequence[OpencodeSession], int]:
     """Return all wanted sessions after a place in the filter's order, and the number of all wanted sessions."""
     sign = -1 if filter.order.endswith("desc") else 1
@@ -57,7 +57,7 @@ async def _read_sorted(
     def key(place: tuple[int, ...]) -> tuple[int, int]:
         return sign * place[0], place[1]
 
-    walk = Walk(api)
+    walk = Walk(source)
     wanted: dict[str, OpencodeSession] = {}
     while session := await walk.next():
         if is_wanted(session):

@@ -7,7 +7,7 @@ from ...caller import Caller
 from ...models import SearchPage
 from ..scan_search import Candidate, Search, Transcript
 from ..scan_search import Position as SearchPosition
-from .api import Api
+from .source import Source
 from .transcript import read_messages
 from .walk import Walk, position_of
 from .wire import OpencodeSession, as_datetime
@@ -17,23 +17,23 @@ _RECENT = 64
 
 
 async def search_sessions(
-    api: Api, caller: Caller, words: Sequence[str], limit: int, cursor: str, *, seconds: float
+    source: Source, caller: Caller, words: Sequence[str], limit: int, cursor: str, *, seconds: float
 ) -> SearchPage:
     """Search names and messages, one session at a time, for at most `seconds`."""
     walk_id = cursors.walk("search", caller.user_id, words)
     resume_at = cursors.read(cursor, walk_id, 3) if cursor else ()
-    walk = Walk(api, start=(resume_at[1], resume_at[2]) if resume_at else None)
+    walk = Walk(source, start=(resume_at[1], resume_at[2]) if resume_at else None)
 
     async def next_candidates(count: int) -> tuple[list[Candidate], SearchPosition | None]:
         found = await _take(walk, count)
         return [_candidate(session) for session in found], position_of(found[-1]) if found else None
 
     async def find(digest: int) -> Candidate | None:
-        newest = await _take(Walk(api), _RECENT)
+        newest = await _take(Walk(source), _RECENT)
         return next((_candidate(session) for session in newest if session.digest == digest), None)
 
     async def read(candidate: Candidate) -> Transcript:
-        found = await api.messages(candidate.id)
+        found = await source.messages(candidate.id)
         return Transcript([message for message in read_messages(found.rows) if message.role != "tool"], found.size)
 
     search = Search(caller, words, walk_id, seconds=seconds)

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from ...errors import BadResponse
-from .api import Api
+from .source import Source
 from .wire import OpencodeSession
 
 _FIRST_PAGE, _PAGE = 100, 1000
@@ -31,8 +31,8 @@ class Walk:
     a page's last time are read again with the next page. `start`: where to begin, if not at the newest session.
     """
 
-    def __init__(self, api: Api, start: Position | None = None) -> None:
-        self._api = api
+    def __init__(self, source: Source, start: Position | None = None) -> None:
+        self._source = source
         self._start = sort_key(start) if start else None
         self._before = start[0] + 1 if start else None
         self._limit = _FIRST_PAGE
@@ -46,7 +46,7 @@ class Walk:
         return self._ready.popleft() if self._ready else None
 
     async def _read_page(self) -> None:
-        page = await self._api.sessions(before=self._before, limit=self._limit)
+        page = await self._source.sessions(before=self._before, limit=self._limit)
         sessions = [row for row in page.sessions if self._before is None or row.updated < self._before]
         if page.is_last or not sessions:
             self._is_at_end = True

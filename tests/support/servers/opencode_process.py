@@ -5,7 +5,6 @@ import json
 import os
 import sqlite3
 import subprocess
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +18,7 @@ import pytest
 from mcp_sessions.json_documents import JsonObject
 
 from ..fakes.opencode.seeds import SeededSession
+from ..opencode_database import insert
 
 VARIABLE = "MCP_SESSIONS_OPENCODE"
 """A folder with `opencode-VERSION` for each version, as `.ci/opencode` makes it."""
@@ -66,51 +66,10 @@ class Opencode:
     def seed(self, *seeds: SeededSession) -> list[str]:
         """Write sessions into the database, and return their ids."""
         with closing(self._connect()) as connection, connection:
-            connection.execute(
-                "INSERT OR IGNORE INTO project (id, worktree, time_created, time_updated, sandboxes) "
-                "VALUES ('global', '/', 0, 0, '[]')"
-            )
-            for seed in seeds:
-                _insert(connection, "session", _session_row(seed.session))
-                for message in seed.messages:
-                    _insert_message(connection, message)
-        return [seed.session["id"] for seed in seeds]
+            return insert(connection, *seeds)
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self.database, timeout=20)
-
-
-def _session_row(session: JsonObject) -> dict[str, object]:
-    times, metadata = session["time"], session.get("metadata")
-    return {
-        "id": session["id"],
-        "project_id": session["projectID"],
-        "slug": session["slug"],
-        "directory": session["directory"],
-        "title": session["title"],
-        "version": session["version"],
-        "agent": session.get("agent"),
-        "metadata": json.dumps(metadata) if metadata else None,
-        "time_created": times["created"],
-        "time_updated": times["updated"],
-        "time_archived": times.get("archived"),
-    }
-
-
-def _insert_message(connection: sqlite3.Connection, message: JsonObject) -> None:
-    info = dict(message["info"])
-    id, session_id, moment = info.pop("id"), info.pop("sessionID"), info["time"]["created"]
-    times = {"time_created": moment, "time_updated": moment}
-    _insert(connection, "message", {"id": id, "session_id": session_id, **times, "data": json.dumps(info)})
-    for part in message["parts"]:
-        data = {key: value for key, value in part.items() if key not in ("id", "messageID", "sessionID")}
-        row = {"id": part["id"], "message_id": id, "session_id": session_id, **times, "data": json.dumps(data)}
-        _insert(connection, "part", row)
-
-
-def _insert(connection: sqlite3.Connection, table: str, row: Mapping[str, object]) -> None:
-    marks = ", ".join("?" * len(row))
-    connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", [*row.values()])
 
 
 @cache
