@@ -6,7 +6,7 @@ import os
 import pytest
 
 from .support.doctor import Examine, examining
-from .support.servers import agentos_process, postgres_process
+from .support.servers import agentos_process, opencode_process, postgres_process
 
 pytest_plugins = ("tests.support.stores",)
 
@@ -19,7 +19,10 @@ NEED_AGENTOS = [
     f"backends/agentos/test_{name}.py" for name in ("auth", "fake", "hazards", "names", "write_hazards", "writes")
 ]
 
-collect_ignore = [] if agentos_process.are_installed() else NEED_AGENTOS
+collect_ignore = [
+    *([] if agentos_process.are_installed() else NEED_AGENTOS),
+    *([] if opencode_process.are_installed() else ["backends/opencode/test_real.py"]),
+]
 collect_ignore_glob = [] if postgres_process.is_installed() else ["*/test_*postgres*.py"]
 
 

@@ -51,6 +51,7 @@ async def test_an_old_server_that_ignores_the_restoration_is_not_believed() -> N
             await backend.restore_session(session_id)
 
 
+@pytest.mark.slow
 async def test_concurrent_merges_of_metadata_by_several_servers_lose_nothing(tmp_path: Path) -> None:
     async with faked(Seed()) as (fake, backend, (session_id,)):
 
