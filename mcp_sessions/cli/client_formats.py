@@ -46,6 +46,8 @@ class Client(NamedTuple):
     """How to provide the secrets named in `{}`."""
     expands: str = "(?!)"
     """What the client expands inside configuration values, as a pattern. No client has an escape for it."""
+    own_sessions: str = ""
+    """The URL of the backend that holds the client's own sessions, "" if there is none."""
 
 
 def snippet(client: Client, server: Server) -> str:
@@ -225,6 +227,7 @@ CLIENTS: Mapping[str, Client] = {
         "{{env:{}}}".format,
         _IN_ENVIRONMENT,
         r"\{(env|file):[^}]*\}",
+        own_sessions="opencode:",
     ),
     "gemini": Client(
         _gemini,

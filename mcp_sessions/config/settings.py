@@ -204,6 +204,8 @@ class Settings:
 
     backend_credentials: Mapping[str, str] = field(default_factory=dict[str, str])
     """Environment variable → credential. MCP_SESSIONS_TOKEN_WORK is for the backend named `work`."""
+    is_backend_given: bool = field(default=False, compare=False)
+    """Whether a backend was chosen, be it the default one."""
 
     @classmethod
     def read(cls, flags: Mapping[str, str | list[str] | None], environ: Mapping[str, str]) -> "Settings":
@@ -230,7 +232,7 @@ class Settings:
             for name in [address.token_variable]
             if environ.get(name)
         }
-        return cls(**values, backend_credentials=tokens)
+        return cls(**values, backend_credentials=tokens, is_backend_given="backend" in values)
 
     @property
     def backend_names(self) -> Sequence[str]:

@@ -72,7 +72,7 @@ def test_a_text_that_a_client_would_replace_is_refused(
     assert "MCP_SESSIONS_USER can't be 'a " in said.err
 
 
-@EVERY
+@pytest.mark.parametrize("client", [client for client in CLIENTS if client != "opencode"])
 def test_a_snippet_for_the_defaults_names_the_store_that_this_shell_leads_to(
     client: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -83,6 +83,23 @@ def test_a_snippet_for_the_defaults_names_the_store_that_this_shell_leads_to(
     assert server["command"] == sys.executable
     assert "run this in a shell" in said or "add this to " in said
     assert "REPLACE" not in said + shown
+
+
+def test_a_snippet_for_opencode_names_its_own_sessions_unless_a_backend_or_a_user_is_given(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    shown, said = printed(capsys, "opencode")
+    assert read("opencode", shown)["env"] == {
+        "MCP_SESSIONS_BACKEND": "opencode:",
+        "XDG_DATA_HOME": str(tmp_path),
+    }
+    assert "To choose others, add --backend URL." in said
+    store = f"sqlite:///{tmp_path}/mcp-sessions/sessions.db"
+    for given in (["--backend", store], ["--user", "ada"]):
+        shown, said = printed(capsys, "opencode", *given)
+        assert read("opencode", shown)["env"]["MCP_SESSIONS_BACKEND"] == store
+        assert "--backend" not in said
 
 
 @EVERY

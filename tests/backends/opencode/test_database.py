@@ -59,7 +59,7 @@ async def test_what_a_running_opencode_has_just_written_is_read_and_nothing_is_c
             before = contents(tmp_path)
             assert len(await read_all(tmp_path)) == number + 1
             assert contents(tmp_path) == before
-        assert "opencode.db-wal" in before
+        assert "opencode.db-wal" in contents(tmp_path)
 
 
 async def test_a_database_that_does_not_exist_is_not_created(tmp_path: Path) -> None:

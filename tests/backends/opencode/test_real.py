@@ -10,6 +10,8 @@ from mcp_sessions.models import NewMessage, SessionFilter
 
 from ...support.servers.opencode_process import Opencode, running
 
+pytestmark = pytest.mark.slow  # it starts servers
+
 
 @pytest.fixture(params=["1.18.33", "1.15.13"])
 def server(request: pytest.FixtureRequest) -> Opencode:
