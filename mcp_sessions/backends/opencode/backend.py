@@ -167,6 +167,8 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
         title = _title(name)
+        if title:
+            self._titles.stop(session_id)
         written = await self._writer.restore(session_id, title)
         was_archived, is_renamed = written.before.is_archived, written.before.title != written.after.title
         note = _RESTORED if was_archived else "The session was active already."

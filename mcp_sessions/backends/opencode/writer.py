@@ -74,7 +74,7 @@ class SessionWriter:
             before = await self._api.session(session_id)
             check_version(session_id, before.version, expected_version)
             metadata: JsonObject = merge_patch({} if clear else before.metadata or {}, changes)
-            check_metadata(metadata)
+            json_text(metadata, "metadata")
             if metadata == (before.metadata or {}):
                 return Written(before, before)
 

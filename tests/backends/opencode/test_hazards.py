@@ -182,6 +182,9 @@ async def test_whole_numbers_that_opencode_would_round_are_refused() -> None:
         with pytest.raises(Invalid, match="whole number"):
             await backend.update_session(session_id, metadata={"a": [{"b": 2**53}]})
         assert fake.requests == []
+        fake.store.sessions[session_id]["metadata"] = {"rounded": 2**60}
+        change = await backend.update_session(session_id, metadata={"a": 1})
+        assert change.changed == {"metadata": {"rounded": 2**60, "a": 1}}
 
 
 async def test_a_session_is_created_where_the_server_runs_unless_a_folder_is_named() -> None:

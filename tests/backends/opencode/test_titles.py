@@ -1,6 +1,11 @@
 """A new name lasts, although opencode's automatic title replaces it once."""
 
+from collections.abc import Awaitable, Callable
+
 import anyio
+import pytest
+
+from mcp_sessions.backends.base import SessionBackend
 
 from ...contract.harness import Seed
 from ...support.faked_opencode import faked
@@ -28,10 +33,21 @@ async def test_the_name_of_a_session_that_had_one_is_not_watched() -> None:
         assert (await backend.rename_session(session_id, "Trip to Rome")).note == ""
 
 
-async def test_a_later_rename_is_not_undone() -> None:
+async def rename(backend: SessionBackend, session_id: str, name: str) -> None:
+    assert (await backend.rename_session(session_id, name)).note == ""
+
+
+async def restore(backend: SessionBackend, session_id: str, name: str) -> None:
+    await backend.restore_session(session_id, name=name)
+
+
+@pytest.mark.parametrize("name_again", [rename, restore])
+async def test_a_later_name_is_not_replaced_by_the_watched_one(
+    name_again: Callable[[SessionBackend, str, str], Awaitable[None]],
+) -> None:
     async with faked(Seed(), Seed()) as (fake, backend, (renamed, other)):
         await backend.rename_session(renamed, "First")
-        assert (await backend.rename_session(renamed, "Second")).note == ""
+        await name_again(backend, renamed, "Second")
         await backend.rename_session(other, "Other")
         fake.changed.clear()
         fake.store.sessions[other]["title"] = "Automatic"
