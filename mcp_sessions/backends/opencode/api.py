@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 _MESSAGE_LIMITS = (200, 40, 8, 1)
 _MAX_CHILDREN = 1000
+_MAX_PAGE_BYTES = 32 * 1024 * 1024
 _MAX_TRANSCRIPT_BYTES = 64 * 1024 * 1024
 
 
@@ -160,7 +161,7 @@ class Api:
         if not is_session_id(session_id):
             raise absent_session(session_id)
         try:
-            return await self.http.read(path("session", session_id, *route), params=params)
+            return await self.http.read(path("session", session_id, *route), params=params, max_bytes=_MAX_PAGE_BYTES)
         except NotFound as error:
             raise absent_session(session_id) from error
 

@@ -9,6 +9,8 @@ from mcp.client import Client
 
 from mcp_sessions import create_server
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.opencode import api
+from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.errors import BadResponse, Invalid, NotFound, Unsupported
 from mcp_sessions.models import HistoryQuery, NewMessage, SessionFilter
 
@@ -19,7 +21,7 @@ from ...contract.walks import all_sessions
 from ...support.clients import text_of
 from ...support.faked_opencode import backend_on, faked, said
 from ...support.fakes.http import Response
-from ...support.fakes.opencode import FakeOpencode, Fault
+from ...support.fakes.opencode import FakeOpencode, Fault, seeded
 
 HTML = Response(200, b"<!doctype html>", {"content-type": "text/html"})
 
@@ -205,13 +207,17 @@ async def test_messages_are_never_asked_for_without_a_limit() -> None:
         assert all(request.query["limit"] != ["0"] for request in asked)
 
 
-@pytest.mark.slow
-async def test_of_messages_that_are_too_large_only_the_newest_are_read() -> None:
-    large = said(*(f"{number} {'x' * 17_000_000}" for number in range(5)))
-    async with faked(Seed(runs=large)) as (_, backend, (session_id,)):
-        page = await backend.get_session_history(session_id)
-        assert [message.text[0] for message in page.messages] == ["1", "2", "3", "4"]
-        assert page.note == "Only the newest 4 messages can be read: more would be too large."
+async def test_of_messages_that_are_too_large_only_the_newest_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "_MAX_PAGE_BYTES", 4_000)
+    monkeypatch.setattr(api, "_MAX_TRANSCRIPT_BYTES", 8_000)
+    async with faked(Seed(runs=said(*(f"{number} {'x' * 2_500}" for number in range(5))))) as (fake, backend, ids):
+        page = await backend.get_session_history(ids[0])
+        assert [message.text[0] for message in page.messages] == ["2", "3", "4"]
+        assert page.note == "Only the newest 3 messages can be read: more would be too large."
+        fake.store.messages[ids[0]] = [*seeded(Seed(runs=said("x" * 5_000))).messages]
+        with pytest.raises(BadResponse, match="too large to read"):
+            await backend.get_session_history(ids[0])
+        assert (await backend.get_session_for_deletion(ids[0])).message_count is None
 
 
 async def test_appending_starts_no_run() -> None:
@@ -219,3 +225,30 @@ async def test_appending_starts_no_run() -> None:
         change = await backend.append_messages(session_id, [NewMessage(role="user", text="Hello")])
         assert [request.json["noReply"] for request in fake.changes] == [True]
         assert "no automatic title" in change.note
+
+
+async def test_an_answer_that_is_no_session_is_a_bad_response() -> None:
+    async with faked(Seed()) as (fake, backend, (session_id,)):
+        fake.faults.append(Fault(Response(200, b'{"id": "other"}')))
+        with pytest.raises(BadResponse, match="not a session"):
+            await backend.get_session(session_id)
+
+
+async def test_a_server_that_cannot_list_all_projects_is_refused() -> None:
+    async with faked() as (fake, backend, _):
+        fake.faults.append(Fault(Response(404), path="/experimental/session"))
+        with pytest.raises(Unsupported, match="Upgrade"):
+            await backend.list_sessions(SessionFilter())
+
+
+async def test_a_session_that_was_created_without_its_name_is_reported() -> None:
+    async with faked(Seed(name="Other")) as (fake, backend, (session_id,)):
+        fake.faults.append(Fault(Response(200, json.dumps(fake.store.sessions[session_id]).encode()), "POST"))
+        with pytest.raises(BadResponse, match="without its name"):
+            await backend.create_session(name="Trip")
+
+
+@pytest.mark.parametrize("username", ["a:b", "é", "a%0Ab"])
+def test_a_user_name_that_cannot_be_sent_is_refused(username: str) -> None:
+    with pytest.raises(Invalid, match="username"):
+        open_backend(f"opencode+http://127.0.0.1:4096?username={username}")
