@@ -36,9 +36,27 @@ BACKENDS: dict[str, BackendType[Any]] = {
 }
 """scheme → backend. The dependencies of a backend are imported when it is opened."""
 
+LOCAL = "local:"
+"""The URL that stands for all agents on this machine, and the embedded store."""
+_LOCAL_AGENTS = {"claude": "claude-code", "codex": "codex", "opencode": "opencode"}
+
+
+def local_agents() -> Mapping[str, str]:
+    """Return the URL of each agent of which this user has sessions on this machine, by the agent's name in `local:`."""
+    return {name: f"{scheme}:" for name, scheme in _LOCAL_AGENTS.items() if _has_sessions(BACKENDS[scheme])}
+
+
+def _has_sessions(backend: BackendType[Any]) -> bool:
+    try:
+        return backend.own_path is not None and backend.own_path().exists()
+    except (Invalid, OSError):  # the home folder is unknown, or can't be read
+        return False
+
 
 def environment_of(url: str) -> Sequence[Variable]:
     """Return the environment variables that the backend of this URL reads in addition to the settings."""
+    if url == LOCAL:
+        return [variable for scheme in _LOCAL_AGENTS.values() for variable in BACKENDS[scheme].environment]
     backend = BACKENDS.get(url.partition(":")[0])
     return backend.environment if backend else ()
 
@@ -160,6 +178,8 @@ def _backend_type(url: str) -> BackendType[Any]:
         raise Invalid(
             "this is not a URL. For a store in a file, write sqlite:///PATH; an absolute path has a fourth slash"
         )
+    if scheme == LOCAL.rstrip(":"):
+        raise Invalid("local: stands for several backends. Name one of them, such as claude-code:")
     if scheme not in BACKENDS:
         known = " or ".join(f"{name}:" for name in BACKENDS)
         raise Invalid(f"no backend has this URL's scheme. It must begin with {known}")

@@ -11,10 +11,10 @@ from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.backends.environment import absolute_path
 from mcp_sessions.backends.layers.many import combine_backends
 from mcp_sessions.backends.options import HttpOptions
-from mcp_sessions.backends.registry import environment_of, make_paths_absolute, mask_passwords
+from mcp_sessions.backends.registry import LOCAL, environment_of, make_paths_absolute, mask_passwords
 from mcp_sessions.cli.client_formats import CLIENTS, Client, HttpServer, Server, StdioServer, snippet
 from mcp_sessions.cli.refusals import refuse, refuse_backend
-from mcp_sessions.config.backend_addresses import read_addresses
+from mcp_sessions.config.backend_addresses import read_address, read_addresses
 from mcp_sessions.config.build import (
     LOOPBACK_HOSTS,
     build_backends,
@@ -44,6 +44,8 @@ def run(settings: Settings, *, client: str) -> int:
     notes = list(_notes(CLIENTS[client], server, text))
     if names_own:
         notes.append("The server shows the client's own sessions. To choose others, add --backend URL.")
+    elif not settings.is_backend_given and _is_open(settings):
+        notes.append("To also show the sessions of Claude Code, Codex and opencode, add --backend local:.")
     print(*notes, file=sys.stderr, flush=True)
     print(text)
     return 0
@@ -59,9 +61,13 @@ def _refuse_unusable(backend: SessionBackend, settings: Settings) -> None:
 
 
 def _names_own_sessions(settings: Settings, client: Client) -> bool:
-    """Return whether the snippet is for the client's own sessions, which can't be limited to a user."""
-    is_open = settings.transport == "stdio" and not settings.user
-    return bool(client.own_sessions) and not settings.is_backend_given and is_open
+    """Return whether the snippet is for the client's own sessions."""
+    return bool(client.own_sessions) and not settings.is_backend_given and _is_open(settings)
+
+
+def _is_open(settings: Settings) -> bool:
+    """Return whether agents' own sessions can be shown, which can't be limited to a user."""
+    return settings.transport == "stdio" and not settings.user
 
 
 def _notes(client: Client, server: Server, text: str) -> Iterator[str]:
@@ -84,6 +90,8 @@ def _stdio_server(backends: Mapping[str, SessionBackend], settings: Settings) ->
         more, other_secrets = _backend_variables(address.url, uses_proxy=uses_proxy)
         env |= more
         secrets += other_secrets
+    if LOCAL in settings.backend:
+        env |= _backend_variables(LOCAL, uses_proxy=False)[0]
     if settings.overlay.startswith("postgresql:"):
         more, other_secrets = _backend_variables(settings.overlay, uses_proxy=False)
         env |= more
@@ -121,7 +129,7 @@ def _settings_variables(settings: Settings) -> tuple[dict[str, str], list[str]]:
     for variable in settings.backend_credentials:
         secrets.append(variable)
         del given[variable]
-    addresses = read_addresses(settings.backend)
+    addresses = [read_address(text) for text in settings.backend]
     shown = [address._replace(url=_from_anywhere(mask_passwords(address.url))) for address in addresses]
     given[SETTINGS["backend"].variable] = " ".join(map(str, shown))
     return given, secrets

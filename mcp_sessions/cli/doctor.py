@@ -14,6 +14,7 @@ import anyio
 from mcp_sessions import __version__
 from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.backends.health import Check, Report, timeout_check
+from mcp_sessions.backends.registry import LOCAL, local_agents
 from mcp_sessions.cli.refusals import discard_stdout, refuse, refuse_backend
 from mcp_sessions.config.backend_addresses import shown_backends
 from mcp_sessions.config.build import build_backend, build_server, http_warnings, refuse_http_settings
@@ -41,6 +42,9 @@ def run(settings: Settings) -> int:
         callers = _over_http(backend, settings) if settings.transport == "http" else _over_stdio(backend, settings)
         shown = shown_backends(settings.backend)
         print(f"mcp-sessions {__version__} checks {shown}, for {backend.options.timeout:g} s at most.", flush=True)
+        if LOCAL in settings.backend:
+            found = ", ".join(local_agents()) or "no agents"
+            report(Check("local", f"{found} on this machine, and the embedded store"))
         for text in unknown_variables(os.environ, settings):
             report(Check("settings", text, "warning"))
         anyio.run(_check, backend, settings, callers, report)

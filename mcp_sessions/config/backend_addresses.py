@@ -1,17 +1,18 @@
-"""Parses `--backend`: a URL, or NAME=URL and NAME:ro=URL for several backends."""
+"""Parses `--backend`: a URL, `local:`, or NAME=URL and NAME:ro=URL for several backends."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ..backends.backend_names import NAME_RULE, is_name
-from ..backends.registry import BACKENDS, mask_passwords
+from ..backends.registry import BACKENDS, LOCAL, local_agents, mask_passwords
 from ..errors import replace_unprintable
+from .default_paths import url_in_data_folder
 from .parsers import BadSetting
 
 _TOKEN = "MCP_SESSIONS_TOKEN"
 _READ_ONLY = "ro"
-_SCHEMES = "|".join(re.escape(scheme) for scheme in BACKENDS)
+_SCHEMES = "|".join(re.escape(scheme) for scheme in (*BACKENDS, LOCAL.rstrip(":")))
 # Paths may contain spaces, so only a space before a name or a URL separates two backends.
 _BETWEEN = re.compile(rf"\s*\n\s*|\s+(?=[^\s:=/?#]+(?::\w*)?=|(?:{_SCHEMES}):|[a-z][a-z0-9+.-]*://)")
 _NAMED = re.compile(r"([^:=/?#]*)(?::(\w*))?=(.*)", re.DOTALL)
@@ -40,10 +41,12 @@ def split_backends(text: str) -> tuple[str, ...]:
 
 
 def read_addresses(backends: Sequence[str]) -> list[BackendAddress]:
-    """Parse the backends. Raise `BadSetting` for a malformed one, or for two with the same name or without one."""
+    """Parse the backends. Raise `BadSetting` for a malformed one, or for two with the same name or without one.
+
+    Instead of `local:`, return what it stands for.
+    """
     addresses: list[BackendAddress] = []
-    for text in backends:
-        address = _read(text)
+    for address in (member for text in backends for member in _members(read_address(text))):
         if address.name in [other.name for other in addresses]:
             which = f"the name {address.name!r}" if address.name else "no name"
             raise BadSetting(f"--backend is given twice with {which}: write NAME=URL, with a different name for each.")
@@ -51,7 +54,19 @@ def read_addresses(backends: Sequence[str]) -> list[BackendAddress]:
     return addresses
 
 
-def _read(text: str) -> BackendAddress:
+def _members(address: BackendAddress) -> Iterator[BackendAddress]:
+    if address.url != LOCAL:
+        yield address
+        return
+    if address.name:
+        raise BadSetting(f"--backend {address.name}={LOCAL} can't have a name, since it stands for several backends.")
+    yield BackendAddress("", url_in_data_folder("sessions.db"))
+    for name, url in local_agents().items():
+        yield BackendAddress(name, url)
+
+
+def read_address(text: str) -> BackendAddress:
+    """Parse one backend. Raise `BadSetting` for a malformed one."""
     named = _NAMED.fullmatch(text)
     if named is None:
         name = text.removesuffix(f":{_READ_ONLY}")

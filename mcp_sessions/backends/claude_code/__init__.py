@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
@@ -50,5 +51,8 @@ def _folder(path: str) -> Path:
 
 
 CLAUDE_CODE = BackendType(
-    ClaudeCodeOptions, open_claude_code, (*DATA_FOLDER, Variable("CLAUDE_CONFIG_DIR", is_path=True))
+    ClaudeCodeOptions,
+    open_claude_code,
+    (*DATA_FOLDER, Variable("CLAUDE_CONFIG_DIR", is_path=True)),
+    own_path=partial(_folder, ""),
 )

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
@@ -44,4 +45,4 @@ def _home(path: str) -> Path:
         raise Invalid("the user's home folder is not known. Name Codex's: codex:///PATH") from error
 
 
-CODEX = BackendType(CodexOptions, open_codex, (Variable("CODEX_HOME", is_path=True),))
+CODEX = BackendType(CodexOptions, open_codex, (Variable("CODEX_HOME", is_path=True),), own_path=partial(_home, ""))

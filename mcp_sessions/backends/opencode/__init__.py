@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
@@ -81,4 +82,6 @@ def _database_file(path: str) -> Path:
 
 OPENCODE = BackendType(OpencodeOptions, open_opencode, (*DATA_FOLDER, *PROXIES))
 OPENCODE_TLS = BackendType(OpencodeOptions, open_opencode, (*DATA_FOLDER, *CERTIFICATES, *PROXIES))
-OPENCODE_DATABASE = BackendType(BackendOptions, open_opencode_database, DATA_FOLDER)
+OPENCODE_DATABASE = BackendType(
+    BackendOptions, open_opencode_database, DATA_FOLDER, own_path=partial(_database_file, "")
+)
