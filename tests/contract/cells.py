@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_sessions.backends.base import Capability
 from mcp_sessions.errors import SessionsError
 
-from . import agentos, agentos_fake, overlay, postgres, several
+from . import agentos, agentos_fake, index, overlay, postgres, several
 from .custom import JsonFolderHarness
 from .embedded import RequiredOnlyHarness, SqliteHarness, WrappedSqliteHarness
 from .guayaba_fake import GuayabaDefault, GuayabaMaster, GuayabaMasterOther, GuayabaOther
@@ -32,6 +32,7 @@ HARNESSES: tuple[type[Harness], ...] = (
     GuayabaMasterOther,
     *several.SEVERAL,
     *overlay.OVERLAYS,
+    *index.INDEXES,
 )
 
 MARKS = (

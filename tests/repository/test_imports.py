@@ -58,7 +58,8 @@ RULES = {
     "backends.database": f"{VOCABULARY} text {SHARED}",
     # `backends.feeds`: `Many` merges the changes of its members in the same way as those of one backend are merged.
     "backends.layers": f"{VOCABULARY} text {SHARED} backends.feeds backends.backend_names",
-    # `backends.database`: the overlay has a database of its own.
+    # `backends.database`: the index and the overlay have databases of their own.
+    "backends.layers.index": f"{VOCABULARY} text {SHARED} backends.layers backends.capability backends.database",
     "backends.layers.overlay": f"{VOCABULARY} text {SHARED} backends.layers backends.capability backends.database",
     "backends.sql": f"{VOCABULARY} text {SHARED} backends.database",
     "backends.agentos": ANY_BACKEND,
