@@ -52,6 +52,8 @@ class SessionBackend:
     title: str
     """The system's name, as used in sentences such as "This backend (TITLE) …"."""
     capabilities: frozenset[Capability] = REQUIRED
+    has_search_index: bool = False
+    """Whether `search_sessions` searches all sessions by an index, rather than by reading them one by one."""
     options: BackendOptions = BackendOptions()
     caller: Caller = Caller()
     """The caller of this view. A backend that was not returned by `for_caller` belongs to the operator."""

@@ -2,17 +2,14 @@
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any, Literal
-
-from platformdirs import user_data_dir
 
 from ..backends.options import TIMEOUT, boolean, number, options_of
 from ..backends.registry import BACKENDS
 from ..server.confirm_mode import ConfirmMode
-from ..sqlite_url import url_of
 from . import parsers
 from .backend_addresses import read_addresses, split_backends
+from .default_paths import path_in_cache_folder, url_in_data_folder
 from .parsers import BadSetting, is_url
 
 __all__ = ["SETTINGS", "BadSetting", "Setting", "Settings", "is_url", "unknown_variables"]
@@ -42,10 +39,6 @@ class Setting:
     """What separates the values of a flag that may be repeated, "" for other flags."""
     is_alias: bool
     """Whether this is an option of the backend, which `--backend` can set too."""
-
-
-def _url_in_data_folder(name: str) -> str:
-    return url_of(Path(user_data_dir("mcp-sessions", appauthor=False)) / name)
 
 
 def _setting(
@@ -127,7 +120,7 @@ class Settings:
         shown="on",
     )
     backend: tuple[str, ...] = _setting(
-        lambda: (_url_in_data_folder("sessions.db"),),
+        lambda: (url_in_data_folder("sessions.db"),),
         "[NAME=]URL",
         "where the sessions are; repeat it with names for several backends; NAME:ro=URL is read-only",
         split_backends,
@@ -135,12 +128,19 @@ class Settings:
         separator="\n",
     )
     overlay: str = _setting(
-        lambda: _url_in_data_folder("overlay.db"),
+        lambda: url_in_data_folder("overlay.db"),
         "URL|off",
         "where archive, state, metadata and summary are kept for systems that can't store them: sqlite:///PATH, "
         "postgresql://…, or off",
-        parsers.overlay,
+        parsers.not_empty_or_off,
         shown="sqlite:///USER_DATA_DIR/mcp-sessions/overlay.db",
+    )
+    index: str = _setting(
+        lambda: path_in_cache_folder("index.db"),
+        "PATH|off",
+        "file of the search index of systems that have none; off reads all sessions for each search",
+        parsers.not_empty_or_off,
+        shown="USER_CACHE_DIR/mcp-sessions/index.db",
     )
     token: str = _setting(
         "", "", "credential for the backend, sent as a bearer token (the embedded store needs none)", secret=True

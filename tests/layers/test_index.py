@@ -20,7 +20,14 @@ from mcp_sessions.models import HistoryQuery, SearchPage
 
 def _write(folder: Path, session_id: str, *texts: str, name: str = "") -> None:
     messages = [{"role": "user", "text": text} for text in texts]
-    kept = {"user_id": "", "name": name, "type": "agent", "agent_id": "", "state": {}, "metadata": {}}
+    kept: dict[str, object] = {
+        "user_id": "",
+        "name": name,
+        "type": "agent",
+        "agent_id": "",
+        "state": {},
+        "metadata": {},
+    }
     times = {"created_at": "2026-01-02T03:04:05+00:00", "archived_at": None}
     folder.mkdir(exist_ok=True)
     (folder / f"{session_id}.json").write_text(json.dumps(kept | times | {"messages": messages}), encoding="utf-8")
@@ -136,3 +143,13 @@ async def test_a_search_during_another_update_searches_what_is_indexed(folder: P
         assert ([hit.session_id for hit in page.hits], page.complete) == (["a", "a"], False)
         assert "Repeat the call" in page.note
         assert len(_found(await backend.search_sessions("apple"))) == 3
+
+
+async def test_the_doctor_says_how_large_the_index_is_and_what_it_covers(folder: Path, file: Path) -> None:
+    checks: list[str] = []
+    indexed = Indexed(JsonFolder(folder), IndexStore(file), source="tests")
+    await indexed.examine(lambda check: checks.append(check.text))
+    assert checks[-1] == f"{file} does not exist yet; the first search creates it"
+    assert _found(await _search(folder, file, "apple"))
+    await indexed.examine(lambda check: checks.append(check.text))
+    assert "MB) has 1 sessions of this system and is complete up to" in checks[-1]

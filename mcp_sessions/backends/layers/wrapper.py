@@ -39,6 +39,7 @@ class Wrapper(SessionBackend):
         self.inner = inner
         self.title = inner.title
         self.capabilities = inner.capabilities
+        self.has_search_index = inner.has_search_index
         self.options = inner.options
 
     async def __aenter__(self) -> Self:

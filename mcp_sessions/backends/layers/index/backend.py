@@ -15,6 +15,7 @@ from ...base import Capability, SessionBackend
 from ...database.database import DeadlineExceeded, Transaction
 from ...deadline import remaining
 from ...gather import map_concurrently
+from ...health import Report
 from ..wrapper import Wrapper
 from . import tables
 from .store import DamagedIndex, IndexStore
@@ -38,6 +39,7 @@ class Indexed(Wrapper):
     def __init__(self, inner: SessionBackend, store: IndexStore, *, source: str) -> None:
         super().__init__(inner)
         self.capabilities = inner.capabilities | {Capability.SEARCH_SESSIONS}
+        self.has_search_index = True
         self._store = store
         self._source = source
 
@@ -51,6 +53,10 @@ class Indexed(Wrapper):
     ) -> None:
         await self._store.__aexit__(exc_type, exc, traceback)
         await super().__aexit__(exc_type, exc, traceback)
+
+    async def examine(self, report: Report) -> None:
+        await super().examine(report)
+        await self._store.examine(self._source, report)
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
         """Search names, summaries and messages: names and summaries first, each newest first."""

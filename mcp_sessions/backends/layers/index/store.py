@@ -8,11 +8,13 @@ from typing import Self, TypeVar
 
 import anyio
 
-from ....errors import BadResponse, Unavailable
+from ....errors import BadResponse, SessionsError, Unavailable
 from ...database.database import Database, Transaction
 from ...database.opening import sqlite_database
+from ...database.times import to_datetime
 from ...file_locks import FileLocks
-from . import schema
+from ...health import Check, Report
+from . import schema, tables
 
 T = TypeVar("T")
 
@@ -49,6 +51,26 @@ class IndexStore:
         if not self._users and self._database is not None:
             await self._database.close()
             self._database = None
+
+    async def examine(self, source: str, report: Report) -> None:
+        """Report the file's size, and how many sessions of a system it has. Call this only while it is closed."""
+        try:
+            size = self._path.stat().st_size / 1_000_000
+        except OSError:
+            report(Check("index", f"{self._path} does not exist yet; the first search creates it"))
+            return
+        database = sqlite_database(f"sqlite:///{self._path}", schema.SQLITE, seconds=_BUSY_SECONDS)
+        try:
+            await database.open_existing()
+            try:
+                count, mark = await database.scan(lambda tx: (tables.count(tx, source), tables.mark(tx, source, "")))
+            finally:
+                await database.close()
+        except SessionsError as error:
+            report(Check("index", f"{self._path} can't be used: {error}", "warning"))
+            return
+        state = f"and is complete up to {to_datetime(mark):%Y-%m-%d %H:%M} UTC" if mark else "and is not complete yet"
+        report(Check("index", f"{self._path} ({size:.1f} MB) has {count:,} sessions of this system {state}"))
 
     async def open(self) -> str:
         """Open the file, or create it. Return a note if it was damaged and had to be made anew.

@@ -67,6 +67,12 @@ def indexed(tx: Transaction, source: str, ids: Sequence[str]) -> dict[str, Index
     return found
 
 
+def count(tx: Transaction, source: str) -> int:
+    """Return how many sessions of a system are in the index."""
+    row = tx.one("SELECT count(*) FROM sessions WHERE source = ?", source)
+    return row[0] if row else 0
+
+
 def unreadable(tx: Transaction, source: str, owner: str) -> list[str]:
     """Return the ids of the owner's sessions that could not be read."""
     rows = tx.all("SELECT id, owner FROM sessions WHERE source = ? AND is_readable = 0 ORDER BY key DESC", source)
