@@ -13,7 +13,7 @@ import pytest
 
 from examples.custom_backend import JsonFolder
 from mcp_sessions.backends.base import SessionBackend
-from mcp_sessions.backends.layers.index import Indexed, IndexStore
+from mcp_sessions.backends.layers.index import Indexed, IndexStore, store
 from mcp_sessions.errors import Unavailable
 from mcp_sessions.models import HistoryQuery, SearchPage
 
@@ -133,11 +133,11 @@ async def test_an_index_of_a_newer_version_is_neither_used_nor_changed(folder: P
 
 
 async def test_a_search_during_another_update_searches_what_is_indexed(folder: Path, file: Path) -> None:
-    store = IndexStore(file)
-    async with Indexed(JsonFolder(folder), store, source="tests") as backend:
+    index = IndexStore(file)
+    async with Indexed(JsonFolder(folder), index, source="tests") as backend:
         assert _found(await backend.search_sessions("apple"))
         _write(folder, "b", "third apple")
-        with store.sync_lock("tests") as is_held:
+        with index.sync_lock("tests") as is_held:
             assert is_held
             page = await backend.search_sessions("apple")
         assert ([hit.session_id for hit in page.hits], page.complete) == (["a", "a"], False)
@@ -153,3 +153,25 @@ async def test_the_doctor_says_how_large_the_index_is_and_what_it_covers(folder:
     assert _found(await _search(folder, file, "apple"))
     await indexed.examine(lambda check: checks.append(check.text))
     assert "MB) has 1 sessions of this system and is complete up to" in checks[-1]
+
+
+async def test_an_index_that_is_deleted_while_it_is_used_is_made_anew(folder: Path, file: Path) -> None:
+    async with _indexed(folder, file) as backend:
+        assert len(_found(await backend.search_sessions("apple"))) == 2
+        file.unlink()
+        assert len(_found(await backend.search_sessions("apple"))) == 2
+        assert file.exists()
+
+
+async def test_an_index_that_another_program_locks_is_not_used(
+    folder: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_BUSY_SECONDS", 0.05)
+    async with _indexed(folder, file) as backend:
+        assert _found(await backend.search_sessions("apple"))
+        connection = sqlite3.connect(file, isolation_level=None)
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Unavailable, match="search index can't be used"):
+            await backend.search_sessions("apple")
+        connection.close()
+        assert _found(await backend.search_sessions("apple"))

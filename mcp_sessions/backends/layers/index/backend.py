@@ -18,7 +18,7 @@ from ...gather import map_concurrently
 from ...health import Report
 from ..wrapper import Wrapper
 from . import tables
-from .store import DamagedIndex, IndexStore
+from .store import DamagedIndex, IndexStore, UnusableIndex
 from .sync import Sync
 from .tables import Place
 
@@ -71,6 +71,8 @@ class Indexed(Wrapper):
             return await self._search_without_index(query, limit, cursor, error)
         try:
             return await self._search(parsed, walk, below, limit, note)
+        except UnusableIndex as error:
+            return await self._search_without_index(query, limit, "", error)
         except DamagedIndex:
             return await self._search(parsed, walk, below, limit, await self._store.rebuild())
 

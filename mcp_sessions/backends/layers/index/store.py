@@ -27,6 +27,10 @@ class DamagedIndex(BadResponse):
     """The index's file is damaged. `IndexStore.rebuild` makes it anew."""
 
 
+class UnusableIndex(Unavailable):
+    """The index's file can't be read or written now."""
+
+
 class IndexStore:
     """The full-text index of all backends of a server. Each `Indexed` enters it; the last one that leaves closes it.
 
@@ -48,9 +52,8 @@ class IndexStore:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._users -= 1
-        if not self._users and self._database is not None:
-            await self._database.close()
-            self._database = None
+        if not self._users:
+            await self._close()
 
     async def examine(self, source: str, report: Report) -> None:
         """Report the file's size, and how many sessions of a system it has. Call this only while it is closed."""
@@ -78,8 +81,9 @@ class IndexStore:
         Raise `Unavailable` if it can't be used, also if a newer version of this program made it.
         """
         async with self._opening:
-            if self._database is not None:
+            if self._database is not None and self._path.exists():
                 return ""
+            await self._close()  # if the file was deleted
             try:
                 self._locks.open()
             except OSError as error:
@@ -97,12 +101,15 @@ class IndexStore:
     async def rebuild(self) -> str:
         """Throw the file away and make a new one. Return a note about it."""
         async with self._opening:
-            if self._database is not None:
-                await self._database.close()
-                self._database = None
+            await self._close()
             self._remove_file()
             self._database = await self._opened()
         return REBUILT
+
+    async def _close(self) -> None:
+        if self._database is not None:
+            await self._database.close()
+            self._database = None
 
     async def _opened(self) -> Database:
         database = sqlite_database(f"sqlite:///{self._path}", schema.SQLITE, seconds=_BUSY_SECONDS)
@@ -120,16 +127,16 @@ class IndexStore:
             yield is_held
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        with _naming_damage():
+        with _translate_errors():
             return await self._used.write(work)
 
     async def scan(self, work: Callable[[Transaction], T]) -> T:
-        with _naming_damage():
+        with _translate_errors():
             return await self._used.scan(work)
 
     async def search(self, work: Callable[[Transaction], T]) -> T:
         """Run a search. `DeadlineExceeded` is raised inside `work` when it takes too long."""
-        with _naming_damage():
+        with _translate_errors():
             return await self._used.search(work, _SEARCH_SECONDS)
 
     @property
@@ -140,9 +147,11 @@ class IndexStore:
 
 
 @contextmanager
-def _naming_damage() -> Generator[None]:
-    """Raise `DamagedIndex` for a damaged file, unlike the errors of the system that has the sessions."""
+def _translate_errors() -> Generator[None]:
+    """Raise `DamagedIndex` or `UnusableIndex`, to tell errors of the file from those of the system."""
     try:
         yield
     except BadResponse as error:
         raise DamagedIndex(error.message) from error
+    except SessionsError as error:
+        raise UnusableIndex(error.message) from error

@@ -9,7 +9,7 @@ from ...database.database import Transaction
 from ...database.fts5 import phrases
 from ...database.times import now_micros
 
-MAX_KEY = 1 << 62
+MAX_KEY = 1 << 58  # has 18 digits, the most that a cursor accepts
 _NAMES = 1 << 52  # added to the keys of names and summaries, which are searched before messages
 _EPOCH = 1_577_836_800  # 2020-01-01
 _KEYS_PER_SECOND = 1 << 10
