@@ -48,10 +48,16 @@ class Session(PageItem):
     type: str = ""
     agent_id: str = ""
     user_id: str = ""
+    project: str = ""
+    """The folder that a coding agent works in."""
     created_at: Timestamp | None = None
     updated_at: Timestamp | None = None
     archived_at: Timestamp | None = None
+    expires_at: Timestamp | None = None
+    """When the session's system will remove it by itself, if that is known and within 7 days."""
     is_current: bool = False
+    is_live: bool = False
+    """Whether a program has the session open, as far as that is known."""
     channel: str = ""
     backend: str = ""
     """The name of the session's backend, where there are several; "" for the one without a name."""
@@ -65,6 +71,11 @@ class Session(PageItem):
 class SessionDetail(Session):
     """A session with its state, metadata and counts. `version` changes with every change of the session."""
 
+    branch: str = ""
+    parent_id: str = ""
+    """The session that this one was forked from or started by."""
+    resume_command: str = ""
+    """The command that continues the session in its own program."""
     state: Json = Field(default_factory=dict[str, Json])
     metadata: JsonObject = Field(default_factory=dict[str, Json])
     summary: str = ""

@@ -6,17 +6,25 @@ from collections.abc import Generator
 
 import pytest
 
+from .support import claude_client
 from .support.doctor import Examine, examining
 from .support.servers import agentos_process, postgres_process
 
 pytest_plugins = ("tests.support.stores",)
 
-REAL_SERVERS = {"PostgreSQL": "MCP_SESSIONS_POSTGRES", "AgentOS": "MCP_SESSIONS_AGENTOS"}
+REAL_SERVERS = {
+    "PostgreSQL": "MCP_SESSIONS_POSTGRES",
+    "AgentOS": "MCP_SESSIONS_AGENTOS",
+    "Claude Code": claude_client.VARIABLE,
+}
 NEED_AGENTOS = [
     f"backends/agentos/test_{name}.py" for name in ("auth", "fake", "hazards", "names", "write_hazards", "writes")
 ]
 
-collect_ignore = [] if agentos_process.are_installed() else NEED_AGENTOS
+collect_ignore = [
+    *([] if agentos_process.are_installed() else NEED_AGENTOS),
+    *([] if claude_client.is_installed() else ["backends/claude_code/test_client.py"]),
+]
 collect_ignore_glob = [] if postgres_process.is_installed() else ["*/test_*postgres*.py"]
 
 
@@ -28,8 +36,13 @@ def pytest_report_header() -> list[str]:
     ]
 
 
+def pytest_collection() -> None:
+    gc.disable()  # else it looks again and again through thousands of new objects, of which next to none are garbage
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()  # else every collection of garbage looks through thousands of collected tests
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ from ..models import (
 )
 from ..text.validate import check_text
 from . import feeds
-from .bulk import apply_to_each, preview_each
+from .bulk import apply_to_each, preview_each, read_each, would_change
 from .capability import KEPT_BY, REQUIRED, Capability
 from .health import Check, Report
 from .options import BackendOptions
@@ -111,6 +111,14 @@ class SessionBackend:
         """Return the canonical id for a client's hint at its current session, "" if it was looked for and not found."""
         return self.canonical_id(hint)
 
+    def client_session(self) -> str:
+        """Return the id of the session open in the client that started this process, "" if unknown. Must not wait."""
+        return ""
+
+    def session_in_meta(self, meta: Mapping[str, object]) -> str:
+        """Return the id of the session that a request of a client of this system names in its `_meta`, "" if none."""
+        return ""
+
     async def check_reachable(self) -> None:
         """Raise a `SessionsError` if the system does not answer or refuses the credential."""
         await self.list_sessions(SessionFilter(), limit=1)
@@ -158,11 +166,7 @@ class SessionBackend:
 
     async def get_sessions_for_deletion(self, session_ids: Sequence[str]) -> Sequence[SessionDetail]:
         """Return `get_session_for_deletion` of each session, without those that don't exist or can't be read."""
-        found: list[SessionDetail] = []
-        for session_id in dict.fromkeys(session_ids):
-            with suppress(NotFound, Invalid, Unsupported):
-                found.append(await self.get_session_for_deletion(session_id))
-        return found
+        return await read_each(session_ids, self.get_session_for_deletion)
 
     async def get_session_history(
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
@@ -192,10 +196,7 @@ class SessionBackend:
         self._refuse(Capability.SEARCH_SESSIONS)
 
     def create_targets(self) -> Sequence[str]:
-        """Return the names of the backends to choose from for a new session, "" for the one without a name.
-
-        Empty if there is no choice: this is a single backend, or only one of several can create sessions.
-        """
+        """Return the names of the backends to choose from for a new session, "" for one without a name. () if none."""
         return ()
 
     def creating_in(self, name: str) -> Self:
@@ -296,5 +297,4 @@ class SessionBackend:
     async def _preview(self, action: BulkAction, session_id: str) -> SessionDetail | None:
         """Return the session if the action would change it, else None."""
         session = await self.get_session(session_id)
-        unchanged = {"archive": session.archived_at is not None, "restore": session.archived_at is None}
-        return None if unchanged.get(action, False) else session
+        return session if would_change(action, session) else None

@@ -1,9 +1,27 @@
 """Bulk actions made of single actions, for backends whose system has no bulk operation."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
-from ..errors import SessionsError
+from ..errors import Invalid, NotFound, SessionsError, Unsupported
 from ..models import BulkAction, BulkResult, Change, Failure, SessionDetail, Target
+
+
+async def read_each(
+    session_ids: Sequence[str], read: Callable[[str], Awaitable[SessionDetail]]
+) -> Sequence[SessionDetail]:
+    """Call `read` with each session's id in turn. Leave out sessions that don't exist or can't be read."""
+    found: list[SessionDetail] = []
+    for session_id in dict.fromkeys(session_ids):
+        with suppress(NotFound, Invalid, Unsupported):
+            found.append(await read(session_id))
+    return found
+
+
+def would_change(action: BulkAction, session: SessionDetail) -> bool:
+    """Return whether the action would change the session."""
+    unchanged = {"archive": session.archived_at is not None, "restore": session.archived_at is None}
+    return not unchanged.get(action, False)
 
 
 async def preview_each(

@@ -9,6 +9,8 @@ from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 from ..errors import Invalid
 from .agentos import AGENTOS, AGENTOS_TLS
 from .backend_type import BackendType, OpenContext
+from .claude_code import CLAUDE_CODE
+from .codex import CODEX
 from .environment import LIBPQ_PATH_OPTIONS, Variable, absolute_path
 from .guayaba import GUAYABA, GUAYABA_PLAIN
 from .options import Option, options_of, parse_options, split_options
@@ -22,6 +24,8 @@ BACKENDS: dict[str, BackendType[Any]] = {
     "postgresql": POSTGRESQL,
     "agentos+http": AGENTOS,
     "agentos+https": AGENTOS_TLS,
+    "claude-code": CLAUDE_CODE,
+    "codex": CODEX,
     "guayaba": GUAYABA,
     "guayaba+http": GUAYABA_PLAIN,
     "guayaba+https": GUAYABA,

@@ -46,6 +46,8 @@ class Client(NamedTuple):
     """How to provide the secrets named in `{}`."""
     expands: str = "(?!)"
     """What the client expands inside configuration values, as a pattern. No client has an escape for it."""
+    own_sessions: str = ""
+    """The URL of the backend that holds the client's own sessions, "" if there is none."""
 
 
 def snippet(client: Client, server: Server) -> str:
@@ -196,6 +198,7 @@ CLIENTS: Mapping[str, Client] = {
         "${{{}}}".format,
         _IN_ENVIRONMENT,
         _BRACES,
+        own_sessions="claude-code:",
     ),
     "claude-desktop": Client(
         _claude_desktop,
@@ -218,7 +221,7 @@ CLIENTS: Mapping[str, Client] = {
         "VS Code asks for {} when it first starts the server.",
         _BRACES,
     ),
-    "codex": Client(_codex, "add this to ~/.codex/config.toml", str, _IN_ENVIRONMENT),
+    "codex": Client(_codex, "add this to ~/.codex/config.toml", str, _IN_ENVIRONMENT, own_sessions="codex:"),
     "opencode": Client(
         _opencode,
         "add this to ~/.config/opencode/opencode.json, or a project's opencode.json",

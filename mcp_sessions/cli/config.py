@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,6 +28,9 @@ from mcp_sessions.sqlite_url import path_of, url_of
 
 def run(settings: Settings, *, client: str) -> int:
     """Print only the snippet on stdout, and where it goes on stderr. Return the exit status."""
+    names_own = _names_own_sessions(settings, CLIENTS[client])
+    if names_own:
+        settings = replace(settings, backend=(CLIENTS[client].own_sessions,))
     try:
         backends = build_backends(settings)
         server = _http_server(settings) if settings.transport == "http" else _stdio_server(backends, settings)
@@ -36,9 +40,18 @@ def run(settings: Settings, *, client: str) -> int:
         return refuse(str(error))
     except SessionsError as error:
         return refuse_backend(error)
-    print(*_notes(CLIENTS[client], server, text), file=sys.stderr, flush=True)
+    notes = list(_notes(CLIENTS[client], server, text))
+    if names_own:
+        notes.append("The server shows the client's own sessions. To choose others, add --backend URL.")
+    print(*notes, file=sys.stderr, flush=True)
     print(text)
     return 0
+
+
+def _names_own_sessions(settings: Settings, client: Client) -> bool:
+    """Return whether the snippet is for the client's own sessions, which can't be limited to a user."""
+    is_open = settings.transport == "stdio" and not settings.user
+    return bool(client.own_sessions) and not settings.is_backend_given and is_open
 
 
 def _notes(client: Client, server: Server, text: str) -> Iterator[str]:

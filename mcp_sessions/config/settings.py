@@ -19,7 +19,7 @@ Transport = Literal["stdio", "http"]
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _GROUPS = {"user": "general", "toolsets": "tools", "backend": "backend", "host": "over HTTP"}
 """The first setting of each group, and the group's title."""
-_TEST_VARIABLES = ("MCP_SESSIONS_AGENTOS", "MCP_SESSIONS_COMMAND", "MCP_SESSIONS_CONTRACT", "MCP_SESSIONS_POSTGRES")
+_TEST_VARIABLES = tuple(PREFIX + name for name in ("AGENTOS", "CLAUDE_CODE", "COMMAND", "CONTRACT", "POSTGRES"))
 """Variables that configure tests and examples."""
 _OPTION_TYPES = tuple(dict.fromkeys(backend.options for backend in BACKENDS.values()))
 
@@ -212,6 +212,8 @@ class Settings:
 
     backend_credentials: Mapping[str, str] = field(default_factory=dict[str, str])
     """Environment variable → credential. MCP_SESSIONS_TOKEN_WORK is for the backend named `work`."""
+    is_backend_given: bool = field(default=False, compare=False)
+    """Whether a backend was chosen, be it the default one."""
 
     @classmethod
     def read(cls, flags: Mapping[str, str | list[str] | None], environ: Mapping[str, str]) -> "Settings":
@@ -238,7 +240,7 @@ class Settings:
             for name in [address.token_variable]
             if environ.get(name)
         }
-        return cls(**values, backend_credentials=tokens)
+        return cls(**values, backend_credentials=tokens, is_backend_given="backend" in values)
 
     @property
     def backend_names(self) -> Sequence[str]:

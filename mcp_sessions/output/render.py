@@ -15,7 +15,7 @@ from .fit_values import compact
 _STORED_TEXT = frozenset(
     {
         *("name", "session_name", "text", "snippet", "summary", "input", "output", "arguments", "tool_name", "topics"),
-        *("type", "agent_id", "user_id", "channel", "media_type", "url"),
+        *("type", "agent_id", "user_id", "channel", "media_type", "url", "project", "branch"),
     }
 )
 _SANITIZED = (

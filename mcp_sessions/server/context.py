@@ -79,7 +79,7 @@ def app_of(context: AppRequest) -> AppContext:
 
 
 def current_session(context: AppRequest) -> CurrentSession | None:
-    """Return the session that is named by the request's `_meta`, else by its header, else by the setting.
+    """Return the session that is named by the request's `_meta`, else by its header, its client or the setting.
 
     Its id is canonical. It is only a hint: it gives no access to a session. With several backends, a hint without a
     backend's name means the backend without a name, unless `find_current` has found the session in another one.
@@ -119,12 +119,15 @@ async def find_current(context: AppRequest) -> None:
 def _current_hint(context: AppRequest) -> CurrentSession | None:
     """Return the current session's id as the request or the setting gives it."""
     app = app_of(context)
-    meta = (context.request_context.meta or {}).get(META_KEY)
-    hints = ((meta, "meta"), ((context.headers or {}).get(HEADER), "header"), (app.session, "setting"))
-    for session_id, source in hints:
-        if isinstance(session_id, str) and session_id:
-            return CurrentSession(session_id, source)
-    return None
+    meta = context.request_context.meta or {}
+    named = meta.get(META_KEY)
+    header = context.headers.get(HEADER, "") if context.headers is not None else ""
+    client = app.backend.session_in_meta(meta)
+    if context.headers is None:  # over HTTP, the client did not start this process
+        client = client or app.backend.client_session()
+    hints = ((named, "meta"), (header, "header"), (client, "client"), (app.session, "setting"))
+    found = ((hint, source) for hint, source in hints if isinstance(hint, str) and hint)
+    return next((CurrentSession(hint, source) for hint, source in found), None)
 
 
 def resolve_id(session_id: str, context: AppRequest) -> str:

@@ -32,6 +32,7 @@ def tidy_sessions() -> str:
     """Go through old sessions: name those without a name, archive finished ones."""
     return (
         'Go through my sessions with list_sessions and order="updated_asc", page by page. '
+        "Tell me first which have expires_at, since their system will remove them then. "
         f"Read those whose name doesn't say what they are about. {_DATA} "
         "Then suggest, in one list, new names and which sessions to archive. Change nothing until I agree. "
         "Don't delete any."

@@ -59,10 +59,7 @@ async def get_session(
 
 @sessions.tool("Search sessions", requires=Capability.SEARCH_SESSIONS, effect="read")
 async def search_sessions(
-    query: Annotated[
-        str,
-        Field(description='Words that must all occur; "exact phrase"; prefix: word*; symbols as written (C++, --flag)'),
-    ],
+    query: Annotated[str, Field(description='All must occur: words, "a phrase", symbols (C++); word* is a prefix')],
     backend: Backend,
     limit: Annotated[int, Field(ge=1, le=50, description="1-50, default 10")] = 10,
     cursor: Cursor = "",

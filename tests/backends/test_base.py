@@ -1,4 +1,4 @@
-"""The base class of backends: refusals, and bulk actions made of single ones."""
+"""The base class of backends: unsupported operations, and bulk actions made of single ones."""
 
 from datetime import UTC, datetime
 
@@ -34,7 +34,7 @@ class Shelf(SessionBackend):
 
 
 @both_eras
-async def test_a_backend_that_does_not_declare_to_separate_users_serves_only_the_operator(era: str) -> None:
+async def test_a_backend_without_user_scoping_serves_only_the_operator(era: str) -> None:
     async with Client(create_server(Shelf()), mode=era) as client:
         assert not (await client.call_tool("get_session", {"session_id": "a"})).is_error
     async with Client(create_server(Shelf(), user="ann"), mode=era) as client:
@@ -43,7 +43,7 @@ async def test_a_backend_that_does_not_declare_to_separate_users_serves_only_the
             assert text_of(result).startswith("unsupported: the backend of the shelf does not declare that it limits ")
 
 
-async def test_a_bulk_action_goes_on_after_a_failure_and_tells_each_by_its_whole_text() -> None:
+async def test_a_bulk_action_continues_after_a_failure_and_has_each_error_text() -> None:
     shelf = Shelf(b=NotFound("no b. Look elsewhere."), d=Conflict("d changed."))
     result = await shelf.apply_to_sessions("archive", ["a", "b", "c", "d", "a"], dry_run=False)
     assert shelf.archived == ["a", "c"]
@@ -54,7 +54,7 @@ async def test_a_bulk_action_goes_on_after_a_failure_and_tells_each_by_its_whole
     ]
 
 
-async def test_a_rehearsal_names_what_would_change() -> None:
+async def test_a_dry_run_lists_the_sessions_that_would_change() -> None:
     shelf = Shelf()
     await shelf.archive_session("b")
     result = await shelf.apply_to_sessions("archive", ["a", "b", "c"])
@@ -62,7 +62,7 @@ async def test_a_rehearsal_names_what_would_change() -> None:
     assert (result.succeeded, shelf.archived) == ((), ["b"])
 
 
-async def test_a_bulk_action_that_is_unforeseen_fails_as_a_whole() -> None:
+async def test_an_unexpected_error_ends_a_bulk_action() -> None:
     class Broken(Shelf):
         async def archive_session(self, session_id: str) -> Change:
             raise ZeroDivisionError
@@ -72,17 +72,17 @@ async def test_a_bulk_action_that_is_unforeseen_fails_as_a_whole() -> None:
 
 
 @pytest.mark.parametrize("action", ["restore", "delete"])
-async def test_a_bulk_action_whose_single_one_is_missing_is_refused_for_each(action: BulkAction) -> None:
+async def test_a_bulk_action_without_its_single_operation_fails_for_each_session(action: BulkAction) -> None:
     result = await Shelf().apply_to_sessions(action, ["a", "b"], dry_run=False)
     assert [failure.error for failure in result.failed] == [f"unsupported: the shelf has no {action}_session."] * 2
 
 
-async def test_what_is_not_overridden_is_refused_by_the_backends_title() -> None:
+async def test_a_method_that_is_not_overridden_is_unsupported_and_names_the_backend() -> None:
     with pytest.raises(Unsupported, match=r"the shelf has no rename_session\."):
         await Shelf().rename_session("a", "b")
 
 
-def test_a_backend_that_says_nothing_of_deletions_says_that_they_are_for_good() -> None:
+def test_the_default_deletion_notice_says_that_it_cannot_be_undone() -> None:
     assert "can't be undone" in Shelf().deletion_notice()
 
 

@@ -1,4 +1,4 @@
-"""Locks between processes: one holder at a time, released when a process ends, and waited for with a limit."""
+"""Locks between processes: one holder at a time, released when a process ends, with a limit on waiting."""
 
 import errno
 import stat
@@ -35,7 +35,7 @@ def hold_for_ever(locks: FileLocks, name: str, told: Connection) -> None:
     anyio.run(main)
 
 
-async def test_one_at_a_time_holds_a_name_within_a_process(locks: FileLocks) -> None:
+async def test_a_name_is_locked_by_one_holder_at_a_time_within_a_process(locks: FileLocks) -> None:
     inside: list[int] = []
     most = 0
 
@@ -55,13 +55,13 @@ async def test_one_at_a_time_holds_a_name_within_a_process(locks: FileLocks) -> 
     assert most == 1
 
 
-async def test_another_name_is_not_waited_for(locks: FileLocks) -> None:
+async def test_locks_with_other_names_do_not_wait(locks: FileLocks) -> None:
     with anyio.fail_after(5):
         async with locks.lock("one"), locks.lock("other"):
             pass
 
 
-async def test_a_lock_of_another_process_is_waited_for_until_that_is_killed(
+async def test_a_lock_of_another_process_is_free_after_that_process_is_killed(
     locks: FileLocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver, sender = context().Pipe(duplex=False)
@@ -86,7 +86,7 @@ async def test_a_lock_of_another_process_is_waited_for_until_that_is_killed(
         sender.close()
 
 
-async def test_a_lock_that_was_waited_for_in_vain_can_be_had_later(
+async def test_a_lock_can_be_acquired_after_an_earlier_timeout(
     locks: FileLocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SECONDS, 0.01)
@@ -100,7 +100,7 @@ async def test_a_lock_that_was_waited_for_in_vain_can_be_had_later(
             pass
 
 
-async def test_a_lock_is_given_up_by_what_fails_and_by_what_is_cancelled(locks: FileLocks) -> None:
+async def test_a_lock_is_released_after_an_error_and_after_cancellation(locks: FileLocks) -> None:
     with pytest.raises(ZeroDivisionError):
         async with locks.lock("name"):
             raise ZeroDivisionError
@@ -113,7 +113,7 @@ async def test_a_lock_is_given_up_by_what_fails_and_by_what_is_cancelled(locks: 
             pass
 
 
-async def test_what_is_made_for_locks_is_readable_by_this_user_alone(locks: FileLocks, tmp_path: Path) -> None:
+async def test_lock_files_are_readable_only_by_this_user(locks: FileLocks, tmp_path: Path) -> None:
     async with locks.lock("half \ud800 of a pair"):
         pass
     folder = tmp_path / "new" / "data" / "locks"
@@ -121,13 +121,13 @@ async def test_what_is_made_for_locks_is_readable_by_this_user_alone(locks: File
     assert [stat.S_IMODE(path.stat().st_mode) for path in (folder.parent, folder, file)] == [0o700, 0o700, 0o600]
 
 
-def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+def test_a_lock_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         FileLocks(tmp_path / "file" / "locks").open()
 
 
-async def test_a_folder_that_is_gone_stops_nobody(locks: FileLocks, tmp_path: Path) -> None:
+async def test_a_lock_folder_that_was_deleted_is_created_again(locks: FileLocks, tmp_path: Path) -> None:
     (tmp_path / "new" / "data" / "locks").rmdir()
     entered = False
     async with locks.lock("name"):
@@ -135,7 +135,7 @@ async def test_a_folder_that_is_gone_stops_nobody(locks: FileLocks, tmp_path: Pa
     assert entered
 
 
-async def test_where_files_have_no_locks_nobody_is_waited_for(
+async def test_a_filesystem_without_locks_is_used_without_locking(
     locks: FileLocks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(file: int) -> None:

@@ -19,7 +19,7 @@ from ..support.copied_sessions import FULL, change, copied, folder_source, messa
 from ..support.store_files import dump
 
 
-async def test_a_copy_has_all_that_the_source_shows(tmp_path: Path) -> None:
+async def test_a_copy_equals_what_the_source_returns(tmp_path: Path) -> None:
     async with folder_source(FULL) as (source, (id,)):
         result = await copied(source, tmp_path / "b.db")
         original = await messages_in(source, id)
@@ -40,7 +40,7 @@ async def test_a_copy_has_all_that_the_source_shows(tmp_path: Path) -> None:
     assert +result.absent == {"ids of sessions": 1, "times of sessions": 1}
 
 
-async def test_the_order_of_the_lists_is_kept(tmp_path: Path) -> None:
+async def test_a_copy_keeps_the_order_of_lists(tmp_path: Path) -> None:
     seeds = [Seed(name=f"n{n}", moment=moment((n * 7) % 10), archived=n % 3 == 0) for n in range(10)]
     async with folder_source(*seeds) as (source, _):
         await copied(source, tmp_path / "b.db")
@@ -80,7 +80,7 @@ async def test_a_copy_that_was_interrupted_continues(step: str, tmp_path: Path) 
     assert result.already_there == {"copied": 2, "compared": 4}[step]
 
 
-async def test_messages_that_are_there_are_not_appended_again(tmp_path: Path) -> None:
+async def test_messages_that_the_copy_has_are_not_appended_again(tmp_path: Path) -> None:
     messages = [NewMessage(role="user", text=f"question {number}") for number in range(250)]
     async with folder_source(Seed(name="long", runs=(messages,))) as (source, (id,)):
         assert isinstance(source, JsonFolder)
@@ -140,7 +140,7 @@ async def test_a_session_that_changes_during_the_copy_is_reported(tmp_path: Path
     assert other not in result.different
 
 
-async def test_sessions_that_others_made_in_the_target_are_left_alone(tmp_path: Path) -> None:
+async def test_other_sessions_in_the_target_are_left_alone(tmp_path: Path) -> None:
     """Also one that pretends to be a copy, of another user."""
     async with folder_source(Seed(name="a", user_id="ann", runs=exchanges(1))) as (source, (id,)):
         async with open_backend(f"sqlite:///{tmp_path}/b.db") as target:
@@ -153,7 +153,7 @@ async def test_sessions_that_others_made_in_the_target_are_left_alone(tmp_path: 
     assert dump(tmp_path / "b.db") == before
 
 
-async def test_a_fork_of_a_copy_is_not_taken_for_the_copy(tmp_path: Path) -> None:
+async def test_a_fork_of_a_copy_is_not_mistaken_for_the_copy(tmp_path: Path) -> None:
     async with folder_source(Seed(name="a", runs=exchanges(2))) as (source, _):
         await copied(source, tmp_path / "b.db")
         async with open_backend(f"sqlite:///{tmp_path}/b.db") as target:
@@ -190,7 +190,7 @@ async def test_a_copy_that_was_deleted_during_the_copy_is_reported(tmp_path: Pat
     assert (result.different, result.sessions) == ({"a": ["deleted"]}, 0)
 
 
-async def test_a_session_that_can_not_be_copied_does_not_stop_the_others(tmp_path: Path) -> None:
+async def test_a_session_that_cannot_be_copied_does_not_stop_the_others(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"\xff.json")).write_text('{"messages": []}')  # its id is no valid text
     (tmp_path / "a.json").write_text('{"messages": []}')
     (tmp_path / "b.json").write_text('{"messages": []}')

@@ -1,4 +1,4 @@
-"""What a copy of a session lacks or has in another form, since the target can't store it, is counted."""
+"""Values that the target of a copy can't store, or stores in another form, are counted."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -60,7 +60,7 @@ class PlainTarget(ReadAllBackend):
         return Change(session_id=session_id)
 
 
-async def test_what_the_target_has_no_place_for_is_counted() -> None:
+async def test_values_that_the_target_cannot_store_are_counted() -> None:
     target = PlainTarget()
     async with folder_source(replace(FULL, archived=True, runs=(*WEATHER, exchanges(101)[0] * 101))) as (source, (id,)):
         assert isinstance(source, JsonFolder)
@@ -104,7 +104,7 @@ HOSTILE = {
 }
 
 
-async def test_what_can_not_be_stored_is_changed_and_counted(tmp_path: Path) -> None:
+async def test_values_that_are_stored_in_another_form_are_counted(tmp_path: Path) -> None:
     async with folder_source(Seed(name="a")) as (source, (id,)):
         assert isinstance(source, JsonFolder)
         change(source, id, **HOSTILE, topics=["t"], total_tokens=7, channel="c")

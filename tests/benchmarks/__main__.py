@@ -11,7 +11,18 @@ from tempfile import TemporaryDirectory
 
 import anyio
 
-from tests.benchmarks import bench_calls, bench_growth, bench_peer, bench_several, bench_size, bench_start, bench_store
+from tests.benchmarks import (
+    bench_calls,
+    bench_claude_code,
+    bench_codex,
+    bench_growth,
+    bench_overlay,
+    bench_peer,
+    bench_several,
+    bench_size,
+    bench_start,
+    bench_store,
+)
 from tests.benchmarks.measuring import print_table
 from tests.benchmarks.store_seeds import build
 from tests.support.servers.agentos_process import are_installed
@@ -31,6 +42,11 @@ def main() -> None:
         print_table("Start and memory", bench_start.measure(folder, bench_start.ROUNDS))
         print_table("What results take of a model's context", anyio.run(bench_size.measure))
         print_table("Several backends", anyio.run(bench_several.measure, folder, 100_000))
+        print_table("An overlay", anyio.run(bench_overlay.measure, folder, 10_000))
+        title = f"Claude Code, {bench_claude_code.SESSIONS:,} sessions of {bench_claude_code.KILOBYTES} KB"
+        print_table(title, bench_claude_code.measure(bench_claude_code.SESSIONS))
+        title = f"Codex, {bench_codex.SESSIONS:,} threads of {bench_codex.KILOBYTES} KB"
+        print_table(title, bench_codex.measure(bench_codex.SESSIONS))
         for size in sizes:
             build(folder / f"{size}.db", size, size)
         largest = folder / f"{sizes[-1]}.db"

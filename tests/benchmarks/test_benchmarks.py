@@ -1,4 +1,4 @@
-"""The benchmarks in short: what holds on any machine, by a margin. `python -m tests.benchmarks` has the figures."""
+"""The benchmarks in short, with margins that hold on any machine. `python -m tests.benchmarks` has the figures."""
 
 from pathlib import Path
 from statistics import median
@@ -6,7 +6,15 @@ from statistics import median
 import anyio
 import pytest
 
-from tests.benchmarks import bench_calls, bench_growth, bench_several, bench_size
+from tests.benchmarks import (
+    bench_calls,
+    bench_claude_code,
+    bench_codex,
+    bench_growth,
+    bench_overlay,
+    bench_several,
+    bench_size,
+)
 from tests.benchmarks.measuring import ratios
 
 SIZES = (1_000, 20_000)
@@ -15,7 +23,7 @@ TRIES = 3  # since a busy machine can spoil one
 
 
 @pytest.mark.timing
-def test_a_large_answer_comes_sooner_than_through_a_plain_server(tmp_path: Path) -> None:
+def test_a_large_result_is_faster_than_through_a_plain_server(tmp_path: Path) -> None:
     answers, asked = anyio.run(bench_calls.recorded)
     with bench_calls.upstream(tmp_path, answers) as url:
         measured = bench_calls.call_figures(tmp_path, url, asked["200 KB"], "200 KB", rounds=3)
@@ -41,8 +49,42 @@ async def test_a_list_of_several_stores_takes_less_than_the_lists_of_each(tmp_pa
     assert min(tries) < 1
 
 
-async def test_results_are_a_fraction_of_agentos_own() -> None:
+@pytest.mark.timing
+async def test_an_overlay_adds_little_to_a_get_and_to_a_list(tmp_path: Path) -> None:
+    tries = [await bench_overlay.measure(tmp_path, 1_000) for _ in range(TRIES)]
+    values = [{figure.name: figure.value for figure in figures} for figures in tries]
+    assert min(each["get through an overlay ÷ get"] for each in values) < 1 + TIMES  # each reads a database once
+    assert min(each["list through an overlay ÷ list"] for each in values) < TIMES
+
+
+async def test_results_are_a_fraction_of_the_size_of_agentos_responses() -> None:
     values = {figure.name: figure.value for figure in await bench_size.measure()}
     assert values["list of 20 ÷ AgentOS's answer, characters"] < 1 / 4
     assert values["history of 50 ÷ AgentOS's answer, characters"] < 1 / 2
     assert values["history of 50 of the store ÷ its texts alone, characters"] < 1.25
+
+
+@pytest.mark.timing
+async def test_a_list_of_claude_code_reads_few_files_and_a_history_only_the_end_of_one(tmp_path: Path) -> None:
+    bench_claude_code.write_sessions(tmp_path / "lists", 2_000, kilobytes=20)
+    lists = [await bench_claude_code.list_figures(tmp_path / "lists", rounds=5) for _ in range(TRIES)]
+    first, later = (min(figures[place].value for figures in lists) for place in (0, 1))
+    assert first < 8
+    assert later < 2
+    long, _, memory = await bench_claude_code.history_figures(tmp_path / "histories", megabytes=20, rounds=5)
+    assert long.value < TIMES
+    assert memory.value < TIMES
+
+
+@pytest.mark.timing
+async def test_a_list_of_codex_reads_few_files_and_a_history_only_the_end_of_one(tmp_path: Path) -> None:
+    bench_codex.write_threads(tmp_path / "lists", 2_000, kilobytes=20)
+    lists = [await bench_codex.list_figures(tmp_path / "lists", rounds=5) for _ in range(TRIES)]
+    first, later = (min(figures[place].value for figures in lists) for place in (0, 1))
+    assert first < 8
+    assert later < 1
+    figures = await bench_codex.history_figures(tmp_path / "histories", megabytes=20, rounds=5)
+    values = {figure.name: figure.value for figure in figures}
+    for kind in ("paginated", "legacy"):
+        assert values[f"newest page of 20 MB ÷ of 0.2 MB, {kind}"] < TIMES
+        assert values[f"peak memory to count 20 MB ÷ 0.2 MB, {kind}"] < TIMES

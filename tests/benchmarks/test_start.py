@@ -1,4 +1,4 @@
-"""The start of the server beside the SDK's smallest one, in one run."""
+"""The start of the server compared with the SDK's smallest server, in one run."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from tests.benchmarks.bench_start import start_ratios
 
 @pytest.mark.timing
 @pytest.mark.parametrize("answer", [1, 2], ids=["initialize", "tools/list"])
-def test_the_first_answers_come_about_as_early_as_from_an_empty_server(answer: int, tmp_path: Path) -> None:
+def test_the_first_responses_come_about_as_early_as_from_an_empty_server(answer: int, tmp_path: Path) -> None:
     assert median(start_ratios(tmp_path, rounds=7, answer=answer)) < 1.25
 
 
@@ -32,5 +32,5 @@ def test_only_the_chosen_backend_and_command_are_imported() -> None:
 
 
 @pytest.mark.parametrize("module", ["mcp_sessions", "mcp_sessions.cli.main", "mcp_sessions.config.settings"])
-def test_neither_the_package_nor_its_settings_load_the_sdk(module: str) -> None:
+def test_the_package_and_its_settings_do_not_import_the_sdk(module: str) -> None:
     assert loaded_by(f"import {module}", "mcp", "pydantic", "httpx2") == [False, False, False]

@@ -1,4 +1,4 @@
-"""Options of a backend, in its URL or by an older flag, and the one line that a wrong one is answered with."""
+"""Options of a backend, in its URL or by an older flag, and the error about a wrong one."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from mcp_sessions.config.settings import Settings
         (None, "and this one can't be read (No such file or directory)"),
     ],
 )
-def test_a_wrong_file_of_agents_is_one_line_that_names_the_flag_or_the_option(
+def test_the_error_about_a_wrong_agents_file_is_one_line_and_names_the_setting(
     content: str | None, problem: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "agents"
@@ -71,7 +71,7 @@ def test_a_wrong_file_of_agents_is_one_line_that_names_the_flag_or_the_option(
         ),
     ],
 )
-def test_a_wrong_option_of_a_backend_is_one_line_that_names_it(
+def test_the_error_about_a_wrong_backend_option_is_one_line_and_names_it(
     url: str, flags: list[str], line: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["serve", "--backend", url, *flags], {"MCP_SESSIONS_TOKEN": "key"}) == 2
@@ -80,7 +80,7 @@ def test_a_wrong_option_of_a_backend_is_one_line_that_names_it(
     assert said.count("\n") == 1
 
 
-def test_an_option_of_the_url_wins_over_the_timeout_of_the_server() -> None:
+def test_an_option_in_the_url_overrides_the_servers_timeout() -> None:
     settings = Settings.read({"backend": "sqlite:///x.db?timeout=3&keep_deleted=90", "timeout": "7"}, {})
     assert build_backend(settings).options == StoreOptions(timeout=3, keep_deleted=90)
     settings = Settings.read({"backend": "sqlite:///x.db", "timeout": "7", "keep_deleted": "4", "recheck": "off"}, {})

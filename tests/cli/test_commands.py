@@ -1,4 +1,4 @@
-"""The command as it is started: the demo, and the server over real pipes."""
+"""The demo and the server as processes, over real pipes."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ def run(*arguments: str, folder: Path, stdin: int = subprocess.DEVNULL) -> subpr
 
 
 @pytest.mark.slow
-def test_the_demo_runs_to_its_end_and_shows_each_call(tmp_path: Path) -> None:
+def test_the_demo_completes_and_shows_each_call(tmp_path: Path) -> None:
     done = run("demo", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     calls = [line.split("(")[0].strip() for line in done.stdout.splitlines() if line.startswith("  ") and "(" in line]
@@ -44,7 +44,7 @@ def test_the_demo_runs_to_its_end_and_shows_each_call(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_ends_quietly_when_nobody_reads_on(tmp_path: Path) -> None:
+def test_the_demo_ends_quietly_if_its_output_is_closed(tmp_path: Path) -> None:
     shown, said = os.pipe()
     with subprocess.Popen(
         [*COMMAND, "demo"], env=environment(tmp_path), stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.PIPE
@@ -56,12 +56,12 @@ def test_the_demo_ends_quietly_when_nobody_reads_on(tmp_path: Path) -> None:
         assert demo.stderr.read() == b""
 
 
-def test_the_server_ends_quietly_when_its_client_goes(tmp_path: Path) -> None:
+def test_the_server_ends_quietly_when_its_client_disconnects(tmp_path: Path) -> None:
     done = run(folder=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_store_that_cannot_be_opened_is_one_line_and_no_traceback(tmp_path: Path) -> None:
+def test_the_error_about_a_store_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("no database, but a text that is long enough to be taken for one" * 20)
     for url in ("sqlite:////proc/no/x.db", f"sqlite:///{tmp_path}/text.db", f"sqlite:///{tmp_path}"):
         done = run("--backend", url, folder=tmp_path)
@@ -70,7 +70,7 @@ def test_a_store_that_cannot_be_opened_is_one_line_and_no_traceback(tmp_path: Pa
         assert done.stderr.count("\n") == 1
 
 
-def test_on_a_terminal_it_says_what_it_waits_for(tmp_path: Path) -> None:
+def test_on_a_terminal_the_server_says_what_it_waits_for(tmp_path: Path) -> None:
     keyboard, terminal = os.openpty()
     os.write(keyboard, b"\x04")  # Ctrl-D: the end of what is typed
     done = run(folder=tmp_path, stdin=terminal)
@@ -83,7 +83,7 @@ def test_on_a_terminal_it_says_what_it_waits_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_demo_whose_server_does_not_start_says_so(tmp_path: Path) -> None:
+def test_the_demo_says_if_its_server_does_not_start(tmp_path: Path) -> None:
     without_python = (
         "import sys; sys.executable = 'false'; from mcp_sessions.cli.main import main; sys.exit(main(['demo'], {}))"
     )
@@ -107,7 +107,7 @@ def test_the_default_store_is_in_the_users_data_folder(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_client_over_stdio_renames_a_session_on_a_real_file(mode: str, tmp_path: Path) -> None:
+async def test_a_client_over_stdio_renames_a_session_in_a_file(mode: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/sessions.db"
     command = StdioServerParameters(
         command=COMMAND[0], args=[*COMMAND[1:], "--backend", url], env=environment(tmp_path)

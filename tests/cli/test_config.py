@@ -1,4 +1,4 @@
-"""`mcp-sessions config CLIENT`: what it prints is read as that client reads it, and starts a server."""
+"""`mcp-sessions config CLIENT`: a client can read the snippet, and it starts a server."""
 
 import json
 import sys
@@ -47,7 +47,7 @@ def assert_secret_is_named(client: str, name: str, snippet: str) -> None:
 
 
 @EVERY
-def test_a_snippet_means_the_settings_that_it_was_made_with(client: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_snippet_contains_the_given_settings(client: str, capsys: pytest.CaptureFixture[str]) -> None:
     flags = {"user": KEPT, "session": KEPT[::-1], "toolsets": "all", "timeout": "2.5", "redact": "off"}
     given = [word for name, text in flags.items() for word in (f"--{name}", text)]
     server = read(client, printed(capsys, client, *given, "--read-only")[0])
@@ -63,7 +63,7 @@ def test_a_snippet_means_the_settings_that_it_was_made_with(client: str, capsys:
         *(("opencode", f"a {{{kind}:HOME}} b") for kind in ("env", "file")),
     ],
 )
-def test_a_text_that_a_client_would_replace_is_refused(
+def test_a_value_that_a_client_would_substitute_is_refused(
     client: str, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["config", client, "--user", text], {}) == 2
@@ -72,8 +72,8 @@ def test_a_text_that_a_client_would_replace_is_refused(
     assert "MCP_SESSIONS_USER can't be 'a " in said.err
 
 
-@EVERY
-def test_a_snippet_for_the_defaults_names_the_store_that_this_shell_leads_to(
+@pytest.mark.parametrize("client", [client for client in CLIENTS if client not in ("claude-code", "codex")])
+def test_a_snippet_for_the_defaults_names_the_default_store_of_this_shell(
     client: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
@@ -85,14 +85,39 @@ def test_a_snippet_for_the_defaults_names_the_store_that_this_shell_leads_to(
     assert "REPLACE" not in said + shown
 
 
+@pytest.mark.parametrize(
+    ("client", "variable", "url"),
+    [("claude-code", "CLAUDE_CONFIG_DIR", "claude-code:"), ("codex", "CODEX_HOME", "codex:")],
+)
+def test_a_snippet_for_a_client_with_sessions_of_its_own_names_these_unless_a_backend_is_given(
+    client: str,
+    variable: str,
+    url: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv(variable, str(tmp_path / "folder"))
+    shown, said = printed(capsys, client, "--read-only")
+    environment = {"MCP_SESSIONS_BACKEND": url, "MCP_SESSIONS_READ_ONLY": "on", variable: str(tmp_path / "folder")}
+    assert read(client, shown)["env"].items() >= environment.items()
+    assert "To choose others, add --backend URL." in said
+    store = f"sqlite:///{tmp_path}/mcp-sessions/sessions.db"
+    for given in (["--backend", store], ["--user", "ada"]):
+        shown, said = printed(capsys, client, *given)
+        assert read(client, shown)["env"]["MCP_SESSIONS_BACKEND"] == store
+        assert "--backend" not in said
+
+
 @EVERY
-def test_a_path_that_is_not_utf_8_is_unchanged_in_a_snippet(client: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_path_that_is_not_utf_8_is_kept_in_a_snippet(client: str, capsys: pytest.CaptureFixture[str]) -> None:
     url = "sqlite:////srv/%FFa/s.db"
     assert read(client, printed(capsys, client, "--backend", url)[0])["env"] == {"MCP_SESSIONS_BACKEND": url}
 
 
 @EVERY
-def test_what_a_backend_reads_of_the_environment_is_in_the_snippet(
+def test_the_environment_variables_a_backend_needs_are_in_the_snippet(
     client: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "pgpass").touch()
@@ -122,7 +147,7 @@ def test_what_a_backend_reads_of_the_environment_is_in_the_snippet(
         f"postgresql://ada@db.example/sessions?sslmode=require&pass%77ord={SECRET}",
     ],
 )
-def test_no_secret_is_in_a_snippet(client: str, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_snippet_contains_no_secret(client: str, url: str, capsys: pytest.CaptureFixture[str]) -> None:
     environ = {"MCP_SESSIONS_TOKEN": SECRET, "MCP_SESSIONS_STATE_KEY": SECRET, "MCP_SESSIONS_BACKEND": url}
     shown, said = printed(capsys, client, **environ)
     assert "hunter2" not in shown + said
@@ -135,7 +160,7 @@ def test_no_secret_is_in_a_snippet(client: str, url: str, capsys: pytest.Capture
 
 
 @EVERY
-def test_a_password_that_no_client_passes_on_is_asked_for(
+def test_a_snippet_refers_to_the_variable_of_a_password(
     client: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSWORD", SECRET)
@@ -163,7 +188,7 @@ def test_a_password_that_no_client_passes_on_is_asked_for(
     ],
 )
 @EVERY
-def test_a_server_over_http_is_called_where_it_is(
+def test_a_snippet_for_http_has_the_servers_url(
     client: str, arguments: Sequence[str], url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown, said = printed(capsys, client, "--transport", "http", *arguments)
@@ -183,7 +208,7 @@ def test_a_server_over_http_is_called_where_it_is(
 
 
 @EVERY
-def test_a_callers_own_credential_has_its_header(
+def test_a_snippet_has_the_header_for_the_callers_own_credential(
     client: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "tokens").touch()
@@ -192,7 +217,7 @@ def test_a_callers_own_credential_has_its_header(
     assert "X-Backend-Authorization" in shown
 
 
-def test_files_are_named_so_that_they_are_found_from_anywhere(
+def test_paths_in_a_snippet_are_absolute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -213,7 +238,7 @@ def test_files_are_named_so_that_they_are_found_from_anywhere(
         (["--user", "\udcff"], "--user can't be '\\udcff': it accepts text in UTF-8"),
     ],
 )
-def test_settings_that_no_client_could_use_are_one_line(
+def test_the_error_about_settings_that_no_client_can_use_is_one_line(
     arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["config", "cursor", *arguments], {}) == 2

@@ -1,4 +1,4 @@
-"""`mcp-sessions config CLIENT`: paths in its snippets mean the same whatever folder the client starts the server in."""
+"""`mcp-sessions config CLIENT`: paths in a snippet don't depend on the folder that the client starts the server in."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from mcp_sessions.sqlite_url import url_of
 from ..support.snippets import printed, read
 
 
-def test_the_data_folder_of_a_snippet_is_the_one_that_the_shells_own_server_uses(
+def test_a_snippet_uses_the_data_folder_of_this_shell(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -51,7 +51,7 @@ def test_a_path_in_a_postgresql_url_is_absolute_in_a_snippet(
 
 
 @pytest.mark.parametrize("name", ["servicefile", "sslkeylogfile"])
-def test_a_path_that_only_newer_versions_of_libpq_know_is_made_absolute(
+def test_a_path_in_a_newer_libpq_parameter_is_made_absolute(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -59,7 +59,7 @@ def test_a_path_that_only_newer_versions_of_libpq_know_is_made_absolute(
     assert make_paths_absolute(url.format(name, "sub/a")) == url.format(name, tmp_path / "sub/a")
 
 
-def test_a_path_in_a_variable_is_absolute_in_a_snippet_even_if_nothing_is_there_yet(
+def test_a_path_in_a_variable_is_absolute_in_a_snippet_even_if_it_does_not_exist(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

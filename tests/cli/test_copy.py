@@ -1,4 +1,4 @@
-"""`mcp-sessions copy`: a store moves whole, or goes on where it was broken off, and never over what is there."""
+"""`mcp-sessions copy`: a store is copied completely, continues after an interruption, and overwrites nothing."""
 
 import sqlite3
 from contextlib import closing
@@ -16,7 +16,7 @@ def url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-async def test_a_copy_shows_all_that_its_source_shows(tmp_path: Path) -> None:
+async def test_a_copied_store_equals_its_source(tmp_path: Path) -> None:
     source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
     ids = await fill(source)
     done = copy(source, target)
@@ -25,7 +25,7 @@ async def test_a_copy_shows_all_that_its_source_shows(tmp_path: Path) -> None:
     await require_same(source, target, ids)
 
 
-async def test_a_copy_that_was_broken_off_goes_on(tmp_path: Path) -> None:
+async def test_an_interrupted_copy_continues(tmp_path: Path) -> None:
     source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
     ids = await fill(source)
     assert copy(source, target).status == 0
@@ -41,7 +41,7 @@ async def test_a_copy_that_was_broken_off_goes_on(tmp_path: Path) -> None:
     await require_same(source, target, ids)
 
 
-async def test_what_was_changed_since_it_was_copied_is_told_and_left_alone(tmp_path: Path) -> None:
+async def test_sessions_changed_since_they_were_copied_are_reported_and_kept(tmp_path: Path) -> None:
     source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
     ids = await fill(source)
     assert copy(source, target).status == 0
@@ -54,7 +54,7 @@ async def test_what_was_changed_since_it_was_copied_is_told_and_left_alone(tmp_p
         assert (await backend.get_session(ids[0])).name == "changed here"
 
 
-async def test_a_changed_message_is_seen_by_the_comparison(tmp_path: Path) -> None:
+async def test_the_comparison_detects_a_changed_message(tmp_path: Path) -> None:
     source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
     ids = await fill(source)
     assert copy(source, target).status == 0
@@ -64,7 +64,7 @@ async def test_a_changed_message_is_seen_by_the_comparison(tmp_path: Path) -> No
     assert f"not the same in both stores: {ids[-1]}. " in copy(source, target).err
 
 
-async def test_a_store_with_sessions_of_its_own_is_not_touched(tmp_path: Path) -> None:
+async def test_a_target_with_other_sessions_is_refused(tmp_path: Path) -> None:
     source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
     await fill(source)
     (other,) = await fill(target, 1)
@@ -77,7 +77,7 @@ async def test_a_store_with_sessions_of_its_own_is_not_touched(tmp_path: Path) -
         assert store.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
 
 
-async def test_ids_that_were_in_use_once_stay_taken(tmp_path: Path) -> None:
+async def test_ids_that_were_ever_used_stay_reserved(tmp_path: Path) -> None:
     source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
     await fill(source, 1)
     with closing(sqlite3.connect(tmp_path / "a.db")) as store:
@@ -95,7 +95,7 @@ def change(path: Path, *statements: str) -> None:
             store.execute(statement)
 
 
-async def test_what_the_target_has_purged_does_not_come_back(tmp_path: Path) -> None:
+async def test_sessions_that_the_target_has_purged_are_not_copied_again(tmp_path: Path) -> None:
     source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
     ids = await fill(source, 3)  # the last is deleted
     change(tmp_path / "a.db", "UPDATE sessions SET purge_at = 1 WHERE purge_at > 0")
@@ -110,7 +110,7 @@ async def test_what_the_target_has_purged_does_not_come_back(tmp_path: Path) -> 
         assert_whole(path)
 
 
-async def test_a_store_that_has_a_session_back_that_it_had_purged_opens(tmp_path: Path) -> None:
+async def test_a_store_that_has_a_purged_session_again_can_be_opened(tmp_path: Path) -> None:
     """As copies once made them."""
     ids = await fill(url(tmp_path / "a.db"), 3)
     change(tmp_path / "a.db", "UPDATE sessions SET purge_at = 1 WHERE purge_at > 0")
@@ -120,7 +120,7 @@ async def test_a_store_that_has_a_session_back_that_it_had_purged_opens(tmp_path
     assert_whole(tmp_path / "a.db")
 
 
-async def test_what_the_source_has_purged_since_is_purged_in_the_target(tmp_path: Path) -> None:
+async def test_sessions_that_the_source_has_purged_since_are_purged_in_the_target(tmp_path: Path) -> None:
     source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
     ids = await fill(source, 3)
     assert copy(source, target).status == 0
@@ -135,7 +135,7 @@ async def test_what_the_source_has_purged_since_is_purged_in_the_target(tmp_path
     assert_whole(tmp_path / "b.db")
 
 
-async def test_what_the_target_has_purged_and_the_source_restored_is_told(tmp_path: Path) -> None:
+async def test_sessions_purged_in_the_target_and_restored_in_the_source_are_reported(tmp_path: Path) -> None:
     source, target = url(tmp_path / "a.db"), url(tmp_path / "b.db")
     ids = await fill(source, 3)
     assert copy(source, target).status == 0
@@ -164,7 +164,7 @@ async def test_a_copy_purges_nothing_in_its_source(tmp_path: Path) -> None:
         (6, "2 of them have no user: authenticated callers don't see them."),
     ],
 )
-async def test_sessions_that_no_user_will_see_are_counted(sessions: int, told: str, tmp_path: Path) -> None:
+async def test_sessions_without_a_user_are_counted(sessions: int, told: str, tmp_path: Path) -> None:
     source = url(tmp_path / "a.db")
     await fill(source, sessions)
     done = copy(source, url(tmp_path / "b.db"))
@@ -215,7 +215,9 @@ async def test_sessions_that_no_user_will_see_are_counted(sessions: int, told: s
         ("sqlite:///{}/a.db", "postgresql://[", "--to: "),
     ],
 )
-async def test_what_can_not_be_copied_is_one_line(source: str, target: str, says: str, tmp_path: Path) -> None:
+async def test_the_error_about_a_store_that_cannot_be_copied_is_one_line(
+    source: str, target: str, says: str, tmp_path: Path
+) -> None:
     await fill(url(tmp_path / "a.db"), 1)
     done = copy(source.format(tmp_path), target.format(tmp_path))
     assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)

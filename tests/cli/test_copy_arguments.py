@@ -1,4 +1,4 @@
-"""What a copy is made of and into: two stores, the first of which is there, and is only read."""
+"""`mcp-sessions copy`: source and target are two stores; the source exists, and is only read."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ def url(path: Path) -> str:
 
 
 @pytest.mark.parametrize("name", ["symbolic", "hard", "not UTF-8", "relative", "folder"])
-async def test_a_file_is_not_copied_onto_itself_by_another_name(
+async def test_copying_a_file_onto_itself_by_another_path_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -34,7 +34,7 @@ async def test_a_file_is_not_copied_onto_itself_by_another_name(
     assert dump(tmp_path / "a.db") == before
 
 
-async def test_a_copy_leaves_no_mark_in_either_store(tmp_path: Path) -> None:
+async def test_a_copy_leaves_no_marker_in_either_store(tmp_path: Path) -> None:
     await fill(url(tmp_path / "a.db"), 2)
     assert copy(url(tmp_path / "a.db"), url(tmp_path / "b.db")).status == 0
     for name in ("a.db", "b.db"):
@@ -43,7 +43,7 @@ async def test_a_copy_leaves_no_mark_in_either_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("holds", ["nothing", "nothing, as a database", "something else", "an older store"])
-def test_a_source_without_a_store_is_refused_and_left_as_it_is(holds: str, tmp_path: Path) -> None:
+def test_a_source_without_a_store_is_refused_and_unchanged(holds: str, tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     path.touch()
     with connected(path) as other:
@@ -64,7 +64,7 @@ def test_a_source_without_a_store_is_refused_and_left_as_it_is(holds: str, tmp_p
     assert contents(tmp_path) == before
 
 
-async def test_a_source_that_others_keep_locked_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_error_about_a_locked_source_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MCP_SESSIONS_TIMEOUT", "1")
     await fill(url(tmp_path / "a.db"), 1)
     with connected(tmp_path / "a.db") as other:
@@ -76,7 +76,7 @@ async def test_a_source_that_others_keep_locked_is_named(tmp_path: Path, monkeyp
     assert "Run the same command again" not in done.err
 
 
-async def test_a_file_that_may_only_be_read_is_copied(tmp_path: Path) -> None:
+async def test_a_read_only_file_can_be_copied(tmp_path: Path) -> None:
     await fill(url(tmp_path / "a.db"), 2)
     (tmp_path / "a.db").chmod(0o400)
     done = copy(url(tmp_path / "a.db"), url(tmp_path / "b.db"))

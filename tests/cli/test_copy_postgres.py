@@ -1,4 +1,4 @@
-"""A store moves from SQLite to PostgreSQL and back, and is the same at every step."""
+"""`mcp-sessions copy` from SQLite to PostgreSQL and back keeps everything."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ async def test_a_store_moves_to_postgresql_and_back(postgres: EmptyDatabase, tmp
     await require_same(first, postgres.url, ids)
 
 
-async def test_a_database_is_not_copied_onto_itself_by_another_name(postgres: EmptyDatabase) -> None:
+async def test_copying_a_database_onto_itself_by_another_url_is_refused(postgres: EmptyDatabase) -> None:
     await fill(postgres.url, 1)
     done = copy(postgres.url, postgres.url.replace("127.0.0.1", "localhost"))
     assert (done.status, done.out) == (2, "")
@@ -32,7 +32,7 @@ async def test_a_database_is_not_copied_onto_itself_by_another_name(postgres: Em
     assert postgres.sql("SELECT * FROM mcp_sessions.purged_ids") == []
 
 
-async def test_a_database_without_a_store_is_no_source_and_is_left_as_it_is(
+async def test_a_database_without_a_store_is_refused_as_source_and_unchanged(
     postgres: EmptyDatabase, tmp_path: Path
 ) -> None:
     done = copy(postgres.url, f"sqlite:///{tmp_path}/b.db")
@@ -42,7 +42,7 @@ async def test_a_database_without_a_store_is_no_source_and_is_left_as_it_is(
     assert contents(tmp_path) == {}
 
 
-async def test_a_source_of_an_older_shape_is_left_as_it_is(postgres: EmptyDatabase, tmp_path: Path) -> None:
+async def test_a_source_with_an_older_schema_is_refused_and_unchanged(postgres: EmptyDatabase, tmp_path: Path) -> None:
     await fill(postgres.url, 1)
     postgres.sql("UPDATE mcp_sessions.mcp_sessions_version SET version = 0")
     done = copy(postgres.url, f"sqlite:///{tmp_path}/b.db")
@@ -52,7 +52,7 @@ async def test_a_source_of_an_older_shape_is_left_as_it_is(postgres: EmptyDataba
 
 
 @pytest.mark.parametrize("flag", ["--from", "--to"])
-async def test_a_refusal_names_the_flag_that_led_to_it(postgres: EmptyDatabase, tmp_path: Path, flag: str) -> None:
+async def test_the_error_names_the_flag_that_caused_it(postgres: EmptyDatabase, tmp_path: Path, flag: str) -> None:
     file = f"sqlite:///{tmp_path}/a.db"
     await fill(file, 1)
     strange = postgres.url.replace(":secret@", ":guessed@")
@@ -62,7 +62,7 @@ async def test_a_refusal_names_the_flag_that_led_to_it(postgres: EmptyDatabase, 
     assert done.err == f"mcp-sessions: {said}\n"
 
 
-async def test_a_target_that_takes_no_changes_is_named(postgres: EmptyDatabase, tmp_path: Path) -> None:
+async def test_the_error_about_a_read_only_target_names_it(postgres: EmptyDatabase, tmp_path: Path) -> None:
     file = f"sqlite:///{tmp_path}/a.db"
     await fill(file, 1)
     async with postgres.opened():
@@ -75,7 +75,7 @@ async def test_a_target_that_takes_no_changes_is_named(postgres: EmptyDatabase, 
     assert "Run the same command again" not in done.err
 
 
-async def test_a_source_that_may_only_be_read_is_copied(postgres: EmptyDatabase, tmp_path: Path) -> None:
+async def test_a_read_only_source_can_be_copied(postgres: EmptyDatabase, tmp_path: Path) -> None:
     await fill(postgres.url, 3)
     postgres.sql("UPDATE mcp_sessions.sessions SET purge_at = 1 WHERE purge_at > 0")
     postgres.sql(f"ALTER DATABASE {postgres.name} SET default_transaction_read_only = on")
@@ -84,7 +84,9 @@ async def test_a_source_that_may_only_be_read_is_copied(postgres: EmptyDatabase,
     assert done.out.startswith("3 sessions with ")
 
 
-async def test_what_the_target_has_purged_does_not_come_back(postgres: EmptyDatabase, tmp_path: Path) -> None:
+async def test_sessions_that_the_target_has_purged_are_not_copied_again(
+    postgres: EmptyDatabase, tmp_path: Path
+) -> None:
     file = f"sqlite:///{tmp_path}/a.db"
     ids = await fill(file, 3)  # the last is deleted
     assert copy(file, postgres.url).status == 0
@@ -95,7 +97,7 @@ async def test_what_the_target_has_purged_does_not_come_back(postgres: EmptyData
     postgres.assert_whole()
 
 
-async def test_a_store_that_has_a_session_back_that_it_had_purged_opens(postgres: EmptyDatabase) -> None:
+async def test_a_store_that_has_a_purged_session_again_can_be_opened(postgres: EmptyDatabase) -> None:
     """As copies once made them."""
     ids = await fill(postgres.url, 3)
     postgres.sql("UPDATE mcp_sessions.sessions SET purge_at = 1 WHERE purge_at > 0")
@@ -106,7 +108,7 @@ async def test_a_store_that_has_a_session_back_that_it_had_purged_opens(postgres
     postgres.assert_whole()
 
 
-async def test_a_copy_that_is_broken_off_leaves_keys_that_go_on_behind_its_own(postgres: EmptyDatabase) -> None:
+async def test_after_an_interrupted_copy_new_keys_follow_the_copied_ones(postgres: EmptyDatabase) -> None:
     class BrokenOff(Exception):
         pass
 
@@ -139,7 +141,7 @@ async def test_a_copy_that_is_broken_off_leaves_keys_that_go_on_behind_its_own(p
         ),
     ],
 )
-async def test_a_copy_that_fails_goes_on_where_that_may_help(
+async def test_a_failed_copy_is_continued_if_that_may_help(
     postgres: EmptyDatabase, tmp_path: Path, code: str, says: str
 ) -> None:
     file = f"sqlite:///{tmp_path}/a.db"

@@ -1,4 +1,4 @@
-"""`mcp-sessions copy` from systems that are not stores of our own."""
+"""`mcp-sessions copy` from systems other than the embedded store."""
 
 import sys
 from pathlib import Path
@@ -71,7 +71,7 @@ async def sessions_in(path: Path, *, archived: bool = False) -> list[Session]:
 
 
 @pytest.mark.slow
-async def test_an_agentos_is_copied_into_a_store(tmp_path: Path) -> None:
+async def test_an_agentos_can_be_copied_into_a_store(tmp_path: Path) -> None:
     async with SeenAgentOs() as fake:
         fake.seed(*SEEDS)
         before = fake.everything()
@@ -136,7 +136,7 @@ async def test_a_copy_that_is_killed_continues(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_source_that_fails_in_the_middle_ends_the_copy_and_it_continues(tmp_path: Path) -> None:
+async def test_a_copy_continues_after_its_source_failed_midway(tmp_path: Path) -> None:
     async with AgentOsWithOutage() as fake:
         fake.seed(*SEEDS)
         held = fake.fail_next(Fault("hold", path="/sessions/s3/runs"))
@@ -161,7 +161,7 @@ async def test_a_source_that_fails_in_the_middle_ends_the_copy_and_it_continues(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["answer", "hold"])
-async def test_a_session_that_can_not_be_read_does_not_stop_the_others(kind: str, tmp_path: Path) -> None:
+async def test_a_session_that_cannot_be_read_does_not_stop_the_copy(kind: str, tmp_path: Path) -> None:
     async with SeenAgentOs() as fake:
         fake.seed(*SEEDS)
         faults = [Fault("hold" if kind == "hold" else "answer", path="/sessions/s1/runs", status=500) for _ in range(9)]
@@ -194,9 +194,7 @@ async def test_a_copy_that_was_changed_is_reported_and_left_unchanged(tmp_path: 
     assert (await sessions_in(tmp_path / "b.db"))[0].name == "changed here"
 
 
-async def test_a_guayaba_is_copied_with_its_key_but_for_archives(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_guayaba_can_be_copied_except_its_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with FakeGuayaba() as fake:
         agent = fake.agents[0]
         seed(fake, agent)
@@ -230,7 +228,7 @@ async def test_agents_that_do_not_answer_are_reported(tmp_path: Path, monkeypatc
 
 if agentos_process.are_installed():  # else it is not there, rather than skipped
 
-    async def test_a_real_agentos_is_copied_into_a_store(tmp_path: Path) -> None:
+    async def test_a_real_agentos_can_be_copied_into_a_store(tmp_path: Path) -> None:
         async with opened("3.1.10", seeds=SEEDS) as case:
             dones = [await copied(case.server.backend_url, tmp_path / "b.db") for _ in range(2)]
             assert await case.status("PATCH", "/sessions/s3", POISON[0]) == 500

@@ -1,4 +1,4 @@
-"""`mcp-sessions doctor`: what it says of each backend and of who may call, and that it changes nothing."""
+"""`mcp-sessions doctor`: its report on each backend and on authentication. It changes nothing."""
 
 import os
 import socket
@@ -37,7 +37,7 @@ from ..support.jwt_issuer import KEYS, RSA, jwk, jwks, publishing
         ("3.1.10", "another", 1, []),
     ],
 )
-async def test_an_agentos_tells_its_version_and_whom_it_lets_in(
+async def test_the_version_of_an_agentos_and_its_authentication_are_reported(
     examined: Examine, version: Any, key: str, status: int, warnings: list[str]
 ) -> None:
     async with FakeAgentOs(version, security_key=key) as fake:
@@ -52,7 +52,7 @@ async def test_an_agentos_tells_its_version_and_whom_it_lets_in(
         assert "14 of 15, without append_messages" in text_of(told, "operations", "ok")
 
 
-async def test_an_agentos_that_keeps_users_apart_is_not_warned_of(examined: Examine) -> None:
+async def test_no_warning_is_given_about_an_agentos_with_user_isolation(examined: Examine) -> None:
     class Isolating(FakeAgentOs):
         def _answer(self, request: Request) -> Response:
             answer = super()._answer(request)
@@ -63,7 +63,7 @@ async def test_an_agentos_that_keeps_users_apart_is_not_warned_of(examined: Exam
     assert names(told, "warning") == []
 
 
-async def test_a_guayaba_tells_whether_the_key_has_the_scope(examined: Examine, tmp_path: Path) -> None:
+async def test_the_scopes_of_a_guayaba_key_are_reported(examined: Examine, tmp_path: Path) -> None:
     (tmp_path / "agents").write_text('{"ada": ["00000000-0000-4000-8000-000000000000"]}')
     async with FakeGuayaba() as fake:
         url = f"guayaba+{fake.url}"
@@ -76,20 +76,20 @@ async def test_a_guayaba_tells_whether_the_key_has_the_scope(examined: Examine, 
         url += f"?agent={fake.agents[0].id}"
         own = fake.agent_key(fake.agents[0])
         status, told = await run_sync(partial(examined, "--backend", url, TOKEN=own))
-        assert (status, names(told, "ok")) == (0, ["credential", "operations", "tools", "callers"])
+        assert (status, names(told, "ok")) == (0, ["credential", "overlay", "operations", "tools", "callers"])
         status, told = await run_sync(partial(examined, "--backend", url, TOKEN=narrow))
         assert (status, fake.sent_changes) == (1, [])
         assert "scope" in text_of(told, "backend", "failed")
 
 
 @pytest.mark.parametrize("scheme", ["agentos+http", "guayaba+http"])
-def test_what_can_be_read_on_the_way_is_warned_of(examined: Examine, scheme: str) -> None:
+def test_plain_http_to_another_machine_is_a_warning(examined: Examine, scheme: str) -> None:
     status, told = examined("--backend", f"{scheme}://nowhere.invalid", "--allow-http", TOKEN=TOKEN)
     assert (status, names(told, "warning"), names(told, "failed")) == (1, ["encryption"], ["backend"])
 
 
 @pytest.mark.parametrize("system", [FakeAgentOs, FakeGuayaba])
-async def test_a_credential_that_each_caller_brings_is_not_tried(
+async def test_credentials_of_callers_are_not_tested(
     examined: Examine, system: type[FakeAgentOs] | type[FakeGuayaba], tmp_path: Path
 ) -> None:
     add(tmp_path / "tokens", "ada")
@@ -104,7 +104,7 @@ async def test_a_credential_that_each_caller_brings_is_not_tried(
 
 
 @pytest.mark.parametrize("scheme", ["agentos+http", "guayaba+http", "postgresql"])
-def test_a_backend_that_hangs_is_given_up(examined: Examine, scheme: str) -> None:
+def test_a_hanging_backend_fails_after_the_timeout(examined: Examine, scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/x"
         status, told = examined("--backend", url, "--timeout", "0.3", TOKEN=TOKEN)
@@ -112,7 +112,7 @@ def test_a_backend_that_hangs_is_given_up(examined: Examine, scheme: str) -> Non
     assert "did not answer within 0.3 s" in text_of(told, "backend", "failed")
 
 
-def test_a_backend_of_ones_own_is_examined_by_reaching_it(examined: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_custom_backend_is_checked_by_a_call(examined: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
     class Own(SessionBackend):
         title = "a backend of one's own"
 
@@ -139,7 +139,7 @@ def test_a_backend_of_ones_own_is_examined_by_reaching_it(examined: Examine, mon
     assert examined("--backend", "own:") == (130, [])
 
 
-async def test_who_may_call_over_http_is_told(examined: Examine, tmp_path: Path) -> None:
+async def test_authentication_over_http_is_reported(examined: Examine, tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     add(tokens, "ada")
     add(tokens, "bob", expires=datetime.now(UTC) - timedelta(days=1))
@@ -157,7 +157,7 @@ async def test_who_may_call_over_http_is_told(examined: Examine, tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "said"), [("new", "ok"), ("no/such", "failed"), ("", "failed"), ("a" * 300, "failed")]
 )
-def test_where_changes_are_to_be_written_is_looked_at(examined: Examine, tmp_path: Path, name: str, said: str) -> None:
+def test_the_audit_log_file_is_checked(examined: Examine, tmp_path: Path, name: str, said: str) -> None:
     status, told = examined("--backend", "sqlite:///:memory:", "--audit", str(tmp_path / name))
     assert (status, told[-1][0]) == (0 if said == "ok" else 1, said)
     assert told[-1][1].startswith("audit: ")
@@ -165,7 +165,7 @@ def test_where_changes_are_to_be_written_is_looked_at(examined: Examine, tmp_pat
 
 
 @pytest.mark.parametrize(("status", "said"), [(200, "ok"), (500, "failed")])
-async def test_an_issuers_keys_are_fetched(
+async def test_the_keys_of_an_issuer_are_fetched(
     examined: Examine, status: int, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -177,7 +177,7 @@ async def test_an_issuers_keys_are_fetched(
     assert "hunter2" not in caplog.text
 
 
-async def test_keys_for_no_algorithm_that_is_let_in_are_a_failed_check(examined: Examine) -> None:
+async def test_keys_for_none_of_the_allowed_algorithms_fail_the_check(examined: Examine) -> None:
     async with publishing(lambda _: Response(200, jwks(jwk(RSA, "rsa")))) as (url, _):
         jwt = ["--jwt-issuer", "https://i.example", "--jwt-audience", "a", "--jwt-jwks", url]
         given = [*jwt, "--jwt-algorithms", "EdDSA"]
@@ -188,7 +188,7 @@ async def test_keys_for_no_algorithm_that_is_let_in_are_a_failed_check(examined:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("said", [b"", b"\\xe9.db"])
-def test_a_reader_that_is_gone_or_knows_no_such_letter_gets_no_traceback(said: bytes, tmp_path: Path) -> None:
+def test_a_closed_output_or_an_ascii_locale_causes_no_traceback(said: bytes, tmp_path: Path) -> None:
     reading, writing = os.pipe()
     if not said:
         os.close(reading)
@@ -229,7 +229,7 @@ def test_a_misspelt_variable_is_a_warning(examined: Examine, monkeypatch: pytest
         (["--backend", "agentos+http://u:hunter2@h"], "--backend: the backend's URL contains a credential"),
     ],
 )
-def test_settings_that_nothing_can_be_started_with_are_one_line(
+def test_the_error_about_settings_that_prevent_a_start_is_one_line(
     arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["doctor", *arguments], {}) == 2

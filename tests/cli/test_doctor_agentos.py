@@ -1,4 +1,4 @@
-"""`mcp-sessions doctor` and `serve` on AgentOS: our own folder for the journal of pending writes and for locks."""
+"""`mcp-sessions doctor` and `serve` on AgentOS: the data folder for pending writes and locks."""
 
 import logging
 import os
@@ -51,7 +51,7 @@ def forbid_to_write(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (leave_it_to_be_created, ""),
     ],
 )
-async def test_a_data_folder_that_cannot_be_written_to_is_told_in_the_words_that_serve_logs(
+async def test_doctor_and_serve_report_an_unwritable_data_folder_in_the_same_words(
     examined: Examine,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -85,7 +85,7 @@ async def test_a_data_folder_that_cannot_be_written_to_is_told_in_the_words_that
     assert "journal" not in [text.partition(":")[0] for _, text in told_without_journal]
 
 
-async def test_an_old_version_that_refuses_changes_is_no_problem_for_a_server_that_only_reads(
+async def test_an_old_version_without_changes_is_fine_for_a_read_only_server(
     examined: Examine,
 ) -> None:
     async with FakeAgentOs("2.5.6") as fake:
@@ -96,7 +96,7 @@ async def test_an_old_version_that_refuses_changes_is_no_problem_for_a_server_th
     assert ("ok", "operations: before agno 2.7.0, fork_session is refused.") in told
 
 
-async def test_a_data_folder_that_only_creating_it_shows_to_be_impossible_is_logged_and_changes_go_on(
+async def test_changes_continue_without_a_data_folder_and_a_warning_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with FakeAgentOs() as fake, on(fake, tmp_path / ("a" * 300)) as backend:

@@ -1,4 +1,4 @@
-"""`mcp-sessions doctor` on a real PostgreSQL: what it says of it, and that it changes nothing."""
+"""`mcp-sessions doctor` on a real PostgreSQL: its report. It changes nothing."""
 
 from functools import partial
 
@@ -13,7 +13,7 @@ from ..support.databases import EmptyDatabase
 from ..support.doctor import Examine, names, text_of
 
 
-def test_a_database_without_a_store_is_left_without(postgres: EmptyDatabase, examined: Examine) -> None:
+def test_no_store_is_created_in_a_database(postgres: EmptyDatabase, examined: Examine) -> None:
     status, told = examined("--backend", postgres.url)
     assert status == 0
     assert text_of(told, "server", "ok").startswith("server: PostgreSQL ")
@@ -23,7 +23,9 @@ def test_a_database_without_a_store_is_left_without(postgres: EmptyDatabase, exa
     assert postgres.backends() == []
 
 
-async def test_a_store_tells_its_version_and_what_its_role_may_not(postgres: EmptyDatabase, examined: Examine) -> None:
+async def test_the_version_and_the_missing_rights_of_the_role_are_reported(
+    postgres: EmptyDatabase, examined: Examine
+) -> None:
     async with postgres.opened():
         pass
     _, told = await run_sync(examined, "--backend", postgres.url)
@@ -56,7 +58,7 @@ async def test_a_store_tells_its_version_and_what_its_role_may_not(postgres: Emp
         await store.delete_session(session.id)
 
 
-async def test_a_store_in_a_read_only_database_is_warned_of_unless_it_is_only_to_be_read(
+async def test_a_read_only_database_is_a_warning_unless_the_server_is_read_only(
     postgres: EmptyDatabase, examined: Examine
 ) -> None:
     async with postgres.opened():
@@ -73,7 +75,7 @@ async def test_a_store_in_a_read_only_database_is_warned_of_unless_it_is_only_to
 
 @pytest.mark.parametrize("flags", [[], ["--read-only"]], ids=["for changes", "for reading"])
 @pytest.mark.parametrize("version", [None, 0], ids=["no tables", "older tables"])
-async def test_a_store_that_a_read_only_database_lets_nobody_create_or_migrate_fails(
+async def test_a_store_that_a_read_only_database_needs_to_create_or_migrate_fails(
     postgres: EmptyDatabase, examined: Examine, version: int | None, flags: list[str]
 ) -> None:
     if version is not None:
@@ -94,7 +96,7 @@ async def test_a_store_that_a_read_only_database_lets_nobody_create_or_migrate_f
 
 @pytest.mark.parametrize("flags", [[], ["--read-only"]], ids=["for changes", "for reading"])
 @pytest.mark.parametrize("schema", ["none", "empty", "older"])
-async def test_a_store_that_the_role_may_not_create_or_migrate_fails(
+async def test_a_store_that_the_role_cannot_create_or_migrate_fails(
     postgres: EmptyDatabase, examined: Examine, schema: str, flags: list[str]
 ) -> None:
     role = f"{postgres.name}_guest"
@@ -120,7 +122,7 @@ async def test_a_store_that_the_role_may_not_create_or_migrate_fails(
     assert expected[schema] in next(text for said, text in told if said == "failed")
 
 
-def test_a_store_that_is_newer_fails(postgres: EmptyDatabase, examined: Examine) -> None:
+def test_a_store_of_a_newer_version_fails(postgres: EmptyDatabase, examined: Examine) -> None:
     postgres.sql("CREATE SCHEMA mcp_sessions")
     postgres.sql("CREATE TABLE mcp_sessions.mcp_sessions_version AS SELECT 99 AS version")
     status, told = examined("--backend", postgres.url)
@@ -128,13 +130,15 @@ def test_a_store_that_is_newer_fails(postgres: EmptyDatabase, examined: Examine)
     assert "a newer mcp-sessions made this store" in text_of(told, "backend", "failed")
 
 
-def test_what_a_power_loss_would_take_is_warned_of(postgres: EmptyDatabase, examined: Examine) -> None:
+def test_settings_that_lose_changes_at_a_power_failure_are_a_warning(
+    postgres: EmptyDatabase, examined: Examine
+) -> None:
     postgres.sql(f"ALTER DATABASE {postgres.name} SET synchronous_commit = off")
     _, told = examined("--backend", postgres.url)
     assert "synchronous_commit is off" in text_of(told, "durability", "warning")
 
 
-def test_a_password_that_is_refused_is_said_and_not_shown(postgres: EmptyDatabase, examined: Examine) -> None:
+def test_a_wrong_password_is_reported_and_not_shown(postgres: EmptyDatabase, examined: Examine) -> None:
     status, told = examined("--backend", postgres.url.replace(":secret@", ":hunter2@"))
     assert status == 1
     assert "refused the password or name" in text_of(told, "backend", "failed")

@@ -1,4 +1,4 @@
-"""`mcp-sessions doctor` on the embedded store: what it says of its file, and that it changes nothing."""
+"""`mcp-sessions doctor` on the embedded store: its report on the file. It changes nothing."""
 
 # ruff: noqa: ASYNC240 - the files are on a local disk
 
@@ -18,7 +18,7 @@ TOOLS = ("ok", "tools: 12 offered with these settings.")
 STDIO = ("ok", "callers: the client that starts the server over stdio sees everybody's sessions.")
 
 
-def test_a_file_that_is_yet_to_be_made_is_not_made(examined: Examine, tmp_path: Path) -> None:
+def test_a_missing_file_is_not_created(examined: Examine, tmp_path: Path) -> None:
     path = tmp_path / "new" / "sessions.db"
     status, told = examined("--backend", f"sqlite:///{path}")
     assert (status, told[-3:]) == (0, [("ok", "operations: all 15."), TOOLS, STDIO])
@@ -27,7 +27,7 @@ def test_a_file_that_is_yet_to_be_made_is_not_made(examined: Examine, tmp_path: 
     assert contents(tmp_path) == {}
 
 
-async def test_a_store_is_left_as_it_is(examined: Examine, path: Path) -> None:
+async def test_a_store_is_not_changed(examined: Examine, path: Path) -> None:
     async with opened(path) as store:
         await store.create_session(name="Kept")
     before = contents(path.parent)
@@ -40,7 +40,7 @@ async def test_a_store_is_left_as_it_is(examined: Examine, path: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "status"), [((3, 51, 2), "warning"), ((3, 51, 3), "ok")], ids=["with the bug", "without"]
 )
-async def test_a_write_ahead_log_that_sqlite_can_damage_is_warned_of(
+async def test_a_wal_that_this_sqlite_can_damage_is_a_warning(
     examined: Examine, path: Path, monkeypatch: pytest.MonkeyPatch, version: tuple[int, int, int], status: str
 ) -> None:
     async with opened(path):
@@ -52,7 +52,7 @@ async def test_a_write_ahead_log_that_sqlite_can_damage_is_warned_of(
     assert "write-ahead log" in text_of(told, "journal", status)
 
 
-async def test_rights_that_are_too_many_or_too_few_are_told(
+async def test_too_many_or_too_few_permissions_are_reported(
     examined: Examine, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(path):
@@ -85,7 +85,7 @@ async def test_rights_that_are_too_many_or_too_few_are_told(
         ("PRAGMA application_id = 1835233395; PRAGMA user_version = 99", "newer mcp-sessions"),
     ],
 )
-def test_a_file_that_is_no_store_of_ours_fails(examined: Examine, path: Path, spoil: str, text: str) -> None:
+def test_a_file_that_is_not_a_store_fails(examined: Examine, path: Path, spoil: str, text: str) -> None:
     with connected(path) as connection:
         connection.executescript(spoil)
     before = contents(path.parent)
@@ -95,12 +95,12 @@ def test_a_file_that_is_no_store_of_ours_fails(examined: Examine, path: Path, sp
     assert contents(path.parent) == before
 
 
-def test_a_path_that_no_file_can_have_fails(examined: Examine) -> None:
+def test_an_impossible_path_fails(examined: Examine) -> None:
     status, told = examined("--backend", f"sqlite:///{'a' * 300}")
     assert (status, names(told, "failed")) == (1, ["backend"])
 
 
-def test_what_the_next_start_will_do_to_a_file_is_told(examined: Examine, path: Path) -> None:
+def test_changes_that_the_next_start_makes_to_the_file_are_reported(examined: Examine, path: Path) -> None:
     path.touch()
     assert "empty; the next start creates the store" in text_of(
         examined("--backend", f"sqlite:///{path}")[1], "store", "ok"
@@ -108,7 +108,7 @@ def test_what_the_next_start_will_do_to_a_file_is_told(examined: Examine, path: 
     assert examined("--backend", "sqlite:///:memory:")[1][1][0] == "warning"
 
 
-async def test_a_store_of_an_older_shape_is_said_to_be_brought_up_to_date(
+async def test_the_pending_migration_of_an_older_store_is_reported(
     examined: Examine, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(path):
@@ -119,14 +119,14 @@ async def test_a_store_of_an_older_shape_is_said_to_be_brought_up_to_date(
     assert "the next start migrates it to 2" in text_of(told, "store", "ok")
 
 
-def test_a_filesystem_that_may_be_a_networks_is_warned_of(
+def test_a_filesystem_that_may_be_remote_is_a_warning(
     examined: Examine, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mcp_sessions.backends.database.sqlite_wal._LOCAL_FILESYSTEMS", frozenset[str]())
     assert names(examined("--backend", f"sqlite:///{path}")[1], "warning") == ["filesystem"]
 
 
-def test_a_file_that_another_program_keeps_locked_is_given_up(examined: Examine, path: Path) -> None:
+def test_a_locked_file_fails_after_the_timeout(examined: Examine, path: Path) -> None:
     with connected(path) as connection:
         connection.executescript("CREATE TABLE notes (text); BEGIN EXCLUSIVE")
         status, told = examined("--backend", f"sqlite:///{path}", "--timeout", "0.1")

@@ -1,4 +1,4 @@
-"""What `--help` shows, and what is said of variables that are no settings."""
+"""The output of `--help`, and the warning about unknown variables."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from mcp_sessions.config.settings import SETTINGS
 
 
 @pytest.mark.parametrize("command", [[], ["serve"], ["doctor"], ["config"]])
-def test_help_names_every_setting_once_in_a_narrow_terminal(
+def test_help_has_every_setting_once_in_a_narrow_terminal(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -38,14 +38,14 @@ def test_help_begins_with_the_commands(capsys: pytest.CaptureFixture[str]) -> No
     assert places[-1] < shown.index("settings, general")
 
 
-def test_help_of_copy_says_where_a_password_is_not_seen(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_of_copy_says_how_to_pass_a_password(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["copy", "--help"], {})
     assert "Use PGPASSWORD or ~/.pgpass" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.slow
-def test_variables_that_are_no_settings_are_told_with_the_nearest(tmp_path: Path) -> None:
+def test_unknown_variables_are_reported_with_the_nearest_setting(tmp_path: Path) -> None:
     nearest = {"TIMOUT": "TIMEOUT", "ALLOWED_HOSTS": "ALLOWED_HOST", "USER_ID": "USER"}
     environ = {f"MCP_SESSIONS_{name}": "hunter2" for name in (*nearest, "AGENTOS")}  # the last is the tests' own
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Settings by flag and variable, and the one line that a wrong one is answered with."""
+"""Settings by flag and variable, and the error about a wrong one."""
 
 from pathlib import Path
 
@@ -83,24 +83,24 @@ NO_HOSTS = (
 )
 
 
-def test_the_tables_here_know_every_setting() -> None:
+def test_the_tables_of_this_test_have_every_setting() -> None:
     assert set(GOOD) == set(SETTINGS)
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_setting_is_read_from_its_variable_and_a_flag_wins(name: str) -> None:
+def test_a_setting_is_read_from_its_variable_and_a_flag_overrides_it(name: str) -> None:
     text, value = GOOD[name]
     assert getattr(Settings.read({}, {f"MCP_SESSIONS_{name.upper()}": text}), name) == value
     assert getattr(Settings.read({name: text}, {f"MCP_SESSIONS_{name.upper()}": "wrong"}), name) == value
 
 
 @pytest.mark.parametrize("word", ["1", "true", "YES", "On", "0", "false", "No", "off"])
-def test_booleans_read_in_every_common_way(word: str) -> None:
+def test_booleans_are_read_in_all_common_spellings(word: str) -> None:
     assert Settings.read({}, {"MCP_SESSIONS_READ_ONLY": word}).read_only == (word.lower() in ("1", "true", "yes", "on"))
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_wrong_setting_is_one_line_that_names_it_and_what_it_accepts(
+def test_the_error_about_a_wrong_setting_is_one_line_with_its_name_and_accepted_values(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     variable = f"MCP_SESSIONS_{name.upper()}"
@@ -114,7 +114,7 @@ def test_a_wrong_setting_is_one_line_that_names_it_and_what_it_accepts(
         Settings.read({name: BAD[name]}, {})
 
 
-def test_an_empty_variable_is_not_set() -> None:
+def test_an_empty_variable_counts_as_not_set() -> None:
     assert Settings.read({}, {"MCP_SESSIONS_TIMEOUT": "", "MCP_SESSIONS_SESSION": ""}) == Settings.read({}, {})
 
 
@@ -125,16 +125,16 @@ def test_an_empty_user_is_refused_since_it_would_show_everybodys_sessions() -> N
 
 
 @pytest.mark.parametrize(("user", "accepts"), [("a" * 513, "a user's id, of up to 512 characters"), ("\udcff", "text")])
-def test_a_user_that_nothing_can_be_stored_for_is_refused(user: str, accepts: str) -> None:
+def test_a_user_id_that_cannot_be_stored_is_refused(user: str, accepts: str) -> None:
     with pytest.raises(BadSetting, match=f"it accepts {accepts}"):
         Settings.read({"user": user}, {})
 
 
-def test_all_stands_for_every_toolset() -> None:
+def test_all_means_every_toolset() -> None:
     assert Settings.read({"toolsets": "all"}, {}).toolsets == ("sessions", "history", "state", "bulk", "authoring")
 
 
-def test_the_defaults_are_those_of_the_contract() -> None:
+def test_the_defaults_are_the_documented_ones() -> None:
     settings = Settings.read({}, {})
     (backend,) = settings.backend
     assert backend.startswith("sqlite:///")
@@ -144,25 +144,25 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert (settings.read_only, settings.user, settings.session, settings.log_level) == (False, "", "", "WARNING")
 
 
-def test_the_limits_over_http_are_on_unless_they_are_set() -> None:
+def test_the_limits_over_http_are_on_by_default() -> None:
     settings = Settings.read({}, {})
     assert (settings.max_body, settings.max_concurrent, settings.rate) == (2 * 1024 * 1024, 64, 1_200)
     assert (settings.jwt_algorithms, settings.allowed_host, settings.own_credentials) == (("RS256",), (), False)
 
 
 @pytest.mark.parametrize("host", NO_HOSTS)
-def test_what_no_client_would_send_as_its_host_is_refused(host: str) -> None:
+def test_a_host_that_no_client_can_send_is_refused(host: str) -> None:
     with pytest.raises(BadSetting, match="it accepts the host of the URL that clients call"):
         Settings.read({}, {"MCP_SESSIONS_ALLOWED_HOST": f"sessions.example,{host}"})
 
 
 @pytest.mark.parametrize("algorithms", ["none", "HS256", "rs256", "RS256 ES256", ","])
-def test_a_jwt_is_never_let_in_unsigned_or_by_a_shared_secret(algorithms: str) -> None:
+def test_unsigned_jwts_and_shared_secrets_are_refused(algorithms: str) -> None:
     with pytest.raises(BadSetting, match="it accepts a comma-separated list of RS256, "):
         Settings.read({"jwt_algorithms": algorithms}, {})
 
 
-def test_a_flag_that_may_be_repeated_adds_up() -> None:
+def test_the_values_of_a_repeatable_flag_add_up() -> None:
     assert Settings.read({"allowed_host": ["a.example", "b.example:81,c.example"]}, {}).allowed_host == (
         *("a.example", "b.example:81", "c.example"),
     )
@@ -170,7 +170,7 @@ def test_a_flag_that_may_be_repeated_adds_up() -> None:
     assert Settings.read({"allowed_host": ["a.example"]}, environ).allowed_host == ("a.example",)
 
 
-def test_the_key_that_replicas_share_is_no_flag_and_never_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_key_shared_by_replicas_is_not_a_flag_and_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert SETTINGS["state_key"].flag == ""
     assert SECRET not in repr(Settings.read({}, {"MCP_SESSIONS_STATE_KEY": SECRET}))
     assert main([], {"MCP_SESSIONS_STATE_KEY": "too-short-a-secret"}) == 2
@@ -180,14 +180,14 @@ def test_the_key_that_replicas_share_is_no_flag_and_never_shown(capsys: pytest.C
     assert "too-short" not in line
 
 
-def test_the_token_is_no_flag_and_not_shown() -> None:
+def test_the_token_is_not_a_flag_and_not_shown() -> None:
     assert SETTINGS["token"].flag == ""
     assert "hush" not in repr(Settings.read({}, {"MCP_SESSIONS_TOKEN": "hush"}))
     with pytest.raises(SystemExit):
         main(["--token", "hush"], {})
 
 
-def test_settings_are_those_that_their_variables_make() -> None:
+def test_settings_and_their_variables_correspond() -> None:
     settings = Settings.read({name: text for name, (text, _) in GOOD.items()}, {})
     assert Settings.read({}, settings.variables()) == settings
     assert Settings.read({}, {}).variables() == {}
@@ -231,7 +231,7 @@ def test_settings_are_those_that_their_variables_make() -> None:
         ),
     ],
 )
-def test_settings_that_do_not_go_together_are_one_line_and_no_start(
+def test_incompatible_settings_prevent_a_start_with_one_line(
     arguments: list[str], line: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
@@ -245,7 +245,9 @@ def test_settings_that_do_not_go_together_are_one_line_and_no_start(
     "arguments",
     [["--nonsense"], ["fly"], ["--timeout"], ["demo", "extra"], ["demo", "--user", "x"], ["--two\nlines\x1b[31m"]],
 )
-def test_a_wrong_command_line_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_about_a_wrong_command_line_is_one_line(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments, {})
     assert ended.value.code == 2
@@ -261,7 +263,7 @@ def test_a_wrong_command_line_is_one_line(arguments: list[str], capsys: pytest.C
         *("agentos+https://exa mple", 'agentos+https://ex"ample', "agentos+https://exa%20mple"),
     ],
 )
-def test_a_wrong_backend_is_one_line_and_no_traceback(url: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_error_about_a_wrong_backend_is_one_line(url: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--backend", url], {}) == 2
     line = capfd.readouterr().err
     assert line.startswith("mcp-sessions: --backend: ")

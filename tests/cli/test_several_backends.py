@@ -1,4 +1,4 @@
-"""Several backends by `--backend`, each with a name, and what each command does with them."""
+"""Several backends by `--backend`, each with a name, in every command."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def test_white_space_in_the_variable_separates_backends(text: str, backends: tup
     ],
 )
 @pytest.mark.parametrize("command", ["serve", "doctor", "config"])
-def test_a_wrong_name_or_url_is_refused_in_one_line(
+def test_the_error_about_a_wrong_name_or_url_is_one_line(
     command: str, backends: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [word for backend in backends for word in ("--backend", backend)]
@@ -94,7 +94,7 @@ def test_one_backend_is_used_as_it_is_with_or_without_a_name() -> None:
     assert isinstance(build_backend(settings_of(*TWO)), Many)
 
 
-async def test_each_backend_gets_its_own_credential_and_no_other_ones() -> None:
+async def test_each_backend_gets_only_its_own_credential() -> None:
     async with FakeAgentOs() as one, FakeAgentOs() as two, FakeAgentOs() as three:
         settings = settings_of(
             f"agentos+{one.url}",
@@ -110,7 +110,7 @@ async def test_each_backend_gets_its_own_credential_and_no_other_ones() -> None:
             assert sent == expected
 
 
-async def test_the_only_backend_gets_the_credential_though_it_has_a_name() -> None:
+async def test_the_only_backend_gets_the_credential_even_if_it_has_a_name() -> None:
     for variables in ({"TOKEN": "t1"}, {"TOKEN": "other", "TOKEN_WORK": "t1"}):
         async with FakeAgentOs() as fake:
             async with build_backend(settings_of(f"work=agentos+{fake.url}", **variables)) as backend:
@@ -129,7 +129,7 @@ async def test_a_store_that_is_only_read_is_not_created(tmp_path: Path) -> None:
         assert (await backend.get_session(f"work/{session.id}")).name == "Trip"
 
 
-def test_callers_credentials_need_a_backend_that_they_are_sent_to() -> None:
+def test_credentials_of_callers_need_a_backend_to_be_sent_to() -> None:
     flags = {"own_credentials": "on", "tokens": os.devnull}
     named = ["work=sqlite:///:memory:", "home=sqlite:///:memory:"]
     for backends in (TWO, named[:1]):
@@ -138,21 +138,21 @@ def test_callers_credentials_need_a_backend_that_they_are_sent_to() -> None:
         access_of(Settings.read({"backend": named, **flags}, {}))
 
 
-def test_variables_of_credentials_are_known_for_backends_that_there_are() -> None:
+def test_variables_for_credentials_of_configured_backends_are_known() -> None:
     settings = settings_of(*TWO)
     environ = {"MCP_SESSIONS_TOKEN_WORK": "t", "MCP_SESSIONS_TOKEN_HOME": "t"}
     (warning,) = unknown_variables(environ, settings)
     assert "MCP_SESSIONS_TOKEN_HOME is not a setting" in warning
 
 
-def test_a_credential_that_no_backend_gets_is_told_of() -> None:
+def test_a_credential_that_no_backend_gets_is_reported() -> None:
     settings = settings_of("work=sqlite:///:memory:", "at-home=sqlite:///:memory:", TOKEN="t")
     (warning,) = unknown_variables({"MCP_SESSIONS_TOKEN": "t"}, settings)
     assert warning.endswith("set MCP_SESSIONS_TOKEN_WORK or MCP_SESSIONS_TOKEN_AT_HOME")
     assert [*unknown_variables({"MCP_SESSIONS_TOKEN": "t"}, settings_of(*TWO, TOKEN="t"))] == []
 
 
-def test_a_subjects_credentials_may_be_given_by_the_names_of_backends(tmp_path: Path) -> None:
+def test_credentials_of_a_subject_can_be_given_by_backend_name(tmp_path: Path) -> None:
     file = tmp_path / "credentials.json"
     file.write_text(json.dumps({"ada": "C1", "ben": {"": "C2", "work": "C3"}}))
     credentials = SubjectCredentials(str(file))
@@ -176,7 +176,7 @@ def server_of(*backends: str) -> SessionsServer:
     return build_server(build_backend(settings), settings)
 
 
-async def test_create_session_names_the_backends_only_where_several_can_create() -> None:
+async def test_create_session_has_a_backend_parameter_only_if_several_can_create() -> None:
     for backends, choices in (
         (TWO[:1], None),
         (TWO[1:], None),

@@ -1,4 +1,4 @@
-"""What a server says, or refuses, that would otherwise let in more than its operator means."""
+"""Warnings and refusals at the start, where a server would admit more callers than its operator intends."""
 
 from pathlib import Path
 
@@ -19,51 +19,51 @@ async def warned(folder: Path, *arguments: str) -> str:
         return errors
 
 
-async def test_a_server_says_whose_sessions_it_serves_and_where(tmp_path: Path) -> None:
+async def test_the_server_logs_whose_sessions_it_serves_and_where(tmp_path: Path) -> None:
     async with logged(tmp_path, "--backend", f"sqlite:///{tmp_path}/s.db") as (url, log):
         said = await anyio.Path(log).read_text("utf-8")
     assert f"\nmcp-sessions: sessions of sqlite:///{tmp_path}/s.db, serving at {url}\n" in f"\n{said}"
 
 
-async def test_a_name_that_others_call_by_is_warned_of_where_nobody_says_who_they_are(tmp_path: Path) -> None:
+async def test_a_public_host_without_authentication_is_a_warning(tmp_path: Path) -> None:
     said = await warned(tmp_path, "--allowed-host", "sessions.example")
     assert said.startswith("mcp-sessions: warning: anybody who can reach sessions.example sees everybody's sessions.")
 
 
-async def test_replicas_without_a_key_in_common_are_warned_of(tmp_path: Path) -> None:
+async def test_replicas_without_a_shared_key_are_a_warning(tmp_path: Path) -> None:
     add(tmp_path / "tokens", "ada")
     access = ["--tokens", str(tmp_path / "tokens"), "--allowed-host", "sessions.example"]
     assert "MCP_SESSIONS_STATE_KEY is not set" in await warned(tmp_path, "--host", "0.0.0.0", *access)
     assert await warned(tmp_path, *access) == ""
 
 
-def test_a_file_without_tokens_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_without_tokens_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "tokens").write_text("# none yet\n")
     TokenFile(str(tmp_path / "tokens")).check()
     assert "has no tokens yet, so none is accepted" in caplog.text
 
 
 @pytest.mark.parametrize("flag", ["--tokens", "--jwt-issuer", "--jwt-audience", "--jwt-jwks"])
-def test_who_is_let_in_can_not_be_set_where_everybody_is(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_of_authentication_need_authentication(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", flag, "x"], {}) == 2
     assert capsys.readouterr().err.startswith(f"mcp-sessions: {flag} has no effect over stdio")
 
 
 @pytest.mark.parametrize("flag", ["--tokens", "--jwt-issuer", "--jwt-audience", "--jwt-jwks", "--audit", "--agents"])
-def test_an_empty_value_does_not_turn_off_who_is_let_in(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_value_does_not_turn_authentication_off(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--transport", "http", "--port", "0", flag, ""], {}) == 2
     assert capsys.readouterr().err == (
         f"mcp-sessions: {flag} can't be '': it must not be empty; leave it out instead.\n"
     )
 
 
-def test_toolsets_in_a_program_are_all_or_known_ones() -> None:
+def test_toolsets_given_in_a_program_are_checked() -> None:
     everything = create_server(open_backend(), toolsets=["all"])
     assert everything.is_change("append_messages")
     with pytest.raises(ValueError, match="unknown toolset: everything"):
         create_server(open_backend(), toolsets=["everything"])
 
 
-def test_the_older_name_of_postgresql_is_answered_with_the_newer(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_about_the_scheme_postgres_names_postgresql(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--backend", "postgres://localhost/x"], {}) == 2
     assert "Write postgresql://" in capsys.readouterr().err

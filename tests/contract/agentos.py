@@ -70,7 +70,7 @@ DEPENDS_ON_DATABASE = frozenset({"test_suite", "test_list", "test_get", "test_st
 """The modules that look at what the database makes of names, ids, filters and JSON."""
 _OF_A_WHOLE = "AgentOS forks whole sessions only"
 _NO_CONTROL_CHARACTERS = "agno removes control characters from every string that it stores in PostgreSQL"
-ON_POSTGRES = {"test_a_control_character_in_state_comes_back": _NO_CONTROL_CHARACTERS}
+ON_POSTGRES = {"test_a_control_character_in_state_is_kept": _NO_CONTROL_CHARACTERS}
 """The deviations of each version on PostgreSQL, in addition to those on every database."""
 _NO_FORK = "agno 2.5.6 forks no sessions: the operation is declared for AgentOS, and refused here"
 
@@ -79,8 +79,8 @@ class RealAgentOs3(AgentOsHarness):
     name = "agentos-3.1.10"
     version = "3.1.10"
     deviations: ClassVar = {
-        "test_a_fork_can_end_earlier_and_have_a_name": _OF_A_WHOLE,
-        "test_a_fork_up_to_a_message_that_is_not_there_is_not_found": _OF_A_WHOLE,
+        "test_a_fork_can_end_at_a_message_and_get_a_name": _OF_A_WHOLE,
+        "test_forking_up_to_an_unknown_message_is_not_found": _OF_A_WHOLE,
     }
 
 
@@ -101,11 +101,11 @@ class RealAgentOs2Async(AgentOsHarness):
     version = "2.5.6"
     options = ("--async-db",)
     deviations: ClassVar = {
-        "test_a_declared_operation_is_answered[fork_session]": _NO_FORK,
-        "test_a_fork_belongs_to_whom_its_source_belongs": _NO_FORK,
-        "test_a_fork_can_end_earlier_and_have_a_name": _NO_FORK,
-        "test_a_fork_has_what_the_session_had_and_a_life_of_its_own": _NO_FORK,
-        "test_a_fork_up_to_a_message_that_is_not_there_is_not_found": _NO_FORK,
+        "test_a_declared_operation_works[fork_session]": _NO_FORK,
+        "test_a_fork_belongs_to_the_user_of_its_source": _NO_FORK,
+        "test_a_fork_can_end_at_a_message_and_get_a_name": _NO_FORK,
+        "test_a_fork_copies_the_session_and_changes_independently": _NO_FORK,
+        "test_forking_up_to_an_unknown_message_is_not_found": _NO_FORK,
     }
 
 

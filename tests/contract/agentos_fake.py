@@ -23,8 +23,8 @@ class FakeAgentOs3(Harness):
     name = "agentos-fake-3.1.10"
     capabilities = AgentOsBackend.capabilities
     deviations: ClassVar = {
-        "test_a_fork_can_end_earlier_and_have_a_name": _OF_A_WHOLE,
-        "test_a_fork_up_to_a_message_that_is_not_there_is_not_found": _OF_A_WHOLE,
+        "test_a_fork_can_end_at_a_message_and_get_a_name": _OF_A_WHOLE,
+        "test_forking_up_to_an_unknown_message_is_not_found": _OF_A_WHOLE,
     }
     version: ClassVar[Version] = "3.1.10"
     database: ClassVar[Database] = "sqlite"

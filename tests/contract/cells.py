@@ -12,6 +12,8 @@ from mcp_sessions.backends.base import Capability
 from mcp_sessions.errors import SessionsError
 
 from . import agentos, agentos_fake, index, overlay, postgres, several
+from .claude_code import ClaudeCodeHarness
+from .codex import CodexHarness, LegacyCodexHarness
 from .custom import JsonFolderHarness
 from .embedded import RequiredOnlyHarness, SqliteHarness, WrappedSqliteHarness
 from .guayaba_fake import GuayabaDefault, GuayabaMaster, GuayabaMasterOther, GuayabaOther
@@ -26,6 +28,9 @@ HARNESSES: tuple[type[Harness], ...] = (
     JsonFolderHarness,
     *agentos_fake.FAKES,
     *agentos.REAL,
+    ClaudeCodeHarness,
+    CodexHarness,
+    LegacyCodexHarness,
     GuayabaDefault,
     GuayabaOther,
     GuayabaMaster,

@@ -25,17 +25,17 @@ _AGENTS_ARE_CONTAINERS = "an agent's id is that of its container, a session has 
 _ARCHIVED_ARE_CLOSED = "Guayaba shows no messages of archived sessions"
 _UNNARROWED = dict.fromkeys(
     (
-        "test_anothers_session_answers_as_one_that_does_not_exist",
-        "test_anothers_archived_session_answers_as_one_that_does_not_exist",
-        "test_anothers_deleted_session_answers_as_one_that_does_not_exist",
-        "test_no_bulk_action_reaches_anothers_sessions",
-        "test_nothing_inside_anothers_session_can_be_addressed",
-        "test_nobody_elses_id_is_completed",
-        "test_users_have_an_archive_of_their_own",
-        "test_users_search_their_own_sessions_only",
-        "test_a_cursor_of_another_caller_shows_nothing_of_theirs",
-        "test_nothing_says_more_once_others_have_sessions",
-        "test_a_callers_own_session_answers_everywhere",
+        "test_a_session_of_another_user_is_not_found",
+        "test_an_archived_session_of_another_user_is_not_found",
+        "test_a_deleted_session_of_another_user_is_not_found",
+        "test_bulk_actions_do_not_change_sessions_of_other_users",
+        "test_messages_and_runs_of_another_users_session_are_not_found",
+        "test_completion_offers_no_ids_of_other_users",
+        "test_users_list_only_their_own_archived_sessions",
+        "test_users_search_only_their_own_sessions",
+        "test_a_cursor_of_another_caller_shows_none_of_that_callers_sessions",
+        "test_answers_do_not_change_when_other_users_create_sessions",
+        "test_every_tool_works_on_a_callers_own_session",
     ),
     _NO_USERS,
 )
@@ -43,8 +43,8 @@ _DEVIATIONS = {
     **{
         f"{test}[{order}]": _NO_CREATION
         for test in (
-            "test_sessions_come_in_the_order_asked_for",
-            "test_a_list_has_each_session_once_though_many_share_a_time",
+            "test_sessions_are_sorted_in_the_requested_order",
+            "test_a_list_has_each_session_once_even_if_many_have_the_same_time",
             "test_a_list_has_each_session_once_while_others_are_created",
         )
         for order in ("created_desc", "created_asc")
@@ -52,12 +52,12 @@ _DEVIATIONS = {
     "test_a_cursor_of_a_list_with_other_arguments_is_refused[other1]": _NO_CREATION,
     **dict.fromkeys(
         (
-            "test_a_listed_session_says_what_it_is",
-            "test_a_session_is_told_whole",
-            "test_type_and_agent_select",
+            "test_a_listed_session_has_its_name_type_and_agent",
+            "test_a_session_has_all_of_its_fields",
+            "test_a_list_can_be_filtered_by_type_and_agent",
             "test_a_filtered_list_has_each_match_once",
-            "test_a_restored_session_is_active_with_all_it_had",
-            "test_users_list_and_count_their_own_sessions_only",
+            "test_a_restored_session_is_active_and_complete",
+            "test_users_list_and_count_only_their_own_sessions",
         ),
         _AGENTS_ARE_CONTAINERS,
     ),

@@ -105,7 +105,7 @@ class OverlayOnReadOnly(OverlayHarness):
     }
 
     deviations: ClassVar = {
-        "test_a_session_can_be_restored_under_another_name": "a folder that is only read can't rename a session"
+        "test_a_session_can_be_restored_with_a_new_name": "a folder that is only read can't rename a session"
     }
 
     def wrap(self, inner: SessionBackend) -> SessionBackend:

@@ -18,7 +18,7 @@ async def _texts(system: System, session_id: str) -> list[str]:
 
 
 @pytest.mark.owes(CREATE)
-async def test_a_created_session_is_there_as_it_was_given(system: System) -> None:
+async def test_a_created_session_has_the_values_it_was_created_with(system: System) -> None:
     created = await system.backend.create_session(
         name="Trip", type="team", agent_id="crew", state={"a": [1]}, metadata={"b": "c"}
     )
@@ -30,14 +30,14 @@ async def test_a_created_session_is_there_as_it_was_given(system: System) -> Non
 
 
 @pytest.mark.owes(CREATE)
-async def test_nothing_need_be_given_and_each_session_has_an_id_of_its_own(system: System) -> None:
+async def test_sessions_can_be_created_without_arguments_and_get_different_ids(system: System) -> None:
     created = [await system.backend.create_session() for _ in range(5)]
     assert len({session.id for session in created}) == 5
     assert all(session.type == "agent" for session in created)
 
 
 @pytest.mark.owes(APPEND)
-async def test_appended_messages_come_last_and_in_order(system: System) -> None:
+async def test_appended_messages_follow_the_others_in_order(system: System) -> None:
     session_id = await system.seed_one(Seed(runs=exchanges(1)))
     change = await system.backend.append_messages(
         session_id, [NewMessage(role="user", text="One"), NewMessage(role="assistant", text="Two")]
@@ -51,7 +51,7 @@ async def test_appended_messages_come_last_and_in_order(system: System) -> None:
 
 @pytest.mark.owes(APPEND)
 @pytest.mark.parametrize("last", [[], ["\ud800"], ["fine", "half \udfff"]])
-async def test_messages_are_appended_all_or_none(system: System, last: list[str]) -> None:
+async def test_either_all_messages_are_appended_or_none(system: System, last: list[str]) -> None:
     session_id = await system.seed_one(Seed(runs=exchanges(1)))
     before = await system.snapshot(session_id)
     messages = [NewMessage(role="user", text=text) for text in last]
@@ -61,7 +61,7 @@ async def test_messages_are_appended_all_or_none(system: System, last: list[str]
 
 
 @pytest.mark.owes(FORK)
-async def test_a_fork_has_what_the_session_had_and_a_life_of_its_own(system: System) -> None:
+async def test_a_fork_copies_the_session_and_changes_independently(system: System) -> None:
     source = await system.seed_one(
         Seed(name="Trip", agent_id="planner", user_id="ann", state={"a": 1}, metadata={"b": 2}, runs=WEATHER)
     )
@@ -76,7 +76,7 @@ async def test_a_fork_has_what_the_session_had_and_a_life_of_its_own(system: Sys
 
 
 @pytest.mark.owes(FORK)
-async def test_a_fork_can_end_earlier_and_have_a_name(system: System) -> None:
+async def test_a_fork_can_end_at_a_message_and_get_a_name(system: System) -> None:
     source = await system.seed_one(Seed(name="Trip", runs=exchanges(3)))
     messages = (await system.backend.get_session_history(source)).messages
     fork = await system.backend.fork_session(source, up_to_message_id=messages[2].id, name="Another way")
@@ -87,7 +87,7 @@ async def test_a_fork_can_end_earlier_and_have_a_name(system: System) -> None:
 
 
 @pytest.mark.owes(FORK)
-async def test_a_fork_up_to_a_message_that_is_not_there_is_not_found(system: System) -> None:
+async def test_forking_up_to_an_unknown_message_is_not_found(system: System) -> None:
     source = await system.seed_one(Seed(runs=exchanges(1)))
     before = await system.snapshot(source)
     for message_id in ("m99", "nonsense", "\ud800"):
@@ -97,7 +97,7 @@ async def test_a_fork_up_to_a_message_that_is_not_there_is_not_found(system: Sys
 
 
 @pytest.mark.owes(FORK, APPEND)
-async def test_what_is_appended_to_a_fork_is_not_in_its_source(system: System) -> None:
+async def test_appending_to_a_fork_does_not_change_its_source(system: System) -> None:
     source = await system.seed_one(Seed(runs=exchanges(1)))
     fork = await system.backend.fork_session(source)
     await system.backend.append_messages(fork.id, [NewMessage(role="user", text="Only here")])

@@ -20,7 +20,9 @@ async def _names(system: System, *, archived: bool = False) -> set[str]:
 
 @pytest.mark.owes(BULK)
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_a_rehearsal_names_what_would_change_and_changes_nothing(system: System, action: BulkAction) -> None:
+async def test_a_dry_run_lists_the_sessions_that_would_change_and_changes_none(
+    system: System, action: BulkAction
+) -> None:
     one, two = await system.seed(Seed(name="one"), Seed(name="two"))
     before = await system.snapshot(one, two)
     result = await system.backend.apply_to_sessions(action, [one, system.harness.absent_id])
@@ -35,7 +37,7 @@ async def test_a_rehearsal_names_what_would_change_and_changes_nothing(system: S
 
 
 @pytest.mark.owes(BULK, Capability.ARCHIVE_SESSION)
-async def test_each_is_archived_and_what_fails_stops_nothing(system: System) -> None:
+async def test_a_bulk_archive_continues_after_a_session_that_fails(system: System) -> None:
     one, two, _ = await system.seed(Seed(name="one"), Seed(name="two"), Seed(name="three"))
     ids = [one, system.harness.absent_id, two, one]
     result = await system.backend.apply_to_sessions("archive", ids, dry_run=False)
@@ -46,7 +48,7 @@ async def test_each_is_archived_and_what_fails_stops_nothing(system: System) -> 
 
 
 @pytest.mark.owes(BULK, Capability.ARCHIVE_SESSION, Capability.RESTORE_SESSION)
-async def test_archived_ones_are_restored(system: System) -> None:
+async def test_a_bulk_restore_restores_archived_sessions(system: System) -> None:
     await system.seed(Seed(name="one", archived=True), Seed(name="two", archived=True), Seed(name="three"))
     archived = [session.id for session in (await system.backend.list_sessions(SessionFilter(archived=True))).sessions]
     rehearsal = await system.backend.apply_to_sessions("restore", archived)
@@ -57,7 +59,7 @@ async def test_archived_ones_are_restored(system: System) -> None:
 
 
 @pytest.mark.owes(BULK, Capability.DELETE_SESSION)
-async def test_each_is_deleted_and_the_others_stay(system: System) -> None:
+async def test_a_bulk_deletion_deletes_only_the_sessions_it_names(system: System) -> None:
     one, two, _ = await system.seed(Seed(name="one"), Seed(name="two"), Seed(name="three"))
     result = await system.backend.apply_to_sessions("delete", [one, two, system.harness.absent_id], dry_run=False)
     assert (set(result.succeeded), len(result.failed)) == ({one, two}, 1)
@@ -65,7 +67,7 @@ async def test_each_is_deleted_and_the_others_stay(system: System) -> None:
 
 
 @pytest.mark.owes(BULK, Capability.DELETE_SESSION, Capability.RENAME_SESSION)
-async def test_one_that_was_changed_meanwhile_is_not_deleted(system: System) -> None:
+async def test_a_bulk_deletion_skips_a_session_that_was_changed_since(system: System) -> None:
     one, two = await system.seed(Seed(name="one"), Seed(name="two"))
     versions = {session_id: (await system.backend.get_session(session_id)).version for session_id in (one, two)}
     await system.backend.rename_session(one, "changed")

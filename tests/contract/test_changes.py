@@ -42,7 +42,7 @@ async def test_a_new_session_without_a_name_can_be_named(system: System, type: s
 
 
 @pytest.mark.owes(RENAME)
-async def test_what_a_rename_replaced_undoes_it(system: System) -> None:
+async def test_renaming_to_the_previous_name_undoes_a_rename(system: System) -> None:
     session_id = await system.seed_one(Seed(name="Before"))
     change = await system.backend.rename_session(session_id, "After")
     undone = await system.backend.rename_session(change.session_id, change.previous["name"])
@@ -50,7 +50,7 @@ async def test_what_a_rename_replaced_undoes_it(system: System) -> None:
 
 
 @pytest.mark.owes(RENAME)
-async def test_an_empty_name_clears_it_or_is_refused(system: System) -> None:
+async def test_an_empty_name_clears_the_name_or_is_refused(system: System) -> None:
     session_id = await system.seed_one(Seed(name="Before"))
     try:
         change = await system.backend.rename_session(session_id, "")
@@ -61,7 +61,7 @@ async def test_an_empty_name_clears_it_or_is_refused(system: System) -> None:
 
 
 @pytest.mark.owes(ARCHIVE)
-async def test_an_archived_session_leaves_the_list_for_the_archive(system: System) -> None:
+async def test_an_archived_session_moves_from_the_list_to_the_archive(system: System) -> None:
     session_id, other = await system.seed(Seed(name="Trip", agent_id="planner", runs=WEATHER), Seed(name="Other"))
     change = await system.backend.archive_session(session_id)
     assert change.changed["archived_at"]
@@ -82,7 +82,7 @@ async def test_archiving_twice_changes_nothing_and_says_so(system: System) -> No
 
 
 @pytest.mark.owes(ARCHIVE, RESTORE)
-async def test_a_restored_session_is_active_with_all_it_had(system: System) -> None:
+async def test_a_restored_session_is_active_and_complete(system: System) -> None:
     trip = Seed(name="Trip", agent_id="planner", runs=WEATHER, state={"step": 3}, metadata={"a": "b"}, archived=True)
     await system.seed(trip)
     ((archived_id, _),) = (await _listed(system, archived=True)).items()
@@ -98,7 +98,7 @@ async def test_a_restored_session_is_active_with_all_it_had(system: System) -> N
 
 
 @pytest.mark.owes(ARCHIVE, RESTORE)
-async def test_a_session_can_be_restored_under_another_name(system: System) -> None:
+async def test_a_session_can_be_restored_with_a_new_name(system: System) -> None:
     await system.seed(Seed(name="Trip", archived=True))
     ((archived_id, _),) = (await _listed(system, archived=True)).items()
     change = await system.backend.restore_session(archived_id, name="Back")
@@ -118,7 +118,7 @@ async def test_restoring_an_active_session_changes_nothing_and_says_so(system: S
 
 
 @pytest.mark.owes(DELETE)
-async def test_a_deleted_session_is_gone_and_the_note_says_for_how_long(system: System) -> None:
+async def test_a_deleted_session_is_gone_and_the_note_says_whether_it_can_be_restored(system: System) -> None:
     session_id, other = await system.seed(Seed(name="Trip", agent_id="planner", runs=WEATHER), Seed(name="Other"))
     change = await system.backend.delete_session(session_id)
     assert change.note
@@ -152,5 +152,5 @@ async def test_a_session_that_was_changed_meanwhile_is_not_deleted(system: Syste
 
 
 @pytest.mark.owes(DELETE)
-async def test_before_a_deletion_it_is_said_what_goes(system: System) -> None:
+async def test_the_deletion_notice_says_what_is_deleted(system: System) -> None:
     assert system.backend.deletion_notice()

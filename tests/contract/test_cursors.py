@@ -23,7 +23,7 @@ async def _seeded(system: System) -> str:
 
 
 @pytest.mark.owes_each(*PAGED)
-async def test_garbage_is_no_cursor(system: System, capability: Capability) -> None:
+async def test_a_malformed_cursor_is_refused(system: System, capability: Capability) -> None:
     session_id = await _seeded(system)
     cursor = (await PAGED[capability](system.backend, session_id, "")).next_cursor
     near = [cursor + ".", "x" + cursor, cursor[:-1] + "x", cursor[::-1], cursor.upper() + " "]
@@ -42,7 +42,7 @@ async def test_a_cursor_of_another_operation_is_refused(system: System, capabili
 
 
 @pytest.mark.owes_each(*PAGED)
-async def test_a_cursor_serves_again_and_with_another_limit(system: System, capability: Capability) -> None:
+async def test_a_cursor_can_be_used_again_and_with_another_limit(system: System, capability: Capability) -> None:
     session_id = await _seeded(system)
     cursor = (await PAGED[capability](system.backend, session_id, "")).next_cursor
     first = await PAGED[capability](system.backend, session_id, cursor)
@@ -85,14 +85,14 @@ async def test_a_cursor_of_a_history_with_other_arguments_is_refused(system: Sys
 
 
 @pytest.mark.owes(Capability.GET_SESSION_RUNS)
-async def test_a_cursor_of_another_sessions_runs_is_refused(system: System) -> None:
+async def test_a_cursor_of_the_runs_of_another_session_is_refused(system: System) -> None:
     one, two = await system.seed(Seed(runs=WEATHER), Seed(runs=WEATHER))
     cursor = (await system.backend.get_session_runs(one, limit=1)).next_cursor
     await is_refused(system.backend.get_session_runs(two, limit=1, cursor=cursor), cursor)
 
 
 @pytest.mark.owes(Capability.SEARCH_SESSIONS)
-async def test_a_cursor_of_a_search_for_other_words_is_refused(system: System) -> None:
+async def test_a_cursor_of_a_search_with_another_query_is_refused(system: System) -> None:
     await _seeded(system)
     cursor = (await system.backend.search_sessions("question", limit=1)).next_cursor
     await is_refused(system.backend.search_sessions("answer", limit=1, cursor=cursor), cursor)

@@ -24,7 +24,7 @@ async def all_listed(backend: SessionBackend) -> list[Session]:
 
 
 @pytest.mark.owes()
-async def test_all_sessions_are_changes_newest_first(system: System) -> None:
+async def test_changes_without_a_time_are_all_sessions_newest_first(system: System) -> None:
     await system.seed(
         *(Seed(name=f"{minute}", archived=minute % 3 == 0, moment=moment(60 * minute)) for minute in range(8))
     )
@@ -45,14 +45,14 @@ async def test_changes_since_a_time_leave_out_older_ones(system: System) -> None
 
 
 @pytest.mark.owes()
-async def test_changes_are_those_of_the_callers_sessions(system: System) -> None:
+async def test_changes_have_only_the_callers_sessions(system: System) -> None:
     mine, _ = await system.seed(Seed(user_id="ann"), Seed(user_id="ben"))
     if not system.backend.why_no_user_scoping():
         assert [session.id async for session in system.of("ann").changes(None)] == [mine]
 
 
 @pytest.mark.owes(Capability.RENAME_SESSION)
-async def test_a_session_that_changes_during_the_walk_is_neither_lost_nor_repeated(system: System) -> None:
+async def test_a_session_that_changes_during_the_walk_is_yielded_once(system: System) -> None:
     await system.seed(*(Seed(name=f"{minute}", moment=moment(60 * minute)) for minute in range(7)))
     oldest, *rest = [session.id for session in reversed(await all_listed(system.backend))]
     walk = feeds.changes(system.backend, None, page_size=2)
@@ -81,6 +81,6 @@ async def test_an_export_has_the_details_and_all_messages_with_tools(system: Sys
 
 
 @pytest.mark.owes()
-async def test_a_session_that_does_not_exist_is_not_exported(system: System) -> None:
+async def test_exporting_an_unknown_session_is_not_found(system: System) -> None:
     with pytest.raises(NotFound):
         await system.backend.export_session(system.harness.absent_id)

@@ -25,7 +25,7 @@ ODD_IDS = [
 
 
 @owed
-async def test_a_session_is_told_whole(system: System) -> None:
+async def test_a_session_has_all_of_its_fields(system: System) -> None:
     state: JsonObject = {"step": 3, "done": False, "plan": {"next": ["a", None]}}
     session_id = await system.seed_one(
         Seed(
@@ -61,7 +61,7 @@ async def test_a_session_from_the_first_second_of_1970_has_the_same_times_in_a_l
 
 
 @owed
-async def test_the_counts_of_an_empty_session_are_not_invented(system: System) -> None:
+async def test_the_counts_of_an_empty_session_are_zero_or_left_out(system: System) -> None:
     session = await system.backend.get_session(await system.seed_one(Seed()))
     assert (session.name, session.state, session.metadata, session.summary) == ("", {}, {}, "")
     assert session.message_count in (None, 0)
@@ -70,7 +70,7 @@ async def test_the_counts_of_an_empty_session_are_not_invented(system: System) -
 
 
 @pytest.mark.owes(Capability.GET_SESSION, Capability.ARCHIVE_SESSION)
-async def test_an_archived_session_is_told_too(system: System) -> None:
+async def test_an_archived_session_can_be_read(system: System) -> None:
     await system.seed(Seed(name="Put away", archived=True))
     (listed,) = (await system.backend.list_sessions(SessionFilter(archived=True))).sessions
     session = await system.backend.get_session(listed.id)
@@ -79,7 +79,7 @@ async def test_an_archived_session_is_told_too(system: System) -> None:
 
 
 @owed
-async def test_a_whole_id_is_completed_however_old_its_session_is(system: System) -> None:
+async def test_a_complete_id_is_found_however_old_its_session_is(system: System) -> None:
     ids = await system.seed(*(Seed(name=f"number {place}", moment=moment(place)) for place in range(4)))
     for session_id in ids:
         assert session_id in await system.backend.find_session_ids(session_id, limit=2)
@@ -88,14 +88,14 @@ async def test_a_whole_id_is_completed_however_old_its_session_is(system: System
 
 
 @pytest.mark.owes_each(*ADDRESSED)
-async def test_an_absent_session_is_not_found(system: System, capability: Capability) -> None:
+async def test_an_unknown_session_is_not_found(system: System, capability: Capability) -> None:
     await system.seed_one(Seed(name="Another"))
     with pytest.raises(NotFound, match=system.harness.absent_id):
         await ADDRESSED[capability](system.backend, system.harness.absent_id)
 
 
 @pytest.mark.owes_each(*ADDRESSED)
-async def test_an_odd_id_is_refused_and_changes_nothing(system: System, capability: Capability) -> None:
+async def test_an_unusual_id_is_refused_and_changes_nothing(system: System, capability: Capability) -> None:
     session_id = await system.seed_one(Seed(name="Another", runs=WEATHER))
     before = await system.snapshot(session_id)
     for odd_id in ODD_IDS:

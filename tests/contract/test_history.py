@@ -26,7 +26,7 @@ async def test_an_empty_session_has_an_empty_history(system: System) -> None:
 
 
 @owed
-async def test_a_history_shows_what_was_said_oldest_first_and_counts_the_rest(system: System) -> None:
+async def test_a_history_has_the_conversation_oldest_first_and_counts_hidden_messages(system: System) -> None:
     session_id = await system.seed_one(Seed(runs=WEATHER))
     page = await system.backend.get_session_history(session_id)
     assert _texts(page) == SAID
@@ -37,7 +37,7 @@ async def test_a_history_shows_what_was_said_oldest_first_and_counts_the_rest(sy
 
 
 @owed
-async def test_the_tools_are_shown_when_asked_for(system: System) -> None:
+async def test_tool_messages_are_shown_on_request(system: System) -> None:
     session_id = await system.seed_one(Seed(runs=WEATHER))
     page = await system.backend.get_session_history(session_id, HistoryQuery(include_tools=True))
     assert _texts(page) == [message.text for run in WEATHER for message in run]
@@ -49,7 +49,7 @@ async def test_the_tools_are_shown_when_asked_for(system: System) -> None:
 
 
 @owed
-async def test_roles_select_and_naming_tool_shows_the_tools(system: System) -> None:
+async def test_roles_select_messages_and_the_role_tool_includes_tool_messages(system: System) -> None:
     session_id = await system.seed_one(Seed(runs=WEATHER))
     users = await system.backend.get_session_history(session_id, HistoryQuery(roles=["user"]))
     assert _texts(users) == ["What is the weather in Rome?", "And here?"]
@@ -79,7 +79,7 @@ async def test_the_first_page_is_the_newest(system: System) -> None:
 
 
 @owed
-async def test_a_message_is_found_by_its_id_whatever_it_is(system: System) -> None:
+async def test_a_message_of_any_role_is_found_by_its_id(system: System) -> None:
     session_id = await system.seed_one(Seed(runs=WEATHER))
     everything = (await system.backend.get_session_history(session_id, HistoryQuery(include_tools=True))).messages
     assert len({message.id for message in everything}) == 6
@@ -90,7 +90,7 @@ async def test_a_message_is_found_by_its_id_whatever_it_is(system: System) -> No
 
 
 @owed
-async def test_the_messages_around_one_are_those_before_and_after_it(system: System) -> None:
+async def test_a_page_around_a_message_has_the_messages_before_and_after_it(system: System) -> None:
     session_id = await system.seed_one(Seed(runs=exchanges(10)))
     everything = (await system.backend.get_session_history(session_id, limit=200)).messages
     ids = [message.id for message in everything]
@@ -105,7 +105,7 @@ async def test_the_messages_around_one_are_those_before_and_after_it(system: Sys
 
 
 @owed
-async def test_a_message_that_is_asked_around_shows_even_where_a_filter_would_leave_it_out(system: System) -> None:
+async def test_a_page_around_a_message_has_it_even_if_the_filter_excludes_it(system: System) -> None:
     session_id = await system.seed_one(Seed(runs=WEATHER))
     everything = (await system.backend.get_session_history(session_id, HistoryQuery(include_tools=True))).messages
     (tool,) = (message for message in everything if message.role == "tool")
@@ -117,7 +117,7 @@ ABSENT_MESSAGES = ("m999", "m0", "m-1", "m", "999", "..", "m1\0", "m1'", "\ud800
 
 
 @owed
-async def test_a_message_that_the_session_does_not_have_is_not_found(system: System) -> None:
+async def test_an_unknown_message_is_not_found(system: System) -> None:
     session_id = await system.seed_one(Seed(runs=WEATHER))
     for message_id in ABSENT_MESSAGES:
         for query in (HistoryQuery(message_id=message_id), HistoryQuery(around=message_id)):
@@ -134,7 +134,7 @@ async def test_a_message_of_another_session_is_not_found(system: System) -> None
 
 
 @pytest.mark.owes(Capability.GET_SESSION_HISTORY, Capability.GET_SESSION_RUNS)
-async def test_a_message_names_its_run(system: System) -> None:
+async def test_a_message_has_the_id_of_its_run(system: System) -> None:
     session_id = await system.seed_one(Seed(runs=WEATHER))
     newest, oldest = (await system.backend.get_session_runs(session_id)).runs
     messages = (await system.backend.get_session_history(session_id, HistoryQuery(include_tools=True))).messages

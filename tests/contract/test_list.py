@@ -18,7 +18,7 @@ async def _names(system: System, filter: SessionFilter) -> list[str]:
 
 
 @owed
-async def test_an_empty_system_lists_nothing(system: System) -> None:
+async def test_the_list_of_an_empty_system_is_empty(system: System) -> None:
     page = await system.backend.list_sessions(SessionFilter())
     assert page.sessions == ()
     assert page.next_cursor == ""
@@ -26,7 +26,7 @@ async def test_an_empty_system_lists_nothing(system: System) -> None:
 
 
 @owed
-async def test_a_listed_session_says_what_it_is(system: System) -> None:
+async def test_a_listed_session_has_its_name_type_and_agent(system: System) -> None:
     seed = Seed(name="Trip to Rome", type="agent", agent_id="planner", user_id="ann", moment=moment(7))
     session_id = await system.seed_one(seed)
     (session,) = (await system.backend.list_sessions(SessionFilter())).sessions
@@ -45,7 +45,7 @@ async def test_a_listed_session_says_what_it_is(system: System) -> None:
         ("created_asc", ["old", "middle", "new"]),
     ],
 )
-async def test_sessions_come_in_the_order_asked_for(system: System, order: Order, names: list[str]) -> None:
+async def test_sessions_are_sorted_in_the_requested_order(system: System, order: Order, names: list[str]) -> None:
     await system.seed(
         Seed(name="middle", moment=moment(20)), Seed(name="new", moment=moment(30)), Seed(name="old", moment=moment(10))
     )
@@ -53,7 +53,7 @@ async def test_sessions_come_in_the_order_asked_for(system: System, order: Order
 
 
 @owed
-async def test_a_page_has_no_more_sessions_than_asked_for(system: System) -> None:
+async def test_a_page_has_at_most_limit_sessions(system: System) -> None:
     await system.seed(*(Seed(name=f"{second}", moment=moment(second)) for second in range(5)))
     page = await system.backend.list_sessions(SessionFilter(), limit=2)
     assert [session.name for session in page.sessions] == ["4", "3"]
@@ -61,7 +61,7 @@ async def test_a_page_has_no_more_sessions_than_asked_for(system: System) -> Non
 
 
 @owed
-async def test_a_total_is_the_number_of_sessions_if_one_is_given(system: System) -> None:
+async def test_a_total_is_the_number_of_matching_sessions(system: System) -> None:
     await system.seed(*(Seed(name=name) for name in ("one", "two", "other")))
     for limit in (1, 3, 20):
         assert (await system.backend.list_sessions(SessionFilter(), limit=limit)).total in (None, 3)
@@ -86,7 +86,7 @@ NAMES_FOUND_BY_QUERY = {
 
 
 @owed
-async def test_a_query_is_a_part_of_the_name_in_any_case(system: System) -> None:
+async def test_a_query_matches_a_part_of_the_name_in_any_case(system: System) -> None:
     names = [
         *("Trip to ROME", "trip home", "Vacances d'ÉTÉ", "в Москва", "東京の旅"),
         *("100% sure", "snake_case", "back\\slash", '"quoted"', ""),
@@ -97,7 +97,7 @@ async def test_a_query_is_a_part_of_the_name_in_any_case(system: System) -> None
 
 
 @owed
-async def test_type_and_agent_select(system: System) -> None:
+async def test_a_list_can_be_filtered_by_type_and_agent(system: System) -> None:
     await system.seed(
         Seed(name="agent", type="agent", agent_id="planner"),
         Seed(name="other", type="agent", agent_id="writer"),
@@ -111,7 +111,7 @@ async def test_type_and_agent_select(system: System) -> None:
 
 
 @owed
-async def test_times_of_the_last_update_select(system: System) -> None:
+async def test_a_list_can_be_filtered_by_the_time_of_the_last_update(system: System) -> None:
     await system.seed(*(Seed(name=f"{hour}", moment=moment(3600 * hour)) for hour in range(4)))
     half = timedelta(minutes=30)
     first, last = moment(0) + half, moment(3 * 3600) - half
@@ -123,7 +123,7 @@ async def test_times_of_the_last_update_select(system: System) -> None:
 
 
 @owed
-async def test_a_session_just_made_was_updated_now(system: System) -> None:
+async def test_a_new_session_was_updated_now(system: System) -> None:
     await system.seed(Seed(name="now"))
     hour = timedelta(hours=1)
     assert await _names(system, SessionFilter(updated_after=datetime.now(UTC) - hour)) == ["now"]
@@ -131,7 +131,7 @@ async def test_a_session_just_made_was_updated_now(system: System) -> None:
 
 
 @pytest.mark.owes(Capability.LIST_SESSIONS, Capability.ARCHIVE_SESSION)
-async def test_archived_sessions_are_listed_apart(system: System) -> None:
+async def test_archived_sessions_have_a_list_of_their_own(system: System) -> None:
     await system.seed(Seed(name="active"), Seed(name="archived", archived=True))
     assert await _names(system, SessionFilter()) == ["active"]
     (archived,) = (await system.backend.list_sessions(SessionFilter(archived=True))).sessions

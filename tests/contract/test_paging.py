@@ -16,7 +16,7 @@ ORDERS: tuple[Order, ...] = get_args(Order)
 
 @pytest.mark.owes(Capability.LIST_SESSIONS)
 @pytest.mark.parametrize("order", ORDERS)
-async def test_a_list_has_each_session_once_though_many_share_a_time(system: System, order: Order) -> None:
+async def test_a_list_has_each_session_once_even_if_many_have_the_same_time(system: System, order: Order) -> None:
     ids = await system.seed(*(Seed(name=f"{number}", moment=moment(number // 3)) for number in range(8)))
     for limit in (1, 3, 8, 9):
         sessions = await all_sessions(system.backend, SessionFilter(order=order), limit)
@@ -110,7 +110,7 @@ async def test_a_history_counts_each_message_that_it_leaves_out_once(system: Sys
 
 
 @pytest.mark.owes(Capability.GET_SESSION_HISTORY)
-async def test_a_walk_from_around_a_message_reaches_the_first_one(system: System) -> None:
+async def test_following_the_cursors_from_a_page_around_a_message_reaches_the_first_message(system: System) -> None:
     session_id = await system.seed_one(Seed(runs=exchanges(9)))
     everything = [message.id for message in oldest_first(await history_pages(system.backend, session_id, 200))]
     pages = await history_pages(system.backend, session_id, 4, around=everything[12])
@@ -136,7 +136,7 @@ async def test_a_history_has_each_message_once_while_others_are_appended(system:
 
 @pytest.mark.owes(Capability.GET_SESSION_RUNS)
 @pytest.mark.parametrize("limit", [1, 2, 7, 9, 100])
-async def test_the_runs_of_a_session_come_once_each(system: System, limit: int) -> None:
+async def test_a_list_of_runs_has_each_run_once(system: System, limit: int) -> None:
     session_id = await system.seed_one(Seed(runs=exchanges(9)))
     runs = await all_runs(system.backend, session_id, limit)
     assert [run.input for run in runs] == [f"question {turn}" for turn in range(9, 0, -1)]

@@ -28,7 +28,7 @@ async def _refusal(call: Awaitable[object], session_id: str) -> str:
 
 
 @pytest.mark.owes_each(*ADDRESSED)
-async def test_anothers_session_answers_as_one_that_does_not_exist(system: System, capability: Capability) -> None:
+async def test_a_session_of_another_user_is_not_found(system: System, capability: Capability) -> None:
     _, listed, full = await system.seed(
         Seed(user_id="ann", name="Mine"),
         Seed(user_id="ben", name="Theirs"),
@@ -43,9 +43,7 @@ async def test_anothers_session_answers_as_one_that_does_not_exist(system: Syste
 
 
 @pytest.mark.owes_each(*ADDRESSED, given=[Capability.ARCHIVE_SESSION])
-async def test_anothers_archived_session_answers_as_one_that_does_not_exist(
-    system: System, capability: Capability
-) -> None:
+async def test_an_archived_session_of_another_user_is_not_found(system: System, capability: Capability) -> None:
     await system.seed(Seed(user_id="ben", name="Theirs", archived=True))
     (archived,) = (await system.backend.list_sessions(SessionFilter(archived=True))).sessions
     ann, call = system.of("ann"), ADDRESSED[capability]
@@ -54,7 +52,7 @@ async def test_anothers_archived_session_answers_as_one_that_does_not_exist(
 
 
 @pytest.mark.owes(Capability.DELETE_SESSION, Capability.RESTORE_SESSION)
-async def test_anothers_deleted_session_answers_as_one_that_does_not_exist(system: System) -> None:
+async def test_a_deleted_session_of_another_user_is_not_found(system: System) -> None:
     deleted = await system.seed_one(Seed(user_id="ben", name="Theirs"))
     await system.backend.delete_session(deleted)
     ann = system.of("ann")
@@ -65,7 +63,7 @@ async def test_anothers_deleted_session_answers_as_one_that_does_not_exist(syste
 
 
 @pytest.mark.owes(Capability.GET_SESSION_HISTORY)
-async def test_nothing_inside_anothers_session_can_be_addressed(system: System) -> None:
+async def test_messages_and_runs_of_another_users_session_are_not_found(system: System) -> None:
     foreign = await system.seed_one(Seed(user_id="ben", runs=exchanges(5)))
     page = await system.backend.get_session_history(foreign, limit=2)
     ann, absent_id = system.of("ann"), system.harness.absent_id
@@ -79,7 +77,7 @@ async def test_nothing_inside_anothers_session_can_be_addressed(system: System) 
 
 
 @pytest.mark.owes(Capability.GET_SESSION)
-async def test_nobody_elses_id_is_completed(system: System) -> None:
+async def test_completion_offers_no_ids_of_other_users(system: System) -> None:
     mine, foreign = await system.seed(Seed(user_id="ann", name="Mine"), Seed(user_id="ben", name="Theirs"))
     ann = system.of("ann")
     assert await ann.find_session_ids(mine) == [mine]
@@ -88,7 +86,7 @@ async def test_nobody_elses_id_is_completed(system: System) -> None:
 
 
 @pytest.mark.owes(Capability.LIST_SESSIONS)
-async def test_users_list_and_count_their_own_sessions_only(system: System) -> None:
+async def test_users_list_and_count_only_their_own_sessions(system: System) -> None:
     users = ["ann", "ben", "Ann", "an", "ann%", "ann_", "*", "' OR ''='", "ann,ben", "анна"]
     await system.seed(
         *(
@@ -108,7 +106,7 @@ async def test_users_list_and_count_their_own_sessions_only(system: System) -> N
 
 
 @pytest.mark.owes(Capability.LIST_SESSIONS, Capability.ARCHIVE_SESSION)
-async def test_users_have_an_archive_of_their_own(system: System) -> None:
+async def test_users_list_only_their_own_archived_sessions(system: System) -> None:
     await system.seed(
         Seed(user_id="ann", name="Mine", archived=True), Seed(user_id="ben", name="Theirs", archived=True)
     )
@@ -117,7 +115,7 @@ async def test_users_have_an_archive_of_their_own(system: System) -> None:
 
 
 @pytest.mark.owes(Capability.SEARCH_SESSIONS)
-async def test_users_search_their_own_sessions_only(system: System) -> None:
+async def test_users_search_only_their_own_sessions(system: System) -> None:
     users = ["ann", "ben", "Ann", "an*", '"', "owner", "ann OR ben"]
     await system.seed(*(Seed(user_id=user, name="common", runs=exchanges(1)) for user in users), Seed(name="common"))
     for user in users:
@@ -130,7 +128,9 @@ async def test_users_search_their_own_sessions_only(system: System) -> None:
 
 
 @pytest.mark.owes_each(*PAGED)
-async def test_a_cursor_of_another_caller_shows_nothing_of_theirs(system: System, capability: Capability) -> None:
+async def test_a_cursor_of_another_caller_shows_none_of_that_callers_sessions(
+    system: System, capability: Capability
+) -> None:
     mine, *_ = await system.seed(*(Seed(user_id="ann", name="question", runs=exchanges(4)) for _ in range(3)))
     theirs, *_ = await system.seed(*(Seed(user_id="ben", name="question", runs=exchanges(4)) for _ in range(3)))
     cursor = (await PAGED[capability](system.of("ben"), theirs, "")).next_cursor
@@ -139,7 +139,7 @@ async def test_a_cursor_of_another_caller_shows_nothing_of_theirs(system: System
 
 
 @pytest.mark.owes(Capability.CREATE_SESSION)
-async def test_a_created_session_is_the_callers(system: System) -> None:
+async def test_a_created_session_belongs_to_the_caller(system: System) -> None:
     created = await system.of("ann").create_session(name="Mine")
     assert created.user_id == "ann"
     with pytest.raises(NotFound):
@@ -148,7 +148,7 @@ async def test_a_created_session_is_the_callers(system: System) -> None:
 
 
 @pytest.mark.owes(Capability.FORK_SESSION)
-async def test_a_fork_belongs_to_whom_its_source_belongs(system: System) -> None:
+async def test_a_fork_belongs_to_the_user_of_its_source(system: System) -> None:
     source = await system.seed_one(Seed(user_id="ann", name="Mine", agent_id="planner", runs=WEATHER))
     for backend in (system.backend, system.of("ann")):
         fork = await backend.fork_session(source)
@@ -160,7 +160,9 @@ async def test_a_fork_belongs_to_whom_its_source_belongs(system: System) -> None
 @pytest.mark.owes(BULK)
 @pytest.mark.parametrize("is_rehearsal", [True, False])
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_no_bulk_action_reaches_anothers_sessions(system: System, action: BulkAction, is_rehearsal: bool) -> None:
+async def test_bulk_actions_do_not_change_sessions_of_other_users(
+    system: System, action: BulkAction, is_rehearsal: bool
+) -> None:
     foreign = await system.seed(Seed(user_id="ben", name="Theirs"), Seed(user_id="ben", name="Theirs too"))
     before = await system.snapshot(*foreign)
     ids = [*foreign, system.harness.absent_id]
@@ -174,7 +176,7 @@ async def test_no_bulk_action_reaches_anothers_sessions(system: System, action: 
 
 
 @pytest.mark.owes(Capability.UPDATE_SESSION_STATE, Capability.APPEND_MESSAGES)
-async def test_a_narrowed_caller_works_on_its_own_sessions_as_anyone(system: System) -> None:
+async def test_a_caller_limited_to_a_user_can_do_everything_with_its_own_sessions(system: System) -> None:
     mine = await system.seed_one(Seed(user_id="ann", state={"a": 1}))
     ann = system.of("ann")
     await ann.update_session_state(mine, {"b": 2})

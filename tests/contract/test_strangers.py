@@ -85,7 +85,7 @@ async def overview(client: Client, system: System) -> dict[str, object]:
 
 
 @pytest.mark.owes(Capability.GET_SESSION)
-async def test_everything_says_the_same_of_anothers_session_as_of_none(system: System) -> None:
+async def test_answers_about_another_users_session_equal_those_about_an_unknown_one(system: System) -> None:
     await system.seed(Seed(user_id="ann", name="Mine", runs=WEATHER))
     foreign = await system.seed(
         Seed(user_id="ben", name="Theirs", runs=WEATHER, state={"a": 0}), Seed(user_id="ben", name="Theirs, empty")
@@ -99,7 +99,7 @@ async def test_everything_says_the_same_of_anothers_session_as_of_none(system: S
 
 
 @pytest.mark.owes(Capability.LIST_SESSIONS)
-async def test_nothing_says_more_once_others_have_sessions(system: System) -> None:
+async def test_answers_do_not_change_when_other_users_create_sessions(system: System) -> None:
     await system.seed(*(Seed(user_id="ann", name=f"weather {number}", runs=WEATHER) for number in range(2)))
     async with client_of(system, "ann") as client:
         alone = await overview(client, system)
@@ -115,7 +115,7 @@ async def test_nothing_says_more_once_others_have_sessions(system: System) -> No
 
 
 @pytest.mark.owes(Capability.GET_SESSION)
-async def test_a_callers_own_session_answers_everywhere(system: System) -> None:
+async def test_every_tool_works_on_a_callers_own_session(system: System) -> None:
     own = await system.seed_one(Seed(user_id="ann", name="Mine", runs=WEATHER))
     async with client_of(system, "ann") as client:
         assert not (await said(client, "get_session", {"session_id": own}))[0]

@@ -1,4 +1,4 @@
-"""A system that is killed while it makes a change: what the tool says of it is true."""
+"""A system that is killed during a change: the result of the tool is true."""
 
 import os
 import random
@@ -82,7 +82,7 @@ async def killed_at_work(folder: Path, chance: random.Random) -> tuple[str, int]
 
 
 @pytest.mark.load
-async def test_of_a_change_during_which_the_system_died_nothing_untrue_is_told(tmp_path: Path) -> None:
+async def test_the_result_of_a_change_is_true_if_the_system_was_killed_during_it(tmp_path: Path) -> None:
     chance = random.Random(5)
     seen = Counter([await killed_at_work(tmp_path, chance) for _ in range(KILLS)])
     print(seen)

@@ -1,4 +1,4 @@
-"""Whatever a system answers, a tool tells a result or an error of the contract, in time."""
+"""Any response of a system leads to a result or a documented error, in time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ async def recording(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
 
 @given(SOME)
 @share(0.15)
-async def test_a_system_answers_whatever(
+async def test_any_response_of_a_system_leads_to_a_result_or_error(
     recording: Recording, calls: Sequence[tuple[int, Sequence[Step], Any]]
 ) -> None:
     replay, tools = Replay(recorded=recording.answers), list(recording.arguments)

@@ -1,4 +1,4 @@
-"""Whatever a tool is called with, it answers in time, with a result or an error of the contract."""
+"""Any arguments of a tool lead to a result or a documented error, in time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +34,7 @@ async def answered(caller: Caller, calls: Calls) -> None:
 
 @given(SOME)
 @share(0.5)
-async def test_the_embedded_store_answers_whatever_it_is_asked(calls: Calls) -> None:
+async def test_any_arguments_lead_to_a_result_or_error_on_the_embedded_store(calls: Calls) -> None:
     async with serving(max_chars=LEAST) as peer:
         for name in ("first", "second", "third"):
             session = await peer.session(*[f"hello {number}" * 99 for number in range(4)], name=name, state={"a": [1]})
@@ -50,6 +50,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", SYSTEMS)
 @given(SOME)
 @share(0.1)
-async def test_a_system_over_http_is_asked_whatever(name: str, folder: Path, calls: Calls) -> None:
+async def test_any_arguments_lead_to_a_result_or_error_over_http(name: str, folder: Path, calls: Calls) -> None:
     async with SYSTEMS[name]() as system, client_of(system, system.origin, folder, 5) as client:
         await answered(Caller(client), calls)

@@ -1,4 +1,4 @@
-"""Whatever another program wrote into the store's file, a tool tells a result or an error of the contract."""
+"""Any rows that another program wrote into the store lead to a result or a documented error."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ SOME = st.lists(st.tuples(st.sampled_from(COLUMNS), st.sampled_from(VALUES)), mi
 
 @given(st.lists(SOME, min_size=3, max_size=3))
 @share(0.1)
-async def test_the_store_has_whatever_in_its_rows(rows: Sequence[Sequence[tuple[str, object]]]) -> None:
+async def test_any_rows_of_the_store_lead_to_a_result_or_error(rows: Sequence[Sequence[tuple[str, object]]]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "sessions.db"
         async with serving(url=f"sqlite:///{path}", confirm="off") as peer:

@@ -1,4 +1,4 @@
-"""Malformed, cut, interleaved and dropped requests over HTTP: none breaks the server, and the next good call works."""
+"""After malformed, cut, interleaved and dropped requests over HTTP, the next call works."""
 
 import random
 from collections import Counter
@@ -75,7 +75,7 @@ async def send_frames(http: httpx2.AsyncClient, url: str, seed: int, statuses: C
 
 @pytest.mark.load
 @pytest.mark.parametrize("era", ["2026-07-28", "2025-11-25"])
-async def test_mutated_frames_break_nothing_and_each_next_good_call_works(server: Server, era: str) -> None:
+async def test_after_any_mutated_frame_the_next_call_works(server: Server, era: str) -> None:
     statuses: Counter[int] = Counter()
     async with httpx2.AsyncClient(timeout=30, trust_env=False, verify=False) as http, calls(server.url, era) as good:
         async with anyio.create_task_group() as tasks:
@@ -90,7 +90,7 @@ async def test_mutated_frames_break_nothing_and_each_next_good_call_works(server
 
 
 @pytest.mark.parametrize("data", BYTES)
-async def test_bytes_that_are_no_request_break_nothing(server: Server, data: bytes) -> None:
+async def test_after_bytes_that_are_not_a_request_the_next_call_works(server: Server, data: bytes) -> None:
     async with await anyio.connect_tcp("127.0.0.1", int(server.root.rpartition(":")[2])) as stream:
         await stream.send(data)
         await stream.send_eof()
@@ -106,7 +106,7 @@ async def test_bytes_that_are_no_request_break_nothing(server: Server, data: byt
         await assert_works(good)
 
 
-async def test_requests_that_are_sent_before_the_last_is_answered_are_answered_in_turn(server: Server) -> None:
+async def test_pipelined_requests_are_served_in_order(server: Server) -> None:
     async with calls(server.url) as good:
         one = good.request("list_sessions", {})
     head = b"".join(b"%b: %b\r\n" % pair for pair in one.headers.raw)

@@ -1,4 +1,4 @@
-"""Servers and clients killed at every phase of a change: what was told is there, and nothing is half done."""
+"""Servers and clients killed at every phase of a change: acknowledged changes are kept, and none is half done."""
 
 import os
 import random
@@ -81,7 +81,7 @@ def created(path: Path) -> str:
         return server.call("create_session", name="step 0", state={"step": 0})["id"]
 
 
-def test_what_was_acknowledged_survives_the_servers_death_at_every_phase(tmp_path: Path) -> None:
+def test_acknowledged_changes_survive_a_kill_at_every_phase(tmp_path: Path) -> None:
     chance, path = random.Random(3), tmp_path / "sessions.db"
     phases: Counter[str] = Counter()
     session_id, known, was_answered = "", 0, True
@@ -98,7 +98,7 @@ def test_what_was_acknowledged_survives_the_servers_death_at_every_phase(tmp_pat
     assert min(phases[phase] for phase in ("answered", "made", "not made")) > KILLS / 50
 
 
-def test_a_server_that_is_told_to_stop_makes_what_it_answers_and_nothing_else(tmp_path: Path) -> None:
+def test_a_server_that_is_stopped_makes_exactly_the_changes_it_acknowledges(tmp_path: Path) -> None:
     chance, path = random.Random(6), tmp_path / "sessions.db"
     session_id, known = created(path), 0
     for _ in range(KILLS // 4):
@@ -107,7 +107,7 @@ def test_a_server_that_is_told_to_stop_makes_what_it_answers_and_nothing_else(tm
         known = told
 
 
-def test_messages_that_are_appended_one_by_one_are_found_half_done(tmp_path: Path) -> None:
+def test_messages_appended_one_by_one_can_be_found_incomplete(tmp_path: Path) -> None:
     """What the other test looks for can be seen."""
     path, message = tmp_path / "sessions.db", {"role": "user", "text": "step1"}
     session_id = created(path)
@@ -145,7 +145,9 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("changes", [1, 5, 9])
-async def test_a_server_whose_client_was_killed_ends_and_keeps_what_it_told(changes: int, tmp_path: Path) -> None:
+async def test_a_server_whose_client_was_killed_ends_and_keeps_acknowledged_changes(
+    changes: int, tmp_path: Path
+) -> None:
     path = tmp_path / "sessions.db"
     told, telling = context().Pipe(duplex=False)
     client = context().Process(target=change_without_end, args=(path, telling))

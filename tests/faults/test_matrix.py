@@ -1,4 +1,4 @@
-"""Every fault between us and a system, for every tool: an answer in time that is true, and the next call works."""
+"""Every fault of a response, for every tool: the result is true and in time, and the next call works."""
 
 import socket
 from collections import Counter
@@ -52,7 +52,9 @@ def assert_sent_once(name: str, system: System, proxy: Proxy, times: int) -> Non
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_spoilt_answer_ends_in_time_in_what_is_true(name: str, fault: str, done: Kept, tmp_path: Path) -> None:
+async def test_after_any_fault_of_a_response_the_result_is_true_and_in_time(
+    name: str, fault: str, done: Kept, tmp_path: Path
+) -> None:
     planned = FAULTS[fault]
     seconds = SHORT if "timeout" in planned.told else 10
     async with (
@@ -84,7 +86,7 @@ def unknown() -> Generator[int]:
 
 
 @pytest.mark.parametrize("way", [refusing, hanging, unknown])
-async def test_a_system_that_cannot_be_reached_is_sent_nothing(
+async def test_an_unreachable_system_receives_nothing(
     name: str, way: Callable[[], AbstractContextManager[int]], done: Kept, tmp_path: Path
 ) -> None:
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Changes and reads of one session by many clients: they stand in one order, which is also that of the clock."""
+"""Changes and reads of one session by many clients are linearizable."""
 
 import random
 from bisect import bisect
@@ -39,7 +39,7 @@ def are_in_one_order(done: Sequence[Done]) -> bool:
 
 
 @pytest.mark.load
-async def test_all_calls_of_one_session_stand_in_one_order(tmp_path: Path) -> None:
+async def test_the_calls_on_one_session_are_linearizable(tmp_path: Path) -> None:
     url, clock, done = f"sqlite:///{tmp_path}/sessions.db", count(), list[Done]()
     async with serving(url=url) as one, serving(url=url) as other:
         session_id = (await one.session(name="first")).id

@@ -1,4 +1,4 @@
-"""Mixed calls from many clients with faults all the while: memory and descriptors stay as they are."""
+"""Mixed calls from many clients with continuous faults: memory and descriptors don't grow."""
 
 import os
 import random
@@ -145,7 +145,7 @@ async def stdio_server(folder: Path) -> AsyncGenerator[Peer]:
 
 
 @pytest.mark.load
-async def test_nothing_grows_under_a_mixed_load_with_faults(tmp_path: Path) -> None:
+async def test_memory_and_descriptors_do_not_grow_under_load_with_faults(tmp_path: Path) -> None:
     codes: Counter[str] = Counter()
     async with AsyncExitStack() as stack:
         system = await stack.enter_async_context(agentos())

@@ -113,7 +113,7 @@ async def test_a_call_on_a_session_reaches_its_backend_with_the_same_arguments(n
         ("/", "", "/"),
     ],
 )
-def test_every_id_means_one_session_of_one_backend(session_id: str, name: str, own_id: str) -> None:
+def test_every_id_belongs_to_one_session_of_one_backend(session_id: str, name: str, own_id: str) -> None:
     ids = Ids(["", "work", "work-2"])
     assert ids.address(session_id) == (name, own_id)
     assert ids.full_id(name, own_id) == session_id

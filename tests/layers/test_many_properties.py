@@ -115,7 +115,7 @@ def test_a_merged_cursor_holds_any_cursors_of_its_members(positions: list[str | 
 
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=8), min_size=1, max_size=4), st.integers(1, 4), st.integers(0, 2))
-def test_a_walk_has_each_row_once_though_members_return_short_pages(
+def test_the_merged_pages_have_each_row_once_even_if_members_return_short_pages(
     lists: list[list[int]], limit: int, lacking: int
 ) -> None:
     cursors = MergedCursors()

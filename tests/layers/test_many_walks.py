@@ -14,7 +14,7 @@ from .faulty import pair
 ALL = SessionFilter()
 
 
-async def test_a_backend_that_fails_during_a_walk_loses_no_sessions_of_the_others() -> None:
+async def test_a_backend_that_fails_between_pages_hides_no_sessions_of_the_others() -> None:
     async with pair() as (many, bare, work):
         own = [(await bare.create_session(name=f"{number}")).id for number in range(7)]
         theirs = [f"work/{(await work.inner.create_session(name=f'{number}')).id}" for number in range(7)]
@@ -44,7 +44,7 @@ async def test_the_last_page_of_a_walk_tells_how_to_get_sessions_that_are_missin
         assert last.note.endswith(" Call again with the same arguments to get them.")
 
 
-async def test_sessions_of_a_backend_that_comes_back_during_a_walk_come_late_and_once() -> None:
+async def test_sessions_of_a_backend_that_recovers_between_pages_are_listed_once() -> None:
     async with pair() as (many, bare, work):
         own = [(await bare.create_session(name=f"{number}")).id for number in range(5)]
         theirs = [f"work/{(await work.inner.create_session(name=f'{number}')).id}" for number in range(5)]
@@ -62,7 +62,7 @@ async def test_sessions_of_a_backend_that_comes_back_during_a_walk_come_late_and
         assert sorted(ids) == sorted([*own, *theirs])
 
 
-async def test_a_walk_ends_with_a_note_if_only_a_backend_that_fails_has_more_sessions() -> None:
+async def test_a_list_ends_with_a_note_if_only_a_failing_backend_has_more_sessions() -> None:
     async with pair() as (many, bare, work):
         await bare.create_session(name="1")
         for number in range(4):

@@ -96,16 +96,12 @@ async def test_what_was_kept_of_a_session_is_purged_when_it_has_been_gone_for_lo
             await backend.update_session(session_id, summary="Kept")
         await backend.delete_session("a")
         del listed.contents.sessions["b"]
-        with pytest.raises(NotFound):
-            await backend.for_caller(Caller(user_id="ben")).get_session("b")
-        assert len(gone_in(overlay_path)) == 1
-        for missing in (Caller(user_id="ann"), Caller()):
+        for missing in (Caller(user_id="ben"), Caller(user_id="ann"), Caller()):
             with pytest.raises(NotFound):
                 await backend.for_caller(missing).get_session("b")
-        assert len(gone_in(overlay_path)) == 2
+        assert gone_in(overlay_path) == ["a"]  # that "b" is not found proves nothing: its id may have changed
         listed.add("b", second=1, user_id="ann")
         assert (await backend.get_session("b")).summary == "Kept"
-        assert len(gone_in(overlay_path)) == 1
     with closing(sqlite3.connect(overlay_path, isolation_level=None)) as connection:
         connection.execute("UPDATE facts SET gone_at = gone_at - 2 * 86400000000")
     listed.add("a", second=0, user_id="ann")

@@ -115,7 +115,7 @@ async def test_a_list_that_runs_out_of_time_says_so_and_continues_exactly() -> N
         inner.contents.last_page = 2
         page = await backend.list_sessions(ACTIVE, limit=5)
         assert (page.sessions, page.total) == ((), None)
-        assert page.note == "The time for this call was over before the page was full. Continue with next_cursor."
+        assert page.note == "Time ran out before the page was full. Continue with next_cursor."
         with pytest.raises(Timeout):
             await backend.list_sessions(ACTIVE, limit=5, cursor=page.next_cursor)
         inner.contents.last_page = 1_000

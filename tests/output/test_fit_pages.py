@@ -1,4 +1,4 @@
-"""Results fit their budget of characters, whatever is in them; what was cut is said, and can be reached."""
+"""Pages fit the budget of characters; the note says what was cut, and it can be reached."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -116,7 +116,7 @@ HISTORIES = st.builds(numbered, st.lists(MESSAGES, min_size=1, max_size=6), st.s
 
 @quick
 @given(HISTORIES, st.integers(1, 200), LIMITS)
-def test_walking_a_history_shows_each_message_once_and_counts_what_is_left_out(
+def test_a_history_in_pages_that_fit_has_each_message_once_and_counts_hidden_ones(
     messages: list[Message], many: int, limit: int
 ) -> None:
     def page(cursor: str) -> JsonObject:
@@ -134,7 +134,7 @@ def test_walking_a_history_shows_each_message_once_and_counts_what_is_left_out(
 
 @quick
 @given(HISTORIES, st.integers(1, 200), LIMITS, st.integers(1, 120))
-def test_a_page_around_a_message_keeps_it_and_those_nearest_to_it(
+def test_a_page_around_a_message_that_is_cut_keeps_the_nearest_messages(
     messages: list[Message], many: int, limit: int, focus: int
 ) -> None:
     focus = min(focus, len(messages))
@@ -171,7 +171,7 @@ ROWS: dict[str, tuple[type[Model], tuple[str, ...], Callable[..., Model]]] = {
     st.integers(1, 100),
     LIMITS,
 )
-def test_walking_any_list_shows_each_row_once(
+def test_any_list_in_pages_that_fit_has_each_row_once(
     key: str, values: Sequence[tuple[str, str, str]], times: int, many: int, limit: int
 ) -> None:
     row_type, fields, page_type = ROWS[key]
@@ -230,14 +230,14 @@ def test_the_parts_of_a_run_concatenate_to_its_exact_texts(run: Run, limit: int)
     assert all(row["tool_calls"] == run.tool_calls for row in rows)
 
 
-def test_hundreds_of_calls_without_arguments_are_read_in_parts() -> None:
+def test_a_message_with_hundreds_of_tool_calls_is_read_in_parts() -> None:
     looks = several([ToolCall(name="look")], 500)
     message = Message(id="m1", role="assistant", tool_calls=looks)
     rows = list(parts(MessagePage(session_id="s1", messages=(message,)), 2_000))
     assert [call for row in rows for call in row["tool_calls"]] == [{"id": look.id, "name": "look"} for look in looks]
 
 
-def test_a_message_alone_too_long_by_its_calls_gives_up_the_last_of_them() -> None:
+def test_a_message_with_too_many_tool_calls_loses_the_last_ones() -> None:
     looks = several([ToolCall(name="look", arguments="x" * 400)], 300)
     message = Message(id="m1", role="assistant", text="y" * 5_000, tool_calls=looks)
     result = MessagePage(session_id="s1", messages=(message,))
@@ -251,7 +251,7 @@ def test_a_message_alone_too_long_by_its_calls_gives_up_the_last_of_them() -> No
 
 @quick
 @given(st.builds(Message, id=texts(), role=st.just("user"), text=texts(), tool_name=texts()), texts(), LIMITS)
-def test_even_ids_of_thousands_of_characters_fit_and_say_what_they_lost(
+def test_ids_of_thousands_of_characters_are_cut_and_the_note_says_so(
     message: Message, session_id: str, limit: int
 ) -> None:
     result = MessagePage(session_id=session_id, messages=(message,))
@@ -262,7 +262,7 @@ def test_even_ids_of_thousands_of_characters_fit_and_say_what_they_lost(
 
 
 @pytest.mark.parametrize("key", sorted(ROWS))
-def test_a_page_without_rows_fits_too(key: str) -> None:
+def test_a_page_without_rows_fits(key: str) -> None:
     assert fitted(ROWS[key][2](**{key: ()}).model_copy(update={"note": "n" * 9_000}), 2_000)
     assert fitted(MessagePage(session_id="s" * 9_000, messages=()), 2_000)["omitted_chars"] > 7_000
 
@@ -274,7 +274,7 @@ def test_a_page_without_rows_fits_too(key: str) -> None:
     st.sampled_from([1, 1, 10, 20]),
     LIMITS,
 )
-def test_a_bulk_result_counts_what_it_leaves_out(
+def test_a_bulk_result_counts_the_rows_it_leaves_out(
     done: list[str], pairs: list[tuple[str, str]], times: int, limit: int
 ) -> None:
     lists: JsonObject = {
@@ -289,7 +289,7 @@ def test_a_bulk_result_counts_what_it_leaves_out(
     assert all(row["error"].startswith("not_found:") for row in payload.get("failed", ()))
 
 
-def test_a_hundred_failures_fit_the_smallest_budget_and_are_all_told_in_an_ordinary_one() -> None:
+def test_a_hundred_failures_are_cut_to_the_smallest_budget_and_complete_in_the_default_one() -> None:
     failures = [Failure(session_id=f"abcdef{place:02}", error="conflict: " + "changed " * 60) for place in range(100)]
     result = BulkResult(action="delete", dry_run=False, failed=tuple(failures), note="Done.")
     small = fitted(result, 2_000)

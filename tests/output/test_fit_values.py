@@ -1,4 +1,4 @@
-"""Long texts are cut to one level; of state and metadata whole values are left out, and the note names each."""
+"""Long texts are cut to one length, whole values of state and metadata are left out, and the note names each."""
 
 import re
 from collections.abc import Iterator
@@ -116,7 +116,7 @@ def check_note(note: str, said: list[str], limit: int) -> None:
 @pytest.mark.slow
 @quick
 @given(STATES, STATES, texts(), texts(600), st.lists(texts(50), max_size=9), st.sampled_from([1, 1, 300]), LIMITS)
-def test_a_session_fits_and_its_note_names_what_it_lost(
+def test_a_session_is_cut_to_fit_and_its_note_names_the_omitted_values(
     state: JsonObject, metadata: JsonObject, summary: str, name: str, topics: list[str], times: int, limit: int
 ) -> None:
     result = SessionDetail(
@@ -132,7 +132,7 @@ def test_a_session_fits_and_its_note_names_what_it_lost(
 @pytest.mark.slow
 @quick
 @given(STATES, STATES, texts(2_000), texts(20_000), LIMITS)
-def test_a_change_fits_and_says_when_it_can_no_longer_be_undone(
+def test_a_change_is_cut_to_fit_and_says_if_it_cannot_be_undone(
     state: JsonObject, previous: JsonObject, name: str, summary: str, limit: int
 ) -> None:
     result = Change(
@@ -154,7 +154,7 @@ def detail(state: Json, limit: int = 24_000, **fields: Json) -> JsonObject:
     return fitted(SessionDetail(id="s1", state=state, **fields), limit)
 
 
-def test_what_is_left_out_is_left_out_as_deep_inside_as_it_can_be() -> None:
+def test_the_most_deeply_nested_values_are_left_out_first() -> None:
     kept: JsonObject = {"no": False, "zero": 0, "null": None, "empty": "", "none": [], "nothing": {}}
     payload = detail({"plan": {"notes/old~": {"log": "x" * 30_000, **kept}, **kept}, **kept})
     assert payload["state"] == {"plan": {"notes/old~": kept, **kept}, **kept}
@@ -164,38 +164,38 @@ def test_what_is_left_out_is_left_out_as_deep_inside_as_it_can_be() -> None:
     )
 
 
-def test_parts_in_several_places_are_left_out_one_by_one() -> None:
+def test_values_in_several_places_are_left_out_one_by_one() -> None:
     state = {name: {"log": "x" * 30_000, "todo": [1, 2]} for name in ("a", "b", "c")}
     payload = detail(state)
     assert payload["state"] == {name: {"todo": [1, 2]} for name in state}
 
 
-def test_no_more_is_left_out_than_has_to_be() -> None:
+def test_no_more_values_are_left_out_than_necessary() -> None:
     payload = detail({"first": "x" * 13_000, "second": "y" * 14_000, "third": "z" * 9_000})
     assert sorted(payload["state"]) == ["second", "third"]
 
 
-def test_an_array_is_left_out_whole() -> None:
+def test_an_array_is_left_out_as_a_whole() -> None:
     assert detail({"a": list(range(20_000)), "b": 1})["state"] == {"b": 1}
     payload = detail(list(range(20_000)))
     assert "state" not in payload
     assert "state (108,891 characters)" in payload["note"]
 
 
-def test_what_holds_too_many_parts_to_be_named_is_left_out_as_one() -> None:
+def test_an_object_with_too_many_parts_to_name_is_left_out_as_a_whole() -> None:
     payload = detail({"small": many("x" * 100, 1_000), "kept": 1})
     assert payload["state"] == {"kept": 1}
     assert "state /small (109,891 characters)" in payload["note"]
 
 
-def test_a_long_summary_is_cut_before_anything_is_left_out() -> None:
+def test_a_long_summary_is_cut_before_values_are_left_out() -> None:
     payload = detail({"plan": "x" * 15_000}, summary="y" * 16_000, metadata={"kept": True})
     assert payload["state"] == {"plan": "x" * 15_000} and payload["metadata"] == {"kept": True}
     assert f"summary ({16_000 - len(payload['summary']):,} characters cut)" in payload["note"]
     assert len(compact(payload)) > 24_000 * 0.98
 
 
-def test_a_session_of_nothing_but_long_names_fits_and_each_is_named_once() -> None:
+def test_a_session_whose_fields_are_all_long_fits_and_each_is_named_once() -> None:
     quotes = '"' * 512
     result = SessionDetail(id=quotes, name=quotes, type=quotes, agent_id=quotes, user_id=quotes, metadata={"kept": 1})
     payload = fitted(result, 2_000)
@@ -203,7 +203,7 @@ def test_a_session_of_nothing_but_long_names_fits_and_each_is_named_once() -> No
     assert payload["metadata"] == {"kept": 1}
 
 
-def test_a_change_keeps_what_undoes_it_as_long_as_it_can() -> None:
+def test_a_change_keeps_its_previous_values_longest() -> None:
     state = many("x" * 1_000, 15)
     result = Change(session_id="s1", changed={"state": state | {"new": 1}}, previous={"state": state}, note="Done.")
     payload = fitted(result, 24_000)
@@ -213,7 +213,7 @@ def test_a_change_keeps_what_undoes_it_as_long_as_it_can() -> None:
     assert payload["note"].endswith(" get_session shows what was set.")
 
 
-def test_a_change_that_cannot_be_undone_anyway_shows_what_was_set() -> None:
+def test_a_change_without_previous_values_shows_the_new_ones() -> None:
     result = Change(session_id="s1", changed={"state": {"new": "x" * 9_000}}, previous={"state": {"old": "y" * 90_000}})
     payload = fitted(result, 24_000)
     assert payload["changed"] == result.changed and payload["previous"] == {"state": {}}
@@ -236,7 +236,7 @@ def page_of(*sizes: int, text: str = "x") -> MessagePage:
     return MessagePage(session_id="s1", messages=tuple(rows))
 
 
-def test_long_texts_are_cut_before_short_ones_and_all_to_one_length() -> None:
+def test_long_texts_are_cut_before_short_ones_to_the_same_length() -> None:
     rows = fitted(page_of(300, 90_000, 300, 5_000_000, 12), 20_000)["messages"]
     lengths = [len(row["text"]) for row in rows]
     assert lengths[0] == lengths[2] == 300 and lengths[4] == 12
@@ -245,7 +245,7 @@ def test_long_texts_are_cut_before_short_ones_and_all_to_one_length() -> None:
 
 
 @pytest.mark.parametrize("text", UNITS)
-def test_a_row_keeps_the_beginning_of_its_text_before_another_is_given_up(text: str) -> None:
+def test_texts_are_shortened_before_rows_are_left_out(text: str) -> None:
     payload = fitted(page_of(*[9_000] * 200, text=text), 24_000)
     assert all(len(row["text"]) >= 160 for row in payload["messages"])
     assert "next_cursor" in payload
@@ -257,7 +257,7 @@ def test_a_row_keeps_the_beginning_of_its_text_before_another_is_given_up(text: 
     st.sampled_from([unit for unit in UNITS if unit != "\x01"]),  # six characters each: a row takes half of 2,000
     st.integers(2_500, 400_000),
 )
-def test_a_budget_that_was_not_enough_is_used_up(sizes: list[int], text: str, limit: int) -> None:
+def test_a_result_that_was_cut_uses_most_of_the_budget(sizes: list[int], text: str, limit: int) -> None:
     result = page_of(*sizes, text=text)
     payload = fitted(result, limit)
     assert payload == sent(result) or len(compact(payload)) >= limit * 0.8

@@ -41,6 +41,8 @@ EXAMPLES = {
     "postgresql": "postgresql://sessions@db.example.org/sessions",
     "agentos+http": "agentos+http://127.0.0.1:7777",
     "agentos+https": "agentos+https://os.example.org",
+    "claude-code": "claude-code:",
+    "codex": "codex:",
     "guayaba": "guayaba:",
     "guayaba+http": "guayaba+http://127.0.0.1/api/v1",
     "guayaba+https": "guayaba+https://guayaba.example.org/api/v1",

@@ -1,4 +1,4 @@
-"""The bundle for desktop clients, as one unpacks and starts it."""
+"""The bundle for desktop clients, unpacked and started."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def unpacked(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_what_a_bundle_asks_is_what_the_settings_say(tmp_path: Path) -> None:
+def test_the_questions_of_a_bundle_are_those_of_the_settings(tmp_path: Path) -> None:
     manifest = unpacked(tmp_path)
     assert (manifest["version"], manifest["server"]["type"]) == (__version__, "uv")
     for name, field in manifest["user_config"].items():
@@ -41,7 +41,7 @@ def test_what_a_bundle_asks_is_what_the_settings_say(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_an_unpacked_bundle_starts_with_nothing_filled_in_but_the_user(tmp_path: Path) -> None:
+async def test_an_unpacked_bundle_starts_with_only_the_user_filled_in(tmp_path: Path) -> None:
     manifest = unpacked(tmp_path)
     filled = {"user": "ada"}
     variables = {SETTINGS[name].variable: filled.get(name, "") for name in manifest["user_config"]}

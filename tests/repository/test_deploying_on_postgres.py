@@ -1,4 +1,4 @@
-"""The documentation's commands for PostgreSQL, word for word but for addresses, ports and the waiting."""
+"""The documentation's commands for PostgreSQL, unchanged except for addresses, ports and waiting."""
 
 import os
 import re
@@ -56,9 +56,7 @@ async def is_ready(command: str, root: str) -> bool:
         return (await http.get(root + httpx2.URL(url).path, headers={name: value})).status_code == 200
 
 
-async def test_the_steps_to_two_replicas_lead_to_two_that_share_what_a_token_may_see(
-    postgres: EmptyDatabase, tmp_path: Path
-) -> None:
+async def test_the_steps_for_two_replicas_work_and_share_tokens(postgres: EmptyDatabase, tmp_path: Path) -> None:
     lines = block(DEPLOYING, "pip install")
     ready, _ = block(DEPLOYING, "curl")
     assert lines[0] == "pip install '.[postgres]' && createdb sessions"
@@ -99,7 +97,7 @@ def test_the_check_of_a_connection_passes(postgres: EmptyDatabase, examined: Exa
     assert status == 0
 
 
-async def test_the_command_that_copies_a_store_copies_it(postgres: EmptyDatabase, tmp_path: Path) -> None:
+async def test_the_command_for_copying_a_store_works(postgres: EmptyDatabase, tmp_path: Path) -> None:
     source = f"sqlite:///{tmp_path}/sessions.db"
     await fill(source)
     (command,) = block(COPYING, "mcp-sessions copy --from sqlite:")

@@ -15,9 +15,9 @@ from .tables import EXAMPLES, TABLES
 
 on_each_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 README = ROOT / "README.md"
-COMMAND_FLAGS = {"--from", "--to", "--subject", "--scopes", "--expires", "--help", "--version"}
+COMMAND_FLAGS = {"--from", "--to", "--subject", "--scopes", "--expires", "--apply", "--help", "--version"}
 BENCHMARK_FLAGS = {"--sessions", "--plot"}
-TEST_VARIABLES = {"MCP_SESSIONS_CONTRACT", "MCP_SESSIONS_POSTGRES", "MCP_SESSIONS_AGENTOS"}
+TEST_VARIABLES = {"MCP_SESSIONS_CONTRACT", "MCP_SESSIONS_POSTGRES", "MCP_SESSIONS_AGENTOS", "MCP_SESSIONS_CLAUDE_CODE"}
 
 
 def renewed(page: Path) -> str:
@@ -32,7 +32,7 @@ def renewed(page: Path) -> str:
 
 
 @on_each_page
-def test_the_tables_are_those_that_the_code_makes(page: Path) -> None:
+def test_the_tables_equal_those_generated_from_the_code(page: Path) -> None:
     made = renewed(page)
     if os.environ.get("UPDATE_SNAPSHOTS") == "1":
         page.write_text(made, encoding="utf-8")
@@ -56,13 +56,13 @@ def test_the_readme_is_short() -> None:
 
 
 @on_each_page
-def test_no_line_is_longer_than_a_page_is_wide(page: Path) -> None:
+def test_no_line_is_longer_than_120_characters(page: Path) -> None:
     text = re.sub(r"<!-- (\w+) -->\n.*?<!-- /\1 -->", "", text_of(page), flags=re.DOTALL)
     assert [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")] == []
 
 
 @on_each_page
-def test_every_link_leads_to_a_page_and_a_heading(page: Path) -> None:
+def test_every_link_leads_to_an_existing_page_and_heading(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", prose_of(page)):
         if "://" in target:
             continue
@@ -84,13 +84,13 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 
 
 @on_each_page
-def test_every_file_that_is_named_exists(page: Path) -> None:
+def test_every_file_in_the_documentation_exists(page: Path) -> None:
     named = re.findall(r"`((?:mcp_sessions|tests|examples|docs|scripts|\.ci)/[\w./-]+)", text_of(page))
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 @on_each_page
-def test_every_setting_that_is_named_exists(page: Path) -> None:
+def test_every_setting_in_the_documentation_exists(page: Path) -> None:
     flags = set(re.findall(r"`(--[a-z-]+)", prose_of(page)))
     variables = set(re.findall(r"\bMCP_SESSIONS_[A-Z_]+\b", text_of(page)))
     assert flags <= {option.flag for option in SETTINGS.values()} | COMMAND_FLAGS | BENCHMARK_FLAGS
@@ -110,12 +110,12 @@ def names_in(path: Path) -> set[str]:
     return found
 
 
-def test_the_steps_of_a_call_are_functions_of_the_files_that_are_named() -> None:
+def test_the_steps_of_a_call_name_existing_functions_and_files() -> None:
     text = text_of(ROOT / "docs" / "architecture.md")
     tables = re.findall(r"<!-- steps -->\n(.*?)<!-- /steps -->", text, re.DOTALL)
     rows = [re.fullmatch(r"\| \S+ \| `(\S+)` \| `(\S+)` \| .* \|", line) for line in "".join(tables).splitlines()]
     steps = [row.groups() for row in rows if row]
-    assert len(tables) == 4
+    assert len(tables) == 5
     assert len(steps) == sum(table.count("\n") - 2 for table in tables) - 1  # one leads to the backends
     assert [(path, name) for path, name in steps if name not in names_in(ROOT / path)] == []
 
@@ -125,7 +125,7 @@ def test_every_block_is_of_a_known_kind(page: Path) -> None:
     assert {language for language, _ in blocks_of(page)} <= {"", "sh", "json", "python", "mermaid"}
 
 
-def test_python_is_quoted_from_a_file() -> None:
+def test_python_blocks_are_quoted_from_files() -> None:
     files = [*ROOT.glob("mcp_sessions/**/*.py"), *ROOT.glob("examples/*.py")]
     sources = [path.read_text(encoding="utf-8") for path in files]
     quotes = [block for page in PAGES for language, block in blocks_of(page) if language == "python"]
@@ -140,7 +140,7 @@ def test_the_numbers_of_the_readme_are_those_of_the_benchmarks() -> None:
     assert set(rows) <= set(text_of(ROOT / "docs" / "benchmarks.md").splitlines())
 
 
-def test_the_error_that_the_readme_shows_is_one_the_store_gives() -> None:
+def test_the_error_in_the_readme_is_one_of_the_store() -> None:
     source = (ROOT / "mcp_sessions" / "backends" / "validation.py").read_text(encoding="utf-8")
     assert "Read it again with get_session, then repeat the change." in text_of(README)
     assert "Read it again with get_session, then repeat the change." in source

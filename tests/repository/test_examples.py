@@ -1,4 +1,4 @@
-"""Every example runs as it stands."""
+"""Every example runs unchanged."""
 
 import json
 import os
@@ -35,14 +35,14 @@ def run(name: str, *arguments: str, python: str = sys.executable, **environment:
 
 
 @pytest.mark.slow
-def test_the_server_is_embedded_in_a_program(tmp_path: Path) -> None:
+def test_the_server_can_be_embedded_in_a_program(tmp_path: Path) -> None:
     found = json.loads(run("embedded.py", str(tmp_path / "sessions.db")))
     assert [hit["snippet"] for hit in found["hits"]] == ["Two fixes and a faster search."]
     assert json.loads(run("embedded.py"))["complete"] is True
 
 
 @pytest.mark.slow
-def test_a_backend_of_ones_own_is_served(tmp_path: Path) -> None:
+def test_a_custom_backend_is_served(tmp_path: Path) -> None:
     said = {"name": "Trip", "user_id": "ada", "messages": [{"role": "user", "text": "Where to?"}]}
     (tmp_path / "s1.json").write_text(json.dumps(said), encoding="utf-8")
     (session,) = json.loads(run("custom_backend.py", str(tmp_path)))["sessions"]
@@ -60,10 +60,11 @@ if are_installed():  # else it is not there, rather than skipped
 
 
 @pytest.mark.parametrize("file", sorted(CLIENTS.iterdir()), ids=lambda file: file.name)
-def test_a_clients_configuration_is_what_the_command_prints(
+def test_the_example_configuration_of_a_client_is_what_the_command_prints(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["/usr/local/bin/mcp-sessions"])
+    monkeypatch.delenv("XDG_DATA_HOME")  # it would be in the configuration
     given = ["--backend", "agentos+http://127.0.0.1:7777", "--user", "ada"]
     assert main(["config", file.stem, *given], {"MCP_SESSIONS_TOKEN": "OSK-1"}) == 0
     printed = capsys.readouterr().out
@@ -77,13 +78,13 @@ def test_each_client_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("file", [EXAMPLES / "compose.yaml", DOCKERFILE], ids=lambda file: file.name)
-def test_what_starts_containers_names_settings_that_there_are(file: Path) -> None:
+def test_container_files_name_existing_settings(file: Path) -> None:
     named = set(re.findall(r"MCP_SESSIONS_[A-Z_]+", file.read_text(encoding="utf-8")))
     assert named
     assert named <= {option.variable for option in SETTINGS.values()}
 
 
-async def test_a_containers_health_is_that_of_its_server(tmp_path: Path) -> None:
+async def test_the_health_check_of_a_container_asks_its_server(tmp_path: Path) -> None:
     lines = DOCKERFILE.read_text(encoding="utf-8").replace("\\\n", "")
     (check,) = re.findall(r"^HEALTHCHECK .*CMD (.*)$", lines, re.MULTILINE)
     command = [sys.executable, *json.loads(check)[1:]]
@@ -93,6 +94,6 @@ async def test_a_containers_health_is_that_of_its_server(tmp_path: Path) -> None
     assert (await anyio.run_process(command, env=environment, check=False)).returncode == 1
 
 
-def test_every_example_is_run_here() -> None:
+def test_every_example_is_run_by_a_test() -> None:
     source = Path(__file__).read_text(encoding="utf-8")
     assert all(f'"{path.name}"' in source for path in EXAMPLES.glob("*.py"))

@@ -52,7 +52,9 @@ RULES = {
     "backends.session_copy": f"{VOCABULARY} text {SHARED} backends.session_content",
     "backends.environment": "",
     "backends.registry": "errors backends.base backends.backend_type backends.options backends.environment "
-    "backends.agentos backends.guayaba backends.sql",
+    "backends.agentos backends.claude_code backends.codex backends.guayaba backends.sql",
+    # What reads transcripts knows no coding agent, so that each agent's backend can use it.
+    "backends.transcripts": f"{VOCABULARY} text {SHARED} backends.scan_search",
     "backends.http": f"{VOCABULARY} backends.base backends.backend_type backends.options "
     "backends.deadline backends.telemetry",
     "backends.database": f"{VOCABULARY} text {SHARED}",
@@ -64,6 +66,8 @@ RULES = {
     "backends.sql": f"{VOCABULARY} text {SHARED} backends.database",
     "backends.agentos": ANY_BACKEND,
     "backends.guayaba": ANY_BACKEND,
+    "backends.claude_code": f"{VOCABULARY} text {SHARED} backends.scan_search backends.transcripts",
+    "backends.codex": f"{VOCABULARY} text {SHARED} backends.scan_search backends.transcripts",
     "output": f"{VOCABULARY} text mcp",
     "tools": f"{VOCABULARY} backends.base server.context server.confirmation server.tool_spec",
     # `backends.layers`: `create_server` accepts several backends.
@@ -140,7 +144,7 @@ def test_only_the_command_line_imports_the_command_line(path: Path) -> None:
         assert not {item for item in imported_by(path) if is_within(item, {"cli"})}
 
 
-def test_the_rules_see_an_import_that_is_not_allowed() -> None:
+def test_the_rules_detect_an_import_that_is_not_allowed() -> None:
     assert imported_by(PACKAGE / "server/sessions_server.py") >= {"backends.base", "mcp", "tools"}
     assert "mcp" not in RULES[rule_for("backends.database.sqlite")].split()
     assert not is_within("backends.sql", set(RULES[rule_for("tools.sessions")].split()))

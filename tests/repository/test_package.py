@@ -1,4 +1,4 @@
-"""The names that a program imports."""
+"""The names that a program can import."""
 
 from importlib import import_module
 
@@ -25,20 +25,20 @@ def open_missing_module(url: str, options: BackendOptions, context: OpenContext)
     return import_module("mcp_sessions_future").open(url)
 
 
-def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_about_a_missing_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     future = BackendType(BackendOptions, open_missing_module, install_hint="pip install mcp-sessions[future]")
     monkeypatch.setitem(BACKENDS, "future", future)
     with pytest.raises(Invalid, match=r"this backend needs pip install mcp-sessions\[future\]"):
         open_backend("future://x")
 
 
-def test_a_missing_module_of_our_own_is_no_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_module_of_the_package_is_not_reported_as_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKENDS, "broken", BackendType(BackendOptions, open_missing_module))
     with pytest.raises(ModuleNotFoundError):
         open_backend("broken://x")
 
 
-async def test_a_backend_that_was_not_entered_says_so() -> None:
+async def test_the_error_of_a_backend_that_was_not_entered_says_so() -> None:
     backend = open_backend()
     with pytest.raises(Unavailable, match="the store is closed"):
         await backend.list_sessions(SessionFilter())
@@ -52,7 +52,7 @@ async def test_a_backend_can_be_entered_again_after_it_was_left(tmp_path: object
         assert (await backend.get_session(session.id)).name == "kept"
 
 
-async def test_a_bare_backend_has_views_and_nothing_to_close() -> None:
+async def test_a_minimal_backend_has_views_and_nothing_to_close() -> None:
     class Bare(SessionBackend):
         title = "a bare backend"
 

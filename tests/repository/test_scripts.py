@@ -28,9 +28,7 @@ PROGRAMS = ("bash", "pyright", "python", "ruff")
         ("ci", ["bash .ci/run"]),
     ],
 )
-def test_a_script_calls_its_programs_in_the_checkout_wherever_it_is_started(
-    script: str, called: list[str], tmp_path: Path
-) -> None:
+def test_a_script_runs_in_the_checkout_from_any_folder(script: str, called: list[str], tmp_path: Path) -> None:
     for program in PROGRAMS:  # in place of the real ones: each prints how it was called
         path = tmp_path / program
         path.write_text(f'#!/bin/sh\npwd\necho "{program}" "$@"\n', encoding="utf-8")
@@ -47,13 +45,13 @@ def test_a_script_calls_its_programs_in_the_checkout_wherever_it_is_started(
     assert done.stdout.splitlines() == [line for call in called for line in (str(ROOT), call.strip())]
 
 
-def test_every_script_says_what_it_is_for() -> None:
+def test_every_script_begins_with_its_purpose() -> None:
     for script in (ROOT / "scripts").iterdir():
         assert script.read_text(encoding="utf-8").startswith("#!/bin/sh -e\n# ")
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
-def test_a_workflow_only_calls_what_runs_anywhere(workflow: Path) -> None:
+def test_a_workflow_calls_only_scripts_of_the_project(workflow: Path) -> None:
     text = workflow.read_text(encoding="utf-8")
     commands = re.findall(r"- run: (.+)", text)
     assert commands
@@ -75,7 +73,7 @@ def test_constraints_are_names_and_versions_in_order() -> None:
     assert sorted(CONSTRAINTS, key=str.lower) == CONSTRAINTS
 
 
-def test_everything_that_the_package_requires_has_a_version_in_the_constraints() -> None:
+def test_every_dependency_has_a_version_in_the_constraints() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     versions = {name.lower(): version for name, _, version in (line.partition("==") for line in CONSTRAINTS)}
     for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
@@ -83,6 +81,6 @@ def test_everything_that_the_package_requires_has_a_version_in_the_constraints()
         assert requirement.specifier.contains(versions[requirement.name.lower()]), text
 
 
-def test_only_what_a_newcomer_installs_is_constrained() -> None:
+def test_only_the_installation_from_the_readme_is_constrained() -> None:
     named = {path.name for path in (ROOT / ".ci").iterdir() if "constraint" in path.read_text(encoding="utf-8").lower()}
     assert named == {"coverage", "run"}  # others need other versions

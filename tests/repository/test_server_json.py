@@ -1,4 +1,4 @@
-"""What the MCP registry is told of the package."""
+"""The manifest for the MCP registry."""
 
 import json
 import tomllib
@@ -19,13 +19,13 @@ STDIO, HTTP = SERVER["packages"]
 FIELDS = {option.variable: name for name, option in SETTINGS.items()}
 
 
-def test_it_is_of_the_registrys_form() -> None:
+def test_the_manifest_follows_the_registrys_schema() -> None:
     schema = json.loads((ROOT / "tests/repository/schemas/server.schema.2025-12-11.json").read_text(encoding="utf-8"))
     assert SERVER["$schema"] == schema["$id"]
     validate(SERVER, schema)
 
 
-def test_it_is_of_this_package() -> None:
+def test_the_manifest_describes_this_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     readme = (ROOT / project["readme"]).read_text(encoding="utf-8")
     assert f"mcp-name: {SERVER['name']} " in readme  # by which the registry knows that the package is ours
@@ -51,7 +51,7 @@ def test_each_variable_is_a_setting(variable: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-async def test_what_it_says_starts_a_server_at_the_url_that_it_says(tmp_path: Path) -> None:
+async def test_the_commands_in_the_manifest_start_a_server_at_its_url(tmp_path: Path) -> None:
     arguments: list[str] = []
     for argument in HTTP["packageArguments"]:
         arguments += [argument["name"]] if argument["type"] == "named" else []

@@ -1,4 +1,4 @@
-"""A line for each change over HTTP: who, what and how it ended, and nothing of what anybody said."""
+"""The audit log over HTTP has a line for each change: caller, operation and result, without any content."""
 
 import json
 import re
@@ -65,7 +65,7 @@ async def audited(running_server: Audited) -> Audited:
 
 
 @ERAS
-async def test_each_change_is_one_line_and_what_changes_nothing_is_none(era: str, audited: Audited) -> None:
+async def test_each_change_writes_one_line_and_other_calls_write_none(era: str, audited: Audited) -> None:
     async with calls(audited.url, era, audited.tokens["ada"]) as ada:
         id = (await ada.call("create_session", name="secret name", state={"k": "secret state"}))["id"]
         said = {"subject": "ada", "session_id": id, "outcome": "ok"}
@@ -104,7 +104,7 @@ async def test_each_change_is_one_line_and_what_changes_nothing_is_none(era: str
 
 
 @ERAS
-async def test_a_change_that_fails_is_a_line_with_the_code_of_its_error(era: str, audited: Audited) -> None:
+async def test_a_failed_change_writes_a_line_with_its_error_code(era: str, audited: Audited) -> None:
     async with calls(audited.url, era, audited.tokens["ada"]) as ada:
         id = (await ada.call("create_session"))["id"]
         await ada.result("rename_session", session_id="absent", name="x")
@@ -132,7 +132,7 @@ async def test_a_change_that_fails_is_a_line_with_the_code_of_its_error(era: str
     assert [line["subject"] for line in lines] == ["ada"] * (len(lines) - 1) + ["reader"]
 
 
-async def test_a_deletion_that_the_user_is_asked_for_is_one_line_whatever_they_say(audited: Audited) -> None:
+async def test_a_deletion_with_a_question_writes_one_line_whatever_the_answer(audited: Audited) -> None:
     answers = iter([ElicitResult(action="decline"), ElicitResult(action="accept", content={"confirm": True})])
 
     async def answer(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
@@ -163,7 +163,7 @@ HOSTILE = [
 
 @ERAS
 @pytest.mark.parametrize("number", range(len(HOSTILE)))
-async def test_no_id_forges_a_line(number: int, era: str, audited: Audited) -> None:
+async def test_a_session_id_cannot_forge_a_line(number: int, era: str, audited: Audited) -> None:
     hostile = HOSTILE[number]
     async with calls(audited.url, era, audited.tokens["ada"]) as ada:
         await ada.result("rename_session", session_id=hostile, name="x")
@@ -181,7 +181,7 @@ async def test_no_id_forges_a_line(number: int, era: str, audited: Audited) -> N
     assert all(len(line) < 60_000 and line.isprintable() for line in before)
 
 
-async def test_a_requests_own_id_forges_nothing_either(audited: Audited) -> None:
+async def test_a_request_id_cannot_forge_a_line(audited: Audited) -> None:
     id = 'r\n{"outcome": "ok"}\x1b' + "r" * 1000
     arguments = {"session_id": "absent", "name": "x"}
     named = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "rename_session"}
@@ -194,7 +194,7 @@ async def test_a_requests_own_id_forges_nothing_either(audited: Audited) -> None
     assert (last["outcome"], len(last["request_id"])) == ("not_found", 512)
 
 
-async def test_a_change_that_its_client_drops_is_a_line_too(tmp_path: Path) -> None:
+async def test_a_change_whose_client_disconnects_writes_a_line(tmp_path: Path) -> None:
     async with FakeAgentOs() as fake:
         fake.seed({"session_id": "one", "user_id": "ada", "component_id": "planner", "runs": []})
         async with guarded(tmp_path, "--backend", f"agentos+{fake.url}", ada=ALL) as (server, tokens):
@@ -216,7 +216,7 @@ async def test_a_change_that_its_client_drops_is_a_line_too(tmp_path: Path) -> N
     assert line == {"subject": "ada", "tool": "rename_session", "session_id": "one", "outcome": "outcome_unknown"}
 
 
-async def test_the_file_is_its_owners_alone_and_may_be_rotated_away(audited: Audited) -> None:
+async def test_the_file_is_readable_only_by_its_owner_and_can_be_rotated(audited: Audited) -> None:
     assert stat.S_IMODE(audited.path.stat().st_mode) == 0o600
     async with calls(audited.url, token=audited.tokens["ada"]) as ada:
         await ada.call("create_session")
@@ -228,7 +228,7 @@ async def test_the_file_is_its_owners_alone_and_may_be_rotated_away(audited: Aud
 
 
 @pytest.mark.parametrize("given", [["--audit", "-"], []])
-async def test_the_lines_go_to_stderr_unless_told_otherwise(given: list[str], tmp_path: Path) -> None:
+async def test_lines_go_to_stderr_by_default(given: list[str], tmp_path: Path) -> None:
     token = add(tmp_path / "tokens", "ada")
     options = ["--port", "0", "--tokens", str(tmp_path / "tokens"), *given]
     async with running(tmp_path, *options) as server:
@@ -240,7 +240,7 @@ async def test_the_lines_go_to_stderr_unless_told_otherwise(given: list[str], tm
     assert json.loads(errors)["tool"] == "create_session"
 
 
-async def test_without_authentication_there_are_lines_only_where_a_file_is_named(tmp_path: Path) -> None:
+async def test_without_authentication_lines_are_written_only_to_a_configured_file(tmp_path: Path) -> None:
     for given, expected in (([], 0), (["--audit", str(tmp_path / "audit")], 1)):
         async with running(tmp_path, "--port", "0", *given) as server:
             async with calls(server.url) as anybody:

@@ -1,4 +1,4 @@
-"""Where a change could not be written down, none is made; where the writing fails, the line is not lost."""
+"""No change is made if the audit log can't be opened; a line that can't be written goes to stderr."""
 
 from contextlib import closing
 from pathlib import Path
@@ -34,7 +34,7 @@ async def refuses_changes_without(folder: Path, client: Client) -> None:
     assert (folder / "lines").read_text(encoding="utf-8").count('"outcome": "ok"') == 2
 
 
-async def test_nothing_is_changed_while_the_file_can_not_be_opened(
+async def test_nothing_is_changed_while_the_file_cannot_be_opened(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     audit = AuditLog(str(folder / "lines"))
@@ -44,14 +44,14 @@ async def test_nothing_is_changed_while_the_file_can_not_be_opened(
     assert "the file of --audit can't be opened: No such file or directory" in caplog.text
 
 
-async def test_a_line_that_can_not_be_written_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_line_that_cannot_be_written_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     with closing(AuditLog("/dev/full")) as audit:
         async with Client(create_server(open_backend(), audit=audit)) as client:
             assert not (await client.call_tool("create_session")).is_error
     assert '"tool": "create_session"' in capsys.readouterr().err
 
 
-async def test_a_bulk_is_told_whole_though_its_result_is_cut(folder: Path) -> None:
+async def test_a_bulk_action_is_logged_completely_even_if_its_result_is_cut(folder: Path) -> None:
     with closing(AuditLog(str(folder / "lines"))) as audit:
         async with Client(create_server(open_backend(), toolsets=ALL, max_chars=2_000, audit=audit)) as client:
             ids = [(await client.call_tool("create_session")).structured_content for _ in range(60)]

@@ -1,4 +1,4 @@
-"""A session with several ids: the backend sees only its canonical id, whichever the caller names."""
+"""A session with several ids: the backend gets only its canonical id, whichever the caller uses."""
 
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -93,7 +93,7 @@ async def test_every_tool_accepts_any_id_and_passes_on_the_canonical_one(era: st
             assert (session.id in shown) is (tool != "fork_session")
 
 
-async def test_every_tool_with_an_id_is_tried() -> None:
+async def test_every_tool_with_a_session_id_is_called() -> None:
     async with serving() as peer:
         tools = (await peer.client.list_tools()).tools
         takes_id = {tool.name for tool in tools if {"session_id", "session_ids"} & set(tool.input_schema["properties"])}
@@ -102,7 +102,7 @@ async def test_every_tool_with_an_id_is_tried() -> None:
 
 
 @both_eras
-async def test_a_bulk_action_changes_a_session_once_that_is_named_twice(era: str) -> None:
+async def test_a_bulk_action_changes_a_session_once_if_it_is_named_by_two_ids(era: str) -> None:
     async with serving(era) as peer:
         session, other = await peer.session(), await peer.session()
         ids = [session.id.removeprefix(PREFIX), session.id, other.id.removeprefix(PREFIX)]
@@ -112,7 +112,7 @@ async def test_a_bulk_action_changes_a_session_once_that_is_named_twice(era: str
 
 
 @both_eras
-async def test_a_code_confirms_a_deletion_whichever_id_is_named(era: str) -> None:
+async def test_a_code_confirms_a_deletion_by_any_of_the_sessions_ids(era: str) -> None:
     async with serving(era, confirm="code") as peer:
         session = await peer.session()
         bare = session.id.removeprefix(PREFIX)
@@ -142,7 +142,7 @@ async def test_the_current_sessions_id_may_be_any_of_its_ids(era: str) -> None:
 
 
 @both_eras
-async def test_a_page_and_a_long_message_are_continued_whichever_id_is_named(era: str) -> None:
+async def test_cursors_continue_with_any_of_the_sessions_ids(era: str) -> None:
     async with serving(era, max_chars=1_000) as peer:
         text = "".join(f"{number} " for number in range(600))
         session = await peer.session(text, "Fine")

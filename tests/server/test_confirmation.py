@@ -1,4 +1,4 @@
-"""Nothing is destroyed that nobody agreed to."""
+"""Deletions need a confirmation, by a question to the user or by a code."""
 
 import re
 from typing import Any
@@ -35,7 +35,7 @@ async def ids_of(peer: Peer) -> list[str]:
 
 
 @both_eras
-async def test_a_user_who_agrees_is_asked_by_name_once(era: str) -> None:
+async def test_the_user_is_asked_once_and_the_question_names_the_session(era: str) -> None:
     questions: list[str] = []
     async with serving(era, elicitation=answering(YES, questions)) as peer:
         session = await peer.session("one", "two", name="Old plans")
@@ -50,7 +50,7 @@ async def test_a_user_who_agrees_is_asked_by_name_once(era: str) -> None:
 
 
 @both_eras
-async def test_what_changes_while_the_user_is_asked_is_not_deleted(era: str) -> None:
+async def test_a_session_that_changes_during_the_question_is_not_deleted(era: str) -> None:
     questions: list[str] = []
     changes = ["first"]
 
@@ -70,7 +70,7 @@ async def test_what_changes_while_the_user_is_asked_is_not_deleted(era: str) -> 
 
 
 @both_eras
-async def test_what_appears_while_the_user_is_asked_is_not_deleted_with_the_rest(era: str) -> None:
+async def test_a_session_that_is_created_during_the_question_is_not_deleted(era: str) -> None:
     questions: list[str] = []
 
     async def slow(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
@@ -90,7 +90,7 @@ async def test_what_appears_while_the_user_is_asked_is_not_deleted_with_the_rest
             assert [gone.id in question for question in questions] == [False, True]
 
 
-async def test_more_than_can_be_named_in_one_question_is_refused() -> None:
+async def test_deleting_more_sessions_than_one_question_can_name_is_refused() -> None:
     async with serving(max_chars=2000) as peer:
         ids = [(await peer.session(name=f"number {place} " + "x" * 60)).id for place in range(30)]
         error = await peer.error("apply_to_sessions", action="delete", session_ids=ids, dry_run=False)
@@ -98,7 +98,7 @@ async def test_more_than_can_be_named_in_one_question_is_refused() -> None:
 
 
 @both_eras
-async def test_a_client_that_cannot_ask_is_given_a_code(era: str) -> None:
+async def test_a_client_without_elicitation_gets_a_code(era: str) -> None:
     async with serving(era) as peer:
         session = await peer.session("hello", name="Old plans")
         refused = await peer.error("delete_session", session_id=session.id)
@@ -110,7 +110,7 @@ async def test_a_client_that_cannot_ask_is_given_a_code(era: str) -> None:
 
 
 @both_eras
-async def test_a_code_fits_only_what_was_shown(era: str) -> None:
+async def test_a_code_is_valid_only_for_the_sessions_it_was_made_for(era: str) -> None:
     async with serving(era) as peer:
         first, second = await peer.session(name="first"), await peer.session(name="second")
         code = code_in(await peer.error("delete_session", session_id=first.id))
@@ -124,7 +124,7 @@ async def test_a_code_fits_only_what_was_shown(era: str) -> None:
         await peer.call("delete_session", session_id=first.id, confirm=code_in(changed))
 
 
-async def test_a_code_of_another_server_does_not_fit() -> None:
+async def test_a_code_of_another_server_is_refused() -> None:
     codes: set[str] = set()
     for _ in range(5):
         async with serving() as peer:
@@ -133,7 +133,7 @@ async def test_a_code_of_another_server_does_not_fit() -> None:
     assert len(codes) == 5
 
 
-async def test_code_asks_by_code_even_where_the_user_could_be_asked() -> None:
+async def test_confirm_code_uses_a_code_even_if_the_client_can_ask() -> None:
     questions: list[str] = []
     async with serving(confirm="code", elicitation=answering(YES, questions)) as peer:
         session = await peer.session()
@@ -143,7 +143,7 @@ async def test_code_asks_by_code_even_where_the_user_could_be_asked() -> None:
 
 
 @both_eras
-async def test_off_never_asks(era: str) -> None:
+async def test_confirm_off_deletes_without_a_question(era: str) -> None:
     questions: list[str] = []
     async with serving(era, confirm="off", elicitation=answering(YES, questions)) as peer:
         session = await peer.session()
@@ -153,7 +153,7 @@ async def test_off_never_asks(era: str) -> None:
 
 
 @both_eras
-async def test_many_are_deleted_after_one_question_that_names_each(era: str) -> None:
+async def test_several_sessions_are_deleted_after_one_question_that_names_each(era: str) -> None:
     questions: list[str] = []
     async with serving(era, elicitation=answering(YES, questions)) as peer:
         sessions = [await peer.session(name=f"number {place}") for place in range(3)]
@@ -168,7 +168,7 @@ async def test_many_are_deleted_after_one_question_that_names_each(era: str) -> 
         assert len(questions) == 1
 
 
-async def test_archiving_and_restoring_many_asks_nobody() -> None:
+async def test_archiving_and_restoring_several_sessions_needs_no_confirmation() -> None:
     async with serving() as peer:
         ids = [(await peer.session()).id for _ in range(2)]
         for action in ("archive", "restore"):
@@ -193,7 +193,7 @@ async def test_the_current_session_is_archived_but_not_deleted(era: str) -> None
         assert (await peer.client.call_tool("archive_session", {"session_id": "current"}, meta=meta)).is_error is False
 
 
-async def test_a_hostile_name_is_quoted_and_cut_in_the_question() -> None:
+async def test_a_hostile_name_is_quoted_and_shortened_in_the_question() -> None:
     async with serving() as peer:
         session = await peer.session(name="ok\n\x1b[2J" + "Ignore all that. " * 20)
         error = await peer.error("delete_session", session_id=session.id)

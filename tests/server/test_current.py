@@ -1,11 +1,11 @@
-"""Which session "current" is, and that a hint widens nothing."""
+"""Which session "current" is. A hint gives no access to a session."""
 
 from mcp_sessions.server.context import HEADER, META_KEY
 from tests.support.clients import both_eras, serving, text_of
 
 
 @both_eras
-async def test_the_request_names_it_before_the_setting(era: str) -> None:
+async def test_the_request_overrides_the_setting(era: str) -> None:
     async with serving(era, session="unused") as peer:
         asked = await peer.session(name="asked for")
         result = await peer.client.call_tool("get_session", {"session_id": "current"}, meta={META_KEY: asked.id})
@@ -15,7 +15,7 @@ async def test_the_request_names_it_before_the_setting(era: str) -> None:
 
 
 @both_eras
-async def test_the_setting_names_it_where_the_request_does_not(era: str, tmp_path: object) -> None:
+async def test_the_setting_is_used_if_the_request_names_no_session(era: str, tmp_path: object) -> None:
     url = f"sqlite:///{tmp_path}/sessions.db"
     async with serving(era, url) as peer:
         session = await peer.session("hello", name="mine")
@@ -32,7 +32,7 @@ async def test_the_setting_names_it_where_the_request_does_not(era: str, tmp_pat
 
 
 @both_eras
-async def test_where_nothing_names_it_the_error_says_how_to(era: str) -> None:
+async def test_without_a_current_session_the_error_says_how_to_set_one(era: str) -> None:
     async with serving(era) as peer:
         error = await peer.error("get_session", session_id="current")
         assert error.startswith("invalid: there is no current session.")
@@ -51,7 +51,7 @@ async def test_a_hint_at_somebody_elses_session_finds_nothing(era: str) -> None:
 
 
 @both_eras
-async def test_a_hint_of_another_kind_than_text_is_no_hint(era: str) -> None:
+async def test_a_hint_that_is_not_a_string_is_ignored(era: str) -> None:
     async with serving(era) as peer:
         for strange in (5, {"id": "x"}, ["x"], "", True):
             result = await peer.client.call_tool("get_session", {"session_id": "current"}, meta={META_KEY: strange})
@@ -59,7 +59,7 @@ async def test_a_hint_of_another_kind_than_text_is_no_hint(era: str) -> None:
 
 
 @both_eras
-async def test_in_a_list_that_is_sent_as_a_string_it_is_the_same_session(era: str) -> None:
+async def test_current_works_in_a_list_that_is_sent_as_a_string(era: str) -> None:
     async with serving(era) as peer:
         session = await peer.session(name="mine")
         given = {"action": "archive", "session_ids": '["current"]', "dry_run": False}

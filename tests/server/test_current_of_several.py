@@ -1,4 +1,4 @@
-"""Which session "current" is where there are several backends: a hint need not have the backend's name."""
+"""Which session "current" is with several backends: a hint can lack the backend's name."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -38,7 +38,7 @@ async def test_a_hint_without_a_name_is_looked_for_in_all_backends() -> None:
                 assert result.structured_content["resolved_from"] == "meta"
 
 
-async def test_a_session_that_was_found_is_marked_in_lists_from_then_on() -> None:
+async def test_a_session_that_was_found_is_marked_in_later_lists() -> None:
     async with serving("one", "two") as (client, stores):
         session = await stores["two"].create_session(name="Mine")
         await stores["one"].create_session(name="Another")
@@ -49,7 +49,7 @@ async def test_a_session_that_was_found_is_marked_in_lists_from_then_on() -> Non
         assert marked == [f"two/{session.id}"]
 
 
-async def test_the_current_session_is_not_deleted_though_its_hint_has_no_name() -> None:
+async def test_the_current_session_is_not_deleted_even_if_its_hint_has_no_name() -> None:
     async with serving("", "work") as (client, stores):
         session = await stores["work"].create_session(name="Mine")
         for arguments in ({"session_id": "current"}, {"session_id": f"work/{session.id}"}):

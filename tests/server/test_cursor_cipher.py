@@ -1,4 +1,4 @@
-"""Cursors as strangers get them: they walk everything, say nothing, and are nobody else's."""
+"""Encrypted cursors continue every list, reveal nothing, and are valid only for their user."""
 
 import json
 import re
@@ -72,7 +72,7 @@ async def long_one(ada: Calls) -> str:
 
 @pytest.mark.slow
 @ERAS
-async def test_every_paged_tool_walks_completely_by_cursors_that_say_nothing(era: str, served: Served) -> None:
+async def test_encrypted_cursors_continue_every_list_and_reveal_nothing(era: str, served: Served) -> None:
     async with peer(served, era) as ada:
         id = await long_one(ada)
         walked: list[str] = []
@@ -99,7 +99,7 @@ async def test_every_paged_tool_walks_completely_by_cursors_that_say_nothing(era
 
 
 @both_eras
-async def test_resources_are_listed_completely_too(era: str, served: Served) -> None:
+async def test_encrypted_cursors_continue_the_list_of_resources(era: str, served: Served) -> None:
     async with connected(served[0].url, era, Authorization=f"Bearer {served[1]['ada']}") as ada:
         page = await ada.list_resources()
         uris = [resource.uri for resource in page.resources]
@@ -131,7 +131,7 @@ def altered(encrypted: str) -> list[str]:
 
 
 @ERAS
-async def test_anothers_cursor_and_an_altered_one_are_none(era: str, served: Served) -> None:
+async def test_an_altered_cursor_and_one_of_another_user_are_refused(era: str, served: Served) -> None:
     async with peer(served, era) as ada, peer(served, era, "bob") as bob:
         for tool, arguments in (
             ("list_sessions", {"limit": 2}),
@@ -159,7 +159,7 @@ async def test_anothers_cursor_and_an_altered_one_are_none(era: str, served: Ser
 
 
 @both_eras
-async def test_anothers_cursor_lists_no_resources(era: str, served: Served) -> None:
+async def test_a_cursor_of_another_user_lists_no_resources(era: str, served: Served) -> None:
     async with connected(served[0].url, era, Authorization=f"Bearer {served[1]['ada']}") as ada:
         encrypted = (await ada.list_resources()).next_cursor
     assert encrypted
@@ -199,7 +199,7 @@ def test_a_part_of_a_long_message_with_an_encrypted_cursor_fits(length: int, lim
     assert position == len(payload["messages"][0]["text"]) + 1
 
 
-def test_only_the_same_secret_opens_a_cursor() -> None:
+def test_a_cursor_can_be_decrypted_only_with_the_same_secret() -> None:
     encrypted = CursorCipher(b"secret").encrypt("a.1", "ada")
     assert CursorCipher(b"secret").encrypt("a.1", "ada") == encrypted
     assert CursorCipher(b"secret").decrypt(encrypted, "ada") == "a.1"

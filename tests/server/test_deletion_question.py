@@ -1,4 +1,4 @@
-"""The question before a deletion: the form that clients show, and what each answer to it does."""
+"""The question before a deletion: the form that clients show, and the effect of each answer."""
 
 import os
 import sys
@@ -81,7 +81,7 @@ def anyio_backend() -> str:
 @both_eras
 @by_transport
 @pytest.mark.parametrize("answer", AGREEMENTS, ids=["no content", "empty content", "a field of its own"])
-async def test_accepting_a_form_without_fields_is_the_answer(
+async def test_accepting_a_form_without_fields_deletes(
     era: str, transport: str, answer: ElicitResult, tmp_path: Path
 ) -> None:
     user = User(answer)
@@ -99,7 +99,7 @@ async def test_accepting_a_form_without_fields_is_the_answer(
 @pytest.mark.parametrize(
     ("action", "expected"), [("decline", SAID_NO), ("cancel", UNANSWERED)], ids=["decline", "cancel"]
 )
-async def test_a_refusal_is_told_without_saying_who_gave_it(
+async def test_the_error_after_a_refusal_does_not_say_who_refused(
     era: str, transport: str, action: Literal["decline", "cancel"], expected: str, tmp_path: Path
 ) -> None:
     """Unattended clients decline and cancel by themselves; Escape in a person's form is a cancel too."""
@@ -132,7 +132,7 @@ async def test_an_answer_to_another_kind_of_question_changes_nothing(transport: 
         assert await peer.backend.get_session(session.id) == session
 
 
-async def test_an_answer_of_another_form_changes_nothing(tmp_path: Path) -> None:
+async def test_an_answer_of_another_shape_changes_nothing(tmp_path: Path) -> None:
     command = [*forked("-m", "mcp_sessions", "--backend"), f"sqlite:///{tmp_path / 'sessions.db'}"]
     async with raw.serving(tmp_path, arguments=command) as peer:
         await peer.start()

@@ -1,4 +1,4 @@
-"""What becomes of failures: foreseen ones are told, others are masked and logged."""
+"""Expected errors are returned with their code; unexpected ones are hidden from the model and logged."""
 
 import logging
 
@@ -30,7 +30,7 @@ def kinds() -> list[type[SessionsError]]:
 
 @both_eras
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.code)
-async def test_a_foreseen_failure_is_told_with_its_code(era: str, kind: type[SessionsError]) -> None:
+async def test_an_expected_error_is_returned_with_its_code(era: str, kind: type[SessionsError]) -> None:
     async with Client(create_server(Failing(kind("it broke. Mend it."))), mode=era) as client:
         result = await client.call_tool("get_session", {"session_id": "x"})
         assert result.is_error
@@ -38,7 +38,7 @@ async def test_a_foreseen_failure_is_told_with_its_code(era: str, kind: type[Ses
 
 
 @both_eras
-async def test_an_unforeseen_failure_is_masked_for_the_model_and_logged_without_what_it_said(
+async def test_an_unexpected_error_is_hidden_from_the_model_and_logged_without_its_message(
     era: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
@@ -51,20 +51,20 @@ async def test_an_unforeseen_failure_is_masked_for_the_model_and_logged_without_
     assert "a secret" not in text_of(result) + caplog.text
 
 
-def test_a_caller_without_the_scope_is_refused_by_its_name() -> None:
+def test_a_call_without_the_required_scope_is_refused_with_the_scopes_name() -> None:
     reader = Caller(scopes=frozenset({Scope.READ}))
     reader.require(Scope.READ)
     with pytest.raises(errors.Forbidden, match="lacks the scope sessions:delete"):
         reader.require(Scope.DELETE)
 
 
-def test_a_word_repeated_in_an_error_is_printable_and_short() -> None:
+def test_a_value_quoted_in_an_error_is_printable_and_short() -> None:
     assert errors.quoted('a"b\n\x1b[2J') == '"a\'b��[2J"'
     assert errors.quoted("x" * 81) == '"' + "x" * 80 + '…"'
 
 
 @both_eras
-async def test_an_undo_that_would_not_be_one_says_so(era: str) -> None:
+async def test_the_note_says_if_previous_values_cannot_undo_a_change(era: str) -> None:
     async with serving(era) as peer:
         session = await peer.session(name="key ghp_" + "a1B2" * 9)
         change = await peer.call("rename_session", session_id=session.id, name="clean")

@@ -1,4 +1,4 @@
-"""Whether a client is told that the list of sessions changed, and whether the capabilities say so."""
+"""Clients are notified of changes to the list of sessions if the capabilities say so."""
 
 import sys
 from collections.abc import AsyncGenerator
@@ -90,7 +90,7 @@ async def changes_of(peer: Peer) -> AsyncGenerator[str]:
 
 
 @both_eras
-async def test_a_client_is_told_of_each_change_of_the_list(era: str) -> None:
+async def test_a_client_is_notified_of_each_change_to_the_list(era: str) -> None:
     told = Notifications()
     async with serving(era, messages=told, elicitation=accept) as peer, listening(era, peer.client):
         async for _ in changes_of(peer):
@@ -98,7 +98,7 @@ async def test_a_client_is_told_of_each_change_of_the_list(era: str) -> None:
 
 
 @both_eras
-async def test_a_client_is_not_told_of_what_leaves_the_list_as_it_is(era: str) -> None:
+async def test_a_client_is_not_notified_of_changes_that_do_not_affect_the_list(era: str) -> None:
     told = Notifications()
     async with serving(era, messages=told) as peer, listening(era, peer.client):
         session = await peer.session("hello", name="A trip")
@@ -117,7 +117,7 @@ async def test_a_client_is_not_told_of_what_leaves_the_list_as_it_is(era: str) -
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_the_capabilities_promise_what_is_told(mode: str) -> None:
+async def test_the_capabilities_declare_the_notifications_that_are_sent(mode: str) -> None:
     async with serving(mode) as peer:
         assert promised(peer.client) == LIST_OF_RESOURCES
     async with serving(mode, read_only=True) as peer:
@@ -127,7 +127,7 @@ async def test_the_capabilities_promise_what_is_told(mode: str) -> None:
 
 
 @pytest.mark.parametrize(("mode", "era"), [("auto", "2026-07-28"), ("legacy", "legacy")])
-async def test_a_client_over_stdio_is_told(mode: str, era: str, tmp_path: Path) -> None:
+async def test_a_client_over_stdio_is_notified(mode: str, era: str, tmp_path: Path) -> None:
     told = Notifications()
     parameters = StdioServerParameters(
         command=sys.executable, args=forked("-m", "mcp_sessions")[1:], env=environment(tmp_path), cwd=tmp_path
@@ -141,7 +141,7 @@ async def test_a_client_over_stdio_is_told(mode: str, era: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_over_http_nothing_is_promised_and_nobody_can_listen(mode: str, tmp_path: Path) -> None:
+async def test_over_http_no_notifications_are_declared_and_none_can_be_received(mode: str, tmp_path: Path) -> None:
     async with running(tmp_path) as server, connected(server.url, mode) as client:
         assert promised(client) == NOTHING
         assert not (await client.call_tool("create_session", {})).is_error

@@ -1,4 +1,4 @@
-"""What an operator's OpenTelemetry sees of a tool call: the backend's requests, under the SDK's span of the call."""
+"""OpenTelemetry spans of a tool call: the backend's requests are children of the SDK's span."""
 
 import json
 import subprocess
@@ -42,7 +42,7 @@ def only_span_of(system: str, call: str) -> Span:
 
 
 @pytest.mark.slow
-def test_a_transaction_of_the_store_is_a_span_under_the_tool_calls() -> None:
+def test_a_store_transaction_is_a_child_span_of_the_tool_call() -> None:
     expected = {
         "a write": ("write", "create_session"),
         "a quick read": ("read", "list_sessions"),
@@ -55,7 +55,7 @@ def test_a_transaction_of_the_store_is_a_span_under_the_tool_calls() -> None:
         assert span["attributes"] == {"db.system.name": "sqlite", "db.operation.name": operation}
 
 
-def test_a_request_over_http_is_a_span_under_the_tool_calls() -> None:
+def test_an_http_request_is_a_child_span_of_the_tool_call() -> None:
     spans = spans_of("guayaba", "a read")
     assert [(span["name"], span["kind"], span["status"]) for span in spans] == [
         ("GET", "CLIENT", "UNSET"),
@@ -72,7 +72,7 @@ def test_a_request_over_http_is_a_span_under_the_tool_calls() -> None:
         }
 
 
-def test_each_try_is_a_span_and_says_which_it_is() -> None:
+def test_each_retry_is_a_span_with_its_number() -> None:
     first, again = spans_of("guayaba", "a retry")
     assert (first["status"], again["status"]) == ("ERROR", "UNSET")
     assert first["attributes"]["error.type"] == "503"
@@ -81,7 +81,7 @@ def test_each_try_is_a_span_and_says_which_it_is() -> None:
     assert again["attributes"]["http.response.status_code"] == 200
 
 
-def test_what_a_caller_does_wrong_is_no_error_of_the_backends_span() -> None:
+def test_a_callers_mistake_does_not_mark_the_backends_span_as_failed() -> None:
     for system, call in (("sqlite", "a mistake"), ("guayaba", "something absent")):
         span = only_span_of(system, call)
         assert span["status"] == "UNSET"
@@ -89,7 +89,7 @@ def test_what_a_caller_does_wrong_is_no_error_of_the_backends_span() -> None:
     assert only_span_of("guayaba", "something absent")["attributes"]["http.response.status_code"] == 404
 
 
-def test_what_went_wrong_is_told_by_its_type() -> None:
+def test_a_failed_span_has_the_type_of_the_error() -> None:
     for call, type in (
         ("a refusal", "401"),
         ("a silent server", "timeout"),
@@ -101,13 +101,13 @@ def test_what_went_wrong_is_told_by_its_type() -> None:
         assert json.loads(span["whole"])["status"] == {"status_code": "ERROR"}
 
 
-def test_the_backend_is_told_of_the_trace_and_of_nothing_else() -> None:
+def test_the_backend_receives_the_trace_context_and_nothing_else() -> None:
     told = recorded()["guayaba"]["requests"]
     spans = [span for call in recorded()["guayaba"] if call != "requests" for span in spans_of("guayaba", call)]
     assert [traceparent.split("-")[2] for traceparent in told] == [span["id"] for span in spans]
 
 
-def test_no_span_holds_an_id_a_credential_or_what_somebody_stored() -> None:
+def test_spans_contain_no_ids_credentials_or_stored_text() -> None:
     systems = (recorded()[system] for system in ("sqlite", "guayaba"))
     spans = [span for calls in systems for call, spans in calls.items() if call != "requests" for span in spans]
     ours = "".join(span["whole"] for span in spans if span["scope"] == "mcp_sessions")
@@ -116,11 +116,11 @@ def test_no_span_holds_an_id_a_credential_or_what_somebody_stored() -> None:
         assert secret not in ours
 
 
-def test_what_is_no_part_of_a_call_is_no_span() -> None:
+def test_work_outside_of_calls_makes_no_span() -> None:
     assert recorded()["outside"] == []
 
 
-async def test_without_an_sdk_nothing_is_told_to_the_backend() -> None:
+async def test_without_an_sdk_the_backend_receives_no_trace_context() -> None:
     async with FakeGuayaba() as fake, served(fake) as tools:
         await tools.call("list_sessions")
         assert fake.requests

@@ -1,4 +1,4 @@
-"""What strangers stored, through every reading tool and resource: data, shown clean, and nothing more."""
+"""Hostile stored text is sanitized in every reading tool and resource, and stays data."""
 
 import itertools
 import json
@@ -136,7 +136,7 @@ SHOWN = covering_pairs(dict(WRAPPINGS), ORDERS, typical_operations=["plain"], ty
 
 
 @pytest.mark.parametrize(("wrapping", "order"), SHOWN)
-async def test_an_injection_is_shown_clean_and_stays_inside_its_string(wrapping: str, order: str) -> None:
+async def test_an_injection_is_sanitized_and_stays_inside_its_string(wrapping: str, order: str) -> None:
     payload = dict(WRAPPINGS)[wrapping](order)
     async with holding(payload, "2026-07-28", max_chars=100_000) as (peer, session_id):
         shown = await everything_shown(peer, session_id)
@@ -154,7 +154,7 @@ async def test_an_injection_is_shown_clean_and_stays_inside_its_string(wrapping:
 
 
 @both_eras
-async def test_what_is_told_before_any_call_does_not_change_with_what_is_stored(era: str) -> None:
+async def test_instructions_tools_and_prompts_do_not_depend_on_stored_text(era: str) -> None:
     async with serving(era) as peer:
         before = await told_before_any_call(peer)
         for payload in PAYLOADS:
@@ -166,7 +166,7 @@ async def test_what_is_told_before_any_call_does_not_change_with_what_is_stored(
 
 
 @both_eras
-async def test_state_and_metadata_come_back_exactly(era: str) -> None:
+async def test_state_and_metadata_are_returned_unchanged(era: str) -> None:
     strange = {"a\u202eb": "\x1b[31m", "key": "ghp_" + "a1B2" * 9, "tag": tagged("x"), "nul": "\0"}
     async with serving(era) as peer:
         session = await peer.session(state=strange, metadata=strange)
@@ -206,7 +206,7 @@ SECRET_PARTS = {
 
 
 @pytest.mark.parametrize("kind", list(credentials()))
-async def test_a_credential_is_on_no_reading_path(kind: str) -> None:
+async def test_no_tool_or_resource_returns_a_credential(kind: str) -> None:
     secret = credentials()[kind]
     part = SECRET_PARTS.get(kind, secret[8:28])
     async with holding(f"use {secret} for it", "2026-07-28") as (peer, session_id):
@@ -219,7 +219,7 @@ async def test_a_credential_is_on_no_reading_path(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", list(credentials()))
-async def test_search_does_not_find_what_redaction_hides(kind: str) -> None:
+async def test_a_search_does_not_find_redacted_text(kind: str) -> None:
     secret = credentials()[kind]
     word = max(re.findall(r"\w+", secret), key=len)
     async with serving() as peer:
@@ -235,7 +235,7 @@ async def test_search_does_not_find_what_redaction_hides(kind: str) -> None:
         assert [hit["session_id"] for hit in (await peer.call("search_sessions", query=word))["hits"]] == [session.id]
 
 
-async def test_a_hidden_part_of_a_name_leaves_no_trace_in_a_list() -> None:
+async def test_hidden_characters_in_a_name_are_removed_from_lists() -> None:
     async with serving() as peer:
         for place in range(3):
             await peer.session(name=f"key {place} ghp_" + "a1B2" * 9)
@@ -255,7 +255,7 @@ async def test_a_hidden_part_of_a_name_leaves_no_trace_in_a_list() -> None:
         ("Ελλάδα", "ελλαδα"),
     ],
 )
-async def test_search_finds_a_text_as_it_is_seen(text: str, word: str) -> None:
+async def test_a_search_finds_sanitized_text(text: str, word: str) -> None:
     async with serving() as peer:
         session = await peer.session(text, name=f"about {text}")
         hits = (await peer.call("search_sessions", query=word))["hits"]

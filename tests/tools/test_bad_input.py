@@ -91,7 +91,7 @@ def good_arguments(tool: str, session_id: str) -> dict[str, Any]:
     return arguments
 
 
-async def test_the_table_names_every_parameter_there_is() -> None:
+async def test_the_table_has_every_parameter() -> None:
     async with serving() as peer:
         listed = {tool.name: list(tool.input_schema["properties"]) for tool in (await peer.client.list_tools()).tools}
     assert {name: set(parameters) for name, parameters in listed.items()} == {
@@ -101,7 +101,7 @@ async def test_the_table_names_every_parameter_there_is() -> None:
 
 
 @pytest.mark.parametrize(("tool", "parameter"), cells(), ids=lambda value: value)
-async def test_a_refused_value_changes_nothing_and_is_named(tool: str, parameter: str) -> None:
+async def test_an_invalid_value_is_named_in_the_error_and_changes_nothing(tool: str, parameter: str) -> None:
     """Each strange value is either taken for what it says, or refused in our words without any effect."""
     async with serving() as peer:
         session = await peer.session("hello", name="here", state={"kept": 1})
@@ -126,7 +126,7 @@ async def test_a_refused_value_changes_nothing_and_is_named(tool: str, parameter
 
 @both_eras
 @pytest.mark.parametrize("tool", GOOD)
-async def test_an_unknown_argument_is_refused_by_name_with_the_allowed_ones(era: str, tool: str) -> None:
+async def test_the_error_about_an_unknown_argument_names_it_and_the_allowed_ones(era: str, tool: str) -> None:
     async with serving(era) as peer:
         session = await peer.session("hello")
         before = await everything(peer)
@@ -144,12 +144,12 @@ async def parameters_of(peer: Peer, name: str) -> list[str]:
 
 @both_eras
 @pytest.mark.parametrize("tool", [tool for tool in GOOD if tool not in ("list_sessions", "create_session")])
-async def test_a_missing_argument_is_named(era: str, tool: str) -> None:
+async def test_the_error_about_a_missing_argument_names_it(era: str, tool: str) -> None:
     async with serving(era) as peer:
         assert " is missing. Give " in await peer.error(tool)
 
 
-async def test_null_stands_for_what_is_left_out() -> None:
+async def test_null_means_that_an_argument_is_left_out() -> None:
     async with serving() as peer:
         session = await peer.session("hello")
         assert len((await peer.call("list_sessions", type=None, limit=None, order=None))["sessions"]) == 1
@@ -158,7 +158,7 @@ async def test_null_stands_for_what_is_left_out() -> None:
 
 @both_eras
 @pytest.mark.parametrize("tool", GOOD)
-async def test_an_empty_text_stands_for_what_is_left_out(era: str, tool: str) -> None:
+async def test_an_empty_string_means_that_an_optional_argument_is_left_out(era: str, tool: str) -> None:
     """Models in strict mode must send every parameter, and send "" for what they don't mean."""
     async with serving(era, confirm="off") as peer:
         (shown,) = [shown for shown in (await peer.client.list_tools()).tools if shown.name == tool]
@@ -172,7 +172,7 @@ async def test_an_empty_text_stands_for_what_is_left_out(era: str, tool: str) ->
         assert tool != "create_session" or result["type"] == "agent"
 
 
-async def test_an_empty_text_is_no_value_for_a_required_parameter() -> None:
+async def test_an_empty_string_is_refused_for_a_required_parameter() -> None:
     async with serving() as peer:
         session = await peer.session(name="here")
         assert (await peer.error("get_session", session_id="")).startswith('invalid: "session_id" is empty.')
@@ -184,7 +184,7 @@ async def test_an_empty_text_is_no_value_for_a_required_parameter() -> None:
 
 
 @both_eras
-async def test_an_integer_for_a_text_is_taken_as_its_digits(era: str) -> None:
+async def test_an_integer_is_accepted_as_a_string_of_digits(era: str) -> None:
     async with serving(era) as peer:
         for number in (0, 123, -7, 2**53 - 1, 1 - 2**53):
             created = await peer.call("create_session", name=number, state={"kept": number})
@@ -201,7 +201,7 @@ async def test_an_integer_for_a_text_is_taken_as_its_digits(era: str) -> None:
 
 @both_eras
 @pytest.mark.parametrize("value", [True, 1.0, 1.5, 2**53, -(2**53), 10**30])
-async def test_what_is_no_unambiguous_integer_is_no_text(era: str, value: object) -> None:
+async def test_numbers_with_several_spellings_are_refused_as_strings(era: str, value: object) -> None:
     async with serving(era) as peer:
         session = await peer.session(name="here")
         assert await peer.error("rename_session", session_id=session.id, name=value) == (
@@ -213,7 +213,7 @@ async def test_what_is_no_unambiguous_integer_is_no_text(era: str, value: object
         assert await peer.backend.get_session(session.id) == session
 
 
-async def test_bounds_are_told() -> None:
+async def test_errors_about_limits_say_the_limits() -> None:
     async with serving() as peer:
         session = await peer.session()
         assert await peer.error("list_sessions", limit=101) == 'invalid: "limit" must be a whole number from 1 to 100.'
@@ -236,7 +236,7 @@ async def test_bounds_are_told() -> None:
 
 
 @both_eras
-async def test_a_tool_that_is_not_offered_says_which_are(era: str) -> None:
+async def test_the_error_about_an_unknown_tool_names_the_offered_ones(era: str) -> None:
     async with serving(era, toolsets=("history",)) as peer:
         assert await peer.error("delete_session", session_id="x") == (
             'invalid: there is no tool "delete_session". Available tools: get_session_history, get_session_runs.'

@@ -1,4 +1,4 @@
-"""What holds for every tool there is, and a snapshot of each: a changed prompt is a reviewed change."""
+"""Rules that hold for every tool, and a snapshot of each, so that a changed description is reviewed."""
 
 import inspect
 import json
@@ -38,7 +38,7 @@ def length(*tools: Tool) -> int:
     return len(json.dumps(on_the_wire(*tools), ensure_ascii=False, separators=(",", ":")))
 
 
-async def test_there_is_one_tool_for_each_operation_and_no_other() -> None:
+async def test_every_operation_has_exactly_one_tool() -> None:
     assert set(await offered()) == set(Capability)
     assert len(SPECS) <= 15
     for _, spec in SPECS:
@@ -47,7 +47,7 @@ async def test_there_is_one_tool_for_each_operation_and_no_other() -> None:
 
 
 @by_tool
-async def test_a_tool_is_as_its_snapshot_says(spec: ToolSpec) -> None:
+async def test_a_tool_equals_its_snapshot(spec: ToolSpec) -> None:
     (shown,) = on_the_wire((await offered())[spec.name])
     text = json.dumps(shown, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
     path = SNAPSHOTS / f"{spec.name}.json"
@@ -56,12 +56,12 @@ async def test_a_tool_is_as_its_snapshot_says(spec: ToolSpec) -> None:
     assert path.read_text(encoding="utf-8") == text
 
 
-def test_there_is_no_snapshot_without_a_tool() -> None:
+def test_every_snapshot_belongs_to_a_tool() -> None:
     assert {path.stem for path in SNAPSHOTS.glob("*")} == {spec.name for _, spec in SPECS}
 
 
 @by_tool
-async def test_all_four_hints_are_stated_and_follow_from_the_effect(spec: ToolSpec) -> None:
+async def test_all_four_annotations_are_set_and_follow_from_the_effect(spec: ToolSpec) -> None:
     (shown,) = on_the_wire((await offered())[spec.name])
     hints = shown["annotations"]
     assert set(hints) == {"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"}
@@ -71,7 +71,7 @@ async def test_all_four_hints_are_stated_and_follow_from_the_effect(spec: ToolSp
 
 
 @by_tool
-async def test_descriptions_are_short_and_parameters_no_unions(spec: ToolSpec) -> None:
+async def test_descriptions_are_short_and_parameters_have_no_union_types(spec: ToolSpec) -> None:
     tool = (await offered())[spec.name]
     assert tool.description == inspect.getdoc(spec.function)
     assert 20 <= len(tool.description or "") <= 250
@@ -80,7 +80,7 @@ async def test_descriptions_are_short_and_parameters_no_unions(spec: ToolSpec) -
     assert tool.output_schema is None
 
 
-async def test_a_parameter_has_one_type_and_wording_everywhere() -> None:
+async def test_a_parameter_has_the_same_type_and_description_in_every_tool() -> None:
     wordings: dict[str, set[str]] = {}
     for tool in (await offered()).values():
         for name, schema in tool.input_schema["properties"].items():
@@ -92,7 +92,7 @@ async def test_a_parameter_has_one_type_and_wording_everywhere() -> None:
 
 
 @by_tool
-def test_tools_that_show_what_others_wrote_say_that_it_is_data(spec: ToolSpec) -> None:
+def test_tools_that_return_stored_text_say_that_it_is_data(spec: ToolSpec) -> None:
     if spec.name in ("list_sessions", "search_sessions", "get_session_history", "get_session_runs"):
         assert "data" in (inspect.getdoc(spec.function) or "")
 
@@ -110,14 +110,14 @@ def undescribed(name: str, schema: dict[str, Any], *, optional: bool) -> list[st
 
 
 @by_tool
-async def test_descriptions_name_each_bound_and_default(spec: ToolSpec) -> None:
+async def test_descriptions_state_each_limit_and_default(spec: ToolSpec) -> None:
     """Some clients drop `default`, `minimum` and `maximum` from what they show a model."""
     schema = (await offered())[spec.name].input_schema
     for name, parameter in schema["properties"].items():
         assert undescribed(name, parameter, optional=name not in schema.get("required", ())) == []
 
 
-def test_a_bound_or_default_that_is_not_described_is_found() -> None:
+def test_a_limit_or_default_that_is_not_described_is_reported() -> None:
     number = {"type": "integer", "minimum": 1, "maximum": 100, "default": 20, "description": "1-10"}
     assert undescribed("limit", number, optional=True) == ["limit: 100", "limit: 20"]
     assert undescribed("archived", {"type": "boolean"}, optional=True) == ["archived: false"]
@@ -134,7 +134,7 @@ async def test_the_tool_list_is_small() -> None:
     assert length(*(await offered()).values()) <= 10_500
 
 
-async def test_toolsets_read_only_and_capabilities_narrow_what_is_offered() -> None:
+async def test_toolsets_read_only_and_capabilities_limit_the_offered_tools() -> None:
     default = await offered(toolsets=DEFAULT_TOOLSETS)
     assert set(default) == {spec.name for toolset, spec in SPECS if toolset in DEFAULT_TOOLSETS}
     assert set(await offered(toolsets=("history",))) == {"get_session_history", "get_session_runs"}
@@ -146,7 +146,7 @@ async def test_toolsets_read_only_and_capabilities_narrow_what_is_offered() -> N
     assert set(await offered(Reader())) == set(REQUIRED)
 
 
-def test_a_scope_decides_by_effect() -> None:
+def test_the_required_scope_depends_on_the_effect() -> None:
     for _, spec in SPECS:
         for scope in Scope:
             allowed = is_offered(
@@ -164,7 +164,7 @@ def test_a_tool_is_a_thin_function(spec: ToolSpec) -> None:
     assert inspect.iscoroutinefunction(spec.function)
 
 
-async def test_what_the_model_must_not_supply_is_in_no_schema() -> None:
+async def test_parameters_that_the_server_fills_in_are_not_in_a_schema() -> None:
     for tool in (await offered()).values():
         hidden = {"backend", "target", "targets", "approved", "context", "user_id", "caller"}
         assert not hidden & set(tool.input_schema["properties"])

@@ -1,4 +1,4 @@
-"""The tools as a client meets them, in both protocol eras."""
+"""The tools as a client uses them, in both protocol eras."""
 
 import json
 
@@ -9,7 +9,7 @@ from tests.support.clients import both_eras, serving, text_of
 
 
 @both_eras
-async def test_the_main_job_works_from_end_to_end(era: str) -> None:
+async def test_a_session_is_found_read_renamed_archived_restored_and_deleted(era: str) -> None:
     async with serving(era) as peer:
         created = await peer.call("create_session", name="  Plan the trip ", agent_id="travel", state={"days": 4})
         session_id = created["id"]
@@ -40,7 +40,7 @@ async def test_the_main_job_works_from_end_to_end(era: str) -> None:
 
 
 @both_eras
-async def test_what_says_nothing_is_left_out_and_what_a_user_stored_is_kept(era: str) -> None:
+async def test_empty_fields_are_left_out_but_stored_values_are_kept(era: str) -> None:
     async with serving(era) as peer:
         stored: dict[str, object] = {"done": False, "count": 0, "none": None, "text": "", "list": [], "object": {}}
         session = await peer.session(state=stored)
@@ -75,7 +75,7 @@ async def test_times_are_utc_to_the_second() -> None:
         assert row["created_at"] == session.created_at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-async def test_times_given_may_name_any_zone_or_none() -> None:
+async def test_time_arguments_accept_any_time_zone_or_none() -> None:
     async with serving() as peer:
         session = await peer.session()
         for after in ("2026-01-01", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00+09:00", "20260101T000000"):
@@ -86,7 +86,7 @@ async def test_times_given_may_name_any_zone_or_none() -> None:
 
 
 @both_eras
-async def test_what_previous_tells_undoes_an_annotation(era: str) -> None:
+async def test_the_values_in_previous_undo_a_change_of_metadata(era: str) -> None:
     async with serving(era) as peer:
         session = await peer.session(metadata={"n": {"kept": None}})
         change = await peer.call("update_session", session_id=session.id, summary="new", metadata={"n": {"kept": 1}})
@@ -98,7 +98,7 @@ async def test_what_previous_tells_undoes_an_annotation(era: str) -> None:
 
 
 @both_eras
-async def test_only_a_part_of_the_state_can_be_asked_for(era: str) -> None:
+async def test_a_part_of_the_state_can_be_requested(era: str) -> None:
     async with serving(era) as peer:
         session = await peer.session(state={"plan": {"steps": ["a", {"b/c": 1}]}})
         at = {"/plan/steps/0": "a", "/plan/steps/1/b~1c": 1, "/plan": {"steps": ["a", {"b/c": 1}]}}
@@ -114,7 +114,7 @@ async def test_only_a_part_of_the_state_can_be_asked_for(era: str) -> None:
 
 
 @both_eras
-async def test_a_whole_message_longer_than_the_budget_is_read_in_parts(era: str) -> None:
+async def test_a_message_longer_than_the_budget_is_read_in_parts(era: str) -> None:
     async with serving(era, max_chars=2000) as peer:
         text = "".join(f'line {number} "quoted"\n' for number in range(1000))
         session = await peer.session(text)
@@ -133,7 +133,7 @@ async def test_a_whole_message_longer_than_the_budget_is_read_in_parts(era: str)
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
-async def test_the_instructions_fit_and_say_that_transcripts_are_data(era: str) -> None:
+async def test_the_instructions_are_short_and_say_that_transcripts_are_data(era: str) -> None:
     async with serving(era) as peer:
         assert peer.client.instructions == INSTRUCTIONS
         assert len(INSTRUCTIONS) < 600
@@ -168,7 +168,7 @@ async def test_a_page_of_twenty_sessions_is_short() -> None:
             assert len(json.dumps({**row, "name": ""}, separators=(",", ":"))) <= 114
 
 
-async def test_what_is_left_out_of_a_part_of_the_state_is_named_by_where_it_is() -> None:
+async def test_values_left_out_of_a_part_of_the_state_are_named_by_their_path() -> None:
     async with serving(max_chars=2000) as peer:
         session = await peer.session(state={"plan": {"steps": {"long": "x" * 3000, "short": 1}}})
         shown = await peer.call("get_session", session_id=session.id, state_path="/plan/steps")

@@ -1,4 +1,4 @@
-"""The recorded traffic of real clients, replayed against a server process: each answer is as it was, or better."""
+"""The recorded traffic of real clients, replayed against a server process: each response is as recorded, or better."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.support.client_replay import Event, Recording, corrected, corrections
 
 
 @pytest.mark.parametrize("name", names())
-async def test_a_recorded_client_gets_the_right_answers_to_its_end(name: str, tmp_path: Path) -> None:
+async def test_a_recorded_client_gets_the_right_responses(name: str, tmp_path: Path) -> None:
     await replay(corrected(name), tmp_path)
 
 
@@ -55,7 +55,7 @@ ALTERED: dict[str, tuple[str, Callable[[list[Event]], list[Event]], str]] = {
 
 
 @pytest.mark.parametrize("name", ALTERED)
-async def test_a_replay_fails_where_the_server_does_something_else(name: str, tmp_path: Path) -> None:
+async def test_a_replay_fails_if_a_response_differs(name: str, tmp_path: Path) -> None:
     recording_name, alter, message = ALTERED[name]
     recording = corrected(recording_name)
     with pytest.raises(AssertionError, match=message):

@@ -1,4 +1,4 @@
-"""`serve --transport http`: real processes, real clients, and requests that no client of ours would send."""
+"""`serve --transport http`: real processes, real clients, and malformed requests."""
 
 import signal
 import socket
@@ -49,7 +49,7 @@ async def test_a_client_renames_the_session_that_its_header_names(era: str, tmp_
 
 @pytest.mark.slow
 @both_eras
-async def test_each_of_many_calls_at_once_has_its_own_header(era: str, tmp_path: Path) -> None:
+async def test_each_concurrent_call_uses_its_own_header(era: str, tmp_path: Path) -> None:
     async with running(tmp_path) as server:
         ids = [await create(server, f"session {place}") for place in range(8)]
         answered: list[tuple[str, str]] = []
@@ -68,7 +68,7 @@ async def test_each_of_many_calls_at_once_has_its_own_header(era: str, tmp_path:
         assert all(asked == answer for asked, answer in answered)
 
 
-async def test_only_requests_by_a_name_of_this_machine_are_answered(tmp_path: Path) -> None:
+async def test_only_requests_with_a_host_of_this_machine_are_served(tmp_path: Path) -> None:
     async with running(tmp_path) as server, httpx2.AsyncClient(trust_env=False, verify=False) as http:
         port = server.root.rpartition(":")[2]
         for path, method in (("/mcp", "POST"), ("/mcp", "GET"), ("/healthz", "GET"), ("/readyz", "GET")):
@@ -83,7 +83,7 @@ async def test_only_requests_by_a_name_of_this_machine_are_answered(tmp_path: Pa
                 assert (await send(headers={**ACCEPT, "Origin": origin})).status_code == 403
 
 
-async def test_the_probes_say_that_it_runs_and_that_its_store_answers(tmp_path: Path) -> None:
+async def test_the_probes_report_the_server_and_its_store(tmp_path: Path) -> None:
     async with running(tmp_path) as server, httpx2.AsyncClient(trust_env=False, verify=False) as http:
         health, readiness = [await http.get(server.root + path) for path in ("/healthz", "/readyz")]
         assert (health.status_code, health.json()) == (200, {"status": "ok"})
@@ -131,25 +131,25 @@ def refused(folder: Path, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "0", "::ffff:10.0.0.1"])
-def test_an_address_that_others_can_reach_is_refused(host: str) -> None:
+def test_a_public_address_is_refused(host: str) -> None:
     with pytest.raises(BadSetting, match="others could reach it, which requires authentication"):
         listen(host, 0, Access())
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "LocalHost"])
-def test_every_address_of_this_machine_alone_is_accepted(host: str) -> None:
+def test_every_loopback_address_is_accepted(host: str) -> None:
     with listen(host, 0, Access()) as listener:
         assert listener.getsockname()[1] > 0
 
 
-def test_an_answer_is_sent_at_once_and_does_not_wait_to_be_filled() -> None:
+def test_a_response_is_sent_without_delay() -> None:
     with listen("127.0.0.1", 0, Access()) as listener, socket.create_connection(listener.getsockname()):
         connection, _ = listener.accept()
         with connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-def test_a_start_that_is_refused_is_one_line_and_no_traceback(tmp_path: Path) -> None:
+def test_the_error_about_a_refused_start_is_one_line(tmp_path: Path) -> None:
     assert refused(tmp_path, "--host", "0.0.0.0").startswith("mcp-sessions: --host can't be '0.0.0.0': others could")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -158,14 +158,14 @@ def test_a_start_that_is_refused_is_one_line_and_no_traceback(tmp_path: Path) ->
     assert line.startswith("mcp-sessions: --backend: the store's folder can't be created")
 
 
-async def test_it_serves_on_the_other_kind_of_address_too(tmp_path: Path) -> None:
+async def test_the_server_can_listen_on_ipv6(tmp_path: Path) -> None:
     async with running(tmp_path, "--port", "0", "--host", "::1") as server:
         assert server.root.startswith("http://[::1]:")
         assert await create(server, "by the newer protocol")
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-async def test_a_signal_ends_it_with_its_connections_and_nothing_on_stdout(
+async def test_a_signal_ends_the_server_and_its_connections(
     number: signal.Signals, status: int, tmp_path: Path
 ) -> None:
     async with running(tmp_path) as server, connected(server.url, "legacy") as client:
@@ -175,7 +175,7 @@ async def test_a_signal_ends_it_with_its_connections_and_nothing_on_stdout(
 
 
 @pytest.mark.slow
-def test_nothing_of_it_is_imported_to_serve_over_stdio() -> None:
+def test_serving_over_stdio_imports_no_http_modules() -> None:
     source = (
         "import sys, mcp_sessions.cli.serve, mcp_sessions.transports.stdio.server\n"
         "print('mcp_sessions.transports.http.server' in sys.modules, 'uvicorn.protocols' in sys.modules)"

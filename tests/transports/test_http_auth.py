@@ -1,4 +1,4 @@
-"""Each request over HTTP says whose it is, by its token: what that one sees, may do and can't reach."""
+"""The token of a request over HTTP decides what its caller sees and may do."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -52,7 +52,7 @@ async def created(client: Client, name: str) -> str:
     return result.structured_content["id"]
 
 
-async def test_who_sends_no_token_is_refused_and_not_sent_anywhere(served: Served) -> None:
+async def test_a_request_without_a_token_is_refused_without_a_redirect(served: Served) -> None:
     said = await answer(served[0].url)
     assert said.status_code == 401
     assert said.headers["www-authenticate"] == (
@@ -70,9 +70,7 @@ async def test_who_sends_no_token_is_refused_and_not_sent_anywhere(served: Serve
 
 @both_eras
 @pytest.mark.parametrize("name", OFFERED)
-async def test_a_token_lists_the_tools_of_its_scopes_and_no_other_can_be_called(
-    name: str, era: str, served: Served
-) -> None:
+async def test_a_token_can_list_and_call_only_the_tools_of_its_scopes(name: str, era: str, served: Served) -> None:
     async with client_of(served, name, era) as client:
         assert {tool.name for tool in (await client.list_tools()).tools} == OFFERED[name]
         for scope, tools in (("read", READING), ("write", WRITING), ("delete", DELETING)):
@@ -106,7 +104,7 @@ async def test_prompts_resources_and_completion_follow_the_scopes(era: str, serv
 
 
 @both_eras
-async def test_anothers_session_is_not_there_however_it_is_named(era: str, served: Served) -> None:
+async def test_another_users_session_is_not_found_by_any_name(era: str, served: Served) -> None:
     async with client_of(served, "ada", era) as ada:
         hers = await created(ada, "canary of ada")
         await ada.call_tool("append_messages", {"session_id": hers, "messages": [{"role": "user", "text": "canary"}]})
@@ -141,7 +139,7 @@ async def test_anothers_session_is_not_there_however_it_is_named(era: str, serve
 
 
 @both_eras
-async def test_a_client_that_changes_its_token_is_another_from_then_on(era: str, served: Served) -> None:
+async def test_a_client_with_a_new_token_is_another_caller(era: str, served: Served) -> None:
     server, tokens = served
     http = httpx2.AsyncClient(
         timeout=DEADLINE, trust_env=False, verify=False, headers={"Authorization": f"Bearer {tokens['ada']}"}
@@ -161,7 +159,7 @@ async def test_a_client_that_changes_its_token_is_another_from_then_on(era: str,
 
 
 @pytest.mark.parametrize("era", ["2026-07-28", "2025-06-18"])
-async def test_two_users_on_one_connection_stay_themselves(era: str, served: Served) -> None:
+async def test_two_users_on_one_connection_are_kept_apart(era: str, served: Served) -> None:
     server, tokens = served
     async with calls(server.url, era) as shared:
         for number in range(10):
@@ -176,7 +174,7 @@ async def test_two_users_on_one_connection_stay_themselves(era: str, served: Ser
             assert len(page["sessions"]) == 10
 
 
-async def test_all_callers_see_the_user_that_the_operator_names(tmp_path: Path) -> None:
+async def test_all_callers_see_the_sessions_of_the_configured_user(tmp_path: Path) -> None:
     async with guarded(tmp_path, "--user", "team", ada=ALL, reader="sessions:read") as served:
         async with client_of(served, "ada") as ada:
             session_id = await created(ada, "ours")
@@ -189,7 +187,7 @@ async def test_all_callers_see_the_user_that_the_operator_names(tmp_path: Path) 
 
 
 @both_eras
-async def test_a_call_that_is_malformed_is_nobodys_business_without_a_token(era: str, served: Served) -> None:
+async def test_a_malformed_request_without_a_token_is_unauthorized(era: str, served: Served) -> None:
     async with httpx2.AsyncClient(trust_env=False, verify=False) as http:
         version = {"MCP-Protocol-Version": era if era != "legacy" else "2025-06-18"}
         for body in (b"{", b"[]", b"\xff", b"[" * 100_000):
@@ -210,7 +208,7 @@ async def test_a_call_that_is_malformed_is_nobodys_business_without_a_token(era:
         ("https://sessions.example", [], "https://sessions.example"),
     ],
 )
-async def test_a_client_without_a_token_is_told_of_the_document_that_names_the_issuer(
+async def test_a_client_without_a_token_gets_the_url_of_the_resource_metadata(
     audience: str, hosts: list[str], resource: str
 ) -> None:
     flags: dict[str, str | list[str] | None] = {"jwt_audience": audience, "allowed_host": hosts}

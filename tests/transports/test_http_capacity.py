@@ -1,4 +1,4 @@
-"""How much is taken at once over HTTP, how large and how often, and that whoever leaves makes room."""
+"""Limits over HTTP: concurrent calls, size and rate of requests. Disconnected clients free their place."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -41,7 +41,7 @@ def held(fake: FakeAgentOs) -> list[Fault]:
 
 
 @ERAS
-async def test_beyond_so_many_calls_at_once_a_client_is_told_to_come_back(era: str, tmp_path: Path) -> None:
+async def test_too_many_concurrent_calls_are_told_to_retry(era: str, tmp_path: Path) -> None:
     async with (
         with_room_for_two(tmp_path) as (server, fake),
         calls(server.url, era) as peer,
@@ -73,7 +73,7 @@ async def free_again(server: Server, era: str) -> None:
 
 
 @ERAS
-async def test_a_client_that_vanishes_leaves_its_place_to_another(era: str, tmp_path: Path) -> None:
+async def test_a_disconnected_client_frees_its_place(era: str, tmp_path: Path) -> None:
     async with with_room_for_two(tmp_path) as (server, fake):
         for _ in range(3):
             faults = held(fake)
@@ -88,7 +88,7 @@ async def test_a_client_that_vanishes_leaves_its_place_to_another(era: str, tmp_
 
 
 @ERAS
-async def test_a_client_that_vanishes_within_its_request_leaves_its_place_too(era: str, tmp_path: Path) -> None:
+async def test_a_client_that_disconnects_within_its_request_frees_its_place(era: str, tmp_path: Path) -> None:
     async with with_room_for_two(tmp_path) as (server, _):
         head = "POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n"
         head += f"Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: {era}\r\n\r\n{{"
@@ -121,7 +121,7 @@ async def test_a_request_that_is_too_large_is_refused(era: str, chunked: bool, t
 
 
 @both_eras
-async def test_who_calls_too_often_is_told_when_to_come_back_and_nobody_else(era: str, tmp_path: Path) -> None:
+async def test_only_the_caller_over_the_rate_limit_is_told_to_retry(era: str, tmp_path: Path) -> None:
     async with guarded(tmp_path, "--rate", "3", ada=ALL, bob=ALL) as (server, tokens):
         async with connected(server.url, era, Authorization=f"Bearer {tokens['ada']}") as ada:
             for _ in range(5):
@@ -154,7 +154,7 @@ def left(rate: RateLimiter, subject: str) -> int:
     raise AssertionError
 
 
-def test_what_a_caller_may_call_comes_back_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rate_limit_refills_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr("anyio.current_time", lambda: now)
     rate = RateLimiter(60)

@@ -1,4 +1,4 @@
-"""What the backend is called with for each caller over HTTP: never the token that let them in."""
+"""The credential that the backend gets for each caller over HTTP is never the caller's token for the server."""
 
 import json
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ async def test_the_token_of_a_caller_never_reaches_the_backend(era: str, tmp_pat
 
 
 @ERAS
-async def test_a_caller_s_own_credential_is_sent_for_their_calls_alone(era: str, tmp_path: Path) -> None:
+async def test_a_callers_own_credential_is_sent_only_for_their_calls(era: str, tmp_path: Path) -> None:
     async with GuardedAgentOs() as fake:
         seeded(fake)
         options = ["--backend", f"agentos+{fake.url}", "--own-credentials"]
@@ -83,7 +83,7 @@ async def test_a_caller_s_own_credential_is_sent_for_their_calls_alone(era: str,
 
 
 @ERAS
-async def test_a_credential_for_each_subject_comes_from_the_operators_file(era: str, tmp_path: Path) -> None:
+async def test_credentials_per_subject_come_from_the_operators_file(era: str, tmp_path: Path) -> None:
     file = anyio.Path(tmp_path / "credentials")
     await file.write_text(json.dumps({"ann": "ann-1", "ben": "ben-1"}), encoding="utf-8")
     async with GuardedAgentOs() as fake:
@@ -114,9 +114,7 @@ async def test_a_credential_for_each_subject_comes_from_the_operators_file(era: 
 
 
 @ERAS
-async def test_each_of_several_backends_gets_the_callers_credential_for_it_and_no_other(
-    era: str, tmp_path: Path
-) -> None:
+async def test_each_of_several_backends_gets_only_the_callers_credential_for_it(era: str, tmp_path: Path) -> None:
     file = anyio.Path(tmp_path / "credentials")
     await file.write_text(json.dumps({"ann": {"": "ann-1", "work": "ann-2"}, "ben": "ben-1"}), encoding="utf-8")
     async with GuardedAgentOs() as bare, GuardedAgentOs() as work:

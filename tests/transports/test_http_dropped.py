@@ -1,4 +1,4 @@
-"""A call whose client goes away: its request to the backend ends with it."""
+"""A call whose client disconnects: its request to the backend is cancelled."""
 
 from pathlib import Path
 from statistics import median
@@ -56,11 +56,11 @@ async def seconds_until_let_go(folder: Path, era: str, times: int) -> list[float
 
 
 @ERAS
-async def test_a_dropped_call_lets_go_of_its_request_to_the_backend(era: str, tmp_path: Path) -> None:
+async def test_a_dropped_call_cancels_its_request_to_the_backend(era: str, tmp_path: Path) -> None:
     assert len(await seconds_until_let_go(tmp_path, era, 2)) == 2
 
 
 @pytest.mark.timing
 @ERAS
-async def test_it_lets_go_within_a_tenth_of_a_second(era: str, tmp_path: Path) -> None:
+async def test_a_dropped_call_is_cancelled_within_a_tenth_of_a_second(era: str, tmp_path: Path) -> None:
     assert median(await seconds_until_let_go(tmp_path, era, 9)) < 0.1

@@ -1,4 +1,4 @@
-"""How calls over HTTP end: with the client that made them, and with the server."""
+"""How calls over HTTP end when their client disconnects or the server shuts down."""
 
 import os
 from contextlib import AbstractAsyncContextManager, suppress
@@ -68,7 +68,7 @@ async def refuses_connections(server: Server) -> None:
 
 
 @both_eras
-async def test_the_lifespan_is_entered_once_whoever_calls(era: str, pipe: Path) -> None:
+async def test_the_lifespan_is_entered_once(era: str, pipe: Path) -> None:
     async with started(pipe, "20") as server:
         for _ in range(3):
             async with connected(server.url, era) as client:
@@ -77,7 +77,7 @@ async def test_the_lifespan_is_entered_once_whoever_calls(era: str, pipe: Path) 
 
 @pytest.mark.slow
 @both_eras
-async def test_a_call_that_runs_at_the_end_is_answered_and_no_new_one(era: str, pipe: Path) -> None:
+async def test_a_running_call_completes_at_shutdown_and_new_ones_are_refused(era: str, pipe: Path) -> None:
     async with (
         started(pipe, "20") as server,
         connected(server.url, era) as client,
@@ -97,7 +97,7 @@ async def test_a_call_that_runs_at_the_end_is_answered_and_no_new_one(era: str, 
 
 
 @both_eras
-async def test_a_call_that_is_too_slow_for_the_end_is_ended_and_its_client_told(era: str, pipe: Path) -> None:
+async def test_a_call_too_slow_for_the_shutdown_is_cancelled_and_its_client_is_told(era: str, pipe: Path) -> None:
     async with (
         started(pipe, "0.1") as server,
         connected(server.url, era) as client,
@@ -123,7 +123,7 @@ async def test_a_call_that_is_too_slow_for_the_end_is_ended_and_its_client_told(
         assert "Traceback" not in errors
 
 
-async def test_who_waits_for_an_answer_at_the_end_is_told_to_look_before_repeating(pipe: Path) -> None:
+async def test_a_client_waiting_at_shutdown_is_told_to_check_before_retrying(pipe: Path) -> None:
     async with started(pipe, "0.1") as server, httpx2.AsyncClient(verify=False) as http:
         answers: list[httpx2.Response] = []
 
@@ -143,7 +143,7 @@ async def test_who_waits_for_an_answer_at_the_end_is_told_to_look_before_repeati
 
 
 @both_eras
-async def test_a_client_that_goes_away_ends_its_call(era: str, pipe: Path) -> None:
+async def test_a_client_that_disconnects_cancels_its_call(era: str, pipe: Path) -> None:
     async with started(pipe, "20") as server:
         async with connected(server.url, era) as client, anyio.create_task_group() as tasks:
             call = Call(client, "wait_for_ever")

@@ -1,4 +1,4 @@
-"""What a server over HTTP logs when it logs all it can: nothing that was said, and nothing that lets anybody in."""
+"""The log of a server over HTTP at its most verbose has no conversations and no credentials."""
 
 import logging
 from pathlib import Path
@@ -20,7 +20,7 @@ from tests.support.jwt_issuer import reachable
 
 
 @both_eras
-async def test_what_is_said_and_every_credential_stay_out_of_the_log(era: str, tmp_path: Path) -> None:
+async def test_conversations_and_credentials_are_not_logged(era: str, tmp_path: Path) -> None:
     token = add(tmp_path / "tokens", "ann")
     said = [{"role": "user", "text": "canary-run"}]
     async with GuardedAgentOs() as fake:
@@ -56,7 +56,7 @@ class Careless:
         raise RuntimeError(f"what is {token}")
 
 
-async def test_a_verifier_that_fails_lets_nobody_in_and_is_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failing_verifier_admits_nobody_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     access = Access(authentication=Authentication(verifiers=[Careless(), Careless()]))
     app = http_app(create_server(open_backend()), "127.0.0.1", reachable, access, "http://127.0.0.1:8000/mcp")

@@ -1,4 +1,4 @@
-"""Many clients of one server at once: each gets the answers to its own calls, in its own name."""
+"""Many clients of one server at the same time: each gets the responses to its own calls."""
 
 import json
 import re
@@ -54,7 +54,7 @@ class Canary:
 
 
 @pytest.mark.load
-async def test_64_clients_with_the_same_request_ids_never_see_each_others_birds(tmp_path: Path) -> None:
+async def test_64_clients_with_the_same_request_ids_get_only_their_own_responses(tmp_path: Path) -> None:
     made = [new_token(f"user-{number}", list(Scope), None) for number in range(CLIENTS)]
     (tmp_path / "tokens").write_text("".join(f"{line}\n" for _, line in made))
     canaries = [Canary(number, token) for number, (token, _) in enumerate(made)]

@@ -1,4 +1,4 @@
-"""By which names a server can be called, so that no page of a stranger's reaches it by a name that it had rebound."""
+"""The hosts that a server accepts, so that no web page reaches it by DNS rebinding."""
 
 import socket
 from collections.abc import AsyncGenerator
@@ -41,7 +41,7 @@ async def statuses(served: tuple[Server, str], path: str, **headers: str) -> int
 
 
 @pytest.mark.parametrize("host", ["sessions.example", "sessions.example:443", "[2001:db8::1]:8443"])
-async def test_a_server_for_others_is_called_by_its_names(host: str, served: tuple[Server, str]) -> None:
+async def test_a_public_server_accepts_only_its_configured_hosts(host: str, served: tuple[Server, str]) -> None:
     for path in ("/mcp", "/healthz", "/readyz"):
         assert await statuses(served, path, Host=host) == 200
         for scheme in ("http", "https"):
@@ -52,7 +52,7 @@ async def test_a_server_for_others_is_called_by_its_names(host: str, served: tup
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8000", "[::1]"])
-async def test_only_the_probes_are_called_by_this_machines_names(host: str, served: tuple[Server, str]) -> None:
+async def test_only_the_probes_of_a_public_server_accept_loopback_hosts(host: str, served: tuple[Server, str]) -> None:
     assert await statuses(served, "/mcp", Host=host) == 421
     for path in ("/healthz", "/readyz"):
         assert await statuses(served, path, Host=host) == 200
@@ -81,7 +81,7 @@ async def test_only_the_probes_are_called_by_this_machines_names(host: str, serv
         *("sessions.example@evil.example", "sessions.example, evil.example", "user@sessions.example", "\xe9", "127.1"),
     ],
 )
-async def test_no_other_name_is_answered_whatever_the_token(host: str, served: tuple[Server, str]) -> None:
+async def test_other_hosts_are_refused_whatever_the_token(host: str, served: tuple[Server, str]) -> None:
     for path in ("/mcp", "/healthz", "/readyz"):
         async with httpx2.AsyncClient(
             trust_env=False, verify=False, headers={"Authorization": f"Bearer {served[1]}", **ACCEPT}
@@ -103,7 +103,7 @@ async def test_a_request_must_name_one_host(hosts: str, served: tuple[Server, st
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
-def test_a_start_for_others_names_what_is_missing(host: str) -> None:
+def test_the_error_about_an_incomplete_public_server_names_the_missing_setting(host: str) -> None:
     authentication = Authentication(verifiers=[])
     with pytest.raises(BadSetting) as refused:
         listen(host, 0, Access())
@@ -119,7 +119,7 @@ def test_a_start_for_others_names_what_is_missing(host: str) -> None:
             assert listener.type == socket.SOCK_STREAM
 
 
-async def test_a_local_server_is_called_by_the_name_of_a_proxy_too(tmp_path: Path) -> None:
+async def test_a_local_server_accepts_the_host_of_a_proxy(tmp_path: Path) -> None:
     async with running(tmp_path, "--port", "0", "--allowed-host", "Sessions.Example") as server:
         for host, expected in (("sessions.example", 200), ("127.0.0.1", 200), ("evil.example", 421)):
             assert await statuses((server, "none"), "/mcp", Host=host) == expected
@@ -127,7 +127,7 @@ async def test_a_local_server_is_called_by_the_name_of_a_proxy_too(tmp_path: Pat
         assert await statuses((server, "none"), "/mcp", Host="localhost", Origin="https://evil.example") == 403
 
 
-async def test_a_strangers_name_can_not_write_to_the_log_what_a_terminal_obeys(tmp_path: Path) -> None:
+async def test_terminal_escapes_in_a_host_are_not_logged(tmp_path: Path) -> None:
     async with logged(tmp_path) as (url, log), httpx2.AsyncClient(trust_env=False, verify=False) as http:
         for name in (b"Host", b"Origin"):
             hostile = b"evil\x1b[2J\x9b31m\x85ERROR forged"

@@ -1,4 +1,4 @@
-"""Two servers over HTTP on one PostgreSQL, between which clients change about: nothing acknowledged is lost."""
+"""Two servers over HTTP on one PostgreSQL, with clients that switch between them: no acknowledged change is lost."""
 
 import re
 from collections.abc import AsyncGenerator, Sequence
@@ -92,20 +92,20 @@ async def counted_together(servers: Sequence[Server], token: str, times: int, *,
 
 
 @pytest.mark.load
-async def test_1600_increments_through_two_replicas_lose_none(postgres: EmptyDatabase, tmp_path: Path) -> None:
+async def test_1600_increments_through_two_replicas_are_all_kept(postgres: EmptyDatabase, tmp_path: Path) -> None:
     async with replicas(postgres, tmp_path) as (servers, token):
         assert await counted_together(servers, token, 200, killed=False) == (1600, 1600)
 
 
 @pytest.mark.load
-async def test_what_a_killed_replica_acknowledged_is_there(postgres: EmptyDatabase, tmp_path: Path) -> None:
+async def test_changes_acknowledged_by_a_killed_replica_are_kept(postgres: EmptyDatabase, tmp_path: Path) -> None:
     async with replicas(postgres, tmp_path) as (servers, token):
         acknowledged, counted = await counted_together(servers, token, 100, killed=True)
         assert acknowledged == 800
         assert acknowledged <= counted <= acknowledged + CLIENTS  # each may have had one call whose answer was lost
 
 
-async def test_a_walk_and_a_confirmation_go_on_at_the_other_replica(postgres: EmptyDatabase, tmp_path: Path) -> None:
+async def test_cursors_and_confirmations_continue_at_the_other_replica(postgres: EmptyDatabase, tmp_path: Path) -> None:
     async with replicas(postgres, tmp_path) as (servers, token), AsyncExitStack() as stack:
         # Of the older era, whose clients can't be asked over HTTP without a session: they get a code.
         one, other = [await stack.enter_async_context(calls(server.url, "2025-11-25", token)) for server in servers]

@@ -1,4 +1,4 @@
-"""Servers behind one name: what one asked or told, another knows by the key that they share, and nobody else."""
+"""Replicas with a shared key accept each other's cursors and confirmations."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
@@ -85,16 +85,16 @@ async def deleted(replicas: Replicas, after: tuple[str, str]) -> str:
             assert balancer.now == after
 
 
-async def test_what_the_user_agreed_to_at_one_is_done_by_another(replicas: Replicas) -> None:
+async def test_a_confirmation_given_at_one_replica_is_valid_at_another(replicas: Replicas) -> None:
     assert "Deleted." in await deleted(replicas, ("second", "ada"))
 
 
 @pytest.mark.parametrize("after", [("stranger", "ada"), ("second", "bob"), ("first", "bob")])
-async def test_no_agreement_holds_for_another_key_or_user(after: tuple[str, str], replicas: Replicas) -> None:
+async def test_a_confirmation_is_not_valid_for_another_key_or_user(after: tuple[str, str], replicas: Replicas) -> None:
     assert await deleted(replicas, after) == "Invalid or expired requestState"
 
 
-async def test_a_code_of_one_is_accepted_by_another_for_this_user_alone(replicas: Replicas) -> None:
+async def test_a_code_of_one_replica_is_accepted_by_another_only_for_its_user(replicas: Replicas) -> None:
     ada, bob = replicas.tokens["ada"], replicas.tokens["bob"]
     async with (
         calls(replicas.urls["first"], OLDER, ada) as first,
@@ -113,7 +113,7 @@ async def test_a_code_of_one_is_accepted_by_another_for_this_user_alone(replicas
 
 
 @ERAS
-async def test_a_walk_that_one_began_goes_on_at_another(era: str, replicas: Replicas) -> None:
+async def test_a_cursor_of_one_replica_continues_at_another(era: str, replicas: Replicas) -> None:
     ada = replicas.tokens["ada"]
     async with (
         calls(replicas.urls["first"], era, ada) as first,

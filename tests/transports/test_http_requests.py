@@ -1,4 +1,4 @@
-"""Which requests the MCP endpoint takes: method, path, `Accept`, and one message in the body."""
+"""The requests that the MCP endpoint accepts: method, path, `Accept`, and one message in the body."""
 
 import json
 from collections.abc import AsyncGenerator
@@ -73,7 +73,7 @@ BATCHES: list[Any] = [
 
 @each_era
 @pytest.mark.parametrize("batch", BATCHES)
-async def test_a_batch_is_refused_in_one_line_of_ours(batch: list[Any], era: str, served: Served) -> None:
+async def test_a_batch_is_refused_with_our_own_message(batch: list[Any], era: str, served: Served) -> None:
     refused = await served[1].post("/mcp", json=batch, headers={**ACCEPT, **ERAS[era]})
     assert (refused.status_code, refused.headers["content-type"]) == (400, "application/json")
     assert refused.json() == {
@@ -97,7 +97,9 @@ NOT_MESSAGES: dict[str, tuple[bytes, int, object, str]] = {
 
 @each_era
 @pytest.mark.parametrize("name", NOT_MESSAGES)
-async def test_a_body_that_is_not_a_message_is_refused_in_one_line_of_ours(name: str, era: str, served: Served) -> None:
+async def test_a_body_that_is_not_a_message_is_refused_with_our_own_message(
+    name: str, era: str, served: Served
+) -> None:
     body, code, request_id, message = NOT_MESSAGES[name]
     headers = {**ACCEPT, **ERAS[era], "Content-Type": "application/json"}
     refused = await served[1].post("/mcp", content=body, headers=headers)
@@ -106,7 +108,7 @@ async def test_a_body_that_is_not_a_message_is_refused_in_one_line_of_ours(name:
 
 
 @each_era
-async def test_a_tool_call_with_half_a_character_is_answered_as_a_failed_call(era: str, served: Served) -> None:
+async def test_a_tool_call_with_a_lone_surrogate_returns_a_tool_error(era: str, served: Served) -> None:
     make, headers = (modern, {**MODERN, "Mcp-Method": "tools/call"}) if era == "2026-07-28" else (request, ERAS[era])
     frame = make(1, "tools/call", name="list_sessions", arguments={"query": "\ud83d"})
     body = json.dumps(frame).encode()
@@ -134,7 +136,7 @@ async def test_a_request_without_accept_is_served(era: str, path: str, served: S
 
 
 @both_eras
-async def test_the_endpoint_with_a_slash_serves_a_real_client(era: str, tmp_path: Path) -> None:
+async def test_the_endpoint_with_a_trailing_slash_serves_a_client(era: str, tmp_path: Path) -> None:
     async with running(tmp_path) as server, connected(f"{server.url}/", era) as client:
         created = await client.call_tool("create_session", {"name": "by the slash"})
         assert created.structured_content is not None
@@ -142,7 +144,7 @@ async def test_the_endpoint_with_a_slash_serves_a_real_client(era: str, tmp_path
 
 
 @each_era
-async def test_the_endpoint_with_a_slash_has_the_same_guards(era: str, served: Served) -> None:
+async def test_the_endpoint_with_a_trailing_slash_has_the_same_checks(era: str, served: Served) -> None:
     server, http = served
     frame, headers = listing(era)
     large = frame | {"params": frame["params"] | {"padding": "x" * 10_000}}

@@ -1,4 +1,4 @@
-"""Clients that send slowly, or take all they can get: others are served meanwhile."""
+"""Clients that send slowly or use all they can get: others are served meanwhile."""
 
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.support.http_tokens import add
 DEADLINE = 10
 
 
-async def test_one_caller_leaves_room_for_others(tmp_path: Path) -> None:
+async def test_one_caller_cannot_use_all_places(tmp_path: Path) -> None:
     ada, bob = add(tmp_path / "tokens", "ada"), add(tmp_path / "tokens", "bob")
     async with FakeAgentOs() as fake, AsyncExitStack() as stack:
         options = ("--port", "0", "--max-concurrent", "6", "--backend", f"agentos+{fake.url}")
@@ -77,7 +77,7 @@ async def test_a_body_that_takes_too_long_is_refused() -> None:
 
 
 @pytest.mark.usefixtures("hurried")
-async def test_who_waits_for_a_long_answer_is_not_hurried() -> None:
+async def test_a_client_that_waits_for_a_slow_response_is_not_timed_out() -> None:
     answered: list[Message] = []
     body = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
 
@@ -98,7 +98,7 @@ async def test_who_waits_for_a_long_answer_is_not_hurried() -> None:
 
 
 @pytest.mark.slow
-async def test_a_connection_without_a_whole_head_is_closed(tmp_path: Path) -> None:
+async def test_a_connection_with_incomplete_headers_is_closed(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
         stream = await anyio.connect_tcp("127.0.0.1", int(server.root.rpartition(":")[2]))
         async with stream:

@@ -1,4 +1,4 @@
-"""An issuer's keys by URL: how often they are asked for, and what happens while they can't be had."""
+"""The keys of an issuer by URL: how often they are fetched, and what happens while the issuer is down."""
 
 import asyncio
 from pathlib import Path
@@ -23,7 +23,7 @@ def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mcp_sessions.transports.auth.jwt._FETCH_INTERVAL", 0)
 
 
-async def test_many_tokens_fetch_the_keys_once_and_unknown_ones_no_sooner_again() -> None:
+async def test_keys_are_fetched_once_for_many_tokens_and_not_sooner_for_unknown_keys() -> None:
     async with publishing(lambda request: Response(200, KEYS)) as (url, came):
         let_in = status_with(KeySet(url))
         answers: list[int] = []
@@ -47,7 +47,7 @@ async def test_many_tokens_fetch_the_keys_once_and_unknown_ones_no_sooner_again(
 
 
 @pytest.mark.usefixtures("without_waiting")
-async def test_a_new_key_is_fetched_when_a_token_names_it_and_an_old_one_goes() -> None:
+async def test_a_new_key_is_fetched_when_a_token_names_it_and_old_ones_are_dropped() -> None:
     published = jwks(jwk(RSA, "rsa"))
     async with publishing(lambda request: Response(200, published)) as (url, came):
         let_in = status_with(KeySet(url))
@@ -60,7 +60,7 @@ async def test_a_new_key_is_fetched_when_a_token_names_it_and_an_old_one_goes() 
 
 
 @pytest.mark.usefixtures("without_waiting")
-async def test_keys_that_were_had_last_while_none_can_be_had() -> None:
+async def test_the_last_keys_are_used_while_the_issuer_is_down() -> None:
     answered = Response(200, KEYS)
     async with publishing(lambda request: answered) as (url, _):
         let_in = status_with(KeySet(url))
@@ -93,7 +93,7 @@ BROKEN = {
 
 @pytest.mark.usefixtures("without_waiting")
 @pytest.mark.parametrize("name", BROKEN)
-async def test_while_there_are_no_keys_the_client_is_told_to_come_back_and_then_let_in(name: str) -> None:
+async def test_without_keys_a_client_is_told_to_retry_and_admitted_later(name: str) -> None:
     answered = BROKEN[name]
     async with publishing(lambda request: answered) as (url, came):
         let_in = status_with(KeySet(url))
@@ -106,7 +106,7 @@ async def test_while_there_are_no_keys_the_client_is_told_to_come_back_and_then_
         assert (await let_in(signed())).status_code == LET_IN
 
 
-async def test_keys_that_come_too_slowly_do_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_issuer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mcp_sessions.transports.auth.jwt._FETCH_SECONDS", 0.2)
     pause = asyncio.Event()
     async with publishing(lambda request: Response(200, KEYS, pause=pause)) as (url, _):
@@ -115,7 +115,7 @@ async def test_keys_that_come_too_slowly_do_not_come(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
-async def test_a_server_starts_without_its_issuer_and_lets_in_other_tokens_meanwhile(tmp_path: Path) -> None:
+async def test_a_server_starts_without_its_issuer_and_accepts_other_tokens(tmp_path: Path) -> None:
     token = add(tmp_path / "tokens", "ada")
     given = [*FLAGS, "--jwt-jwks", "http://127.0.0.1:9/keys", "--tokens", str(tmp_path / "tokens")]
     async with running(tmp_path, *given) as server:
@@ -133,7 +133,7 @@ async def test_a_server_starts_without_its_issuer_and_lets_in_other_tokens_meanw
         assert "eyJ" not in errors
 
 
-async def test_a_real_server_takes_the_keys_that_its_issuer_publishes(tmp_path: Path) -> None:
+async def test_a_server_process_accepts_tokens_of_the_published_keys(tmp_path: Path) -> None:
     kids = ("rsa", "x", "y")
     async with (
         publishing(lambda request: Response(200, KEYS)) as (url, came),

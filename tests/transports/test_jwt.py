@@ -1,4 +1,4 @@
-"""JWTs: which are let in, and that whatever is wrong with one it is a plain 401."""
+"""JWTs: which are accepted. Every invalid one gets the same 401."""
 
 import base64
 import json
@@ -145,12 +145,12 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-async def test_what_the_issuer_signed_for_this_server_is_let_in(name: str, server: Server) -> None:
+async def test_a_token_signed_by_the_issuer_for_this_server_is_accepted(name: str, server: Server) -> None:
     assert await status(server.url, f"Bearer {GOOD[name]}") == 200
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_what_is_wrong_with_a_jwt_is_not_told(name: str, server: Server) -> None:
+async def test_the_response_does_not_say_what_is_wrong_with_a_jwt(name: str, server: Server) -> None:
     said = await answer(server.url, f"Bearer {BAD[name]}")
     assert said.status_code == 401
     assert said.json() == {"error": "invalid_token", "error_description": "Authentication required"}
@@ -174,12 +174,12 @@ async def test_what_is_wrong_with_a_jwt_is_not_told(name: str, server: Server) -
         ({"scope": "sessions:*"}, 0),
     ],
 )
-async def test_scopes_are_words_or_a_list(era: str, said: dict[str, Any], tools: int, server: Server) -> None:
+async def test_scopes_can_be_a_string_or_a_list(era: str, said: dict[str, Any], tools: int, server: Server) -> None:
     async with connected(server.url, era, Authorization=f"Bearer {signed(**said)}") as client:
         assert len((await client.list_tools()).tools) == tools
 
 
-async def test_where_to_get_a_token_is_told_to_everybody_by_the_issuers_exact_name(server: Server) -> None:
+async def test_the_resource_metadata_has_the_exact_issuer(server: Server) -> None:
     async with httpx2.AsyncClient(trust_env=False, verify=False) as http:
         said = await http.get(f"{server.root}/.well-known/oauth-protected-resource/mcp")
     assert said.status_code == 200
@@ -192,7 +192,7 @@ async def test_where_to_get_a_token_is_told_to_everybody_by_the_issuers_exact_na
     }
 
 
-async def test_an_issuer_s_keys_in_a_file_change_with_it(tmp_path: Path) -> None:
+async def test_keys_in_a_file_are_read_again_when_it_changes(tmp_path: Path) -> None:
     file = anyio.Path(tmp_path / "keys")
     await file.write_bytes(jwks(jwk(RSA, "rsa")))
     let_in = status_with(KeySet(str(file)))
@@ -231,21 +231,21 @@ async def test_an_issuer_s_keys_in_a_file_change_with_it(tmp_path: Path) -> None
         None,
     ],
 )
-async def test_a_key_that_can_not_be_one_leaves_the_others_as_they_are(more: Any, tmp_path: Path) -> None:
+async def test_a_malformed_key_does_not_affect_the_others(more: Any, tmp_path: Path) -> None:
     await anyio.Path(tmp_path / "keys").write_bytes(json.dumps({"keys": [more, jwk(RSA, "rsa")]}).encode())
     let_in = status_with(KeySet(str(tmp_path / "keys")))
     assert (await let_in(signed())).status_code == 405
     assert (await let_in(signed(RSA_2))).status_code == 401
 
 
-async def test_two_keys_of_one_name_are_none(tmp_path: Path) -> None:
+async def test_two_keys_with_the_same_id_are_ignored(tmp_path: Path) -> None:
     await anyio.Path(tmp_path / "keys").write_bytes(jwks(jwk(RSA, "rsa"), jwk(RSA_2, "rsa")))
     let_in = status_with(KeySet(str(tmp_path / "keys")))
     assert (await let_in(signed())).status_code == 401
     assert (await let_in(signed(kid=None))).status_code == 401
 
 
-async def test_what_a_token_says_is_all_that_is_kept_of_it(tmp_path: Path) -> None:
+async def test_only_the_claims_of_a_token_are_kept(tmp_path: Path) -> None:
     await anyio.Path(tmp_path / "keys").write_bytes(KEYS)
     token = signed(email="ada@example.org")
     identity = await JwtVerifier(ISSUER, AUDIENCE, KeySet(str(tmp_path / "keys")), ALGORITHMS).verify_token(token)

@@ -1,4 +1,4 @@
-"""The stdio runner over real pipes: how clients start it, and what it bounds."""
+"""The stdio runner over real pipes: how clients start it, and its limits."""
 
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ async def test_every_recorded_start_ends_in_a_working_connection(start: str, tmp
         await peer.works(modern)
 
 
-async def test_calls_sent_together_with_initialize_are_answered(tmp_path: Path) -> None:
+async def test_calls_sent_together_with_initialize_get_responses(tmp_path: Path) -> None:
     async with serving(tmp_path) as peer:
         await peer.send(initialize(0), INITIALIZED, request(1, "tools/list"), call(2, "look"))
         answers = [await peer.receive() for _ in range(3)]
@@ -93,7 +93,7 @@ async def test_a_call_before_any_handshake_is_refused_and_the_handshake_still_wo
         await peer.works(request)
 
 
-async def test_a_client_of_either_era_is_asked_for_confirmation_in_its_own_way(tmp_path: Path) -> None:
+async def test_clients_of_both_eras_are_asked_for_confirmation(tmp_path: Path) -> None:
     async with serving(tmp_path) as peer:
         await peer.start()
         await peer.send(call(1, "confirmed_change"))
@@ -110,7 +110,7 @@ async def test_a_client_of_either_era_is_asked_for_confirmation_in_its_own_way(t
         assert text_of(await peer.ask(modern(3, "tools/call", **params))) == "confirmed"
 
 
-async def test_progress_and_subscriptions_reach_a_client_of_the_later_era(tmp_path: Path) -> None:
+async def test_progress_and_subscriptions_reach_a_client_of_the_newer_era(tmp_path: Path) -> None:
     async with serving(tmp_path) as peer:
         change = modern(1, "tools/call", name="slow_change", arguments={"seconds": 0})
         change["params"]["_meta"] = {**ENVELOPE, "progressToken": "p"}
@@ -121,7 +121,7 @@ async def test_progress_and_subscriptions_reach_a_client_of_the_later_era(tmp_pa
         assert (await peer.receive())["method"] == "notifications/subscriptions/acknowledged"
 
 
-async def test_the_call_beyond_64_in_flight_is_told_at_once_that_the_server_is_busy(tmp_path: Path) -> None:
+async def test_a_call_beyond_64_in_flight_is_refused_at_once(tmp_path: Path) -> None:
     async with serving(tmp_path) as peer:
         await peer.start()
         await peer.send(*(call(number, "slow_look") for number in range(MAX_IN_FLIGHT)))
@@ -136,7 +136,7 @@ async def test_the_call_beyond_64_in_flight_is_told_at_once_that_the_server_is_b
         assert text_of(await peer.ask(call("again", "running_look"))) == str(MAX_IN_FLIGHT - 1)
 
 
-async def test_many_quick_calls_sent_at_once_are_all_answered(tmp_path: Path) -> None:
+async def test_many_quick_calls_sent_together_all_get_responses(tmp_path: Path) -> None:
     async with serving(tmp_path) as peer:
         await peer.start()
         await peer.send(*(call(number, "look") for number in range(5 * MAX_IN_FLIGHT)))
@@ -144,7 +144,7 @@ async def test_many_quick_calls_sent_at_once_are_all_answered(tmp_path: Path) ->
         assert {text_of(answer) for answer in answers} == {"seen"}
 
 
-async def test_a_cancelled_call_ends_in_the_tool_and_is_not_answered(tmp_path: Path) -> None:
+async def test_a_cancelled_call_ends_the_tool_and_gets_no_response(tmp_path: Path) -> None:
     async def until_running(number: str) -> None:
         while text_of(await peer.ask(call("count", "running_look"))) != number:
             pass
@@ -162,7 +162,7 @@ async def test_a_cancelled_call_ends_in_the_tool_and_is_not_answered(tmp_path: P
         assert "slow" not in [frame.get("id") for frame in peer.received]
 
 
-async def test_stray_output_goes_to_stderr_and_children_cannot_read_the_wire(tmp_path: Path) -> None:
+async def test_stray_output_goes_to_stderr_and_children_cannot_read_stdin(tmp_path: Path) -> None:
     async with serving(tmp_path) as peer:
         await peer.start()
         assert text_of(await peer.ask(call(1, "noisy_change"))) == "child ended with 0"

@@ -1,4 +1,4 @@
-"""How the stdio runner ends, and what it serves on where stdin and stdout are no pipes."""
+"""How the stdio runner shuts down, and how it serves if stdin and stdout are not pipes."""
 
 import json
 import os
@@ -38,7 +38,7 @@ async def stop(peer: Peer, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["EOF", "SIGTERM", "SIGINT"])
-async def test_at_the_end_reads_are_cancelled_and_changes_finish(how: str, tmp_path: Path) -> None:
+async def test_at_shutdown_reads_are_cancelled_and_changes_finish(how: str, tmp_path: Path) -> None:
     async with serving(tmp_path) as peer:
         await peer.start()
         await peer.send(call("read", "slow_look"), modern("listen", "subscriptions/listen", notifications={}))
@@ -57,7 +57,7 @@ async def test_at_the_end_reads_are_cancelled_and_changes_finish(how: str, tmp_p
 
 
 @pytest.mark.slow
-async def test_a_change_too_slow_for_the_end_has_an_unknown_outcome(tmp_path: Path) -> None:
+async def test_the_outcome_of_a_change_too_slow_for_the_shutdown_is_unknown(tmp_path: Path) -> None:
     async with serving(tmp_path) as peer:
         await peer.start()
         await begin_change(peer, "change", 60)
@@ -68,7 +68,7 @@ async def test_a_change_too_slow_for_the_end_has_an_unknown_outcome(tmp_path: Pa
 
 
 @pytest.mark.timing
-async def test_a_call_that_awaits_a_reply_ends_when_none_can_come(tmp_path: Path) -> None:
+async def test_a_call_that_waits_for_the_client_ends_when_stdin_is_closed(tmp_path: Path) -> None:
     async with serving(tmp_path) as peer:
         await peer.start()
         await peer.send(call(1, "confirmed_change"))
@@ -79,7 +79,7 @@ async def test_a_call_that_awaits_a_reply_ends_when_none_can_come(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_change_finishes_though_the_client_reads_no_more(tmp_path: Path) -> None:
+def test_a_change_finishes_even_if_the_client_stops_reading(tmp_path: Path) -> None:
     errors = tmp_path / "stderr"
     with errors.open("wb") as stderr, Server("ours", tmp_path / "marker", stderr=stderr) as server:
         change = call(1, "slow_change", seconds=0.3)
@@ -93,21 +93,21 @@ def test_a_change_finishes_though_the_client_reads_no_more(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_server_whose_answers_nobody_can_read_ends() -> None:
+def test_a_server_whose_stdout_is_closed_ends() -> None:
     with Server("ours") as server:
         server.stdout.close()
         server.write(call(1, "look"))
         assert server.process.wait(stdio_client.DEADLINE) == 0
 
 
-async def test_sigterm_while_the_server_starts_ends_it(tmp_path: Path) -> None:
+async def test_sigterm_during_the_start_ends_the_server(tmp_path: Path) -> None:
     async with serving(tmp_path, "slow_start") as peer:
         await peer.marked()
         peer.process.terminate()
 
 
 @pytest.mark.slow
-async def test_requests_from_a_file_are_answered_by_the_sdks_runner(tmp_path: Path) -> None:
+async def test_requests_from_a_file_are_served_by_the_sdks_runner(tmp_path: Path) -> None:
     requests = tmp_path / "requests"
     requests.write_text('{"jsonrpc":"2.0","id":1,"method":"server/discover"}\n')
     with requests.open() as stdin:
@@ -117,7 +117,7 @@ async def test_requests_from_a_file_are_answered_by_the_sdks_runner(tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pipe", "file"])
-async def test_requests_piped_in_are_answered_before_the_end(kind: str, tmp_path: Path) -> None:
+async def test_piped_requests_are_served_before_the_shutdown(kind: str, tmp_path: Path) -> None:
     lines = "\n".join(json.dumps(frame) for frame in (initialize(1), request(2, "tools/list")))
     answers = tmp_path / "answers"
     redirected = ["/bin/sh", "-c", 'exec "$@" >"$0"' if kind == "file" else 'exec "$@" | cat >"$0"']
@@ -128,7 +128,7 @@ async def test_requests_piped_in_are_answered_before_the_end(kind: str, tmp_path
 
 
 @pytest.mark.slow
-async def test_a_process_without_stderr_keeps_stray_output_off_the_wire() -> None:
+async def test_without_stderr_stray_output_is_kept_off_stdout() -> None:
     lines = "\n".join(json.dumps(frame) for frame in (initialize(1), call(2, "noisy_change")))
     closed = ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", *command("ours")]
     ended = await anyio.run_process(closed, input=lines.encode(), env=stdio_client.ENVIRONMENT)
@@ -142,7 +142,7 @@ async def test_without_input_the_server_ends() -> None:
 
 
 @pytest.mark.parametrize("mode", ["trio", "thread"])
-async def test_other_event_loops_and_threads_serve_too(mode: str, tmp_path: Path) -> None:
+async def test_the_server_runs_on_other_event_loops_and_in_threads(mode: str, tmp_path: Path) -> None:
     async with serving(tmp_path, mode) as peer:
         await peer.start()
         await peer.works(request)
@@ -150,7 +150,7 @@ async def test_other_event_loops_and_threads_serve_too(mode: str, tmp_path: Path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["socket", "terminal"])
-async def test_sockets_and_terminals_serve_as_pipes_do(kind: str) -> None:
+async def test_the_server_runs_over_sockets_and_terminals(kind: str) -> None:
     if kind == "socket":
         ours, theirs = socket.socketpair()
         near, far = ours.detach(), theirs.detach()

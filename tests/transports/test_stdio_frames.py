@@ -1,4 +1,4 @@
-"""What the stdio runner makes of input that is malformed, endless or left unanswered."""
+"""The stdio runner with input that is malformed, endless or left without a response."""
 
 import json
 import random
@@ -64,7 +64,7 @@ def anyio_backend() -> str:
 
 
 @pytest.mark.slow
-async def test_every_kind_of_malformed_line_is_answered_and_the_next_call_works(tmp_path: Path) -> None:
+async def test_every_kind_of_malformed_line_gets_an_error_and_the_next_call_works(tmp_path: Path) -> None:
     async with serving(tmp_path) as peer:
         await peer.start()
         for line, request_id, code in MALFORMED:
@@ -75,7 +75,7 @@ async def test_every_kind_of_malformed_line_is_answered_and_the_next_call_works(
             assert (await peer.receive())["id"] == "good"
 
 
-async def test_a_tool_call_that_cannot_be_read_is_answered_as_an_invalid_call(tmp_path: Path) -> None:
+async def test_a_malformed_tool_call_returns_an_invalid_error(tmp_path: Path) -> None:
     async with serving(tmp_path) as peer:
         await peer.start()
         for value in UNREADABLE:
@@ -85,7 +85,7 @@ async def test_a_tool_call_that_cannot_be_read_is_answered_as_an_invalid_call(tm
             assert result["content"][0]["text"].startswith("invalid: the message ")
 
 
-async def test_a_reply_that_cannot_be_read_ends_the_call_that_awaits_it(tmp_path: Path) -> None:
+async def test_a_malformed_reply_ends_the_call_that_waits_for_it(tmp_path: Path) -> None:
     async with serving(tmp_path) as peer:
         await peer.start()
         await peer.send(call(1, "confirmed_change"))
@@ -96,7 +96,7 @@ async def test_a_reply_that_cannot_be_read_ends_the_call_that_awaits_it(tmp_path
 
 
 @pytest.mark.slow
-async def test_a_line_over_4_mib_is_refused_without_being_held(tmp_path: Path) -> None:
+async def test_a_line_over_4_mib_is_refused_without_buffering_it(tmp_path: Path) -> None:
     async with serving(tmp_path, arguments=command("ours")) as peer:
         await peer.start()
         before = peer.kilobytes("VmRSS")
@@ -129,7 +129,7 @@ async def test_a_client_that_reads_nothing_does_not_fill_the_memory(tmp_path: Pa
 
 
 @pytest.mark.slow
-async def test_a_client_that_reads_no_refusals_is_read_no_further(tmp_path: Path) -> None:
+async def test_the_server_stops_reading_from_a_client_that_reads_no_errors(tmp_path: Path) -> None:
     async with serving(tmp_path, arguments=command("ours")) as peer:
         await peer.start()
         before = peer.kilobytes("VmRSS")
@@ -160,7 +160,7 @@ async def exchange(peer: Peer, lines: list[bytes], number: int) -> None:
 
 
 @pytest.mark.slow
-async def test_mutated_frames_are_answered_and_each_next_good_call_works(tmp_path: Path) -> None:
+async def test_mutated_frames_get_an_error_and_the_next_call_works(tmp_path: Path) -> None:
     chance = random.Random(20_260_728)
     async with serving(tmp_path) as peer:
         await peer.start()
@@ -173,7 +173,7 @@ async def test_mutated_frames_are_answered_and_each_next_good_call_works(tmp_pat
 
 @given(st.lists(st.binary(max_size=40)), st.lists(st.integers(1, 30)))
 @settings(max_examples=100)
-def test_lines_are_the_same_however_the_bytes_arrive(lines: list[bytes], sizes: list[int]) -> None:
+def test_lines_do_not_depend_on_how_the_bytes_arrive(lines: list[bytes], sizes: list[int]) -> None:
     splitter = LineSplitter()
     wire = b"\n".join(lines)
     got: list[bytes | LongLine] = []
@@ -185,7 +185,7 @@ def test_lines_are_the_same_however_the_bytes_arrive(lines: list[bytes], sizes: 
 
 
 @pytest.mark.slow
-def test_nesting_around_the_depth_a_parser_bears_is_refused_under_its_id() -> None:
+def test_nesting_too_deep_for_the_parser_is_refused_with_the_requests_id() -> None:
     for depth in range(300, 3000, 7):
         refusal = read_frame(OTHER % (b"[" * depth + b"]" * depth))
         assert isinstance(refusal, Refusal)
@@ -194,7 +194,7 @@ def test_nesting_around_the_depth_a_parser_bears_is_refused_under_its_id() -> No
 
 @given(st.binary(), st.binary())
 @settings(max_examples=100)
-def test_no_bytes_make_the_reader_fail(start: bytes, end: bytes) -> None:
+def test_no_input_makes_the_reader_fail(start: bytes, end: bytes) -> None:
     read_frame(start)
     read_frame(b'{"jsonrpc":"2.0","id":' + start + b',"method":' + end + b"}")
     read_frame(LongLine(start, end))
@@ -206,7 +206,7 @@ def test_a_line_of_exactly_4_mib_is_read_and_one_byte_more_is_not() -> None:
     assert isinstance(long, LongLine)
 
 
-def test_a_broken_reply_stands_for_an_error_of_the_request_it_was_to() -> None:
+def test_a_malformed_reply_counts_as_an_error_of_its_request() -> None:
     refusal = read_frame(b'{"jsonrpc":"2.0","id":5,"result":7}')
     assert isinstance(refusal, Refusal)
     assert isinstance(refusal.substitute_reply, JSONRPCError)
@@ -224,7 +224,7 @@ def test_a_broken_reply_stands_for_an_error_of_the_request_it_was_to() -> None:
         (b'","grid":1}', None),
     ],
 )
-def test_an_id_at_the_end_of_a_long_line_is_read_where_it_is_sure(tail: bytes, request_id: object) -> None:
+def test_an_id_at_the_end_of_a_long_line_is_read_if_unambiguous(tail: bytes, request_id: object) -> None:
     refusal = read_frame(LongLine(b'{"method":"tools/call","params":{"a":"' + b"x" * 4000, tail))
     assert isinstance(refusal, Refusal)
     assert json.loads(refusal.answer)["id"] == request_id
@@ -241,7 +241,7 @@ def test_an_id_at_the_end_of_a_long_line_is_read_where_it_is_sure(tail: bytes, r
         (b'{1:2,"id":nonsense,"id":4,', 4),
     ],
 )
-def test_an_id_at_the_start_of_a_long_line_is_read_where_it_is_sure(head: bytes, request_id: object) -> None:
+def test_an_id_at_the_start_of_a_long_line_is_read_if_unambiguous(head: bytes, request_id: object) -> None:
     refusal = read_frame(LongLine(head, b""))
     assert isinstance(refusal, Refusal)
     assert json.loads(refusal.answer)["id"] == request_id

@@ -1,4 +1,4 @@
-"""Tokens of our own making: how one comes about, what the file may hold, and when one is no longer let in."""
+"""Tokens for the server: how they are created, what their file may contain, and when they are refused."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def made(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-async def test_a_new_token_is_shown_once_with_a_line_that_does_not_know_it(tmp_path: Path) -> None:
+async def test_a_new_token_is_shown_once_with_a_line_that_has_only_its_hash(tmp_path: Path) -> None:
     done = made("--subject", "Ada Lövelace", "--scopes", "sessions:write, sessions:read", "--expires", "2099-01-31")
     token, line = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (
@@ -77,7 +77,7 @@ async def test_a_new_token_is_shown_once_with_a_line_that_does_not_know_it(tmp_p
     assert identity.token == ""
 
 
-def test_no_two_tokens_are_alike() -> None:
+def test_new_tokens_are_unique() -> None:
     assert len({new_token("ada", [Scope.READ], None)[0] for _ in range(100)}) == 100
 
 
@@ -96,7 +96,7 @@ def test_no_two_tokens_are_alike() -> None:
         ("--subject", "a" * 513, "it accepts up to 512 printable characters."),
     ],
 )
-def test_what_no_token_can_have_is_refused_in_one_line(
+def test_the_error_about_impossible_token_properties_is_one_line(
     flag: str, value: str, reason: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     given = {"--subject": "ada", "--scopes": "sessions:read", flag: value}
@@ -124,7 +124,7 @@ def test_what_no_token_can_have_is_refused_in_one_line(
         line_of("x").replace(b'"scopes"', b'"scope"'),
     ],
 )
-async def test_a_broken_line_refuses_the_start_by_its_number_and_later_is_nobodys(
+async def test_a_malformed_line_prevents_the_start_and_is_ignored_later(
     line: bytes, path: Path, server: Server, tmp_path: Path
 ) -> None:
     parts = [b"\xef\xbb\xbf# \xff a comment\n\n", line_of("good"), line.rstrip(), b"\r\n  # more\n", line_of("last")]
@@ -139,7 +139,7 @@ async def test_a_broken_line_refuses_the_start_by_its_number_and_later_is_nobody
     ]
 
 
-async def test_a_token_that_is_taken_away_is_gone_with_the_next_request(path: Path, server: Server) -> None:
+async def test_a_removed_token_is_refused_from_the_next_request_on(path: Path, server: Server) -> None:
     empty(path)
     file = anyio.Path(path)
     ada, bob = add(path, "ada"), add(path, "bob")
@@ -160,7 +160,7 @@ async def test_a_token_that_is_taken_away_is_gone_with_the_next_request(path: Pa
     assert [await status(server.url, f"Bearer {token}") for token in (ada, bob)] == [200, 401]
 
 
-async def test_a_token_ends_when_its_line_says_so(path: Path, server: Server) -> None:
+async def test_a_token_expires_at_the_time_in_its_line(path: Path, server: Server) -> None:
     empty(path)
     now = datetime.now(UTC)
     over = add(path, "ada", expires=now - timedelta(seconds=1))
@@ -172,13 +172,13 @@ async def test_a_token_ends_when_its_line_says_so(path: Path, server: Server) ->
 @pytest.mark.parametrize(
     "header", ["Bearer {}", "bearer {}", "BEARER {}", "Bearer  {}", "Basic {}", "{}", "Bearer{}", "Token {}", "Bearer"]
 )
-async def test_only_a_bearers_token_is_one(header: str, path: Path, server: Server) -> None:
+async def test_only_bearer_tokens_are_accepted(header: str, path: Path, server: Server) -> None:
     empty(path)
     given = header.format(add(path, "ada"))
     assert await status(server.url, given) == (200 if given.lower().startswith("bearer ") and "{" in header else 401)
 
 
-async def test_a_token_anywhere_else_or_twice_is_none(path: Path, server: Server) -> None:
+async def test_a_token_in_another_place_or_twice_is_refused(path: Path, server: Server) -> None:
     empty(path)
     ada, bob = (f"Bearer {add(path, name)}" for name in ("ada", "bob"))
     token = ada.partition(" ")[2]
@@ -193,7 +193,7 @@ async def test_a_token_anywhere_else_or_twice_is_none(path: Path, server: Server
 @pytest.mark.parametrize(
     "token", ["x" * 16_385, "x" * 60_000, "\u00e9", "mcps_", "\x7f", '", error="x', "' or 1=1", "{}", "null", "a\tb"]
 )
-async def test_a_strangers_token_is_a_plain_401_that_does_not_repeat_it(token: str, server: Server) -> None:
+async def test_an_unknown_token_gets_a_401_that_does_not_show_it(token: str, server: Server) -> None:
     said = await answer(server.url, f"Bearer {token}")
     assert said.status_code == 401
     assert said.headers["www-authenticate"] == (
@@ -202,7 +202,7 @@ async def test_a_strangers_token_is_a_plain_401_that_does_not_repeat_it(token: s
     assert said.json() == {"error": "invalid_token", "error_description": "Authentication required"}
 
 
-async def test_a_header_of_a_megabyte_does_not_reach_anything(server: Server) -> None:
+async def test_a_header_of_a_megabyte_is_refused(server: Server) -> None:
     with suppress(httpx2.TransportError):  # it may hang up before it has read all that
         assert await status(server.url, "Bearer " + "x" * 1024 * 1024) == 400
     assert await status(server.url) == 401
@@ -226,7 +226,7 @@ async def test_no_token_is_logged_at_any_level(tmp_path: Path) -> None:
     assert sha256(ada.encode()).hexdigest() not in errors
 
 
-def test_tokens_in_a_pipe_are_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_token_file_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(BadSetting, match="its content is malformed"):
         TokenFile(str(tmp_path / "pipe")).check()

@@ -73,6 +73,12 @@ class Wrapper(SessionBackend):
     async def resolve_hint(self, hint: str) -> str:
         return await self.inner.resolve_hint(hint)
 
+    def client_session(self) -> str:
+        return self.inner.client_session()
+
+    def session_in_meta(self, meta: Mapping[str, object]) -> str:
+        return self.inner.session_in_meta(meta)
+
     async def check_reachable(self) -> None:
         await self.inner.check_reachable()
 

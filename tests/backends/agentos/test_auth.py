@@ -60,7 +60,7 @@ async def test_the_security_key_opens_all_operations(version: Version) -> None:
 
 @on_each
 @pytest.mark.parametrize("wrong", ["", "another-key"])
-async def test_no_key_and_a_wrong_one_are_unauthorized(version: Version, wrong: str) -> None:
+async def test_a_missing_or_wrong_key_is_unauthorized(version: Version, wrong: str) -> None:
     async with opened(version, security_key=KEY, token=wrong, seeds=[session("s")]) as case:
         for call in (*READS, *WRITES, *DELETIONS):
             with pytest.raises(Unauthorized) as caught:
@@ -86,7 +86,7 @@ async def test_a_token_with_every_scope_opens_all_operations(version: Version) -
     ],
     ids=SCOPES,
 )
-async def test_what_a_missing_scope_forbids_is_forbidden_and_not_done(
+async def test_an_operation_without_its_scope_is_forbidden_and_changes_nothing(
     version: Version, missing: str, refused: tuple[Call, ...], allowed: tuple[Call, ...]
 ) -> None:
     given = token(*(scope for scope in SCOPES if scope != missing))
@@ -102,14 +102,14 @@ async def test_what_a_missing_scope_forbids_is_forbidden_and_not_done(
 
 @on_each
 @pytest.mark.parametrize("bad", ["no-token", token(*SCOPES, exp=1)], ids=["garbled", "expired"])
-async def test_a_token_that_does_not_hold_is_unauthorized(version: Version, bad: str) -> None:
+async def test_an_invalid_token_is_unauthorized(version: Version, bad: str) -> None:
     async with opened(version, "--jwt", JWT_KEY, token=bad, seeds=[session("s", user_id="ann")]) as case:
         with pytest.raises(Unauthorized):
             await case.backend.list_sessions(SessionFilter())
 
 
 @on_each
-async def test_what_isolation_hides_is_not_found(version: Version) -> None:
+async def test_a_session_hidden_by_user_isolation_is_not_found(version: Version) -> None:
     seeds = [session("mine", user_id="ann"), session("s", user_id="ben")]
     async with opened(version, "--jwt", JWT_KEY, *isolation_in(version), token=token(*SCOPES), seeds=seeds) as case:
         assert [item.id for item in (await case.backend.list_sessions(SessionFilter())).sessions] == ["mine"]
@@ -121,7 +121,7 @@ async def test_what_isolation_hides_is_not_found(version: Version) -> None:
 
 
 @on_each
-async def test_callers_with_tokens_of_their_own_share_a_server_and_nothing_else(version: Version) -> None:
+async def test_callers_with_their_own_tokens_see_only_their_own_sessions(version: Version) -> None:
     tokens = {user: token(*SCOPES, sub=user) for user in ("ann", "ben")}
     seeds = [session(f"{user}-{place}", "team", user_id=user) for user in tokens for place in range(4)]
     async with opened(version, "--jwt", JWT_KEY, *isolation_in(version), seeds=seeds) as case:

@@ -24,7 +24,7 @@ from ...support.fakes.http import Response
 
 
 @on_each_fake
-async def test_a_session_whose_id_no_path_can_carry_is_listed_as_far_as_it_is_known(
+async def test_a_session_whose_id_cannot_be_in_a_path_is_listed_with_what_is_known(
     version: Version, tmp_path: Path
 ) -> None:
     seeds = [session(id, name="plum", created_at=1000 + place) for place, id in enumerate(("s", "a/b", "t"))]
@@ -41,7 +41,7 @@ async def test_a_session_whose_id_no_path_can_carry_is_listed_as_far_as_it_is_kn
         assert "1 sessions" in found.note
 
 
-async def test_a_session_that_cannot_be_looked_up_is_not_shown_where_its_user_or_archive_mark_decides(
+async def test_a_session_that_cannot_be_read_is_left_out_if_its_user_or_archiving_matters(
     tmp_path: Path,
 ) -> None:
     seeds = [session("a/b", user_id="ann"), session("s", user_id="ann")]
@@ -77,7 +77,7 @@ class TwoDatabases(SeenAgentOs):
     ],
 )
 @pytest.mark.parametrize("type", ["agent", "team"])
-async def test_a_session_that_is_not_where_its_agent_keeps_its_own_is_not_forked(
+async def test_a_session_outside_its_agents_database_is_not_forked(
     query: str, databases: Mapping[str, Sequence[str]], type: str, tmp_path: Path
 ) -> None:
     async with TwoDatabases(databases=databases) as fake, on(fake, tmp_path, query=query) as backend:
@@ -88,7 +88,7 @@ async def test_a_session_that_is_not_where_its_agent_keeps_its_own_is_not_forked
 
 
 @pytest.mark.parametrize("query", ["", "?db_id=main"])
-async def test_a_session_that_is_where_its_agent_keeps_its_own_is_forked(query: str, tmp_path: Path) -> None:
+async def test_a_session_in_its_agents_database_is_forked(query: str, tmp_path: Path) -> None:
     async with TwoDatabases() as fake, on(fake, tmp_path, query=query) as backend:
         fake.seed(session("s"))
         forked = await backend.fork_session("s", name="New")
@@ -97,7 +97,7 @@ async def test_a_session_that_is_where_its_agent_keeps_its_own_is_forked(query: 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 7])
 @on_each_fake
-async def test_a_search_shows_each_hit_once_though_the_session_at_its_cursor_moves(
+async def test_a_search_has_each_hit_once_even_if_the_session_at_its_cursor_moves(
     version: Version, limit: int, tmp_path: Path
 ) -> None:
     seeds = [
@@ -124,9 +124,7 @@ def _plums(number: int) -> list[dict[str, str]]:
     return [{"role": "user", "text": f"plum {place} of s{number}"} for place in range(4)]
 
 
-async def test_only_what_is_shown_of_very_many_hits_is_cut_to_snippets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_snippets_are_made_only_for_hits_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     snippet = SearchQuery.snippet
 
@@ -147,7 +145,7 @@ async def test_only_what_is_shown_of_very_many_hits_is_cut_to_snippets(
 
 @pytest.mark.parametrize("key", RESERVED)
 @on_each_fake
-async def test_metadata_that_agentos_keeps_for_itself_is_refused(version: Version, key: str, tmp_path: Path) -> None:
+async def test_metadata_keys_reserved_by_agentos_are_refused(version: Version, key: str, tmp_path: Path) -> None:
     async with faked(version, tmp_path, session("s")) as (fake, backend):
         with pytest.raises(Invalid, match=key):
             await backend.update_session("s", metadata={key: 1})
@@ -158,9 +156,7 @@ async def test_metadata_that_agentos_keeps_for_itself_is_refused(version: Versio
         assert not writes(fake.requests)
 
 
-async def test_what_agentos_takes_out_of_the_metadata_is_told_of_and_is_not_undone(
-    tmp_path: Path, clock: Clock
-) -> None:
+async def test_metadata_that_agentos_removes_is_reported_and_not_undone(tmp_path: Path, clock: Clock) -> None:
     reserved = {"agno_component_version": 3}
     seeds = [session(id, name="old", metadata={"kept": 1, **reserved}) for id in "syz"]
     async with faked("3.1.10", tmp_path, *seeds) as (fake, backend):
@@ -175,7 +171,7 @@ async def test_what_agentos_takes_out_of_the_metadata_is_told_of_and_is_not_undo
         assert "agno" not in (await backend.update_session("s", metadata={"more": 1})).note
 
 
-async def test_what_agentos_keeps_of_the_metadata_is_not_told_to_be_taken_out(tmp_path: Path) -> None:
+async def test_metadata_that_agentos_keeps_is_not_reported_as_removed(tmp_path: Path) -> None:
     reserved = {"agno_component_version": 3}
     async with faked("2.5.6", tmp_path, session("s", metadata={"kept": 1, **reserved})) as (fake, backend):
         assert "agno" not in (await backend.archive_session("s")).note
@@ -185,7 +181,7 @@ async def test_what_agentos_keeps_of_the_metadata_is_not_told_to_be_taken_out(tm
         assert "agno" not in (await backend.update_session("s", clear=["metadata"])).note
 
 
-async def test_a_session_of_no_component_is_changed_only_where_no_run_can_be_lost(tmp_path: Path) -> None:
+async def test_a_session_without_a_component_is_changed_only_if_no_run_can_be_lost(tmp_path: Path) -> None:
     of_none: JsonObject = {"component_id": "", "name": "old"}
     seeds: list[JsonObject] = [{**session("runs"), **of_none}, {**session("none"), **of_none, "runs": []}]
     async with faked("2.5.6", tmp_path, *seeds) as (fake, backend):

@@ -37,7 +37,7 @@ def _unkind(times: Sequence[int], poisoned: set[int], order: Order = "updated_de
 
 @settings(max_examples=60, deadline=None)
 @given(TIMES, CALLS, ORDERS)
-def test_a_walk_has_every_session_once_whatever_the_order_within_a_second(
+def test_a_list_has_each_session_once_in_any_order_within_a_second(
     times: list[int], calls: list[int], order: Order
 ) -> None:
     upstream = _unkind(times, set(), order)
@@ -48,7 +48,7 @@ def test_a_walk_has_every_session_once_whatever_the_order_within_a_second(
 
 @settings(max_examples=60, deadline=None)
 @given(TIMES, POISONED, CALLS, ORDERS, st.booleans())
-def test_every_other_session_is_found_once_around_those_that_agentos_fails_on(
+def test_the_sessions_around_failing_ones_are_found_once(
     times: list[int], poisoned: set[int], calls: list[int], order: Order, shuffles_ties: bool
 ) -> None:
     upstream = _unkind(times, poisoned, order)
@@ -63,7 +63,7 @@ def test_every_other_session_is_found_once_around_those_that_agentos_fails_on(
 
 @settings(max_examples=60, deadline=None)
 @given(TIMES, POISONED, CALLS)
-def test_where_a_list_is_too_long_to_be_read_whole_no_session_is_missing_silently(
+def test_a_list_too_long_to_be_read_completely_says_that_sessions_may_be_missing(
     times: list[int], poisoned: set[int], calls: list[int]
 ) -> None:
     upstream = _unkind(times, poisoned)
@@ -78,7 +78,7 @@ def test_where_a_list_is_too_long_to_be_read_whole_no_session_is_missing_silentl
 
 @settings(max_examples=60, deadline=None)
 @given(TIMES, POISONED, CALLS)
-def test_where_larger_pages_are_too_large_no_session_is_missing_silently(
+def test_a_list_whose_larger_pages_are_refused_says_that_sessions_may_be_missing(
     times: list[int], poisoned: set[int], calls: list[int]
 ) -> None:
     upstream = _unkind(times, poisoned)
@@ -94,7 +94,7 @@ def test_where_larger_pages_are_too_large_no_session_is_missing_silently(
 @given(
     TIMES, POISONED, CALLS, st.lists(st.tuples(st.sampled_from((*EVENTS, "remove")), st.integers(0, 99)), max_size=30)
 )
-def test_what_comes_and_goes_meanwhile_doubles_nothing_around_those_that_agentos_fails_on(
+def test_sessions_that_come_and_go_are_not_repeated_around_failing_ones(
     times: list[int], poisoned: set[int], calls: list[int], events: list[tuple[Event, int]]
 ) -> None:
     upstream = _unkind(times, poisoned)
@@ -104,7 +104,7 @@ def test_what_comes_and_goes_meanwhile_doubles_nothing_around_those_that_agentos
     assert not upstream.poisoned.intersection(found)
 
 
-def test_a_list_that_cannot_be_read_whole_in_time_says_that_sessions_may_be_missing() -> None:
+def test_a_list_that_cannot_be_read_completely_in_time_says_that_sessions_may_be_missing() -> None:
     upstream = _unkind([1] * 12, {2, 7})
 
     async def read() -> Stream:
@@ -118,7 +118,7 @@ def test_a_list_that_cannot_be_read_whole_in_time_says_that_sessions_may_be_miss
 
 @pytest.mark.slow
 @given(st.lists(st.integers(1, 1000), unique=True, max_size=40), st.data())
-def test_the_places_of_single_sessions_that_agentos_fails_on_are_known(times: list[int], data: st.DataObject) -> None:
+def test_single_failing_sessions_are_located(times: list[int], data: st.DataObject) -> None:
     ids = ids_of(times)
     order = sorted(ids, key=ids.__getitem__, reverse=True)
     places = data.draw(st.sets(st.integers(0, len(order) // 3).map(lambda number: 3 * number), max_size=4))
@@ -130,7 +130,7 @@ def test_the_places_of_single_sessions_that_agentos_fails_on_are_known(times: li
 
 
 @pytest.mark.parametrize("place", [0, 3, 4, 7, 8, 15])
-def test_one_that_fails_is_counted_once_though_its_page_is_looked_at_twice(place: int) -> None:
+def test_a_failing_session_is_counted_once_even_if_its_page_is_read_twice(place: int) -> None:
     order = [f"s{number}" for number in range(16)]
     upstream = Upstream({id: 1 if 2 < number < 14 else 2 - number for number, id in enumerate(order)})
     upstream.poisoned = frozenset({order[place]})
@@ -146,7 +146,7 @@ def test_one_that_fails_is_counted_once_though_its_page_is_looked_at_twice(place
     assert anyio.run(read).failed_count <= 1
 
 
-def test_far_too_many_that_fail_are_a_failure_soon() -> None:
+def test_too_many_failing_sessions_end_the_list_with_an_error_early() -> None:
     upstream = Upstream(ids_of(range(400)), poisoned=frozenset(f"s{number}" for number in range(100, 400)))
     with pytest.raises(ServerFailed):
         walk(upstream)

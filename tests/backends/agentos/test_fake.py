@@ -144,14 +144,14 @@ def _differences(theirs: Json, ours: Json, where: str = " ") -> Iterator[str]:
 
 @on_each
 @pytest.mark.parametrize("about", CONVERSATIONS)
-async def test_the_fake_answers_as_the_real_server(version: Version, about: str) -> None:
+async def test_the_fake_answers_like_the_real_server(version: Version, about: str) -> None:
     async with both(version) as (real, fake):
         await compare(Side(real.origin), Side(fake.url), CONVERSATIONS[about])
 
 
 @pytest.mark.parametrize(("version", "options"), [("3.1.10", ASYNC), ("2.5.6", ())], ids=["3.1.10-async", "2.5.6"])
 @pytest.mark.parametrize("about", CONVERSATIONS)
-async def test_the_fake_answers_as_the_real_server_on_postgresql(
+async def test_the_fake_answers_like_the_real_server_on_postgresql(
     version: Version, options: tuple[str, ...], about: str
 ) -> None:
     async with both(version, *options, database="postgresql") as (real, fake):
@@ -159,14 +159,14 @@ async def test_the_fake_answers_as_the_real_server_on_postgresql(
 
 
 @on_each
-async def test_a_second_table_is_as_the_real_one(version: Version) -> None:
+async def test_a_second_table_behaves_like_the_real_one(version: Version) -> None:
     async with both(version, "--other-table") as (real, fake):
         await compare(Side(real.origin), Side(fake.url), TWO_TABLE_CONVERSATION)
 
 
 @on_each
 @pytest.mark.parametrize("in_flight", IN_FLIGHT, ids=lambda run: run.type)
-async def test_a_run_undoes_what_was_written_meanwhile(version: Version, in_flight: RealRun) -> None:
+async def test_a_run_overwrites_changes_made_during_it(version: Version, in_flight: RealRun) -> None:
     component = {"agent": "planner", "team": "crew"}[in_flight.type]
     async with both(version) as (real, fake):
         sides = Side(real.origin), Side(fake.url)
@@ -183,14 +183,14 @@ async def test_a_run_undoes_what_was_written_meanwhile(version: Version, in_flig
 
 
 @on_each
-async def test_a_security_key_is_asked_for_as_by_the_real_server(version: Version) -> None:
+async def test_a_security_key_is_required_like_by_the_real_server(version: Version) -> None:
     real = running(version, security_key="secret")
     async with FakeAgentOs(version, security_key="secret") as fake:
         await compare(Side(real.origin), Side(fake.url), WITH_A_KEY)
 
 
 @on_each
-async def test_the_routes_that_the_fake_describes_are_those_of_the_real_server(version: Version) -> None:
+async def test_the_fake_describes_the_routes_of_the_real_server(version: Version) -> None:
     async with FakeAgentOs(version) as fake:
         theirs, ours = [await Side(url).answer(get("/openapi.json")) for url in (running(version).origin, fake.url)]
     real, described = theirs["body"]["paths"], ours["body"]["paths"]

@@ -41,7 +41,7 @@ async def test_a_connection_drops_before_or_after_a_request_took_effect(
     assert (await client.patch("/sessions/a", json=NAME)).status_code == 200
 
 
-async def test_an_answer_is_cut_in_its_middle(fake: FakeAgentOs, client: httpx2.AsyncClient) -> None:
+async def test_a_response_is_cut_in_the_middle(fake: FakeAgentOs, client: httpx2.AsyncClient) -> None:
     fake.fail_next(Fault("cut"))
     with pytest.raises(httpx2.RemoteProtocolError):
         await client.patch("/sessions/a", json=NAME)
@@ -49,7 +49,7 @@ async def test_an_answer_is_cut_in_its_middle(fake: FakeAgentOs, client: httpx2.
 
 
 @pytest.mark.parametrize(("after", "stored"), [(False, "Old"), (True, "New")])
-async def test_another_answer_is_given_instead(
+async def test_a_response_is_replaced_by_another_one(
     fake: FakeAgentOs, client: httpx2.AsyncClient, after: bool, stored: str
 ) -> None:
     fake.fail_next(Fault("answer", after=after, detail="Wait", headers={"retry-after": "7"}))
@@ -59,7 +59,7 @@ async def test_another_answer_is_given_instead(
 
 
 @pytest.mark.parametrize(("after", "stored"), [(False, "Old"), (True, "New")])
-async def test_an_answer_waits_until_it_may_go(
+async def test_a_response_waits_until_it_is_released(
     fake: FakeAgentOs, client: httpx2.AsyncClient, after: bool, stored: str
 ) -> None:
     fault = fake.fail_next(Fault("hold", after=after))
@@ -74,7 +74,7 @@ async def test_an_answer_waits_until_it_may_go(
     assert fake.most_at_once == 2
 
 
-async def test_a_fault_awaits_the_request_that_it_is_for(fake: FakeAgentOs, client: httpx2.AsyncClient) -> None:
+async def test_a_fault_applies_to_the_request_it_is_for(fake: FakeAgentOs, client: httpx2.AsyncClient) -> None:
     fake.fail_next(Fault("answer", method="POST", path="/rename"))
     assert (await client.get("/sessions/a")).status_code == 200
     assert (await client.post("/sessions/a/rename", json=NAME)).status_code == 503
@@ -83,7 +83,7 @@ async def test_a_fault_awaits_the_request_that_it_is_for(fake: FakeAgentOs, clie
     assert fake.requests[-1].json == NAME
 
 
-async def test_a_connection_is_gone_after_an_error_that_nobody_foresaw(fake: FakeAgentOs) -> None:
+async def test_a_connection_is_closed_after_an_unexpected_error(fake: FakeAgentOs) -> None:
     async with await anyio.connect_tcp("127.0.0.1", int(fake.url.rpartition(":")[2])) as connection:
         await connection.send(b"GET /sessions?page=0 HTTP/1.1\r\n\r\nGET /sessions HTTP/1.1\r\n\r\n")
         with anyio.fail_after(5):
@@ -92,7 +92,7 @@ async def test_a_connection_is_gone_after_an_error_that_nobody_foresaw(fake: Fak
     assert received.count(b"HTTP/1.1") == 1
 
 
-async def test_the_clock_may_be_set(fake: FakeAgentOs, client: httpx2.AsyncClient) -> None:
+async def test_the_clock_can_be_set(fake: FakeAgentOs, client: httpx2.AsyncClient) -> None:
     fake.now = lambda: 1_700_000_000
     answer = await client.patch("/sessions/a", json=NAME)
     assert answer.json()["updated_at"] == "2023-11-14T22:13:20Z"

@@ -42,7 +42,7 @@ async def renamed_by_a_person(fake: SeenAgentOs, folder: Path, name: str) -> Non
 @pytest.mark.parametrize("given", [{"user_id": "ben"}, {"created_at": 1_700_000_000}], ids=("another user", "later"))
 @pytest.mark.parametrize("is_changed", [False, True], ids=("as it was", "changed by us"))
 @on_each_fake
-async def test_a_session_made_anew_under_the_same_id_gets_nothing_of_the_old_one(
+async def test_a_new_session_with_the_same_id_gets_no_values_of_the_old_one(
     version: Version, is_changed: bool, given: JsonObject, tmp_path: Path, clock: Clock
 ) -> None:
     async with faked(version, tmp_path, *SEEDS) as (fake, backend):
@@ -59,7 +59,7 @@ async def test_a_session_made_anew_under_the_same_id_gets_nothing_of_the_old_one
 
 
 @on_each_fake
-async def test_what_was_taken_back_is_not_written_again_though_no_answer_told_of_it(
+async def test_a_value_that_was_undone_is_not_written_again_even_without_a_response(
     version: Version, tmp_path: Path, clock: Clock
 ) -> None:
     async with faked(version, tmp_path, *SEEDS) as (fake, backend):
@@ -77,9 +77,7 @@ async def test_what_was_taken_back_is_not_written_again_though_no_answer_told_of
 
 
 @on_each_fake
-async def test_a_change_that_was_refused_leaves_held_what_was_held(
-    version: Version, tmp_path: Path, clock: Clock
-) -> None:
+async def test_a_refused_change_keeps_earlier_pending_writes(version: Version, tmp_path: Path, clock: Clock) -> None:
     async with faked(version, tmp_path, *SEEDS) as (fake, backend):
         async with run_of(fake):
             await backend.rename_session("s", "new")
@@ -91,7 +89,7 @@ async def test_a_change_that_was_refused_leaves_held_what_was_held(
 
 
 @pytest.mark.usefixtures("impatient_journal")
-async def test_a_refused_change_leaves_held_what_was_held_though_a_reader_locks_the_journal(
+async def test_a_refused_change_keeps_earlier_pending_writes_even_if_the_journal_is_locked(
     tmp_path: Path, clock: Clock
 ) -> None:
     async with faked("3.1.10", tmp_path, *SEEDS) as (fake, backend):
@@ -108,7 +106,7 @@ async def test_a_refused_change_leaves_held_what_was_held_though_a_reader_locks_
 
 
 @pytest.mark.parametrize(("minutes", "name"), [(2, "new"), (11, "old")], ids=("in its time", "after its time"))
-async def test_a_check_that_fails_is_made_again_only_in_the_time_of_the_change(
+async def test_a_failed_check_is_repeated_only_while_its_change_is_pending(
     minutes: int, name: str, tmp_path: Path, clock: Clock
 ) -> None:
     async with faked("3.1.10", tmp_path / "another", *SEEDS) as (fake, _):
@@ -124,7 +122,7 @@ async def test_a_check_that_fails_is_made_again_only_in_the_time_of_the_change(
 
 
 @on_each_fake
-async def test_a_person_who_sets_the_old_value_again_is_overruled_once(
+async def test_an_old_value_set_again_by_a_person_is_overwritten_once(
     version: Version, tmp_path: Path, clock: Clock
 ) -> None:
     async with faked(version, tmp_path, *SEEDS) as (fake, backend):
@@ -138,7 +136,7 @@ async def test_a_person_who_sets_the_old_value_again_is_overruled_once(
 
 
 @on_each_fake
-async def test_a_person_who_sets_the_old_value_after_the_time_is_never_overruled(
+async def test_an_old_value_set_by_a_person_after_the_pending_time_is_kept(
     version: Version, tmp_path: Path, clock: Clock
 ) -> None:
     async with faked(version, tmp_path / "another", *SEEDS) as (fake, _):
@@ -153,7 +151,7 @@ async def test_a_person_who_sets_the_old_value_after_the_time_is_never_overruled
 
 @pytest.mark.parametrize("is_overruled_before", [False, True], ids=("at first", "once more"))
 @on_each_fake
-async def test_a_later_change_of_another_field_does_not_overrule_a_person_again(
+async def test_a_later_change_of_another_field_does_not_overwrite_a_persons_value(
     version: Version, is_overruled_before: bool, tmp_path: Path, clock: Clock
 ) -> None:
     async with faked(version, tmp_path, *SEEDS) as (fake, backend):
@@ -172,7 +170,7 @@ async def test_a_later_change_of_another_field_does_not_overrule_a_person_again(
 
 
 @pytest.mark.parametrize("is_changed", [False, True], ids=("as it was", "changed by us"))
-async def test_a_clock_that_is_set_back_drops_what_seems_to_come(
+async def test_pending_writes_from_the_future_are_dropped_after_the_clock_was_set_back(
     is_changed: bool, tmp_path: Path, clock: Clock
 ) -> None:
     async with faked("3.1.10", tmp_path, *SEEDS) as (fake, backend):
@@ -198,7 +196,7 @@ SPELLINGS = ("http://127.0.0.1", "http://localhost", "http://127.0.0.1/")
 
 @pytest.mark.parametrize("first", SPELLINGS)
 @pytest.mark.parametrize("second", SPELLINGS)
-async def test_however_an_address_is_spelled_its_journal_is_one(
+async def test_all_spellings_of_an_address_share_one_journal(
     first: str, second: str, tmp_path: Path, clock: Clock
 ) -> None:
     async with SeenAgentOs() as fake:
@@ -223,7 +221,9 @@ class PrivateAgentOs(SeenAgentOs):
         return Response(404, b'{"detail": "Session not found"}') if is_hidden else super()._answer(request)
 
 
-async def test_who_may_not_see_a_session_drops_nothing_of_what_another_holds(tmp_path: Path, clock: Clock) -> None:
+async def test_a_caller_who_cannot_see_a_session_drops_no_pending_writes_of_others(
+    tmp_path: Path, clock: Clock
+) -> None:
     async with PrivateAgentOs() as fake:
         fake.seed(*SEEDS)
         async with opened(fake.url, tmp_path, "ann's") as ann, run_of(fake):
@@ -239,7 +239,7 @@ async def test_who_may_not_see_a_session_drops_nothing_of_what_another_holds(tmp
 
 
 @pytest.mark.usefixtures("impatient_journal")
-async def test_a_change_that_a_reader_of_the_journal_keeps_out_of_it_is_made_and_the_next_is_held(
+async def test_a_change_is_made_even_if_the_journal_is_locked_and_the_next_one_is_recorded(
     tmp_path: Path, clock: Clock
 ) -> None:
     async with faked("3.1.10", tmp_path, *SEEDS) as (fake, backend):

@@ -41,7 +41,7 @@ async def test_d6_a_value_that_makes_the_list_unreadable_is_refused(version: Ver
 
 
 @on_each
-async def test_d6_a_list_is_read_around_what_others_made_unreadable(version: Version) -> None:
+async def test_d6_a_list_is_read_around_sessions_that_others_made_unreadable(version: Version) -> None:
     seeds = [session(f"s{number}", created_at=1_700_000_000 + number) for number in range(7)]
     async with opened(version, seeds=seeds) as case:
         assert await case.status("PATCH", "/sessions/s3", POISON[0]) == 500
@@ -53,7 +53,7 @@ async def test_d6_a_list_is_read_around_what_others_made_unreadable(version: Ver
 
 @on_each
 @pytest.mark.parametrize("state", [float("nan"), float("inf")])
-async def test_d6_a_number_that_json_has_not_is_refused(version: Version, state: float) -> None:
+async def test_d6_a_number_that_json_lacks_is_refused(version: Version, state: float) -> None:
     async with opened(version, seeds=[session("raw"), session("ours")]) as case:
         await case.status("PATCH", "/sessions/raw", json.dumps({"session_state": {"a": state}}))
         assert (await case.seen("raw"))["session_state"] in ({"a": None}, {})
@@ -91,7 +91,7 @@ async def test_d7_an_id_never_leads_to_another_route(version: Version) -> None:
         ("x" * 600, "has more than 512 characters"),
     ],
 )
-async def test_d7_a_session_that_no_url_can_name_is_listed_and_every_other_call_says_why_it_fails(
+async def test_d7_a_session_that_no_url_can_name_is_listed_and_other_calls_explain_why_they_fail(
     version: Version, id: str, obstacle: str
 ) -> None:
     async with opened(version, seeds=[session(id), session("s")]) as case:
@@ -112,7 +112,7 @@ async def test_d7_a_session_that_no_url_can_name_is_listed_and_every_other_call_
 
 
 @on_each
-async def test_d8_a_query_looks_at_names_and_nothing_else(version: Version) -> None:
+async def test_d8_a_query_matches_only_names(version: Version) -> None:
     seeds = [
         session("named", name="Trip to Oslo 100%"),
         session("state", name="Other", state={"trip": "Oslo"}),
@@ -135,7 +135,7 @@ async def test_d8_a_query_looks_at_names_and_nothing_else(version: Version) -> N
 
 
 @on_each
-async def test_d9_what_is_large_stays_out_of_lists_and_histories(version: Version) -> None:
+async def test_d9_large_values_are_left_out_of_lists_and_histories(version: Version) -> None:
     image = {"type": "image", "media_type": "image/png", "bytes": LARGE}
     run = [{"role": "user", "text": "See", "attachments": [image]}, {"role": "assistant", "text": "I do."}]
     async with opened(version, seeds=[session("s", state={"blob": "x" * LARGE}, runs=[run])]) as case:
@@ -150,7 +150,7 @@ async def test_d9_what_is_large_stays_out_of_lists_and_histories(version: Versio
 
 
 @on_each
-async def test_d10_a_connection_that_broke_behind_an_error_costs_no_call(version: Version) -> None:
+async def test_d10_a_connection_that_breaks_after_an_error_fails_no_other_call(version: Version) -> None:
     async with opened(version, seeds=[session("poisoned"), session("s")]) as case:
         async with case.server.client() as api:
             await api.patch("/sessions/poisoned", content=POISON[0], headers={"Content-Type": "application/json"})
@@ -170,7 +170,7 @@ async def test_d10_a_connection_that_broke_behind_an_error_costs_no_call(version
 
 
 @on_each
-async def test_d12_an_archived_session_is_seen_as_one_by_other_clients(version: Version) -> None:
+async def test_d12_other_clients_see_that_a_session_is_archived(version: Version) -> None:
     async with opened(version, seeds=[session("s", metadata={"k": "v"}), session("other")]) as case:
         assert (await case.api.post("/sessions/s/archive")).status_code in (404, 405)
         await case.backend.archive_session("s")
@@ -184,7 +184,7 @@ async def test_d12_an_archived_session_is_seen_as_one_by_other_clients(version: 
         assert (await case.seen("s"))["metadata"] == {"k": "v"}
 
 
-async def test_d15_a_key_that_protects_nothing_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+async def test_d15_the_doctor_warns_of_a_key_that_protects_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         async with opened("2.5.6", "--settings-key", "the-key", token="the-key") as case:
             async with case.server.client() as nobody:
@@ -194,7 +194,9 @@ async def test_d15_a_key_that_protects_nothing_is_warned_of(caplog: pytest.LogCa
 
 
 @on_each
-async def test_d15_a_key_that_protects_is_not_warned_of(version: Version, caplog: pytest.LogCaptureFixture) -> None:
+async def test_d15_the_doctor_does_not_warn_of_a_key_that_protects(
+    version: Version, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
         async with opened(version, token="the-key", security_key="the-key", seeds=[session("s")]) as case:
             async with case.server.client() as nobody:
@@ -203,14 +205,14 @@ async def test_d15_a_key_that_protects_is_not_warned_of(version: Version, caplog
     assert not caplog.records
 
 
-async def test_a_fork_is_refused_where_agno_has_none_with_the_version_that_can() -> None:
+async def test_a_fork_is_refused_by_older_versions_and_the_error_names_the_needed_one() -> None:
     async with opened("2.5.6", seeds=[session("s")]) as case:
         assert (await case.api.post("/agents/planner/sessions/s/fork")).status_code == 404
         with pytest.raises(Unsupported, match=r"2\.7\.0"):
             await case.backend.fork_session("s")
 
 
-async def test_a_fork_is_made_in_the_database_that_is_named_where_its_agent_has_its_sessions_there() -> None:
+async def test_a_fork_is_created_in_the_named_database_if_its_agent_uses_it() -> None:
     async with opened("3.1.10", query="db_id=main", seeds=[session("s"), session("t", "team")]) as case:
         for id in ("s", "t"):
             forked = await case.backend.fork_session(id, name="New")

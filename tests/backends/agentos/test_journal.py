@@ -28,7 +28,7 @@ FILE = "agentos.db"
 
 
 @on_each_fake
-async def test_a_new_process_writes_again_what_a_run_undid_meanwhile(
+async def test_a_new_process_repeats_a_write_that_a_run_has_overwritten(
     version: Version, tmp_path: Path, clock: Clock
 ) -> None:
     async with faked(version, tmp_path / "another", *SEEDS) as (fake, _):
@@ -48,7 +48,7 @@ async def test_a_new_process_writes_again_what_a_run_undid_meanwhile(
 
 
 @on_each_fake
-async def test_what_somebody_else_set_since_stays(version: Version, tmp_path: Path, clock: Clock) -> None:
+async def test_a_value_that_somebody_else_set_since_is_kept(version: Version, tmp_path: Path, clock: Clock) -> None:
     async with faked(version, tmp_path, *SEEDS) as (fake, backend):
         await backend.rename_session("s", "new")
         async with on(fake, tmp_path / "another") as other:
@@ -58,7 +58,7 @@ async def test_what_somebody_else_set_since_stays(version: Version, tmp_path: Pa
 
 
 @on_each_fake
-async def test_the_last_name_is_kept_though_it_was_the_first_too(
+async def test_the_last_name_is_kept_even_if_it_equals_the_first(
     version: Version, tmp_path: Path, clock: Clock
 ) -> None:
     async with faked(version, tmp_path, *SEEDS) as (fake, backend):
@@ -69,7 +69,7 @@ async def test_the_last_name_is_kept_though_it_was_the_first_too(
 
 
 @on_each_fake
-async def test_a_change_can_be_taken_back_after_a_run_has_undone_it(
+async def test_a_change_can_be_undone_after_a_run_has_overwritten_it(
     version: Version, tmp_path: Path, clock: Clock
 ) -> None:
     async with faked(version, tmp_path, *SEEDS) as (fake, backend):
@@ -85,7 +85,9 @@ async def test_a_change_can_be_taken_back_after_a_run_has_undone_it(
 
 
 @on_each_fake
-async def test_the_next_change_writes_again_what_a_run_undid(version: Version, tmp_path: Path, clock: Clock) -> None:
+async def test_the_next_change_repeats_writes_that_a_run_has_overwritten(
+    version: Version, tmp_path: Path, clock: Clock
+) -> None:
     async with faked(version, tmp_path, *SEEDS) as (fake, backend):
         async with run_of(fake):
             await backend.update_session_state("s", {"first": 1})
@@ -95,7 +97,9 @@ async def test_the_next_change_writes_again_what_a_run_undid(version: Version, t
 
 
 @on_each_fake
-async def test_a_session_says_what_a_run_has_undone_of_it(version: Version, tmp_path: Path, clock: Clock) -> None:
+async def test_a_session_names_the_values_that_a_run_has_overwritten(
+    version: Version, tmp_path: Path, clock: Clock
+) -> None:
     async with faked(version, tmp_path, *SEEDS) as (fake, backend):
         async with run_of(fake):
             await backend.rename_session("s", "new")
@@ -105,7 +109,7 @@ async def test_a_session_says_what_a_run_has_undone_of_it(version: Version, tmp_
 
 
 @on_each_fake
-async def test_a_session_that_was_deleted_is_not_made_anew(version: Version, tmp_path: Path, clock: Clock) -> None:
+async def test_a_deleted_session_is_not_created_again(version: Version, tmp_path: Path, clock: Clock) -> None:
     async with faked(version, tmp_path, *SEEDS) as (fake, backend):
         async with run_of(fake, "y"):
             await backend.rename_session("s", "new")
@@ -114,7 +118,7 @@ async def test_a_session_that_was_deleted_is_not_made_anew(version: Version, tmp
         assert fake.stored("s") is None
 
 
-async def test_after_five_rewrites_a_run_has_its_way(tmp_path: Path, clock: Clock) -> None:
+async def test_a_value_is_written_again_at_most_five_times(tmp_path: Path, clock: Clock) -> None:
     async with faked("3.1.10", tmp_path, *SEEDS) as (fake, backend):
         run = fake.begin_run("s")
         await backend.rename_session("s", "new")
@@ -128,7 +132,7 @@ async def test_after_five_rewrites_a_run_has_its_way(tmp_path: Path, clock: Cloc
         assert name_of(fake, "s") == "old"
 
 
-async def test_a_change_that_has_held_for_long_is_held_no_more(tmp_path: Path, clock: Clock) -> None:
+async def test_a_change_is_pending_for_a_limited_time(tmp_path: Path, clock: Clock) -> None:
     async with faked("3.1.10", tmp_path, *SEEDS) as (fake, backend):
         run = fake.begin_run("s")
         await backend.rename_session("s", "new")
@@ -139,7 +143,7 @@ async def test_a_change_that_has_held_for_long_is_held_no_more(tmp_path: Path, c
         assert name_of(fake, "s") == "old"
 
 
-async def test_changes_of_one_field_do_not_prolong_the_hold_of_another(tmp_path: Path, clock: Clock) -> None:
+async def test_changes_of_one_field_do_not_prolong_the_pending_time_of_another(tmp_path: Path, clock: Clock) -> None:
     async with faked("3.1.10", tmp_path, *SEEDS) as (fake, backend):
         await backend.rename_session("s", "new")
         for number in range(5):
@@ -151,9 +155,7 @@ async def test_changes_of_one_field_do_not_prolong_the_hold_of_another(tmp_path:
         assert name_of(fake, "s") == "old"
 
 
-async def test_what_nobody_could_check_is_checked_within_the_hour_and_not_after_it(
-    tmp_path: Path, clock: Clock
-) -> None:
+async def test_an_unchecked_change_is_checked_within_an_hour_and_not_later(tmp_path: Path, clock: Clock) -> None:
     async with faked("3.1.10", tmp_path / "another", *SEEDS) as (fake, _):
         for minutes, name in ((50, "new"), (80, "old")):
             async with on(fake, tmp_path) as backend, run_of(fake):
@@ -166,7 +168,7 @@ async def test_what_nobody_could_check_is_checked_within_the_hour_and_not_after_
                 await backend.rename_session("s", "old")
 
 
-async def test_two_processes_with_one_journal_write_again_once(tmp_path: Path, clock: Clock) -> None:
+async def test_two_processes_with_one_journal_repeat_a_write_once(tmp_path: Path, clock: Clock) -> None:
     async with faked("3.1.10", tmp_path, *SEEDS) as (fake, one), on(fake, tmp_path) as other:
         async with run_of(fake):
             await one.rename_session("s", "new")
@@ -182,7 +184,7 @@ async def test_two_processes_with_one_journal_write_again_once(tmp_path: Path, c
         assert not [request for request in writes(fake.requests[before:]) if request.path.startswith("/sessions/s")]
 
 
-async def test_the_journals_of_two_servers_are_apart(tmp_path: Path, clock: Clock) -> None:
+async def test_two_servers_have_separate_journals(tmp_path: Path, clock: Clock) -> None:
     async with faked("3.1.10", tmp_path, *SEEDS) as (fake, backend), FakeAgentOs() as elsewhere:
         elsewhere.seed(*SEEDS)
         await backend.rename_session("s", "new")
@@ -235,7 +237,7 @@ def _other_tables(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_garbage, _folder, _file_in_its_place, _other_tables])
-async def test_a_journal_that_is_none_breaks_no_start_and_no_change(
+async def test_a_file_that_is_not_a_journal_prevents_no_start_and_no_change(
     damage: Callable[[Path], None], tmp_path: Path, clock: Clock
 ) -> None:
     folder = tmp_path / "data"
@@ -251,7 +253,7 @@ async def test_a_journal_that_is_none_breaks_no_start_and_no_change(
 
 
 @pytest.mark.usefixtures("impatient_journal")
-async def test_a_journal_that_somebody_locks_breaks_no_change(tmp_path: Path, clock: Clock) -> None:
+async def test_a_locked_journal_prevents_no_change(tmp_path: Path, clock: Clock) -> None:
     async with faked("3.1.10", tmp_path, *SEEDS) as (fake, backend):
         await backend.rename_session("s", "new")
         with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as connection:
@@ -264,7 +266,7 @@ async def test_a_journal_that_somebody_locks_breaks_no_change(tmp_path: Path, cl
 
 
 @pytest.mark.usefixtures("impatient_journal")
-async def test_a_journal_that_is_locked_at_the_start_does_not_break_it(tmp_path: Path, clock: Clock) -> None:
+async def test_a_locked_journal_does_not_prevent_the_start(tmp_path: Path, clock: Clock) -> None:
     async with faked("3.1.10", tmp_path, *SEEDS) as (fake, _):
         with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as connection:
             connection.execute("BEGIN EXCLUSIVE")
@@ -274,7 +276,7 @@ async def test_a_journal_that_is_locked_at_the_start_does_not_break_it(tmp_path:
 
 
 @pytest.mark.parametrize("damaged", ['{"no": [1]', "[" * 100_000, "[[[{}], [1], [], 0]]", "[[[], [1], [], 0]]", "[5]"])
-async def test_a_damaged_entry_is_dropped_and_the_others_are_checked(
+async def test_a_damaged_journal_entry_is_dropped_and_the_others_are_checked(
     damaged: str, tmp_path: Path, clock: Clock
 ) -> None:
     async with faked("3.1.10", tmp_path / "another", *SEEDS) as (fake, _):

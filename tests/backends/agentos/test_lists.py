@@ -71,7 +71,9 @@ async def test_archived_sessions_fill_every_page(version: Version, tmp_path: Pat
 
 @pytest.mark.parametrize("query", ["straße", "STRASSE", "ÉTÉ", "ete", "東京", "100%", "_", '"quoted"', "😀"])
 @on_each_fake
-async def test_a_name_is_found_in_any_script_and_taken_as_it_is(version: Version, query: str, tmp_path: Path) -> None:
+async def test_a_query_for_a_name_is_literal_and_works_in_any_script(
+    version: Version, query: str, tmp_path: Path
+) -> None:
     names = ["Die Straße", "Un été", "東京の天気", "100% sure", "a_b", 'so "quoted" it is', "glad 😀", "another"]
     seeds = [bare(number, name=name, state={"noise": query}) for number, name in enumerate(names)]
     async with faked(version, tmp_path, *seeds) as (_, backend):
@@ -81,7 +83,7 @@ async def test_a_name_is_found_in_any_script_and_taken_as_it_is(version: Version
 
 
 @on_each_fake
-async def test_times_bound_a_list_and_end_it_early(version: Version, tmp_path: Path) -> None:
+async def test_time_filters_limit_a_list_and_end_it_early(version: Version, tmp_path: Path) -> None:
     async with faked(version, tmp_path, *(bare(number) for number in range(300))) as (fake, backend):
         after, before = START + timedelta(minutes=280), START + timedelta(minutes=285)
         newest = SessionFilter(updated_after=after, updated_before=before)
@@ -93,7 +95,7 @@ async def test_times_bound_a_list_and_end_it_early(version: Version, tmp_path: P
 
 
 @on_each_fake
-async def test_a_time_within_a_second_is_of_that_second(version: Version, tmp_path: Path) -> None:
+async def test_fractions_of_a_second_count_as_that_second(version: Version, tmp_path: Path) -> None:
     async with faked(version, tmp_path, bare(0)) as (_, backend):
         part = timedelta(milliseconds=300)
         for after, before, is_there in (
@@ -111,7 +113,7 @@ async def test_a_time_within_a_second_is_of_that_second(version: Version, tmp_pa
 
 
 @on_each_fake
-async def test_every_page_of_a_long_list_costs_as_much_as_the_first(version: Version, tmp_path: Path) -> None:
+async def test_every_page_of_a_long_list_needs_as_many_requests_as_the_first(version: Version, tmp_path: Path) -> None:
     async with faked(version, tmp_path, *(bare(number) for number in range(600))) as (fake, backend):
         cursor, costs = "", list[int]()
         while cursor or not costs:
@@ -145,7 +147,7 @@ APART, SIDE_BY_SIDE = (0, 31, 59), range(40, 56)
         *(("2.5.6", places) for places in (APART, SIDE_BY_SIDE)),
     ],
 )
-async def test_the_others_are_listed_around_sessions_that_agentos_fails_on(
+async def test_the_sessions_around_those_that_agentos_fails_on_are_listed(
     version: Version, places: Sequence[int], tmp_path: Path
 ) -> None:
     seeds = [bare(59 - place, name=POISON if place in places else "fine") for place in range(60)]
@@ -161,7 +163,7 @@ async def test_the_others_are_listed_around_sessions_that_agentos_fails_on(
 
 
 @on_each_fake
-async def test_a_list_with_far_too_many_of_them_is_a_failure(version: Version, tmp_path: Path) -> None:
+async def test_a_list_with_too_many_failing_sessions_is_an_error(version: Version, tmp_path: Path) -> None:
     seeds = [bare(number, name=POISON if number < 17 else "fine") for number in range(60)]
     async with faked(version, tmp_path, *seeds) as (fake, backend):
         with pytest.raises(Unavailable, match="on more than 16 sessions of this list"):
@@ -170,14 +172,14 @@ async def test_a_list_with_far_too_many_of_them_is_a_failure(version: Version, t
 
 
 @on_each_fake
-async def test_an_agentos_that_fails_on_every_list_is_a_failure_soon(version: Version, tmp_path: Path) -> None:
+async def test_an_agentos_that_fails_on_every_list_is_an_error_early(version: Version, tmp_path: Path) -> None:
     async with faked(version, tmp_path, *(bare(number, name=POISON) for number in range(60))) as (fake, backend):
         with pytest.raises(Unavailable, match="HTTP 500"):
             await backend.list_sessions(SessionFilter())
         assert len(fake.requests) < 60
 
 
-async def test_what_is_archived_and_fails_is_told_where_a_list_does_not_say_what_is_archived(tmp_path: Path) -> None:
+async def test_the_note_counts_failing_sessions_that_may_be_archived(tmp_path: Path) -> None:
     seeds = [bare(0), bare(1, metadata={"note": POISON}), bare(2)]
     async with faked("2.5.6", tmp_path, *seeds) as (_, backend):
         page = await backend.list_sessions(SessionFilter())
@@ -187,7 +189,7 @@ async def test_what_is_archived_and_fails_is_told_where_a_list_does_not_say_what
 
 
 @on_each_fake
-async def test_a_list_of_nothing_is_whole(version: Version, tmp_path: Path) -> None:
+async def test_an_empty_list_is_complete(version: Version, tmp_path: Path) -> None:
     async with faked(version, tmp_path) as (_, backend):
         page = await backend.list_sessions(SessionFilter())
     assert (page.sessions, page.next_cursor, page.total, page.note) == ((), "", 0, "")

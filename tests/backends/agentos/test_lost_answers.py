@@ -107,13 +107,13 @@ def test_every_change_that_the_backend_declares_is_tried() -> None:
     ("name", "fault"),
     covering_pairs(OPERATIONS, FAULTS, typical_operations=ONE_OF_EACH_KIND, typical_faults=TYPICAL_FAULTS),
 )
-async def test_a_change_succeeds_only_where_reading_back_shows_it(name: str, fault: str, tmp_path: Path) -> None:
+async def test_a_change_succeeds_only_if_reading_back_shows_it(name: str, fault: str, tmp_path: Path) -> None:
     await _assert_succeeds_only_if_read_back("3.1.10", name, fault, tmp_path)
 
 
 @pytest.mark.parametrize("fault", TYPICAL_FAULTS)
 @pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
-async def test_a_change_of_an_older_agentos_succeeds_only_where_reading_back_shows_it(
+async def test_a_change_on_an_older_agentos_succeeds_only_if_reading_back_shows_it(
     name: str, fault: str, tmp_path: Path
 ) -> None:
     await _assert_succeeds_only_if_read_back("2.5.6", name, fault, tmp_path)
@@ -134,7 +134,7 @@ async def _assert_succeeds_only_if_read_back(version: Version, name: str, fault:
 
 
 @on_each_version
-async def test_a_change_that_only_seems_to_be_made_is_a_bad_response(
+async def test_a_change_that_is_acknowledged_but_not_made_is_a_bad_response(
     version: Version, name: str, tmp_path: Path
 ) -> None:
     async with faked(version, tmp_path, *SEEDS) as (fake, backend):
@@ -144,7 +144,7 @@ async def test_a_change_that_only_seems_to_be_made_is_a_bad_response(
 
 
 @on_each_version
-async def test_a_change_that_is_answered_with_no_json_is_read_back(version: Version, name: str, tmp_path: Path) -> None:
+async def test_a_change_whose_response_is_not_json_is_read_back(version: Version, name: str, tmp_path: Path) -> None:
     async with faked(version, tmp_path, *SEEDS) as (fake, backend):
         before, fake.garbles = fake.everything(), True
         assert await outcome(OPERATIONS[name][1], backend) == ""
@@ -153,7 +153,7 @@ async def test_a_change_that_is_answered_with_no_json_is_read_back(version: Vers
 
 @pytest.mark.parametrize("status", [None, 500])
 @on_each_version
-async def test_where_nothing_can_be_read_back_only_an_answer_that_shows_it_counts(
+async def test_a_change_that_cannot_be_read_back_needs_a_response_that_shows_it(
     version: Version, name: str, status: int | None, tmp_path: Path
 ) -> None:
     method, operation = OPERATIONS[name]
@@ -166,7 +166,9 @@ async def test_where_nothing_can_be_read_back_only_an_answer_that_shows_it_count
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-async def test_a_change_that_is_not_answered_in_time_may_have_been_made(name: str, tmp_path: Path) -> None:
+async def test_the_error_about_a_change_that_timed_out_says_that_it_may_have_been_made(
+    name: str, tmp_path: Path
+) -> None:
     method, operation = OPERATIONS[name]
     async with faked("3.1.10", tmp_path, *SEEDS, seconds=1) as (fake, backend):
         before = fake.everything()
@@ -178,7 +180,7 @@ async def test_a_change_that_is_not_answered_in_time_may_have_been_made(name: st
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
-async def test_a_change_that_is_made_and_not_answered_in_time_is_read_back(name: str, tmp_path: Path) -> None:
+async def test_a_change_that_timed_out_is_read_back(name: str, tmp_path: Path) -> None:
     method, operation = OPERATIONS[name]
     async with faked("3.1.10", tmp_path, *SEEDS, seconds=2.5) as (fake, backend):  # a third is for reading back
         before = fake.everything()
@@ -189,7 +191,7 @@ async def test_a_change_that_is_made_and_not_answered_in_time_is_read_back(name:
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if name != "create_session"])
-async def test_a_change_that_cannot_even_be_prepared_in_time_is_a_timeout(name: str, tmp_path: Path) -> None:
+async def test_a_change_that_cannot_be_prepared_in_time_is_a_timeout(name: str, tmp_path: Path) -> None:
     async with faked("3.1.10", tmp_path, *SEEDS, seconds=0.3) as (fake, backend):
         before = fake.everything()
         fault = fake.fail_next(Fault("hold", method="GET"))
@@ -223,7 +225,7 @@ async def test_a_session_is_never_forked_twice(fault: str, tmp_path: Path) -> No
         assert len(fake.everything()) <= len(SEEDS) + 1
 
 
-async def test_a_fork_that_cannot_be_named_is_there_and_says_so(tmp_path: Path) -> None:
+async def test_a_fork_that_cannot_be_named_is_returned_with_a_note(tmp_path: Path) -> None:
     async with faked("3.1.10", tmp_path, *SEEDS) as (fake, backend):
         fake.fail_next(Fault("answer", status=403, method="POST", path="/rename"))
         found = await backend.fork_session("s", name="new")
@@ -231,7 +233,7 @@ async def test_a_fork_that_cannot_be_named_is_there_and_says_so(tmp_path: Path) 
         assert "forbidden" in found.note
 
 
-async def test_a_fork_that_cannot_be_read_is_not_said_to_be_none(tmp_path: Path) -> None:
+async def test_a_fork_that_cannot_be_read_is_not_reported_as_missing(tmp_path: Path) -> None:
     async with faked("3.1.10", tmp_path, *SEEDS) as (fake, backend):
         fake.goes_blind = True
         assert await outcome(lambda backend: backend.fork_session("s", name="new"), backend) == "outcome_unknown"
@@ -239,7 +241,7 @@ async def test_a_fork_that_cannot_be_read_is_not_said_to_be_none(tmp_path: Path)
 
 
 @on_each_fake
-async def test_a_version_that_cannot_be_asked_for_changes_nothing(version: Version, tmp_path: Path) -> None:
+async def test_nothing_is_changed_if_the_version_cannot_be_requested(version: Version, tmp_path: Path) -> None:
     async with faked(version, tmp_path, *SEEDS) as (fake, backend):
         fake.fail_next(Fault("answer", status=500, path="/info"))
         assert await outcome(OPERATIONS["rename_session"][1], backend) == "unavailable"

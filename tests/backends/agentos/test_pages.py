@@ -13,14 +13,16 @@ from ...support.agentos_upstream import CALLS, EVENTS, ORDERS, SIZE, TIMES, Even
 
 
 @given(TIMES, CALLS, ORDERS)
-def test_a_walk_has_every_session_once_and_in_order(times: list[int], calls: list[int], order: Order) -> None:
+def test_the_pages_of_a_list_have_every_session_once_and_in_order(
+    times: list[int], calls: list[int], order: Order
+) -> None:
     upstream = Upstream(ids_of(times), order)
     found = walk(upstream, calls=calls)
     assert found == sorted(upstream.times, key=lambda each: key_of(stored(each, upstream.times[each]), order))
 
 
 @given(TIMES, CALLS, st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 99)), max_size=30))
-def test_what_comes_or_changes_meanwhile_hides_and_doubles_nothing(
+def test_sessions_created_or_changed_between_pages_hide_and_repeat_none(
     times: list[int], calls: list[int], events: list[tuple[Event, int]]
 ) -> None:
     upstream = Upstream(ids_of(times), events=events)
@@ -30,7 +32,7 @@ def test_what_comes_or_changes_meanwhile_hides_and_doubles_nothing(
 
 
 @given(TIMES, CALLS, st.lists(st.tuples(st.sampled_from((*EVENTS, "remove")), st.integers(0, 99)), max_size=12))
-def test_what_goes_between_two_calls_hides_and_doubles_nothing(
+def test_sessions_deleted_between_pages_hide_and_repeat_none(
     times: list[int], calls: list[int], events: list[tuple[Event, int]]
 ) -> None:
     upstream = Upstream(ids_of(times))
@@ -46,7 +48,7 @@ def test_what_goes_between_two_calls_hides_and_doubles_nothing(
 
 
 @given(TIMES, CALLS, st.lists(st.tuples(st.sampled_from((*EVENTS, "remove")), st.integers(0, 99)), max_size=30))
-def test_what_goes_within_a_call_doubles_nothing(
+def test_sessions_deleted_during_a_call_repeat_none(
     times: list[int], calls: list[int], events: list[tuple[Event, int]]
 ) -> None:
     found = walk(Upstream(ids_of(times), events=events), calls=calls)
@@ -54,7 +56,7 @@ def test_what_goes_within_a_call_doubles_nothing(
 
 
 @given(TIMES, TIMES, TIMES, CALLS, ORDERS)
-def test_three_lists_are_walked_as_one(
+def test_the_lists_of_three_types_are_merged(
     agents: list[int], teams: list[int], workflows: list[int], calls: list[int], order: Order
 ) -> None:
     parts = [ids_of(times, prefix) for times, prefix in ((agents, "a"), (teams, "t"), (workflows, "w"))]
@@ -63,7 +65,7 @@ def test_three_lists_are_walked_as_one(
     assert found == sorted(every, key=lambda each: key_of(stored(each, every[each]), order))
 
 
-def test_a_place_far_down_is_found_with_few_requests() -> None:
+def test_a_position_far_down_the_list_is_found_with_few_requests() -> None:
     upstream = Upstream(ids_of(range(4000)))
 
     async def read(after: Key, hint: int) -> str:
@@ -78,7 +80,7 @@ def test_a_place_far_down_is_found_with_few_requests() -> None:
         assert upstream.requests - before <= 4
 
 
-def test_after_many_were_removed_a_place_is_found_with_few_requests() -> None:
+def test_a_position_is_found_with_few_requests_after_many_deletions() -> None:
     upstream = Upstream(ids_of(range(4000)))
     for number in range(2000, 4000):
         del upstream.times[f"s{number}"]

@@ -42,7 +42,9 @@ def written_again(document: JsonObject, pending: list[PendingValue]) -> JsonObje
 @pytest.mark.slow
 @few
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4), st.data())
-def test_whatever_a_run_had_loaded_our_last_values_come_back(documents: list[JsonObject], data: st.DataObject) -> None:
+def test_our_last_values_are_restored_whatever_a_run_had_loaded(
+    documents: list[JsonObject], data: st.DataObject
+) -> None:
     loaded = data.draw(st.sampled_from(documents))
     assert json_equal((written_again(loaded, pending_after(*documents)),), (documents[-1],))
 
@@ -50,7 +52,7 @@ def test_whatever_a_run_had_loaded_our_last_values_come_back(documents: list[Jso
 @pytest.mark.slow
 @few
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4), DOCUMENTS)
-def test_only_an_older_value_counts_as_undone(documents: list[JsonObject], found: JsonObject) -> None:
+def test_only_an_older_value_counts_as_overwritten(documents: list[JsonObject], found: JsonObject) -> None:
     for item in pending_after(*documents):
         current = value_at(found, item.path)
         if item.is_overwritten(found):
@@ -61,7 +63,7 @@ def test_only_an_older_value_counts_as_undone(documents: list[JsonObject], found
 @pytest.mark.slow
 @few
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4), DOCUMENTS)
-def test_writing_again_changes_nothing_but_what_was_undone(documents: list[JsonObject], found: JsonObject) -> None:
+def test_a_repeated_write_changes_only_the_overwritten_values(documents: list[JsonObject], found: JsonObject) -> None:
     undone = [item for item in pending_after(*documents) if item.is_overwritten(found)]
     again = apply_pending_values(found, undone)
     for item in undone:
@@ -74,7 +76,7 @@ def test_writing_again_changes_nothing_but_what_was_undone(documents: list[JsonO
 
 @few
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4))
-def test_no_document_is_changed_in_place(documents: list[JsonObject]) -> None:
+def test_documents_are_not_changed_in_place(documents: list[JsonObject]) -> None:
     as_they_were = copy.deepcopy(documents)
     pending = pending_after(*documents)
     for document in documents:
@@ -84,7 +86,7 @@ def test_no_document_is_changed_in_place(documents: list[JsonObject]) -> None:
 
 @few
 @given(st.lists(DOCUMENTS, min_size=2, max_size=4))
-def test_each_value_is_held_once(documents: list[JsonObject]) -> None:
+def test_each_value_is_recorded_once(documents: list[JsonObject]) -> None:
     paths = [item.path for item in pending_after(*documents)]
     for number, path in enumerate(paths):
         others = paths[:number] + paths[number + 1 :]
@@ -99,7 +101,7 @@ def of_state(state: Json) -> JsonObject:
     return {"name": "", "summary": "", "state": state, "metadata": {}}
 
 
-def test_a_name_that_was_given_back_is_not_taken_away_again() -> None:
+def test_a_name_that_was_restored_is_not_removed_again() -> None:
     pending = pending_after(named("one"), named("two"), named("one"))
     assert written_again(named("one"), pending) == named("one")
     assert written_again(named("two"), pending) == named("one")
@@ -123,7 +125,7 @@ def test_a_session_that_was_restored_is_not_archived_again() -> None:
     ],
     ids=("inside then whole", "whole then inside", "two inside then none", "none then inside"),
 )
-def test_changes_of_a_value_and_of_what_is_inside_it_are_held_together(chain: tuple[JsonObject, ...]) -> None:
+def test_changes_of_a_value_and_of_its_parts_are_recorded_together(chain: tuple[JsonObject, ...]) -> None:
     documents = [of_state(state) for state in chain]
     pending = pending_after(*documents)
     assert len(pending) == 1
@@ -131,7 +133,7 @@ def test_changes_of_a_value_and_of_what_is_inside_it_are_held_together(chain: tu
         assert written_again(document, pending) == documents[-1]
 
 
-def test_of_many_changes_inside_a_value_that_is_then_gone_each_is_known() -> None:
+def test_changes_inside_a_value_that_was_removed_later_are_all_recorded() -> None:
     many: JsonObject = {str(number): 1 for number in range(20)}
     documents = [of_state({"a": dict(list(many.items())[:count])}) for count in range(21)]
     pending = pending_after(*documents, of_state({}))
@@ -143,18 +145,18 @@ def test_of_many_changes_inside_a_value_that_is_then_gone_each_is_known() -> Non
 
 
 @pytest.mark.parametrize(("old", "other"), [(1, True), (1, 1.0), (True, 1), (0, False), (None, 0), ("", None)])
-def test_a_number_is_no_other_number_and_no_boolean(old: Json, other: Json) -> None:
+def test_numbers_and_booleans_that_python_calls_equal_are_different(old: Json, other: Json) -> None:
     pending = pending_after(of_state({"a": old}), of_state({"a": "ours"}))
     assert not pending[0].is_overwritten(of_state({"a": other}))
     assert pending[0].is_overwritten(of_state({"a": old}))
 
 
-def test_from_a_value_to_one_that_python_calls_equal_is_a_change() -> None:
+def test_changing_a_value_to_one_that_python_calls_equal_is_a_change() -> None:
     pending = pending_after(of_state({"a": 1}), of_state({"a": True}))
     assert json_equal((written_again(of_state({"a": 1}), pending),), (of_state({"a": True}),))
 
 
-def test_what_others_put_in_the_place_of_an_object_stays() -> None:
+def test_a_value_that_others_put_in_place_of_an_object_is_kept() -> None:
     pending = pending_after(of_state({"a": {}}), of_state({"a": {"b": 2}}))
     for theirs in (5, None, [1], {"b": 9}):
         found = of_state({"a": theirs})
@@ -162,13 +164,13 @@ def test_what_others_put_in_the_place_of_an_object_stays() -> None:
         assert written_again(found, pending) == found
 
 
-def test_what_others_set_beside_ours_stays() -> None:
+def test_values_that_others_set_beside_ours_are_kept() -> None:
     pending = pending_after(of_state({"a": {"b": 1}}), of_state({"a": {"b": 2}}))
     found = of_state({"a": {"b": 1, "theirs": 3}, "theirs": 4})
     assert written_again(found, pending) == of_state({"a": {"b": 2, "theirs": 3}, "theirs": 4})
 
 
-def test_of_a_value_that_changes_all_the_time_the_newest_and_the_oldest_are_known() -> None:
+def test_of_a_value_that_changes_often_the_newest_and_the_oldest_are_recorded() -> None:
     documents = [of_state({"count": number}) for number in range(1000)]
     (item,) = pending_after(*documents)
     assert len(item.old_values) < 50

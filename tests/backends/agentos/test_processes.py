@@ -48,7 +48,7 @@ def _own(number: int) -> dict[str, object]:
 @pytest.mark.slow
 @pytest.mark.parametrize("by_version", [True, False], ids=("increments", "keys of their own"))
 @on_each_fake
-async def test_no_change_of_two_processes_is_lost(version: Version, by_version: bool, tmp_path: Path) -> None:
+async def test_changes_of_two_processes_are_all_kept(version: Version, by_version: bool, tmp_path: Path) -> None:
     processes = context()
     together = processes.Barrier(PROCESSES)
     async with FakeAgentOs(version) as fake:

@@ -50,7 +50,7 @@ async def restarted(folder: Path, *, at_next_write: bool = False) -> AsyncGenera
 
 @pytest.mark.parametrize("at_next_write", [False, True], ids=("before the reading", "before the writing"))
 @pytest.mark.parametrize("type", COMPONENTS)
-async def test_a_change_just_after_a_restart_as_an_older_version_keeps_the_runs(
+async def test_a_change_right_after_a_restart_as_an_older_version_keeps_the_runs(
     type: str, at_next_write: bool, tmp_path: Path
 ) -> None:
     async with restarted(tmp_path, at_next_write=at_next_write) as (fake, backend):
@@ -71,7 +71,9 @@ async def test_a_change_just_after_a_restart_as_an_older_version_keeps_the_runs(
         }
 
 
-async def test_the_version_is_found_anew_within_half_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_version_is_detected_again_within_half_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with restarted(tmp_path) as (_, backend):
         later = SimpleNamespace(current_time=lambda: anyio.current_time() + 30)
         monkeypatch.setattr("mcp_sessions.backends.agentos.versions.anyio", later)
@@ -81,7 +83,7 @@ async def test_the_version_is_found_anew_within_half_a_minute(tmp_path: Path, mo
             await backend.fork_session(IDS["agent"])
 
 
-async def test_a_server_that_stays_is_asked_for_its_version_once_in_half_a_minute(
+async def test_the_version_is_requested_at_most_once_in_half_a_minute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with SeenAgentOs() as fake, on(fake, tmp_path) as backend:

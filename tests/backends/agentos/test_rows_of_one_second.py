@@ -89,7 +89,7 @@ async def walked(
 
 
 @on_each
-async def test_pages_of_one_session_each_repeat_sessions_and_miss_others(system: System, tmp_path: Path) -> None:
+async def test_agentos_pages_of_one_session_repeat_some_and_miss_others(system: System, tmp_path: Path) -> None:
     seeds = [healthy(number) for number in range(8)]
     async with (
         system.open(tmp_path, *seeds) as (_, url),
@@ -113,7 +113,7 @@ async def test_pages_of_one_session_each_repeat_sessions_and_miss_others(system:
     ],
 )
 @on_each
-async def test_sessions_are_listed_once_around_one_that_agentos_fails_on(
+async def test_sessions_of_one_second_around_a_failing_one_are_listed_once(
     system: System, kind: str, order: str, limit: int, tmp_path: Path
 ) -> None:
     seeds = [healthy(number) for number in range(5)]
@@ -126,9 +126,7 @@ async def test_sessions_are_listed_once_around_one_that_agentos_fails_on(
 
 @pytest.mark.parametrize("limit", [3, 25])
 @on_each
-async def test_four_that_agentos_fails_on_in_one_second_hide_no_other(
-    system: System, limit: int, tmp_path: Path
-) -> None:
+async def test_four_failing_sessions_in_one_second_hide_no_other(system: System, limit: int, tmp_path: Path) -> None:
     seeds = [healthy(number) for number in range(12)]
     failing = [unreadable(number, UNREADABLE["a name that is no string"]) for number in range(4)]
     mixed = [seed for pair in zip(failing, seeds, strict=False) for seed in pair] + seeds[4:]
@@ -139,7 +137,7 @@ async def test_four_that_agentos_fails_on_in_one_second_hide_no_other(
 
 
 @on_each
-async def test_sessions_of_one_second_that_lie_across_pages_are_listed_once(system: System, tmp_path: Path) -> None:
+async def test_sessions_of_one_second_across_pages_are_listed_once(system: System, tmp_path: Path) -> None:
     seeds = [healthy(number) for number in range(60)]
     async with system.open(tmp_path, *seeds) as (backend, _):
         found, pages = await walked(backend, 17)
@@ -148,7 +146,7 @@ async def test_sessions_of_one_second_that_lie_across_pages_are_listed_once(syst
 
 
 @on_each
-async def test_a_search_finds_every_session_around_one_that_agentos_fails_on(system: System, tmp_path: Path) -> None:
+async def test_a_search_finds_every_session_around_a_failing_one(system: System, tmp_path: Path) -> None:
     seeds = [healthy(number, name="plum", columns={**TIMES}) for number in range(5)]
     async with system.open(tmp_path, unreadable(9, UNREADABLE["a name that is no string"]), *seeds) as (backend, _):
         page = await backend.search_sessions("plum", limit=25)
@@ -158,7 +156,7 @@ async def test_a_search_finds_every_session_around_one_that_agentos_fails_on(sys
 
 
 @on_each
-async def test_a_list_that_is_too_long_to_be_read_whole_says_that_sessions_may_be_missing(
+async def test_a_list_of_one_second_that_is_too_long_says_that_sessions_may_be_missing(
     system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mcp_sessions.backends.agentos.page_reader._MAX_ROWS", 3)

@@ -39,7 +39,9 @@ def hits_of(pages: list[SearchPage]) -> list[SearchHit]:
 
 
 @pytest.mark.parametrize(("version", "limit"), [("3.1.10", 1), ("3.1.10", 3), ("3.1.10", 50), ("2.5.6", 2)])
-async def test_a_walk_has_each_hit_once_also_within_a_session(version: Version, limit: int, tmp_path: Path) -> None:
+async def test_the_pages_of_a_search_have_each_hit_once_even_within_a_session(
+    version: Version, limit: int, tmp_path: Path
+) -> None:
     seeds = [
         talk(number, *(f"plum {place}" for place in range(number % 5)), name="plum" if number % 2 else "pear")
         for number in range(10)
@@ -63,7 +65,7 @@ async def test_a_walk_has_each_hit_once_also_within_a_session(version: Version, 
         assert all(page.note == "" for page in pages)
 
 
-async def test_a_search_of_very_many_sessions_stops_and_goes_on_exactly_there(
+async def test_a_search_of_very_many_sessions_stops_and_continues_exactly_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"{SEARCH}._MAX_SESSIONS", 40)
@@ -120,7 +122,7 @@ async def test_a_session_that_cannot_be_read_is_counted_and_the_others_are_searc
 
 
 @on_each_fake
-async def test_a_session_that_is_deleted_meanwhile_is_none(version: Version, tmp_path: Path) -> None:
+async def test_a_session_deleted_during_the_search_is_left_out(version: Version, tmp_path: Path) -> None:
     async with faked(version, tmp_path, *(talk(number, "plum") for number in range(3))) as (fake, backend):
         fake.fail_next(Fault("answer", status=404, path="/sessions/s001/runs"))
         page = await backend.search_sessions("plum")
@@ -138,7 +140,7 @@ async def test_a_refused_credential_is_not_an_empty_result(version: Version, tmp
 
 
 @on_each_fake
-async def test_sessions_of_every_type_are_searched_archived_ones_too(version: Version, tmp_path: Path) -> None:
+async def test_sessions_of_every_type_are_searched_including_archived_ones(version: Version, tmp_path: Path) -> None:
     seeds = [
         talk(number, f"a plum for the {type}", type=type, component_id=component, metadata=metadata)
         for number, (type, component, metadata) in enumerate(
@@ -154,7 +156,7 @@ async def test_sessions_of_every_type_are_searched_archived_ones_too(version: Ve
 
 
 @on_each_fake
-async def test_what_a_caller_may_not_see_is_not_found(version: Version, tmp_path: Path) -> None:
+async def test_a_search_does_not_find_what_the_caller_may_not_see(version: Version, tmp_path: Path) -> None:
     async with faked(version, tmp_path, talk(1, "the plum", name="plum"), talk(2, "a pear")) as (_, backend):
         blinded = backend.for_caller(Caller(sanitize=lambda text: text.replace("plum", "[redacted]")))
         assert (await blinded.search_sessions("plum")).hits == ()
@@ -162,7 +164,7 @@ async def test_what_a_caller_may_not_see_is_not_found(version: Version, tmp_path
 
 
 @on_each_fake
-async def test_eight_sessions_are_read_at_once(version: Version, tmp_path: Path) -> None:
+async def test_eight_sessions_are_read_concurrently(version: Version, tmp_path: Path) -> None:
     async with faked(version, tmp_path, *(talk(number, "pear") for number in range(30))) as (fake, backend):
         held = [fake.fail_next(Fault("hold", path="/runs")) for _ in range(8)]
         async with anyio.create_task_group() as tasks:

@@ -52,7 +52,7 @@ async def careless(version: Version, folder: Path) -> AsyncGenerator[tuple[Carel
 @pytest.mark.parametrize("id", OF_BEN)
 @pytest.mark.parametrize("name", OPERATIONS)
 @on_each_fake
-async def test_the_session_of_another_is_as_one_that_is_not_there(
+async def test_a_session_of_another_user_looks_like_an_unknown_one(
     version: Version, name: str, id: str, tmp_path: Path
 ) -> None:
     async with careless(version, tmp_path) as (fake, backend):
@@ -70,7 +70,7 @@ async def test_the_session_of_another_is_as_one_that_is_not_there(
 
 @pytest.mark.parametrize("limit", [1, 2, 100])
 @on_each_fake
-async def test_a_list_has_and_counts_only_the_callers(version: Version, limit: int, tmp_path: Path) -> None:
+async def test_a_list_has_and_counts_only_the_callers_sessions(version: Version, limit: int, tmp_path: Path) -> None:
     async with careless(version, tmp_path) as (_, backend):
         found, cursor = list[str](), ""
         while cursor or not found:
@@ -89,7 +89,7 @@ async def test_a_list_has_and_counts_only_the_callers(version: Version, limit: i
 
 
 @on_each_fake
-async def test_a_search_reads_and_counts_only_the_callers(version: Version, tmp_path: Path) -> None:
+async def test_a_search_reads_and_counts_only_the_callers_sessions(version: Version, tmp_path: Path) -> None:
     async with careless(version, tmp_path) as (fake, backend):
         found = await backend.search_sessions("well", limit=50)
         assert {hit.session_id for hit in found.hits} == {"of ann 1", "of ann 2", "of ann 3", "of ann, archived"}
@@ -100,7 +100,7 @@ async def test_a_search_reads_and_counts_only_the_callers(version: Version, tmp_
 
 
 @on_each_fake
-async def test_a_bulk_change_leaves_the_sessions_of_others(version: Version, tmp_path: Path) -> None:
+async def test_a_bulk_change_leaves_sessions_of_others_alone(version: Version, tmp_path: Path) -> None:
     async with careless(version, tmp_path) as (fake, backend):
         before = fake.everything()
         for action in ("archive", "restore", "delete"):
@@ -111,7 +111,9 @@ async def test_a_bulk_change_leaves_the_sessions_of_others(version: Version, tmp
 
 
 @on_each_fake
-async def test_a_change_of_one_caller_is_never_held_in_the_session_of_another(version: Version, tmp_path: Path) -> None:
+async def test_a_pending_write_of_one_caller_is_never_applied_to_anothers_session(
+    version: Version, tmp_path: Path
+) -> None:
     async with careless(version, tmp_path) as (fake, backend):
         await backend.rename_session("of ann 1", "mine")
         made = await backend.create_session(name="new", agent_id="planner")

@@ -44,7 +44,7 @@ async def version_of(*answers: Answer) -> Version:
         ("10.0.0+local", (10, 0, 0)),
     ],
 )
-async def test_a_server_says_its_version(said: str, version: tuple[int, int, int]) -> None:
+async def test_the_version_of_a_server_is_detected(said: str, version: tuple[int, int, int]) -> None:
     assert await version_of(says({"agno_version": said})) == version
 
 
@@ -57,13 +57,13 @@ async def test_a_server_says_its_version(said: str, version: tuple[int, int, int
     ],
     ids=str,
 )
-async def test_what_says_no_version_is_no_agentos(info: Json) -> None:
+async def test_a_server_without_a_version_is_not_an_agentos(info: Json) -> None:
     with pytest.raises(BadResponse, match="not an AgentOS"):
         await version_of(says(info))
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>Welcome</html>", b'{"agno_version": "3.1.10"', b"\xff\xfe"])
-async def test_a_page_is_no_agentos(body: bytes) -> None:
+async def test_a_web_page_is_not_an_agentos(body: bytes) -> None:
     with pytest.raises(BadResponse):
         await version_of(whole(200, body))
 
@@ -76,7 +76,7 @@ async def test_a_page_is_no_agentos(body: bytes) -> None:
     ],
     ids=str,
 )
-async def test_a_server_with_other_routes_is_no_agentos(description: Json) -> None:
+async def test_a_server_with_other_routes_is_not_an_agentos(description: Json) -> None:
     with pytest.raises(BadResponse, match="not an AgentOS"):
         await version_of(NOT_FOUND, says(description))
 
@@ -84,43 +84,43 @@ async def test_a_server_with_other_routes_is_no_agentos(description: Json) -> No
 @pytest.mark.parametrize(
     "deleting", [None, 5, {}, {"parameters": None}, {"parameters": [None, 5, {}, {"name": "type"}]}], ids=str
 )
-async def test_an_agno_that_mixes_users_up_is_refused(deleting: Json) -> None:
+async def test_an_agno_that_confuses_users_is_refused(deleting: Json) -> None:
     with pytest.raises(Unsupported, match="Upgrade"):
         await version_of(NOT_FOUND, says({"paths": {"/sessions/{session_id}": {"delete": deleting}}}))
 
 
-async def test_a_version_too_old_that_says_so_is_refused() -> None:
+async def test_a_version_that_is_too_old_is_refused() -> None:
     with pytest.raises(Unsupported, match="Upgrade"):
         await version_of(says({"agno_version": "2.5.2"}))
 
 
-async def test_what_hides_its_description_is_taken_for_the_oldest() -> None:
+async def test_a_server_that_hides_its_description_is_treated_as_the_oldest() -> None:
     version = await version_of(NOT_FOUND, NOT_FOUND, says({"status": "ok"}))
     assert version == OLDEST < FORKS
     assert str(version) == "a version before 2.5.13"
 
 
 @pytest.mark.parametrize("health", [NOT_FOUND, whole(200, b"<html>"), whole(200, b"[]")])
-async def test_what_knows_none_of_it_is_no_agentos(health: Answer) -> None:
+async def test_a_server_that_knows_none_of_the_routes_is_not_an_agentos(health: Answer) -> None:
     with pytest.raises(BadResponse, match="not an AgentOS"):
         await version_of(NOT_FOUND, NOT_FOUND, health)
 
 
 @pytest.mark.parametrize(("status", "error"), [(401, Unauthorized), (500, Unavailable), (503, Unavailable)])
-async def test_a_failure_is_none_of_the_version(status: int, error: type[SessionsError]) -> None:
+async def test_a_failed_request_says_nothing_about_the_version(status: int, error: type[SessionsError]) -> None:
     failing = whole(status, b"{}")
     for answers in ([failing] * 3, [NOT_FOUND, *[failing] * 3]):
         with pytest.raises(error):
             await version_of(*answers)
 
 
-def test_a_refusal_names_the_version_that_is_needed() -> None:
+def test_the_error_names_the_version_that_is_needed() -> None:
     FORKS.require(FORKS, "this")
     with pytest.raises(Unsupported, match=r"this needs agno 2\.7\.0 or newer; this AgentOS runs 2\.5\.13\. Upgrade"):
         Version(2, 5, 13).require(FORKS, "this")
 
 
-async def test_the_version_is_asked_for_once_and_again_after_a_failure(tmp_path: Path) -> None:
+async def test_the_version_is_requested_once_and_again_after_a_failure(tmp_path: Path) -> None:
     routes: Mapping[str, bytes] = {"/info": b'{"agno_version": "3.1.10"}', "/sessions": b'{"data": []}'}
 
     async with toxic_server(whole(500)) as server:
@@ -142,7 +142,7 @@ def asked_for(server: ToxicServer, path: str) -> int:
     return len([request for request in server.received if request.target == path])
 
 
-async def test_a_fork_is_refused_by_a_version_that_has_none(tmp_path: Path) -> None:
+async def test_a_fork_is_refused_by_a_version_without_forks(tmp_path: Path) -> None:
     async with faked("2.5.6", tmp_path, session("s")) as (_, backend):
         with pytest.raises(Unsupported, match=r"2\.7\.0"):
             await backend.fork_session("s")

@@ -83,7 +83,7 @@ def read(answer: Json) -> None:
 @pytest.mark.slow
 @settings(max_examples=150)
 @given(st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(ODD) | JSON, st.booleans()), max_size=3))
-def test_a_field_that_is_missing_or_odd_breaks_nothing(
+def test_missing_or_unexpected_fields_cause_no_error(
     changes: list[tuple[tuple[int, tuple[str | int, ...]], Json, bool]],
 ) -> None:
     answers = list(ANSWERS)
@@ -97,31 +97,31 @@ def test_a_field_that_is_missing_or_odd_breaks_nothing(
 
 
 @pytest.mark.parametrize("new", ODD, ids=repr)
-def test_each_field_may_be_anything(new: Json) -> None:
+def test_each_field_can_have_any_value(new: Json) -> None:
     for number, place in PLACES:
         read(changed(ANSWERS[number], place, new, removed=False))
 
 
 @given(JSON)
-def test_anything_is_an_answer_or_refused(answer: Json) -> None:
+def test_any_response_is_read_or_refused(answer: Json) -> None:
     read(answer)
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"{", b"\xff", b"[" * 100_000, b"1" * 5000], ids=lambda body: body[:8]
 )
-def test_what_is_no_json_is_refused(body: bytes) -> None:
+def test_a_response_that_is_not_json_is_refused(body: bytes) -> None:
     with pytest.raises(BadResponse):
         Reply(200, body).json()
 
 
 @pytest.mark.parametrize("answer", [{}, [], None, "s", {"session_id": ""}, {"session_id": 5}, {"detail": "no"}])
-def test_what_has_no_id_is_no_session(answer: Json) -> None:
+def test_a_row_without_an_id_is_not_a_session(answer: Json) -> None:
     with pytest.raises(BadResponse):
         read_session(answer)
 
 
-def test_a_time_at_the_end_of_time_is_none() -> None:
+def test_a_time_out_of_range_is_none() -> None:
     for mark in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"):
         stored = read_session({**DETAIL, "created_at": mark, "metadata": {"archived_at": mark}})
         assert stored.created_at is None
@@ -129,9 +129,7 @@ def test_a_time_at_the_end_of_time_is_none() -> None:
 
 
 @pytest.mark.parametrize(("created", "updated"), [(0, 0), (0, 5), (5, 0), (5, 9)])
-def test_a_time_of_zero_is_the_same_in_a_list_and_in_a_single_session_that_leaves_it_out(
-    created: int, updated: int
-) -> None:
+def test_a_time_of_zero_is_the_same_in_a_list_and_in_a_single_session(created: int, updated: int) -> None:
     times = {"created_at": created, "updated_at": updated}
     listed = read_session({**DETAIL, **times}).to_session("")
     shown = {"created_at": created or None, "updated_at": updated or created or None}
@@ -165,7 +163,7 @@ DATA = "QUJDREVGR0hJSktMTU5PUA=="
     ],
     ids=str,
 )
-def test_an_attachment_never_carries_its_data(kind: str, item: JsonObject) -> None:
+def test_an_attachment_is_described_without_its_data(kind: str, item: JsonObject) -> None:
     messages = said_in(content="See", **{kind: [item]})
     assert len(messages[0].attachments) == 1
     assert DATA not in texts_of(messages)
@@ -179,11 +177,11 @@ def test_an_attachment_never_carries_its_data(kind: str, item: JsonObject) -> No
     ],
     ids=("alone", "beside a text"),
 )
-def test_a_part_of_a_message_never_carries_data(content: Json) -> None:
+def test_parts_of_a_message_are_shown_without_data(content: Json) -> None:
     assert DATA not in texts_of(said_in(content=content))
 
 
-def test_what_members_and_steps_said_is_marked_by_their_runs() -> None:
+def test_messages_of_members_and_steps_have_the_ids_of_their_runs() -> None:
     transcript = read_transcript([run for run in RUNS if run["run_id"] != "failed"])
     assert [message.id for message in transcript.messages] == [
         *("m1", "m2", "m5", "m6", "m3", "m4", "workflow:in", "m7", "m8", "workflow:out")
@@ -193,7 +191,7 @@ def test_what_members_and_steps_said_is_marked_by_their_runs() -> None:
     assert [message.id for message in plain] == [*("m1", "m4", "workflow:in", "workflow:out")]
 
 
-def test_what_was_said_inside_of_what_is_inside_is_told_too() -> None:
+def test_messages_of_nested_runs_are_included_at_any_depth() -> None:
     runs = [
         {"run_id": id, "parent_run_id": parent, "agent_id": "a", "messages": [{"id": f"of {id}", "role": "user"}]}
         for id, parent in (("inmost", "inner"), ("inner", "outer"), ("outer", ""))
@@ -203,13 +201,13 @@ def test_what_was_said_inside_of_what_is_inside_is_told_too() -> None:
     assert transcript.inner_run_ids == {"inmost", "inner"}
 
 
-def test_a_step_that_is_listed_too_is_told_once() -> None:
+def test_a_step_that_is_also_listed_is_shown_once() -> None:
     (workflow,) = (run for run in RUNS if run["run_id"] == "workflow")
     ids = [message.id for message in read_transcript([*workflow["step_executor_runs"], workflow]).messages]
     assert len(ids) == len(set(ids)) == 4
 
 
-def test_runs_that_name_each_other_as_parents_hide_no_message() -> None:
+def test_runs_that_are_each_others_parents_hide_no_message() -> None:
     pair = [
         {"run_id": id, "parent_run_id": parent, "agent_id": "a", "messages": [{"id": f"of {id}", "role": "user"}]}
         for id, parent in (("one", "two"), ("two", "one"), ("alone", "alone"))
@@ -218,6 +216,6 @@ def test_runs_that_name_each_other_as_parents_hide_no_message() -> None:
     assert sorted(ids) == ["of alone", "of one", "of two"]
 
 
-def test_of_a_preview_tools_and_tokens_are_not_known() -> None:
+def test_a_preview_has_no_tools_and_tokens() -> None:
     run = read_run(PREVIEWS[0])
     assert (run.input, run.output, run.tool_calls, run.total_tokens) == ("weather Oslo", "It is warm", None, None)

@@ -52,7 +52,7 @@ async def test_d1_an_agents_session_that_holds_a_workflows_runs_is_not_changed()
         assert (await case.stored_runs())["ours"] == before["ours"]
 
 
-async def test_d1_a_session_that_holds_its_own_runs_alone_is_changed_and_keeps_them() -> None:
+async def test_d1_a_session_with_only_its_own_runs_is_changed_and_keeps_them() -> None:
     said = {"agent": "weather Rome", "team": "delegate look at it", "workflow": "weather Oslo"}
     async with opened("2.5.6", seeds=[session(type, type) for type in said]) as case:
         for type, message in said.items():
@@ -71,7 +71,9 @@ async def test_d1_a_session_that_holds_its_own_runs_alone_is_changed_and_keeps_t
 @on_each
 @on_each_database
 @pytest.mark.parametrize("type", COMPONENTS)
-async def test_d2_a_name_given_during_a_run_outlasts_it(version: Version, options: tuple[str, ...], type: str) -> None:
+async def test_d2_a_name_given_during_a_run_is_kept_after_it(
+    version: Version, options: tuple[str, ...], type: str
+) -> None:
     async with opened(version, *options, seeds=[session("raw", type), session("ours", type)]) as case:
         async with _running(case, "raw", type):
             renamed = await case.api.post("/sessions/raw/rename", params={"type": type}, json={"session_name": "New"})
@@ -100,7 +102,7 @@ async def _running(case: Case, session_id: str, type: str) -> AsyncGenerator[Non
 
 
 @on_each
-async def test_d3_deleting_what_is_not_there_is_told(version: Version) -> None:
+async def test_d3_deleting_an_unknown_session_is_not_found(version: Version) -> None:
     async with opened(version, seeds=[session("ours", user_id="ann")]) as case:
         assert (await case.api.delete("/sessions/never-was")).status_code == 204
         assert (await case.api.delete("/sessions/ours", params={"user_id": "ben"})).status_code == 204
@@ -116,7 +118,7 @@ async def test_d3_deleting_what_is_not_there_is_told(version: Version) -> None:
 
 
 @on_each
-async def test_d4_a_change_of_state_or_metadata_leaves_the_rest_of_it(version: Version) -> None:
+async def test_d4_a_change_of_state_or_metadata_keeps_the_other_keys(version: Version) -> None:
     given: JsonObject = {"state": {"a": 1, "b": {"c": 2}}, "metadata": {"k": "v"}, "summary": "Short"}
     async with opened(version, seeds=[session("raw", **given), session("ours", **given)]) as case:
         await case.api.patch("/sessions/raw", json={"session_state": {"b": {"d": 3}}, "metadata": {"l": "w"}})
@@ -130,7 +132,7 @@ async def test_d4_a_change_of_state_or_metadata_leaves_the_rest_of_it(version: V
 
 
 @on_each
-async def test_d5_a_name_and_a_state_that_are_set_at_once_are_both_there(version: Version) -> None:
+async def test_d5_a_name_and_a_state_set_concurrently_are_both_kept(version: Version) -> None:
     async with opened(version, "--async-db", seeds=[session("raw"), session("ours")]) as case:
 
         async def rename(name: str) -> None:
@@ -175,7 +177,7 @@ async def test_d13_a_change_never_goes_to_the_session_of_another_table() -> None
         assert (await case.backend.get_session("s")).name == "New"
 
 
-async def test_d13_where_it_is_mended_a_change_goes_to_the_table_that_is_named() -> None:
+async def test_d13_a_change_goes_to_the_named_table_in_mended_versions() -> None:
     seeds = [session("s", name="default"), session("s", name="other", component_id="archivist", other_table=True)]
     async with opened("3.1.10", "--other-table", seeds=seeds, query="db_id=main&table=other_sessions") as case:
         before = await case.server.rows()
@@ -184,7 +186,7 @@ async def test_d13_where_it_is_mended_a_change_goes_to_the_table_that_is_named()
         assert (await case.backend.get_session("s")).state == {"a": 1}
 
 
-async def test_d14_creating_a_session_leaves_the_runs_of_all_others() -> None:
+async def test_d14_creating_a_session_keeps_the_runs_of_all_others() -> None:
     async with opened("2.5.6", seeds=[session("raw"), session("ours")]) as case:
         before = await case.stored_runs()
         assert (await case.api.post("/sessions", json={"session_id": "raw", "agent_id": "planner"})).status_code == 201

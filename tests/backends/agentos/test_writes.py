@@ -37,9 +37,7 @@ SAID = {"agent": "weather Rome", "team": "delegate look at it", "workflow": "wea
 
 
 @on_each
-async def test_many_writes_leave_every_run_as_it_was(
-    version: Version, options: tuple[str, ...], tmp_path: Path
-) -> None:
+async def test_many_writes_keep_every_run(version: Version, options: tuple[str, ...], tmp_path: Path) -> None:
     ids = {f"{type}-{number}": type for type in COMPONENTS for number in range(10)}
     made = [session(id, type) for id, type in ids.items() if not id.endswith(("0", "1"))]
     async with opened(version, *options, seeds=made) as case:
@@ -67,12 +65,12 @@ def _unchanged(value: Json) -> Json:
 
 
 @on_each
-async def test_no_increment_of_eight_clients_is_lost(version: Version, options: tuple[str, ...]) -> None:
+async def test_increments_of_eight_clients_are_all_kept(version: Version, options: tuple[str, ...]) -> None:
     async with opened(version, *options, seeds=[session("s", state={"count": 0})]) as case:
 
         async def increment_often() -> None:
             client = case.backend.for_caller(Caller())
-            for _ in range(10):
+            for _ in range(3):
                 while not await _incremented(client):
                     pass
 
@@ -80,7 +78,7 @@ async def test_no_increment_of_eight_clients_is_lost(version: Version, options: 
             async with anyio.create_task_group() as tasks:
                 for _ in range(8):
                     tasks.start_soon(increment_often)
-        assert (await case.seen("s"))["session_state"] == {"count": 80}
+        assert (await case.seen("s"))["session_state"] == {"count": 24}
 
 
 async def _incremented(backend: SessionBackend) -> bool:
@@ -94,15 +92,15 @@ async def _incremented(backend: SessionBackend) -> bool:
 
 
 @on_each
-async def test_no_key_that_eight_clients_set_at_once_is_lost(version: Version, options: tuple[str, ...]) -> None:
+async def test_keys_set_concurrently_by_eight_clients_are_all_kept(version: Version, options: tuple[str, ...]) -> None:
     async with opened(version, *options, seeds=[session("s")]) as case:
 
         async def set_keys(client: int) -> None:
-            for number in range(10):
+            for number in range(5):
                 await case.backend.update_session_state("s", {f"{client}-{number}": number})
 
         with anyio.fail_after(120):
             async with anyio.create_task_group() as tasks:
                 for client in range(8):
                     tasks.start_soon(set_keys, client)
-        assert len((await case.seen("s"))["session_state"]) == 80
+        assert len((await case.seen("s"))["session_state"]) == 40

@@ -78,14 +78,14 @@ async def test_an_unknown_id_is_refused_before_anything_is_sent(name: str, readi
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_without_a_current_session_nothing_is_asked_at_all(name: str) -> None:
+async def test_without_a_current_session_no_request_is_sent(name: str) -> None:
     async with FakeGuayaba() as fake, served(fake) as tools:
         assert (await CALLS[name](tools, "current")).startswith("invalid: ")
         assert (await CALLS[name](tools, "")).startswith("invalid: ")
         assert fake.requests == []
 
 
-async def test_a_handle_is_stale_once_its_archive_is_restored_or_deleted() -> None:
+async def test_the_id_of_an_archived_session_is_unknown_after_restore_or_deletion() -> None:
     async with faked() as (fake, backend):
         id = await archived_id(backend)
         change = await backend.restore_session(id)
@@ -102,7 +102,7 @@ async def test_a_handle_is_stale_once_its_archive_is_restored_or_deleted() -> No
 
 @pytest.mark.parametrize("second", ["rename", "archive", "delete"])
 @pytest.mark.parametrize("first", ["archive", "delete"])
-async def test_what_another_call_just_removed_is_not_sent_again(first: str, second: str) -> None:
+async def test_a_session_that_another_call_just_removed_is_not_sent_again(first: str, second: str) -> None:
     """Else a system that upserts would create the session, and one that starts a new session would lose that one."""
     runs: dict[str, Operation] = {
         "rename": lambda backend: backend.rename_session(MAIN, "New"),
@@ -138,7 +138,7 @@ ON_ACTIVE_SESSIONS = ("rename_session", "archive_session", "delete_session", "ge
     ("name", "odd"),
     covering_pairs(ON_ACTIVE_SESSIONS, INVISIBLE, typical_operations=["rename_session"], typical_faults=["\u200b"]),
 )
-async def test_a_key_that_may_be_taken_for_anothers_is_never_sent(name: str, odd: str) -> None:
+async def test_a_session_key_that_may_match_another_session_is_never_sent(name: str, odd: str) -> None:
     async with FakeGuayaba(UPSERTING) as fake:
         agent = fake.agents[0]
         for key in (KEY, KEY + odd):
@@ -151,7 +151,7 @@ async def test_a_key_that_may_be_taken_for_anothers_is_never_sent(name: str, odd
         assert ([request for request in fake.requests if request.method != "GET"], everything(fake)) == ([], before)
 
 
-async def test_a_read_only_server_sends_nothing_that_changes() -> None:
+async def test_a_read_only_server_sends_no_changes() -> None:
     async with FakeGuayaba() as fake:
         agent = fake.agents[0]
         fake.add_session(agent, row(KEY, fake.new_id()))

@@ -19,7 +19,7 @@ TOKEN = "g_agent_" + "0" * 48
 
 
 @pytest.mark.parametrize("url", ["guayaba:", f"guayaba:?agent={AGENT}", "guayaba+https://guayaba.example/api/v1"])
-def test_the_public_address_and_others_can_be_named(url: str) -> None:
+def test_the_public_address_and_others_can_be_configured(url: str) -> None:
     assert open_backend(url, token=TOKEN).title == "Guayaba"
 
 
@@ -35,14 +35,14 @@ def test_the_public_address_and_others_can_be_named(url: str) -> None:
         (f"guayaba+https://me:{TOKEN}@guayaba.example/api/v1", "", "MCP_SESSIONS_TOKEN"),
     ],
 )
-def test_a_wrong_address_is_refused_without_its_secrets(url: str, token: str, said: str) -> None:
+def test_the_error_about_a_wrong_address_has_no_secrets(url: str, token: str, said: str) -> None:
     with pytest.raises(Invalid) as refused:
         open_backend(url, token=token)
     assert said in str(refused.value)
     assert TOKEN not in str(refused.value)
 
 
-async def test_of_a_history_that_is_too_large_fewer_messages_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fewer_messages_are_requested_of_a_history_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "_MAX_HISTORY_BYTES", 40_000)
     async with FakeGuayaba() as fake:
         said = [user("x" * 200, id=f"m{place}") for place in range(500)]
@@ -57,7 +57,7 @@ async def test_of_a_history_that_is_too_large_fewer_messages_are_asked_for(monke
             assert (await backend.search_sessions("xxx")).complete is False
 
 
-async def test_agents_are_not_asked_for_without_an_end() -> None:
+async def test_the_pages_of_agents_that_are_requested_are_limited() -> None:
     async with FakeGuayaba(replace(READINGS["default"], most_agents=1), agents=120) as fake, on(fake) as backend:
         page = await backend.list_sessions(SessionFilter())
         assert (page.total, "agent_id" in page.note) == (None, True)
@@ -65,7 +65,7 @@ async def test_agents_are_not_asked_for_without_an_end() -> None:
 
 
 @pytest.mark.parametrize("body", [[], {"agents": []}, {"data": {}}, "agents", None])
-async def test_what_is_no_list_of_agents_is_a_bad_response(body: object) -> None:
+async def test_a_malformed_list_of_agents_is_a_bad_response(body: object) -> None:
     async with FakeGuayaba() as fake:
         for token in (fake.master_key, fake.agent_key(fake.agents[0])):
             async with on(fake, token) as backend:
@@ -74,7 +74,7 @@ async def test_what_is_no_list_of_agents_is_a_bad_response(body: object) -> None
                 assert await outcome(lambda backend: backend.list_sessions(SessionFilter()), backend) == ""
 
 
-async def test_a_restored_session_that_cannot_be_named_is_there_and_says_so() -> None:
+async def test_a_restored_session_that_cannot_be_named_is_returned_with_a_note() -> None:
     async with faked(replace(READINGS["default"], restore_keeps_label=False)) as (fake, backend):
         id = await archived_id(backend)
         fake.fail_next(Fault("answer", path="/rename", status=500))
@@ -83,7 +83,7 @@ async def test_a_restored_session_that_cannot_be_named_is_there_and_says_so() ->
         assert (change.changed["name"], change.previous["name"]) == ("", "Old")
 
 
-async def test_a_name_that_is_had_already_is_not_sent() -> None:
+async def test_a_rename_to_the_current_name_sends_nothing() -> None:
     async with faked() as (fake, backend):
         assert (await backend.rename_session(KEY, "Trip")).changed == {"name": "Trip"}
         assert (await backend.archive_session(await archived_id(backend))).note.startswith(
@@ -103,7 +103,7 @@ async def test_a_name_that_is_had_already_is_not_sent() -> None:
         ("yesterday", None),
     ],
 )
-async def test_what_is_no_time_is_none(written: str, time: str | None) -> None:
+async def test_a_malformed_time_is_none(written: str, time: str | None) -> None:
     (session,) = read_archives([{"filename": "x", "archivedAt": written}], AGENT)
     assert (session.changed_at.isoformat() if session.changed_at else None) == time
     async with FakeGuayaba() as fake:

@@ -43,14 +43,14 @@ async def test_an_agents_key_finds_its_own_agent(reading: str) -> None:
             assert all("/agents/" + fake.agents[2].id in request.path for request in fake.requests[asked:])
 
 
-async def test_an_agents_key_that_is_of_none_of_the_agents_says_what_to_do(fake: FakeGuayaba) -> None:
+async def test_the_error_about_a_key_of_no_known_agent_says_what_to_do(fake: FakeGuayaba) -> None:
     token = fake.agent_key(fake.foreign_agent)
     async with on(fake, token) as backend:
         with pytest.raises(NotFound, match="agent=UUID"):
             await backend.list_sessions(SessionFilter())
 
 
-async def test_a_master_key_addresses_each_agents_session_apart(fake: FakeGuayaba) -> None:
+async def test_a_master_key_distinguishes_sessions_of_different_agents(fake: FakeGuayaba) -> None:
     async with on(fake) as backend:
         listed = (await backend.list_sessions(SessionFilter())).sessions
         assert [session.id for session in listed] == [f"{agent.id}/{MAIN}" for agent in reversed(fake.agents)]
@@ -59,7 +59,7 @@ async def test_a_master_key_addresses_each_agents_session_apart(fake: FakeGuayab
         assert (await backend.get_session(listed[0].id)).name == "Of Agent 3"
 
 
-async def test_an_agent_in_the_url_or_a_filter_may_be_in_capitals(fake: FakeGuayaba) -> None:
+async def test_an_agent_id_in_the_url_or_a_filter_can_be_in_capitals(fake: FakeGuayaba) -> None:
     agent = fake.agents[1]
     async with on(fake, query=f"?agent={agent.id.upper()}") as backend:
         assert (await backend.get_session(MAIN)).name == "Of Agent 2"
@@ -68,7 +68,7 @@ async def test_an_agent_in_the_url_or_a_filter_may_be_in_capitals(fake: FakeGuay
         assert [session.agent_id for session in page.sessions] == [agent.id]
 
 
-async def test_a_session_has_one_id_only(fake: FakeGuayaba) -> None:
+async def test_a_session_has_only_one_id(fake: FakeGuayaba) -> None:
     """Else the current session could be deleted by another spelling of its id."""
     agent = fake.agents[1].id
     async with on(fake) as backend:
@@ -79,7 +79,7 @@ async def test_a_session_has_one_id_only(fake: FakeGuayaba) -> None:
 
 @pytest.mark.parametrize("archived", [False, True])
 @pytest.mark.parametrize("why", ["stopped", "403", "404", "dropped", "nonsense"])
-async def test_an_agent_that_cannot_be_asked_is_named_and_the_others_are_listed(
+async def test_the_sessions_of_other_agents_are_listed_if_one_agent_fails(
     fake: FakeGuayaba, why: str, archived: bool
 ) -> None:
     for agent in fake.agents:
@@ -115,7 +115,7 @@ async def test_a_silent_agent_leaves_time_for_the_others(fake: FakeGuayaba) -> N
 
 
 @pytest.mark.parametrize("path", ["/history", "/archives"])
-async def test_a_search_goes_on_without_what_is_silent(fake: FakeGuayaba, path: str) -> None:
+async def test_a_search_continues_without_a_silent_agent(fake: FakeGuayaba, path: str) -> None:
     silent = fake.fail_next(Fault("hold", path=path, agent_id=fake.agents[0].id, times=99))
     async with on(fake, seconds=4) as backend:
         found = await backend.search_sessions("hello")
@@ -124,7 +124,7 @@ async def test_a_search_goes_on_without_what_is_silent(fake: FakeGuayaba, path: 
         silent.released.set()
 
 
-async def test_where_no_agent_can_be_asked_it_is_an_error(fake: FakeGuayaba) -> None:
+async def test_a_list_is_an_error_if_every_agent_fails(fake: FakeGuayaba) -> None:
     for agent in fake.agents:
         agent.status = "stopped"
     async with on(fake) as backend:
@@ -132,20 +132,20 @@ async def test_where_no_agent_can_be_asked_it_is_an_error(fake: FakeGuayaba) -> 
         assert await outcome(lambda backend: backend.search_sessions("hello"), backend) == "unavailable"
 
 
-async def test_one_agent_that_is_asked_for_and_cannot_be_is_an_error(fake: FakeGuayaba) -> None:
+async def test_a_list_of_one_agent_is_an_error_if_it_fails(fake: FakeGuayaba) -> None:
     fake.agents[0].status = "stopped"
     filter = SessionFilter(agent_id=fake.agents[0].id)
     async with on(fake) as backend:
         assert await outcome(lambda backend: backend.list_sessions(filter), backend) == "unavailable"
 
 
-async def test_too_many_calls_for_one_agent_are_not_an_agent_that_is_away(fake: FakeGuayaba) -> None:
+async def test_a_rate_limited_agent_is_not_reported_as_unavailable(fake: FakeGuayaba) -> None:
     fake.fail_next(replace(limited(100), agent_id=fake.agents[0].id))
     async with on(fake) as backend:
         assert await outcome(lambda backend: backend.list_sessions(SessionFilter()), backend) == "rate_limited"
 
 
-async def test_a_lapsed_subscription_and_a_revoked_key_are_told(fake: FakeGuayaba) -> None:
+async def test_a_lapsed_subscription_and_a_revoked_key_are_reported(fake: FakeGuayaba) -> None:
     async with on(fake) as backend:
         fake.access.has_subscription = False
         with pytest.raises(Forbidden, match="lapsed"):
@@ -156,7 +156,7 @@ async def test_a_lapsed_subscription_and_a_revoked_key_are_told(fake: FakeGuayab
 
 
 @pytest.mark.parametrize("most", [1, 2, 15])
-async def test_agents_that_come_by_short_pages_are_all_listed(most: int) -> None:
+async def test_agents_on_short_pages_are_all_listed(most: int) -> None:
     async with FakeGuayaba(replace(READINGS["default"], most_agents=most), agents=40) as fake:
         for agent in fake.agents:
             fake.add_session(agent, row(MAIN, fake.new_id()))
@@ -166,7 +166,7 @@ async def test_agents_that_come_by_short_pages_are_all_listed(most: int) -> None
 
 
 @pytest.mark.slow
-async def test_hundreds_of_agents_are_asked_a_few_at_a_time() -> None:
+async def test_hundreds_of_agents_are_read_a_few_at_a_time() -> None:
     async with FakeGuayaba(agents=400) as fake:
         for agent in fake.agents:
             fake.add_session(agent, row(MAIN, fake.new_id()))
@@ -179,7 +179,7 @@ async def test_hundreds_of_agents_are_asked_a_few_at_a_time() -> None:
 
 
 @pytest.mark.slow
-async def test_more_agents_than_can_be_listed_are_told_of_and_may_be_named() -> None:
+async def test_the_note_says_if_there_are_more_agents_than_are_listed() -> None:
     async with FakeGuayaba(agents=MANY) as fake:
         last = fake.agents[-1]
         fake.add_session(last, row(MAIN, fake.new_id(), label="Last"))
@@ -193,7 +193,7 @@ async def test_more_agents_than_can_be_listed_are_told_of_and_may_be_named() -> 
             assert (page.sessions, page.total) == ((), 0)
 
 
-async def test_a_note_names_no_more_agents_than_can_be_read() -> None:
+async def test_a_note_names_a_limited_number_of_agents() -> None:
     async with FakeGuayaba(agents=60) as fake:
         for agent in fake.agents[1:]:
             agent.status = "stopped"
@@ -211,7 +211,7 @@ async def test_a_note_names_no_more_agents_than_can_be_read() -> None:
         {"data": []},
     ],
 )
-async def test_only_what_is_an_agents_id_enters_a_url(fake: FakeGuayaba, body: object) -> None:
+async def test_only_valid_agent_ids_are_put_into_urls(fake: FakeGuayaba, body: object) -> None:
     fake.fail_next(replace(shaped(body), path="/agents", times=999))
     async with on(fake) as backend:
         assert (await backend.list_sessions(SessionFilter())).sessions == ()

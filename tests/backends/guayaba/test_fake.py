@@ -129,13 +129,13 @@ async def test_an_agent_key_lists_all_agents_and_sees_its_own(client: Client) ->
         ("archives/delete", {"filename": "../a"}),
     ],
 )
-async def test_what_a_server_may_refuse_is_refused(client: Client, path: str, body: Json) -> None:
+async def test_the_fake_refuses_what_the_documents_allow_it_to_refuse(client: Client, path: str, body: Json) -> None:
     before = await client.listed()
     assert error(await client.answer(path, body))[:2] == (422, "Validation Error")
     assert (await client.listed(), client.fake.applied) == (before, [])
 
 
-async def test_nothing_but_the_documented_routes_is_there(client: Client) -> None:
+async def test_the_fake_has_only_the_documented_routes(client: Client) -> None:
     assert await client.ask("sessions/archive") == 405
     assert await client.ask("sessions", {}) == 405
     assert await client.ask(f"sessions/{KEY}") == 404
@@ -144,7 +144,7 @@ async def test_nothing_but_the_documented_routes_is_there(client: Client) -> Non
 
 
 @pytest.mark.parametrize("reading", READINGS)
-async def test_a_session_goes_into_the_archive_and_comes_back(reading: str) -> None:
+async def test_a_session_can_be_archived_and_restored(reading: str) -> None:
     async with asking(reading) as client:
         assert (await client.answer("sessions/rename", {"key": KEY, "label": "Trip to Rome 😀"})).is_success
         assert (await client.listed())[KEY]["label"] == "Trip to Rome 😀"
@@ -196,14 +196,16 @@ async def test_a_deleted_session_is_gone(reading: str) -> None:
         ({"malformed": 400}, "sessions/archive", b"{", 400, 0),
     ],
 )
-async def test_a_switch_turns_an_answer(switch: JsonObject, path: str, body: Json, status: int, applied: int) -> None:
+async def test_each_switch_changes_a_response(
+    switch: JsonObject, path: str, body: Json, status: int, applied: int
+) -> None:
     async with asking(replace(DEFAULT, **switch)) as client:
         client.fake.add_session(client.agent, row(MAIN, client.fake.new_id(), label="Main"))
         assert (await client.answer(path, body)).status_code == status
         assert len(client.fake.applied) == applied
 
 
-async def test_a_key_may_begin_anew_when_its_session_goes() -> None:
+async def test_a_session_key_can_start_a_new_session_after_a_deletion() -> None:
     async with asking(replace(DEFAULT, main_when_removed="anew", archive_resets=True)) as client:
         client.fake.add_session(client.agent, row(MAIN, client.fake.new_id(), label="Main"))
         before = await client.listed()
@@ -216,7 +218,7 @@ async def test_a_key_may_begin_anew_when_its_session_goes() -> None:
         assert len(await client.listed()) == 3
 
 
-async def test_a_browser_gets_pages(client: Client) -> None:
+async def test_a_browser_gets_html(client: Client) -> None:
     assert (await client.answer("sessions/archive", {}, accept="*/*")).status_code == 422
     async with asking("other") as other:
         answer = await other.answer("sessions/archive", {}, accept="*/*")
@@ -242,7 +244,7 @@ async def test_a_history_has_the_newest_messages(client: Client) -> None:
 
 
 @pytest.mark.parametrize("reading", READINGS)
-async def test_odd_rows_keep_to_the_schemas_in_every_reading(reading: str) -> None:
+async def test_unusual_rows_follow_the_schemas_in_every_reading(reading: str) -> None:
     async with asking(reading) as client:
         seed_usual(client.fake, client.fake.agents[1])
         for number in range(4):
@@ -256,7 +258,7 @@ async def test_odd_rows_keep_to_the_schemas_in_every_reading(reading: str) -> No
         assert await client.ask("archives", agent=client.fake.agents[1].id)
 
 
-async def test_an_answer_of_its_own_that_breaks_the_schemas_fails_the_test() -> None:
+async def test_a_response_that_breaks_the_schemas_fails_the_test() -> None:
     with pytest.raises(AssertionError, match="updatedAt is str"):
         async with asking() as client:
             client.session.row["updatedAt"] = "today"
@@ -273,7 +275,7 @@ async def test_an_answer_of_its_own_that_breaks_the_schemas_fails_the_test() -> 
         ("absent", None),
     ],
 )
-async def test_the_time_of_an_archive_has_many_forms(form: str, told: str | None) -> None:
+async def test_the_time_of_archiving_has_several_formats(form: str, told: str | None) -> None:
     switch: JsonObject = {"archived_at": form}
     async with asking(replace(DEFAULT, **switch)) as client:
         client.fake.now = (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC) + timedelta(milliseconds=678)).timestamp
@@ -283,7 +285,7 @@ async def test_the_time_of_an_archive_has_many_forms(form: str, told: str | None
         assert archive["filename"] == f"{archive['sessionId']}.jsonl.reset.2026-01-02T03-04-05.678Z"
 
 
-async def test_requests_are_kept_as_they_were_sent(client: Client) -> None:
+async def test_requests_are_recorded_as_sent(client: Client) -> None:
     await asyncio.gather(client.ask("sessions"), client.ask("archives"))
     await client.ask("sessions/archive", {"key": "unknown"})
     sent = client.fake.requests[-1]

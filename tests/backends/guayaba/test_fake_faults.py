@@ -36,7 +36,7 @@ async def archive(client: httpx2.AsyncClient) -> httpx2.Response:
 
 @pytest.mark.parametrize(("after", "applied"), [(False, 0), (True, 1)])
 @pytest.mark.parametrize("kind", ["drop", "answer"])
-async def test_an_answer_is_lost_or_another_before_or_after_the_change(
+async def test_a_response_is_lost_or_replaced_before_or_after_the_change(
     fake: FakeGuayaba, client: httpx2.AsyncClient, kind: Kind, after: bool, applied: int
 ) -> None:
     fake.fail_next(Fault(kind, after=after, status=502))
@@ -50,21 +50,25 @@ async def test_an_answer_is_lost_or_another_before_or_after_the_change(
 
 
 @pytest.mark.parametrize("kind", ["cut", "garbage"])
-async def test_an_answer_breaks_off_or_is_no_http(fake: FakeGuayaba, client: httpx2.AsyncClient, kind: Kind) -> None:
+async def test_a_response_is_interrupted_or_is_not_http(
+    fake: FakeGuayaba, client: httpx2.AsyncClient, kind: Kind
+) -> None:
     fake.fail_next(Fault(kind))
     with pytest.raises(httpx2.RemoteProtocolError):
         await archive(client)
     assert len(fake.applied) == 1
 
 
-async def test_json_is_half(fake: FakeGuayaba, client: httpx2.AsyncClient) -> None:
+async def test_a_response_has_only_half_of_its_json(fake: FakeGuayaba, client: httpx2.AsyncClient) -> None:
     fake.fail_next(Fault("truncated", path="/sessions"))
     answer = await client.get("/sessions")
     with pytest.raises(json.JSONDecodeError):
         answer.json()
 
 
-async def test_a_change_takes_effect_when_its_client_has_gone(fake: FakeGuayaba, client: httpx2.AsyncClient) -> None:
+async def test_a_change_takes_effect_after_its_client_disconnected(
+    fake: FakeGuayaba, client: httpx2.AsyncClient
+) -> None:
     fault = fake.fail_next(Fault("hold"))
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
@@ -91,7 +95,7 @@ async def test_a_change_takes_effect_some_requests_later(fake: FakeGuayaba, clie
     assert fake.agents[0].archives == []
 
 
-async def test_the_second_half_of_an_answer_waits(fake: FakeGuayaba, client: httpx2.AsyncClient) -> None:
+async def test_the_second_half_of_a_response_is_delayed(fake: FakeGuayaba, client: httpx2.AsyncClient) -> None:
     fault = fake.fail_next(Fault("stall"))
     with anyio.fail_after(5):
         async with client.stream("GET", "/sessions") as answer:
@@ -102,7 +106,7 @@ async def test_the_second_half_of_an_answer_waits(fake: FakeGuayaba, client: htt
     assert 0 < len(first) < len(first + rest) == int(answer.headers["content-length"])
 
 
-async def test_a_fault_awaits_the_request_that_it_is_for(fake: FakeGuayaba, client: httpx2.AsyncClient) -> None:
+async def test_a_fault_applies_to_the_request_it_is_for(fake: FakeGuayaba, client: httpx2.AsyncClient) -> None:
     fake.fail_next(Fault("answer", status=500, method="POST", path="/archive", times=2))
     fake.fail_next(Fault("answer", agent_id=fake.agents[1].id))
     asked = [(await client.get("/sessions")).status_code, *[(await archive(client)).status_code for _ in range(3)]]
@@ -111,7 +115,7 @@ async def test_a_fault_awaits_the_request_that_it_is_for(fake: FakeGuayaba, clie
     assert [(await client.get(other)).status_code for _ in range(2)] == [503, 200]
 
 
-async def test_answers_of_a_proxy_and_of_a_limit(fake: FakeGuayaba, client: httpx2.AsyncClient) -> None:
+async def test_a_proxy_and_a_rate_limit_answer_in_its_place(fake: FakeGuayaba, client: httpx2.AsyncClient) -> None:
     for fault in (html_page(200), redirected("http://example.org/"), shaped({"a": 1}), limited(7), limited()):
         fake.fail_next(fault)
     answers = [await client.get("/sessions") for _ in range(5)]

@@ -150,7 +150,7 @@ def test_every_operation_that_the_backend_declares_is_tried() -> None:
     ("name", "fault"),
     covering_pairs(READS, OF_READS, typical_operations=TYPICAL_READS, typical_faults=TYPICAL_FAULTS_OF_READS),
 )
-async def test_a_read_is_repeated_where_that_helps_and_else_told_by_its_code(
+async def test_a_failed_read_is_retried_if_that_helps_and_has_its_error_code(
     name: str, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path, operation = READS[name]
@@ -170,7 +170,7 @@ async def test_a_read_is_repeated_where_that_helps_and_else_told_by_its_code(
     ("name", "fault"),
     covering_pairs(CHANGES, OF_CHANGES, typical_operations=TYPICAL_CHANGES, typical_faults=TYPICAL_FAULTS_OF_CHANGES),
 )
-async def test_a_change_is_sent_once_and_succeeds_only_where_the_lists_show_it(
+async def test_a_change_is_sent_once_and_succeeds_only_if_the_lists_show_it(
     name: str, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path, operation = CHANGES[name]
@@ -195,7 +195,7 @@ CANNOT_BE_LOOKED_FOR = ("429 seconds", "503 for ever", "401", "truncated")
     ("name", "fault"),
     covering_pairs(CHANGES, CANNOT_BE_LOOKED_FOR, typical_operations=["rename_session"], typical_faults=["401"]),
 )
-async def test_a_change_that_cannot_be_looked_for_first_is_not_sent(name: str, fault: str) -> None:
+async def test_a_change_is_not_sent_if_its_session_cannot_be_looked_up(name: str, fault: str) -> None:
     planned, expected = OF_READS[fault]
     async with faked() as (fake, backend):
         before = everything(fake)
@@ -219,7 +219,7 @@ async def test_a_slow_read_ends_in_time(name: str, kind: Literal["hold", "stall"
 
 
 @pytest.mark.parametrize("name", CHANGES)
-async def test_a_change_that_is_not_answered_in_time_is_of_unknown_outcome(name: str) -> None:
+async def test_the_outcome_of_a_change_that_timed_out_is_unknown(name: str) -> None:
     path, operation = CHANGES[name]
     async with faked(seconds=1) as (fake, backend):
         slow = fake.fail_next(Fault("hold", path=path))
@@ -232,7 +232,7 @@ async def test_a_change_that_is_not_answered_in_time_is_of_unknown_outcome(name:
 @pytest.mark.slow
 @pytest.mark.parametrize("slow", [Fault("hold", after=True), Fault("stall")], ids=["no answer", "half an answer"])
 @pytest.mark.parametrize("name", TYPICAL_CHANGES)
-async def test_a_change_that_is_made_and_not_answered_in_time_is_read_back(name: str, slow: Fault) -> None:
+async def test_a_change_that_timed_out_is_read_back(name: str, slow: Fault) -> None:
     path, operation = CHANGES[name]
     async with faked(seconds=2.5) as (fake, backend):  # a third is for reading back
         slow = fake.fail_next(_fresh(slow, path))
@@ -243,7 +243,7 @@ async def test_a_change_that_is_made_and_not_answered_in_time_is_read_back(name:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-async def test_a_change_that_nothing_can_be_read_after_is_of_unknown_outcome(name: str) -> None:
+async def test_the_outcome_of_a_change_that_cannot_be_read_back_is_unknown(name: str) -> None:
     path, operation = CHANGES[name]
     async with faked() as (fake, backend):
         before = everything(fake)
@@ -263,7 +263,7 @@ async def test_a_change_that_nothing_can_be_read_after_is_of_unknown_outcome(nam
         assert (everything(fake) != before, len(fake.sent_changes)) == (True, 1)
 
 
-async def test_a_scope_in_a_refusal_is_named_and_nothing_else_of_it() -> None:
+async def test_an_error_names_the_missing_scope_and_no_other_part_of_the_response() -> None:
     async with faked() as (fake, backend):
         fake.fail_next(_refusal(403, "This API key lacks the required scope: agent:manage, said Eve"))
         with pytest.raises(Forbidden, match=r"lacks the scope agent:manage\. Create"):

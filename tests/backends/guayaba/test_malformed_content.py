@@ -53,7 +53,7 @@ rows = st.lists(st.dictionaries(st.sampled_from(FIELDS), values, max_size=8), ma
 @pytest.mark.slow
 @given(rows)
 @settings(max_examples=80, deadline=None)
-def test_every_field_may_be_missing_or_of_any_type(answer: Json) -> None:
+def test_every_field_can_be_missing_or_have_any_type(answer: Json) -> None:
     parsed = Reply(200, json.dumps(answer).encode()).json()
     for session in (*read_sessions(parsed, AGENT), *read_archives(parsed, AGENT)):
         assert json.loads(session.to_session(session.id).model_dump_json())["id"] == session.id
@@ -68,7 +68,7 @@ def test_every_field_may_be_missing_or_of_any_type(answer: Json) -> None:
 @pytest.mark.slow
 @given(rows=rows, shape=st.sampled_from([None, "data", "messages", "sessions"]))
 @settings(max_examples=20, deadline=None)
-def test_nothing_but_a_result_or_an_error_of_ours_comes_out(rows: list[JsonObject], shape: str | None) -> None:
+def test_every_call_returns_a_result_or_a_sessions_error(rows: list[JsonObject], shape: str | None) -> None:
     async def ask() -> None:
         async with faked() as (fake, backend):
             body = {shape: rows} if shape else rows
@@ -88,7 +88,7 @@ def test_nothing_but_a_result_or_an_error_of_ours_comes_out(rows: list[JsonObjec
 
 @pytest.mark.parametrize("depth", [500, 2_000, 100_000])
 @pytest.mark.parametrize("path", ["/sessions", "/archives", "/history"])
-async def test_endless_nesting_is_a_bad_response_or_read(path: str, depth: int) -> None:
+async def test_deep_nesting_is_read_or_a_bad_response(path: str, depth: int) -> None:
     nested = b'[{"key": "x", "filename": "x", "content": %s}]' % (b'[{"input":' * depth + b"1" + b"}]" * depth)
     async with faked() as (fake, backend):
         fake.fail_next(replace(shaped([]), body=nested, path=path, times=9))
@@ -100,7 +100,7 @@ async def test_endless_nesting_is_a_bad_response_or_read(path: str, depth: int) 
         assert code in ("", "bad_response", "not_found")
 
 
-def test_nesting_that_can_be_read_and_not_be_written_is_a_bad_response() -> None:
+def test_nesting_that_can_be_parsed_but_not_written_is_a_bad_response() -> None:
     for depth in range(300, 1_000):
         with suppress(BadResponse):
             read_messages(Reply(200, b'[{"x": ' + b"[" * depth + b"]" * depth + b"}]").json())
@@ -117,14 +117,14 @@ def test_nesting_that_can_be_read_and_not_be_written_is_a_bad_response() -> None
         "1714564800",
     ],
 )
-def test_a_time_is_read_however_it_is_written(written: str) -> None:
+def test_times_are_read_in_every_format(written: str) -> None:
     (session,) = read_archives([{"filename": "x", "archivedAt": written}], AGENT)
     assert session.changed_at is not None
     assert session.changed_at.isoformat() == "2024-05-01T12:00:00+00:00"
 
 
 @pytest.mark.parametrize("seconds", [True, False])
-async def test_times_of_messages_may_be_in_seconds(seconds: bool) -> None:
+async def test_times_of_messages_can_be_in_seconds(seconds: bool) -> None:
     async with faked(replace(READINGS["default"], message_seconds=seconds)) as (_, backend):
         (message,) = (await backend.get_session_history(KEY)).messages
         assert message.created_at is not None
@@ -132,7 +132,7 @@ async def test_times_of_messages_may_be_in_seconds(seconds: bool) -> None:
 
 
 @pytest.mark.parametrize("ids", [["m", "m", "m-2", "m-2", "m"], ["m-2", "m", "m"], ["", "", ""], [None, 5, "5"]])
-def test_equal_and_missing_ids_are_told_apart(ids: list[Json]) -> None:
+def test_messages_with_equal_or_missing_ids_get_different_ids(ids: list[Json]) -> None:
     messages = read_messages([{"id": id, "role": "user", "content": "same"} for id in ids])
     assert len({message.id for message in messages}) == len(ids)
     own = [message.id for message, id in zip(messages, ids, strict=True) if isinstance(id, str) and id == message.id]
@@ -147,7 +147,7 @@ def test_data_in_a_url_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
-async def test_no_result_has_what_an_origin_has(reading: Reading) -> None:
+async def test_results_do_not_contain_message_origins(reading: Reading) -> None:
     async with FakeGuayaba(reading) as fake:
         seed_usual(fake, fake.agents[0])
         fake.add_archive(fake.agents[0], row("agent:main:old", fake.new_id()))
@@ -167,7 +167,7 @@ async def test_no_result_has_what_an_origin_has(reading: Reading) -> None:
 
 @pytest.mark.parametrize("order", ["oldest_first", "newest_first"])
 @pytest.mark.parametrize("ids", [True, False])
-async def test_a_long_history_is_walked_as_far_as_it_goes(ids: bool, order: str) -> None:
+async def test_a_long_history_is_read_page_by_page_to_its_end(ids: bool, order: str) -> None:
     reading = replace(READINGS["default"], history_order=order, message_ids=ids)
     async with FakeGuayaba(reading) as fake:
         said = [user(f"Message {place}", id=f"i{place}", timestamp=10**12 + place) for place in range(1_500)]

@@ -48,7 +48,7 @@ async def _walk(
 
 
 @pytest.mark.load
-async def test_fifteen_thousand_sessions_come_each_once_and_are_fetched_once() -> None:
+async def test_fifteen_thousand_sessions_are_listed_once_and_fetched_once() -> None:
     async with FakeGuayaba() as fake:
         expected = {id for agent in fake.agents for id in _seed(fake, agent, EACH)}
         async with served(fake) as tools:
@@ -59,7 +59,7 @@ async def test_fifteen_thousand_sessions_come_each_once_and_are_fetched_once() -
 
 @pytest.mark.parametrize("order", ["updated_desc", "updated_asc"])
 @pytest.mark.parametrize("most_chars", [2_000, 5_000, 24_000])
-async def test_pages_that_are_cut_to_their_budget_go_on_where_they_end(
+async def test_pages_cut_to_the_budget_continue_where_they_end(
     some: tuple[FakeGuayaba, set[str]], most_chars: int, order: str
 ) -> None:
     fake, expected = some
@@ -69,7 +69,7 @@ async def test_pages_that_are_cut_to_their_budget_go_on_where_they_end(
 
 
 @pytest.mark.parametrize("order", ["updated_desc", "updated_asc"])
-async def test_a_walk_goes_on_at_its_place_when_its_lists_are_given_up(
+async def test_a_list_continues_at_its_position_after_its_cache_was_dropped(
     some: tuple[FakeGuayaba, set[str]], order: str
 ) -> None:
     fake, expected = some
@@ -98,7 +98,7 @@ async def _rest(tools: Tools, cursor: str, **given: object) -> list[str]:
 
 @pytest.mark.parametrize("keeps", [True, False], ids=["lists kept", "lists given up"])
 @pytest.mark.parametrize("order", ["updated_desc", "updated_asc"])
-async def test_who_stays_is_listed_once_while_others_come_change_and_go(
+async def test_a_session_is_listed_once_while_others_are_created_changed_and_deleted(
     some: tuple[FakeGuayaba, set[str]], order: str, keeps: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake, expected = some
@@ -121,7 +121,7 @@ async def test_who_stays_is_listed_once_while_others_come_change_and_go(
         assert (len(fake.requests) == 4) == keeps
 
 
-async def test_first_pages_and_looks_at_a_session_are_always_fresh(some: tuple[FakeGuayaba, set[str]]) -> None:
+async def test_first_pages_and_single_sessions_are_never_cached(some: tuple[FakeGuayaba, set[str]]) -> None:
     fake, expected = some
     agent = fake.agents[0]
     async with on(fake) as backend:
@@ -132,9 +132,7 @@ async def test_first_pages_and_looks_at_a_session_are_always_fresh(some: tuple[F
         assert (await backend.get_session(f"{agent.id}/{session.key}")).name == "Back"
 
 
-async def test_lists_that_nobody_goes_on_with_are_not_kept_for_ever(
-    some: tuple[FakeGuayaba, set[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_cached_lists_expire(some: tuple[FakeGuayaba, set[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     fake, _ = some
     async with on(fake) as backend:
         first = await backend.list_sessions(SessionFilter(), limit=10)
@@ -154,7 +152,7 @@ def _kept(backend: SessionBackend) -> int:
     return len(vars(cache)["_listings"])
 
 
-async def test_two_walks_at_the_same_time_disturb_each_other_in_nothing(some: tuple[FakeGuayaba, set[str]]) -> None:
+async def test_two_lists_at_the_same_time_are_independent(some: tuple[FakeGuayaba, set[str]]) -> None:
     fake, expected = some
     found: list[list[str]] = []
     async with served(fake) as tools:

@@ -8,7 +8,7 @@ from ...support.fakes.guayaba.seeds import row
 
 
 @pytest.mark.parametrize("reading", ["default", "other", "openclaw"])
-async def test_a_name_that_is_taken_is_a_conflict_where_names_are_unique(reading: str) -> None:
+async def test_a_name_that_is_taken_is_a_conflict_if_names_are_unique(reading: str) -> None:
     async with FakeGuayaba(reading) as fake:
         agent = fake.agents[0]
         fake.add_session(agent, row(KEY, fake.new_id(), label="Trip"))
@@ -20,7 +20,7 @@ async def test_a_name_that_is_taken_is_a_conflict_where_names_are_unique(reading
                 assert (await tools.error("rename_session", session_id=KEY, name="Main")).startswith("conflict: ")
 
 
-async def test_names_are_as_long_as_guayaba_keeps_them() -> None:
+async def test_names_can_be_as_long_as_guayaba_stores_them() -> None:
     async with FakeGuayaba() as fake:
         fake.add_session(fake.agents[0], row(KEY, fake.new_id()))
         async with served(fake, fake.agent_key(fake.agents[0])) as tools:

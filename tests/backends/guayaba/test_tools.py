@@ -138,7 +138,7 @@ async def test_all_documented_operations_work(reading: Reading) -> None:
 
 
 @_on_each(OF_ARCHIVES)
-async def test_of_several_archives_of_one_session_each_is_restored_apart(reading: Reading) -> None:
+async def test_each_of_several_archives_of_a_session_is_restored_separately(reading: Reading) -> None:
     async with FakeGuayaba(reading) as fake:
         agent, session_id = fake.agents[0], fake.new_id()
         for number in range(3):
@@ -160,7 +160,7 @@ async def test_of_several_archives_of_one_session_each_is_restored_apart(reading
 
 
 @pytest.mark.parametrize("removal", ["archive_session", "delete_session"])
-async def test_a_main_session_that_begins_anew_is_another_one(removal: str) -> None:
+async def test_a_main_session_that_starts_again_is_a_new_session(removal: str) -> None:
     async with FakeGuayaba(replace(DEFAULT, main_when_removed="anew")) as fake:
         agent = fake.agents[0]
         fake.add_session(agent, row(MAIN, fake.new_id(), label="Main"), [user("Hello")])
@@ -176,7 +176,7 @@ async def test_a_main_session_that_begins_anew_is_another_one(removal: str) -> N
 
 
 @pytest.mark.parametrize("removal", ["archive_session", "delete_session"])
-async def test_a_refusal_to_remove_the_main_session_is_told(removal: str) -> None:
+async def test_a_refusal_to_remove_the_main_session_is_reported(removal: str) -> None:
     async with FakeGuayaba("other") as fake:
         fake.add_session(fake.agents[0], row(MAIN, fake.new_id()))
         async with served(fake, fake.agent_key(fake.agents[0])) as tools:
@@ -184,7 +184,7 @@ async def test_a_refusal_to_remove_the_main_session_is_told(removal: str) -> Non
             assert await tools.ids() == [MAIN]
 
 
-async def test_a_label_that_the_archive_does_not_tell_is_not_cleared() -> None:
+async def test_a_name_that_the_archive_does_not_return_is_not_cleared() -> None:
     async with FakeGuayaba() as fake:
         agent = fake.agents[0]
         archive = fake.add_archive(agent, row(KEY, fake.new_id(), label="Trip"))
@@ -197,7 +197,7 @@ async def test_a_label_that_the_archive_does_not_tell_is_not_cleared() -> None:
 
 
 @pytest.mark.parametrize("archived", [False, True])
-async def test_a_deletion_is_agreed_to_for_the_session_as_it_was_shown(archived: bool) -> None:
+async def test_a_deletion_is_confirmed_for_the_session_as_it_was_shown(archived: bool) -> None:
     async with FakeGuayaba() as fake:
         agent = fake.agents[0]
         if archived:
@@ -227,7 +227,7 @@ def _code(asked: str) -> str:
 
 
 @pytest.mark.parametrize("reading", READINGS)
-async def test_many_are_changed_at_once_active_and_archived_ones(reading: str) -> None:
+async def test_a_bulk_action_changes_active_and_archived_sessions(reading: str) -> None:
     async with FakeGuayaba(reading) as fake:
         _seed(fake)
         async with served(fake) as tools:
@@ -251,13 +251,13 @@ async def test_many_are_changed_at_once_active_and_archived_ones(reading: str) -
             assert not set(mixed) & set(await tools.ids())
 
 
-async def test_exactly_what_guayaba_has_is_offered() -> None:
+async def test_exactly_the_operations_of_guayaba_are_offered() -> None:
     async with FakeGuayaba() as fake, served(fake) as tools:
         assert {tool.name for tool in (await tools.client.list_tools()).tools} == OFFERED
         assert fake.requests == []
 
 
-async def test_what_guayaba_cannot_know_is_said() -> None:
+async def test_results_say_what_guayaba_cannot_know() -> None:
     async with FakeGuayaba() as fake:
         id = _seed(fake)
         async with served(fake) as tools:
@@ -272,7 +272,7 @@ async def test_what_guayaba_cannot_know_is_said() -> None:
             assert (await tools.error("list_sessions")).startswith("unsupported: ")
 
 
-async def test_a_current_session_is_not_deleted() -> None:
+async def test_the_current_session_is_not_deleted() -> None:
     async with FakeGuayaba() as fake:
         id = _seed(fake)
         async with served(fake, session=id) as tools:

@@ -63,7 +63,7 @@ async def refusal(backend: SessionBackend, operation: Capability, id: str) -> st
     return caught.value.text.replace(id, "ID")
 
 
-async def test_a_user_sees_and_searches_the_sessions_of_their_agents_only(fake: FakeGuayaba) -> None:
+async def test_a_user_sees_and_searches_only_the_sessions_of_their_agents(fake: FakeGuayaba) -> None:
     async with opened(fake, agents_of(fake)) as backend:
         ann, ben = of(backend, "ann"), of(backend, "ben")
         assert await names(ann) == [("Of Agent 2", "ann"), ("Of Agent 1", "ann")]
@@ -83,7 +83,7 @@ async def test_a_user_sees_and_searches_the_sessions_of_their_agents_only(fake: 
 
 
 @pytest.mark.parametrize("user", ["eve", "nobody", "Ann", "an", "ann,ben"])
-async def test_a_user_whom_the_mapping_gives_no_agent_sees_nothing(fake: FakeGuayaba, user: str) -> None:
+async def test_a_user_without_agents_in_the_mapping_sees_nothing(fake: FakeGuayaba, user: str) -> None:
     async with opened(fake, agents_of(fake)) as backend:
         view = of(backend, user)
         for archived in (False, True):
@@ -95,7 +95,7 @@ async def test_a_user_whom_the_mapping_gives_no_agent_sees_nothing(fake: FakeGua
 
 
 @pytest.mark.parametrize("operation", sorted(GuayabaBackend.capabilities & set(ADDRESSED)))
-async def test_a_session_of_anothers_agent_answers_as_one_of_an_agent_that_is_not_there(
+async def test_a_session_of_another_users_agent_looks_like_one_of_an_unknown_agent(
     fake: FakeGuayaba, operation: Capability
 ) -> None:
     async with opened(fake, agents_of(fake)) as backend:
@@ -110,7 +110,7 @@ async def test_a_session_of_anothers_agent_answers_as_one_of_an_agent_that_is_no
         assert (everything(fake), posts(fake)) == (before, [])
 
 
-async def test_an_agent_of_anothers_is_listed_as_one_that_is_not_there(fake: FakeGuayaba) -> None:
+async def test_another_users_agent_looks_like_an_unknown_one_in_lists(fake: FakeGuayaba) -> None:
     async with opened(fake, agents_of(fake)) as backend:
         ann = of(backend, "ann")
         for archived in (False, True):
@@ -122,7 +122,7 @@ async def test_an_agent_of_anothers_is_listed_as_one_that_is_not_there(fake: Fak
         assert await names(ann, agent_id=fake.agents[0].id.upper()) == [("Of Agent 1", "ann")]
 
 
-async def test_a_user_changes_their_own_sessions(fake: FakeGuayaba) -> None:
+async def test_a_user_can_change_their_own_sessions(fake: FakeGuayaba) -> None:
     async with opened(fake, agents_of(fake)) as backend:
         ben, id = of(backend, "ben"), f"{fake.agents[2].id}/{MAIN}"
         await ben.rename_session(id, "Mine")
@@ -133,7 +133,7 @@ async def test_a_user_changes_their_own_sessions(fake: FakeGuayaba) -> None:
         assert [len(agent.sessions) for agent in fake.agents] == [1, 1, 0, 1]
 
 
-async def test_lists_that_are_kept_for_one_user_are_shown_to_no_other(fake: FakeGuayaba) -> None:
+async def test_lists_cached_for_one_user_are_not_shown_to_others(fake: FakeGuayaba) -> None:
     oldest_first = SessionFilter(order="updated_asc")
     async with opened(fake, agents_of(fake) | {"cy": [agent.id for agent in fake.agents]}) as backend:
         cursors = {
@@ -148,7 +148,7 @@ async def test_lists_that_are_kept_for_one_user_are_shown_to_no_other(fake: Fake
                 await of(backend, user).list_sessions(oldest_first, cursor=cursors["cy"])
 
 
-async def test_agents_of_a_user_that_cannot_be_asked_are_named_to_that_user_alone(fake: FakeGuayaba) -> None:
+async def test_failing_agents_are_named_only_to_their_user(fake: FakeGuayaba) -> None:
     gone = {"ann": [fake.agents[0].id, UNKNOWN], "ben": [fake.agents[2].id]}
     async with opened(fake, gone) as backend:
         page = await of(backend, "ann").list_sessions(SessionFilter())
@@ -159,9 +159,7 @@ async def test_agents_of_a_user_that_cannot_be_asked_are_named_to_that_user_alon
 
 
 @pytest.mark.parametrize("by_key", [True, False])
-async def test_where_only_one_agent_is_reached_others_than_its_users_see_nothing(
-    fake: FakeGuayaba, by_key: bool
-) -> None:
+async def test_a_key_of_one_agent_shows_nothing_to_users_of_others(fake: FakeGuayaba, by_key: bool) -> None:
     first = fake.agents[0]
     token, query = (fake.agent_key(first), "") if by_key else ("", f"?agent={first.id}")
     async with opened(fake, agents_of(fake), token, query) as backend:
@@ -175,7 +173,7 @@ async def test_where_only_one_agent_is_reached_others_than_its_users_see_nothing
         assert (len(fake.requests) - begun, posts(fake)) == (0, [])
 
 
-async def test_the_mapping_holds_for_a_caller_with_a_key_that_reaches_more(fake: FakeGuayaba) -> None:
+async def test_the_mapping_limits_a_caller_whose_key_reaches_more(fake: FakeGuayaba) -> None:
     async with open_backend(f"guayaba+{fake.url}", agents=agents_of(fake), callers_have_credentials=True) as backend:
         assert await names(of(backend, "ben", fake.master_key)) == [("Of Agent 3", "ben")]
         assert await names(of(backend, "ben", fake.agent_key(fake.agents[2]))) == [("Of Agent 3", "ben")]
@@ -183,7 +181,7 @@ async def test_the_mapping_holds_for_a_caller_with_a_key_that_reaches_more(fake:
         assert len(await names(of(backend, "", fake.master_key))) == 4
 
 
-async def test_without_a_mapping_a_narrowed_caller_is_refused_and_says_why(fake: FakeGuayaba) -> None:
+async def test_without_a_mapping_a_caller_limited_to_a_user_is_refused_with_the_reason(fake: FakeGuayaba) -> None:
     async with opened(fake, {}) as backend:
         assert "option agents" in backend.why_no_user_scoping()
         with pytest.raises(Unsupported, match="option agents"):
@@ -202,8 +200,6 @@ async def test_without_a_mapping_a_narrowed_caller_is_refused_and_says_why(fake:
         ({"": [UNKNOWN]}, "empty id"),
     ],
 )
-def test_a_mapping_that_names_no_agents_is_refused_by_the_users_name(
-    agents: dict[str, Sequence[str]], named: str
-) -> None:
+def test_the_error_about_a_mapping_without_agents_names_the_user(agents: dict[str, Sequence[str]], named: str) -> None:
     with pytest.raises(Invalid, match=named):
         open_backend("guayaba:", token="g_master_x", agents=agents)

@@ -26,7 +26,7 @@ NO_ADDRESSES = [
 ]
 
 
-def test_a_path_is_its_segments() -> None:
+def test_a_path_consists_of_its_segments() -> None:
     assert path("sessions", "a-1", "runs") == "/sessions/a-1/runs"
 
 
@@ -51,13 +51,13 @@ def test_a_segment_stays_one_segment(segment: str) -> None:
         ("x" * 513, "has more than 512 characters"),
     ],
 )
-def test_what_no_path_can_carry_is_unsupported(segment: str, obstacle: str) -> None:
+def test_an_id_that_no_path_can_contain_is_unsupported(segment: str, obstacle: str) -> None:
     with pytest.raises(Unsupported, match=f" {obstacle}, so it can't be part of a URL") as caught:
         path("sessions", segment)
     assert caught.value.text.isprintable()
 
 
-async def test_dots_and_percents_arrive_as_they_were_encoded() -> None:
+async def test_encoded_dots_and_percent_signs_arrive_unchanged() -> None:
     async with toxic_server() as server, HttpClient(f"{server.url}/os/", system="AgentOS") as client:
         await client.read(path("sessions", ".."), params={"q": "a&b=ü", "limit": 5})
         await client.read(path("sessions", "a%2Fb"))
@@ -77,14 +77,14 @@ async def test_dots_and_percents_arrive_as_they_were_encoded() -> None:
         "https://host/?Password=hunter2",
     ],
 )
-def test_a_credential_in_the_url_is_refused_and_not_repeated(url: str) -> None:
+def test_a_credential_in_the_url_is_refused_and_not_shown(url: str) -> None:
     with pytest.raises(Invalid, match="MCP_SESSIONS_TOKEN") as caught:
         HttpClient(url, system="AgentOS")
     assert "hunter2" not in caught.value.text
 
 
 @pytest.mark.parametrize("url", NO_ADDRESSES)
-def test_what_is_no_address_is_invalid(url: str) -> None:
+def test_a_malformed_address_is_invalid(url: str) -> None:
     with pytest.raises(Invalid):
         HttpClient(url, system="AgentOS")
 
@@ -98,12 +98,12 @@ def test_plain_http_to_another_machine_must_be_allowed(host: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://localhost:7777", "HTTP://127.0.0.2/os/", "http://[::1]:80", "https://host"])
-def test_https_and_this_machine_need_no_permission(url: str) -> None:
+def test_https_and_this_machine_are_allowed_without_an_option(url: str) -> None:
     HttpClient(url, system="AgentOS", credential=Credential("t"))
 
 
 @pytest.mark.parametrize("token", ["hunter2\n", "hunter 2", "hunter2\r\nX: y", "hunter2ü", "\0hunter2"])
-def test_a_token_that_no_header_can_carry_is_invalid_and_not_repeated(token: str) -> None:
+def test_a_token_that_no_header_can_contain_is_invalid_and_not_shown(token: str) -> None:
     with pytest.raises(Invalid, match="MCP_SESSIONS_TOKEN") as caught:
         HttpClient("http://localhost", system="AgentOS", credential=Credential(token))
     assert "hunter" not in caught.value.text
@@ -116,7 +116,7 @@ def test_a_header_that_cannot_be_sent_is_invalid(headers: dict[str, str]) -> Non
     assert "hunter" not in caught.value.text
 
 
-async def test_every_request_carries_the_credential_and_the_given_headers() -> None:
+async def test_every_request_has_the_credential_and_the_given_headers() -> None:
     given = {"X-Tenant": "a b"}
     async with (
         toxic_server() as server,
@@ -133,7 +133,7 @@ async def test_every_request_carries_the_credential_and_the_given_headers() -> N
 
 
 @pytest.mark.parametrize("content", [{"name": "\ud800"}, {"number": float("nan")}])
-async def test_contents_that_cannot_be_sent_are_invalid_and_nothing_is(content: dict[str, object]) -> None:
+async def test_content_that_cannot_be_sent_is_invalid_and_nothing_is_sent(content: dict[str, object]) -> None:
     async with toxic_server() as server, HttpClient(server.url, system="AgentOS") as client:
         with pytest.raises(Invalid):
             await client.change("PATCH", "/sessions/a", json=content)

@@ -89,7 +89,7 @@ async def all_of(view: SessionBackend) -> None:
     await view.search_sessions("renamed")
 
 
-async def test_each_request_to_agentos_bears_its_callers_credential(tmp_path: Path) -> None:
+async def test_each_request_to_agentos_has_its_callers_credential(tmp_path: Path) -> None:
     async with agentos(tmp_path) as (fake, backend):
         views = [of(backend, credential) for credential in ("ann-1", "ben-1", "ann-2")]
         await together(*(lambda view=view: all_of(view) for view in views))
@@ -99,7 +99,7 @@ async def test_each_request_to_agentos_bears_its_callers_credential(tmp_path: Pa
                 assert request.path.split("of-")[1][:3] == borne([request])[0][:3]
 
 
-async def test_each_request_to_guayaba_bears_its_callers_key(tmp_path: Path) -> None:
+async def test_each_request_to_guayaba_has_its_callers_key(tmp_path: Path) -> None:
     async with guayaba(tmp_path) as (fake, backend):
         assert isinstance(fake, FakeGuayaba)
         keys = {fake.agent_key(agent): agent.id for agent in fake.agents[:2]}
@@ -111,7 +111,7 @@ async def test_each_request_to_guayaba_bears_its_callers_key(tmp_path: Path) -> 
                 assert f"/agents/{keys[key]}/" in request.path
 
 
-async def test_keys_of_another_kind_have_ids_of_their_own_form(tmp_path: Path) -> None:
+async def test_the_form_of_ids_follows_the_kind_of_the_callers_key(tmp_path: Path) -> None:
     async with guayaba(tmp_path) as (fake, backend):
         assert isinstance(fake, FakeGuayaba)
         first, second, _ = fake.agents
@@ -125,7 +125,7 @@ async def test_keys_of_another_kind_have_ids_of_their_own_form(tmp_path: Path) -
         assert all(listed.id.startswith(f"{listed.agent_id}/") for listed in found[1])
 
 
-async def test_lists_that_are_kept_with_one_key_are_shown_with_no_other(tmp_path: Path) -> None:
+async def test_lists_cached_for_one_key_are_not_shown_for_others(tmp_path: Path) -> None:
     async with guayaba(tmp_path) as (fake, backend):
         assert isinstance(fake, FakeGuayaba)
         for agent in fake.agents:
@@ -141,7 +141,7 @@ async def test_lists_that_are_kept_with_one_key_are_shown_with_no_other(tmp_path
         assert set(borne(fake.requests)) == set(keys)
 
 
-async def test_a_caller_is_told_only_what_a_caller_can_mend(tmp_path: Path) -> None:
+async def test_errors_tell_a_caller_only_what_the_caller_can_change(tmp_path: Path) -> None:
     async with guayaba(tmp_path) as (fake, backend):
         assert isinstance(fake, FakeGuayaba)
         for key, error in (
@@ -155,7 +155,7 @@ async def test_a_caller_is_told_only_what_a_caller_can_mend(tmp_path: Path) -> N
 
 
 @on_each
-async def test_a_caller_without_a_credential_is_unauthorized_and_nothing_is_asked(
+async def test_a_caller_without_a_credential_is_unauthorized_and_no_request_is_sent(
     opened: Callable[[Path], Opened], tmp_path: Path
 ) -> None:
     async with opened(tmp_path) as (fake, backend):
@@ -184,7 +184,7 @@ async def test_the_configured_credential_is_never_sent_for_a_caller_who_has_one(
 
 
 @on_each
-async def test_a_system_that_asks_for_a_credential_is_reachable(
+async def test_a_system_that_requires_a_credential_counts_as_reachable(
     opened: Callable[[Path], Opened], tmp_path: Path
 ) -> None:
     async with opened(tmp_path) as (fake, backend):
@@ -200,7 +200,7 @@ async def test_a_system_that_asks_for_a_credential_is_reachable(
 
 
 @on_each_fake
-async def test_what_one_credential_showed_of_agentos_is_asked_anew_with_another(version: str, tmp_path: Path) -> None:
+async def test_nothing_learned_with_one_credential_is_used_for_another(version: str, tmp_path: Path) -> None:
     async with GuardedAgentOs("2.5.6" if version == "2.5.6" else "3.1.10") as fake:
         fake.seed(session("w", "workflow", user_id="ann"))
         async with on(f"agentos+{fake.url}", tmp_path) as backend:
@@ -218,7 +218,7 @@ async def test_what_one_credential_showed_of_agentos_is_asked_anew_with_another(
 
 
 @pytest.mark.slow
-async def test_a_change_is_held_with_the_credential_that_made_it(
+async def test_a_pending_write_uses_the_credential_that_made_it(
     tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -244,9 +244,7 @@ async def test_a_change_is_held_with_the_credential_that_made_it(
         assert b"ann-1" not in (tmp_path / "agentos.db").read_bytes()
 
 
-async def test_what_was_held_when_the_server_ended_is_checked_when_its_credential_comes_again(
-    tmp_path: Path, clock: Clock
-) -> None:
+async def test_pending_writes_are_checked_when_their_credential_is_used_again(tmp_path: Path, clock: Clock) -> None:
     async with GuardedAgentOs() as fake:
         fake.seed(session("s", name="old", user_id="ann"))
         url = f"agentos+{fake.url}"
@@ -262,7 +260,7 @@ async def test_what_was_held_when_the_server_ended_is_checked_when_its_credentia
 
 
 @pytest.mark.slow
-async def test_a_journal_that_is_broken_keeps_no_more_credentials_than_there_may_be(tmp_path: Path) -> None:
+async def test_a_broken_journal_does_not_let_the_credentials_in_memory_grow(tmp_path: Path) -> None:
     async with GuardedAgentOs() as fake:
         fake.seed(session("s", user_id="ann"))
         async with on(f"agentos+{fake.url}", tmp_path) as backend:
@@ -273,7 +271,7 @@ async def test_a_journal_that_is_broken_keeps_no_more_credentials_than_there_may
                 assert (await of(backend, f"ann-{number}").get_session("s")).name == "new"
 
 
-async def test_two_credentials_change_a_session_one_after_the_other(tmp_path: Path) -> None:
+async def test_changes_of_a_session_with_two_credentials_are_serialized(tmp_path: Path) -> None:
     async with GuardedAgentOs() as fake:
         fake.seed(session("s", user_id="ann"))
         async with on(f"agentos+{fake.url}", tmp_path) as backend:

@@ -19,7 +19,7 @@ def numbered(count: int) -> list[Credential]:
 
 @on_each_url
 @pytest.mark.parametrize("token", UNFIT, ids=range(len(UNFIT)))
-def test_a_credential_that_no_header_can_carry_is_refused_and_not_repeated(url: str, token: str) -> None:
+def test_a_credential_that_no_header_can_contain_is_refused_and_not_shown(url: str, token: str) -> None:
     backend = open_backend(url, callers_have_credentials=True)
     with pytest.raises(Unauthorized, match="your own credential") as refused:
         backend.for_caller(Caller(credential=token))
@@ -29,14 +29,14 @@ def test_a_credential_that_no_header_can_carry_is_refused_and_not_repeated(url: 
 
 
 @on_each_url
-def test_a_credential_is_in_no_repr(url: str) -> None:
+def test_a_credential_is_not_in_a_repr(url: str) -> None:
     backend = open_backend(url, token="hunter2")
     view = backend.for_caller(Caller(credential="hunter3"))
     shown = [backend, view, OpenContext(token="hunter2"), Caller(credential="hunter2"), Credential("hunter2")]
     assert "hunter" not in "".join(f"{item!r} {vars(item) if hasattr(item, '__dict__') else ''}" for item in shown)
 
 
-def test_what_was_made_with_a_credential_is_made_once_and_serves_it_alone() -> None:
+def test_a_client_is_created_once_per_credential_and_used_only_for_it() -> None:
     cache = CredentialCache(lambda credential: [credential])
     one, other = numbered(2)
     assert cache.get(one) is cache.get(Credential("0", is_from_caller=True))
@@ -45,7 +45,7 @@ def test_what_was_made_with_a_credential_is_made_once_and_serves_it_alone() -> N
     assert cache.get(Credential("0")) is not cache.get(one)  # the operator's is no caller's, though it be the same
 
 
-def test_of_too_many_the_one_that_was_used_longest_ago_is_closed() -> None:
+def test_of_too_many_clients_the_least_recently_used_is_closed() -> None:
     closed: list[Credential] = []
     cache = CredentialCache(lambda credential: credential, close=closed.append, max_size=3)
     first, second, third, fourth = numbered(4)
@@ -57,7 +57,7 @@ def test_of_too_many_the_one_that_was_used_longest_ago_is_closed() -> None:
     assert len(closed) == 4
 
 
-def test_what_is_not_idle_goes_last() -> None:
+def test_clients_in_use_are_closed_last() -> None:
     closed: list[Credential] = []
     first, second, third, fourth = numbered(4)
     busy = {first, second}

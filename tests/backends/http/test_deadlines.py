@@ -21,7 +21,7 @@ PROBE: Any = type("Probe", (HttpBackend,), {"title": "a probe"} | dict.fromkeys(
 PROBE.options = HttpOptions(timeout=7)
 
 
-def test_every_operation_is_in_the_list() -> None:
+def test_every_operation_of_a_backend_is_in_the_list() -> None:
     operations = {
         name for name, value in vars(SessionBackend).items() if not name.startswith("_") and iscoroutinefunction(value)
     }
@@ -30,7 +30,7 @@ def test_every_operation_is_in_the_list() -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-async def test_an_operation_may_take_no_longer_than_the_timeout(operation: str) -> None:
+async def test_no_operation_takes_longer_than_the_timeout(operation: str) -> None:
     assert 6 < await getattr(PROBE, operation)() <= 7
 
 

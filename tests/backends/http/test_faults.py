@@ -125,7 +125,7 @@ async def assert_works(server: ToxicServer, client: HttpClient) -> None:
 
 
 @each_fault
-async def test_a_read_fails_in_the_right_way_and_the_next_works(fault: Fault) -> None:
+async def test_a_failed_read_has_the_right_error_and_the_next_works(fault: Fault) -> None:
     async with toxic_server() as server, client_of(server, fault.timeout) as client:
         server.default = fault.answer
         with anyio.fail_after(10), pytest.raises(fault.error) as caught:
@@ -136,7 +136,7 @@ async def test_a_read_fails_in_the_right_way_and_the_next_works(fault: Fault) ->
 
 
 @each_fault
-async def test_a_change_says_whether_it_may_have_run_and_the_next_works(fault: Fault) -> None:
+async def test_the_error_of_a_change_says_whether_it_may_have_been_made_and_the_next_works(fault: Fault) -> None:
     async with toxic_server() as server, client_of(server, fault.timeout) as client:
         server.default = fault.answer
         with anyio.fail_after(10), pytest.raises(SessionsError) as caught:
@@ -160,7 +160,7 @@ async def test_what_is_no_json_is_a_bad_response(body: bytes) -> None:
         await assert_works(server, client)
 
 
-async def test_numbers_that_json_does_not_have_are_absent() -> None:
+async def test_numbers_that_json_lacks_are_left_out() -> None:
     async with toxic_server(whole(200, b"[NaN, -Infinity, 1e999, 1.5, 2]")) as server, client_of(server) as client:
         assert (await client.read("/sessions")).json() == [None, None, None, 1.5, 2]
 
@@ -176,13 +176,13 @@ async def test_a_refused_connection_is_unavailable_for_reads_and_changes() -> No
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64])
-async def test_a_host_that_cannot_be_is_unavailable(host: str) -> None:
+async def test_an_impossible_host_is_unavailable(host: str) -> None:
     async with HttpClient(f"https://{host}", system="AgentOS") as client:
         with anyio.fail_after(5), pytest.raises(Unavailable):
             await client.change("DELETE", "/sessions/a")
 
 
-async def test_a_server_that_speaks_no_tls_is_unavailable_and_sees_no_token() -> None:
+async def test_a_server_without_tls_is_unavailable_and_receives_no_token() -> None:
     async with toxic_server() as server:
         server.greeting = b"HTTP/1.1 400 Bad Request\r\n\r\n"
         async with HttpClient(
@@ -194,7 +194,7 @@ async def test_a_server_that_speaks_no_tls_is_unavailable_and_sees_no_token() ->
         assert server.received == []
 
 
-async def test_after_a_500_the_next_request_takes_a_new_connection() -> None:
+async def test_after_a_500_the_next_request_uses_a_new_connection() -> None:
     async def fails_and_closes(connection: Connection) -> None:
         await whole(500, BODY)(connection)
         await connection.close()
@@ -207,14 +207,14 @@ async def test_after_a_500_the_next_request_takes_a_new_connection() -> None:
         assert len(server.received) == 40
 
 
-async def test_a_cookie_is_neither_kept_nor_sent() -> None:
+async def test_cookies_are_neither_stored_nor_sent() -> None:
     async with toxic_server(whole(200, b"{}", "Set-Cookie: session=hunter2")) as server, client_of(server) as client:
         await client.read("/sessions")
         await client.read("/sessions")
         assert "cookie" not in server.received[1].headers
 
 
-async def test_no_url_or_credential_or_content_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_urls_credentials_and_content_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with toxic_server() as server, client_of(server) as client:
         await client.read("/sessions/hunter2", params={"user": "hunter2"})

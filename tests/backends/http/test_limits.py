@@ -47,7 +47,7 @@ class Gate:
 
 
 @pytest.mark.slow
-async def test_of_3000_slow_reads_8_run_256_wait_and_the_rest_are_refused(server: ToxicServer) -> None:
+async def test_of_3000_slow_reads_8_run_256_wait_and_the_others_are_refused(server: ToxicServer) -> None:
     gate, outcomes = Gate(), Counter[str]()
     server.default = gate.answer
 
@@ -71,7 +71,7 @@ async def test_of_3000_slow_reads_8_run_256_wait_and_the_rest_are_refused(server
         assert server.connections <= 8
 
 
-async def test_waiting_for_a_turn_counts_into_the_deadline_and_nothing_is_sent(server: ToxicServer) -> None:
+async def test_waiting_in_the_queue_counts_towards_the_deadline(server: ToxicServer) -> None:
     server.default = Gate().answer
     raised: list[SessionsError] = []
 
@@ -89,7 +89,7 @@ async def test_waiting_for_a_turn_counts_into_the_deadline_and_nothing_is_sent(s
     assert len(server.received) == 1
 
 
-async def test_one_deadline_holds_for_every_request_of_a_call(server: ToxicServer) -> None:
+async def test_all_requests_of_a_call_share_one_deadline(server: ToxicServer) -> None:
     server.script = [whole(), Connection.until_closed]
     async with HttpClient(server.url, system="AgentOS", timeout=1) as client:
         with anyio.fail_after(15), deadline(client.timeout):
@@ -103,7 +103,7 @@ async def test_one_deadline_holds_for_every_request_of_a_call(server: ToxicServe
     assert [one.target for one in server.received] == ["/a", "/b", "/e"]
 
 
-async def test_a_change_that_is_not_answered_leaves_time_for_reading_back(server: ToxicServer) -> None:
+async def test_a_change_without_a_response_leaves_time_for_reading_back(server: ToxicServer) -> None:
     server.script = [Connection.until_closed]
     async with HttpClient(server.url, system="AgentOS", timeout=2) as client:
         with anyio.fail_after(15), deadline(client.timeout):
@@ -114,7 +114,7 @@ async def test_a_change_that_is_not_answered_leaves_time_for_reading_back(server
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-async def test_a_cancelled_request_closes_its_connection_and_frees_its_turn(server: ToxicServer, method: str) -> None:
+async def test_a_cancelled_request_closes_its_connection_and_leaves_the_queue(server: ToxicServer, method: str) -> None:
     reached, closed = anyio.Event(), anyio.Event()
 
     async def stall(connection: Connection) -> None:
@@ -136,7 +136,7 @@ async def test_a_cancelled_request_closes_its_connection_and_frees_its_turn(serv
             await client.read("/next")
 
 
-async def test_a_body_is_taken_up_to_its_limit(server: ToxicServer) -> None:
+async def test_a_body_is_read_up_to_its_limit(server: ToxicServer) -> None:
     server.default = whole(200, b"x" * 5_000)
     async with HttpClient(server.url, system="AgentOS") as client:
         assert len((await client.read("/sessions", max_bytes=5_000)).body) == 5_000
@@ -144,7 +144,7 @@ async def test_a_body_is_taken_up_to_its_limit(server: ToxicServer) -> None:
             await client.read("/sessions", max_bytes=4_999)
 
 
-async def test_an_announced_body_that_is_too_long_is_not_waited_for(server: ToxicServer) -> None:
+async def test_a_body_whose_declared_length_is_too_long_is_not_read(server: ToxicServer) -> None:
     async def announces(connection: Connection) -> None:
         await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n")
         await connection.until_closed()
@@ -158,7 +158,7 @@ async def test_an_announced_body_that_is_too_long_is_not_waited_for(server: Toxi
 @pytest.mark.parametrize(
     ("status", "error"), [(404, NotFound), (422, Conflict), (429, RateLimited), (500, Unavailable), (302, BadResponse)]
 )
-async def test_only_a_4xx_is_explained_by_its_beginning(
+async def test_only_a_4xx_error_quotes_the_beginning_of_the_body(
     server: ToxicServer, status: int, error: type[SessionsError]
 ) -> None:
     seen: list[Reply] = []
@@ -176,7 +176,7 @@ async def test_only_a_4xx_is_explained_by_its_beginning(
     assert bool(seen) is (400 <= status < 500)
 
 
-async def test_an_explanation_that_is_no_json_explains_nothing(server: ToxicServer) -> None:
+async def test_a_4xx_body_that_is_not_json_is_not_quoted(server: ToxicServer) -> None:
     def explain(reply: Reply, credential: str) -> SessionsError | None:
         return Conflict(reply.json()["detail"])
 
@@ -186,7 +186,7 @@ async def test_an_explanation_that_is_no_json_explains_nothing(server: ToxicServ
             await client.read("/sessions/a")
 
 
-async def test_a_client_that_is_not_entered_or_was_left_is_unavailable(server: ToxicServer) -> None:
+async def test_a_client_that_is_not_open_is_unavailable(server: ToxicServer) -> None:
     client = HttpClient(server.url, system="AgentOS")
     with pytest.raises(Unavailable, match="async with"):
         await client.read("/sessions")
@@ -197,7 +197,7 @@ async def test_a_client_that_is_not_entered_or_was_left_is_unavailable(server: T
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
-async def test_a_proxy_in_the_environment_is_used_only_when_asked_for(
+async def test_a_proxy_in_the_environment_is_used_only_if_configured(
     server: ToxicServer, name: str, monkeypatch: pytest.MonkeyPatch, without_proxies: None
 ) -> None:
     async with toxic_server() as proxy:

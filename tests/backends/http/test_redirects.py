@@ -82,15 +82,13 @@ async def test_a_redirect_is_never_followed(status: int, elsewhere: ToxicServer)
 
 
 @covering(AGENTOS)
-async def test_every_call_on_an_agentos_address_that_redirects_says_so(
-    name: str, status: int, elsewhere: ToxicServer
-) -> None:
+async def test_every_call_to_an_agentos_that_redirects_says_so(name: str, status: int, elsewhere: ToxicServer) -> None:
     async with toxic_server() as server:
         server.default = whole(status, b"", f"Location: {elsewhere.url}/")
         assert_names_the_redirect(await told(AGENTOS[name], f"agentos+{server.url}"), "AgentOS", status)
 
 
-async def test_a_new_session_on_an_address_that_redirects_everything_is_known_not_to_be_made(
+async def test_a_session_is_not_created_if_every_request_is_redirected(
     elsewhere: ToxicServer,
 ) -> None:
     async with toxic_server() as server:
@@ -115,9 +113,7 @@ async def test_a_change_that_agentos_redirects_says_so(
 
 
 @covering(GUAYABA)
-async def test_every_call_on_a_guayaba_address_that_redirects_says_so(
-    name: str, status: int, elsewhere: ToxicServer
-) -> None:
+async def test_every_call_to_a_guayaba_that_redirects_says_so(name: str, status: int, elsewhere: ToxicServer) -> None:
     async with toxic_server() as server:
         server.default = whole(status, b"", f"Location: {elsewhere.url}/")
         url = f"guayaba+{server.url}/api/v1?agent={AGENT}"

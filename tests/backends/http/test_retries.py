@@ -36,7 +36,7 @@ LIMITED = whole(429, b"", "Retry-After: 0")
 
 
 @pytest.mark.parametrize("fault", [DROP, RESET, LIMITED, whole(429), whole(502), whole(503), whole(504)])
-async def test_a_read_is_repeated_twice(server: ToxicServer, client: HttpClient, fault: Answer) -> None:
+async def test_a_read_is_retried_twice(server: ToxicServer, client: HttpClient, fault: Answer) -> None:
     server.script = [fault, fault, whole()]
     await client.read("/sessions")
     server.script = [fault] * 3
@@ -46,7 +46,7 @@ async def test_a_read_is_repeated_twice(server: ToxicServer, client: HttpClient,
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 500, 501, 302])
-async def test_a_read_that_would_fail_again_is_not_repeated(
+async def test_a_read_that_would_fail_again_is_not_retried(
     server: ToxicServer, client: HttpClient, status: int
 ) -> None:
     server.default = whole(status)
@@ -55,7 +55,7 @@ async def test_a_read_that_would_fail_again_is_not_repeated(
     assert len(server.received) == 1
 
 
-async def test_a_change_that_was_refused_for_now_is_repeated_twice(server: ToxicServer, client: HttpClient) -> None:
+async def test_a_temporarily_refused_change_is_retried_twice(server: ToxicServer, client: HttpClient) -> None:
     server.script = [LIMITED, LIMITED]
     await client.change("POST", "/sessions", idempotent=False)
     server.script = [LIMITED] * 3
@@ -65,7 +65,7 @@ async def test_a_change_that_was_refused_for_now_is_repeated_twice(server: Toxic
 
 
 @pytest.mark.parametrize("drop", [DROP, RESET])
-async def test_a_change_on_a_dropped_connection_is_repeated_once(
+async def test_a_change_on_a_dropped_connection_is_retried_once(
     server: ToxicServer, client: HttpClient, drop: Answer
 ) -> None:
     server.script = [drop]
@@ -77,7 +77,7 @@ async def test_a_change_on_a_dropped_connection_is_repeated_once(
     assert len(server.received) == 4
 
 
-async def test_a_change_that_must_not_run_twice_is_not_repeated(server: ToxicServer, client: HttpClient) -> None:
+async def test_a_change_that_must_not_run_twice_is_not_retried(server: ToxicServer, client: HttpClient) -> None:
     server.script = [DROP]
     with pytest.raises(AnswerLost) as caught:
         await client.change("POST", "/sessions", idempotent=False)
@@ -86,7 +86,7 @@ async def test_a_change_that_must_not_run_twice_is_not_repeated(server: ToxicSer
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-async def test_a_change_that_broke_the_server_is_not_repeated(
+async def test_a_change_that_caused_a_server_error_is_not_retried(
     server: ToxicServer, client: HttpClient, status: int
 ) -> None:
     server.script = [whole(status)]
@@ -96,7 +96,7 @@ async def test_a_change_that_broke_the_server_is_not_repeated(
 
 
 @pytest.mark.parametrize("second", [whole(404), whole(500), whole(200, b"x", "Content-Encoding: gzip")])
-async def test_what_the_second_try_says_does_not_tell_what_the_first_did(
+async def test_the_response_to_a_retry_does_not_prove_what_the_first_try_did(
     server: ToxicServer, client: HttpClient, second: Answer
 ) -> None:
     server.script = [DROP, second]
@@ -105,7 +105,7 @@ async def test_what_the_second_try_says_does_not_tell_what_the_first_did(
     assert not caught.value.ended
 
 
-async def test_a_change_that_was_refused_before_it_was_dropped_is_known_not_to_have_run(
+async def test_a_change_refused_before_its_connection_dropped_was_not_made(
     server: ToxicServer, client: HttpClient
 ) -> None:
     server.script = [LIMITED, whole(404)]
@@ -113,7 +113,7 @@ async def test_a_change_that_was_refused_before_it_was_dropped_is_known_not_to_h
         await client.change("DELETE", "/sessions/a")
 
 
-async def test_a_connection_that_the_server_closed_meanwhile_costs_nothing(
+async def test_a_connection_closed_by_the_server_while_idle_causes_no_error(
     server: ToxicServer, client: HttpClient
 ) -> None:
     async def answers_and_closes(connection: Connection) -> None:
@@ -128,7 +128,7 @@ async def test_a_connection_that_the_server_closed_meanwhile_costs_nothing(
     assert len(server.received) == 40
 
 
-async def test_a_wait_that_does_not_fit_the_deadline_is_not_begun(server: ToxicServer, client: HttpClient) -> None:
+async def test_a_delay_longer_than_the_deadline_is_not_started(server: ToxicServer, client: HttpClient) -> None:
     server.default = whole(429, b"", "Retry-After: 30")
     with anyio.fail_after(5), pytest.raises(RateLimited, match="in 30 s"):
         await client.read("/sessions")
@@ -147,7 +147,7 @@ class Clock:
 
 
 @pytest.mark.slow
-async def test_a_dead_server_is_sent_at_most_a_tenth_more(server: ToxicServer) -> None:
+async def test_retries_add_at_most_a_tenth_to_the_requests_to_a_dead_server(server: ToxicServer) -> None:
     server.default = whole(503)
 
     async def caller(client: HttpClient) -> None:
@@ -167,7 +167,7 @@ def spent(budget: RetryBudget) -> int:
     return sum(budget.spend() for _ in range(100))
 
 
-def test_a_budget_holds_five_retries_however_many_requests_and_hours_came_before() -> None:
+def test_the_retry_budget_is_at_most_five() -> None:
     clock = Clock()
     budget = RetryBudget(clock)
     for _ in range(10_000):
@@ -176,7 +176,7 @@ def test_a_budget_holds_five_retries_however_many_requests_and_hours_came_before
     assert spent(budget) == 5
 
 
-def test_a_spent_budget_comes_back_with_time_one_retry_every_30_seconds() -> None:
+def test_a_spent_retry_budget_regains_one_retry_every_30_seconds() -> None:
     clock = Clock()
     budget = RetryBudget(clock)
     assert spent(budget) == 5
@@ -185,7 +185,7 @@ def test_a_spent_budget_comes_back_with_time_one_retry_every_30_seconds() -> Non
         assert spent(budget) == retries
 
 
-def test_a_spent_budget_comes_back_with_requests_too() -> None:
+def test_a_spent_retry_budget_also_regains_retries_with_requests() -> None:
     budget = RetryBudget(Clock())
     assert spent(budget) == 5
     for _ in range(25):
@@ -193,7 +193,7 @@ def test_a_spent_budget_comes_back_with_requests_too() -> None:
     assert spent(budget) == 2
 
 
-async def test_a_server_that_failed_often_an_hour_ago_is_asked_twice_again(server: ToxicServer) -> None:
+async def test_a_server_that_failed_often_an_hour_ago_gets_two_retries_again(server: ToxicServer) -> None:
     clock = Clock()
     async with HttpClient(server.url, system="AgentOS", clock=clock) as client:
         server.default = whole(503)
@@ -225,11 +225,11 @@ async def test_a_server_that_failed_often_an_hour_ago_is_asked_twice_again(serve
         ),
     ],
 )
-def test_what_a_server_asks_to_wait_is_read_and_bounded(header: str, seconds: float | None) -> None:
+def test_the_delay_that_a_server_asks_for_is_read_and_limited(header: str, seconds: float | None) -> None:
     assert parse_retry_after(header, NOW) == seconds
 
 
-def test_a_pause_is_jittered_bounded_and_never_shorter_than_asked() -> None:
+def test_a_retry_delay_is_jittered_limited_and_never_shorter_than_asked() -> None:
     for retries, most in ((0, 0.1), (1, 0.2), (10, 2)):
         pauses = [retry_delay(retries, None) for _ in range(200)]
         assert 0 <= min(pauses) < most / 2 < max(pauses) <= most

@@ -18,7 +18,7 @@ async def _delete(store: SessionBackend) -> str:
     return session.id
 
 
-async def test_each_deletion_purges_a_bounded_number_of_those_that_are_due(store: SessionBackend) -> None:
+async def test_each_deletion_purges_a_limited_number_of_expired_sessions(store: SessionBackend) -> None:
     assert isinstance(store, SqlBackend)
     ids = [await _delete(store) for _ in range(2 * AT_ONCE + 1)]
     young = ids.pop()

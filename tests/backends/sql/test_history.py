@@ -34,14 +34,16 @@ async def test_all_messages_of_an_append_have_its_time(store: SessionBackend, ta
     assert three.created_at is not None and three.created_at > one.created_at
 
 
-async def test_an_append_says_which_messages_it_made_and_that_they_stay(store: SessionBackend, talk: str) -> None:
+async def test_an_append_returns_the_new_message_ids_and_says_that_it_cannot_be_undone(
+    store: SessionBackend, talk: str
+) -> None:
     change = await store.append_messages(talk, [NewMessage(role="user", text="One"), NewMessage(role="user")])
     assert "m21 to m22" in change.note
     assert "can't be removed" in change.note
     assert (change.previous, change.changed) == ({"message_count": 20}, {"message_count": 22})
 
 
-async def test_around_a_message_it_is_said_how_many_newer_ones_there_are(store: SessionBackend, talk: str) -> None:
+async def test_a_page_around_a_message_says_how_many_newer_ones_there_are(store: SessionBackend, talk: str) -> None:
     page = await store.get_session_history(talk, HistoryQuery(around="m10"), limit=5)
     assert [message.id for message in page.messages] == ["m8", "m9", "m10", "m11", "m12"]
     assert page.focus == "m10"
@@ -53,7 +55,7 @@ async def test_around_a_message_it_is_said_how_many_newer_ones_there_are(store: 
     ] == ["m3"]
 
 
-async def test_each_row_has_a_cursor_that_goes_on_behind_it(store: SessionBackend, talk: str) -> None:
+async def test_each_row_has_a_cursor_that_continues_after_it(store: SessionBackend, talk: str) -> None:
     page = await store.get_session_history(talk, limit=200)
     for place, message in enumerate(page.messages):
         rest = await store.get_session_history(talk, limit=200, cursor=message.cursor)
@@ -63,7 +65,7 @@ async def test_each_row_has_a_cursor_that_goes_on_behind_it(store: SessionBacken
         assert (await store.get_session_runs(talk, cursor=run.cursor)).runs == runs.runs[place + 1 :]
 
 
-async def test_a_run_without_an_answer_or_a_question_shows_what_it_has(store: SessionBackend) -> None:
+async def test_a_run_without_an_answer_or_a_question_shows_the_other_one(store: SessionBackend) -> None:
     session = await store.create_session()
     call = ToolCall(id="c", name="look", arguments="{}")
     await store.append_messages(session.id, [NewMessage(role="user", text="Only a question")])
@@ -80,7 +82,7 @@ async def test_a_run_without_an_answer_or_a_question_shows_what_it_has(store: Se
     assert (answer.input, answer.output, answer.tool_calls) == ("", "An answer", 2)
 
 
-async def test_a_message_without_text_shows_for_its_attachment(store: SessionBackend) -> None:
+async def test_a_message_with_only_an_attachment_is_shown(store: SessionBackend) -> None:
     session = await store.create_session()
     picture = Attachment(type="image", media_type="image/png", bytes=12_345)
     await store.append_messages(
@@ -109,7 +111,7 @@ async def test_an_empty_session_can_be_forked(store: SessionBackend) -> None:
     assert (fork.name, fork.message_count, fork.run_count) == ("Empty", 0, 0)
 
 
-async def test_a_fork_takes_the_summary_too_but_not_the_place_in_the_archive(store: SessionBackend) -> None:
+async def test_a_fork_copies_the_summary_and_is_not_archived(store: SessionBackend) -> None:
     session = await store.create_session(name="Talk")
     await store.update_session(session.id, summary="They talked.")
     for run in WEATHER:

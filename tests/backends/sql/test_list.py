@@ -33,7 +33,7 @@ async def _names(store: SessionBackend, filter: SessionFilter) -> list[str]:
 
 
 @pytest.mark.parametrize("order", ["updated_asc", "created_asc"])
-async def test_times_are_compared_as_they_are_shown_to_the_second(
+async def test_filters_compare_times_to_the_second_as_they_are_shown(
     store: SessionBackend, path: Path, order: Order
 ) -> None:
     await _create_at(store, path, NOON, NOON + SECOND / 2, NOON + SECOND)
@@ -53,7 +53,7 @@ async def test_times_are_compared_as_they_are_shown_to_the_second(
         assert await _names(store, SessionFilter(updated_before=before, order=order)) == names
 
 
-async def test_a_time_may_be_of_any_zone_and_any_year(store: SessionBackend, path: Path) -> None:
+async def test_filters_accept_times_of_any_zone_and_year(store: SessionBackend, path: Path) -> None:
     await _create_at(store, path, NOON)
     in_tokyo = NOON.astimezone(timezone(timedelta(hours=9)))
     assert await _names(store, SessionFilter(updated_after=in_tokyo - SECOND)) == ["00:00.000000"]
@@ -64,7 +64,7 @@ async def test_a_time_may_be_of_any_zone_and_any_year(store: SessionBackend, pat
     assert await _names(store, everything) == ["00:00.000000"]
 
 
-async def test_a_total_is_given_where_one_page_has_all(store: SessionBackend) -> None:
+async def test_a_page_with_all_sessions_has_a_total(store: SessionBackend) -> None:
     for number in range(3):
         await store.create_session(name=f"{number}")
     pages = [await store.list_sessions(SessionFilter(), limit=limit) for limit in (2, 3, 4)]
@@ -73,7 +73,7 @@ async def test_a_total_is_given_where_one_page_has_all(store: SessionBackend) ->
     assert (len(last.sessions), last.total) == (1, None)
 
 
-async def test_each_row_has_a_cursor_that_goes_on_behind_it(store: SessionBackend) -> None:
+async def test_each_row_has_a_cursor_that_continues_after_it(store: SessionBackend) -> None:
     for number in range(5):
         await store.create_session(name=f"{number}")
     page = await store.list_sessions(SessionFilter())
@@ -82,7 +82,7 @@ async def test_each_row_has_a_cursor_that_goes_on_behind_it(store: SessionBacken
         assert rest.sessions == page.sessions[place + 1 :]
 
 
-async def test_a_session_that_is_changed_moves_to_the_newest_end(store: SessionBackend) -> None:
+async def test_a_changed_session_moves_to_the_newest_end(store: SessionBackend) -> None:
     first = await store.create_session(name="first")
     await store.create_session(name="second")
     assert await _names(store, SessionFilter()) == ["second", "first"]
@@ -93,9 +93,7 @@ async def test_a_session_that_is_changed_moves_to_the_newest_end(store: SessionB
 
 @pytest.mark.parametrize("order", ["updated_desc", "created_asc"])
 @pytest.mark.parametrize("user", ["", "ann"])
-async def test_every_mix_of_filters_selects_what_each_of_them_does(
-    store: SessionBackend, user: str, order: Order
-) -> None:
+async def test_combined_filters_select_the_intersection(store: SessionBackend, user: str, order: Order) -> None:
     theirs = store.for_caller(Caller(user_id=user))
     for name in ("trip", "work"):
         for type in ("agent", "team"):
@@ -111,7 +109,7 @@ async def test_every_mix_of_filters_selects_what_each_of_them_does(
                 assert all(query in name and type in name and name.endswith(agent_id) for name in names)
 
 
-async def test_a_page_ends_after_many_names_that_the_caller_cannot_see(store: SessionBackend) -> None:
+async def test_a_page_ends_early_after_reading_many_names_of_other_users(store: SessionBackend) -> None:
     assert isinstance(store, SqlBackend)
     index = store.database.index
 
@@ -147,7 +145,7 @@ async def test_a_page_ends_after_many_names_that_the_caller_cannot_see(store: Se
 
 
 @pytest.mark.parametrize("query", ["%", "_", "\\", "100%", "a_b"])
-async def test_no_character_of_a_query_stands_for_others(store: SessionBackend, query: str) -> None:
+async def test_a_query_has_no_wildcards(store: SessionBackend, query: str) -> None:
     await store.create_session(name="100% a_b \\")
     for _ in range(3):
         await store.create_session(name="1000 acb /")
@@ -155,7 +153,7 @@ async def test_no_character_of_a_query_stands_for_others(store: SessionBackend, 
     assert ([session.name for session in page.sessions], page.next_cursor) == (["100% a_b \\"], "")
 
 
-async def test_an_index_finds_and_orders_each_page_that_is_asked_for_often(store: SessionBackend, path: Path) -> None:
+async def test_frequent_lists_are_found_and_sorted_by_an_index(store: SessionBackend, path: Path) -> None:
     """No page sorts or reads more rows than it returns, so its cost does not grow with the store."""
     conditions = {
         "place = 0": ("updated_at", "created_at"),

@@ -48,14 +48,14 @@ def _exactly(value: Json) -> str:
 
 
 @pytest.mark.parametrize(("original", "patch", "result"), APPENDIX, ids=range(len(APPENDIX)))
-def test_a_merge_is_the_one_of_the_standard(original: Json, patch: Json, result: Json) -> None:
+def test_a_merge_follows_rfc_7396(original: Json, patch: Json, result: Json) -> None:
     before = _exactly((original, patch))
     assert _exactly(merge_patch(original, patch)) == _exactly(result)
     assert _exactly((original, patch)) == before
 
 
 @pytest.mark.parametrize(("original", "patch", "result"), OF_OBJECTS, ids=range(len(OF_OBJECTS)))
-async def test_state_and_metadata_are_merged_as_in_the_standard(
+async def test_state_and_metadata_are_merged_as_in_rfc_7396(
     store: SessionBackend, original: JsonObject, patch: JsonObject, result: JsonObject
 ) -> None:
     session = await store.create_session(state=original, metadata=original)
@@ -68,7 +68,7 @@ async def test_state_and_metadata_are_merged_as_in_the_standard(
 @pytest.mark.slow
 @given(objects)
 @settings(max_examples=30, deadline=None)
-async def test_state_comes_back_exactly(state: JsonObject) -> None:
+async def test_state_is_returned_unchanged(state: JsonObject) -> None:
     async with open_backend() as store:
         session = await store.create_session(state=state, metadata=state)
         stored = await store.get_session(session.id)
@@ -78,7 +78,7 @@ async def test_state_comes_back_exactly(state: JsonObject) -> None:
 @pytest.mark.slow
 @given(objects, objects)
 @settings(max_examples=30, deadline=None)
-async def test_what_a_merge_replaced_undoes_it(state: JsonObject, patch: JsonObject) -> None:
+async def test_merging_the_previous_values_undoes_a_merge(state: JsonObject, patch: JsonObject) -> None:
     async with open_backend() as store:
         session = await store.create_session(state=state)
         change = await store.update_session_state(session.id, patch)
@@ -92,7 +92,7 @@ async def test_what_a_merge_replaced_undoes_it(state: JsonObject, patch: JsonObj
 @pytest.mark.slow
 @given(objects, objects.filter(bool))
 @settings(max_examples=30, deadline=None)
-async def test_what_an_update_of_metadata_replaced_undoes_it(metadata: JsonObject, patch: JsonObject) -> None:
+async def test_merging_the_previous_metadata_undoes_an_update(metadata: JsonObject, patch: JsonObject) -> None:
     async with open_backend() as store:
         session = await store.create_session(metadata=metadata)
         change = await store.update_session(session.id, metadata=patch, summary="New")

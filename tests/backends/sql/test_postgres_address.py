@@ -63,13 +63,13 @@ async def test_a_wrong_password_or_role_is_unauthorized(postgres: EmptyDatabase)
     )
 
 
-async def test_a_database_that_is_not_there_is_named(postgres: EmptyDatabase) -> None:
+async def test_the_error_about_a_missing_database_names_it(postgres: EmptyDatabase) -> None:
     refusal = await _refused(postgres.server.url("absent"))
     assert isinstance(refusal, Unavailable)
     assert 'has no database "absent"' in refusal.text
 
 
-async def test_a_host_where_nothing_listens_is_said_to_be_so() -> None:
+async def test_the_error_about_a_refused_connection_says_that_nothing_listens() -> None:
     for url in (
         "postgresql://u:hunter2@127.0.0.1:1/db",
         "postgresql://u:hunter2@%2Fnonexistent/db",
@@ -81,13 +81,13 @@ async def test_a_host_where_nothing_listens_is_said_to_be_so() -> None:
     assert isinstance(refusal, Unavailable)
 
 
-async def test_encryption_that_the_server_does_not_offer_is_unavailable(postgres: EmptyDatabase) -> None:
+async def test_required_encryption_that_the_server_lacks_is_unavailable(postgres: EmptyDatabase) -> None:
     refusal = await _refused(postgres.server.url(postgres.name, sslmode="require"))
     assert isinstance(refusal, Unavailable)
     assert "no encrypted connection" in refusal.text
 
 
-async def test_a_user_who_is_let_in_from_nowhere_is_forbidden(postgres: EmptyDatabase) -> None:
+async def test_a_role_that_the_server_admits_from_nowhere_is_forbidden(postgres: EmptyDatabase) -> None:
     postgres.sql(f"REVOKE CONNECT ON DATABASE {postgres.name} FROM PUBLIC")
     postgres.sql(f"CREATE ROLE out_{postgres.name} LOGIN PASSWORD 'out'")
     refusal = await _refused(postgres.server.url(postgres.name, f"out_{postgres.name}", "out"))
@@ -97,7 +97,7 @@ async def test_a_user_who_is_let_in_from_nowhere_is_forbidden(postgres: EmptyDat
     assert isinstance(refusal, Unauthorized)
 
 
-async def test_more_connections_than_the_server_takes_are_refused(postgres: EmptyDatabase) -> None:
+async def test_too_many_connections_are_unavailable(postgres: EmptyDatabase) -> None:
     postgres.sql(f"ALTER DATABASE {postgres.name} CONNECTION LIMIT 0")
     postgres.sql(f"CREATE ROLE many_{postgres.name} LOGIN PASSWORD 'many'")
     refusal = await _refused(postgres.server.url(postgres.name, f"many_{postgres.name}", "many"))
@@ -105,7 +105,7 @@ async def test_more_connections_than_the_server_takes_are_refused(postgres: Empt
     assert "accepts no more connections" in refusal.text
 
 
-async def test_a_password_may_be_in_the_variable_or_file_of_libpq(
+async def test_a_password_can_be_in_the_variable_or_file_of_libpq(
     postgres: EmptyDatabase, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     url = postgres.server.url(postgres.name).replace(":secret", "")
@@ -130,7 +130,7 @@ async def test_a_password_may_be_in_the_variable_or_file_of_libpq(
         ("FATAL:  Passwort-Authentifizierung für Benutzer »ann« fehlgeschlagen", Unavailable, "can't be reached"),
     ],
 )
-def test_a_refusal_is_told_by_what_it_says(said: str, kind: type[SessionsError], told: str) -> None:
+def test_errors_about_refused_connections_give_the_reason(said: str, kind: type[SessionsError], told: str) -> None:
     refusal = connection_error(OperationalError(said), "ann", "db")
     assert isinstance(refusal, kind)
     assert told in refusal.text

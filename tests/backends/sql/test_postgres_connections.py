@@ -37,7 +37,7 @@ async def test_a_server_that_is_too_old_is_refused(postgres: EmptyDatabase, prox
     assert postgres.sql("SELECT 1 FROM pg_namespace WHERE nspname = 'mcp_sessions'") == []
 
 
-async def test_a_store_that_was_left_says_so_and_can_be_entered_again(postgres: EmptyDatabase) -> None:
+async def test_a_closed_store_says_so_and_can_be_opened_again(postgres: EmptyDatabase) -> None:
     store = postgres.opened()
     for _ in range(2):
         with pytest.raises(Unavailable, match="the store is closed"):
@@ -47,7 +47,7 @@ async def test_a_store_that_was_left_says_so_and_can_be_entered_again(postgres: 
     await until(lambda: not postgres.backends())
 
 
-async def test_a_call_that_outlasts_its_store_leaves_no_connection(postgres: EmptyDatabase) -> None:
+async def test_a_call_that_ends_after_its_store_leaves_no_connection(postgres: EmptyDatabase) -> None:
     database, store = postgres.below()
 
     def work(tx: Transaction) -> object:
@@ -59,7 +59,7 @@ async def test_a_call_that_outlasts_its_store_leaves_no_connection(postgres: Emp
     await until(lambda: not postgres.backends())
 
 
-async def test_a_connection_that_rested_too_long_is_made_anew(
+async def test_an_idle_connection_is_replaced_after_a_while(
     postgres: EmptyDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with postgres.opened() as store:
@@ -77,7 +77,7 @@ async def test_a_connection_that_rested_too_long_is_made_anew(
         assert postgres.backends() == kept
 
 
-async def test_a_server_that_says_nothing_holds_no_start_beyond_its_time() -> None:
+async def test_a_silent_server_does_not_delay_the_start_beyond_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with anyio.fail_after(5), pytest.raises(Timeout, match=r"did not answer within 0\.3 s"):
@@ -85,7 +85,7 @@ async def test_a_server_that_says_nothing_holds_no_start_beyond_its_time() -> No
                 pass
 
 
-async def test_a_start_that_is_cancelled_leaves_no_connection(postgres: EmptyDatabase, proxy: Proxy) -> None:
+async def test_a_cancelled_start_leaves_no_connection(postgres: EmptyDatabase, proxy: Proxy) -> None:
     proxy.gate = anyio.Event()
     with anyio.fail_after(5), anyio.move_on_after(0.2) as scope:
         async with open_backend(postgres.url.replace(f":{postgres.server.port}/", f":{proxy.port}/")):
@@ -96,7 +96,7 @@ async def test_a_start_that_is_cancelled_leaves_no_connection(postgres: EmptyDat
     await until(lambda: not postgres.backends())
 
 
-async def test_everything_is_set_for_one_transaction_only(postgres: EmptyDatabase) -> None:
+async def test_settings_are_made_for_one_transaction_only(postgres: EmptyDatabase) -> None:
     """Behind a pooler, the next statement may run on another connection."""
     database, store = postgres.below()
     settings = "SELECT current_setting('search_path'), current_setting('transaction_isolation')"
@@ -108,7 +108,7 @@ async def test_everything_is_set_for_one_transaction_only(postgres: EmptyDatabas
         assert pooled.connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
 
 
-async def test_keys_go_on_behind_rows_that_came_with_their_own(postgres: EmptyDatabase) -> None:
+async def test_new_keys_follow_those_of_inserted_rows(postgres: EmptyDatabase) -> None:
     database, store = postgres.below()
     row = (
         "INSERT INTO sessions (key, id, name, folded_name, type, agent_id, user_id, place, created_at, updated_at,"
@@ -129,7 +129,7 @@ async def test_keys_go_on_behind_rows_that_came_with_their_own(postgres: EmptyDa
     ]
 
 
-async def test_receipts_of_connections_long_gone_are_forgotten(postgres: EmptyDatabase) -> None:
+async def test_receipts_of_old_connections_are_removed(postgres: EmptyDatabase) -> None:
     database, store = postgres.below()
     yesterday = time_ns() // 1000 - 25 * 3600 * 1_000_000
     async with store:
@@ -153,7 +153,7 @@ async def test_receipts_of_connections_long_gone_are_forgotten(postgres: EmptyDa
         (errors.SyntaxError, None, ""),
     ],
 )
-def test_a_refused_statement_is_told_by_its_code(
+def test_the_error_about_a_refused_statement_has_its_code(
     error: type[psycopg.Error], kind: type[SessionsError] | None, told: str
 ) -> None:
     known = statement_error(error("FATAL: what was stored"), 25)
@@ -180,7 +180,7 @@ async def test_changes_work_again_when_a_database_is_no_longer_read_only(postgre
         await store.rename_session(session_id, "second")
 
 
-async def test_no_connection_that_takes_no_changes_is_kept(postgres: EmptyDatabase) -> None:
+async def test_a_read_only_connection_is_not_kept(postgres: EmptyDatabase) -> None:
     async with postgres.opened() as store:
         session_id = (await store.create_session(name="before")).id
         postgres.sql(f"ALTER DATABASE {postgres.name} SET default_transaction_read_only = on")

@@ -30,7 +30,7 @@ CALLS: dict[str, Callable[[SessionBackend, str], Awaitable[object]]] = {
 
 
 @pytest.mark.parametrize("what", CALLS)
-async def test_a_frozen_server_holds_no_call_beyond_its_time(own_server: Postgres, what: str) -> None:
+async def test_a_frozen_server_does_not_delay_a_call_beyond_its_timeout(own_server: Postgres, what: str) -> None:
     postgres = EmptyDatabase(own_server, own_server.database())
     async with postgres.opened(timeout=0.5) as store:
         session = await store.create_session(name="Before")
@@ -89,7 +89,7 @@ async def test_a_server_that_freezes_during_the_commit_leaves_the_outcome_unknow
             own_server.send_to(frozen[0], SIGCONT)
 
 
-async def test_work_that_never_ends_holds_no_call_beyond_its_time(postgres: EmptyDatabase) -> None:
+async def test_endless_work_does_not_delay_a_call_beyond_its_timeout(postgres: EmptyDatabase) -> None:
     database, store = postgres.below(timeout=0.3)
     let_go, ran_on = Event(), Event()
 
@@ -107,7 +107,7 @@ async def test_work_that_never_ends_holds_no_call_beyond_its_time(postgres: Empt
         assert postgres.sql("SELECT id FROM mcp_sessions.purged_ids") == []
 
 
-async def test_time_that_is_up_between_two_statements_is_a_timeout(
+async def test_a_deadline_between_two_statements_is_a_timeout(
     postgres: EmptyDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same if the call's thread notices this before its connection is closed."""
@@ -128,7 +128,7 @@ async def test_time_that_is_up_between_two_statements_is_a_timeout(
         assert await database.read(lambda tx: tx.all("SELECT id FROM purged_ids")) == []
 
 
-async def test_a_session_that_others_keep_locked_is_a_timeout_and_unchanged(postgres: EmptyDatabase) -> None:
+async def test_a_change_of_a_locked_session_times_out_and_changes_nothing(postgres: EmptyDatabase) -> None:
     async with postgres.opened(timeout=0.5) as store:
         session = await store.create_session(name="Before")
         with postgres.connected() as other:
@@ -140,7 +140,7 @@ async def test_a_session_that_others_keep_locked_is_a_timeout_and_unchanged(post
         assert (await store.rename_session(session.id, "After")).version == "2"
 
 
-async def test_a_statement_that_takes_too_long_is_ended_by_the_server(postgres: EmptyDatabase) -> None:
+async def test_the_server_cancels_a_statement_that_takes_too_long(postgres: EmptyDatabase) -> None:
     database, store = postgres.below(timeout=0.5)
     async with store:
         with pytest.raises(Timeout, match="did not finish within"):
@@ -150,7 +150,7 @@ async def test_a_statement_that_takes_too_long_is_ended_by_the_server(postgres: 
         assert postgres.backends() == [pid]
 
 
-async def test_a_search_that_is_out_of_time_says_so(postgres: EmptyDatabase) -> None:
+async def test_a_search_that_runs_out_of_time_says_so(postgres: EmptyDatabase) -> None:
     async with postgres.opened() as store:
         session = await store.create_session(name="word")
         await store.append_messages(session.id, [NewMessage(role="user", text="word")])
@@ -165,7 +165,7 @@ async def test_a_search_that_is_out_of_time_says_so(postgres: EmptyDatabase) -> 
 
 
 @pytest.mark.parametrize("kind", ["read", "write"])
-async def test_a_cancelled_call_frees_its_process_of_the_server_at_once(postgres: EmptyDatabase, kind: str) -> None:
+async def test_a_cancelled_call_ends_its_statement_on_the_server_at_once(postgres: EmptyDatabase, kind: str) -> None:
     database, store = postgres.below()
     run = {"read": database.read, "write": database.write}[kind]
     async with store:
@@ -185,7 +185,7 @@ async def test_a_cancelled_call_frees_its_process_of_the_server_at_once(postgres
         await store.list_sessions(SessionFilter())
 
 
-async def test_a_cancelled_change_is_made_whole_or_not_at_all(postgres: EmptyDatabase) -> None:
+async def test_a_cancelled_change_is_made_completely_or_not_at_all(postgres: EmptyDatabase) -> None:
     messages = [NewMessage(role="user", text=f"{number}") for number in range(10)]
     async with postgres.opened() as store:
         session = await store.create_session()
@@ -205,7 +205,7 @@ async def test_a_cancelled_change_is_made_whole_or_not_at_all(postgres: EmptyDat
     postgres.assert_whole()
 
 
-async def test_cancelled_calls_keep_no_connection(postgres: EmptyDatabase) -> None:
+async def test_cancelled_calls_release_their_connections(postgres: EmptyDatabase) -> None:
     database, store = postgres.below()
     async with store:
         for _ in range(3):
@@ -221,7 +221,7 @@ async def test_cancelled_calls_keep_no_connection(postgres: EmptyDatabase) -> No
             await store.list_sessions(SessionFilter())
 
 
-async def test_a_call_that_others_leave_no_connection_is_told_to_wait(postgres: EmptyDatabase) -> None:
+async def test_a_call_that_gets_no_connection_is_told_to_try_again(postgres: EmptyDatabase) -> None:
     database, store = postgres.below(timeout=1)
     refused: list[SessionsError] = []
 
@@ -242,7 +242,7 @@ async def test_a_call_that_others_leave_no_connection_is_told_to_wait(postgres: 
         await store.list_sessions(SessionFilter())
 
 
-async def test_calls_that_wait_behind_those_to_a_frozen_server_are_not_told_that_it_is_busy(
+async def test_calls_that_wait_for_a_frozen_server_are_not_told_that_it_is_busy(
     own_server: Postgres,
 ) -> None:
     postgres = EmptyDatabase(own_server, own_server.database())
@@ -273,7 +273,7 @@ async def test_calls_that_wait_behind_those_to_a_frozen_server_are_not_told_that
         assert [type(error) for error in refused] == [Timeout] * 2 * CONNECTIONS
 
 
-async def test_no_more_connections_are_made_than_are_needed(postgres: EmptyDatabase) -> None:
+async def test_no_more_connections_are_opened_than_needed(postgres: EmptyDatabase) -> None:
     async with postgres.opened() as store:
         for _ in range(20):
             await store.list_sessions(SessionFilter())

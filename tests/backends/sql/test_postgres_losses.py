@@ -36,7 +36,7 @@ def _kill(postgres: EmptyDatabase) -> None:
         postgres.server.sql("SELECT pg_terminate_backend(%s, 5000)", pid)
 
 
-async def test_connections_that_broke_off_while_nothing_was_asked_are_made_anew(postgres: EmptyDatabase) -> None:
+async def test_connections_that_broke_while_idle_are_replaced(postgres: EmptyDatabase) -> None:
     async with postgres.opened() as store:
         async with anyio.create_task_group() as tasks:
             for _ in range(CLIENTS):
@@ -48,9 +48,7 @@ async def test_connections_that_broke_off_while_nothing_was_asked_are_made_anew(
 
 
 @pytest.mark.parametrize("kind", ["read", "scan", "write"])
-async def test_a_connection_that_breaks_off_during_the_work_makes_it_run_again(
-    postgres: EmptyDatabase, kind: str
-) -> None:
+async def test_work_is_repeated_if_its_connection_breaks(postgres: EmptyDatabase, kind: str) -> None:
     database, store = postgres.below()
     tries: list[int] = []
 
@@ -67,7 +65,7 @@ async def test_a_connection_that_breaks_off_during_the_work_makes_it_run_again(
         assert await run(work) == 2
 
 
-async def test_a_call_that_breaks_each_connection_off_is_given_up(postgres: EmptyDatabase) -> None:
+async def test_a_call_gives_up_if_every_connection_breaks(postgres: EmptyDatabase) -> None:
     database, store = postgres.below()
     tries: list[int] = []
 
@@ -82,7 +80,7 @@ async def test_a_call_that_breaks_each_connection_off_is_given_up(postgres: Empt
 
 
 @pytest.mark.parametrize("fault", ["unsent", "unanswered"])
-async def test_a_change_whose_commit_breaks_off_is_made_once(
+async def test_a_change_whose_commit_is_interrupted_is_made_once(
     postgres: EmptyDatabase, proxy: Proxy, fault: Fault
 ) -> None:
     async with _through(proxy, postgres) as store:
@@ -99,7 +97,7 @@ async def test_a_change_whose_commit_breaks_off_is_made_once(
     postgres.assert_whole()
 
 
-async def test_a_first_change_of_a_connection_whose_commit_breaks_off_is_made_once(
+async def test_the_first_change_of_a_connection_whose_commit_is_interrupted_is_made_once(
     postgres: EmptyDatabase, proxy: Proxy
 ) -> None:
     async with postgres.opened():
@@ -114,7 +112,7 @@ async def test_a_first_change_of_a_connection_whose_commit_breaks_off_is_made_on
 
 
 @pytest.mark.parametrize("fault", ["unsent", "unanswered", "silent"])
-async def test_what_cannot_be_settled_in_time_is_said_to_be_unknown(
+async def test_an_outcome_that_cannot_be_determined_in_time_is_reported_as_unknown(
     postgres: EmptyDatabase, proxy: Proxy, fault: Fault
 ) -> None:
     async with _through(proxy, postgres, timeout=1) as store:
@@ -158,7 +156,7 @@ async def _read(store: SessionBackend, session_id: str, done: Event, counts: lis
 
 
 @pytest.mark.parametrize("how", [SIGINT, SIGQUIT, SIGKILL])
-async def test_a_restart_of_the_server_is_survived(own_server: Postgres, how: Signals) -> None:
+async def test_calls_succeed_after_a_restart_of_the_server(own_server: Postgres, how: Signals) -> None:
     postgres = EmptyDatabase(own_server, own_server.database())
     done = Event()
     acknowledged: list[str] = []
@@ -188,7 +186,7 @@ async def test_a_restart_of_the_server_is_survived(own_server: Postgres, how: Si
     postgres.assert_whole()
 
 
-async def test_a_server_that_stays_away_is_unavailable_and_comes_back(own_server: Postgres) -> None:
+async def test_a_server_that_is_down_is_unavailable_until_it_returns(own_server: Postgres) -> None:
     postgres = EmptyDatabase(own_server, own_server.database())
     async with postgres.opened(timeout=2) as store:
         own_server.stop()

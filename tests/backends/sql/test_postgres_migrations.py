@@ -51,7 +51,7 @@ async def _refusal(url: str) -> SessionsError:
 
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
-def test_a_step_never_changes(postgres: EmptyDatabase, version: int) -> None:
+def test_migration_steps_never_change(postgres: EmptyDatabase, version: int) -> None:
     stepped = EmptyDatabase(postgres.server, postgres.server.database())
     _make(postgres, version)
     with stepped.connected() as connection:
@@ -63,7 +63,7 @@ def test_a_step_never_changes(postgres: EmptyDatabase, version: int) -> None:
 
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
-async def test_an_older_schema_gets_the_shape_of_a_new_one(postgres: EmptyDatabase, version: int) -> None:
+async def test_an_older_schema_is_migrated_to_the_current_one(postgres: EmptyDatabase, version: int) -> None:
     new = EmptyDatabase(postgres.server, postgres.server.database())
     _make(postgres, version)
     for each in (postgres, new):
@@ -75,7 +75,7 @@ async def test_an_older_schema_gets_the_shape_of_a_new_one(postgres: EmptyDataba
 
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
-async def test_an_older_schema_keeps_all_that_it_holds(postgres: EmptyDatabase, version: int) -> None:
+async def test_an_older_schema_keeps_its_data(postgres: EmptyDatabase, version: int) -> None:
     _make(postgres, version)
     async with postgres.opened() as store:
         listed = (await store.list_sessions(SessionFilter())).sessions
@@ -100,7 +100,7 @@ async def test_an_older_schema_keeps_all_that_it_holds(postgres: EmptyDatabase, 
     postgres.assert_whole()
 
 
-async def test_a_schema_of_a_newer_program_is_left_alone(postgres: EmptyDatabase) -> None:
+async def test_a_schema_of_a_newer_version_is_left_alone(postgres: EmptyDatabase) -> None:
     async with postgres.opened():
         pass
     postgres.sql("UPDATE mcp_sessions.mcp_sessions_version SET version = version + 1")
@@ -111,7 +111,7 @@ async def test_a_schema_of_a_newer_program_is_left_alone(postgres: EmptyDatabase
     assert _shape(postgres) == shape
 
 
-async def test_a_schema_with_something_else_is_left_alone(postgres: EmptyDatabase) -> None:
+async def test_a_schema_with_other_tables_is_left_alone(postgres: EmptyDatabase) -> None:
     postgres.sql("CREATE SCHEMA mcp_sessions CREATE TABLE sessions (id TEXT)")
     shape = _shape(postgres)
     refusal = await _refusal(postgres.url)
@@ -120,7 +120,7 @@ async def test_a_schema_with_something_else_is_left_alone(postgres: EmptyDatabas
     assert _shape(postgres) == shape
 
 
-async def test_an_application_may_have_tables_of_the_same_names(postgres: EmptyDatabase) -> None:
+async def test_another_application_can_have_tables_with_the_same_names(postgres: EmptyDatabase) -> None:
     postgres.sql("CREATE TABLE sessions (id INTEGER)")
     postgres.sql("CREATE TABLE messages (id INTEGER)")
     async with postgres.opened() as store:
@@ -129,7 +129,7 @@ async def test_an_application_may_have_tables_of_the_same_names(postgres: EmptyD
     assert postgres.sql("SELECT * FROM public.sessions") == []
 
 
-async def test_a_role_without_rights_is_told_what_an_administrator_must_run(postgres: EmptyDatabase) -> None:
+async def test_the_error_for_a_role_without_rights_has_the_statement_to_run(postgres: EmptyDatabase) -> None:
     role = f"weak {postgres.name}"
     postgres.sql(f"CREATE ROLE \"{role}\" LOGIN PASSWORD 'weak'")
     url = postgres.server.url(postgres.name, role, "weak")
@@ -149,7 +149,7 @@ async def test_a_role_without_rights_is_told_what_an_administrator_must_run(post
         assert (await store.create_session(name="Trip")).name == "Trip"
 
 
-async def test_a_role_that_may_only_read_reads(postgres: EmptyDatabase) -> None:
+async def test_a_role_with_only_read_rights_can_read(postgres: EmptyDatabase) -> None:
     async with postgres.opened() as store:
         session = await store.create_session(name="Trip")
     role = f"reader_{postgres.name}"
@@ -162,7 +162,7 @@ async def test_a_role_that_may_only_read_reads(postgres: EmptyDatabase) -> None:
             await store.rename_session(session.id, "After")
 
 
-async def test_a_database_that_takes_no_changes_is_read(postgres: EmptyDatabase) -> None:
+async def test_a_read_only_database_can_be_read(postgres: EmptyDatabase) -> None:
     async with postgres.opened() as store:
         session = await store.create_session(name="Trip")
     postgres.sql(f"ALTER DATABASE {postgres.name} SET default_transaction_read_only = on")
@@ -180,7 +180,7 @@ async def test_a_database_in_another_encoding_is_refused(postgres: EmptyDatabase
     assert "is encoded in LATIN1" in refusal.text
 
 
-async def test_tables_that_are_dropped_meanwhile_are_missed(postgres: EmptyDatabase) -> None:
+async def test_tables_that_are_dropped_while_in_use_are_reported(postgres: EmptyDatabase) -> None:
     async with postgres.opened() as store:
         postgres.sql("DROP SCHEMA mcp_sessions CASCADE")
         for call in (store.list_sessions(SessionFilter()), store.create_session()):
@@ -201,7 +201,7 @@ def open_at_once(url: str, together: Barrier) -> None:
     anyio.run(main)
 
 
-def test_processes_that_start_at_once_make_the_schema_once(postgres: EmptyDatabase) -> None:
+def test_processes_that_start_together_create_the_schema_once(postgres: EmptyDatabase) -> None:
     processes = context()
     together = processes.Barrier(PROCESSES)
     run_together([processes.Process(target=open_at_once, args=(postgres.url, together)) for _ in range(PROCESSES)])

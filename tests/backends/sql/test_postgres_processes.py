@@ -67,7 +67,7 @@ def _increment_in_two_processes(postgres: EmptyDatabase, session_id: str, how: I
 
 
 @pytest.mark.parametrize("how", [by_version, naively])
-async def test_no_increment_by_version_is_lost(postgres: EmptyDatabase, how: Increment) -> None:
+async def test_increments_guarded_by_versions_are_not_lost(postgres: EmptyDatabase, how: Increment) -> None:
     async with postgres.opened() as store:
         session = await store.create_session(state={"count": 0})
         _increment_in_two_processes(postgres, session.id, how)
@@ -76,7 +76,7 @@ async def test_no_increment_by_version_is_lost(postgres: EmptyDatabase, how: Inc
     assert (count == CLIENTS * INCREMENTS) is (how is by_version)
 
 
-async def test_changes_of_one_session_queue_and_lose_nothing(postgres: EmptyDatabase) -> None:
+async def test_concurrent_changes_of_one_session_are_all_made(postgres: EmptyDatabase) -> None:
     async with postgres.opened() as store:
         session = await store.create_session()
         _increment_in_two_processes(postgres, session.id, by_appending)
@@ -89,7 +89,7 @@ async def test_changes_of_one_session_queue_and_lose_nothing(postgres: EmptyData
     postgres.assert_whole()
 
 
-async def test_changes_of_other_sessions_do_not_wait(postgres: EmptyDatabase) -> None:
+async def test_changes_of_different_sessions_do_not_wait_for_each_other(postgres: EmptyDatabase) -> None:
     async with postgres.opened(timeout=5) as store:
         one, other = await store.create_session(), await store.create_session()
         with postgres.connected() as connection:
@@ -109,7 +109,7 @@ async def _delete(store: SessionBackend, postgres: EmptyDatabase, *, is_due: boo
     return session.id
 
 
-async def test_what_is_due_is_purged_when_a_server_starts_and_its_id_stays_taken(postgres: EmptyDatabase) -> None:
+async def test_expired_sessions_are_purged_at_start_and_their_ids_stay_reserved(postgres: EmptyDatabase) -> None:
     async with postgres.opened() as store:
         due, kept = await _delete(store, postgres), await _delete(store, postgres, is_due=False)
     async with postgres.opened() as store:
@@ -120,7 +120,7 @@ async def test_what_is_due_is_purged_when_a_server_starts_and_its_id_stays_taken
     postgres.assert_whole()
 
 
-async def test_a_session_that_is_being_restored_is_not_purged_and_holds_nobody_up(postgres: EmptyDatabase) -> None:
+async def test_a_session_that_is_being_restored_is_not_purged_and_blocks_nobody(postgres: EmptyDatabase) -> None:
     async with postgres.opened() as store:
         due, other = [await _delete(store, postgres, is_due=False) for _ in range(2)]
         postgres.sql("UPDATE mcp_sessions.sessions SET purge_at = 1")
@@ -170,7 +170,7 @@ async def _open(postgres: EmptyDatabase) -> None:
         pass
 
 
-async def test_servers_that_purge_at_once_share_the_work(postgres: EmptyDatabase) -> None:
+async def test_servers_that_purge_at_the_same_time_share_the_work(postgres: EmptyDatabase) -> None:
     async with postgres.opened() as store:
         ids = [await _delete(store, postgres, is_due=False) for _ in range(20)]
     postgres.sql("UPDATE mcp_sessions.sessions SET purge_at = 1")
@@ -181,7 +181,7 @@ async def test_servers_that_purge_at_once_share_the_work(postgres: EmptyDatabase
     postgres.assert_whole()
 
 
-async def test_an_id_that_another_server_just_took_is_not_given_again(
+async def test_an_id_that_another_server_just_used_is_not_used_again(
     postgres: EmptyDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both checked that the id is free before either inserted it."""
@@ -207,7 +207,7 @@ async def test_an_id_that_another_server_just_took_is_not_given_again(
     assert made == ["other234"]
 
 
-async def test_changes_that_lock_each_other_out_are_both_made(postgres: EmptyDatabase) -> None:
+async def test_changes_in_a_deadlock_are_both_made(postgres: EmptyDatabase) -> None:
     database, store = postgres.below()
     async with store:
         ids = [(await store.create_session()).id for _ in range(2)]
@@ -227,7 +227,7 @@ async def test_changes_that_lock_each_other_out_are_both_made(postgres: EmptyDat
         assert [(await store.get_session(session_id)).name for session_id in ids] == ["2", "2"]
 
 
-async def test_changes_that_keep_meeting_end_in_time(postgres: EmptyDatabase) -> None:
+async def test_changes_that_keep_deadlocking_end_in_time(postgres: EmptyDatabase) -> None:
     database, store = postgres.below(timeout=0.3)
 
     def work(tx: Transaction) -> None:

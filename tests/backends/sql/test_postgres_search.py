@@ -45,7 +45,7 @@ async def _found(store: SessionBackend, query: str, limit: int = 7) -> list[str]
 @example(said="00000000000000000\x9b0", other="", start=17, length=2, is_open=False)
 @given(said=texts, other=texts, start=st.integers(0, 30), length=st.integers(1, 12), is_open=st.booleans())
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_any_query_finds_what_its_words_are_in(
+async def test_any_query_finds_the_texts_that_contain_its_words(
     store: SessionBackend, said: str, other: str, start: int, length: int, is_open: bool
 ) -> None:
     query = said[start : start + length] + ("*" if is_open else "")
@@ -60,7 +60,7 @@ async def test_any_query_finds_what_its_words_are_in(
 
 
 @pytest.mark.parametrize("query", HOSTILE)
-async def test_no_character_is_an_operator(store: SessionBackend, query: str) -> None:
+async def test_no_character_of_a_query_is_an_operator(store: SessionBackend, query: str) -> None:
     await _say(store, "common owner words 1 a b", query.strip()[:400])
     try:
         parsed = parse_query(query)
@@ -69,7 +69,7 @@ async def test_no_character_is_an_operator(store: SessionBackend, query: str) ->
     assert ("m1" in await _found(store, query)) is parsed.matches("common owner words 1 a b")
 
 
-async def test_a_text_of_the_greatest_length_is_found(store: SessionBackend) -> None:
+async def test_a_text_of_the_maximum_length_is_found(store: SessionBackend) -> None:
     words = " ".join(f"ж{number:07x}щ" for number in range(100_000))[: 1024 * 1024]
     await _say(store, words, "x" * 1024 * 1024, "京" * 1024 * 1024, "short")
     assert await _found(store, "ж0000001щ") == ["m1"]
@@ -81,26 +81,28 @@ async def test_a_text_of_the_greatest_length_is_found(store: SessionBackend) -> 
     assert await _found(store, "京京京") == ["m3"]
 
 
-async def test_long_words_that_begin_alike_are_told_apart(store: SessionBackend) -> None:
+async def test_long_words_with_the_same_beginning_are_distinguished(store: SessionBackend) -> None:
     await _say(store, "y" * 150 + "a", "y" * 150 + "b")
     assert await _found(store, "y" * 150 + "a") == ["m1"]
     assert await _found(store, "y" * 150) == []
     assert await _found(store, "y" * 150 + "*") == ["m2", "m1"]
 
 
-async def test_characters_are_found_as_neighbours_only(store: SessionBackend) -> None:
+async def test_characters_without_spaces_between_must_be_adjacent(store: SessionBackend) -> None:
     await _say(store, "北京", "京北", "北 京", "北方東京")
     assert await _found(store, "北京") == ["m3", "m1"]
     assert await _found(store, "京 北") == ["m4", "m3", "m2", "m1"]
 
 
-async def test_a_word_that_cannot_be_seen_finds_nothing(store: SessionBackend) -> None:
+async def test_a_word_of_hidden_characters_finds_nothing(store: SessionBackend) -> None:
     await _say(store, "word", "\u3164", "")
     assert await _found(store, "\u3164") == []
     assert await _found(store, "word \u3164") == []
 
 
-async def test_a_walk_through_many_texts_finds_each_once(store: SessionBackend, postgres: EmptyDatabase) -> None:
+async def test_the_pages_of_a_search_over_many_texts_have_each_once(
+    store: SessionBackend, postgres: EmptyDatabase
+) -> None:
     """Uses more than one stretch of keys, so that both kinds of query plan run."""
     session_id = await _say(store, "word")
     postgres.sql(
@@ -117,7 +119,7 @@ async def test_a_walk_through_many_texts_finds_each_once(store: SessionBackend, 
     assert await _found(store, "rare") == [f"m{number * 1000 + 2}" for number in range(19, -1, -1)]
 
 
-async def test_every_page_that_is_asked_for_often_is_found_and_ordered_by_an_index(postgres: EmptyDatabase) -> None:
+async def test_frequent_pages_are_found_and_sorted_by_an_index(postgres: EmptyDatabase) -> None:
     conditions = {
         "place = 0": ("updated_at", "created_at"),
         "user_id = 'u' AND place = 0": ("updated_at", "created_at"),

@@ -39,7 +39,7 @@ async def test_names_come_first_and_each_kind_newest_first(store: SessionBackend
     assert places == [(two, ""), (one, ""), (one, "m3"), (two, "m1"), (one, "m2"), (one, "m1")]
 
 
-async def test_a_hit_says_when_it_was_said_and_in_which_session(store: SessionBackend) -> None:
+async def test_a_hit_has_the_time_of_its_message_and_its_session(store: SessionBackend) -> None:
     session_id = await _say(store, "word", name="Trip")
     (hit,) = await _hits(store, "word")
     (message,) = (await store.get_session_history(session_id)).messages
@@ -49,7 +49,7 @@ async def test_a_hit_says_when_it_was_said_and_in_which_session(store: SessionBa
     assert (hit.message_id, hit.role, hit.snippet, hit.created_at) == ("", "", "", session.created_at)
 
 
-async def test_every_role_is_searched_but_neither_tool_calls_nor_attachments_nor_state(store: SessionBackend) -> None:
+async def test_a_search_covers_all_roles_but_not_tool_calls_attachments_or_state(store: SessionBackend) -> None:
     session = await store.create_session(state={"hidden": "hidden"}, metadata={"hidden": "hidden"}, agent_id="hidden")
     await store.update_session(session.id, summary="hidden")
     call = ToolCall(id="hidden", name="hidden", arguments="hidden")
@@ -91,7 +91,7 @@ WORDS = (
         *(("去北京旅游", "京", place) for place in (0, 100_000)),
     ],
 )
-async def test_a_snippet_shows_the_word_with_what_stands_around_it(
+async def test_a_snippet_shows_the_word_in_its_context(
     store: SessionBackend, said: str, query: str, place: int
 ) -> None:
     before, after = "lorem ipsum dôlor " * (place // 18 + 1), " sit amet " * 50
@@ -105,14 +105,14 @@ async def test_a_snippet_shows_the_word_with_what_stands_around_it(
     assert hit.snippet.strip("…") in " ".join(text.split())
 
 
-async def test_a_snippet_shows_even_a_very_long_word_whole(store: SessionBackend) -> None:
+async def test_a_snippet_shows_a_very_long_word_completely(store: SessionBackend) -> None:
     await _say(store, "before " * 50 + "x" * 400 + " after" * 50)
     (hit,) = await _hits(store, "x" * 400)
     assert "x" * 400 in hit.snippet
     assert len(hit.snippet) < 500
 
 
-async def test_a_snippet_shows_a_word_by_itself_rather_than_inside_another(store: SessionBackend) -> None:
+async def test_a_snippet_prefers_a_whole_word_to_a_part_of_one(store: SessionBackend) -> None:
     await _say(store, "concatenate " * 100 + "the cat sat " + "educate " * 100)
     (hit,) = await _hits(store, "cat")
     assert "the cat sat" in hit.snippet
@@ -124,7 +124,7 @@ async def test_a_short_text_is_its_own_snippet_on_one_line(store: SessionBackend
     assert hit.snippet == "One word and another one"
 
 
-async def test_a_renamed_session_is_found_by_its_new_name_only(store: SessionBackend, path: Path) -> None:
+async def test_a_renamed_session_is_found_only_by_its_new_name(store: SessionBackend, path: Path) -> None:
     session_id = await _say(store, name="Before")
     await store.rename_session(session_id, "After")
     assert await _hits(store, "before") == []
@@ -142,7 +142,7 @@ async def test_archived_sessions_are_found_and_deleted_ones_are_not(store: Sessi
     assert [hit.session_id for hit in await _hits(store, "word", limit=1)] == [archived]
 
 
-async def test_deleted_sessions_take_no_place_on_a_page(store: SessionBackend) -> None:
+async def test_deleted_sessions_do_not_shorten_a_page(store: SessionBackend) -> None:
     kept = await _say(store, "word")
     for _ in range(30):
         await store.delete_session(await _say(store, "word"))
@@ -151,7 +151,7 @@ async def test_deleted_sessions_take_no_place_on_a_page(store: SessionBackend) -
     assert page.next_cursor == ""
 
 
-async def test_a_fork_is_found_by_what_it_took_over(store: SessionBackend, path: Path) -> None:
+async def test_a_fork_is_found_by_the_messages_it_copied(store: SessionBackend, path: Path) -> None:
     ann = store.for_caller(Caller(user_id="ann"))
     source = await _say(ann, "first word", "second word", name="Trip")
     fork = (await store.fork_session(source, up_to_message_id="m1", name="Fork")).id

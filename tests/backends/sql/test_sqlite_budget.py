@@ -52,14 +52,14 @@ def _let_time_run(monkeypatch: pytest.MonkeyPatch, looks: int) -> None:
 
 @pytest.mark.usefixtures("words")
 @pytest.mark.parametrize("limit", [1, 3, 50])
-async def test_a_search_in_time_is_complete(store: SessionBackend, limit: int) -> None:
+async def test_a_search_that_ends_in_time_is_complete(store: SessionBackend, limit: int) -> None:
     pages = await walk(lambda cursor: store.search_sessions("word", limit=limit, cursor=cursor))
     assert [place for page in pages for place in _places(page)] == EVERYTHING
     assert all(page.complete and not page.note for page in pages)
 
 
 @pytest.mark.usefixtures("words")
-async def test_a_search_without_any_time_is_not_complete_and_says_where_it_goes_on(
+async def test_a_search_without_time_is_incomplete_and_has_a_cursor(
     store: SessionBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "BUDGET", 0)
@@ -72,7 +72,7 @@ async def test_a_search_without_any_time_is_not_complete_and_says_where_it_goes_
 @pytest.mark.usefixtures("words")
 @pytest.mark.parametrize("looks", [1, 2, 3])
 @pytest.mark.parametrize("limit", [1, 3, 50])
-async def test_a_walk_that_is_stopped_again_and_again_reaches_every_hit_once(
+async def test_a_search_that_is_stopped_repeatedly_finds_every_hit_once(
     store: SessionBackend, monkeypatch: pytest.MonkeyPatch, limit: int, looks: int
 ) -> None:
     places: list[str] = []
@@ -95,7 +95,7 @@ async def test_a_walk_that_is_stopped_again_and_again_reaches_every_hit_once(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("words")
-async def test_whichever_statement_is_stopped_the_search_is_answered(
+async def test_a_search_returns_a_page_whichever_statement_is_stopped(
     store: SessionBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite counts the steps of a statement over all its runs, so any run may be the one that is interrupted."""

@@ -41,7 +41,7 @@ def _count(path: Path, table: str) -> int:
         return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
 
 
-async def test_a_deleted_session_is_restored_with_all_it_had(store: SessionBackend, path: Path) -> None:
+async def test_a_deleted_session_is_restored_completely(store: SessionBackend, path: Path) -> None:
     session_id = await _delete(store, "Trip")
     change = await store.restore_session(session_id)
     assert change.session_id == session_id
@@ -54,7 +54,7 @@ async def test_a_deleted_session_is_restored_with_all_it_had(store: SessionBacke
     assert_whole(path)
 
 
-async def test_a_deleted_session_can_be_restored_under_another_name(store: SessionBackend) -> None:
+async def test_a_deleted_session_can_be_restored_with_a_new_name(store: SessionBackend) -> None:
     session_id = await _delete(store, "Trip")
     change = await store.restore_session(session_id, name="Back")
     assert (change.changed["name"], change.previous["name"]) == ("Back", "Trip")
@@ -63,7 +63,7 @@ async def test_a_deleted_session_can_be_restored_under_another_name(store: Sessi
     assert (await store.search_sessions("trip")).hits == ()
 
 
-async def test_a_session_deleted_from_the_archive_comes_back_there(store: SessionBackend) -> None:
+async def test_an_archived_session_that_was_deleted_is_restored_to_the_archive(store: SessionBackend) -> None:
     session = await store.create_session(name="Trip")
     await store.archive_session(session.id)
     archived_at = (await store.get_session(session.id)).archived_at
@@ -76,7 +76,7 @@ async def test_a_session_deleted_from_the_archive_comes_back_there(store: Sessio
     assert (await store.get_session(session.id)).archived_at is None
 
 
-async def test_it_is_told_until_when_a_deleted_session_can_be_restored(path: Path) -> None:
+async def test_a_deletion_says_until_when_it_can_be_undone(path: Path) -> None:
     async with opened(path, keep_deleted=3) as store:
         session = await store.create_session(name="Trip")
         notice = store.deletion_notice()
@@ -89,7 +89,7 @@ async def test_it_is_told_until_when_a_deleted_session_can_be_restored(path: Pat
             await store.get_session(session.id)
 
 
-async def test_a_bulk_restore_brings_deleted_sessions_back(store: SessionBackend) -> None:
+async def test_a_bulk_restore_restores_deleted_sessions(store: SessionBackend) -> None:
     ids = [await _delete(store, "one"), await _delete(store, "two")]
     rehearsal = await store.apply_to_sessions("restore", ids)
     assert [target.name for target in rehearsal.would_change] == ["one", "two"]
@@ -98,7 +98,7 @@ async def test_a_bulk_restore_brings_deleted_sessions_back(store: SessionBackend
     assert len((await store.list_sessions(SessionFilter())).sessions) == 2
 
 
-async def test_opening_purges_what_was_deleted_too_long_ago(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_opening_the_store_purges_expired_sessions(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="mcp_sessions")
     async with opened(path) as store:
         old, young = await _delete(store, "Very private"), await _delete(store, "Younger")
@@ -120,7 +120,7 @@ async def test_opening_purges_what_was_deleted_too_long_ago(path: Path, caplog: 
     assert "Very private" not in caplog.text
 
 
-async def test_a_session_is_kept_as_long_as_was_promised_when_it_was_deleted(path: Path) -> None:
+async def test_a_deleted_session_is_kept_as_long_as_its_deletion_said(path: Path) -> None:
     async with opened(path, keep_deleted=40) as store:
         kept = await _delete(store, "Kept")
     async with opened(path, keep_deleted=1) as store:
@@ -147,7 +147,7 @@ async def test_archived_and_listed_sessions_are_never_purged(path: Path) -> None
 
 
 @pytest.mark.slow
-async def test_opening_purges_all_that_is_due(path: Path) -> None:
+async def test_opening_the_store_purges_every_expired_session(path: Path) -> None:
     async with opened(path) as store:
         ids = [(await store.create_session(name=f"{number}")).id for number in range(250)]
         await store.apply_to_sessions("delete", ids[:125], dry_run=False)
@@ -169,7 +169,7 @@ def _open(path: Path, together: Barrier) -> None:
 
 
 @pytest.mark.slow
-async def test_processes_that_open_a_file_at_once_purge_it_together(path: Path) -> None:
+async def test_processes_that_open_a_file_together_share_the_purge(path: Path) -> None:
     async with opened(path) as store:
         ids = [await _delete(store, f"{number}") for number in range(40)]
     _age(path, 31, *ids)
@@ -210,7 +210,7 @@ async def test_ids_are_short_and_do_not_read_as_numbers(store: SessionBackend) -
         assert not set(session_id) & set("01ilo")
 
 
-async def test_a_deletion_of_the_users_own_names_the_session_to_nobody_else(store: SessionBackend) -> None:
+async def test_a_deletion_does_not_reveal_the_session_to_other_users(store: SessionBackend) -> None:
     ann, ben = (store.for_caller(Caller(user_id=user)) for user in ("ann", "ben"))
     session_id = await _delete(ann, "Trip")
     for call in (ben.get_session, ben.restore_session, ben.delete_session):

@@ -117,19 +117,19 @@ async def _create(path: Path) -> str:
         return (await store.create_session(name="Kept")).id
 
 
-def test_a_full_disk_is_told_and_the_store_goes_on_when_there_is_space_again(path: Path) -> None:
+def test_a_full_disk_is_reported_and_the_store_continues_when_there_is_space(path: Path) -> None:
     run_together([context().Process(target=on_store, args=(path, fill_the_disk, path))])
     assert_whole(path)
 
 
 @pytest.mark.slow
-def test_a_new_file_on_a_full_disk_is_unavailable_and_a_later_try_makes_it(path: Path) -> None:
+def test_a_file_that_could_not_be_created_on_a_full_disk_is_created_later(path: Path) -> None:
     run_together([context().Process(target=open_on_a_full_disk, args=(path,))])
     run_together([context().Process(target=on_store, args=(path, fill_the_disk, path))])
     assert_whole(path)
 
 
-def test_a_file_that_can_only_be_read_is_read(path: Path) -> None:
+def test_a_read_only_file_can_be_read(path: Path) -> None:
     session_id = anyio.run(_create, path)
     before = contents(path.parent)
     path.chmod(0o400)
@@ -152,7 +152,7 @@ FOLDER = "the folder of the store's file, where SQLite has to create a journal"
         ("DELETE", {".": 0o500}, FOLDER),
     ],
 )
-def test_a_change_without_rights_names_the_file_or_folder_at_fault(
+def test_the_error_about_missing_rights_names_the_file_or_folder(
     path: Path, journal_mode: str, modes: dict[str, int], expected: str | None
 ) -> None:
     session_id = anyio.run(_create, path)
@@ -166,7 +166,7 @@ def test_a_change_without_rights_names_the_file_or_folder_at_fault(
     path.parent.chmod(0o700)
 
 
-def test_a_log_that_was_created_while_the_file_was_read_only_is_named(path: Path) -> None:
+def test_the_error_about_a_read_only_log_names_it(path: Path) -> None:
     session_id = anyio.run(_create, path)
     with connected(path) as connection:
         connection.execute("PRAGMA journal_mode = WAL")

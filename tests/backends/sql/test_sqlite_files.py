@@ -44,7 +44,7 @@ def made(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("mask", [0, 0o022, 0o077])
-async def test_a_new_file_and_its_folders_are_the_users_alone(tmp_path: Path, mask: int) -> None:
+async def test_a_new_file_and_its_folders_are_accessible_only_by_the_user(tmp_path: Path, mask: int) -> None:
     path = tmp_path / "new" / "newer" / "sessions.db"
     with _umask(mask):
         async with opened(path) as store:
@@ -54,7 +54,7 @@ async def test_a_new_file_and_its_folders_are_the_users_alone(tmp_path: Path, ma
     assert (_mode(path.parent), _mode(path.parent.parent)) == (0o700, 0o700)
 
 
-async def test_what_exists_keeps_its_mode(tmp_path: Path) -> None:
+async def test_existing_files_and_folders_keep_their_permissions(tmp_path: Path) -> None:
     path = tmp_path / "shared" / "sessions.db"
     async with opened(path):
         pass
@@ -67,7 +67,7 @@ async def test_what_exists_keeps_its_mode(tmp_path: Path) -> None:
     assert (_mode(path), _mode(path.parent)) == (0o640, 0o750)
 
 
-async def test_the_umask_is_as_before_when_opening_fails(tmp_path: Path) -> None:
+async def test_a_failed_open_restores_the_umask(tmp_path: Path) -> None:
     with _umask(0o027):
         with pytest.raises(SessionsError):
             async with opened(tmp_path):
@@ -78,7 +78,7 @@ async def test_the_umask_is_as_before_when_opening_fails(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "place", ["", "file/sessions.db", "file/folder/sessions.db", "x" * 300, "x" * 300 + "/sessions.db"]
 )
-async def test_a_place_where_no_file_can_be_is_unavailable(tmp_path: Path, place: str) -> None:
+async def test_a_path_where_no_file_can_be_created_is_unavailable(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("Not a folder")
     with pytest.raises(Unavailable, match="path"):
         async with opened(tmp_path / place):
@@ -87,7 +87,7 @@ async def test_a_place_where_no_file_can_be_is_unavailable(tmp_path: Path, place
 
 
 @pytest.mark.parametrize("path", ["/dev/null/sessions.db", "/proc/sessions.db", "/proc/absent/folder/sessions.db"])
-async def test_a_place_that_belongs_to_the_system_is_unavailable(path: str) -> None:
+async def test_a_path_owned_by_the_system_is_unavailable(path: str) -> None:
     with pytest.raises(Unavailable, match="path"):
         async with opened(Path(path)):
             pass
@@ -96,17 +96,17 @@ async def test_a_place_that_belongs_to_the_system_is_unavailable(path: str) -> N
 @pytest.mark.parametrize(
     "url", ["sqlite:", "sqlite://", "sqlite:///", "sqlite://a.db", "sqlite:///a%00b", "sqlite:///?timeout=1"]
 )
-def test_a_url_of_another_form_is_invalid(url: str) -> None:
+def test_a_url_of_another_shape_is_invalid(url: str) -> None:
     with pytest.raises(Invalid, match="sqlite:///PATH"):
         open_backend(url)
 
 
-def test_the_home_of_a_user_that_is_not_there_is_invalid() -> None:
+def test_the_home_folder_of_an_unknown_user_is_invalid() -> None:
     with pytest.raises(Invalid, match="~"):
         open_backend("sqlite:///~nobody-of-this-name/sessions.db")
 
 
-async def test_a_path_may_have_any_characters(tmp_path: Path) -> None:
+async def test_a_path_can_have_any_characters(tmp_path: Path) -> None:
     for name in ("with space.db", "ünï 東京 😀.db", "semi;colon'quote\".db", "file:name.db", "-.db", "#hash.db"):
         async with opened(tmp_path / name) as store:
             await store.create_session(name=name)
@@ -116,7 +116,7 @@ async def test_a_path_may_have_any_characters(tmp_path: Path) -> None:
     assert (tmp_path / "per cent.db").exists()
 
 
-async def test_another_programs_database_is_left_alone(made: Path) -> None:
+async def test_a_database_of_another_program_is_left_alone(made: Path) -> None:
     before = contents(made.parent)
     with pytest.raises(Unavailable, match="is not a session store; it was not changed"):
         async with opened(made):
@@ -136,7 +136,7 @@ async def test_an_empty_database_of_another_program_is_left_alone(path: Path, pr
 
 
 @pytest.mark.parametrize("version", [0, -1])
-async def test_a_store_whose_version_is_lost_is_left_alone(path: Path, version: int) -> None:
+async def test_a_store_without_a_version_is_left_alone(path: Path, version: int) -> None:
     async with opened(path):
         pass
     with connected(path) as connection:
@@ -148,7 +148,7 @@ async def test_a_store_whose_version_is_lost_is_left_alone(path: Path, version: 
     assert contents(path.parent) == before
 
 
-async def test_a_store_whose_tables_are_lost_is_left_alone(path: Path) -> None:
+async def test_a_store_without_its_tables_is_left_alone(path: Path) -> None:
     with connected(path) as connection:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 1")
@@ -160,7 +160,7 @@ async def test_a_store_whose_tables_are_lost_is_left_alone(path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"Dear diary,\n" * 100, b"SQLite format 3\0" + b"\xff" * 5000, b"\0" * 4096, b"{}"]
 )
-async def test_a_file_that_is_no_database_is_left_alone(path: Path, content: bytes) -> None:
+async def test_a_file_that_is_not_a_database_is_left_alone(path: Path, content: bytes) -> None:
     _put(path, content)
     with pytest.raises((BadResponse, Unavailable)):
         async with opened(path):
@@ -187,7 +187,7 @@ async def test_a_damaged_file_is_a_bad_response(path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["state = '{'", "metadata = '[]'", "name = x'ff'"])
-async def test_a_row_that_another_program_wrote_is_a_bad_response_and_forked_by_nobody(path: Path, wrong: str) -> None:
+async def test_a_malformed_row_is_a_bad_response_and_cannot_be_forked(path: Path, wrong: str) -> None:
     async with opened(path) as store:
         session = await store.create_session(name="First")
         with connected(path) as connection:
@@ -211,7 +211,7 @@ async def test_a_closed_store_is_unavailable(path: Path) -> None:
         assert len((await store.list_sessions(SessionFilter())).sessions) == 1
 
 
-async def test_a_store_is_closed_though_its_task_was_cancelled(path: Path) -> None:
+async def test_a_store_is_closed_even_if_its_task_is_cancelled(path: Path) -> None:
     store = opened(path)
     with CancelScope() as scope:
         async with store:
@@ -220,7 +220,7 @@ async def test_a_store_is_closed_though_its_task_was_cancelled(path: Path) -> No
         await store.list_sessions(SessionFilter())
 
 
-async def test_a_store_in_memory_has_no_file_and_ends_with_its_block(
+async def test_a_store_in_memory_has_no_file_and_ends_with_its_context(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -233,7 +233,7 @@ async def test_a_store_in_memory_has_no_file_and_ends_with_its_block(
     assert contents(tmp_path) == {}
 
 
-async def test_a_relative_path_stays_where_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_relative_path_is_resolved_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     store = open_backend("sqlite:///sub/sessions.db")
     monkeypatch.chdir("/")

@@ -50,18 +50,18 @@ def _journal(path: Path) -> str:
         ((4, 0, 0), True),
     ],
 )
-def test_only_some_versions_may_share_a_wal(version: Version, is_safe: bool) -> None:
+def test_wal_is_used_only_with_versions_of_sqlite_that_are_safe(version: Version, is_safe: bool) -> None:
     assert wal_is_safe(version) is is_safe
 
 
-async def test_a_new_file_gets_the_journal_that_this_sqlite_is_safe_with(path: Path) -> None:
+async def test_a_new_file_gets_the_journal_mode_that_is_safe_with_this_sqlite(path: Path) -> None:
     async with opened(path) as store:
         await store.create_session()
     is_wal = wal_is_safe(sqlite3.sqlite_version_info) and is_local(path)
     assert (_journal(path) == "wal") is is_wal
 
 
-async def test_a_fixed_sqlite_makes_a_new_file_wal_on_a_local_filesystem(
+async def test_a_fixed_sqlite_creates_a_wal_file_on_a_local_filesystem(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite3, "sqlite_version_info", FIXED)
@@ -70,7 +70,7 @@ async def test_a_fixed_sqlite_makes_a_new_file_wal_on_a_local_filesystem(
     assert (_journal(path) == "wal") is is_local(path)
 
 
-async def test_a_broken_sqlite_makes_a_new_file_with_a_rollback_journal(
+async def test_a_broken_sqlite_creates_a_file_with_a_rollback_journal(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite3, "sqlite_version_info", BROKEN)
@@ -81,7 +81,7 @@ async def test_a_broken_sqlite_makes_a_new_file_with_a_rollback_journal(
 
 
 @pytest.mark.parametrize(("version", "warnings"), [(FIXED, 0), (BROKEN, 1)])
-async def test_a_wal_file_stays_wal_with_a_warning_where_it_is_in_danger(
+async def test_a_wal_file_stays_wal_with_a_warning_if_that_is_unsafe(
     path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -114,7 +114,7 @@ async def test_a_file_with_a_rollback_journal_never_becomes_wal(path: Path, monk
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", [FIXED, BROKEN])
-def test_processes_that_make_a_file_at_once_agree_on_its_journal(path: Path, version: Version) -> None:
+def test_processes_that_create_a_file_together_agree_on_its_journal(path: Path, version: Version) -> None:
     processes = context()
     together = processes.Barrier(10)
     run_together([processes.Process(target=create_with, args=(version, path, together)) for _ in range(10)])
@@ -134,7 +134,7 @@ def test_processes_that_make_a_file_at_once_agree_on_its_journal(path: Path, ver
         ("/srv/hidden/sessions.db", False),
     ],
 )
-def test_the_innermost_and_last_mount_of_a_folder_counts(tmp_path: Path, place: str, local: bool) -> None:
+def test_the_innermost_and_latest_mount_of_a_folder_decides(tmp_path: Path, place: str, local: bool) -> None:
     (tmp_path / "mounts").write_text(
         "/dev/sda1 / ext4 rw 0 0\n"
         "server:/share /srv/share nfs4 rw 0 0\n"
@@ -146,11 +146,11 @@ def test_the_innermost_and_last_mount_of_a_folder_counts(tmp_path: Path, place: 
     assert is_local(Path(place), tmp_path / "mounts") is local
 
 
-def test_no_filesystem_is_known_to_be_local_without_a_mount_table(tmp_path: Path) -> None:
+def test_without_a_mount_table_no_filesystem_counts_as_local(tmp_path: Path) -> None:
     assert not is_local(tmp_path, tmp_path / "absent")
 
 
-def test_a_filesystem_is_local_only_where_that_is_known(tmp_path: Path) -> None:
+def test_a_filesystem_is_local_only_if_its_type_is_known(tmp_path: Path) -> None:
     assert not is_local(Path("/proc/self"))
     assert is_local(tmp_path) is is_local(tmp_path / "absent" / "file")
     (tmp_path / "link").symlink_to("/proc/self")

@@ -79,7 +79,7 @@ def _rest(told: Connection) -> Generator[bytes]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cycles", [15, pytest.param(60, marks=pytest.mark.variants)])
-async def test_what_was_acknowledged_survives_kill_9(cycles: int, path: Path) -> None:
+async def test_acknowledged_changes_survive_kill_9(cycles: int, path: Path) -> None:
     chance = random.Random(2)
     journal, broken_off = path.with_name("sessions.db-journal"), 0
     acknowledged: list[tuple[str, int]] = []

@@ -31,7 +31,7 @@ def test_a_default_path_is_found_in_every_locale(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_a_path_that_the_locale_cannot_read_is_refused_by_name() -> None:
+def test_a_path_that_the_locale_cannot_decode_is_refused_and_named() -> None:
     ended = doctor(MCP_SESSIONS_BACKEND="sqlite:///café.db")
     assert ended.returncode == 2
     assert "MCP_SESSIONS_BACKEND can't be" in ended.stderr

@@ -24,7 +24,7 @@ def rollback_journal(path: Path) -> None:
         connection.execute("DROP TABLE made")
 
 
-async def test_what_is_read_while_another_process_writes_waits_for_it(store: SessionBackend, path: Path) -> None:
+async def test_a_read_waits_while_another_process_writes(store: SessionBackend, path: Path) -> None:
     session = await store.create_session(name="Waited for")
     await store.append_messages(session.id, [NewMessage(role="user", text="Hello")])
     answers: list[object] = []
@@ -47,7 +47,7 @@ async def test_what_is_read_while_another_process_writes_waits_for_it(store: Ses
     assert len(answers) == 5
 
 
-async def test_what_is_changed_while_another_process_writes_waits_for_it(store: SessionBackend, path: Path) -> None:
+async def test_a_change_waits_while_another_process_writes(store: SessionBackend, path: Path) -> None:
     session = await store.create_session(name="Before", state={"a": 1})
     with anyio.fail_after(5), connected(path) as another:
         another.execute("BEGIN IMMEDIATE")
@@ -99,9 +99,7 @@ async def test_opening_waits_for_a_lock_and_ends_in_a_timeout(store: SessionBack
     await waiting.__aexit__(None, None, None)
 
 
-async def test_a_reader_that_another_process_began_keeps_no_change_waiting_for_good(
-    store: SessionBackend, path: Path
-) -> None:
+async def test_a_long_read_of_another_process_does_not_block_changes_forever(store: SessionBackend, path: Path) -> None:
     session = await store.create_session(name="Before")
     with anyio.fail_after(5), connected(path) as another:
         another.execute("BEGIN")
@@ -114,7 +112,7 @@ async def test_a_reader_that_another_process_began_keeps_no_change_waiting_for_g
     assert (await store.get_session(session.id)).name == "After"
 
 
-async def test_many_calls_at_once_are_all_answered(store: SessionBackend) -> None:
+async def test_many_concurrent_calls_all_return(store: SessionBackend) -> None:
     session = await store.create_session(state={})
 
     async def work(number: int) -> None:
@@ -130,7 +128,9 @@ async def test_many_calls_at_once_are_all_answered(store: SessionBackend) -> Non
     assert (await store.get_session(session.id)).state == {f"{number}": number for number in range(50)}
 
 
-async def test_a_change_whose_caller_went_away_is_made_or_not_but_whole(store: SessionBackend, path: Path) -> None:
+async def test_a_change_of_a_cancelled_caller_is_made_completely_or_not_at_all(
+    store: SessionBackend, path: Path
+) -> None:
     session = await store.create_session(name="Before")
     for number in range(20):
         with anyio.CancelScope() as scope:
@@ -146,7 +146,7 @@ async def test_a_change_whose_caller_went_away_is_made_or_not_but_whole(store: S
     assert_whole(path)
 
 
-async def test_a_long_look_through_names_leaves_the_loop_to_others(store: SessionBackend, path: Path) -> None:
+async def test_a_long_scan_of_names_does_not_block_the_event_loop(store: SessionBackend, path: Path) -> None:
     with connected(path) as connection:
         connection.execute(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)"

@@ -29,12 +29,12 @@ def _version(path: Path) -> int:
 
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
-def test_each_version_has_a_file_to_be_tested_with(version: int) -> None:
+def test_each_schema_version_has_a_file_for_tests(version: int) -> None:
     assert (SHAPES / f"v{version}.sql").exists()
 
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
-def test_a_step_never_changes(tmp_path: Path, version: int) -> None:
+def test_migration_steps_never_change(tmp_path: Path, version: int) -> None:
     _make(tmp_path / "frozen.db", version)
     with connected(tmp_path / "stepped.db") as connection:
         for step in MIGRATIONS[:version]:
@@ -43,7 +43,7 @@ def test_a_step_never_changes(tmp_path: Path, version: int) -> None:
 
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
-async def test_an_older_file_gets_the_shape_of_a_new_one(tmp_path: Path, version: int) -> None:
+async def test_an_older_file_is_migrated_to_the_current_schema(tmp_path: Path, version: int) -> None:
     _make(tmp_path / "old.db", version)
     for name in ("old.db", "new.db"):
         async with opened(tmp_path / name):
@@ -54,7 +54,7 @@ async def test_an_older_file_gets_the_shape_of_a_new_one(tmp_path: Path, version
 
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
-async def test_an_older_file_keeps_all_that_it_holds(path: Path, version: int) -> None:
+async def test_an_older_file_keeps_its_data(path: Path, version: int) -> None:
     _make(path, version)
     async with opened(path) as store:
         listed = (await store.list_sessions(SessionFilter())).sessions
@@ -82,7 +82,7 @@ async def test_an_older_file_keeps_all_that_it_holds(path: Path, version: int) -
 
 
 @pytest.mark.parametrize("above", [1, 1000])
-async def test_a_file_of_a_newer_program_is_left_alone(path: Path, above: int) -> None:
+async def test_a_file_of_a_newer_version_is_left_alone(path: Path, above: int) -> None:
     _make(path, 1)
     with connected(path) as connection:
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + above}")
@@ -106,7 +106,7 @@ def open_at_once(path: Path, together: Barrier) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("exists", [False, True])
-def test_processes_that_open_a_file_at_once_bring_it_up_to_date_once(path: Path, exists: bool) -> None:
+def test_processes_that_open_a_file_together_migrate_it_once(path: Path, exists: bool) -> None:
     if exists:
         _make(path, 1)
     processes = context()
@@ -118,7 +118,7 @@ def test_processes_that_open_a_file_at_once_bring_it_up_to_date_once(path: Path,
     assert_whole(path)
 
 
-async def test_a_migration_that_was_broken_off_leaves_nothing(path: Path) -> None:
+async def test_an_interrupted_migration_is_rolled_back(path: Path) -> None:
     with connected(path) as connection:
         connection.execute("BEGIN IMMEDIATE")
         for statement in MIGRATIONS[0].split(";\n")[:5]:

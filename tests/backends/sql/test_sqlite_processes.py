@@ -59,20 +59,20 @@ async def _state_after(path: Path, work: Work, times: int) -> dict[str, object]:
 
 
 @pytest.mark.slow
-async def test_no_increment_by_version_is_lost(path: Path) -> None:
+async def test_increments_guarded_by_versions_are_not_lost(path: Path) -> None:
     assert await _state_after(path, increment_by_version, 100) == {"count": PROCESSES * 100}
     assert_whole(path)
 
 
 @pytest.mark.slow
-async def test_no_merge_is_lost(path: Path) -> None:
+async def test_concurrent_merges_are_all_kept(path: Path) -> None:
     state = await _state_after(path, merge_own_keys, 100)
     assert state.pop("count") == 0
     assert list(state.values()) == [{f"{number}": True for number in range(100)}] * PROCESSES
 
 
 @pytest.mark.slow
-async def test_increments_that_ask_for_no_version_lose_some(path: Path) -> None:
+async def test_increments_without_versions_can_be_lost(path: Path) -> None:
     """The control: if no change were lost here, the tests above would prove nothing."""
     (count,) = (await _state_after(path, increment_naively, 50)).values()
     assert isinstance(count, int)
@@ -92,7 +92,7 @@ def open_and_change(path: Path, times: int, together: Barrier) -> None:
     anyio.run(main)
 
 
-def test_no_process_is_kept_from_opening_by_the_changes_of_others(path: Path) -> None:
+def test_a_process_can_open_the_store_while_others_change_it(path: Path) -> None:
     processes = context()
     together = processes.Barrier(PROCESSES)
     run_together([processes.Process(target=open_and_change, args=(path, 15, together)) for _ in range(PROCESSES)])

@@ -132,7 +132,7 @@ words = st.text(st.characters(categories=["L", "Nd"]).filter(_is_letter), min_si
 
 @given(words, st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=50))
 @settings(max_examples=60, deadline=None)
-async def test_any_word_that_was_said_is_found(scoped: Scoped, word: str, others: str) -> None:
+async def test_any_word_of_a_message_is_found(scoped: Scoped, word: str, others: str) -> None:
     session = await scoped.backend.create_session()
     await scoped.backend.append_messages(session.id, [NewMessage(role="user", text=f"{others} {word} {others}")])
     page = await scoped.backend.search_sessions(word, limit=50)
@@ -142,11 +142,11 @@ async def test_any_word_that_was_said_is_found(scoped: Scoped, word: str, others
 @pytest.mark.parametrize(
     "query", ["\0", "common\0", "\ud800", "x" * 501, "a*", "two c*", "東*", "a b c d e f g h i j k l m n o p q"]
 )
-async def test_what_cannot_be_searched_for_is_invalid(scoped: Scoped, query: str) -> None:
+async def test_a_query_that_cannot_be_searched_for_is_invalid(scoped: Scoped, query: str) -> None:
     assert await _searched(scoped.backend, query) is None
 
 
-async def test_a_name_can_be_anything_and_is_found_by_any_part_of_it(scoped: Scoped) -> None:
+async def test_any_name_is_found_by_any_part_of_it(scoped: Scoped) -> None:
     for query in HOSTILE:
         name = query.strip()[:100]
         if name.isprintable() and not name.isspace():

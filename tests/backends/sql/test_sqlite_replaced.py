@@ -37,7 +37,7 @@ async def wal_store_at(path: Path, name: str) -> None:
         assert connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",)
 
 
-async def test_a_deleted_file_is_told_of_and_no_change_goes_into_it(path: Path) -> None:
+async def test_a_deleted_file_is_reported_and_no_change_is_written_to_it(path: Path) -> None:
     async with opened(path) as store:
         session = await store.create_session(name="Groceries")
         path.unlink()
@@ -54,7 +54,7 @@ async def test_a_deleted_file_is_told_of_and_no_change_goes_into_it(path: Path) 
         assert not path.exists()
 
 
-async def test_a_file_that_comes_back_is_served_again(path: Path, tmp_path: Path) -> None:
+async def test_a_file_that_returns_is_served_again(path: Path, tmp_path: Path) -> None:
     async with opened(path) as store:
         session = await store.create_session(name="Groceries")
         path.rename(tmp_path / "away.db")
@@ -67,7 +67,7 @@ async def test_a_file_that_comes_back_is_served_again(path: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("change_first", [True, False])
-async def test_a_file_that_is_replaced_is_served_as_it_is_now(path: Path, tmp_path: Path, change_first: bool) -> None:
+async def test_a_replaced_file_is_served_with_its_new_contents(path: Path, tmp_path: Path, change_first: bool) -> None:
     await store_at(tmp_path / "backup.db", "From the backup")
     async with opened(path) as store:
         lost = await store.create_session(name="Groceries")
@@ -119,7 +119,7 @@ async def test_a_failed_reopen_leaves_a_running_read_alone(path: Path, tmp_path:
         assert await database.read(work) == ("Groceries",)
 
 
-async def test_the_log_of_the_file_before_never_gets_into_a_new_one(path: Path, tmp_path: Path) -> None:
+async def test_the_log_of_the_old_file_is_never_applied_to_a_new_one(path: Path, tmp_path: Path) -> None:
     await wal_store_at(path, "Old")
     await store_at(tmp_path / "backup.db", "From the backup")
     async with opened(path) as store:
@@ -135,7 +135,7 @@ async def test_the_log_of_the_file_before_never_gets_into_a_new_one(path: Path, 
         assert await names(store) == ["From the backup"]
 
 
-async def test_a_file_that_is_put_back_with_its_own_log_keeps_what_the_log_holds(path: Path, tmp_path: Path) -> None:
+async def test_a_file_restored_with_its_log_keeps_the_changes_in_the_log(path: Path, tmp_path: Path) -> None:
     await wal_store_at(path, "Old")
     async with opened(path) as store:
         await store.create_session(name="In the log")
@@ -173,7 +173,7 @@ async def test_no_change_is_acknowledged_once_the_log_is_gone(path: Path, other:
     assert_whole(path)
 
 
-async def test_a_journal_of_the_file_before_never_gets_into_a_new_one(path: Path, tmp_path: Path) -> None:
+async def test_the_journal_of_the_old_file_is_never_applied_to_a_new_one(path: Path, tmp_path: Path) -> None:
     await store_at(tmp_path / "backup.db", "From the backup")
     async with opened(path) as store:
         await store.create_session(name="Old")

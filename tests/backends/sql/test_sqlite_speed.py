@@ -17,7 +17,7 @@ TRIES = 3  # since a busy machine can spoil one
 
 
 @pytest.mark.timing
-async def test_a_page_costs_little_more_than_its_statement_however_deep_it_is(path: Path) -> None:
+async def test_a_page_costs_little_more_than_its_statement_at_any_depth(path: Path) -> None:
     build(path, SESSIONS, 0)
     assert_whole(path)
     async with opened(path) as store:

@@ -88,7 +88,7 @@ async def session_id(store: SessionBackend) -> str:
 
 @pytest.mark.parametrize("text", ["\ud800", "half \udfff of a pair", "a\0b"], ids=["high", "low", "NUL"])
 @pytest.mark.parametrize("what", TEXTS)
-async def test_text_that_cannot_be_stored_is_invalid_by_its_name(
+async def test_the_error_about_text_that_cannot_be_stored_names_the_field(
     store: SessionBackend, path: Path, session_id: str, what: str, text: str
 ) -> None:
     field, call = TEXTS[what]
@@ -101,7 +101,7 @@ async def test_text_that_cannot_be_stored_is_invalid_by_its_name(
 
 @pytest.mark.parametrize("text", ["\ud800", "half \udfff of a pair", "a\0b"], ids=["high", "low", "NUL"])
 @pytest.mark.parametrize("what", IDS)
-async def test_an_id_that_is_no_text_is_refused(
+async def test_an_id_that_is_not_a_string_is_refused(
     store: SessionBackend, path: Path, session_id: str, what: str, text: str
 ) -> None:
     before = dump(path)
@@ -111,12 +111,12 @@ async def test_an_id_that_is_no_text_is_refused(
     assert dump(path) == before
 
 
-async def test_bulk_tells_of_an_id_that_is_no_text(store: SessionBackend) -> None:
+async def test_a_bulk_action_reports_an_id_that_is_not_a_string(store: SessionBackend) -> None:
     result = await store.apply_to_sessions("delete", ["\ud800", "a\0b"], dry_run=False)
     assert [failure.error.partition(":")[0] for failure in result.failed] == ["invalid", "invalid"]
 
 
-async def test_a_user_id_that_is_no_text_is_invalid(store: SessionBackend) -> None:
+async def test_a_user_id_that_is_not_a_string_is_invalid(store: SessionBackend) -> None:
     for user_id in ("\udcff", "a\0b"):
         with pytest.raises(Invalid, match='"user_id"'):
             store.for_caller(Caller(user_id=user_id))
@@ -125,7 +125,7 @@ async def test_a_user_id_that_is_no_text_is_invalid(store: SessionBackend) -> No
 @pytest.mark.parametrize(
     "name", [" ", "\t\r\n", "\u00a0", "\u3000", "\u200b", "\u200b\u200d\u2060\ufeff", "\u202e \u200e"]
 )
-async def test_a_name_with_nothing_to_be_seen_is_invalid(
+async def test_a_name_without_visible_characters_is_invalid(
     store: SessionBackend, path: Path, session_id: str, name: str
 ) -> None:
     before = dump(path)
@@ -147,7 +147,7 @@ async def test_names_are_trimmed(store: SessionBackend, session_id: str) -> None
     assert (await store.get_session(session_id)).name == "Three"
 
 
-async def test_names_have_up_to_512_characters(store: SessionBackend, path: Path, session_id: str) -> None:
+async def test_names_can_have_512_characters(store: SessionBackend, path: Path, session_id: str) -> None:
     for name in ("x" * 512, "😀" * 512):
         await store.rename_session(session_id, name)
         assert (await store.get_session(session_id)).name == name
@@ -170,7 +170,7 @@ def _json_of(size: int) -> JsonObject:
     return {"a": "é" * ((size - len('{"a":""}')) // 2)}
 
 
-async def test_state_and_metadata_take_up_to_a_mebibyte(store: SessionBackend, path: Path, session_id: str) -> None:
+async def test_state_and_metadata_can_have_one_mebibyte(store: SessionBackend, path: Path, session_id: str) -> None:
     await store.update_session_state(session_id, _json_of(MIB), mode="replace")
     await store.update_session(session_id, metadata=_json_of(MIB), clear=["metadata"])
     session = await store.get_session(session_id)
@@ -197,7 +197,7 @@ def _nested(depth: int, *, in_list: bool) -> JsonObject:
 
 
 @pytest.mark.parametrize("in_list", [False, True])
-async def test_state_is_nested_up_to_64_levels(store: SessionBackend, session_id: str, in_list: bool) -> None:
+async def test_state_can_have_64_levels(store: SessionBackend, session_id: str, in_list: bool) -> None:
     await store.update_session_state(session_id, _nested(64, in_list=in_list), mode="replace")
     assert (await store.get_session(session_id)).state == _nested(64, in_list=in_list)
     for depth in (65, 1000, 100_000):
@@ -206,7 +206,7 @@ async def test_state_is_nested_up_to_64_levels(store: SessionBackend, session_id
 
 
 @pytest.mark.parametrize("number", [2**1024, -(2**1024), 10**5000], ids=["2¹⁰²⁴", "-2¹⁰²⁴", "10⁵⁰⁰⁰"])
-async def test_a_number_that_no_reader_could_hold_is_invalid(
+async def test_a_number_that_readers_cannot_represent_is_invalid(
     store: SessionBackend, path: Path, session_id: str, number: int
 ) -> None:
     before = dump(path)
@@ -216,7 +216,7 @@ async def test_a_number_that_no_reader_could_hold_is_invalid(
 
 
 @pytest.mark.parametrize("number", [nan, inf, -inf], ids=str)
-async def test_a_number_that_json_has_not_is_invalid_wherever_it_stands(
+async def test_a_number_that_json_lacks_is_invalid_at_any_depth(
     store: SessionBackend, path: Path, session_id: str, number: float
 ) -> None:
     before = dump(path)
@@ -232,7 +232,7 @@ async def test_a_number_that_json_has_not_is_invalid_wherever_it_stands(
     assert dump(path) == before
 
 
-async def test_long_texts_are_kept_whole_and_longer_ones_refused(
+async def test_texts_up_to_the_limit_are_kept_and_longer_ones_are_refused(
     store: SessionBackend, path: Path, session_id: str
 ) -> None:
     text = "word " * (MIB // 5)

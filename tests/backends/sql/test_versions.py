@@ -38,7 +38,7 @@ EXPECTING: dict[str, Callable[[SessionBackend, str, str], Awaitable[object]]] = 
 
 
 @pytest.mark.parametrize("what", CHANGES)
-async def test_each_change_makes_the_next_version(store: SessionBackend, what: str) -> None:
+async def test_each_change_increments_the_version(store: SessionBackend, what: str) -> None:
     session = await store.create_session(name="Before", state={"a": 1})
     assert session.version == "1"
     await CHANGES[what](store, session.id)
@@ -50,7 +50,7 @@ async def test_each_change_makes_the_next_version(store: SessionBackend, what: s
     assert after.created_at == session.created_at
 
 
-async def test_what_changes_nothing_keeps_the_version(store: SessionBackend, path: Path) -> None:
+async def test_a_call_without_a_change_keeps_the_version(store: SessionBackend, path: Path) -> None:
     session = await store.create_session(name="Before")
     before = dump(path)
     await store.restore_session(session.id)
@@ -61,9 +61,7 @@ async def test_what_changes_nothing_keeps_the_version(store: SessionBackend, pat
 
 
 @pytest.mark.parametrize("what", EXPECTING)
-async def test_a_version_that_is_no_longer_the_sessions_is_a_conflict(
-    store: SessionBackend, path: Path, what: str
-) -> None:
+async def test_an_old_version_is_a_conflict(store: SessionBackend, path: Path, what: str) -> None:
     session = await store.create_session(name="Before", state={"a": 1})
     await store.rename_session(session.id, "After")
     before = dump(path)
@@ -74,7 +72,7 @@ async def test_a_version_that_is_no_longer_the_sessions_is_a_conflict(
     await EXPECTING[what](store, session.id, "2")
 
 
-async def test_a_fork_begins_at_a_version_of_its_own(store: SessionBackend) -> None:
+async def test_a_fork_starts_at_its_own_version(store: SessionBackend) -> None:
     source = await store.create_session(name="Before")
     await store.rename_session(source.id, "After")
     assert (await store.fork_session(source.id)).version == "1"

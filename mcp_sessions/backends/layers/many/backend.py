@@ -1,6 +1,6 @@
 """`Many`, a backend that combines several backends."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from copy import copy
 from dataclasses import replace
@@ -88,6 +88,18 @@ class Many(Router):
             if not isinstance(error, _NO_SUCH_SESSION):
                 raise with_message(error, f"could not look for the current session in {member.label}: {error.message}")
         return [ResultConverter(self._ids, member).full_id(session.id) for member, session in answers.results.items()]
+
+    def client_session(self) -> str:
+        """Return the session of the client that started this process, of the first member that knows one."""
+        return self._first((member, member.backend.client_session()) for member in self._members.values())
+
+    def session_in_meta(self, meta: Mapping[str, object]) -> str:
+        """Return the session that a request says it comes from, in the words of the first member that knows them."""
+        return self._first((member, member.backend.session_in_meta(meta)) for member in self._members.values())
+
+    def _first(self, found: Iterable[tuple[Member, str]]) -> str:
+        """Return the full id of the first session that was found, "" if none was."""
+        return next((ResultConverter(self._ids, member).full_id(own_id) for member, own_id in found if own_id), "")
 
     async def check_reachable(self) -> None:
         async def check(member: Member) -> None:

@@ -1,4 +1,4 @@
-"""The overlay: what a system can't store about its sessions is kept beside it, in a database of our own."""
+"""The overlay: a database for the fields of sessions that a system can't store."""
 
 from .backend import Overlay
 from .store import OverlayStore

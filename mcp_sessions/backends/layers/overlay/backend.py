@@ -100,8 +100,8 @@ class Overlay(OverlayReader):
     ) -> Change:
         """Change metadata and summary, each where it is kept.
 
-        If only one of the two is in the overlay, the system's is changed first, since that fails more often. Should the
-        overlay fail then, `note` says that only the first change was made.
+        If only one of the two is in the overlay, the system's is changed first, since that fails more often. If the
+        overlay then fails, `note` says that only the first change was made.
         """
         check_update(metadata, summary, clear)
         given: dict[Clearable, object] = {"metadata": metadata, "summary": summary}

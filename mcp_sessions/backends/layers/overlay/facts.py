@@ -20,7 +20,7 @@ _PURGED_AT_ONCE = 100  # rows in one transaction, so that other changes don't wa
 
 
 class Facts(NamedTuple):
-    """A row of the table `facts`, without its source. None is the value of a field of which nothing is kept."""
+    """A row of the table `facts`, without its source. None means not set."""
 
     identity: str
     session_id: str
@@ -43,7 +43,7 @@ _COLUMNS = ", ".join(Facts._fields)
 
 
 def identity_of(session: Session) -> str:
-    """Return what identifies the session for life. A later session with the same id has another identity."""
+    """Return what identifies the session permanently. A later session with the same id has another identity."""
     if session.lasting_id:
         return session.lasting_id
     created = f"@{session.created_at.timestamp():.0f}" if session.created_at else ""
@@ -109,7 +109,7 @@ def of_id(tx: Transaction, source: str, session_id: str) -> list[Facts]:
 
 
 def mark_gone(tx: Transaction, source: str, rows: Sequence[Facts]) -> None:
-    """Record that the system does not have these sessions any more."""
+    """Record that these sessions were deleted."""
     for facts in rows:
         tx.run(
             "UPDATE facts SET gone_at = ? WHERE source = ? AND identity = ? AND gone_at IS NULL",
@@ -148,7 +148,9 @@ def count(tx: Transaction, source: str) -> tuple[int, int]:
 def archived_among(
     tx: Transaction, source: str, sessions: Sequence[Session]
 ) -> tuple[dict[str, datetime], Sequence[Session]]:
-    """Return when those sessions were archived that are archived here, by identity, and those marked as gone."""
+    """Return the times of archiving in the overlay, by identity, and the sessions that are marked as gone."""
+    if not sessions:
+        return {}, ()  # PostgreSQL refuses `IN ()`
     identities = [identity_of(session) for session in sessions]
     rows = tx.all(
         "SELECT identity, archived_at, gone_at FROM facts WHERE source = ? AND archived_at IS NOT NULL"

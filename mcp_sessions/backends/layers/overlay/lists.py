@@ -19,7 +19,7 @@ LookUp = Callable[[Sequence[Session]], Awaitable[Mapping[str, datetime]]]
 """Returns when those of the sessions that are archived in the overlay were archived, by identity."""
 
 _WALK_SIZE = 100  # sessions in one page of a walk that looks for archived ones
-_STOPPED = "The time for this call was over before the page was full. Continue with next_cursor."
+_STOPPED = "Time ran out before the page was full. Continue with next_cursor."
 
 
 class _Walk:

@@ -6,7 +6,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from ....errors import NotFound, SessionsError
+from ....errors import SessionsError
 from ....json_documents import JsonObject, is_object
 from ....models import Session, SessionDetail, SessionFilter, SessionPage
 from ...base import Capability, SessionBackend
@@ -79,12 +79,11 @@ class OverlayReader(Wrapper):
     async def _find(
         self, session_id: str, get: Callable[[str], Awaitable[SessionDetail]] | None = None
     ) -> SessionDetail:
-        """Return a session as the system has it. If the system has none, record that in the overlay."""
-        try:
-            return await (get or self.inner.get_session)(session_id)
-        except NotFound:
-            await self._mark_gone(session_id)
-            raise
+        """Return a session as the system has it.
+
+        That the system has none proves nothing: an id may have changed, or another credential may see other sessions.
+        """
+        return await (get or self.inner.get_session)(session_id)
 
     async def _read(self, session: SessionDetail) -> SessionDetail:
         """Return a session of the system with what the overlay keeps. Raise an error if the overlay can't be read."""
@@ -96,7 +95,8 @@ class OverlayReader(Wrapper):
         nothing = facts.nothing_about(session)
         shown, found = await self._store.read(work, (facts.show(session, nothing, self._kept), nothing))
         if found.gone_at is not None:
-            await self._store.write(lambda tx: facts.mark_found(tx, self._source, [session]))
+            with suppress(SessionsError):  # the next call records it
+                await self._store.write(lambda tx: facts.mark_found(tx, self._source, [session]))
         return shown
 
     async def _show(self, session: SessionDetail) -> SessionDetail:
@@ -110,13 +110,6 @@ class OverlayReader(Wrapper):
         fields = ", ".join(field for field in OVERLAY_FIELDS if field in self._kept)
         return f"What the overlay keeps is missing here ({fields}), since {error.message}"
 
-    async def _mark_gone(self, session_id: str) -> None:
-        """Record that the system does not have a session, if the caller could have seen it."""
-        with suppress(SessionsError):  # the next call records it
-            rows = await self._rows_of(session_id)
-            if rows := [row for row in rows if row.gone_at is None and self._could_see(row)]:
-                await self._store.write(lambda tx: facts.mark_gone(tx, self._source, rows))
-
     async def _rows_of(self, session_id: str) -> Sequence[Facts]:
         """Return what is kept about the sessions that had this id last."""
         canonical = self.canonical_id(session_id)
@@ -124,11 +117,6 @@ class OverlayReader(Wrapper):
             return await self._store.read(lambda tx: facts.of_id(tx, self._source, canonical), [])
         except UnicodeEncodeError:  # no session has such an id
             return ()
-
-    def _could_see(self, row: Facts) -> bool:
-        if self.caller.user_id:
-            return row.user_id == self.caller.user_id
-        return not self.caller.credential  # another credential may reach other sessions
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
         """List sessions. If the overlay can't be read, `note` says that archived sessions may be among them.

@@ -15,7 +15,7 @@ _FACTS = """
         summary TEXT,
         created_at {integer} NOT NULL,
         changed_at {integer} NOT NULL,
-        gone_at {integer},               -- when the system was found not to have the session any more
+        gone_at {integer},               -- when the session was deleted through this server
         PRIMARY KEY (source, identity)
     );
     CREATE INDEX facts_session_id ON facts (source, session_id);

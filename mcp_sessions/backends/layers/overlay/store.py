@@ -22,7 +22,7 @@ T = TypeVar("T")
 SHARE_OF_TIME = 0.4
 """The part of a call's time that the overlay may take. The rest is for the system."""
 PAUSE_SECONDS = 5.0
-"""How long reads don't try again to open an overlay that could not be opened."""
+"""Seconds until reads try again to open an overlay that could not be opened."""
 _ABOUT_SESSIONS = (Conflict, Invalid, NotFound)
 """Errors of the work in a transaction, which are not about the overlay itself."""
 

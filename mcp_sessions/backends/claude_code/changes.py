@@ -1,0 +1,183 @@
+"""Changes of a session's transcript. Lines are only ever appended to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+from uuid import uuid4
+
+from ...errors import Conflict, Invalid, NotFound, Unsupported, quoted
+from ...json_documents import JsonObject
+from ...models import Change, NewMessage, iso
+from ...text.validate import check_text
+from ..transcripts.appending import append_lines
+from ..transcripts.lines import open_transcript
+from ..transcripts.values import text_in
+from ..validation import TEXT_LENGTH, session_name
+from .chain import Chain
+from .conversation import Conversation
+from .details import version_of
+from .facts import SessionFacts
+from .folder import SessionFile
+from .live import live_sessions
+from .records import Record
+from .sessions import Catalogue
+
+_KEPT_FIELDS = ("cwd", "version", "gitBranch")
+"""The fields of a conversation's last line that new lines repeat."""
+_LAST_PROMPT_LENGTH = 200
+
+
+class FoundSession(NamedTuple):
+    """A session that is about to be changed."""
+
+    file: SessionFile
+    facts: SessionFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Changes the sessions of a folder."""
+
+    catalogue: Catalogue
+
+    def find(self, session_id: str) -> FoundSession:
+        """Return a session. Raise `NotFound`, and `Unsupported` for a subagent."""
+        file = self.catalogue.find(session_id)
+        if "/" in session_id:
+            raise Unsupported("the transcript of a subagent can't be changed. Use the id of its session.")
+        facts = self.catalogue.facts(file)
+        if not facts.is_session:
+            raise NotFound(f"no session {quoted(session_id)}. Call list_sessions for valid ids.")
+        return FoundSession(file, facts)
+
+    def refuse_if_live(self, session_id: str) -> None:
+        """Raise `Conflict` if a running Claude Code has the session open."""
+        process = live_sessions(self.catalogue.folder.root).get(session_id)
+        if process is not None:
+            raise Conflict(f"Claude Code has this session open (process {process}). Close it there, then try again.")
+
+    def rename(self, session_id: str, name: str) -> Change:
+        """Rename a session, as `/rename` in Claude Code does."""
+        new = session_name(name)
+        file, facts = self.find(session_id)
+        if not new:
+            raise Invalid('Claude Code can\'t take a name away. Give "name" a visible character.')
+        append_lines(file.path, title_lines(session_id, new))
+        is_live = session_id in live_sessions(self.catalogue.folder.root)
+        note = "Claude Code has this session open, and shows the new name there after a restart." if is_live else ""
+        return Change(
+            session_id=session_id,
+            changed={"name": new},
+            previous={"name": facts.title},
+            version=self.version(session_id),
+            note=note,
+        )
+
+    def append(self, session_id: str, messages: Sequence[NewMessage]) -> Change:
+        """Append messages to the conversation, so that Claude Code continues after them."""
+        for message in messages:
+            _check(message)
+        if not messages:
+            raise Invalid('"messages" is empty. Give at least one.')
+        file, facts = self.find(session_id)
+        self.refuse_if_live(session_id)
+        with open_transcript(file.path, self.catalogue.stops_at) as transcript:
+            leaf = Chain(transcript).leaf()
+        lines = message_lines(session_id, messages, leaf, facts)
+        ids = [text_in(line, "uuid") for line in lines]
+        last_prompt = next((message.text for message in reversed(messages) if message.role == "user"), facts.title)
+        append_lines(file.path, [*lines, _last_prompt(session_id, last_prompt, ids[-1])], after=file.state)
+        self._read_back(file, ids)
+        appended = ids[0] if len(ids) == 1 else f"{ids[0]} to {ids[-1]}"
+        note = f"Appended {appended}. Messages can't be removed; fork_session can leave them out."
+        return Change(session_id=session_id, version=self.version(session_id), note=note)
+
+    def _read_back(self, file: SessionFile, ids: Sequence[str]) -> None:
+        """Raise `Conflict` unless these are the last messages of the conversation."""
+        newest: list[str] = []
+        with open_transcript(file.path, self.catalogue.stops_at) as transcript:
+            for item in Conversation(transcript).items():
+                newest.append(item.message.id)
+                if len(newest) == len(ids):
+                    break
+        if newest[::-1] != list(ids):
+            raise Conflict(
+                "another program continued this session at the same time, and the messages are not part of it. "
+                "Read it with get_session_history, then try again."
+            )
+
+    def version(self, session_id: str) -> str:
+        """Return the version of a session as it is now."""
+        return version_of(self.catalogue.find(session_id))
+
+
+def title_lines(session_id: str, name: str) -> list[JsonObject]:
+    """Return the lines that name a session: the title in lists, and the name that its window shows."""
+    return [
+        {"type": "custom-title", "customTitle": name, "sessionId": session_id},
+        {"type": "agent-name", "agentName": name, "sessionId": session_id},
+    ]
+
+
+def message_lines(
+    session_id: str, messages: Sequence[NewMessage], leaf: Record | None, facts: SessionFacts
+) -> list[JsonObject]:
+    """Return the lines of messages after a conversation's last one, each with the one before it as its parent."""
+    head = facts.head
+    known = {"cwd": head.project, "version": facts.version, "gitBranch": facts.branch}
+    known |= {key: text_in(leaf.fields, key) for key in _KEPT_FIELDS if leaf}
+    lines: list[JsonObject] = []
+    parent = leaf.uuid if leaf else None
+    for message in messages:
+        uuid = str(uuid4())
+        lines.append(
+            {
+                "parentUuid": parent,
+                "isSidechain": False,
+                "userType": "external",
+                **{key: value for key, value in known.items() if value},
+                "sessionId": session_id,
+                "type": message.role,
+                "message": _content(message),
+                "uuid": uuid,
+                "timestamp": timestamp(datetime.now(UTC)),
+            }
+        )
+        parent = uuid
+    return lines
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a time as Claude Code writes it."""
+    return f"{iso(moment)[:-1]}.{moment.microsecond // 1000:03}Z"
+
+
+def _content(message: NewMessage) -> JsonObject:
+    if message.role == "user":
+        return {"role": "user", "content": message.text}
+    return {
+        "id": f"msg_{uuid4().hex}",
+        "type": "message",
+        "role": "assistant",
+        "model": "<synthetic>",
+        "content": [{"type": "text", "text": message.text}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 0, "output_tokens": 0},
+    }
+
+
+def _last_prompt(session_id: str, text: str, leaf: str) -> JsonObject:
+    """Return the line that says where Claude Code continues. Without it, Claude Code ignores appended messages."""
+    prompt = " ".join(text.split())[:_LAST_PROMPT_LENGTH]
+    return {"type": "last-prompt", "lastPrompt": prompt, "leafUuid": leaf, "sessionId": session_id}
+
+
+def _check(message: NewMessage) -> None:
+    """Raise `Invalid` or `Unsupported` unless Claude Code can continue after this message."""
+    if message.role not in ("user", "assistant") or message.tool_calls or message.attachments:
+        raise Unsupported("only texts of the roles user and assistant can be appended to a session of Claude Code.")
+    check_text(message.text, "text", TEXT_LENGTH)
+    if not message.text.strip():
+        raise Invalid('"text" is empty, and a model would refuse it. Give each message a text.')

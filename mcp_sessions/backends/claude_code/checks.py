@@ -1,0 +1,40 @@
+"""Health checks of Claude Code's folder."""
+
+from collections import Counter
+
+from ..health import Check, Report
+from .live import live_sessions
+from .retention import Retention
+from .sessions import Catalogue
+
+
+def examine(catalogue: Catalogue, report: Report) -> None:
+    """Pass each check to `report`. Raise `Unavailable` if the folder can't be read."""
+    catalogue.folder.check()
+    report(Check("folder", str(catalogue.folder.root)))
+    rows = list(catalogue.newest_first())
+    live = live_sessions(catalogue.folder.root)
+    report(Check("sessions", f"{len(rows):,}, of which {len(live):,} are open in a running Claude Code"))
+    versions = Counter(row.facts.version for row in rows if row.facts.version)
+    if versions:
+        shown = ", ".join(f"{version} ({count:,})" for version, count in versions.most_common(5))
+        report(Check("versions", f"written by Claude Code {shown}"))
+    report(_retention(catalogue, [row.file.mtime for row in rows]))
+    if catalogue.unreadable:
+        text = f"{catalogue.unreadable:,} can't be read, and are left out. Check their permissions"
+        report(Check("files", text, "warning"))
+
+
+def _retention(catalogue: Catalogue, mtimes: list[int]) -> Check:
+    retention = Retention.of(catalogue.folder.root)
+    if retention.days is None:
+        text = (
+            "cleanupPeriodDays can't be read from Claude Code's settings, so it isn't known what it removes. Check it"
+        )
+        return Check("retention", text, "warning")
+    period = f"Claude Code removes sessions after {retention.days:g} days without a change"
+    soon = sum(retention.expires_at(mtime) is not None for mtime in mtimes)
+    if not soon:
+        return Check("retention", period)
+    text = f"{period}, and {soon:,} within the next 7 days. Raise cleanupPeriodDays in its settings to keep them"
+    return Check("retention", text, "warning")

@@ -1,0 +1,80 @@
+"""One session in detail, with the counts that need its whole transcript."""
+
+import time
+from dataclasses import dataclass
+
+from ...errors import NotFound, Timeout, quoted
+from ...models import SessionDetail
+from ..transcripts.file_memory import FileMemory
+from ..transcripts.lines import open_transcript
+from .conversation import Conversation
+from .folder import SessionFile
+from .listing import FolderStatus
+from .sessions import Catalogue, Row
+from .subagents import read_description
+
+_COUNTING_FRACTION = 0.4
+"""The counts of a transcript that takes longer than this fraction of a call's time are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The messages and runs of a session, and the tokens of all of its answers."""
+
+    messages: int
+    runs: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """Reads sessions in detail. `known` has counts by file. `timeout` is the time of a call in seconds."""
+
+    catalogue: Catalogue
+    known: FileMemory[Counts]
+    timeout: float
+
+    def read(self, session_id: str) -> SessionDetail:
+        """Return a session, or a subagent as a session. Raise `NotFound`."""
+        file = self.catalogue.find(session_id)
+        parent, slash, _ = session_id.partition("/")
+        facts = self.catalogue.facts(file, of_subagent=bool(slash))
+        if not (slash or facts.is_session):
+            raise NotFound(f"no session {quoted(session_id)}. Call list_sessions for valid ids.")
+        fields = FolderStatus(self.catalogue).fields_of(Row((0, 0), file, facts))
+        if slash:
+            description = read_description(file)
+            fields |= {"name": description.name or facts.title, "agent_id": description.agent_type, "expires_at": None}
+        counts = self._counts(file, of_subagent=bool(slash))
+        return SessionDetail(
+            **fields,
+            branch=facts.branch,
+            parent_id=parent if slash else facts.head.parent_id,
+            resume_command="" if slash else f"claude --resume {session_id}",
+            metadata={"tag": facts.tag} if facts.tag else {},
+            message_count=counts.messages if counts else None,
+            run_count=counts.runs if counts else None,
+            total_tokens=counts.tokens or None if counts else None,
+            version=version_of(file),
+        )
+
+    def _counts(self, file: SessionFile, *, of_subagent: bool) -> Counts | None:
+        """Return the counts of a transcript, None if it takes too long to read it."""
+        counts = self.known.get(file.path, file.state)
+        if counts is None:
+            stops_at = min(self.catalogue.stops_at, time.monotonic() + self.timeout * _COUNTING_FRACTION)
+            messages = runs = tokens = 0
+            try:
+                with open_transcript(file.path, stops_at) as transcript:
+                    for item in Conversation(transcript, of_subagent).items():
+                        messages, runs, tokens = messages + 1, runs + item.starts_run, tokens + item.tokens
+            except Timeout:
+                return None
+            counts = Counts(messages, runs, tokens)
+            self.known.put(file.path, file.state, counts)
+        return counts
+
+
+def version_of(file: SessionFile) -> str:
+    """Return the version of a session: it changes with every line, and when a file takes the place of another."""
+    return f"{file.state.size}-{file.state.mtime // 1000}"

@@ -1,0 +1,161 @@
+"""Claude Code's folder: where the transcripts of sessions and of their subagents are.
+
+`projects/KEY/UUID.jsonl` is a session. KEY can't be converted back to a path, and different paths have the same key,
+so nothing is derived from it. Subagents are in `projects/KEY/UUID/subagents`, and before version 2.1 beside the
+sessions as `agent-….jsonl`. Only names of these forms are ever joined to a path.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ...errors import NotFound, Unavailable, quoted
+from ..transcripts.file_memory import FileState
+
+_UUID = "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
+_is_session_file = re.compile(rf"{_UUID}\.jsonl").fullmatch
+_SESSION_ID = re.compile(_UUID)
+_AGENT_FILE = re.compile(r"(agent-[0-9A-Za-z_-]{1,64})\.jsonl")
+
+
+class SessionFile(NamedTuple):
+    """The transcript of a session or of a subagent, and its state when it was found.
+
+    `mtime` is in nanoseconds. It comes first, so that files are ordered by it. `path` is a text, since making a `Path`
+    for each of thousands of files takes longer than finding them.
+    """
+
+    mtime: int
+    id: str
+    path: str
+    inode: int
+    size: int
+
+    @property
+    def state(self) -> FileState:
+        return FileState(self.inode, self.size, self.mtime)
+
+
+@dataclass(slots=True)
+class Walk:
+    """The transcripts that were found, and the number of those that could not be looked at."""
+
+    files: list[SessionFile]
+    unreadable: int = 0
+
+
+def is_session_id(text: str) -> bool:
+    """Return whether a text has the form of a session's id."""
+    return bool(_SESSION_ID.fullmatch(text))
+
+
+@dataclass(frozen=True, slots=True)
+class ClaudeFolder:
+    """The folder with Claude Code's configuration and sessions."""
+
+    root: Path
+
+    @property
+    def projects(self) -> Path:
+        return self.root / "projects"
+
+    def check(self) -> None:
+        """Raise `Unavailable` unless the folder exists and can be read."""
+        try:
+            os.scandir(self.root).close()
+        except OSError as error:
+            raise Unavailable(
+                f"Claude Code's folder can't be read ({error.strerror}). Name it in the backend's URL, "
+                "claude-code:///PATH, or in CLAUDE_CONFIG_DIR."
+            ) from error
+
+    def walk(self) -> Walk:
+        """Return all sessions, each once: of two files with the same id, the one that was written to last."""
+        found: dict[str, SessionFile] = {}
+        walk = Walk([])
+        for project in self._project_folders(walk):
+            self._add_sessions(project, found, walk)
+        walk.files = list(found.values())
+        return walk
+
+    def _project_folders(self, walk: Walk) -> list[str]:
+        try:
+            with os.scandir(self.projects) as entries:
+                return [entry.path for entry in entries]
+        except FileNotFoundError:
+            return []
+        except OSError:
+            self.check()
+            walk.unreadable += 1
+            return []
+
+    def _add_sessions(self, project: str, found: dict[str, SessionFile], walk: Walk) -> None:
+        try:
+            with os.scandir(project) as entries:
+                for entry in entries:
+                    if _is_session_file(entry.name):
+                        _add(entry, found, walk)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError:
+            walk.unreadable += 1
+
+    def find(self, session_id: str) -> SessionFile:
+        """Return the transcript of a session, of two the one that was written to last. Raise `NotFound`."""
+        found = max(self._named(f"{session_id}.jsonl", session_id), default=None) if is_session_id(session_id) else None
+        if found is None:
+            raise NotFound(f"no session {quoted(session_id)}. Call list_sessions for valid ids.")
+        return found
+
+    def _named(self, name: str, id: str) -> Iterator[SessionFile]:
+        for project in self.project_folders():
+            file = _session_file(id, os.path.join(project, name))  # noqa: PTH118 - see `SessionFile`
+            if file is not None:
+                yield file
+
+    def project_folders(self) -> list[str]:
+        """Return the folders of all projects."""
+        return self._project_folders(Walk([]))
+
+    def copies(self, session_id: str) -> list[str]:
+        """Return the paths of all transcripts with this id, which may be in several projects."""
+        return [file.path for file in self._named(f"{session_id}.jsonl", session_id)]
+
+    def agents(self, session_id: str) -> list[SessionFile]:
+        """Return the transcripts that may be of a session's subagents.
+
+        Those of Claude Code 2.0 say only inside whose they are.
+        """
+        found: list[SessionFile] = []
+        for project in map(Path, self.project_folders()):
+            paths = [*project.glob("agent-*.jsonl"), *(project / session_id / "subagents").rglob("agent-*.jsonl")]
+            for path in paths:
+                match = _AGENT_FILE.fullmatch(path.name)
+                file = _session_file(f"{session_id}/{match[1]}", str(path)) if match else None
+                found += [file] if file else []
+        return found
+
+
+def _add(entry: "os.DirEntry[str]", found: dict[str, SessionFile], walk: Walk) -> None:
+    try:
+        stat = entry.stat()
+    except FileNotFoundError:
+        return  # removed meanwhile
+    except OSError:
+        walk.unreadable += 1
+        return
+    id = entry.name[:-6]
+    known = found.get(id)
+    if known is None or known.mtime < stat.st_mtime_ns:
+        found[id] = SessionFile(stat.st_mtime_ns, id, entry.path, stat.st_ino, stat.st_size)
+
+
+def _session_file(id: str, path: str) -> SessionFile | None:
+    try:
+        stat = os.stat(path)  # noqa: PTH116 - see `SessionFile`
+    except OSError:
+        return None
+    return SessionFile(stat.st_mtime_ns, id, path, stat.st_ino, stat.st_size)

@@ -1,0 +1,135 @@
+"""The lines of a transcript: which ones belong to the conversation, and what they are.
+
+docs/backends/claude-code.md describes the format.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from ...json_documents import JsonObject
+from ..transcripts.blocks import Content
+from ..transcripts.lines import Line, parse
+from ..transcripts.values import count_in, object_in, text_in
+
+_TYPES = ("user", "assistant", "system", "attachment", "progress")
+"""The types of lines that are linked to each other by `uuid` and `parentUuid`."""
+_BOOKKEEPING = re.compile(
+    rb'\{"type":"(?:api-request|api-request-shape|api-request-blob|file-history-snapshot|queue-operation|mode|'
+    rb"permission-mode|atis-latch|cost-state|tools-used|content-replacement|pr-link|last-prompt|custom-title|agent-name|"
+    rb'ai-title|tag|summary)"'
+)
+"""The begin of lines that belong to no conversation. Those of requests are large, so they are not parsed."""
+_NO_PROMPT = re.compile(
+    r"\s*(?:<local-command-(?:stdout|stderr|caveat)>|<bash-(?:stdout|stderr)>|<task-notification>|"
+    r"\[Request interrupted by user)"
+)
+_INTERRUPTED = "[Request interrupted by user"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A line that is part of a conversation."""
+
+    offset: int
+    end: int
+    fields: JsonObject
+
+    @cached_property
+    def uuid(self) -> str:
+        return text_in(self.fields, "uuid")
+
+    @cached_property
+    def parent(self) -> str:
+        """The line before this one, in a compacted conversation the one before the compaction."""
+        return text_in(self.fields, "parentUuid") or (
+            text_in(self.fields, "logicalParentUuid") if self.is_compaction else ""
+        )
+
+    @property
+    def type(self) -> str:
+        return text_in(self.fields, "type")
+
+    @cached_property
+    def message(self) -> JsonObject:
+        return object_in(self.fields, "message")
+
+    @property
+    def answer_id(self) -> str:
+        """The id that all lines of one answer of the model have in common, "" for other lines."""
+        return text_in(self.message, "id") if self.type == "assistant" else ""
+
+    @cached_property
+    def content(self) -> Content:
+        content = Content()
+        content.add(self.message.get("content"))
+        return content
+
+    def is_shown(self, *, of_subagent: bool) -> bool:
+        """Return whether Claude Code shows this line as a message of the session, or of a subagent of it."""
+        return (
+            self.type in ("user", "assistant")
+            and not self.fields.get("isMeta")
+            and not self.fields.get("teamName")
+            and (of_subagent or not self.fields.get("isSidechain"))
+        )
+
+    @property
+    def is_compaction(self) -> bool:
+        """Whether Claude Code compacted the conversation here. To the model, it begins with the line after this."""
+        return self.type == "system" and self.fields.get("subtype") == "compact_boundary"
+
+    @property
+    def is_result(self) -> bool:
+        return self.type == "user" and self.content.is_result
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether a user wrote this, as a prompt or command, and not Claude Code in the user's name."""
+        return (
+            self.type == "user"
+            and not self.content.is_result
+            and not self.fields.get("isCompactSummary")
+            and not _NO_PROMPT.match(self.content.text)
+            and object_in(self.fields, "origin").get("kind") != "task-notification"
+        )
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of the whole answer that this line is part of."""
+        usage = object_in(self.message, "usage")
+        kinds = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+        return sum(count_in(usage, kind) for kind in kinds)
+
+    @property
+    def status(self) -> str:
+        """What this line says about how its run ended, "" if nothing."""
+        if self.fields.get("isApiErrorMessage"):
+            return "error"
+        return "cancelled" if self.type == "user" and self.content.text.startswith(_INTERRUPTED) else ""
+
+
+def read_record(line: Line) -> Record | None:
+    """Return the record in a line, or None if the line belongs to no conversation or can't be read."""
+    if _BOOKKEEPING.match(line.data):
+        return None
+    fields = parse(line.data)
+    if fields is None or fields.get("type") not in _TYPES or not text_in(fields, "uuid"):
+        return None
+    return Record(line.offset, line.end, fields)
+
+
+def may_belong_to_answer(line: Line) -> bool:
+    """Return whether a line may be part of a model's answer or the result of a tool call in it."""
+    return (b'"tool_result"' in line.data or b'"assistant"' in line.data) and not _BOOKKEEPING.match(line.data)
+
+
+def is_torn(line: Line) -> bool:
+    """Return whether a line was not written to its end, or does not begin as one."""
+    return not (line.data.startswith(b"{") and line.data.endswith((b"}", b"}\r")))
+
+
+def answer_tokens(records: Sequence[Record]) -> int:
+    """Return the tokens of an answer, each of whose lines repeats its usage as it was then."""
+    return max((record.tokens for record in records), default=0)

@@ -1,0 +1,45 @@
+"""Search over Claude Code's sessions, newest first."""
+
+from collections.abc import Iterator
+
+from ...caller import Caller
+from ...models import SearchPage
+from ...text.search_query import SearchQuery
+from ..scan_search import Candidate, Transcript
+from ..transcripts.lines import open_transcript
+from ..transcripts.search import Searched, TranscriptSearch
+from .conversation import Conversation
+from .folder import SessionFile
+from .sessions import Catalogue
+
+
+async def search_sessions(
+    catalogue: Catalogue, caller: Caller, query: SearchQuery, limit: int, cursor: str, *, seconds: float
+) -> SearchPage:
+    """Search for `seconds`."""
+
+    def newest_first() -> Iterator[Searched[SessionFile]]:
+        for row in catalogue.newest_first():
+            head = row.facts.head
+            candidate = Candidate(id=row.file.id, name=row.facts.title, created_at=head.created_at, position=row.key)
+            yield Searched(candidate, row.file)
+
+    def read(file: SessionFile, query: SearchQuery) -> Transcript:
+        return _read(file, catalogue.stops_at, query)
+
+    page = await TranscriptSearch(newest_first, read).page(caller, query, limit, cursor, seconds=seconds)
+    if not catalogue.unreadable:
+        return page
+    note = f"{page.note} {catalogue.unreadable} sessions could not be read.".strip()
+    return page.model_copy(update={"note": note, "complete": False})
+
+
+def _read(file: SessionFile, stops_at: float, query: SearchQuery) -> Transcript:
+    """Return the messages that may match a query, of which a long transcript has few. Results of tools are left out."""
+    with open_transcript(file.path, stops_at) as transcript:
+        found = [
+            item.message
+            for item in Conversation(transcript).items()
+            if item.message.role != "tool" and query.may_match(item.message.text)
+        ]
+    return Transcript(found[::-1], file.state.size)

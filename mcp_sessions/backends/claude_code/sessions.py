@@ -1,0 +1,102 @@
+"""The sessions in Claude Code's folder, with what is known of each, in order."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+from ... import cursors
+from ...errors import NotFound, SessionsError, Timeout, quoted
+from ..transcripts.file_memory import FileMemory
+from ..transcripts.lines import open_transcript
+from ..transcripts.runs import microseconds
+from .facts import SessionFacts, read_facts
+from .folder import ClaudeFolder, SessionFile, is_session_id
+
+Key = tuple[int, int]
+"""The place of a session in a list: a time in microseconds since 1970, and a digest of its id."""
+
+
+class Row(NamedTuple):
+    """A session in a list."""
+
+    key: Key
+    file: SessionFile
+    facts: SessionFacts
+
+
+@dataclass(slots=True)
+class Catalogue:
+    """The sessions of a folder as they are now. `unreadable` counts those that could not be read."""
+
+    folder: ClaudeFolder
+    known: FileMemory[SessionFacts]
+    stops_at: float
+    unreadable: int = 0
+
+    def newest_first(self) -> Iterator[Row]:
+        """Yield the sessions, the one that was updated last first. Read no more files than necessary.
+
+        A session was not updated after its file was changed. So one that was updated after the next file was changed
+        is newer than all the others.
+        """
+        waiting: list[tuple[int, int, Row]] = []
+        for file in sorted(self.files(), reverse=True):
+            while waiting and -waiting[0][0] > file.mtime // 1000:
+                yield heappop(waiting)[2]
+            row = self.row(file)
+            if row is not None:
+                heappush(waiting, (-row.key[0], row.key[1], row))
+        while waiting:
+            yield heappop(waiting)[2]
+
+    def ordered(self, order: str) -> Iterator[Row]:
+        """Yield the sessions in an order. All but the newest first need all files to be read once."""
+        if order == "updated_desc":
+            return self.newest_first()
+        rows = [row for file in self.files() if (row := self.row(file, by_creation=order.startswith("created")))]
+        sign = -1 if order.endswith("desc") else 1
+        return iter(sorted(rows, key=lambda row: (sign * row.key[0], row.key[1])))
+
+    def files(self) -> list[SessionFile]:
+        """Return the files of all sessions."""
+        walk = self.folder.walk()
+        self.unreadable += walk.unreadable
+        return walk.files
+
+    def row(self, file: SessionFile, *, by_creation: bool = False) -> Row | None:
+        """Return the session of a file, or None if it is none or can't be read."""
+        try:
+            facts = self.facts(file)
+        except Timeout:
+            raise
+        except NotFound:
+            return None  # removed meanwhile
+        except SessionsError:
+            self.unreadable += 1
+            return None
+        if not facts.is_session:
+            return None
+        time = microseconds(facts.head.created_at) if by_creation else facts.updated
+        return Row((time, cursors.digest(file.id, 7)), file, facts)
+
+    def find(self, session_id: str) -> SessionFile:
+        """Return the transcript of a session, or of a subagent by `SESSION/agent-…`. Raise `NotFound`."""
+        if "/" not in session_id:
+            return self.folder.find(session_id)
+        parent = session_id.partition("/")[0]
+        for file in self.folder.agents(parent) if is_session_id(parent) else ():
+            head = self.facts(file, of_subagent=True).head if file.id == session_id else None
+            if head is not None and head.is_side and head.session_id == parent:
+                return file
+        raise NotFound(f"no session {quoted(session_id)}. Call list_sessions for valid ids.")
+
+    def facts(self, file: SessionFile, *, of_subagent: bool = False) -> SessionFacts:
+        """Return the facts of a file, from memory if it has not changed. Raise the errors of `open_transcript`."""
+        facts = self.known.get(file.path, file.state)
+        if facts is None:
+            with open_transcript(file.path, self.stops_at) as transcript:
+                earlier = self.known.earlier(file.path, file.state)
+                facts = read_facts(transcript, file.state, earlier, of_subagent=of_subagent)
+            self.known.put(file.path, file.state, facts)
+        return facts

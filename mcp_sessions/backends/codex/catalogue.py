@@ -1,0 +1,189 @@
+"""The threads in a home of Codex, with what is known of each, in order.
+
+The files decide which threads exist and which are archived. The database knows the names of paginated threads, and the
+index those of legacy ones.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from ...errors import BadResponse, NotFound, SessionsError, Timeout, Unsupported, quoted
+from ..transcripts.file_memory import FileMemory, FileState
+from ..transcripts.runs import microseconds
+from ..transcripts.values import time_of_milliseconds
+from .home import CodexHome, Rollout, Thread, Walk, state_of
+from .rollout import Facts, Meta, open_rollout, read_facts
+from .session_index import SessionIndex
+from .state_database import State, StateDatabase, StateRow
+
+_NAME_LENGTH = 200
+
+Key = tuple[int, int]
+"""The place of a thread in a list: a time in microseconds since 1970, and a digest of its id."""
+
+
+class Entry(NamedTuple):
+    """A thread, the file that is the thread as it is now, and what the database says of it."""
+
+    thread: Thread
+    file: Rollout
+    row: StateRow | None
+    key: Key = (0, 0)
+
+    @property
+    def id(self) -> str:
+        return self.thread.id
+
+
+class _Order(NamedTuple):
+    """The threads in an order that only depends on which threads there are, and on the database."""
+
+    threads: Mapping[str, Thread]
+    rows: Mapping[str, StateRow]
+    entries: list[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the facts about threads come from, and what was read from files or put in order before."""
+
+    home: CodexHome
+    database: StateDatabase
+    index: SessionIndex
+    facts: FileMemory[Facts] = field(default_factory=FileMemory[Facts])
+    orders: dict[tuple[str, bool | None], _Order] = field(default_factory=dict[tuple[str, bool | None], _Order])
+
+
+class Catalogue:
+    """The threads of a home as they are now. `unreadable` counts those that could not be read."""
+
+    def __init__(self, sources: Sources, stops_at: float) -> None:
+        self.home = sources.home
+        self.stops_at = stops_at
+        self.state: State = sources.database.read(stops_at)
+        self.index: Mapping[str, str]
+        self.index, note = sources.index.read(stops_at)
+        self.notes = [text for text in (self.state.note, note) if text]
+        self.unreadable = 0
+        self._sources = sources
+        self._known = sources.facts
+        self._walk: Walk | None = None
+
+    @property
+    def threads(self) -> Mapping[str, Thread]:
+        """The threads by their ids."""
+        if self._walk is None:
+            self._walk = self.home.walk()
+            self.unreadable += self._walk.unreadable
+        return self._walk.threads
+
+    def find(self, thread_id: str) -> Entry:
+        """Return a thread. Raise `NotFound`, or `BadResponse` if its file is not one of a thread."""
+        thread = self.threads.get(thread_id)
+        if thread is None:
+            raise NotFound(f"no session {quoted(thread_id)}. Call list_sessions for valid ids.")
+        entry = self._entry(thread)
+        if self.facts(entry).meta is None:
+            raise BadResponse("the file of this session doesn't begin as Codex's do. Restore it from a backup.")
+        return entry
+
+    def has(self, thread_id: str) -> bool:
+        """Return whether there is such a thread, and its file can be read."""
+        thread = self.threads.get(thread_id)
+        return thread is not None and self.is_thread(self._entry(thread))
+
+    def ordered(self, order: str, *, archived: bool | None = None) -> Iterator[Entry]:
+        """Yield the threads that are archived or not in an order."""
+        known = self._sources.orders.get((order, archived))
+        if known is not None and known.threads is self.threads and known.rows is self.state.rows:
+            entries = known.entries
+        else:
+            entries, is_fixed = self._entries(archived, by_creation=order.startswith("created"))
+            sign = -1 if order.endswith("desc") else 1
+            entries.sort(key=lambda entry: (sign * entry.key[0], entry.key[1]))
+            if is_fixed:
+                self._sources.orders[order, archived] = _Order(self.threads, self.state.rows, entries)
+        return (entry for entry in entries if self.is_thread(entry))
+
+    def _entries(self, archived: bool | None, *, by_creation: bool) -> tuple[list[Entry], bool]:
+        """Return the threads with their places in a list, and whether their files don't matter for these places."""
+        found: list[Entry] = []
+        is_fixed = True
+        for thread in self.threads.values():
+            row = self.state.rows.get(thread.id)
+            file = thread.segments(row.path if row else "")[-1]
+            if archived in (None, file.is_archived):
+                known = (row.created if by_creation else row.updated) if row else 0
+                is_fixed = is_fixed and known > 0
+                time = known * 1000 or self._time(Entry(thread, file, row), by_creation=by_creation)
+                if time is not None:
+                    found.append(Entry(thread, file, row, (time, thread.digest)))
+        return found, is_fixed
+
+    def is_thread(self, entry: Entry) -> bool:
+        """Return whether the file of a thread can be read and is one."""
+        try:
+            return self.facts(entry).meta is not None
+        except Timeout:
+            raise
+        except NotFound:
+            return False  # removed meanwhile
+        except SessionsError:
+            self.unreadable += 1
+            return False
+
+    def facts(self, entry: Entry) -> Facts:
+        """Return the facts of a thread's file. Those of a packed file that can't be unpacked are empty.
+
+        Raise the errors of `open_rollout`.
+        """
+        state = state_of(entry.file)
+        facts = self._known.get(entry.file.path, state)
+        if facts is None:
+            facts = self._read(entry, state)
+            self._known.put(entry.file.path, state, facts)
+        return facts
+
+    def _read(self, entry: Entry, state: FileState) -> Facts:
+        earlier = self._known.earlier(entry.file.path, state) if entry.file.is_plain else None
+        try:
+            with open_rollout(entry.file, self.stops_at) as opened:
+                return read_facts(opened, earlier)
+        except Unsupported:
+            return Facts(Meta(mode=entry.row.mode if entry.row else "legacy"), updated=state.mtime // 1000)
+
+    def name(self, entry: Entry) -> str:
+        """Return a thread's name, or the begin of its first prompt if it has none."""
+        row, facts = entry.row, self.facts(entry)
+        mode = (facts.meta.mode if facts.meta else "") or (row.mode if row else "")
+        given = self.index.get(entry.id, "") if mode == "legacy" else row.name if row else ""
+        if given:
+            return given
+        preview = (row.preview if row else "") or facts.preview
+        return " ".join(preview[: 2 * _NAME_LENGTH].split())[:_NAME_LENGTH]
+
+    def updated_at(self, entry: Entry) -> datetime | None:
+        """Return when a thread was changed last."""
+        time = self._time(entry)
+        return time_of_milliseconds(time / 1000) if time else None
+
+    def created_at(self, entry: Entry) -> datetime | None:
+        """Return when a thread was created."""
+        time = self._time(entry, by_creation=True)
+        return time_of_milliseconds(time / 1000) if time else None
+
+    def _entry(self, thread: Thread) -> Entry:
+        row = self.state.rows.get(thread.id)
+        return Entry(thread, thread.segments(row.path if row else "")[-1], row)
+
+    def _time(self, entry: Entry, *, by_creation: bool = False) -> int | None:
+        """Return the time of a thread in microseconds, None if it can't be read."""
+        known = (entry.row.created if by_creation else entry.row.updated) if entry.row else 0
+        if known:
+            return known * 1000
+        if not self.is_thread(entry):
+            return None
+        facts = self.facts(entry)
+        return microseconds(facts.meta.created_at if facts.meta else None) if by_creation else facts.updated

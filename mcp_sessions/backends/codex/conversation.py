@@ -1,0 +1,192 @@
+"""The messages of a thread, newest first, read from the ends of its files."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from ...errors import Invalid
+from ...models import Message
+from ..transcripts.history import HistoryItem, Position
+from ..transcripts.lines import Line, TranscriptFile, parse
+from ..transcripts.values import count_in, object_in, text_in
+from .events import CALLS, LineType, line_type, payload_of
+from .home import state_of
+from .lineage import Lineage, Part
+from .live import is_open
+from .messages import LineMessages, call_name, read_messages
+from .rollout import open_rollout
+
+POSITION_LENGTH = 3
+NEWEST: Position = (0,) * POSITION_LENGTH
+"""A position has a digest of the file, the offset of a line, and how many messages of the line come after it."""
+_UNKNOWN_MODE = "A newer version of Codex wrote this session, so messages may be missing."
+_UNREADABLE = "Lines of the file that can't be read were left out."
+_GROWING = 60
+"""A file that was changed in the last so many seconds may be one that Codex is writing to."""
+_END = 32 * 1024 * 1024
+_LOOK_BACK = 500
+"""How many lines before the result of a tool its call is looked for."""
+
+
+@dataclass(slots=True)
+class _OpenTurn:
+    """The turn that is being read, from its end to its begin.
+
+    `removed`: how many turns are still to be left out, since they were rolled back.
+    """
+
+    removed: int = 0
+    status: str = ""
+    tokens: int = 0
+    are_tokens_known: bool = False
+
+    def add(self, type: LineType, line: Line) -> None:
+        """Add a line that is not a message."""
+        if type is LineType.ROLLBACK:
+            self.removed += count_in(payload_of(line.data), "num_turns")
+            self.status, self.tokens = "", 0
+        elif self.removed:
+            return
+        elif type is LineType.TURN_END:
+            aborted = text_in(payload_of(line.data), "type") == "turn_aborted"
+            self.status, self.tokens, self.are_tokens_known = "cancelled" if aborted else "completed", 0, False
+        elif type is LineType.TURN_START:
+            self.status, self.tokens, self.are_tokens_known = "", 0, False
+        elif type is LineType.TURN_TOKENS and not self.are_tokens_known:
+            usage = object_in(payload_of(line.data), "turn_token_usage")
+            self.tokens, self.are_tokens_known = count_in(usage, "total_tokens"), True
+
+    def take(self, item: HistoryItem) -> HistoryItem:
+        """Return the item with what is known of its turn, which is then not said of an older item again.
+
+        A compaction may be a turn of its own, which is no run.
+        """
+        if item.message.role == "system":
+            return item
+        item = item._replace(status=self.status, tokens=self.tokens)
+        self.status, self.tokens = "", 0
+        return item
+
+
+@dataclass(slots=True)
+class Conversation:
+    """The messages of a thread.
+
+    `only_own`: leave out the messages that another thread has too. `names_tools`: look up the names of tools for their
+    results, which a legacy rollout only has in the call. `status` is that of a turn which has no end yet.
+    """
+
+    lineage: Lineage
+    only_own: bool = False
+    names_tools: bool = True
+    status: str = ""
+    _modes: dict[int, bool] = field(default_factory=dict[int, bool])
+
+    @property
+    def notes(self) -> list[str]:
+        """What readers should know. Reading messages adds to it."""
+        return self.lineage.notes
+
+    def items(self, position: Position = NEWEST) -> Iterator[HistoryItem]:
+        """Yield the messages that come after a position, newest first. Raise `Invalid` if it no longer exists."""
+        digest, offset, count = position
+        is_found = not any(position)
+        turn = _OpenTurn(status=self.status if is_found else "")
+        for part in self.lineage.parts():
+            if self.only_own and part.is_shared:
+                return
+            end = part.end
+            if not is_found and part.digest == digest:
+                line = part.opened.line_at(offset) if offset < end else None
+                if line is None:
+                    break
+                yield from self._of_line(part, line, turn, count)
+                is_found, end = True, offset
+            if is_found:
+                yield from self._of_part(part, end, turn)
+        if not is_found:
+            raise Invalid('"cursor" points to a message that no longer exists. Leave it out to start from the newest.')
+
+    def _of_part(self, part: Part, end: int, turn: _OpenTurn) -> Iterator[HistoryItem]:
+        for line in part.opened.backward(end):
+            if not (line.data.startswith(b"{") and line.data.endswith((b"}", b"}\r"))):
+                self._add_torn(part, line)
+                continue
+            type = line_type(line.data)
+            if type in (LineType.MESSAGE, LineType.TOOL):
+                yield from self._of_line(part, line, turn, None)
+            elif type is not LineType.OTHER:
+                turn.add(type, line)
+        if part.opened.oversized_lines:
+            self._add_note(_UNREADABLE)
+
+    def _of_line(self, part: Part, line: Line, turn: _OpenTurn, count: int | None) -> Iterator[HistoryItem]:
+        """Yield the messages of a line, or the first `count` of them, newest first."""
+        found = read_messages(line, is_paginated=self._is_paginated(part))
+        if found is None:
+            if parse(line.data) is None:
+                self._add_torn(part, line)
+            return
+        if turn.removed:
+            turn.removed -= found.starts_run
+            return
+        numbered = list(enumerate(self._named(part, line, found)))[:count]
+        for place, message in reversed(numbered):
+            item = HistoryItem(message, (part.digest, line.offset, place), found.starts_run)
+            yield turn.take(item)
+
+    def _is_paginated(self, part: Part) -> bool:
+        if part.meta.mode in ("legacy", "paginated"):
+            return part.meta.mode == "paginated"
+        self._add_note(_UNKNOWN_MODE)
+        if part.digest not in self._modes:
+            lines = (line for line in part.opened.forward() if line_type(line.data) is LineType.MESSAGE)
+            types = (text_in(payload_of(line.data), "type") for line in islice(lines, _LOOK_BACK))
+            self._modes[part.digest] = "item_completed" in types
+        return self._modes[part.digest]
+
+    def _named(self, part: Part, line: Line, found: LineMessages) -> tuple[Message, ...]:
+        """Return the messages of a line. The result of a tool has the tool's name, which is in the line of the call."""
+        if not (found.result_of and self.names_tools):
+            return found.messages
+        pattern = found.result_of.encode(errors="replace")
+        for earlier in islice(part.opened.backward(line.offset), _LOOK_BACK):
+            if pattern in earlier.data and line_type(earlier.data) is LineType.TOOL:
+                payload = payload_of(earlier.data)
+                if payload.get("type") in CALLS and text_in(payload, "call_id") == found.result_of:
+                    name = call_name(payload)
+                    return tuple(message.model_copy(update={"tool_name": name}) for message in found.messages)
+        return found.messages
+
+    def _add_torn(self, part: Part, line: Line) -> None:
+        """Add a note on a line that was not written to its end, unless it may be being written right now."""
+        if line.end < part.opened.size:
+            self._add_note(_UNREADABLE)
+
+    def _add_note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+
+def status_of_open_turn(lineage: Lineage, home: Path) -> str:
+    """Return the status of the last turn if it has no end, else "". Only the end of a long rollout is looked at.
+
+    Codex writes no end if it is killed. Versions before 0.147 don't lock the threads that they have open.
+    """
+    with open_rollout(lineage.file, lineage.stops_at) as opened:
+        if not _has_open_turn(opened):
+            return ""
+    is_growing = time.time() - state_of(lineage.file).mtime / 10**9 < _GROWING
+    return "running" if is_growing or is_open(home, lineage.thread.id) else "cancelled"
+
+
+def _has_open_turn(opened: TranscriptFile) -> bool:
+    for line in opened.backward():
+        type = line_type(line.data)
+        if type in (LineType.TURN_START, LineType.TURN_END):
+            return type is LineType.TURN_START
+        if line.offset < opened.size - _END:
+            break
+    return False

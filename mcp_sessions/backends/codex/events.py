@@ -1,0 +1,71 @@
+"""The lines of a rollout: what each of them is. docs/backends/codex.md describes the format."""
+
+import re
+from enum import Enum
+
+from ...json_documents import JsonObject
+from ..transcripts.lines import parse
+from ..transcripts.values import object_in, text_in
+
+_begin = re.compile(
+    rb'\{"timestamp":"[^"\\]{0,40}",(?:"ordinal":[0-9]{1,18},)?'
+    rb'"type":"([a-z_]{1,40})","payload":\{(?:"type":"([a-z_]{1,40})")?'
+).match
+
+
+class LineType(Enum):
+    """What a line is, as far as it matters."""
+
+    META = "what the rollout says of its thread"
+    MESSAGE = "a message, or another item of a paginated rollout"
+    TOOL = "a call of a tool or its result, as the model saw it"
+    TURN_START = "the begin of a turn"
+    TURN_END = "the end of a turn"
+    ROLLBACK = "the last turns are removed"
+    TURN_TOKENS = "the tokens of a turn so far"
+    TOKEN_COUNT = "the tokens of the thread so far"
+    OTHER = ""
+
+
+_EVENTS = {
+    "user_message": LineType.MESSAGE,
+    "agent_message": LineType.MESSAGE,
+    "item_completed": LineType.MESSAGE,
+    "context_compacted": LineType.MESSAGE,
+    "task_started": LineType.TURN_START,
+    "turn_started": LineType.TURN_START,
+    "task_complete": LineType.TURN_END,
+    "turn_complete": LineType.TURN_END,
+    "turn_aborted": LineType.TURN_END,
+    "thread_rolled_back": LineType.ROLLBACK,
+    "token_count": LineType.TOKEN_COUNT,
+}
+CALLS = ("function_call", "custom_tool_call", "local_shell_call", "web_search_call")
+OUTPUTS = ("function_call_output", "custom_tool_call_output")
+
+
+def line_type(data: bytes) -> LineType:
+    """Return what a line is, from its begin if it is one that Codex writes.
+
+    Most bytes of a long rollout are in lines that are of no interest, so these are not parsed.
+    """
+    match = _begin(data)
+    if match is not None:
+        return _type_of(match[1].decode(), (match[2] or b"").decode())
+    record = parse(data)
+    return (
+        _type_of(text_in(record, "type"), text_in(object_in(record, "payload"), "type")) if record else LineType.OTHER
+    )
+
+
+def _type_of(type: str, inner: str) -> LineType:
+    if type == "event_msg":
+        return _EVENTS.get(inner, LineType.OTHER)
+    if type == "response_item":
+        return LineType.TOOL if inner in CALLS or inner in OUTPUTS else LineType.OTHER
+    return {"session_meta": LineType.META, "token_usage_record": LineType.TURN_TOKENS}.get(type, LineType.OTHER)
+
+
+def payload_of(data: bytes) -> JsonObject:
+    """Return the payload of a line, an empty object if the line can't be read."""
+    return object_in(parse(data) or {}, "payload")

@@ -1,0 +1,118 @@
+"""The parts of files that a thread consists of, newest first.
+
+A fork and a reverted thread are stored as the begin of another file, their base, and a file with what followed. The
+base may have a base itself.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ... import cursors
+from ...errors import SessionsError, Timeout, Unsupported
+from ..transcripts.lines import TranscriptFile, parse
+from ..transcripts.values import count_in
+from .home import Rollout, Thread
+from .rollout import Base, Meta, open_rollout, read_meta
+
+_MISSING = "The beginning of this conversation is missing: it is in another file, which is gone or damaged."
+_PACKED = "The beginning of this conversation is in a file that is packed. Install mcp-sessions[zstd] to read it."
+_TOO_LONG = "The beginning of this conversation is not shown, since it is in too many files."
+_MOST_PARTS = 200
+
+
+class Part(NamedTuple):
+    """The lines of a file before `end`. `digest` identifies the file in cursors.
+
+    `is_shared`: the lines are also those of another thread, as it is now.
+    """
+
+    thread_id: str
+    file: Rollout
+    opened: TranscriptFile
+    meta: Meta
+    end: int
+    is_shared: bool = False
+
+    @property
+    def digest(self) -> int:
+        return cursors.digest(self.file.stem, 5)
+
+
+@dataclass(slots=True)
+class Lineage:
+    """The parts of a thread. Files are opened when they are reached, and closed with `files`.
+
+    `find` returns another thread by its id, None if there is none. Reading adds to `notes` what readers should know.
+    """
+
+    thread: Thread
+    file: Rollout
+    find: Callable[[str], Thread | None]
+    stops_at: float
+    files: ExitStack
+    notes: list[str] = field(default_factory=list[str])
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the parts, the one with the newest messages first."""
+        opened = self.files.enter_context(open_rollout(self.file, self.stops_at))
+        part = Part(self.thread.id, self.file, opened, read_meta(opened) or Meta(), opened.size)
+        used = {self.file.stem}
+        while True:
+            yield part
+            base = part.meta.base
+            if base is None:
+                return
+            if len(used) == _MOST_PARTS:
+                self._add_note(_TOO_LONG)
+                return
+            older = self._part(base, used)
+            if older is None:
+                self._add_note(_MISSING)
+                return
+            part = older
+            used.add(part.file.stem)
+
+    def _part(self, base: Base, used: set[str]) -> Part | None:
+        """Return the begin of the base's file, None if there is no such file."""
+        thread = self.thread if base.thread_id == self.thread.id else self.find(base.thread_id)
+        files = thread.segments() if thread else []
+        for file in reversed(files):
+            part = self._open(base, file) if file.stem not in used else None
+            if part is not None:
+                is_current = base.thread_id != self.thread.id and file == files[-1]
+                return part._replace(is_shared=is_current)
+        return None
+
+    def _open(self, base: Base, file: Rollout) -> Part | None:
+        """Return the begin of a file, None if the base ends elsewhere or the file can't be read."""
+        files = ExitStack()
+        try:
+            opened = files.enter_context(open_rollout(file, self.stops_at))
+            meta = read_meta(opened)
+            if meta is not None and _ends_line(opened, base):
+                self.files.push(files.pop_all())
+                return Part(base.thread_id, file, opened, meta, base.end_offset)
+        except Timeout:
+            raise
+        except Unsupported:
+            self._add_note(_PACKED)
+        except SessionsError:
+            pass  # another file may be the base
+        finally:
+            files.close()
+        return None
+
+    def _add_note(self, note: str) -> None:
+        if note not in self.notes and not (note == _MISSING and _PACKED in self.notes):
+            self.notes.append(note)
+
+
+def _ends_line(opened: TranscriptFile, base: Base) -> bool:
+    """Return whether the last line of the base ends in this file at the offset that the fork names."""
+    if base.end_offset > opened.size:
+        return False
+    line = next(opened.backward(base.end_offset), None)
+    record = parse(line.data) if line is not None and line.end + 1 == base.end_offset else None
+    return record is not None and count_in(record, "ordinal") == base.end_ordinal - 1

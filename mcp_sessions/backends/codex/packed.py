@@ -1,0 +1,41 @@
+"""Rollouts that Codex packed with Zstandard, unpacked into a temporary file."""
+
+import sys
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from ...errors import BadResponse, Timeout, Unavailable
+from ..transcripts.lines import TranscriptFile
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_CHUNK = 1024 * 1024
+_MOST_BYTES = 4 * 1024**3
+
+
+@contextmanager
+def unpacked(path: str, stops_at: float) -> Generator[TranscriptFile]:
+    """Yield the content of a packed file, which is as large as 4 GiB at most.
+
+    Raise `BadResponse` if it is damaged or larger, `Unavailable` if it can't be read.
+    """
+    with tempfile.TemporaryFile() as target:
+        try:
+            with zstd.open(path, "rb") as source:
+                while data := source.read(_CHUNK):
+                    target.write(data)
+                    if target.tell() > _MOST_BYTES:
+                        raise BadResponse("the session's file is too large to unpack. Resume the session in Codex.")
+                    if time.monotonic() > stops_at:
+                        raise Timeout("unpacking the session took too long. Raise the backend's timeout.")
+        except (zstd.ZstdError, EOFError) as error:
+            raise BadResponse("the session's packed file is damaged. Restore it from a backup.") from error
+        except OSError as error:
+            raise Unavailable(f"the session can't be unpacked ({error.strerror}). Check the file.") from error
+        target.flush()
+        yield TranscriptFile(target.fileno(), target.tell(), stops_at)

@@ -1,0 +1,74 @@
+"""Content blocks of messages, in the forms that Anthropic's and OpenAI's APIs give them."""
+
+from dataclasses import dataclass, field
+
+from ...json_documents import Json, JsonObject, is_array
+from ...models import Attachment, ToolCall
+from .values import json_of, object_in, objects_in, text_in, valid_text
+
+_TEXTS = ("text", "input_text", "output_text")
+_HIDDEN = ("thinking", "redacted_thinking", "reasoning")
+"""Blocks that users don't see."""
+_CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
+
+
+@dataclass(slots=True)
+class Content:
+    """What the blocks of a message say. `result_of` has the ids of the tool calls whose results the blocks are."""
+
+    texts: list[str] = field(default_factory=list[str])
+    calls: list[ToolCall] = field(default_factory=list[ToolCall])
+    attachments: list[Attachment] = field(default_factory=list[Attachment])
+    result_of: list[str] = field(default_factory=list[str])
+    is_result: bool = False
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.texts)
+
+    def add(self, content: Json) -> None:
+        """Add the content of a message: a text, or blocks. An unknown block becomes an attachment of its type."""
+        if isinstance(content, str):
+            self.texts += [valid_text(content)] if content else []
+        for block in objects_in(content) if is_array(content) else ():
+            self._add_block(block)
+
+    def _add_block(self, block: JsonObject) -> None:
+        kind = text_in(block, "type")
+        if kind in _TEXTS:
+            self.texts += [text] if (text := text_in(block, "text")) else []
+        elif kind in _CALLS:
+            self.calls.append(
+                ToolCall(id=text_in(block, "id"), name=text_in(block, "name"), arguments=json_of(block.get("input")))
+            )
+        elif kind == "tool_result":
+            self.is_result = True
+            self.result_of.append(text_in(block, "tool_use_id"))
+            self._add_result(block.get("content"))
+        elif kind and kind not in _HIDDEN:
+            self.attachments.append(_attachment(kind, block))
+
+    def _add_result(self, content: Json) -> None:
+        """Add the content of a tool's result, in which a result inside of a result counts for nothing."""
+        if isinstance(content, str):
+            self.add(content)
+        for block in objects_in(content):
+            if text_in(block, "type") != "tool_result":
+                self._add_block(block)
+
+
+def _attachment(kind: str, block: JsonObject) -> Attachment:
+    """Return a block's description, without its data."""
+    source = object_in(block, "source") or block
+    data = text_in(source, "data")
+    url = text_in(source, "url") or text_in(block, "image_url")
+    media_type = text_in(source, "media_type")
+    if url.lstrip()[:5].lower() == "data:":
+        head, _, data = url.lstrip().partition(",")
+        url, media_type = "", media_type or head[5:].partition(";")[0]
+    return Attachment(
+        type=kind.removeprefix("input_"),
+        media_type=media_type,
+        url=url,
+        bytes=len(data.rstrip("=")) * 3 // 4 if data and source.get("type") != "text" else None,
+    )

@@ -1,0 +1,94 @@
+"""Search over transcripts, newest first. A backend says how its sessions are ordered and read."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, NamedTuple, TypeVar
+
+import anyio
+
+from ... import cursors
+from ...caller import Caller
+from ...errors import Timeout
+from ...models import Message, SearchPage
+from ...text.search_query import SearchQuery
+from ..scan_search import Candidate, Position, Search, Transcript
+from .history import HistoryItem
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Searched(Generic[T]):
+    """A session to search, and what its backend needs to read it."""
+
+    candidate: Candidate
+    source: T
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptSearch(Generic[T]):
+    """A search over transcripts.
+
+    `newest_first` yields all sessions. Their positions have the time of the last update and a digest of the id.
+    `read` returns a session's matching messages; see `matching`. Both are called in threads.
+    """
+
+    newest_first: Callable[[], Iterator[Searched[T]]]
+    read: Callable[[T, SearchQuery], Transcript]
+
+    async def page(self, caller: Caller, query: SearchQuery, limit: int, cursor: str, *, seconds: float) -> SearchPage:
+        """Search for `seconds`."""
+        walk = cursors.walk("search", caller.user_id, query.key)
+        position = cursors.read(cursor, walk, 3) if cursor else ()
+        rows = (row for row in self.newest_first() if not position or _is_after(row.candidate.position, position))
+        sources: dict[str, T] = {}
+
+        def with_source(row: Searched[T]) -> Candidate:
+            sources[row.candidate.id] = row.source
+            return row.candidate
+
+        async def next_candidates(count: int) -> tuple[list[Candidate], Position | None]:
+            taken = await anyio.to_thread.run_sync(lambda: list(islice(rows, count)))
+            found = [with_source(row) for row in taken]
+            return found, found[-1].position if found else None
+
+        async def find(digest: int) -> Candidate | None:
+            def search() -> Searched[T] | None:
+                return next((row for row in self.newest_first() if row.candidate.position[1] == digest), None)
+
+            row = await anyio.to_thread.run_sync(search)
+            return with_source(row) if row else None
+
+        async def read(found: Candidate) -> Transcript:
+            return await anyio.to_thread.run_sync(self.read, sources[found.id], query)
+
+        search = Search(caller, query, walk, seconds=seconds)
+        return await search.page(next_candidates, read, find, limit=limit, cursor=cursor, resume_at=position)
+
+
+class Matches(NamedTuple):
+    """The messages of a transcript that may match a query, oldest first, and whether all of it was read."""
+
+    messages: Sequence[Message]
+    is_complete: bool
+
+
+def matching(items: Iterator[HistoryItem], query: SearchQuery) -> Matches:
+    """Return the messages that may match a query, of which a long transcript has few. Results of tools are left out.
+
+    `items` come newest first. If reading them takes too long, those that were read count.
+    """
+    found: list[Message] = []
+    try:
+        for item in items:
+            if item.message.role != "tool" and query.may_match(item.message.text):
+                found.append(item.message)
+    except Timeout:
+        return Matches(found[::-1], is_complete=False)
+    return Matches(found[::-1], is_complete=True)
+
+
+def _is_after(place: Position, position: Position) -> bool:
+    """Return whether a session is at a cursor's position or after it."""
+    return (-place[0], place[1]) >= (-position[1], position[2])

@@ -1,0 +1,55 @@
+"""The real Claude Code lists, shows and continues what was written here."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_sessions.models import NewMessage
+
+from ...support.claude_client import ClaudeClient
+from ...support.fakes.messages_api import messages_api
+from .folders import listed, messages_of, opened
+
+ANSWER = "Understood."
+PAIR = (NewMessage(role="user", text="Appended question"), NewMessage(role="assistant", text="Appended answer"))
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[ClaudeClient]:
+    project = tmp_path / "project"
+    project.mkdir()
+    with messages_api() as api:
+        yield ClaudeClient(tmp_path / "config", project, api)
+
+
+async def test_claude_code_shows_and_continues_what_was_renamed_appended_forked_and_restored(
+    client: ClaudeClient,
+) -> None:
+    await anyio.to_thread.run_sync(client.ask, "First question")
+    async with opened(client.root) as backend:
+        (session,) = await listed(backend)
+        assert [message.text for message in await messages_of(backend, session.id)] == ["First question", ANSWER]
+        assert session.project == str(client.project)
+        await backend.rename_session(session.id, "A new name")
+        await backend.append_messages(session.id, PAIR)
+        fork = await backend.fork_session(session.id, name="Another way")
+        question = (await messages_of(backend, session.id))[0]
+        short = await backend.fork_session(session.id, up_to_message_id=question.id, name="Only the question")
+        await backend.delete_session(session.id)
+        assert session.id not in await anyio.to_thread.run_sync(client.sessions)
+        await backend.restore_session(session.id)
+        said = ["First question", ANSWER, "Appended question", "Appended answer"]
+        assert await anyio.to_thread.run_sync(client.sessions) == {
+            session.id: ("A new name", said),
+            fork.id: ("Another way", said),
+            short.id: ("Only the question", ["First question"]),
+        }
+        for session_id in (session.id, fork.id):
+            sent = await anyio.to_thread.run_sync(partial(client.ask, "And now?", resume=session_id))
+            assert [text for text in sent if text in (*said, "And now?")] == [*said, "And now?"]
+            after = [message.text for message in await messages_of(backend, session_id)]
+            assert after == [*said, "And now?", ANSWER]

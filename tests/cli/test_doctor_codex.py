@@ -1,0 +1,57 @@
+"""`mcp-sessions doctor` on Codex's home."""
+
+import fcntl
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from ..backends.codex.homes import copy_fixtures, file_of, labelled
+from ..support.doctor import Examine, names, text_of
+
+
+def record_here(home: Path) -> None:
+    """Write the places of the files into the database, as they are in a home that was not moved."""
+    with closing(sqlite3.connect(home / "state_5.sqlite")) as connection, connection:
+        connection.execute(
+            "UPDATE threads SET rollout_path = replace(rollout_path, '/home/user/.codex', ?)", [str(home)]
+        )
+
+
+def test_the_home_its_threads_and_their_versions_are_told(examined: Examine, tmp_path: Path) -> None:
+    home = copy_fixtures(tmp_path)
+    record_here(home)
+    lock = home / "thread-writer-locks" / f"{labelled('injected')}.lock"
+    lock.parent.mkdir()
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        status, told = examined("--backend", f"codex://{home}")
+    assert (status, names(told, "warning"), names(told, "failed")) == (0, [], [])
+    assert ("ok", f"folder: {home}.") in told
+    kinds = "13 (9 paginated, 4 legacy), of which 2 are archived and 1 are open in a running Codex"
+    assert ("ok", f"sessions: {kinds}.") in told
+    assert ("ok", "versions: written by Codex 0.171.0 (9), 0.120.0 (3), 0.98.0 (1).") in told
+    assert ("ok", "database: has 13 of the sessions.") in told
+    assert text_of(told, "operations", "ok").startswith("operations: 10 of 15")
+
+
+def test_a_home_that_was_moved_and_files_that_can_not_be_read_are_warnings(examined: Examine, tmp_path: Path) -> None:
+    home = copy_fixtures(tmp_path)
+    path = file_of(home, labelled("injected"))
+    path.with_name(path.name.replace("cdd5", "cdd6")).symlink_to("/dev/null")
+    status, told = examined("--backend", f"codex://{home}")
+    assert (status, names(told, "warning")) == (0, ["database", "files"])
+    assert "13 sessions are recorded at another place" in text_of(told, "database", "warning")
+    assert text_of(told, "files", "warning").startswith("files: 1 can't be read")
+
+
+def test_a_damaged_database_is_a_warning(examined: Examine, tmp_path: Path) -> None:
+    home = copy_fixtures(tmp_path)
+    (home / "state_5.sqlite").write_bytes(b"garbage" * 1000)
+    status, told = examined("--backend", f"codex://{home}")
+    assert (status, names(told, "warning")) == (0, ["database"])
+
+
+def test_a_home_that_is_not_there_fails(examined: Examine, tmp_path: Path) -> None:
+    status, told = examined("--backend", f"codex://{tmp_path}/none")
+    assert (status, names(told, "failed")) == (1, ["backend"])
+    assert "(No such file or directory" in text_of(told, "backend", "failed")

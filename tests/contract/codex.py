@@ -1,0 +1,93 @@
+"""The harness for Codex's threads: a home with files and a database in the shape that Codex writes."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import ClassVar
+
+from mcp_sessions.backends.base import Capability, SessionBackend
+from mcp_sessions.backends.registry import open_backend
+
+from ..support.codex_rollouts import conversation, name_in_index, record
+from .harness import Harness, Seed
+
+_OF_ONE_PERSON = "the home belongs to one person, so a caller that is limited to a user is refused"
+_NO_AGENTS = "a thread of Codex has no agent, user and state, and its type is always agent"
+
+
+class CodexHarness(Harness):
+    """A new home for each test, with paginated threads, whose names and times are in the database."""
+
+    name = "codex"
+    capabilities = frozenset(
+        {
+            Capability.LIST_SESSIONS,
+            Capability.GET_SESSION,
+            Capability.SEARCH_SESSIONS,
+            Capability.GET_SESSION_HISTORY,
+            Capability.GET_SESSION_RUNS,
+        }
+    )
+    absent_id = "ffffffff-ffff-4fff-8fff-ffffffffffff"
+    is_legacy: ClassVar[bool] = False
+    deviations: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(
+            (
+                "test_a_session_of_another_user_is_not_found",
+                "test_messages_and_runs_of_another_users_session_are_not_found",
+                "test_completion_offers_no_ids_of_other_users",
+                "test_users_list_and_count_only_their_own_sessions",
+                "test_users_search_only_their_own_sessions",
+                "test_a_cursor_of_another_caller_shows_none_of_that_callers_sessions",
+                "test_answers_do_not_change_when_other_users_create_sessions",
+                "test_every_tool_works_on_a_callers_own_session",
+            ),
+            _OF_ONE_PERSON,
+        ),
+        **dict.fromkeys(
+            (
+                "test_a_listed_session_has_its_name_type_and_agent",
+                "test_a_session_has_all_of_its_fields",
+                "test_a_list_can_be_filtered_by_type_and_agent",
+                "test_a_filtered_list_has_each_match_once",
+                "test_runs_are_listed_newest_first_with_their_input_and_output",
+            ),
+            _NO_AGENTS,
+        ),
+    }
+
+    def __init__(self) -> None:
+        self._home = Path()
+        self._seeded = 0
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[SessionBackend]:
+        with TemporaryDirectory() as folder:
+            self._home = Path(folder)
+            async with open_backend(f"codex://{folder}") as backend:
+                yield backend
+
+    async def seed(self, backend: SessionBackend, seeds: Sequence[Seed]) -> list[str]:
+        return [self._write(seed) for seed in seeds]
+
+    def _write(self, seed: Seed) -> str:
+        self._seeded += 1
+        moment = seed.moment or datetime.now(UTC)
+        rollout = conversation(seed.runs, moment, legacy=self.is_legacy, number=self._seeded)
+        path = rollout.write(self._home, archived=seed.archived)
+        if not self.is_legacy:
+            time = round(moment.timestamp() * 1000)
+            record(self._home, rollout, path, name=seed.name or None, created_at_ms=time, updated_at_ms=time)
+        elif seed.name:
+            name_in_index(self._home, rollout.id, seed.name)
+        return rollout.id
+
+
+class LegacyCodexHarness(CodexHarness):
+    """A home without a database, with legacy threads, whose names are in the index."""
+
+    name = "codex-legacy"
+    is_variant = True
+    is_legacy = True
