@@ -33,6 +33,7 @@ from .bulk import apply_to_each, preview_each, read_each, would_change
 from .capability import KEPT_BY, REQUIRED, Capability
 from .health import Check, Report
 from .options import BackendOptions
+from .transcript_feed import TranscriptFeed
 from .validation import NAME_LENGTH
 
 __all__ = ["REQUIRED", "Capability", "SessionBackend"]
@@ -181,6 +182,10 @@ class SessionBackend:
         may be left out: call again with `since` set to the time of the first session to get it.
         """
         return feeds.changes(self, since)
+
+    async def transcript_feed(self) -> TranscriptFeed | None:
+        """Return the sessions' files for a search index, or None if the index has to use `changes`."""
+        return None
 
     async def export_session(self, session_id: str) -> JsonObject:
         """Return the complete session as a JSON object. By default, it has `session`, `messages` and `notes`."""

@@ -203,11 +203,7 @@ class Settings:
         parsers.not_empty,
     )
     state_key: str = _setting(
-        "",
-        "",
-        "over HTTP: a secret of 32 characters or more, shared by all replicas",
-        parsers.state_key,
-        secret=True,
+        "", "", "over HTTP: a secret of 32 characters or more, shared by all replicas", parsers.state_key, secret=True
     )
 
     backend_credentials: Mapping[str, str] = field(default_factory=dict[str, str])

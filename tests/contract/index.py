@@ -10,6 +10,8 @@ from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.backends.layers.index import Indexed, IndexStore
 
 from .agentos_fake import FakeAgentOs3
+from .claude_code import ClaudeCodeHarness
+from .codex import CodexHarness, LegacyCodexHarness
 from .custom import JsonFolderHarness
 from .guayaba_fake import GuayabaMaster
 from .harness import Harness, Seed
@@ -66,4 +68,39 @@ class IndexOnAgentOs(IndexHarness):
     deviations: ClassVar = FakeAgentOs3.deviations
 
 
-INDEXES: tuple[type[Harness], ...] = (IndexOnCustom, IndexOnGuayaba, IndexOnAgentOs)
+class IndexOnClaudeCode(IndexHarness):
+    """An index on files."""
+
+    name = "index-claude-code"
+    of = ClaudeCodeHarness
+    capabilities = ClaudeCodeHarness.capabilities
+    absent_id = ClaudeCodeHarness.absent_id
+    deviations: ClassVar = ClaudeCodeHarness.deviations
+
+
+class IndexOnCodex(IndexHarness):
+    name = "index-codex"
+    is_variant = True
+    of = CodexHarness
+    capabilities = CodexHarness.capabilities
+    absent_id = CodexHarness.absent_id
+    deviations: ClassVar = CodexHarness.deviations
+
+
+class IndexOnLegacyCodex(IndexHarness):
+    name = "index-codex-legacy"
+    is_variant = True
+    of = LegacyCodexHarness
+    capabilities = LegacyCodexHarness.capabilities
+    absent_id = LegacyCodexHarness.absent_id
+    deviations: ClassVar = LegacyCodexHarness.deviations
+
+
+INDEXES: tuple[type[Harness], ...] = (
+    IndexOnCustom,
+    IndexOnClaudeCode,
+    IndexOnGuayaba,
+    IndexOnAgentOs,
+    IndexOnCodex,
+    IndexOnLegacyCodex,
+)

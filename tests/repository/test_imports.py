@@ -17,7 +17,7 @@ VOCABULARY = "errors models caller cursors json_documents sqlite_url"
 SHARED = (
     "backends.base backends.backend_type backends.options backends.environment backends.health backends.deadline "
     "backends.validation backends.paging backends.file_locks backends.write_access backends.gather backends.telemetry "
-    "backends.flag_errors backends.session_updates"
+    "backends.flag_errors backends.session_updates backends.transcript_feed"
 )
 ANY_BACKEND = f"{VOCABULARY} text {SHARED} backends.scan_search backends.http"
 RULES = {
@@ -29,9 +29,10 @@ RULES = {
     "sqlite_url": "",
     "text": "errors",
     "backends.backend_names": "",
+    "backends.transcript_feed": "models",
     "backends.capability": "",
     "backends.base": f"{VOCABULARY} text backends.bulk backends.capability backends.feeds backends.health "
-    "backends.options backends.environment backends.validation",
+    "backends.options backends.environment backends.transcript_feed backends.validation",
     "backends.bulk": "errors models",
     "backends.feeds": "models json_documents",
     "backends.backend_type": "backends.base backends.environment backends.options",

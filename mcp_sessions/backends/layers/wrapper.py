@@ -26,6 +26,7 @@ from ...models import (
 )
 from ..base import SessionBackend
 from ..health import Report
+from ..transcript_feed import TranscriptFeed
 
 
 class Wrapper(SessionBackend):
@@ -107,6 +108,9 @@ class Wrapper(SessionBackend):
 
     def changes(self, since: datetime | None) -> AsyncGenerator[Session]:
         return self.inner.changes(since)
+
+    async def transcript_feed(self) -> TranscriptFeed | None:
+        return await self.inner.transcript_feed()
 
     async def export_session(self, session_id: str) -> JsonObject:
         return await self.inner.export_session(session_id)

@@ -1,5 +1,6 @@
 """`Indexed`, a layer that searches a backend's sessions by an index of its own."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
@@ -8,19 +9,20 @@ from typing import Self
 import anyio
 
 from .... import cursors
-from ....errors import NotFound, SessionsError, Unavailable
-from ....models import BulkAction, BulkResult, Change, HistoryQuery, SearchHit, SearchPage, SessionDetail
+from ....errors import Busy, SessionsError, Unavailable
+from ....models import BulkAction, BulkResult, Change, SearchHit, SearchPage
 from ....text.search_query import SearchQuery, parse_query
 from ...base import Capability, SessionBackend
 from ...database.database import DeadlineExceeded, Transaction
 from ...deadline import remaining
-from ...gather import map_concurrently
 from ...health import Report
 from ..wrapper import Wrapper
 from . import tables
+from .listed import ListedSource
+from .source import FoundText, Source
 from .store import DamagedIndex, IndexStore, UnusableIndex
-from .sync import Sync
 from .tables import Place
+from .transcripts import TranscriptSource
 
 _SHARE_OF_TIME = 0.4
 """The part of a call's time for updating the index, and also the part for reading the hits."""
@@ -85,10 +87,10 @@ class Indexed(Wrapper):
         return page.model_copy(update={"note": " ".join(filter(None, (note, page.note)))})
 
     async def _search(self, query: SearchQuery, walk: str, below: int, limit: int, note: str) -> SearchPage:
-        missing = await self._update()
+        source = await self._open_source()
+        missing = await self._update(source)
         owner = self.caller.user_id
         hits: list[SearchHit] = []
-        sessions: dict[str, SessionDetail | None] = {}
         stops_at = anyio.current_time() + remaining(self.options.timeout) * _SHARE_OF_TIME
         notes = [note, missing]
         while below and len(hits) <= limit and anyio.current_time() < stops_at:
@@ -96,7 +98,7 @@ class Indexed(Wrapper):
                 places, below = await self._store.search(_finding(self._source, owner, query, below))
             except DeadlineExceeded:
                 break
-            hits += await self._hits(places, query, walk, sessions)
+            hits += self._hits(places, await source.read(places), query, walk)
         else:
             stops_at = 0 if below == 0 or len(hits) > limit else stops_at
         unreadable = await self._store.scan(lambda tx: tables.unreadable(tx, self._source, owner))
@@ -109,64 +111,59 @@ class Indexed(Wrapper):
         return SearchPage(
             hits=tuple(hits[:limit]),
             next_cursor=next_cursor,
-            complete=not is_late and not missing,
+            complete=not (is_late or missing or unreadable),
             note=" ".join(filter(None, notes)),
         )
 
-    async def _update(self) -> str:
+    async def _open_source(self) -> Source:
+        feed = await self.inner.transcript_feed()
+        if feed is not None:
+            return TranscriptSource(self.inner, feed, self._store, self._source)
+        return ListedSource(self.inner, self._store, self._source, self.caller.user_id)
+
+    async def update_index(self, *, rebuild: bool = False) -> str:
+        """Index everything that is not indexed yet. Return a note on what could not be read, "" if nothing.
+
+        Raise `Busy` if another process is updating the index, and the errors of `IndexStore`.
+        """
+        await self._store.open()
+        with self._store.sync_lock(self._source) as is_held:
+            if not is_held:
+                raise Busy("another process is updating the index. Wait for it to finish, then try again.")
+            if rebuild:
+                await self._store.write(lambda tx: tables.clear(tx, self._source))
+            note = (await (await self._open_source()).update(math.inf)).note
+        unreadable = await self._store.scan(lambda tx: tables.unreadable(tx, self._source, self.caller.user_id))
+        return f"{note} {len(unreadable)} sessions could not be read.".strip() if unreadable else note
+
+    async def _update(self, source: Source) -> str:
         """Index what changed, unless another call or process is doing that. Return a note on what is missing."""
         with self._store.sync_lock(self._source) as is_held:
             if not is_held:
                 return _UPDATED_ELSEWHERE
             stops_at = anyio.current_time() + remaining(self.options.timeout) * _SHARE_OF_TIME
-            coverage = await Sync(self.inner, self._store, self._source, self.caller.user_id).run(stops_at)
-            return coverage.note
+            return (await source.update(stops_at)).note
 
-    async def _hits(
-        self, places: Sequence[Place], query: SearchQuery, walk: str, sessions: dict[str, SessionDetail | None]
+    def _hits(
+        self, places: Sequence[Place], texts: Sequence[FoundText | None], query: SearchQuery, walk: str
     ) -> list[SearchHit]:
-        """Return hits for those places whose text matches. Remove what is gone from the index."""
-
-        async def session(session_id: str) -> SessionDetail | None:
-            try:
-                return await self.inner.get_session(session_id)
-            except NotFound:
-                await self._store.write(lambda tx: tables.drop_session(tx, self._source, session_id))
-                return None
-
-        unknown = [*dict.fromkeys(place.session_id for place in places if place.session_id not in sessions)]
-        sessions |= zip(unknown, await map_concurrently(session, unknown), strict=True)
-
-        async def hit(place: Place) -> SearchHit | None:
-            detail = sessions[place.session_id]
-            return await self._hit(place, detail, query, walk) if detail else None
-
-        return [found for found in await map_concurrently(hit, places) if found]
-
-    async def _hit(self, place: Place, session: SessionDetail, query: SearchQuery, walk: str) -> SearchHit | None:
-        """Return the hit at a place, or None if the text there does not match."""
-        role, created_at = "", session.created_at
-        text = {"name": session.name, "summary": session.summary}.get(place.part, "")
-        if place.part == "message":
-            try:
-                page = await self.inner.get_session_history(session.id, HistoryQuery(message_id=place.message_id))
-            except NotFound:
-                await self._store.write(lambda tx: tables.drop_place(tx, place.key))
-                return None
-            (message,) = page.messages
-            role, created_at, text = message.role, message.created_at, message.text
-        visible = self.caller.sanitize(text)
-        if not query.matches(visible):
-            return None
-        return SearchHit(
-            session_id=session.id,
-            session_name=session.name,
-            message_id=place.message_id,
-            role=role,
-            snippet="" if place.part == "name" else query.snippet(visible),
-            created_at=created_at,
-            cursor=cursors.mark(walk, place.key),
-        )
+        """Return hits for those places whose text matches."""
+        hits: list[SearchHit] = []
+        for place, found in zip(places, texts, strict=True):
+            visible = self.caller.sanitize(found.text) if found else ""
+            if found and visible and query.matches(visible):
+                hits.append(
+                    SearchHit(
+                        session_id=place.session_id,
+                        session_name=found.session_name,
+                        message_id=place.message_id,
+                        role=found.role,
+                        snippet="" if place.part == "name" else query.snippet(visible),
+                        created_at=found.created_at,
+                        cursor=cursors.mark(walk, place.key),
+                    )
+                )
+        return hits
 
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         change = await super().delete_session(session_id, expected_version=expected_version)

@@ -66,13 +66,15 @@ class IndexStore:
         try:
             await database.open_existing()
             try:
-                count, mark = await database.scan(lambda tx: (tables.count(tx, source), tables.mark(tx, source, "")))
+                count, marks = await database.scan(lambda tx: (tables.count(tx, source), tables.marks(tx, source, "")))
             finally:
                 await database.close()
         except SessionsError as error:
             report(Check("index", f"{self._path} can't be used: {error}", "warning"))
             return
-        state = f"and is complete up to {to_datetime(mark):%Y-%m-%d %H:%M} UTC" if mark else "and is not complete yet"
+        state = (
+            f"and is complete up to {to_datetime(marks[0]):%Y-%m-%d %H:%M} UTC" if marks else "and is not complete yet"
+        )
         report(Check("index", f"{self._path} ({size:.1f} MB) has {count:,} sessions of this system {state}"))
 
     async def open(self) -> str:
