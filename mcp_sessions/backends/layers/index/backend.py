@@ -19,7 +19,7 @@ from ...health import Report
 from ..wrapper import Wrapper
 from . import tables
 from .listed import ListedSource
-from .source import FoundText, Source
+from .source import FoundText, Progress, Source
 from .store import DamagedIndex, IndexStore, UnusableIndex
 from .tables import Place
 from .transcripts import TranscriptSource
@@ -115,24 +115,28 @@ class Indexed(Wrapper):
             note=" ".join(filter(None, notes)),
         )
 
-    async def _open_source(self) -> Source:
+    async def _open_source(self, progress: Progress | None = None) -> Source:
         feed = await self.inner.transcript_feed()
+        report = progress or self._report
         if feed is not None:
-            return TranscriptSource(self.inner, feed, self._store, self._source)
-        return ListedSource(self.inner, self._store, self._source, self.caller.user_id)
+            return TranscriptSource(self.inner, feed, self._store, self._source, report)
+        return ListedSource(self.inner, self._store, self._source, self.caller.user_id, report)
 
-    async def update_index(self, *, rebuild: bool = False) -> str:
+    async def _report(self, done: int, total: int) -> None:
+        await self.caller.progress(done, f"{done} of {total} sessions indexed")
+
+    async def update_index(self, progress: Progress) -> str:
         """Index everything that is not indexed yet. Return a note on what could not be read, "" if nothing.
 
-        Raise `Busy` if another process is updating the index, and the errors of `IndexStore`.
+        Raise `Busy` if another process is updating the index, and the errors of the system and of `IndexStore`.
         """
+        await self.inner.check_reachable()
         await self._store.open()
         with self._store.sync_lock(self._source) as is_held:
             if not is_held:
                 raise Busy("another process is updating the index. Wait for it to finish, then try again.")
-            if rebuild:
-                await self._store.write(lambda tx: tables.clear(tx, self._source))
-            note = (await (await self._open_source()).update(math.inf)).note
+            source = await self._open_source(progress)
+            note = (await source.update(math.inf)).note
         unreadable = await self._store.scan(lambda tx: tables.unreadable(tx, self._source, self.caller.user_id))
         return f"{note} {len(unreadable)} sessions could not be read.".strip() if unreadable else note
 

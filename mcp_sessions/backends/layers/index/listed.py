@@ -16,7 +16,7 @@ from ...database.database import Transaction
 from ...database.times import MICROS_PER_DAY, now_micros, to_datetime
 from ...gather import map_concurrently
 from . import tables
-from .source import Coverage, FoundText, found_message, micros
+from .source import Coverage, FoundText, Progress, found_message, micros
 from .store import IndexStore
 from .tables import IndexedSession, Place, Text
 
@@ -35,6 +35,7 @@ class ListedSource:
     store: IndexStore
     name: str
     scope: str
+    progress: Progress
     _sessions: dict[str, SessionDetail | None] = field(default_factory=dict[str, SessionDetail | None])
 
     async def update(self, stops_at: float) -> Coverage:
@@ -108,8 +109,7 @@ class ListedSource:
                 else:
                     await self.store.write(partial(tables.drop_session, source=self.name, session_id=session.id))
             del waiting[:_AT_ONCE]
-            done = total - len(waiting)
-            await self.backend.caller.progress(done, f"{done} of {total} sessions indexed")
+            await self.progress(total - len(waiting), total)
         return len(waiting)
 
     async def _put(self, session: Session, owner: str, texts: list[Text] | None) -> None:

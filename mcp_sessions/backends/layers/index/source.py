@@ -1,6 +1,6 @@
 """The interface between the index and the two kinds of systems: those with files, and all others."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -8,6 +8,9 @@ from typing import NamedTuple, Protocol
 from ....models import Message
 from ...database.times import now_micros
 from .tables import Place
+
+Progress = Callable[[int, int], Awaitable[None]]
+"""Is told how many sessions of how many were indexed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,13 +82,6 @@ def set_marks(tx: Transaction, source: str, scope: str, mark: int, swept_at: int
     )
 
 
-def clear(tx: Transaction, source: str) -> None:
-    """Forget a system, so that it is read anew."""
-    tx.run("DELETE FROM marks WHERE source = ?", source)
-    for (session_id,) in tx.all("SELECT id FROM sessions WHERE source = ?", source):
-        drop_session(tx, source, session_id)
-
-
 def indexed(tx: Transaction, source: str, ids: Sequence[str]) -> dict[str, IndexedSession]:
     """Return those of the sessions that are in the index."""
     found: dict[str, IndexedSession] = {}

@@ -22,7 +22,7 @@ from ...deadline import remaining
 from ...gather import map_concurrently
 from ...transcript_feed import NEWEST, OpenTranscript, TranscriptFeed, TranscriptState
 from . import tables
-from .source import Coverage, FoundText, found_message, micros
+from .source import Coverage, FoundText, Progress, found_message, micros
 from .store import IndexStore
 from .tables import Place, Text
 
@@ -62,6 +62,7 @@ class TranscriptSource:
     feed: TranscriptFeed
     store: IndexStore
     name: str
+    progress: Progress
 
     async def update(self, stops_at: float) -> Coverage:
         states = self.feed.states
@@ -113,7 +114,7 @@ class TranscriptSource:
             done = total - len(waiting)
             _, batch = await map_concurrently(lambda work: work(), (write, read))
             if done:
-                await self.backend.caller.progress(done, f"{done} of {total} sessions indexed")
+                await self.progress(done, total)
             if not batch:
                 return
 
