@@ -55,10 +55,11 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def empty_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
-    """Give all tests an empty data folder, so that none reads or changes this user's overlay."""
+def empty_user_folders(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    """Give all tests empty data and cache folders, so that none reads or changes this user's overlay or index."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

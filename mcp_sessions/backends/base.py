@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 from ..caller import Caller
-from ..errors import Invalid, NotFound, SessionsError, Unsupported, quoted
+from ..errors import Invalid, SessionsError, Unsupported, quoted
 from ..json_documents import JsonObject
 from ..models import (
     DEFAULT_HISTORY,
@@ -29,10 +29,11 @@ from ..models import (
 )
 from ..text.validate import check_text
 from . import feeds
-from .bulk import apply_to_each, preview_each, read_each, would_change
+from .bulk import apply_one, apply_to_each, preview_each, read_each, would_change
 from .capability import KEPT_BY, REQUIRED, Capability
 from .health import Check, Report
 from .options import BackendOptions
+from .transcript_feed import TranscriptFeed
 from .validation import NAME_LENGTH
 
 __all__ = ["REQUIRED", "Capability", "SessionBackend"]
@@ -52,6 +53,8 @@ class SessionBackend:
     title: str
     """The system's name, as used in sentences such as "This backend (TITLE) …"."""
     capabilities: frozenset[Capability] = REQUIRED
+    has_search_index: bool = False
+    """Whether `search_sessions` searches all sessions by an index, rather than by reading them one by one."""
     options: BackendOptions = BackendOptions()
     caller: Caller = Caller()
     """The caller of this view. A backend that was not returned by `for_caller` belongs to the operator."""
@@ -180,6 +183,10 @@ class SessionBackend:
         """
         return feeds.changes(self, since)
 
+    async def transcript_feed(self) -> TranscriptFeed | None:
+        """Return the sessions' files for a search index, or None if the index has to use `changes`."""
+        return None
+
     async def export_session(self, session_id: str) -> JsonObject:
         """Return the complete session as a JSON object. By default, it has `session`, `messages` and `notes`."""
         return await feeds.export_session(self, session_id)
@@ -277,20 +284,10 @@ class SessionBackend:
             self._refuse(Capability.APPLY_TO_SESSIONS)
         if dry_run:
             return await preview_each(action, session_ids, lambda one: self._preview(action, one))
-        result = await apply_to_each(action, session_ids, lambda one: self._apply(action, one, expected_versions))
+        result = await apply_to_each(action, session_ids, lambda one: apply_one(self, action, one, expected_versions))
         if action != "delete" or not result.succeeded:
             return result
         return result.model_copy(update={"note": self.deletion_notice(result.succeeded)})
-
-    async def _apply(self, action: BulkAction, session_id: str, expected_versions: Mapping[str, str] | None) -> Change:
-        if action == "archive":
-            return await self.archive_session(session_id)
-        if action == "restore":
-            return await self.restore_session(session_id)
-        if expected_versions is not None and session_id not in expected_versions:
-            await self.get_session(session_id)  # raises the error that kept it out of the question, if it persists
-            raise NotFound(f"session {quoted(session_id)} was not found when the user was asked to confirm. Ask again.")
-        return await self.delete_session(session_id, expected_version=(expected_versions or {}).get(session_id, ""))
 
     async def _preview(self, action: BulkAction, session_id: str) -> SessionDetail | None:
         """Return the session if the action would change it, else None."""

@@ -1,10 +1,14 @@
 """Bulk actions made of single actions, for backends whose system has no bulk operation."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from ..errors import Invalid, NotFound, SessionsError, Unsupported
+from ..errors import Invalid, NotFound, SessionsError, Unsupported, quoted
 from ..models import BulkAction, BulkResult, Change, Failure, SessionDetail, Target
+
+if TYPE_CHECKING:
+    from .base import SessionBackend
 
 
 async def read_each(
@@ -52,3 +56,17 @@ async def apply_to_each(
         except SessionsError as error:
             failed.append(Failure(session_id=session_id, error=error.text))
     return BulkResult(action=action, dry_run=False, succeeded=tuple(succeeded), failed=tuple(failed))
+
+
+async def apply_one(
+    backend: "SessionBackend", action: BulkAction, session_id: str, expected_versions: Mapping[str, str] | None
+) -> Change:
+    """Apply an action to one session. Raise `NotFound` for a deletion that the user was not asked about."""
+    if action == "archive":
+        return await backend.archive_session(session_id)
+    if action == "restore":
+        return await backend.restore_session(session_id)
+    if expected_versions is not None and session_id not in expected_versions:
+        await backend.get_session(session_id)  # raises the error that kept it out of the question, if it persists
+        raise NotFound(f"session {quoted(session_id)} was not found when the user was asked to confirm. Ask again.")
+    return await backend.delete_session(session_id, expected_version=(expected_versions or {}).get(session_id, ""))

@@ -4,8 +4,8 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 
@@ -53,12 +53,8 @@ class FileLocks:
 
         If the file can't be locked, log a warning and go on without a lock.
         """
-        digest = blake2b(name.encode(errors="backslashreplace"), digest_size=1).digest()
-        path = self.folder / f"{int.from_bytes(digest) % _FILES:02x}.lock"
-        try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            _warn(error)
+        file = self._open(name)
+        if file is None:
             yield
             return
         try:
@@ -66,6 +62,35 @@ class FileLocks:
             yield
         finally:
             os.close(file)
+
+    @contextmanager
+    def try_lock(self, name: str) -> Generator[bool]:
+        """Hold the lock of this name, and yield True. Yield False, without waiting, if it is held elsewhere."""
+        file = self._open(name)
+        if file is None:
+            yield True
+            return
+        try:
+            is_held = True
+            try:
+                _try_lock(file)
+            except OSError as error:
+                is_held = error.errno not in _LOCKED_ELSEWHERE
+                if is_held:
+                    _warn(error)
+            yield is_held
+        finally:
+            os.close(file)
+
+    def _open(self, name: str) -> int | None:
+        """Open the file of a lock. If that fails, log a warning and return None."""
+        digest = blake2b(name.encode(errors="backslashreplace"), digest_size=1).digest()
+        path = self.folder / f"{int.from_bytes(digest) % _FILES:02x}.lock"
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            _warn(error)
+            return None
 
 
 async def _lock(file: int) -> None:

@@ -18,7 +18,8 @@ from mcp_sessions.backends.registry import LOCAL, local_agents
 from mcp_sessions.cli.refusals import discard_stdout, refuse, refuse_backend
 from mcp_sessions.config.backend_addresses import shown_backends
 from mcp_sessions.config.build import build_backend, build_server, http_warnings, refuse_http_settings
-from mcp_sessions.config.settings import BadSetting, Settings, unknown_variables
+from mcp_sessions.config.settings import BadSetting, Settings
+from mcp_sessions.config.unknown_variables import unknown_variables
 from mcp_sessions.errors import SessionsError, quoted, replace_unprintable
 from mcp_sessions.server.audit_log import STDERR
 from mcp_sessions.server.sessions_server import SessionsServer

@@ -8,7 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
-from ..config.settings import SETTINGS, BadSetting, Settings, unknown_variables
+from ..config.settings import SETTINGS, BadSetting, Settings
+from ..config.unknown_variables import unknown_variables
 from ..errors import replace_unprintable
 from .parser import parser
 from .refusals import refuse

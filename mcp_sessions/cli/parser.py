@@ -17,6 +17,7 @@ _COMMANDS = {
     "config": "print a client's configuration for this server, with these settings",
     "copy": "copy all sessions of one backend into another one, and compare the two",
     "overlay": "export what the overlay keeps, import such a file, or move it into the systems",
+    "index": "bring the search index up to date, with a progress bar",
     "token": "create a token for --tokens: print the token, which is shown only once, and the line for the file",
 }
 _OVERLAY_ACTIONS = {
@@ -24,7 +25,7 @@ _OVERLAY_ACTIONS = {
     "import": "add the facts in a file that the overlay lacks; what the overlay has is never changed",
     "migrate": "move facts into the systems that can store them by now; without --apply, only say what would be moved",
 }
-_WITH_SETTINGS = ("serve", "browse", "doctor", "config")
+_WITH_SETTINGS = ("serve", "browse", "doctor", "config", "index")
 _EPILOG = "Each flag also has an environment variable, such as MCP_SESSIONS_MAX_CHARS for --max-chars. The flag wins."
 _CREDENTIALS = (
     "MCP_SESSIONS_TOKEN is the credential of the backend that is reached over HTTP; if both are, of --from only. "
@@ -56,12 +57,14 @@ def parser() -> argparse.ArgumentParser:
         for name, help in _COMMANDS.items()
     }
     added["config"].add_argument("client", metavar="CLIENT", choices=CLIENTS, help=f"one of {', '.join(CLIENTS)}")
+    added["index"].add_argument("--rebuild", action="store_true", help="make the index anew")
     _add_copy(added["copy"])
     _add_overlay(added["overlay"])
     _add_token(added["token"])
     _add_settings(main)
     for name in _WITH_SETTINGS:
-        added[name].usage = f"mcp-sessions {name} {'CLIENT ' if name == 'config' else ''}[SETTING]..."
+        own = {"config": "CLIENT ", "index": "[--rebuild] "}.get(name, "")
+        added[name].usage = f"mcp-sessions {name} {own}[SETTING]..."
         added[name].epilog = _EPILOG
         _add_settings(added[name], without=OVER_HTTP if name == "browse" else "")
     others = main.add_argument_group("other")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..backends.base import SessionBackend
@@ -16,10 +17,12 @@ from .backend_addresses import BackendAddress, read_addresses
 from .settings import SETTINGS, BadSetting, Settings
 
 if TYPE_CHECKING:  # so that `config` can check settings without loading the SDK
+    from ..backends.layers.index import IndexStore
     from ..backends.layers.overlay import OverlayStore
     from ..server.audit_log import AuditLog
     from ..server.sessions_server import SessionsServer
 
+IndexOpener = Callable[[], "IndexStore"]
 OverlayOpener = Callable[[], "OverlayStore"]
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
@@ -34,10 +37,11 @@ def build_backends(settings: Settings) -> Mapping[str, SessionBackend]:
     addresses = read_addresses(settings.backend)
     backends: dict[str, SessionBackend] = {}
     overlay = _overlay_opener(settings)
+    index = cache(lambda: open_index(settings))
     for address in addresses:
         is_only = len(addresses) == 1
         with nullcontext() if is_only else name_flag_in_errors(f"--backend {address.name}".strip()):
-            backends[address.name] = _open(address, settings, is_only=is_only, overlay=overlay)
+            backends[address.name] = _open(address, settings, is_only=is_only, overlay=overlay, index=index)
     return backends
 
 
@@ -65,13 +69,20 @@ def open_overlay(settings: Settings) -> "OverlayStore":
         raise BadSetting(f"--overlay: {error.message.rstrip('.')}.") from error
 
 
+def open_index(settings: Settings) -> "IndexStore":
+    """Return the search index, not yet entered."""
+    from ..backends.layers.index import IndexStore  # here, since the embedded store needs none
+
+    return IndexStore(Path(settings.index))
+
+
 def _require_url(overlay: str) -> None:
     if overlay.partition(":")[0] not in ("sqlite", "postgresql"):
         raise BadSetting("--overlay accepts off, sqlite:///PATH or postgresql://USER@HOST/DATABASE.")
 
 
 def _open(
-    address: BackendAddress, settings: Settings, *, is_only: bool, overlay: OverlayOpener | None
+    address: BackendAddress, settings: Settings, *, is_only: bool, overlay: OverlayOpener | None, index: IndexOpener
 ) -> SessionBackend:
     token_variable = address.token_variable
     token = settings.backend_credentials.get(token_variable, "")
@@ -89,6 +100,10 @@ def _open(
         from ..backends.layers.overlay import Overlay
 
         backend = Overlay(backend, overlay(), source=system_of(address.url))
+    if settings.index != "off" and not backend.has_search_index:
+        from ..backends.layers.index import Indexed
+
+        backend = Indexed(backend, index(), source=system_of(address.url))
     return ReadOnlyBackend(backend) if address.is_read_only else backend
 
 

@@ -47,8 +47,8 @@ def not_empty(text: str) -> str:
     return text
 
 
-def overlay(text: str) -> str:
-    """Return the URL, or "off". Whether the URL is right shows when it is opened, whose errors don't repeat it."""
+def not_empty_or_off(text: str) -> str:
+    """Return the URL or path, or "off". Whether it is right shows when it is opened, whose errors don't repeat it."""
     return "off" if text.strip().lower() in ("off", "no", "false", "0") else not_empty(text)
 
 

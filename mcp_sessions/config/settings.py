@@ -1,6 +1,6 @@
 """The settings: each one's flag, environment variable, parser and help. `--help` and docs/configuration.md use them."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -9,10 +9,10 @@ from ..backends.registry import BACKENDS
 from ..server.confirm_mode import ConfirmMode
 from . import parsers
 from .backend_addresses import read_addresses, split_backends
-from .default_paths import url_in_data_folder
+from .default_paths import path_in_cache_folder, url_in_data_folder
 from .parsers import BadSetting, is_url
 
-__all__ = ["OVER_HTTP", "SETTINGS", "BadSetting", "Setting", "Settings", "is_url", "unknown_variables"]
+__all__ = ["OVER_HTTP", "SETTINGS", "BadSetting", "Setting", "Settings", "is_url"]
 
 PREFIX = "MCP_SESSIONS_"
 Transport = Literal["stdio", "http"]
@@ -20,8 +20,6 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 OVER_HTTP = "over HTTP"
 _GROUPS = {"user": "general", "toolsets": "tools", "backend": "backend", "host": OVER_HTTP}
 """The first setting of each group, and the group's title."""
-_TEST_VARIABLES = ["AGENTOS", "BROWSER", "CLAUDE_CODE", "COMMAND", "CONTRACT", "OPENCODE", "POSTGRES"]
-"""The ends of the names of variables that configure tests and examples."""
 _OPTION_TYPES = tuple(dict.fromkeys(backend.options for backend in BACKENDS.values()))
 
 
@@ -136,8 +134,15 @@ class Settings:
         "URL|off",
         "where archive, state, metadata and summary are kept for systems that can't store them: sqlite:///PATH, "
         "postgresql://…, or off",
-        parsers.overlay,
+        parsers.not_empty_or_off,
         shown="sqlite:///USER_DATA_DIR/mcp-sessions/overlay.db",
+    )
+    index: str = _setting(
+        lambda: path_in_cache_folder("index.db"),
+        "PATH|off",
+        "file of the search index of systems that have none; off reads all sessions for each search",
+        parsers.not_empty_or_off,
+        shown="USER_CACHE_DIR/mcp-sessions/index.db",
     )
     token: str = _setting(
         "", "", "credential for the backend, sent as a bearer token (the embedded store needs none)", secret=True
@@ -200,11 +205,7 @@ class Settings:
         parsers.not_empty,
     )
     state_key: str = _setting(
-        "",
-        "",
-        "over HTTP: a secret of 32 characters or more, shared by all replicas",
-        parsers.state_key,
-        secret=True,
+        "", "", "over HTTP: a secret of 32 characters or more, shared by all replicas", parsers.state_key, secret=True
     )
 
     backend_credentials: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -250,22 +251,6 @@ class Settings:
         changed = (name for name in SETTINGS if getattr(self, name) != getattr(default, name))
         given = {SETTINGS[name].variable: _text(getattr(self, name), SETTINGS[name].separator) for name in changed}
         return given | dict(self.backend_credentials)
-
-
-def unknown_variables(environ: Mapping[str, str], settings: Settings) -> Generator[str]:
-    """Yield a warning for each variable that has the prefix of settings but no effect."""
-    known = [setting.variable for setting in SETTINGS.values()]
-    addresses = read_addresses(settings.backend)
-    known += [address.token_variable for address in addresses]
-    if settings.token and len(addresses) > 1 and all(address.name for address in addresses):
-        variables = " or ".join(address.token_variable for address in addresses)
-        yield f"MCP_SESSIONS_TOKEN has no effect, since each backend has a name; set {variables}"
-    for name in environ:
-        if name.startswith(PREFIX) and name not in known and name.removeprefix(PREFIX) not in _TEST_VARIABLES:
-            from difflib import get_close_matches  # imported here, since most starts don't need it
-
-            (nearest,) = get_close_matches(name, known, n=1, cutoff=0)
-            yield f"{name} is not a setting and has no effect; the most similar setting is {nearest}"
 
 
 def _text(value: str | float | tuple[str, ...], separator: str) -> str:

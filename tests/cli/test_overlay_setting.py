@@ -22,7 +22,7 @@ TOKEN = {"MCP_SESSIONS_TOKEN": "g_agent_" + "0" * 48}
 
 
 def built(*backends: str, overlay: str | None = None) -> dict[str, SessionBackend]:
-    flags: dict[str, str | list[str] | None] = {"backend": list(backends), "overlay": overlay}
+    flags: dict[str, str | list[str] | None] = {"backend": list(backends), "overlay": overlay, "index": "off"}
     tokens = {f"MCP_SESSIONS_TOKEN_{name}": TOKEN["MCP_SESSIONS_TOKEN"] for name in ("ONE", "TWO")}
     return dict(build_backends(Settings.read(flags, TOKEN | tokens)))
 

@@ -14,7 +14,8 @@ from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.cli.main import main
 from mcp_sessions.config.backend_addresses import split_backends
 from mcp_sessions.config.build import build_backend, build_backends, build_server
-from mcp_sessions.config.settings import BadSetting, Settings, unknown_variables
+from mcp_sessions.config.settings import BadSetting, Settings
+from mcp_sessions.config.unknown_variables import unknown_variables
 from mcp_sessions.models import SessionFilter
 from mcp_sessions.server.sessions_server import SessionsServer
 from mcp_sessions.transports.auth.access import access_of

@@ -17,7 +17,7 @@ VOCABULARY = "errors models caller cursors json_documents sqlite_url"
 SHARED = (
     "backends.base backends.backend_type backends.options backends.environment backends.health backends.deadline "
     "backends.validation backends.paging backends.file_locks backends.session_locks backends.write_access "
-    "backends.gather backends.telemetry backends.flag_errors backends.session_updates"
+    "backends.gather backends.telemetry backends.flag_errors backends.session_updates backends.transcript_feed"
 )
 ANY_BACKEND = f"{VOCABULARY} text {SHARED} backends.scan_search backends.http"
 RULES = {
@@ -29,9 +29,10 @@ RULES = {
     "sqlite_url": "",
     "text": "errors",
     "backends.backend_names": "",
+    "backends.transcript_feed": "models",
     "backends.capability": "",
     "backends.base": f"{VOCABULARY} text backends.bulk backends.capability backends.feeds backends.health "
-    "backends.options backends.environment backends.validation",
+    "backends.options backends.environment backends.transcript_feed backends.validation",
     "backends.bulk": "errors models",
     "backends.feeds": "models json_documents",
     "backends.backend_type": "backends.base backends.environment backends.options",
@@ -61,7 +62,8 @@ RULES = {
     "backends.database": f"{VOCABULARY} text {SHARED}",
     # `backends.feeds`: `Many` merges the changes of its members in the same way as those of one backend are merged.
     "backends.layers": f"{VOCABULARY} text {SHARED} backends.feeds backends.backend_names",
-    # `backends.database`: the overlay has a database of its own.
+    # `backends.database`: the index and the overlay have databases of their own.
+    "backends.layers.index": f"{VOCABULARY} text {SHARED} backends.layers backends.capability backends.database",
     "backends.layers.overlay": f"{VOCABULARY} text {SHARED} backends.layers backends.capability backends.database",
     "backends.sql": f"{VOCABULARY} text {SHARED} backends.database",
     "backends.agentos": ANY_BACKEND,

@@ -197,7 +197,7 @@ def _message(lines: Sequence[Record]) -> HistoryItem:
         attachments=tuple(item for content in contents for item in content.attachments),
     )
     status = next(filter(None, (record.status for record in lines)), "")
-    return HistoryItem(message, NEWEST, first.is_prompt, answer_tokens(lines), status)
+    return HistoryItem(message, NEWEST, first.is_prompt, answer_tokens(lines), status, first.origin)
 
 
 def _result(record: Record, names: Mapping[str, str]) -> HistoryItem:

@@ -36,6 +36,7 @@ from .checks import examine
 from .conversation import NEWEST, POSITION_LENGTH, Conversation
 from .details import Counts, Details
 from .facts import SessionFacts
+from .feed import ClaudeCodeFeed
 from .folder import ClaudeFolder, SessionFile, is_session_id
 from .listing import list_page
 from .live import session_of_ancestor
@@ -162,6 +163,9 @@ class ClaudeCodeReader(SessionBackend):
         seconds = remaining(self.options.timeout) * _TIME_FRACTION
         catalogue = self._catalogue(self._stops_at())
         return await search_sessions(catalogue, self.caller, parsed, limit, cursor, seconds=seconds)
+
+    async def transcript_feed(self) -> ClaudeCodeFeed:
+        return await self._in_thread(lambda stops_at: ClaudeCodeFeed(self._catalogue(stops_at)))
 
     @contextmanager
     def _history(

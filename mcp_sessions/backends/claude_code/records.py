@@ -81,6 +81,12 @@ class Record:
         return self.type == "system" and self.fields.get("subtype") == "compact_boundary"
 
     @property
+    def origin(self) -> str:
+        """The line of another session that this is a copy of, as `SESSION/LINE`, "" if it is none."""
+        source = object_in(self.fields, "forkedFrom")
+        return f"{text_in(source, 'sessionId')}/{text_in(source, 'messageUuid')}" if source else ""
+
+    @property
     def is_result(self) -> bool:
         return self.type == "user" and self.content.is_result
 

@@ -38,6 +38,7 @@ from .catalogue import Catalogue, Entry, Sources
 from .checks import examine
 from .conversation import NEWEST, POSITION_LENGTH, Conversation, status_of_open_turn
 from .details import Counts, Details, lineage_of
+from .feed import CodexFeed
 from .home import CodexHome, is_thread_id, state_of
 from .listing import list_page
 from .session_index import SessionIndex
@@ -186,6 +187,9 @@ class CodexBackend(SessionBackend):
         notes += [f"{len(unfinished)} long sessions were searched only in part."] if unfinished else []
         is_complete = page.complete and not (catalogue.unreadable or unfinished)
         return page.model_copy(update={"note": " ".join(filter(None, notes)), "complete": is_complete})
+
+    async def transcript_feed(self) -> CodexFeed:
+        return await self._in_thread(lambda stops_at: CodexFeed(self._catalogue(stops_at)))
 
     @contextmanager
     def _conversation(self, session_id: str, stops_at: float) -> Generator[Conversation]:

@@ -174,6 +174,10 @@ class Catalogue:
         time = self._time(entry, by_creation=True)
         return time_of_milliseconds(time / 1000) if time else None
 
+    def entries(self) -> Iterator[Entry]:
+        """Yield all threads without opening a file, so that some of them may not be readable."""
+        return map(self._entry, self.threads.values())
+
     def _entry(self, thread: Thread) -> Entry:
         row = self.state.rows.get(thread.id)
         return Entry(thread, thread.segments(row.path if row else "")[-1], row)

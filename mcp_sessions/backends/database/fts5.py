@@ -56,13 +56,19 @@ class Fts5Index:
 
 
 def _expression(words: Sequence[str], owner: str) -> str:
-    """Return the FTS5 query, "" for all rows. Each word is a quoted phrase, which can't contain operators."""
-    phrases = " AND ".join(
+    """Return the FTS5 query, "" for all rows."""
+    conditions = ([f"owner : {_owner_token(owner)}"] if owner else []) + (
+        [f"words : ({phrases(words)})"] if words else []
+    )
+    return " AND ".join(conditions)
+
+
+def phrases(words: Sequence[str]) -> str:
+    """Return an FTS5 query for all words. Each is a quoted phrase, which can't contain operators."""
+    return " AND ".join(
         '"{}"{}'.format(index_text(word.removesuffix("*")).replace('"', '""'), "*" if word.endswith("*") else "")
         for word in words
     )
-    conditions = ([f"owner : {_owner_token(owner)}"] if owner else []) + ([f"words : ({phrases})"] if words else [])
-    return " AND ".join(conditions)
 
 
 def _owner_token(owner: str) -> str:

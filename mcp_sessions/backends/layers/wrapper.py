@@ -26,6 +26,7 @@ from ...models import (
 )
 from ..base import SessionBackend
 from ..health import Report
+from ..transcript_feed import TranscriptFeed
 
 
 class Wrapper(SessionBackend):
@@ -39,6 +40,7 @@ class Wrapper(SessionBackend):
         self.inner = inner
         self.title = inner.title
         self.capabilities = inner.capabilities
+        self.has_search_index = inner.has_search_index
         self.options = inner.options
 
     async def __aenter__(self) -> Self:
@@ -106,6 +108,9 @@ class Wrapper(SessionBackend):
 
     def changes(self, since: datetime | None) -> AsyncGenerator[Session]:
         return self.inner.changes(since)
+
+    async def transcript_feed(self) -> TranscriptFeed | None:
+        return await self.inner.transcript_feed()
 
     async def export_session(self, session_id: str) -> JsonObject:
         return await self.inner.export_session(session_id)

@@ -45,6 +45,7 @@ class SqlBackend(SessionBackend):
 
     title = "the embedded store"
     capabilities = frozenset(Capability)
+    has_search_index = True
 
     def __init__(self, database: Database, options: StoreOptions, *, read_only: bool = False) -> None:
         self.database = database

@@ -26,6 +26,7 @@ class HistoryItem(NamedTuple):
 
     `starts_run`: a run begins with this message. `tokens`: those of the answer that the message is.
     `status`: what the message says about how its run ended, "" if nothing.
+    `origin`: the message that it is a copy of, as `SESSION/MESSAGE`, "" if it is none.
     """
 
     message: Message
@@ -33,6 +34,7 @@ class HistoryItem(NamedTuple):
     starts_run: bool = False
     tokens: int = 0
     status: str = ""
+    origin: str = ""
 
 
 @dataclass(slots=True)

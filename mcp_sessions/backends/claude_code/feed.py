@@ -1,0 +1,39 @@
+"""Claude Code's sessions as a search index reads them."""
+
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+
+from ..transcript_feed import OpenTranscript, PlacedMessage, Position, TranscriptState
+from ..transcripts.feed import placed, transcript_state
+from ..transcripts.lines import TranscriptFile, open_transcript
+from .conversation import NEWEST, Conversation
+from .sessions import Catalogue
+
+
+class ClaudeCodeFeed:
+    """The transcripts of the sessions in a folder. Those of subagents are not among them."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._files = {file.id: file for file in catalogue.files()}
+        self.unreadable = catalogue.unreadable
+        self.states: Mapping[str, TranscriptState] = {
+            file.id: transcript_state(file.path, file.state) for file in self._files.values()
+        }
+
+    @contextmanager
+    def open(self, session_id: str, stops_at: float) -> Generator[OpenTranscript | None]:
+        file = self._files[session_id]
+        self._catalogue.stops_at = stops_at
+        facts = self._catalogue.facts(file)
+        if not facts.is_session:
+            yield None
+            return
+        with open_transcript(file.path, stops_at) as opened:
+            yield OpenTranscript(facts.title, facts.head.created_at, partial(_messages, opened))
+
+
+def _messages(opened: TranscriptFile, position: Position) -> Iterator[PlacedMessage]:
+    start = position or NEWEST
+    return placed(Conversation(opened).items(start), start)

@@ -1,0 +1,51 @@
+"""Codex's threads as a search index reads them."""
+
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+
+from ... import cursors
+from ...errors import SessionsError
+from ..transcript_feed import OpenTranscript, PlacedMessage, Position, TranscriptState
+from ..transcripts.feed import placed, transcript_state
+from .catalogue import Catalogue, Entry
+from .conversation import NEWEST, Conversation
+from .details import lineage_of
+from .home import state_of
+from .lineage import Lineage
+
+
+class CodexFeed:
+    """The threads in a home. Messages that a fork has from another thread are those of the other thread only."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._entries: dict[str, Entry] = {}
+        self.states: Mapping[str, TranscriptState] = dict(self._states())
+        self.unreadable = catalogue.unreadable
+
+    def _states(self) -> Iterator[tuple[str, TranscriptState]]:
+        for entry in self._catalogue.entries():
+            with suppress(SessionsError):  # removed meanwhile, or unreadable
+                state = transcript_state(entry.file.path, state_of(entry.file))
+                self._entries[entry.id] = entry
+                row = entry.row
+                names = (self._catalogue.index.get(entry.id, ""), (row.name, row.preview) if row else ())
+                # The names of threads are not in their files.
+                yield entry.id, state._replace(state=f"{state.state} {cursors.digest(repr(names), 4):x}")
+
+    @contextmanager
+    def open(self, session_id: str, stops_at: float) -> Generator[OpenTranscript | None]:
+        catalogue, entry = self._catalogue, self._entries[session_id]
+        catalogue.stops_at = stops_at
+        if catalogue.facts(entry).meta is None:
+            yield None
+            return
+        with ExitStack() as files:
+            lineage = lineage_of(catalogue, entry, stops_at, files)
+            yield OpenTranscript(catalogue.name(entry), catalogue.created_at(entry), partial(_messages, lineage))
+
+
+def _messages(lineage: Lineage, position: Position) -> Iterator[PlacedMessage]:
+    start = position or NEWEST
+    return placed(Conversation(lineage, only_own=True, names_tools=False).items(start), start)

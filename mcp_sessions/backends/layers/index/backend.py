@@ -1,0 +1,208 @@
+"""`Indexed`, a layer that searches a backend's sessions by an index of its own."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from .... import cursors
+from ....errors import Busy, SessionsError, Unavailable
+from ....models import BulkAction, BulkResult, Change, SearchHit, SearchPage
+from ....text.search_query import SearchQuery, parse_query
+from ...base import Capability, SessionBackend
+from ...database.database import DeadlineExceeded, Transaction
+from ...deadline import remaining
+from ...health import Report
+from ..wrapper import Wrapper
+from . import tables
+from .listed import ListedSource
+from .source import FoundText, Progress, Source
+from .store import DamagedIndex, IndexStore, UnusableIndex
+from .tables import Place
+from .transcripts import TranscriptSource
+
+_SHARE_OF_TIME = 0.4
+"""The part of a call's time for updating the index, and also the part for reading the hits."""
+_AT_ONCE = 16
+_UPDATED_ELSEWHERE = (
+    "Another call or process is updating the search index, so new messages may be missing. Repeat the call."
+)
+
+
+class Indexed(Wrapper):
+    """A backend with a full-text index. `source` identifies its system, and stays the same when its name changes.
+
+    Hits are read from the system and checked again, so the index never decides what a caller sees.
+    """
+
+    def __init__(self, inner: SessionBackend, store: IndexStore, *, source: str) -> None:
+        super().__init__(inner)
+        self.capabilities = inner.capabilities | {Capability.SEARCH_SESSIONS}
+        self.has_search_index = True
+        self._store = store
+        self._source = source
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        await self._store.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._store.__aexit__(exc_type, exc, traceback)
+        await super().__aexit__(exc_type, exc, traceback)
+
+    async def examine(self, report: Report) -> None:
+        await super().examine(report)
+        await self._store.examine(self._source, report)
+
+    async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
+        """Search names, summaries and messages: names and summaries first, each newest first."""
+        parsed = parse_query(query)
+        if self.caller.credential or self.caller.credentials:  # the index can't tell what this credential may see
+            return await self.inner.search_sessions(query, limit=limit, cursor=cursor)
+        walk = cursors.walk("index", self.caller.user_id, parsed.key)
+        (below,) = cursors.read(cursor, walk, 1) if cursor else (tables.MAX_KEY,)
+        try:
+            note = await self._store.open()
+        except Unavailable as error:
+            return await self._search_without_index(query, limit, cursor, error)
+        try:
+            return await self._search(parsed, walk, below, limit, note)
+        except UnusableIndex as error:
+            return await self._search_without_index(query, limit, "", error)
+        except DamagedIndex:
+            return await self._search(parsed, walk, below, limit, await self._store.rebuild())
+
+    async def _search_without_index(self, query: str, limit: int, cursor: str, error: Unavailable) -> SearchPage:
+        """Search by the backend itself. Raise the error if it has no search."""
+        if Capability.SEARCH_SESSIONS not in self.inner.capabilities:
+            raise Unavailable(f"the search index can't be used: {error.message}") from error
+        page = await self.inner.search_sessions(query, limit=limit, cursor=cursor)
+        note = f"The search index can't be used, so the sessions themselves were read: {error.message}"
+        return page.model_copy(update={"note": " ".join(filter(None, (note, page.note)))})
+
+    async def _search(self, query: SearchQuery, walk: str, below: int, limit: int, note: str) -> SearchPage:
+        source = await self._open_source()
+        missing = await self._update(source)
+        owner = self.caller.user_id
+        hits: list[SearchHit] = []
+        stops_at = anyio.current_time() + remaining(self.options.timeout) * _SHARE_OF_TIME
+        notes = [note, missing]
+        while below and len(hits) <= limit and anyio.current_time() < stops_at:
+            try:
+                places, below = await self._store.search(_finding(self._source, owner, query, below))
+            except DeadlineExceeded:
+                break
+            hits += self._hits(places, await source.read(places), query, walk)
+        else:
+            stops_at = 0 if below == 0 or len(hits) > limit else stops_at
+        unreadable = await self._store.scan(lambda tx: tables.unreadable(tx, self._source, owner))
+        if unreadable:
+            notes.append(f"{len(unreadable)} sessions could not be read, among them {', '.join(unreadable[:3])}.")
+        is_full, is_late = len(hits) > limit, bool(stops_at)
+        if is_late:
+            notes.append("The search took too long and stopped here. Continue with next_cursor.")
+        next_cursor = hits[limit - 1].cursor if is_full else cursors.mark(walk, below) if is_late else ""
+        return SearchPage(
+            hits=tuple(hits[:limit]),
+            next_cursor=next_cursor,
+            complete=not (is_late or missing or unreadable),
+            note=" ".join(filter(None, notes)),
+        )
+
+    async def _open_source(self, progress: Progress | None = None) -> Source:
+        feed = await self.inner.transcript_feed()
+        report = progress or self._report
+        if feed is not None:
+            return TranscriptSource(self.inner, feed, self._store, self._source, report)
+        return ListedSource(self.inner, self._store, self._source, self.caller.user_id, report)
+
+    async def _report(self, done: int, total: int) -> None:
+        await self.caller.progress(done, f"{done} of {total} sessions indexed")
+
+    async def update_index(self, progress: Progress) -> str:
+        """Index everything that is not indexed yet. Return a note on what could not be read, "" if nothing.
+
+        Raise `Busy` if another process is updating the index, and the errors of the system and of `IndexStore`.
+        """
+        await self.inner.check_reachable()
+        await self._store.open()
+        with self._store.sync_lock(self._source) as is_held:
+            if not is_held:
+                raise Busy("another process is updating the index. Wait for it to finish, then try again.")
+            source = await self._open_source(progress)
+            note = (await source.update(math.inf)).note
+        unreadable = await self._store.scan(lambda tx: tables.unreadable(tx, self._source, self.caller.user_id))
+        return f"{note} {len(unreadable)} sessions could not be read.".strip() if unreadable else note
+
+    async def _update(self, source: Source) -> str:
+        """Index what changed, unless another call or process is doing that. Return a note on what is missing."""
+        with self._store.sync_lock(self._source) as is_held:
+            if not is_held:
+                return _UPDATED_ELSEWHERE
+            stops_at = anyio.current_time() + remaining(self.options.timeout) * _SHARE_OF_TIME
+            return (await source.update(stops_at)).note
+
+    def _hits(
+        self, places: Sequence[Place], texts: Sequence[FoundText | None], query: SearchQuery, walk: str
+    ) -> list[SearchHit]:
+        """Return hits for those places whose text matches."""
+        hits: list[SearchHit] = []
+        for place, found in zip(places, texts, strict=True):
+            visible = self.caller.sanitize(found.text) if found else ""
+            if found and visible and query.matches(visible):
+                hits.append(
+                    SearchHit(
+                        session_id=place.session_id,
+                        session_name=found.session_name,
+                        message_id=place.message_id,
+                        role=found.role,
+                        snippet="" if place.part == "name" else query.snippet(visible),
+                        created_at=found.created_at,
+                        cursor=cursors.mark(walk, place.key),
+                    )
+                )
+        return hits
+
+    async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
+        change = await super().delete_session(session_id, expected_version=expected_version)
+        await self._forget([session_id])
+        return change
+
+    async def apply_to_sessions(
+        self,
+        action: BulkAction,
+        session_ids: Sequence[str],
+        *,
+        dry_run: bool = True,
+        expected_versions: Mapping[str, str] | None = None,
+    ) -> BulkResult:
+        result = await super().apply_to_sessions(
+            action, session_ids, dry_run=dry_run, expected_versions=expected_versions
+        )
+        if action == "delete" and not dry_run:
+            await self._forget(result.succeeded)
+        return result
+
+    async def _forget(self, session_ids: Sequence[str]) -> None:
+        """Remove deleted sessions. If that fails, a search does it, which finds them gone."""
+        try:
+            await self._store.open()
+            for session_id in session_ids:
+                await self._store.write(partial(tables.drop_session, source=self._source, session_id=session_id))
+        except SessionsError:
+            return
+
+
+def _finding(
+    source: str, owner: str, query: SearchQuery, below: int
+) -> Callable[[Transaction], tuple[list[Place], int]]:
+    def find(tx: Transaction) -> tuple[list[Place], int]:
+        return tables.find(tx, source, owner, query.words, below=below, limit=_AT_ONCE)
+
+    return find

@@ -1,0 +1,270 @@
+"""Statements on the index: which sessions it has, and where their words are."""
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+from ....text.words import index_text
+from ...database.database import Transaction
+from ...database.fts5 import phrases
+from ...database.times import now_micros
+
+MAX_KEY = 1 << 58  # has 18 digits, the most that a cursor accepts
+_NAMES = 1 << 52  # added to the keys of names and summaries, which are searched before messages
+_EPOCH = 1_577_836_800  # 2020-01-01
+_KEYS_PER_SECOND = 1 << 10
+_AT_ONCE = 500
+_PLACES = "SELECT p.key, s.id, p.part, p.message_id, p.position FROM places p JOIN sessions s ON s.key = p.session_key"
+_NO_COPY = f"""
+    AND NOT (p.origin <> '' AND EXISTS (
+        SELECT 1 FROM sessions t JOIN places q ON q.session_key = t.key
+        WHERE t.source = s.source AND t.id = substr(p.origin, 1, instr(p.origin, '/') - 1)
+        AND q.message_id = substr(p.origin, instr(p.origin, '/') + 1)))
+    AND NOT (p.number > 0 AND EXISTS (
+        SELECT 1 FROM places q JOIN sessions t ON t.key = q.session_key
+        WHERE q.key > p.key AND q.key < (p.key / {_KEYS_PER_SECOND} + 1) * {_KEYS_PER_SECOND} AND q.number > 0
+        AND q.message_id = p.message_id AND q.digest = p.digest AND t.source = s.source AND t.key <> s.key))
+"""
+"""Conditions that a place is not a copy. Claude Code's forks name the original; older copies have its id and time."""
+
+
+class Text(NamedTuple):
+    """A name, summary or message, as a model may see it.
+
+    `part` is `name`, `summary` or `message`. `number` and `position` are those of a message in a file.
+    """
+
+    part: str
+    message_id: str
+    created_at: int
+    text: str
+    number: int = 0
+    position: str = ""
+    origin: str = ""
+
+    def digest(self, owner: str) -> bytes:
+        """Return a value that copies of a message in other files have too."""
+        time = self.created_at if self.number else ""
+        return blake2b(f"{owner}\0{time}\0{self.text}".encode(), digest_size=8).digest()
+
+
+class IndexedSession(NamedTuple):
+    """What the index has of a session. `changed_at` is the time of the session's last change, by its system."""
+
+    owner: str
+    changed_at: int
+    read_at: int
+
+
+class Place(NamedTuple):
+    """Where a text is that contains the words of a search."""
+
+    key: int
+    session_id: str
+    part: str
+    message_id: str
+    position: str
+
+
+def marks(tx: Transaction, source: str, scope: str) -> tuple[int, int] | None:
+    """Return the time up to which all changes of the scope's sessions are indexed, and that of the last sweep."""
+    row = tx.one("SELECT mark, swept_at FROM marks WHERE source = ? AND scope = ?", source, scope)
+    return (row[0], row[1]) if row else None
+
+
+def set_marks(tx: Transaction, source: str, scope: str, mark: int, swept_at: int) -> None:
+    tx.run(
+        "INSERT OR REPLACE INTO marks (source, scope, mark, swept_at) VALUES (?, ?, ?, ?)",
+        source,
+        scope,
+        mark,
+        swept_at,
+    )
+
+
+def indexed(tx: Transaction, source: str, ids: Sequence[str]) -> dict[str, IndexedSession]:
+    """Return those of the sessions that are in the index."""
+    found: dict[str, IndexedSession] = {}
+    for start in range(0, len(ids), _AT_ONCE):
+        some = ids[start : start + _AT_ONCE]
+        rows = tx.all(
+            "SELECT id, owner, changed_at, read_at FROM sessions"
+            f" WHERE source = ? AND id IN ({', '.join('?' * len(some))})",
+            source,
+            *some,
+        )
+        found |= {row[0]: IndexedSession(*row[1:]) for row in rows}
+    return found
+
+
+def ids(tx: Transaction, source: str, owner: str) -> set[str]:
+    """Return the ids of the owner's sessions, of all if `owner` is ""."""
+    rows = tx.all("SELECT id, owner FROM sessions WHERE source = ?", source)
+    return {session_id for session_id, its_owner in rows if not owner or its_owner == owner}
+
+
+def states(tx: Transaction, source: str) -> dict[str, str]:
+    """Return the states in which the files of sessions were read, by the sessions' ids."""
+    return dict(tx.all("SELECT id, state FROM sessions WHERE source = ?", source))
+
+
+def count(tx: Transaction, source: str) -> int:
+    """Return how many sessions of a system are in the index."""
+    row = tx.one("SELECT count(*) FROM sessions WHERE source = ?", source)
+    return row[0] if row else 0
+
+
+def unreadable(tx: Transaction, source: str, owner: str) -> list[str]:
+    """Return the ids of the owner's sessions that could not be read."""
+    rows = tx.all("SELECT id, owner FROM sessions WHERE source = ? AND is_readable = 0 ORDER BY key DESC", source)
+    return [session_id for session_id, its_owner in rows if not owner or its_owner == owner]
+
+
+def put_row(
+    tx: Transaction,
+    source: str,
+    session_id: str,
+    owner: str,
+    changed_at: int,
+    *,
+    is_readable: bool = True,
+    state: str = "",
+) -> int:
+    """Write what the index has of a session without its texts. Return the session's key."""
+    row = tx.one("SELECT key FROM sessions WHERE source = ? AND id = ?", source, session_id)
+    values = (owner, changed_at, now_micros(), is_readable, state)
+    if row:
+        tx.run(
+            "UPDATE sessions SET owner = ?, changed_at = ?, read_at = ?, is_readable = ?, state = ? WHERE key = ?",
+            *values,
+            *row,
+        )
+        return row[0]
+    return tx.insert(
+        "INSERT INTO sessions (owner, changed_at, read_at, is_readable, state, source, id)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        *values,
+        source,
+        session_id,
+    )
+
+
+def put_session(
+    tx: Transaction, source: str, session_id: str, owner: str, changed_at: int, texts: Iterable[Text] | None
+) -> None:
+    """Index a session's texts in place of its earlier ones. None means that they can't be read."""
+    key = put_row(tx, source, session_id, owner, changed_at, is_readable=texts is not None)
+    put_texts(tx, source, owner, key, texts or (), above=-1)
+
+
+def put_texts(tx: Transaction, source: str, owner: str, session_key: int, texts: Iterable[Text], *, above: int) -> None:
+    """Index texts in place of the session's texts with numbers above a number. Those that are equal stay."""
+    rows = tx.all(
+        "SELECT part, message_id, digest, key FROM places WHERE session_key = ? AND number > ?", session_key, above
+    )
+    obsolete = {(part, message_id, digest): place for part, message_id, digest, place in rows}
+    tokens = _tokens(source, owner)
+    for text in texts:
+        digest = text.digest(owner)
+        known = obsolete.pop((text.part, text.message_id, digest), 0)
+        if known == 0:
+            _insert(tx, tokens, session_key, text, digest)
+        elif text.number:
+            tx.run("UPDATE places SET number = ?, position = ? WHERE key = ?", text.number, text.position, known)
+    for place in obsolete.values():
+        drop_place(tx, place)
+
+
+def _insert(tx: Transaction, owner_tokens: str, session_key: int, text: Text, digest: bytes) -> None:
+    first = max(text.created_at // 1_000_000 - _EPOCH, 0) * _KEYS_PER_SECOND + (0 if text.part == "message" else _NAMES)
+    row = tx.one("SELECT max(key) FROM places WHERE key >= ? AND key < ?", first, first + _KEYS_PER_SECOND)
+    key = max(first, row[0] + 1 if row and row[0] is not None else 1)
+    while tx.one("SELECT 1 FROM places WHERE key = ?", key):  # more texts in this second than it has keys
+        key += 1
+    tx.run(
+        "INSERT INTO places (key, session_key, part, message_id, digest, origin, number, position)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        key,
+        session_key,
+        text.part,
+        text.message_id,
+        digest,
+        text.origin,
+        text.number,
+        text.position,
+    )
+    tx.run("INSERT INTO text_index (rowid, owner, words) VALUES (?, ?, ?)", key, owner_tokens, index_text(text.text))
+
+
+def newest(tx: Transaction, source: str, session_id: str, limit: int) -> dict[str, tuple[bytes, int]]:
+    """Return the digests and numbers of a session's newest messages by their ids."""
+    rows = tx.all(
+        "SELECT message_id, digest, number FROM places WHERE number > 0 AND session_key ="
+        " (SELECT key FROM sessions WHERE source = ? AND id = ?) ORDER BY number DESC LIMIT ?",
+        source,
+        session_id,
+        limit,
+    )
+    return {message_id: (digest, number) for message_id, digest, number in rows}
+
+
+def move(tx: Transaction, session_key: int, number: int, position: str) -> None:
+    """Write where a message is to be read now."""
+    tx.run("UPDATE places SET position = ? WHERE session_key = ? AND number = ?", position, session_key, number)
+
+
+def put_part(tx: Transaction, source: str, owner: str, session_key: int, text: Text) -> None:
+    """Index a session's name or summary in place of its earlier one. An empty text removes it."""
+    digest = text.digest(owner)
+    rows = tx.all(
+        "SELECT key, digest FROM places WHERE session_key = ? AND number = 0 AND part = ?", session_key, text.part
+    )
+    is_known = False
+    for key, known in rows:
+        is_known = is_known or known == digest
+        if known != digest:
+            drop_place(tx, key)
+    if text.text and not is_known:
+        _insert(tx, _tokens(source, owner), session_key, text, digest)
+
+
+def drop_place(tx: Transaction, key: int) -> None:
+    tx.run("UPDATE places SET session_key = 0, message_id = '', digest = x'' WHERE key = ?", key)
+
+
+def drop_session(tx: Transaction, source: str, session_id: str) -> None:
+    """Remove a session. Do nothing if the index does not have it."""
+    row = tx.one("SELECT key FROM sessions WHERE source = ? AND id = ?", source, session_id)
+    if row:
+        tx.run("UPDATE places SET session_key = 0, message_id = '', digest = x'' WHERE session_key = ?", *row)
+        tx.run("DELETE FROM sessions WHERE key = ?", *row)
+
+
+def find(
+    tx: Transaction, source: str, owner: str, words: Sequence[str], *, below: int, limit: int
+) -> tuple[list[Place], int]:
+    """Return texts with all words, below a key, and the key to continue below, 0 at the end.
+
+    Copies of a message in the files of other sessions are left out.
+    """
+    conditions = [f"owner : {token}" for token in _tokens(source, owner).split()]
+    conditions += [f"words : ({phrases(words)})"] if words else []
+    rows = tx.all(
+        "SELECT rowid FROM text_index WHERE text_index MATCH ? AND rowid < ? ORDER BY rowid DESC LIMIT ?",
+        " AND ".join(conditions),
+        below,
+        limit,
+    )
+    keys = [key for (key,) in rows]
+    found = tx.all(f"{_PLACES} WHERE p.key IN ({', '.join('?' * len(keys))}){_NO_COPY} ORDER BY p.key DESC", *keys)
+    return [Place(*row) for row in found], keys[-1] if len(keys) == limit else 0
+
+
+def _tokens(source: str, owner: str) -> str:
+    """Return words that stand for a source, and for one of its users unless `owner` is ""."""
+    token = f"s{_digest(source)}"
+    return f"{token} u{_digest(owner)}" if owner else token
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=8).hexdigest()

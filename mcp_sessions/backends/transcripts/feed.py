@@ -1,0 +1,21 @@
+"""What the feeds of all backends with transcripts have in common."""
+
+from collections.abc import Iterator
+from hashlib import blake2b
+
+from ..transcript_feed import PlacedMessage, Position, TranscriptState
+from .file_memory import FileState
+from .history import HistoryItem
+
+
+def placed(items: Iterator[HistoryItem], start: Position) -> Iterator[PlacedMessage]:
+    """Yield messages with the positions at which they begin. `start` is the one of the first item."""
+    for item in items:
+        yield PlacedMessage(item.message, start, item.origin)
+        start = item.position
+
+
+def transcript_state(path: str, state: FileState) -> TranscriptState:
+    """Return what tells this state of a file from others."""
+    digest = blake2b(path.encode(errors="surrogateescape"), digest_size=6).hexdigest()
+    return TranscriptState(f"{digest}-{state.inode} {state.size} {state.mtime}", state.mtime // 1000)

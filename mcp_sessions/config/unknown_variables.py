@@ -1,0 +1,25 @@
+"""Finds environment variables that look like settings and have no effect."""
+
+from collections.abc import Generator, Mapping
+
+from .backend_addresses import read_addresses
+from .settings import PREFIX, SETTINGS, Settings
+
+_TEST_VARIABLES = ["AGENTOS", "BROWSER", "CLAUDE_CODE", "COMMAND", "CONTRACT", "OPENCODE", "POSTGRES"]
+"""The ends of the names of variables that configure tests and examples."""
+
+
+def unknown_variables(environ: Mapping[str, str], settings: Settings) -> Generator[str]:
+    """Yield a warning for each variable that has the prefix of settings but no effect."""
+    known = [setting.variable for setting in SETTINGS.values()]
+    addresses = read_addresses(settings.backend)
+    known += [address.token_variable for address in addresses]
+    if settings.token and len(addresses) > 1 and all(address.name for address in addresses):
+        variables = " or ".join(address.token_variable for address in addresses)
+        yield f"MCP_SESSIONS_TOKEN has no effect, since each backend has a name; set {variables}"
+    for name in environ:
+        if name.startswith(PREFIX) and name not in known and name.removeprefix(PREFIX) not in _TEST_VARIABLES:
+            from difflib import get_close_matches  # imported here, since most starts don't need it
+
+            (nearest,) = get_close_matches(name, known, n=1, cutoff=0)
+            yield f"{name} is not a setting and has no effect; the most similar setting is {nearest}"

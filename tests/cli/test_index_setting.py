@@ -1,0 +1,58 @@
+"""The search index that settings give to backends without one."""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mcp_sessions.backends.layers.index import Indexed
+from mcp_sessions.cli.main import main
+from mcp_sessions.config.build import build_backends
+from mcp_sessions.config.settings import Settings
+
+from ..support.claude_transcripts import conversation
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_a_system_without_a_search_index_gets_one_unless_it_is_off(is_on: bool, tmp_path: Path) -> None:
+    urls = (f"sqlite:///{tmp_path / 'store.db'}", "work=agentos+http://127.0.0.1:9")
+    index = str(tmp_path / "index.db") if is_on else "off"
+    backends = build_backends(Settings(backend=urls, overlay="off", index=index))
+    assert {name: isinstance(backend, Indexed) for name, backend in backends.items()} == {"": False, "work": is_on}
+    assert not (tmp_path / "index.db").exists()
+
+
+def _main(tmp_path: Path, *arguments: str) -> int:
+    environ = {"MCP_SESSIONS_INDEX": str(tmp_path / "index.db"), "MCP_SESSIONS_OVERLAY": "off"}
+    return main(["index", *arguments], environ)
+
+
+@pytest.mark.parametrize("options", [(), ("--rebuild",)])
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_command_indexes_everything_and_shows_how_far_it_is(
+    options: Sequence[str],
+    is_terminal: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in (1, 2):
+        conversation([], datetime.now(UTC), name="Fruit", number=number).write(tmp_path)
+    urls = (f"claude=claude-code://{tmp_path}", f"store:ro=sqlite:///{tmp_path / 'store.db'}")
+    arguments = [*options, *(text for url in urls for text in ("--backend", url))]
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    assert _main(tmp_path, *arguments) == 0
+    assert _main(tmp_path, *arguments) == 0
+    out, err = capsys.readouterr()
+    assert out == "claude: complete\nstore: has an index of its own\n" * 2
+    assert ("[##############################] claude: 2 of 2 sessions\n" in err) == is_terminal
+    assert not (tmp_path / "store.db").exists()
+
+
+def test_the_command_says_what_it_could_not_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _main(tmp_path, "--backend", f"claude-code://{tmp_path / 'missing'}") == 1
+    assert "can't be read" in capsys.readouterr().out
+    assert _main(tmp_path, "--index", "off") == 2
+    assert "--index can't be off" in capsys.readouterr().err

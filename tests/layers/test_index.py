@@ -1,0 +1,177 @@
+"""The search index over a folder of JSON files: what its file holds, and what happens to it."""
+
+# ruff: noqa: ASYNC240 - the files are on a local disk
+
+import json
+import os
+import sqlite3
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from examples.custom_backend import JsonFolder
+from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.layers.index import Indexed, IndexStore, store
+from mcp_sessions.errors import Unavailable
+from mcp_sessions.models import HistoryQuery, SearchPage
+
+
+def _write(folder: Path, session_id: str, *texts: str, name: str = "") -> None:
+    messages = [{"role": "user", "text": text} for text in texts]
+    kept: dict[str, object] = {
+        "user_id": "",
+        "name": name,
+        "type": "agent",
+        "agent_id": "",
+        "state": {},
+        "metadata": {},
+    }
+    times = {"created_at": "2026-01-02T03:04:05+00:00", "archived_at": None}
+    folder.mkdir(exist_ok=True)
+    (folder / f"{session_id}.json").write_text(json.dumps(kept | times | {"messages": messages}), encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    _write(tmp_path / "sessions", "a", "first apple", "second apple", name="Fruit")
+    return tmp_path / "sessions"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "index.db"
+
+
+def _read(file: Path) -> bytes:
+    """Return the bytes of the index and of the files that SQLite keeps beside it."""
+    return b"".join(path.read_bytes() for path in sorted(file.parent.glob(f"{file.name}*")))
+
+
+def _damage(file: Path, offset: int) -> None:
+    data = file.read_bytes()
+    file.write_bytes(data[:offset] + b"\xff" * (len(data) - offset))
+
+
+@asynccontextmanager
+async def _indexed(folder: Path, file: Path) -> AsyncGenerator[SessionBackend]:
+    async with Indexed(JsonFolder(folder), IndexStore(file), source="tests") as backend:
+        yield backend
+
+
+async def _search(folder: Path, file: Path, query: str) -> SearchPage:
+    async with _indexed(folder, file) as backend:
+        return await backend.search_sessions(query)
+
+
+def _found(page: SearchPage) -> Sequence[tuple[str, str]]:
+    assert (page.complete, page.note) == (True, "")
+    return [(hit.session_id, hit.snippet) for hit in page.hits]
+
+
+async def test_the_index_is_opened_by_the_first_search_and_private(folder: Path, file: Path) -> None:
+    async with _indexed(folder, file) as backend:
+        await backend.get_session_history("a", HistoryQuery())
+        assert not file.exists()
+        assert _found(await backend.search_sessions("apple")) == [("a", "second apple"), ("a", "first apple")]
+    if os.name == "posix":
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert file.parent.stat().st_mode & 0o777 == 0o700
+
+
+async def test_what_changed_since_the_last_search_is_found_by_the_next(folder: Path, file: Path) -> None:
+    async with _indexed(folder, file) as backend:
+        assert _found(await backend.search_sessions("apple"))
+        _write(folder, "a", "first pear", "second apple", name="Fruit")
+        _write(folder, "b", "third apple")
+        assert sorted(_found(await backend.search_sessions("apple"))) == [("a", "second apple"), ("b", "third apple")]
+        assert _found(await backend.search_sessions("pear")) == [("a", "first pear")]
+        await backend.rename_session("b", "Vegetables")
+        assert _found(await backend.search_sessions("vegetables")) == [("b", "")]
+
+
+async def test_a_session_that_is_gone_leaves_the_index(folder: Path, file: Path) -> None:
+    async with _indexed(folder, file) as backend:
+        assert _found(await backend.search_sessions("apple"))
+        (folder / "a.json").unlink()
+        assert _found(await backend.search_sessions("apple")) == []
+    with sqlite3.connect(file) as connection:
+        assert connection.execute("SELECT count(*) FROM sessions").fetchone() == (0,)
+    connection.close()
+
+
+async def test_neither_texts_nor_credentials_are_in_the_file(folder: Path, file: Path) -> None:
+    secret = "ghp_" + "a1B2c3D4e5F6" * 3
+    _write(folder, "b", f"my token is {secret} and apples are red")
+    assert [hit[0] for hit in _found(await _search(folder, file, "apples are"))] == ["b"]
+    data = _read(file).lower()
+    assert b"apples are red" not in data
+    assert secret.lower().encode() not in data
+    assert secret.lower()[4:].encode() not in data
+
+
+@pytest.mark.parametrize("offset", [0, 4096, 8192])
+async def test_a_damaged_index_is_made_anew(folder: Path, file: Path, offset: int) -> None:
+    assert _found(await _search(folder, file, "apple"))
+    _damage(file, offset)
+    page = await _search(folder, file, "apple")
+    assert (len(page.hits), page.complete) == (2, True)
+    assert page.note == "The search index was damaged and is being made anew."
+    assert len(_found(await _search(folder, file, "apple"))) == 2
+
+
+async def test_an_index_of_a_newer_version_is_neither_used_nor_changed(folder: Path, file: Path) -> None:
+    assert _found(await _search(folder, file, "apple"))
+    with sqlite3.connect(file) as connection:
+        connection.execute("PRAGMA user_version = 1000")
+    connection.close()
+    before = _read(file)
+    with pytest.raises(Unavailable, match="newer"):
+        await _search(folder, file, "apple")
+    assert _read(file) == before
+
+
+async def test_a_search_during_another_update_searches_what_is_indexed(folder: Path, file: Path) -> None:
+    index = IndexStore(file)
+    async with Indexed(JsonFolder(folder), index, source="tests") as backend:
+        assert _found(await backend.search_sessions("apple"))
+        _write(folder, "b", "third apple")
+        with index.sync_lock("tests") as is_held:
+            assert is_held
+            page = await backend.search_sessions("apple")
+        assert ([hit.session_id for hit in page.hits], page.complete) == (["a", "a"], False)
+        assert "Repeat the call" in page.note
+        assert len(_found(await backend.search_sessions("apple"))) == 3
+
+
+async def test_the_doctor_says_how_large_the_index_is_and_what_it_covers(folder: Path, file: Path) -> None:
+    checks: list[str] = []
+    indexed = Indexed(JsonFolder(folder), IndexStore(file), source="tests")
+    await indexed.examine(lambda check: checks.append(check.text))
+    assert checks[-1] == f"{file} does not exist yet; the first search creates it"
+    assert _found(await _search(folder, file, "apple"))
+    await indexed.examine(lambda check: checks.append(check.text))
+    assert "MB) has 1 sessions of this system and is complete up to" in checks[-1]
+
+
+async def test_an_index_that_is_deleted_while_it_is_used_is_made_anew(folder: Path, file: Path) -> None:
+    async with _indexed(folder, file) as backend:
+        assert len(_found(await backend.search_sessions("apple"))) == 2
+        file.unlink()
+        assert len(_found(await backend.search_sessions("apple"))) == 2
+        assert file.exists()
+
+
+async def test_an_index_that_another_program_locks_is_not_used(
+    folder: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_BUSY_SECONDS", 0.05)
+    async with _indexed(folder, file) as backend:
+        assert _found(await backend.search_sessions("apple"))
+        connection = sqlite3.connect(file, isolation_level=None)
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Unavailable, match="search index can't be used"):
+            await backend.search_sessions("apple")
+        connection.close()
+        assert _found(await backend.search_sessions("apple"))

@@ -1,0 +1,168 @@
+"""The search index over files of Claude Code and Codex: what it reads of them, and what it finds."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.layers.index import Indexed, IndexStore
+from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.backends.transcripts.lines import TranscriptFile
+from mcp_sessions.models import HistoryQuery, SearchPage
+
+from ..support.claude_transcripts import Transcript
+from ..support.codex_rollouts import Rollout, name_in_index
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@asynccontextmanager
+async def _indexed(folder: Path, url: str = "") -> AsyncGenerator[SessionBackend]:
+    """Open an index on the sessions in a folder."""
+    data = str(folder / "data")
+    inner = open_backend(url) if url else open_backend(f"claude-code://{folder}", data_folder=data)
+    async with Indexed(inner, IndexStore(folder / "cache" / "index.db"), source="tests") as backend:
+        yield backend
+
+
+def _transcript(*texts: str, id: str = "") -> Transcript:
+    transcript = Transcript(id)
+    transcript.title("untitled")  # else its name is the first prompt
+    for number, text in enumerate(texts):
+        transcript.prompt(text, NOW + timedelta(seconds=number))
+    return transcript
+
+
+def _states(folder: Path) -> Mapping[Path, tuple[int, bytes]]:
+    paths = [path for name in ("projects", "sessions") for path in (folder / name).rglob("*")]
+    return {path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"") for path in paths}
+
+
+def _found(page: SearchPage) -> Sequence[tuple[str, str]]:
+    assert (page.complete, page.note) == (True, "")
+    return [(hit.session_id, hit.snippet) for hit in page.hits]
+
+
+async def test_messages_appended_to_a_file_are_found_and_only_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transcript = _transcript(*(f"apple {number} {'padding ' * 50}" for number in range(2_000)))
+    path = transcript.write(tmp_path)
+    async with _indexed(tmp_path) as backend:
+        assert [snippet.split()[:2] for _, snippet in _found(await backend.search_sessions('"apple 7"'))] == [
+            ["apple", "7"]
+        ]
+        read: list[int] = []
+        original = TranscriptFile.read
+
+        def counted(self: TranscriptFile, offset: int, length: int) -> bytes:
+            data = original(self, offset, length)
+            read.append(len(data))
+            return data
+
+        monkeypatch.setattr(TranscriptFile, "read", counted)
+        transcript.prompt("a pear", NOW + timedelta(hours=1))
+        transcript.write(tmp_path)
+        assert _found(await backend.search_sessions("pear")) == [(transcript.id, "a pear")]
+    assert sum(read) < 1_000_000 < path.stat().st_size
+
+
+async def test_after_a_user_went_back_only_the_new_branch_is_found(tmp_path: Path) -> None:
+    transcript = _transcript("apple one")
+    first = transcript.last
+    transcript.prompt("apple two", NOW + timedelta(seconds=1))
+    transcript.write(tmp_path)
+    async with _indexed(tmp_path) as backend:
+        assert len(_found(await backend.search_sessions("apple"))) == 2
+        branch = transcript.link(
+            "user", NOW + timedelta(seconds=2), parent=first, message={"role": "user", "content": "apple three"}
+        )
+        transcript.write(tmp_path)
+        page = await backend.search_sessions("apple")
+        assert [snippet for _, snippet in _found(page)] == ["apple three", "apple one"]
+        assert page.hits[0].message_id == branch
+
+
+async def test_a_file_that_is_replaced_is_read_anew(tmp_path: Path) -> None:
+    transcript = _transcript("apple one")
+    path = transcript.write(tmp_path)
+    async with _indexed(tmp_path) as backend:
+        assert len(_found(await backend.search_sessions("apple"))) == 1
+        other = _transcript("a pear and more than before " * 10, id=transcript.id)
+        path.unlink()
+        other.write(tmp_path)
+        assert _found(await backend.search_sessions("apple")) == []
+        assert len(_found(await backend.search_sessions("pear"))) == 1
+
+
+async def test_indexing_changes_no_byte_and_no_time_of_the_files(tmp_path: Path) -> None:
+    transcript = _transcript("an apple")
+    transcript.write(tmp_path)
+    before = _states(tmp_path)
+    async with _indexed(tmp_path) as backend:
+        assert len(_found(await backend.search_sessions("apple"))) == 1
+    assert before and _states(tmp_path) == before
+
+
+async def test_a_renamed_session_is_found_only_by_its_new_name(tmp_path: Path) -> None:
+    transcript = Transcript()
+    transcript.prompt("hello", NOW)
+    transcript.title("Fruit")
+    transcript.write(tmp_path)
+    async with _indexed(tmp_path) as backend:
+        assert _found(await backend.search_sessions("fruit")) == [(transcript.id, "")]
+        await backend.rename_session(transcript.id, "Vegetables")
+        assert _found(await backend.search_sessions("fruit")) == []
+        assert _found(await backend.search_sessions("vegetables")) == [(transcript.id, "")]
+
+
+async def test_sessions_whose_files_are_gone_leave_the_index(tmp_path: Path) -> None:
+    kept, gone = _transcript("an apple"), _transcript("an apple")
+    for transcript in (kept, gone):
+        path = transcript.write(tmp_path)
+    async with _indexed(tmp_path) as backend:
+        assert len(_found(await backend.search_sessions("apple"))) == 2
+        path.unlink()
+        assert _found(await backend.search_sessions("apple")) == [(kept.id, "an apple")]
+
+
+@pytest.mark.parametrize("is_fork", [True, False])
+async def test_a_message_and_its_copies_in_other_sessions_are_one_hit(is_fork: bool, tmp_path: Path) -> None:
+    transcript = _transcript("an apple")
+    transcript.write(tmp_path)
+    async with _indexed(tmp_path) as backend:
+        newest = transcript.id
+        ids = {newest}
+        for _ in range(2):
+            if is_fork:
+                newest = (await backend.fork_session(newest)).id
+            else:  # as older versions of Claude Code resumed a session: with the uuids of its lines
+                copy = Transcript()
+                copy.lines = [line | {"sessionId": copy.id} for line in transcript.lines]
+                copy.write(tmp_path)
+                newest = copy.id
+            ids.add(newest)
+        while ids:  # as long as one of them has it, it is found
+            (hit,) = [hit for hit in (await backend.search_sessions("apple")).hits if hit.message_id]
+            ids.remove(hit.session_id)
+            await backend.delete_session(hit.session_id)
+        assert not (await backend.search_sessions("apple")).hits
+
+
+async def test_a_thread_of_codex_is_read_on_and_found_by_a_name_that_is_in_another_file(tmp_path: Path) -> None:
+    rollout = Rollout(legacy=True, moment=NOW)
+    rollout.turn("an apple", "", NOW)
+    rollout.write(tmp_path)
+    async with _indexed(tmp_path, f"codex://{tmp_path}") as backend:
+        assert [hit.message_id != "" for hit in (await backend.search_sessions("apple")).hits] == [False, True]
+        name_in_index(tmp_path, rollout.id, "Fruit")
+        rollout.turn("a pear", "", NOW)
+        rollout.write(tmp_path)
+        page = await backend.search_sessions("pear")
+        assert _found(page) == [(rollout.id, "a pear")]
+        around = HistoryQuery(around=page.hits[0].message_id)
+        assert (await backend.get_session_history(rollout.id, around)).focus == page.hits[0].message_id
+        assert _found(await backend.search_sessions("fruit")) == [(rollout.id, "")]
