@@ -2,13 +2,22 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..errors import Invalid, NotFound, SessionsError, Unsupported, quoted
 from ..models import BulkAction, BulkResult, Change, Failure, SessionDetail, Target
 
-if TYPE_CHECKING:
-    from .base import SessionBackend
+
+class Actions(Protocol):
+    """The actions on one session that bulk actions are made of, and what they need to refuse one."""
+
+    async def get_session(self, session_id: str) -> SessionDetail: ...
+
+    async def archive_session(self, session_id: str) -> Change: ...
+
+    async def restore_session(self, session_id: str, *, name: str = "") -> Change: ...
+
+    async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change: ...
 
 
 async def read_each(
@@ -59,7 +68,7 @@ async def apply_to_each(
 
 
 async def apply_one(
-    backend: "SessionBackend", action: BulkAction, session_id: str, expected_versions: Mapping[str, str] | None
+    backend: Actions, action: BulkAction, session_id: str, expected_versions: Mapping[str, str] | None
 ) -> Change:
     """Apply an action to one session. Raise `NotFound` for a deletion that the user was not asked about."""
     if action == "archive":

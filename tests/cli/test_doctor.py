@@ -76,7 +76,7 @@ async def test_the_scopes_of_a_guayaba_key_are_reported(examined: Examine, tmp_p
         url += f"?agent={fake.agents[0].id}"
         own = fake.agent_key(fake.agents[0])
         status, told = await run_sync(partial(examined, "--backend", url, TOKEN=own))
-        assert (status, names(told, "ok")) == (0, ["credential", "overlay", "operations", "tools", "callers"])
+        assert (status, names(told, "ok")) == (0, ["credential", "overlay", "index", "operations", "tools", "callers"])
         status, told = await run_sync(partial(examined, "--backend", url, TOKEN=narrow))
         assert (status, fake.sent_changes) == (1, [])
         assert "scope" in text_of(told, "backend", "failed")

@@ -18,6 +18,7 @@ GOOD = {
     "toolsets": ("history, bulk", ("history", "bulk")),
     "confirm": ("CODE", "code"),
     "overlay": ("OFF", "off"),
+    "index": ("OFF", "off"),
     "timeout": ("2.5", 2.5),
     "max_chars": ("2000", 2000),
     "redact": ("off", False),
