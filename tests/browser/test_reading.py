@@ -48,7 +48,7 @@ def test_a_list_of_several_backends_can_be_restricted_to_one(browser: Browser, b
         *("All backends", "Default", "work")
     ]
     choose = "const one = document.querySelector('#backend'); one.selectedIndex = arguments[0]; "
-    choose += "one.dispatchEvent(new Event('change'));"
+    choose += "one.dispatchEvent(new Event('change', { bubbles: true }));"
     options = browser.script("return [...document.querySelector('#backend').options].map((one) => one.text)")
     browser.script(choose, options.index("work"))
     browser.wait(f"{ROWS} === 'Budget'")
