@@ -247,7 +247,9 @@ def test_the_link_opens_the_page_once_and_a_reload_keeps_it_open(browser: Browse
     browser.script("sessionStorage.clear()")
     browser.open("about:blank")
     browser.open(url)
-    browser.wait("document.querySelector('#none').textContent.startsWith('This page is open in another tab, or its link')")
+    browser.wait(
+        "document.querySelector('#none').textContent.startsWith('This page is open in another tab, or its link')"
+    )
     assert [line for line in browser.console() if "401" not in line] == []
 
 
