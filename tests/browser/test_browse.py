@@ -276,7 +276,7 @@ def test_a_hundred_thousand_sessions_can_be_scrolled_to_the_last(browser: Browse
 
 
 def test_the_picture_in_the_documentation_is_made_from_the_page(page: Browser) -> None:
-    page.resize(1080, 640)
+    page.resize(960, 560)
     page.script("document.documentElement.style.setProperty('--font-sans', 'Liberation Sans')")
     choose(page, LISBON)
     page.script("document.activeElement.blur()")
