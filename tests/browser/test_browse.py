@@ -59,10 +59,10 @@ def said(page: Browser, text: str) -> None:
     )
 
 
-def tab_to(page: Browser, id: str, key: str = "Tab") -> None:
+def tab_to(page: Browser, id: str) -> None:
     passed: list[str] = []
     while page.script(f"return {FOCUS}") != id:
-        page.press(key)
+        page.press("Tab")
         passed.append(page.script(f"return {FOCUS}"))
         assert len(passed) < 10, passed
 
@@ -127,7 +127,7 @@ def test_everything_can_be_done_with_the_keyboard(page: Browser) -> None:
     assert page.script(f"return {FOCUS}") == "query"
     page.press("ArrowDown", "ArrowDown", "Enter")
     page.wait("document.querySelector('#title').textContent === arguments[0]", LISBON)
-    assert page.script(f"return {FOCUS}") == "title"
+    assert page.script(f"return {FOCUS}") == "session"
     page.press("Escape")
     assert page.script(f"return {FOCUS}") == "list"
     page.press("End")
@@ -137,7 +137,7 @@ def test_everything_can_be_done_with_the_keyboard(page: Browser) -> None:
     assert last.startswith(NAMES[-1][0])
     page.press("Home", "Enter")
     page.wait("document.querySelector('#title').textContent === arguments[0]", NAMES[0][0])
-    tab_to(page, "do-rename", "Shift+Tab")
+    tab_to(page, "do-rename")
     page.press("Enter", "Control+a")
     page.type("Bread")
     page.press("Enter")
@@ -276,7 +276,7 @@ def test_a_hundred_thousand_sessions_can_be_scrolled_to_the_last(browser: Browse
 
 
 def test_the_picture_in_the_documentation_is_made_from_the_page(page: Browser) -> None:
-    page.resize(1080, 640)
+    page.resize(960, 560)
     page.script("document.documentElement.style.setProperty('--font-sans', 'Liberation Sans')")
     choose(page, LISBON)
     page.script("document.activeElement.blur()")

@@ -1,10 +1,12 @@
 """How the page finds things: in a long session, and among the sessions of several backends."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
 
 from mcp_sessions.models import NewMessage
+from tests.support.claude_transcripts import Transcript
 from tests.support.store_files import opened
 from tests.support.webdriver import Browser
 
@@ -39,20 +41,54 @@ def test_a_word_is_found_in_older_messages_which_are_loaded_for_it(browser: Brow
     assert browser.script("return document.querySelectorAll('mark').length") == 0
 
 
-def test_a_list_of_several_backends_can_be_restricted_to_one(browser: Browser, browse: Open, tmp_path: Path) -> None:
+def choose(browser: Browser, select: str, option: str) -> None:
+    browser.script(
+        """const select = document.getElementById(arguments[0]);
+        select.selectedIndex = [...select.options].findIndex((one) => one.text === arguments[1]);
+        select.dispatchEvent(new Event("change", { bubbles: true }));""",
+        *(select, option),
+    )
+
+
+def test_sessions_of_several_backends_are_one_list_that_can_be_restricted_and_says_what_is_missing(
+    browser: Browser, browse: Open, tmp_path: Path
+) -> None:
     anyio.run(store_session, tmp_path / "home.db", "Garden", "Roses")
-    anyio.run(store_session, tmp_path / "work.db", "Budget", "Numbers")
-    browser.open(browse(tmp_path / "home.db", "--backend", f"work=sqlite:///{tmp_path / 'work.db'}"))
-    browser.wait(f"{ROWS} === 'Budget,Garden'")
-    assert browser.script("return document.querySelector('#backend').innerText.split('\\n').sort()") == [
-        *("All backends", "Default", "work")
-    ]
-    choose = "const one = document.querySelector('#backend'); one.selectedIndex = arguments[0]; "
-    choose += "one.dispatchEvent(new Event('change'));"
-    options = browser.script("return [...document.querySelector('#backend').options].map((one) => one.text)")
-    browser.script(choose, options.index("work"))
-    browser.wait(f"{ROWS} === 'Budget'")
-    browser.script(choose, options.index("Default"))
+    for name, folder, age in (("Budget", "shop", 1), ("Router", "gateway", 28)):
+        moment = datetime.now(UTC) - timedelta(days=age)
+        transcript = Transcript(cwd=f"/home/ada/{folder}")
+        transcript.prompt(f"About the {folder}", moment)
+        transcript.title(name)
+        transcript.write(tmp_path / "claude", moment)
+    stopped, overlay = "http://127.0.0.1:9", f"sqlite:///{tmp_path / 'overlay.db'}"
+    others = [f"claude=claude-code://{tmp_path / 'claude'}", f"down=agentos+{stopped}"]
+    browser.open(browse(tmp_path / "home.db", *(f"--backend={one}" for one in others), "--overlay", overlay))
+    browser.wait(f"{ROWS} === 'Garden,Budget,Router'")
+    note = browser.wait("document.querySelector('#note').textContent")
+    assert note.startswith("The sessions of down (AgentOS) are missing:")
+    assert "again" not in note
+    assert browser.script("return document.querySelector('#further').innerText") == "Load again"
+    choose(browser, "backend", "claude")
+    browser.wait(f"{ROWS} === 'Budget,Router'")
+    choose(browser, "project", "gateway")
+    browser.wait(f"{ROWS} === 'Router'")
+    choose(browser, "backend", "Default")
+    browser.wait("document.querySelector('#none').textContent === 'No session of this kind here.'")
+    choose(browser, "project", "All projects")
     browser.wait(f"{ROWS} === 'Garden'")
-    browser.script(choose, 0)
-    browser.wait(f"{ROWS} === 'Budget,Garden'")
+    choose(browser, "backend", "All backends")
+
+    browser.script("document.querySelector('#views button:last-child').click()")
+    browser.wait(f"{ROWS} === 'Router'")
+    assert browser.script("return document.querySelector('.day').textContent").startswith("Will be removed ")
+    browser.script("document.querySelector('.row').click()")
+    browser.wait("document.querySelector('#expiry').textContent.endsWith('Archive it to keep it.')")
+    browser.wait("document.querySelector('#facts').textContent.includes('1 message')")
+    browser.click("#do-archive")
+    browser.wait("document.querySelector('#undo').innerText.startsWith('Archived “Router”. Kept by mcp-sessions')")
+    browser.script("document.querySelector('#views button:nth-child(2)').click()")
+    browser.wait(f"{ROWS} === 'Router'")
+    browser.script("document.querySelector('.row').click()")
+    browser.wait("document.querySelector('#facts').textContent.includes('archived only here')")
+    browser.script("history.back()")
+    browser.wait("document.querySelector('#session').hidden && !document.querySelector('.row[aria-selected=true]')")
