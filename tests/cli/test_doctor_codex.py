@@ -5,8 +5,16 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from ..backends.codex.homes import copy_fixtures, file_of, labelled
 from ..support.doctor import Examine, names, text_of
+from ..support.fakes.codex import fake_codex
+
+
+@pytest.fixture(autouse=True)
+def path_without_codex(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
 
 
 def record_here(home: Path) -> None:
@@ -31,7 +39,24 @@ def test_the_home_its_threads_and_their_versions_are_told(examined: Examine, tmp
     assert ("ok", f"sessions: {kinds}.") in told
     assert ("ok", "versions: written by Codex 0.171.0 (9), 0.120.0 (3), 0.98.0 (1).") in told
     assert ("ok", "database: has 13 of the sessions.") in told
+    assert text_of(told, "program", "ok").endswith("no codex was found on the PATH, so sessions can only be read.")
     assert text_of(told, "operations", "ok").startswith("operations: 10 of 15")
+
+
+def test_the_program_that_makes_changes_is_told_with_its_version(examined: Examine, tmp_path: Path) -> None:
+    home, program = copy_fixtures(tmp_path), fake_codex(tmp_path, version="0.157.1")
+    record_here(home)
+    status, told = examined("--backend", f"codex://{home}?command={program}")
+    assert (status, names(told, "warning")) == (0, [])
+    assert ("ok", f"program: {program} makes changes (codex-cli 0.157.1).") in told
+    assert text_of(told, "operations", "ok").startswith("operations: 13 of 15")
+
+
+def test_a_program_that_is_not_codex_is_a_warning(examined: Examine, tmp_path: Path) -> None:
+    home = copy_fixtures(tmp_path)
+    record_here(home)
+    status, told = examined("--backend", f"codex://{home}?command=/bin/sh")
+    assert (status, names(told, "warning")) == (0, ["program"])
 
 
 def test_a_home_that_was_moved_and_files_that_can_not_be_read_are_warnings(examined: Examine, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from mcp_sessions.errors import SessionsError
 
 from . import agentos, agentos_fake, index, opencode, overlay, postgres, several
 from .claude_code import ClaudeCodeHarness
-from .codex import CodexHarness, LegacyCodexHarness
+from .codex import CODEX
 from .custom import JsonFolderHarness
 from .embedded import RequiredOnlyHarness, SqliteHarness, WrappedSqliteHarness
 from .guayaba_fake import GuayabaDefault, GuayabaMaster, GuayabaMasterOther, GuayabaOther
@@ -29,8 +29,7 @@ HARNESSES: tuple[type[Harness], ...] = (
     *agentos_fake.FAKES,
     *agentos.REAL,
     ClaudeCodeHarness,
-    CodexHarness,
-    LegacyCodexHarness,
+    *CODEX,
     GuayabaDefault,
     GuayabaOther,
     GuayabaMaster,

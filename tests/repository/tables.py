@@ -2,9 +2,11 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
+from urllib.parse import quote
 
 from mcp_sessions import errors
 from mcp_sessions.backends.base import Capability
@@ -42,7 +44,7 @@ EXAMPLES = {
     "agentos+http": "agentos+http://127.0.0.1:7777",
     "agentos+https": "agentos+https://os.example.org",
     "claude-code": "claude-code:",
-    "codex": "codex:",
+    "codex": f"codex:?command={quote(sys.executable)}",  # any program, since it is not started
     "guayaba": "guayaba:",
     "guayaba+http": "guayaba+http://127.0.0.1/api/v1",
     "guayaba+https": "guayaba+https://guayaba.example.org/api/v1",

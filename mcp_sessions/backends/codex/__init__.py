@@ -1,6 +1,8 @@
-"""A backend for the threads of Codex: the files and the database in its home, which are only read."""
+"""A backend for the threads of Codex: it reads the files in its home, and lets Codex itself make changes."""
 
 import os
+import shutil
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,15 +12,28 @@ from urllib.parse import unquote_to_bytes
 from ...errors import Invalid
 from ..backend_type import BackendType, OpenContext
 from ..environment import Variable
-from ..options import BackendOptions, refuse_other_options
+from ..options import BackendOptions, Option, refuse_other_options
 
 if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
     from ..base import SessionBackend
 
 
+def program(text: str) -> str:
+    """Return the absolute path of a program, given by a path or by a name on the PATH."""
+    found = shutil.which(text) if text and "\0" not in text else None
+    if found is None:
+        raise ValueError("accepts the path of a program, or the name of one on the PATH")
+    return str(Path(found).absolute())
+
+
+COMMAND = Option("", "PROGRAM", "the codex that makes changes; by default the one on the PATH", program)
+
+
 @dataclass(frozen=True, kw_only=True)
 class CodexOptions(BackendOptions):
     """The options of Codex's threads."""
+
+    command: str = COMMAND.field()
 
 
 def open_codex(url: str, options: CodexOptions, context: OpenContext) -> "SessionBackend":
@@ -32,7 +47,9 @@ def open_codex(url: str, options: CodexOptions, context: OpenContext) -> "Sessio
     if (path and not path.startswith("///")) or path == "///" or "\0" in path:
         raise Invalid("the URL of Codex's threads must be codex: or codex:///PATH")
     refuse_other_options(url, CodexOptions)
-    return CodexBackend(_home(path.removeprefix("//")), options)
+    # On Windows, nothing ends what Codex leaves behind, so sessions can only be read there.
+    command = "" if sys.platform == "win32" else options.command or shutil.which("codex") or ""
+    return CodexBackend(_home(path.removeprefix("//")), options, command)
 
 
 def _home(path: str) -> Path:

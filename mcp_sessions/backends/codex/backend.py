@@ -1,213 +1,298 @@
-"""Codex's threads as a backend. Nothing in Codex's home is changed, and no program of Codex is started."""
+"""Codex's threads as a backend. Codex itself makes each change, in an app-server that is started for it."""
 
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from itertools import islice
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
-from typing import TypeVar
+from types import TracebackType
+from typing import NoReturn, Self, TypeVar
 
 import anyio
 
-from ... import cursors
-from ...errors import Timeout
-from ...json_documents import is_object
-from ...models import (
-    DEFAULT_HISTORY,
-    HistoryQuery,
-    MessagePage,
-    RunPage,
-    SearchPage,
-    SessionDetail,
-    SessionFilter,
-    SessionPage,
-)
-from ...text.search_query import SearchQuery, parse_query
-from ...text.validate import check_text
-from ..base import Capability, SessionBackend
+from ...errors import BadResponse, Invalid, OutcomeUnknown, SessionsError, Timeout, Unavailable, Unsupported
+from ...json_documents import JsonObject
+from ...models import Change, SessionDetail, iso
+from ..base import Capability
 from ..deadline import remaining
 from ..health import Report
-from ..scan_search import Candidate, Transcript
-from ..transcripts.file_memory import FileMemory
-from ..transcripts.history import History, message_page
-from ..transcripts.runs import run_page
-from ..transcripts.search import Searched, TranscriptSearch, matching
-from ..validation import NAME_LENGTH, session_type
-from . import CodexOptions
-from .catalogue import Catalogue, Entry, Sources
-from .checks import examine
-from .conversation import NEWEST, POSITION_LENGTH, Conversation, status_of_open_turn
-from .details import Counts, Details, lineage_of
-from .feed import CodexFeed
-from .home import CodexHome, is_thread_id, state_of
-from .listing import list_page
-from .session_index import SessionIndex
-from .state_database import StateDatabase
+from ..transcripts.values import object_in, text_in
+from ..validation import check_version, session_name
+from . import CodexOptions, requests
+from .app_server import AppServers, RequestRefused, ResponseLost
+from .catalogue import Catalogue, Entry
+from .checks import examine_program
+from .details import lineage_of
+from .family import with_subagents
+from .fork_points import turn_ending_with
+from .guards import (
+    are_growing,
+    listing,
+    refuse_if_archived,
+    refuse_if_forked,
+    refuse_if_moved,
+    refuse_if_open,
+)
+from .reader import CodexReader
+from .requests import Request, refusal_error
 
 T = TypeVar("T")
 
-_TIME_FRACTION = 0.6
-"""A search returns what it has found after this fraction of a call's time."""
+_CHANGES = frozenset(
+    {
+        Capability.RENAME_SESSION,
+        Capability.ARCHIVE_SESSION,
+        Capability.RESTORE_SESSION,
+        Capability.DELETE_SESSION,
+        Capability.APPLY_TO_SESSIONS,
+        Capability.FORK_SESSION,
+    }
+)
+_REQUEST_FRACTION = 0.6
+"""The part of a call's time that Codex gets. The rest is for ending it, and for reading what it did."""
+_LATE = "Codex did not answer in time, so it was ended; nothing was changed. Try again, or raise the backend's timeout."
+_ENDED = "Codex ended before it answered; nothing was changed. Try again."
+_NOT_SEEN = "Codex accepted the change, but its files don't show it. Update Codex, or make the change there."
+_UNKNOWN = "Codex did not confirm the change, and reading could not settle it. Read the session to find out."
 
 
-class CodexBackend(SessionBackend):
-    """The threads in Codex's home, with those of subagents and of `codex exec`."""
+class CodexBackend(CodexReader):
+    """The threads in Codex's home. `program` is the codex that changes them: without it, they are only read."""
 
-    title = "Codex"
-    capabilities = frozenset(
-        {
-            Capability.LIST_SESSIONS,
-            Capability.GET_SESSION,
-            Capability.SEARCH_SESSIONS,
-            Capability.GET_SESSION_HISTORY,
-            Capability.GET_SESSION_RUNS,
-        }
-    )
+    def __init__(self, root: Path, options: CodexOptions, program: str) -> None:
+        super().__init__(root, options)
+        self._servers = AppServers(program, root)
+        self._subagents: dict[str, Sequence[str]] = {}
+        self._open = AsyncExitStack()
+        if program:
+            self.capabilities = CodexReader.capabilities | _CHANGES
 
-    def __init__(self, root: Path, options: CodexOptions) -> None:
-        self.options = options
-        self._home = CodexHome(root)
-        self._sources = Sources(self._home, StateDatabase(root), SessionIndex(root))
-        self._counts: FileMemory[Counts] = FileMemory()
+    async def __aenter__(self) -> Self:
+        await self._open.enter_async_context(self._servers.open())
+        return self
 
-    def why_no_user_scoping(self) -> str:
-        return "Codex's threads all belong to the one person in whose home they are."
-
-    def canonical_id(self, session_id: str) -> str:
-        return session_id.lower() if is_thread_id(session_id.lower()) else session_id
-
-    def session_in_meta(self, meta: Mapping[str, object]) -> str:
-        """Return the thread that Codex makes a request for: that of a subagent if the subagent makes it.
-
-        The keys differ between versions. In a request of a subagent, `session_id` is the thread that started it.
-        """
-        turn = meta.get("x-codex-turn-metadata")
-        fields = turn if is_object(turn) else {}
-        ids = (meta.get("threadId"), fields.get("thread_id"), fields.get("session_id"))
-        return next((id for id in ids if isinstance(id, str) and is_thread_id(id.lower())), "")
-
-    async def check_reachable(self) -> None:
-        await self._in_thread(lambda stops_at: self._home.check())
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._open.aclose()
 
     async def examine(self, report: Report) -> None:
-        await self._in_thread(lambda stops_at: examine(self._catalogue(stops_at), report))
+        await super().examine(report)
+        await examine_program(self._servers.program, report)
 
-    async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-        """List sessions. Only the files of the page are read, as far as the database has the times of all."""
-        check_text(filter.query, "query", NAME_LENGTH)
-        if filter.type:
-            session_type(filter.type)
-        walk = cursors.walk("list", self.caller.user_id, *vars(filter).values())
-        after = cursors.read(cursor, walk, 2) if cursor else None
+    def _refuse(self, capability: Capability) -> NoReturn:
+        if capability in _CHANGES and not self._servers.program:
+            raise Unsupported(
+                f"Codex changes its sessions itself, and no codex was found, so there is no {capability}. Install "
+                "Codex, or name its program in the backend's URL: codex:?command=PATH."
+            )
+        super()._refuse(capability)
 
-        def read(stops_at: float) -> SessionPage:
-            catalogue = self._catalogue(stops_at)
-            return list_page(catalogue, filter, walk, limit=limit, after=after, sanitize=self.caller.sanitize)
+    def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
+        subagents = [id for session_id in session_ids for id in self._subagents.get(session_id, ())]
+        theirs = f" The sessions of its subagents are deleted too: {listing(subagents)}." if subagents else ""
+        return f"Codex deletes it for good: this can't be undone. archive_session keeps everything.{theirs}"
 
-        return await self._in_thread(read)
+    async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
+        """Return a session, and know its subagents for the notice. Raise `Conflict` if Codex would not delete it."""
 
-    async def get_session(self, session_id: str) -> SessionDetail:
-        return await self._in_thread(
-            lambda stops_at: Details(self._catalogue(stops_at), self._counts, self.options.timeout).read(session_id)
+        def read(catalogue: Catalogue) -> tuple[SessionDetail, Sequence[str]]:
+            family = _deletable(catalogue, session_id)
+            return self._details(catalogue).read(session_id), [member.id for member in family[1:]]
+
+        session, self._subagents[session_id] = await self._read(read)
+        return session
+
+    async def rename_session(self, session_id: str, name: str) -> Change:
+        """Rename a session, also one that is open in Codex. A name can't be cleared."""
+        new = session_name(name)
+        if not new:
+            raise Invalid('Codex can\'t take a name away. Give "name" a visible character.')
+
+        def prepare(catalogue: Catalogue) -> tuple[Request, str]:
+            entry = catalogue.find(session_id)
+            refuse_if_moved(catalogue, [entry])
+            refuse_if_archived(entry)
+            request = requests.rename(session_id, new, is_legacy=catalogue.is_legacy(entry))
+            return request, catalogue.given_name(entry)
+
+        def is_renamed(catalogue: Catalogue, _: JsonObject) -> bool:
+            return catalogue.given_name(catalogue.find(session_id)) == new
+
+        request, old = await self._read(prepare)
+        await self._send(request, is_renamed)
+        return Change(
+            session_id=session_id,
+            changed={"name": new},
+            previous={"name": old},
+            version=await self._version(session_id),
+            note="" if old else "It had no name before, and Codex can't take a name away again.",
         )
 
-    async def find_session_ids(self, prefix: str, *, limit: int = 100) -> Sequence[str]:
-        def find(stops_at: float) -> Sequence[str]:
-            catalogue = self._catalogue(stops_at)
-            # Ids begin with the time of creation, so these are the newest first.
-            ids = sorted((id for id in catalogue.threads if id.startswith(prefix)), reverse=True)
-            return list(islice(filter(catalogue.has, ids), limit))
+    async def archive_session(self, session_id: str) -> Change:
+        """Archive a session with those of its subagents. Refused while Codex has one of them open."""
 
-        return await self._in_thread(find)
+        def prepare(catalogue: Catalogue) -> tuple[Request | None, Sequence[str]]:
+            entry = catalogue.find(session_id)
+            if entry.file.is_archived:
+                return None, ()
+            family = [member for member in with_subagents(catalogue, entry) if not member.file.is_archived]
+            refuse_if_moved(catalogue, family)
+            refuse_if_open(catalogue, family)
+            return requests.archive(session_id, is_growing=are_growing(family)), [member.id for member in family[1:]]
 
-    async def get_session_history(
-        self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
-    ) -> MessagePage:
-        """Return messages, the newest of which are read from the end of the file."""
-        walk = cursors.walk("history", session_id, sorted(query.roles), query.include_tools)
-        position = cursors.read(cursor, walk, POSITION_LENGTH) if cursor else NEWEST
+        request, subagents = await self._read(prepare)
+        if request is None:
+            return Change(
+                session_id=session_id,
+                version=await self._version(session_id),
+                note="It was archived already; nothing was changed.",
+            )
+        await self._send(request, lambda catalogue, _: catalogue.find(session_id).file.is_archived)
+        session = await self.get_session(session_id)
+        return Change(
+            session_id=session_id,
+            changed={"archived_at": _shown_time(session)},
+            previous={"archived_at": ""},
+            version=session.version,
+            note=f"The sessions of its subagents were archived too: {listing(subagents)}." if subagents else "",
+        )
 
-        def read(stops_at: float) -> MessagePage:
-            with self._conversation(session_id, stops_at) as conversation:
-                history = History(session_id, conversation.items(position), conversation.notes)
-                return message_page(history, query, walk, limit=limit, is_first=not cursor)
+    async def restore_session(self, session_id: str, *, name: str = "") -> Change:
+        """Restore an archived session with those of its subagents, and rename it if `name` is given."""
+        new = session_name(name)
 
-        return await self._in_thread(read)
+        def prepare(catalogue: Catalogue) -> tuple[Request | None, Sequence[str]]:
+            entry = catalogue.find(session_id)
+            if not entry.file.is_archived:
+                return None, ()
+            family = [member for member in with_subagents(catalogue, entry) if member.file.is_archived]
+            refuse_if_moved(catalogue, family)
+            return requests.unarchive(session_id), [member.id for member in family[1:]]
 
-    async def get_session_runs(
-        self, session_id: str, *, run_id: str = "", limit: int = 20, cursor: str = ""
-    ) -> RunPage:
-        """Return runs, each of which begins with a prompt."""
-        walk = cursors.walk("runs", session_id)
-        numbers = cursors.read(cursor, walk, POSITION_LENGTH + 2) if cursor else ()
-        position = numbers[:POSITION_LENGTH] or NEWEST
+        before = await self.get_session(session_id)
+        request, subagents = await self._read(prepare)
+        change = Change(session_id=session_id, note="It was active already.")
+        if request is not None:
+            await self._send(request, lambda catalogue, _: not catalogue.find(session_id).file.is_archived)
+            note = "Codex counts it as changed now."
+            note += f" The sessions of its subagents were restored too: {listing(subagents)}." if subagents else ""
+            archived_at = {"archived_at": _shown_time(before)}
+            change = Change(session_id=session_id, changed={"archived_at": ""}, previous=archived_at, note=note)
+        if new:
+            return await self._with_name(change, new)
+        return change.model_copy(update={"version": await self._version(session_id)})
 
-        def read(stops_at: float) -> RunPage:
-            with self._conversation(session_id, stops_at) as conversation:
-                conversation.status = status_of_open_turn(conversation.lineage, self._home.root)
-                return run_page(
-                    History(session_id, conversation.items(position), conversation.notes),
-                    (),
-                    walk,
-                    run_id=run_id,
-                    limit=limit,
-                    start=position,
-                    before=(numbers[-2], numbers[-1]) if numbers else None,
-                )
-
-        return await self._in_thread(read)
-
-    async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
-        """Search the names and messages of sessions one at a time, newest first. Results of tools are not searched.
-
-        The messages that a fork shares with another session are found in that session only.
-        """
-        parsed = parse_query(query)
-        seconds = remaining(self.options.timeout) * _TIME_FRACTION
-        catalogue = await self._in_thread(self._catalogue)
-        stops_at = time.monotonic() + seconds
-        unfinished: list[str] = []
-
-        def newest_first() -> Iterator[Searched[Entry]]:
-            for entry in catalogue.ordered("updated_desc"):
-                created_at = catalogue.created_at(entry)
-                name = catalogue.name(entry)
-                yield Searched(Candidate(id=entry.id, name=name, created_at=created_at, position=entry.key), entry)
-
-        def read(entry: Entry, query: SearchQuery) -> Transcript:
-            with ExitStack() as files:
-                lineage = lineage_of(catalogue, entry, stops_at, files)
-                found = matching(Conversation(lineage, only_own=True, names_tools=False).items(), query)
-            unfinished.extend(() if found.is_complete else [entry.id])
-            return Transcript(found.messages, state_of(entry.file).size)
-
-        page = await TranscriptSearch(newest_first, read).page(self.caller, parsed, limit, cursor, seconds=seconds)
-        notes = [page.note, *catalogue.notes]
-        notes += [f"{catalogue.unreadable} sessions could not be read."] if catalogue.unreadable else []
-        notes += [f"{len(unfinished)} long sessions were searched only in part."] if unfinished else []
-        is_complete = page.complete and not (catalogue.unreadable or unfinished)
-        return page.model_copy(update={"note": " ".join(filter(None, notes)), "complete": is_complete})
-
-    async def transcript_feed(self) -> CodexFeed:
-        return await self._in_thread(lambda stops_at: CodexFeed(self._catalogue(stops_at)))
-
-    @contextmanager
-    def _conversation(self, session_id: str, stops_at: float) -> Generator[Conversation]:
-        catalogue = self._catalogue(stops_at)
-        with ExitStack() as files:
-            yield Conversation(lineage_of(catalogue, catalogue.find(session_id), stops_at, files))
-
-    def _catalogue(self, stops_at: float) -> Catalogue:
-        return Catalogue(self._sources, stops_at)
-
-    async def _in_thread(self, work: Callable[[float], T]) -> T:
-        """Return the result of reading files in a thread, which gets the time when it must stop.
-
-        A thread that waits for a file system that does not answer is left behind.
-        """
-        seconds = remaining(self.options.timeout)
+    async def _with_name(self, restored: Change, name: str) -> Change:
         try:
-            with anyio.fail_after(seconds + 1):
-                return await anyio.to_thread.run_sync(work, time.monotonic() + seconds, abandon_on_cancel=True)
-        except TimeoutError as error:
-            raise Timeout("Codex's home did not answer in time. Raise the backend's timeout.") from error
+            renamed = await self.rename_session(restored.session_id, name)
+        except SessionsError as error:
+            note = f"{restored.note} It could not be renamed ({error.code}). Try rename_session."
+            return restored.model_copy(update={"version": await self._version(restored.session_id), "note": note})
+        return renamed.model_copy(
+            update={
+                "changed": restored.changed | renamed.changed,
+                "previous": restored.previous | renamed.previous,
+                "note": f"{restored.note} {renamed.note}".strip(),
+            }
+        )
+
+    async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
+        """Delete a session with those of its subagents, for good. Refused while Codex has one of them open."""
+
+        def prepare(catalogue: Catalogue) -> tuple[Request, Sequence[str]]:
+            family = _deletable(catalogue, session_id)
+            check_version(session_id, self._details(catalogue).version(family[0]), expected_version)
+            is_legacy, is_growing = catalogue.is_legacy(family[0]), are_growing(family)
+            request = requests.delete(session_id, is_legacy=is_legacy, is_growing=is_growing)
+            return request, [member.id for member in family[1:]]
+
+        request, subagents = await self._read(prepare)
+        await self._send(request, lambda catalogue, _: session_id not in catalogue.threads)
+        theirs = f" The sessions of its subagents were deleted too: {listing(subagents)}." if subagents else ""
+        return Change(session_id=session_id, note=f"Deleted for good: it can't be restored.{theirs}")
+
+    async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
+        """Fork a session, also one that is open in Codex. `up_to_message_id` is the last message of a turn."""
+        new = session_name(name)
+
+        def prepare(catalogue: Catalogue) -> tuple[Request, frozenset[str]]:
+            entry = catalogue.find(session_id)
+            refuse_if_moved(catalogue, [entry])
+            refuse_if_archived(entry)
+            turn = self._turn(catalogue, entry, up_to_message_id) if up_to_message_id else ""
+            request = requests.fork(session_id, last_turn=turn, is_legacy=catalogue.is_legacy(entry))
+            return request, frozenset(catalogue.threads)
+
+        forked: list[str] = []
+
+        def is_forked(catalogue: Catalogue, answer: JsonObject) -> bool:
+            given = text_in(object_in(answer, "thread"), "id")
+            new_ids = sorted(catalogue.threads.keys() - known)
+            # If the answer was lost, the fork is the new thread that says what it was forked from.
+            found = [given] if given in new_ids else [id for id in new_ids if _parent_of(catalogue, id) == session_id]
+            forked.extend(filter(catalogue.has, found))
+            return bool(forked)
+
+        request, known = await self._read(prepare)
+        await self._send(request, is_forked)
+        note = ""
+        if new:
+            try:
+                await self.rename_session(forked[-1], new)
+            except SessionsError as error:
+                note = f"It could not be renamed ({error.code}). Try rename_session."
+        session = await self.get_session(forked[-1])
+        return session.model_copy(update={"note": f"{session.note} {note}".strip()})
+
+    def _turn(self, catalogue: Catalogue, entry: Entry, message_id: str) -> str:
+        with ExitStack() as files:
+            return turn_ending_with(lineage_of(catalogue, entry, catalogue.stops_at, files), message_id)
+
+    async def _send(self, request: Request, is_done: Callable[[Catalogue, JsonObject], bool]) -> None:
+        """Send a request to Codex, and read whether the change was made. Raise an error if it was not.
+
+        Codex's own word does not count: some versions accept what they can't do. After an answer that was lost, the
+        app-server has been ended, so the change can't be made later.
+        """
+        answer: JsonObject = {}
+        failure: SessionsError = BadResponse(_NOT_SEEN)
+        try:
+            with anyio.fail_after(remaining(self.options.timeout) * _REQUEST_FRACTION):
+                async with self._servers.use(keep=not request.loads) as server:
+                    request.check_version(server.version)
+                    answer = await server.call(request.method, request.params)
+        except RequestRefused as error:
+            failure = refusal_error(error.message)
+        except ResponseLost:
+            failure = Unavailable(_ENDED)
+        except TimeoutError:
+            failure = Timeout(_LATE)
+        try:
+            is_made = await self._read(lambda catalogue: is_done(catalogue, answer))
+        except SessionsError as error:
+            raise OutcomeUnknown(_UNKNOWN) from error
+        if not is_made:
+            raise failure
+
+    async def _version(self, session_id: str) -> str:
+        return await self._read(lambda catalogue: self._details(catalogue).version(catalogue.find(session_id)))
+
+    async def _read(self, work: Callable[[Catalogue], T]) -> T:
+        return await self._in_thread(lambda stops_at: work(self._catalogue(stops_at)))
+
+
+def _deletable(catalogue: Catalogue, session_id: str) -> list[Entry]:
+    """Return a thread and those of its subagents. Raise `Conflict` if Codex would not delete them."""
+    family = with_subagents(catalogue, catalogue.find(session_id))
+    refuse_if_moved(catalogue, family)
+    refuse_if_open(catalogue, family)
+    refuse_if_forked(catalogue, family)
+    return family
+
+
+def _parent_of(catalogue: Catalogue, thread_id: str) -> str:
+    meta = catalogue.facts(catalogue.find(thread_id)).meta if catalogue.has(thread_id) else None
+    return meta.parent_id if meta else ""
+
+
+def _shown_time(session: SessionDetail) -> str:
+    return iso(session.archived_at) if session.archived_at else ""

@@ -156,13 +156,22 @@ class Catalogue:
 
     def name(self, entry: Entry) -> str:
         """Return a thread's name, or the begin of its first prompt if it has none."""
-        row, facts = entry.row, self.facts(entry)
-        mode = (facts.meta.mode if facts.meta else "") or (row.mode if row else "")
-        given = self.index.get(entry.id, "") if mode == "legacy" else row.name if row else ""
+        given = self.given_name(entry)
         if given:
             return given
-        preview = (row.preview if row else "") or facts.preview
+        preview = (entry.row.preview if entry.row else "") or self.facts(entry).preview
         return " ".join(preview[: 2 * _NAME_LENGTH].split())[:_NAME_LENGTH]
+
+    def given_name(self, entry: Entry) -> str:
+        """Return the name that a thread was given, "" if it has none."""
+        if self.is_legacy(entry):
+            return self.index.get(entry.id, "")
+        return entry.row.name if entry.row else ""
+
+    def is_legacy(self, entry: Entry) -> bool:
+        """Return whether a thread is legacy, so that its name is in the index."""
+        meta = self.facts(entry).meta
+        return ((meta.mode if meta else "") or (entry.row.mode if entry.row else "")) == "legacy"
 
     def updated_at(self, entry: Entry) -> datetime | None:
         """Return when a thread was changed last."""

@@ -2,10 +2,18 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from subprocess import DEVNULL
 
+import anyio
+
+from ...errors import excerpt
 from ..health import Check, Report
+from .app_server import program_environment
 from .catalogue import Catalogue, Entry
 from .live import is_open
+
+_PATIENCE = 10.0
+"""Seconds within which a program must tell its version."""
 
 
 def examine(catalogue: Catalogue, report: Report) -> None:
@@ -45,3 +53,23 @@ def _database(catalogue: Catalogue, entries: Sequence[Entry]) -> Check:
         return Check("database", text, "warning")
     missing = len(entries) - len(paths)
     return Check("database", f"has {len(paths):,} of the sessions" + (f", and lacks {missing:,}" if missing else ""))
+
+
+async def examine_program(program: str, report: Report) -> None:
+    """Report which codex makes changes, and its version, for which the program is started."""
+    if not program:
+        report(Check("program", "no codex was found on the PATH, so sessions can only be read"))
+        return
+    version = ""
+    with anyio.move_on_after(_PATIENCE):
+        try:
+            ended = await anyio.run_process(
+                [program, "--version"], stdin=DEVNULL, stderr=DEVNULL, check=False, env=program_environment(program)
+            )
+            version = ended.stdout.decode(errors="replace").strip()
+        except OSError:
+            pass
+    if version.startswith("codex"):
+        report(Check("program", f"{program} makes changes ({excerpt(version)})"))
+    else:
+        report(Check("program", f"{program} does not tell its version. Check that it is Codex, and runs", "warning"))

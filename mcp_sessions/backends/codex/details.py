@@ -51,7 +51,7 @@ class Details:
             message_count=counts.messages if counts else None,
             run_count=counts.runs if counts else None,
             total_tokens=(row.tokens if row else 0) or facts.tokens or None,
-            version=self._version(entry, fields["name"]),
+            version=self.version(entry),
             note=" ".join([*self.catalogue.notes, *([note] if note else [])]),
         )
 
@@ -77,9 +77,10 @@ class Details:
             self.known.put(path, state, counts)
         return counts, ""
 
-    def _version(self, entry: Entry, name: str) -> str:
+    def version(self, entry: Entry) -> str:
+        """Return the version of a thread, which changes with its file and its name."""
         state = state_of(entry.file)
-        known = cursors.digest(repr((name, entry.file.is_archived)), 4)
+        known = cursors.digest(repr((self.catalogue.name(entry), entry.file.is_archived)), 4)
         return f"{state.size}-{state.mtime // 1000}-{known:x}"
 
 

@@ -144,8 +144,9 @@ def with_log_alone(home: Path) -> None:
 
 @pytest.mark.parametrize("leave", [without_log, with_log_and_index, with_log_alone])
 async def test_reading_changes_nothing_starts_nothing_and_opens_no_other_file(
-    tmp_path: Path, leave: Callable[[Path], None]
+    tmp_path: Path, leave: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")  # doctor starts a codex that it finds, to ask for its version
     home = copy_fixtures(tmp_path)
     with closing(rename(home, "Before")):
         pass
