@@ -56,7 +56,8 @@ async def test_the_agents_and_the_store_are_one_list(home: Path) -> None:
     copy_claude_code(home).rename(home / ".claude")
     copy_codex(home).rename(home / ".codex")
     settings = Settings.read({"backend": ["local:"]}, {})
-    async with build_backend(settings) as backend, Client(build_server(backend, settings)) as client:
+    backend = build_backend(settings)
+    async with Client(build_server(backend, settings)) as client:
         assert isinstance(backend, Many)
         created = await client.call_tool("create_session", {"name": "Trip to Rome"})
         listed = (await client.call_tool("list_sessions", {"limit": 100})).structured_content
