@@ -67,7 +67,15 @@ def _message(message: NewMessage) -> JsonObject:
 
 
 DEPENDS_ON_DATABASE = frozenset({"test_suite", "test_list", "test_get", "test_state", "test_changes", "test_authoring"})
-"""The modules that look at what the database makes of names, ids, filters and JSON."""
+"""The modules that look at what the database makes of names, filters and JSON."""
+DEPENDS_ON_VERSION = DEPENDS_ON_DATABASE | {
+    "test_history",
+    "test_paging",
+    "test_runs",
+    "test_scoping",
+    "test_search",
+}
+"""The modules that look at AgentOS's answers, and not only at what our backend makes of them or refuses before."""
 _OF_A_WHOLE = "AgentOS forks whole sessions only"
 _NO_CONTROL_CHARACTERS = "agno removes control characters from every string that it stores in PostgreSQL"
 ON_POSTGRES = {"test_a_control_character_in_state_is_kept": _NO_CONTROL_CHARACTERS}
@@ -86,6 +94,7 @@ class RealAgentOs3(AgentOsHarness):
 
 class RealAgentOs3OnPostgresAsync(RealAgentOs3):
     name = "agentos-3.1.10-postgresql-async"
+    modules = DEPENDS_ON_DATABASE
     deviations: ClassVar = {**RealAgentOs3.deviations, **ON_POSTGRES}
     database = "postgresql"
     options = ("--async-db",)
@@ -93,11 +102,13 @@ class RealAgentOs3OnPostgresAsync(RealAgentOs3):
 
 class RealAgentOsNewest(RealAgentOs3OnPostgresAsync):
     name = "agentos-newest-postgresql"
+    modules = frozenset()
     version = "newest"
 
 
 class RealAgentOs2Async(AgentOsHarness):
     name = "agentos-2.5.6-async"
+    modules = DEPENDS_ON_VERSION
     version = "2.5.6"
     options = ("--async-db",)
     deviations: ClassVar = {

@@ -1,4 +1,4 @@
-"""Harnesses for the fake AgentOS, in both versions that are tested for real, and wrapped."""
+"""Harnesses for the fake AgentOS, in both versions that are tested for real."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from mcp_sessions.backends.agentos.backend import AgentOsBackend
 from mcp_sessions.backends.base import SessionBackend
-from mcp_sessions.backends.layers.wrapper import Wrapper
 from mcp_sessions.backends.registry import open_backend
 
 from ..support.fakes.agentos import Database, FakeAgentOs, Version
@@ -35,15 +34,8 @@ class FakeAgentOs3(Harness):
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[SessionBackend]:
         with TemporaryDirectory() as folder:
-            async with self.fake, self.wrap(self._opened(folder)) as backend:
+            async with self.fake, open_backend(f"agentos+{self.fake.url}", data_folder=folder) as backend:
                 yield backend
-
-    def _opened(self, data_folder: str) -> SessionBackend:
-        return open_backend(f"agentos+{self.fake.url}", data_folder=data_folder)
-
-    def wrap(self, backend: SessionBackend) -> SessionBackend:
-        """Return the backend under test, given the one for AgentOS."""
-        return backend
 
     async def seed(self, backend: SessionBackend, seeds: Sequence[Seed]) -> list[str]:
         return self.fake.seed(*map(as_json, seeds))
@@ -72,20 +64,9 @@ class FakeAgentOs2OnPostgres(FakeAgentOs2):
     database = "postgresql"
 
 
-class WrappedFakeAgentOs3(FakeAgentOs3):
-    """A layer that adds nothing."""
-
-    name = "wrapper-agentos-fake-3.1.10"
-    is_variant = True
-
-    def wrap(self, backend: SessionBackend) -> SessionBackend:
-        return Wrapper(backend)
-
-
 FAKES: tuple[type[Harness], ...] = (
     FakeAgentOs3,
     FakeAgentOs2,
     FakeAgentOs3OnPostgres,
     FakeAgentOs2OnPostgres,
-    WrappedFakeAgentOs3,
 )

@@ -1,4 +1,10 @@
-"""The cells of the contract suite: one run of a test for each backend and operation, made at collection."""
+"""The cells of the contract suite: one run of a test for each backend and operation, made at collection.
+
+Every backend and every layer runs the whole suite once: a backend in its newest version, a layer (`Wrapper`, `Many`,
+the overlay) on the backend that has most operations. What combines them again (an older version, another database,
+another reading of a documentation, a layer on several backends) names the modules in which it can differ. A fake and
+the real system that it stands for need not run the same modules where other tests compare their answers.
+"""
 
 import os
 from collections.abc import Callable, Sequence

@@ -191,7 +191,7 @@ class GuayabaMasterOther(GuayabaMaster):
 
     name = "guayaba-master-other"
     is_variant = True
-    modules = frozenset({"test_suite", "test_list", "test_paging", "test_search"})
+    modules = frozenset({"test_list", "test_paging"})
     reading = replace(READINGS["other"], most_agents=2)
 
 

@@ -75,6 +75,7 @@ class OverlayOnGuayaba(OverlayHarness):
             "test_suite",
             "test_state",
             "test_get",
+            "test_unusual_ids",
             "test_changes",
             "test_bulk",
             "test_feeds",
