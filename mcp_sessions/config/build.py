@@ -60,7 +60,7 @@ def open_overlay(settings: Settings) -> "OverlayStore":
         raise BadSetting("--overlay can't be off for this command. Give the overlay's URL.")
     _require_url(settings.overlay)
     try:
-        return OverlayStore.at(settings.overlay, timeout=settings.timeout)
+        return OverlayStore.from_url(settings.overlay, timeout=settings.timeout)
     except Invalid as error:
         raise BadSetting(f"--overlay: {error.message.rstrip('.')}.") from error
 

@@ -15,7 +15,7 @@ from ..layers.listed_backend import ListedBackend
 
 
 def store_in(folder: Path, name: str) -> OverlayStore:
-    return OverlayStore.at(f"sqlite:///{folder / name}")
+    return OverlayStore.from_url(f"sqlite:///{folder / name}")
 
 
 async def _fill(store: OverlayStore, count: int) -> ListedBackend:

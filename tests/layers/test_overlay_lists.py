@@ -21,7 +21,7 @@ ACTIVE, ARCHIVED = SessionFilter(), SessionFilter(archived=True)
 
 @asynccontextmanager
 async def overlaid(inner: ListedBackend) -> AsyncGenerator[Overlay]:
-    async with Overlay(inner, OverlayStore.at("sqlite:///:memory:"), source="list:") as backend:
+    async with Overlay(inner, OverlayStore.from_url("sqlite:///:memory:"), source="list:") as backend:
         yield backend
 
 

@@ -46,7 +46,7 @@ def url(tmp_path: Path) -> str:
 
 @asynccontextmanager
 async def before(url: str, overlay_path: Path) -> AsyncGenerator[Overlay]:
-    overlay = OverlayStore.at(f"sqlite:///{overlay_path}")
+    overlay = OverlayStore.from_url(f"sqlite:///{overlay_path}")
     async with Overlay(Before(open_backend(url)), overlay, source=system_of(url)) as backend:
         yield backend
 
@@ -64,13 +64,13 @@ async def run(*command: str) -> int:
 
 
 async def moves(system: SessionBackend, overlay_path: Path, url: str, *, apply: bool = True) -> list[Move]:
-    store = OverlayStore.at(f"sqlite:///{overlay_path}")
+    store = OverlayStore.from_url(f"sqlite:///{overlay_path}")
     async with store, system:
         return [move async for move in migrate(system, store, source=system_of(url), apply=apply)]
 
 
 async def kept(overlay_path: Path) -> list[str]:
-    store = OverlayStore.at(f"sqlite:///{overlay_path}")
+    store = OverlayStore.from_url(f"sqlite:///{overlay_path}")
     async with store:
         return [line async for line in export_lines(store)]
 

@@ -42,7 +42,7 @@ class Facts(NamedTuple):
 _COLUMNS = ", ".join(Facts._fields)
 
 
-def identity_of(session: Session) -> str:
+def session_identity(session: Session) -> str:
     """Return what identifies the session permanently. A later session with the same id has another identity."""
     if session.lasting_id:
         return session.lasting_id
@@ -50,9 +50,9 @@ def identity_of(session: Session) -> str:
     return session.id + created
 
 
-def nothing_about(session: Session) -> Facts:
+def empty_row(session: Session) -> Facts:
     """Return the facts of a session of which nothing is kept."""
-    return Facts(identity_of(session), session.id, session.user_id, 0, None, None, None, None, None)
+    return Facts(session_identity(session), session.id, session.user_id, 0, None, None, None, None, None)
 
 
 def show(session: SessionDetail, facts: Facts, kept: frozenset[str]) -> SessionDetail:
@@ -64,11 +64,11 @@ def show(session: SessionDetail, facts: Facts, kept: frozenset[str]) -> SessionD
 
 def find(tx: Transaction, source: str, session: Session) -> Facts:
     """Return what is kept about a session."""
-    row = tx.one(f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND identity = ?", source, identity_of(session))
-    return _facts(row) if row else nothing_about(session)
+    row = tx.one(f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND identity = ?", source, session_identity(session))
+    return _facts(row) if row else empty_row(session)
 
 
-def lock(tx: Transaction, source: str, new: Facts) -> Facts:
+def lock_or_create(tx: Transaction, source: str, new: Facts) -> Facts:
     """Return what is kept about a session, for changing it in this transaction. Create its row if there is none.
 
     `new`: facts with the session's identity, newest id and user.
@@ -99,7 +99,7 @@ def write(tx: Transaction, source: str, facts: Facts, values: Mapping[str, Any])
     return facts.version + 1
 
 
-def of_id(tx: Transaction, source: str, session_id: str) -> list[Facts]:
+def find_by_session_id(tx: Transaction, source: str, session_id: str) -> list[Facts]:
     """Return what is kept about the sessions that had this id last, latest change first."""
     rows = tx.all(
         f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND session_id = ? ORDER BY changed_at DESC",
@@ -122,7 +122,7 @@ def mark_found(tx: Transaction, source: str, sessions: Sequence[Session]) -> Non
     for session in sessions:
         tx.run(
             "UPDATE facts SET session_id = ?, gone_at = NULL WHERE source = ? AND identity = ?",
-            *(session.id, source, identity_of(session)),
+            *(session.id, source, session_identity(session)),
         )
 
 
@@ -151,7 +151,7 @@ def archived_among(
     """Return the times of archiving in the overlay, by identity, and the sessions that are marked as gone."""
     if not sessions:
         return {}, ()  # PostgreSQL refuses `IN ()`
-    identities = [identity_of(session) for session in sessions]
+    identities = [session_identity(session) for session in sessions]
     rows = tx.all(
         "SELECT identity, archived_at, gone_at FROM facts WHERE source = ? AND archived_at IS NOT NULL"
         f" AND identity IN ({', '.join('?' * len(identities))})",
@@ -159,7 +159,7 @@ def archived_among(
     )
     gone = {identity for identity, _, gone_at in rows if gone_at is not None}
     times = {identity: to_datetime(archived_at) for identity, archived_at, _ in rows}
-    return times, [session for session in sessions if identity_of(session) in gone]
+    return times, [session for session in sessions if session_identity(session) in gone]
 
 
 def all_archived(tx: Transaction, source: str) -> dict[str, datetime]:

@@ -11,7 +11,7 @@ import anyio
 from ....errors import Timeout
 from ....models import Session, SessionFilter, SessionPage
 from ..many.merge import END, MemberPage, MergedCursors, Position, merge
-from .facts import identity_of
+from .facts import session_identity
 
 PageAt = Callable[[int, str], Awaitable[SessionPage]]
 """Returns a page of the system's list, given a limit and a cursor."""
@@ -22,7 +22,7 @@ _WALK_SIZE = 100  # sessions in one page of a walk that looks for archived ones
 _STOPPED = "Time ran out before the page was full. Continue with next_cursor."
 
 
-class _Walk:
+class _SystemList:
     """A walk through the system's list, which ends at the end of the list or of its time."""
 
     def __init__(self, page_at: PageAt, size: int, cursor: str, seconds: float) -> None:
@@ -72,11 +72,11 @@ class _Walk:
 
 async def active_page(page_at: PageAt, archived: LookUp, *, limit: int, cursor: str, seconds: float) -> SessionPage:
     """Return a page of the system's active sessions without those that are archived in the overlay."""
-    walk = _Walk(page_at, limit, cursor, seconds)
+    walk = _SystemList(page_at, limit, cursor, seconds)
     found: list[Session] = []
     while len(found) < limit and (rows := await walk.next_rows()):
         hidden = await archived(rows)
-        visible = [session for session in rows if identity_of(session) not in hidden]
+        visible = [session for session in rows if session_identity(session) not in hidden]
         if len(found) + len(visible) > limit:
             found += visible[: limit - len(found)]
             return SessionPage(sessions=tuple(found), next_cursor=found[-1].cursor, note=" ".join(walk.notes))
@@ -111,11 +111,11 @@ async def archived_page(
     pages: dict[int, MemberPage[Session]] = {}
     active_position, archived_position = positions
     if active_position is not None:
-        walk = _Walk(active_at, _WALK_SIZE, active_position, seconds)
+        walk = _SystemList(active_at, _WALK_SIZE, active_position, seconds)
         pages[0] = await _archived_member(walk, archived, limit, count)
         notes += walk.notes
     if archived_position is not None:
-        walk = _Walk(archived_at, limit, archived_position, seconds)
+        walk = _SystemList(archived_at, limit, archived_position, seconds)
         pages[1] = MemberPage(await walk.next_rows(), walk.position or "")
         notes += walk.notes
     merged = merge(pages, positions, limit, order=_order(filter), cursors=cursors)
@@ -128,7 +128,7 @@ async def archived_page(
 
 
 async def _archived_member(
-    walk: _Walk, archived: LookUp, limit: int, count: Callable[[], Awaitable[int]]
+    walk: _SystemList, archived: LookUp, limit: int, count: Callable[[], Awaitable[int]]
 ) -> MemberPage[Session]:
     """Return up to `limit` sessions of a walk that are archived in the overlay, where `count` are in all."""
     is_from_start = walk.position == ""
@@ -137,7 +137,7 @@ async def _archived_member(
         rows = await walk.next_rows()
         times = await archived(rows)
         for session in rows:
-            if (time := times.get(identity_of(session))) is not None:
+            if (time := times.get(session_identity(session))) is not None:
                 if len(found) == limit:
                     return MemberPage(found, found[-1].cursor)
                 found.append(session.model_copy(update={"archived_at": time}))

@@ -101,7 +101,7 @@ class _Migration:
 
     async def _find(self, row: Facts, session_id: str) -> SessionDetail:
         session = await self._system.get_session(session_id)
-        if facts.identity_of(session) != row.identity:
+        if facts.session_identity(session) != row.identity:
             raise NotFound("a new session has this id.")
         return session
 
@@ -120,7 +120,7 @@ class _Migration:
         """Remove a fact from the overlay, unless it was changed meanwhile."""
 
         def work(tx: Transaction) -> None:
-            found = facts.lock(tx, self._source, facts.nothing_about(session))
+            found = facts.lock_or_create(tx, self._source, facts.empty_row(session))
             if found.values(frozenset({field})).get(field) == value:
                 facts.write(tx, self._source, found, {field: None})
 

@@ -16,7 +16,7 @@ from ...deadline import deadline, remaining
 from ...health import Report
 from ..wrapper import Wrapper
 from . import facts
-from .facts import Facts, identity_of
+from .facts import Facts, session_identity
 from .lists import active_page, archived_page
 from .store import OverlayStore
 
@@ -92,7 +92,7 @@ class OverlayReader(Wrapper):
             found = facts.find(tx, self._source, session)
             return facts.show(session, found, self._kept), found
 
-        nothing = facts.nothing_about(session)
+        nothing = facts.empty_row(session)
         shown, found = await self._store.read(work, (facts.show(session, nothing, self._kept), nothing))
         if found.gone_at is not None:
             with suppress(SessionsError):  # the next call records it
@@ -114,7 +114,7 @@ class OverlayReader(Wrapper):
         """Return what is kept about the sessions that had this id last."""
         canonical = self.canonical_id(session_id)
         try:
-            return await self._store.read(lambda tx: facts.of_id(tx, self._source, canonical), [])
+            return await self._store.read(lambda tx: facts.find_by_session_id(tx, self._source, canonical), [])
         except UnicodeEncodeError:  # no session has such an id
             return ()
 
@@ -181,7 +181,7 @@ class OverlayReader(Wrapper):
         archived = await self._store.scan(lambda tx: facts.all_archived(tx, self._source), dict[str, datetime]())
         async with aclosing(self.inner.changes(since)) as changes:
             async for session in changes:
-                time = archived.get(identity_of(session))
+                time = archived.get(session_identity(session))
                 yield session.model_copy(update={"archived_at": time}) if time else session
 
     async def export_session(self, session_id: str) -> JsonObject:

@@ -19,9 +19,9 @@ from . import facts, schema
 
 T = TypeVar("T")
 
-SHARE_OF_TIME = 0.4
+TIMEOUT_SHARE = 0.4
 """The part of a call's time that the overlay may take. The rest is for the system."""
-PAUSE_SECONDS = 5.0
+RETRY_AFTER_SECONDS = 5.0
 """Seconds until reads try again to open an overlay that could not be opened."""
 _ABOUT_SESSIONS = (Conflict, Invalid, NotFound)
 """Errors of the work in a transaction, which are not about the overlay itself."""
@@ -52,7 +52,7 @@ class OverlayStore:
         self._paused_until = 0.0
 
     @classmethod
-    def at(cls, url: str, *, timeout: float = 25.0) -> "OverlayStore":
+    def from_url(cls, url: str, *, timeout: float = 25.0) -> "OverlayStore":
         """Return the overlay at `sqlite:///PATH?keep_deleted=DAYS` or `postgresql://…`, not yet opened.
 
         `timeout`: the seconds that one call may take in all. Raise `Invalid` if the URL is malformed, or if the
@@ -61,7 +61,7 @@ class OverlayStore:
         address, texts = split_options(url, options_of(OverlayOptions))
         values: dict[str, Any] = {"timeout": timeout} | parse_options(OverlayOptions, texts)
         options = OverlayOptions(**values)
-        seconds = options.timeout * SHARE_OF_TIME
+        seconds = options.timeout * TIMEOUT_SHARE
         path = ""
         if address.startswith("sqlite:"):
             database = sqlite_database(address, schema.SQLITE, seconds=seconds)
@@ -114,19 +114,19 @@ class OverlayStore:
             text = f"{place}{size} has facts of {all_count:,} sessions of this system, {gone_count:,} of them gone"
             report(Check("overlay", text))
 
-    async def read(self, work: Callable[[Transaction], T], otherwise: T) -> T:
-        """Run a short read, or return `otherwise` if there is no overlay yet."""
+    async def read(self, work: Callable[[Transaction], T], default: T) -> T:
+        """Run a short read, or return `default` if there is no overlay yet."""
         with _name_overlay_in_errors():
             if not (self._is_open or self._exists()):
-                return otherwise
+                return default
             await self._open(retry=False)
             return await self._database.read(work)
 
-    async def scan(self, work: Callable[[Transaction], T], otherwise: T) -> T:
-        """Run a read that may take longer, or return `otherwise` if there is no overlay yet."""
+    async def scan(self, work: Callable[[Transaction], T], default: T) -> T:
+        """Run a read that may take longer, or return `default` if there is no overlay yet."""
         with _name_overlay_in_errors():
             if not (self._is_open or self._exists()):
-                return otherwise
+                return default
             await self._open(retry=False)
             return await self._database.scan(work)
 
@@ -160,7 +160,7 @@ class OverlayStore:
             try:
                 await self._database.open(lambda tx: facts.purge(tx, self._keep_deleted))
             except SessionsError as error:
-                self._failure, self._paused_until = error, anyio.current_time() + PAUSE_SECONDS
+                self._failure, self._paused_until = error, anyio.current_time() + RETRY_AFTER_SECONDS
                 raise
             self._is_open, self._failure = True, None
 

@@ -86,7 +86,7 @@ def _import_batch(lines: Sequence[Line], tx: Transaction) -> ImportResult:
     result = ImportResult()
     for line in lines:
         new = Facts(line.identity, line.session_id, line.user_id, 0, None, None, None, None, None)
-        row = facts.lock(tx, line.source, new)
+        row = facts.lock_or_create(tx, line.source, new)
         kept = row.values(frozenset({line.field})).get(line.field)
         if kept is None:
             facts.write(tx, line.source, row, {line.field: line.value})
