@@ -117,5 +117,10 @@ def overlaid(inner: SessionBackend, path: Path, *, options: str = "", source: st
     return Overlay(inner, OverlayStore.from_url(f"sqlite:///{path}{options}"), source=source)
 
 
+def number_in(version: str) -> int:
+    """Return the overlay's part of a version."""
+    return int(version.rpartition("+")[2])
+
+
 async def ids(backend: SessionBackend, filter: SessionFilter = SessionFilter()) -> list[str]:  # noqa: B008 - immutable
     return [session.id for session in (await backend.list_sessions(filter)).sessions]
