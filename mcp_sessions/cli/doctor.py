@@ -44,6 +44,8 @@ def run(settings: Settings) -> int:
         for text in unknown_variables(os.environ, settings):
             report(Check("settings", text, "warning"))
         anyio.run(_check, backend, settings, callers, report)
+        if settings.overlay not in ("off", Settings().overlay) and not any(_is_of_overlay(check) for check in checks):
+            report(Check("overlay", "not needed, since the backend stores all fields itself"))
     except BadSetting as error:
         return refuse(str(error))
     except SessionsError as error:
@@ -69,6 +71,10 @@ async def _check(backend: SessionBackend, settings: Settings, callers: Sequence[
         report(check)
     if settings.transport == "http" and settings.jwt_jwks:
         report(await _issuer(settings))
+
+
+def _is_of_overlay(check: Check) -> bool:
+    return check.name.rpartition(" ")[2] == "overlay"  # after the name of one of several backends
 
 
 def _operations(backend: SessionBackend) -> str:

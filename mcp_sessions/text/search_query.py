@@ -2,7 +2,8 @@
 
 A query is a list of terms, all of which a text must contain: words, prefixes (`word*`), quoted phrases, and words
 that contain symbols (`C++`, `foo.bar()`, `--flag`). A term with symbols must be in the text as it was typed, in any
-case. An index finds the texts that contain the words of a query; then `contains_symbols` decides by the text itself.
+case. A quotation mark that begins or ends a word, but no phrase, is ignored. An index finds the texts that contain the
+words of a query; then `contains_symbols` decides by the text itself.
 """
 
 import re
@@ -130,13 +131,24 @@ def parse_query(query: str) -> SearchQuery:
     """
     typed = _CURLY_QUOTES.sub('"', check_text(query, "query", _QUERY_LENGTH))
     terms = tuple(
-        term for match in _TERM.finditer(typed) if (term := _phrase(match[1]) if match[2] is None else _word(match[2]))
+        term
+        for match in _TERM.finditer(typed)
+        if (term := _phrase(match[1]) if match[2] is None else _word(_unquoted(match[2])))
     )
     if not terms:
         raise Invalid('"query" has no word and no symbol. Give words to search for.')
     if len(terms) > _MAX_TERMS:
         raise Invalid(f'"query" has {len(terms)} words; at most {_MAX_TERMS} are allowed. Give the rarest.')
     return SearchQuery(terms)
+
+
+def _unquoted(typed: str) -> str:
+    """Return a word without the quotation mark of a phrase that does not begin or end where it should."""
+    if typed.count('"') % 2 == 0:
+        return typed  # the word has a quotation of its own, if any
+    if typed.startswith('"'):
+        return typed[1:]
+    return re.sub(rf'(?<!\d)"(?=[{_PUNCTUATION}]*$)', "", typed)  # 5" may be five inches
 
 
 def _word(typed: str) -> _Term | None:

@@ -129,11 +129,11 @@ def test_text_that_is_no_object_is_refused(text: str) -> None:
 
 
 def test_the_commands_write_a_private_file_and_read_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "facts.jsonl"
+    file = tmp_path / "values.jsonl"
     overlay = ["--overlay", f"sqlite:///{tmp_path / 'o.db'}"]
     file.write_text(json.dumps(LINE) + "\n")
     assert main(["overlay", "import", str(file), *overlay], {}) == 0
-    assert capsys.readouterr().out == "Added 1 facts; 0 were there already.\n"
+    assert capsys.readouterr().out == "Added 1 values; 0 were there already.\n"
     assert main(["overlay", "export", str(file), *overlay], {}) == 2
     assert "file exists" in capsys.readouterr().err
     out = tmp_path / "out.jsonl"
@@ -147,12 +147,15 @@ def test_the_commands_write_a_private_file_and_read_it(tmp_path: Path, capsys: p
 
 
 def test_commands_that_cannot_run_say_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "facts.jsonl"
+    file = tmp_path / "values.jsonl"
     overlay = ["--overlay", f"sqlite:///{tmp_path / 'o.db'}"]
     file.write_bytes(b"\xff")
     assert main(["overlay", "import", str(file), *overlay], {}) == 2
     assert main(["overlay", "import", str(file), "--overlay", "off"], {}) == 2
     assert main(["overlay", "import", str(tmp_path / "absent"), *overlay], {}) == 2
+    capsys.readouterr()
+    assert main(["overlay", "export", str(tmp_path / "none"), *overlay], {}) == 2
+    assert "there is no overlay yet" in capsys.readouterr().err
     (tmp_path / "o.db").write_bytes(b"damaged" * 100)
     capsys.readouterr()
     assert main(["overlay", "export", str(tmp_path / "none"), *overlay], {}) == 1

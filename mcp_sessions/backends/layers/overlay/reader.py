@@ -64,8 +64,8 @@ class OverlayReader(Wrapper):
         return self.inner.keeps | self._kept
 
     async def examine(self, report: Report) -> None:
+        await self._store.examine(self._source, report)  # first, since the system may not answer
         await self.inner.examine(report)
-        await self._store.examine(self._source, report)
 
     async def get_session(self, session_id: str) -> SessionDetail:
         return await self._show(await self._find(session_id, self.inner.get_session))

@@ -38,10 +38,11 @@ class OverlayStore:
     """The database of an overlay. Each `Overlay` on it enters it, and it is closed when the last one leaves.
 
     `path` is the file of a SQLite database, "" for any other one. What is kept of a session stays for `keep_deleted`
-    days after it was deleted. Reading does not create a SQLite file. On PostgreSQL, the first call creates the tables.
+    days after it was deleted, or without a limit if that is None. Reading does not create a SQLite file. On PostgreSQL,
+    the first call creates the tables.
     """
 
-    def __init__(self, database: Database, *, path: str = "", keep_deleted: int = KEEP_DELETED.default) -> None:
+    def __init__(self, database: Database, *, path: str = "", keep_deleted: int | None = KEEP_DELETED.default) -> None:
         self._database = database
         self._file = Path(path).expanduser().absolute() if path else None
         self._keep_deleted = keep_deleted
@@ -52,20 +53,21 @@ class OverlayStore:
         self._paused_until = 0.0
 
     @classmethod
-    def from_url(cls, url: str, *, timeout: float = 25.0) -> "OverlayStore":
+    def from_url(cls, url: str, *, purges: bool = True, **options: Any) -> "OverlayStore":
         """Return the overlay at `sqlite:///PATH?keep_deleted=DAYS` or `postgresql://…`, not yet opened.
 
-        `timeout`: the seconds that one call may take in all. Raise `Invalid` if the URL is malformed, or if the
-        library for PostgreSQL is not installed.
+        `purges`: whether opening it deletes what it has kept of deleted sessions for long enough. `options`: those of
+        `OverlayOptions`, such as `timeout`, the seconds that one call may take in all. The URL's own win. Raise
+        `Invalid` if the URL is malformed, or if the library for PostgreSQL is not installed.
         """
-        address, texts = split_options(url, options_of(OverlayOptions))
-        values: dict[str, Any] = {"timeout": timeout} | parse_options(OverlayOptions, texts)
-        options = OverlayOptions(**values)
-        seconds = options.timeout * TIMEOUT_SHARE
+        address, texts = split_options(url, options_of(OverlayOptions), owner="overlay")
+        values = options | parse_options(OverlayOptions, texts, owner="overlay")
+        known = OverlayOptions(**values)
+        seconds = known.timeout * TIMEOUT_SHARE
         path = ""
         if address.startswith("sqlite:"):
             database = sqlite_database(address, schema.SQLITE, seconds=seconds)
-            refuse_other_options(address, OverlayOptions)
+            refuse_other_options(address, OverlayOptions, owner="overlay")
             path = path_of(address)
         elif address.startswith("postgresql:"):
             try:
@@ -76,7 +78,9 @@ class OverlayStore:
                 ) from error
         else:
             raise Invalid("an overlay's URL has the form sqlite:///PATH or postgresql://USER@HOST/DATABASE")
-        return cls(database, path="" if path == ":memory:" else path, keep_deleted=options.keep_deleted)
+        return cls(
+            database, path="" if path == ":memory:" else path, keep_deleted=known.keep_deleted if purges else None
+        )
 
     async def __aenter__(self) -> Self:
         self._users += 1
@@ -96,7 +100,7 @@ class OverlayStore:
         Call this only while no backend has entered the overlay.
         """
         place = self._file or "PostgreSQL"
-        if not self._exists():
+        if not self.exists():
             report(Check("overlay", f"{place} does not exist yet; the first change that needs it creates it"))
             return
         try:
@@ -111,13 +115,13 @@ class OverlayStore:
             report(Check("overlay", f"{place}: {error}", "failed"))
         else:
             size = f" ({self._file.stat().st_size / 1_000_000:.1f} MB)" if self._file else ""
-            text = f"{place}{size} has facts of {all_count:,} sessions of this system, {gone_count:,} of them gone"
+            text = f"{place}{size} has values of {all_count:,} sessions of this system, {gone_count:,} of them deleted"
             report(Check("overlay", text))
 
     async def read(self, work: Callable[[Transaction], T], default: T) -> T:
         """Run a short read, or return `default` if there is no overlay yet."""
         with _name_overlay_in_errors():
-            if not (self._is_open or self._exists()):
+            if not (self._is_open or self.exists()):
                 return default
             await self._open(retry=False)
             return await self._database.read(work)
@@ -125,7 +129,7 @@ class OverlayStore:
     async def scan(self, work: Callable[[Transaction], T], default: T) -> T:
         """Run a read that may take longer, or return `default` if there is no overlay yet."""
         with _name_overlay_in_errors():
-            if not (self._is_open or self._exists()):
+            if not (self._is_open or self.exists()):
                 return default
             await self._open(retry=False)
             return await self._database.scan(work)
@@ -136,7 +140,8 @@ class OverlayStore:
             await self._open(retry=True)
             return await self._database.write(work)
 
-    def _exists(self) -> bool:
+    def exists(self) -> bool:
+        """Return whether there is an overlay. One on PostgreSQL always is: the first call creates it."""
         if self._file is None:
             return True
         try:
@@ -158,11 +163,14 @@ class OverlayStore:
             if self._failure is not None and not retry and anyio.current_time() < self._paused_until:
                 raise self._failure
             try:
-                await self._database.open(lambda tx: facts.purge(tx, self._keep_deleted))
+                await self._database.open(self._purge)
             except SessionsError as error:
                 self._failure, self._paused_until = error, anyio.current_time() + RETRY_AFTER_SECONDS
                 raise
             self._is_open, self._failure = True, None
+
+    def _purge(self, tx: Transaction) -> bool:
+        return self._keep_deleted is not None and facts.purge(tx, self._keep_deleted)
 
 
 @contextmanager
