@@ -54,14 +54,15 @@ _COLUMNS = ", ".join(Facts._fields)
 def session_identity(session: Session) -> str:
     """Return what identifies the session permanently. A later session with the same id has another identity."""
     if session.lasting_id:
-        return session.lasting_id
+        return _storable(session.lasting_id)
     created = f"@{session.created_at.timestamp():.0f}" if session.created_at else ""
-    return session.id + created
+    return _storable(session.id) + created
 
 
 def empty_row(session: Session) -> Facts:
     """Return the facts of a session of which nothing is kept."""
-    return Facts(session_identity(session), session.id, session.user_id, 0, None, None, None, None, None)
+    session_id, user_id = _storable(session.id), _storable(session.user_id)
+    return Facts(session_identity(session), session_id, user_id, 0, None, None, None, None, None)
 
 
 def show(session: SessionDetail, facts: Facts, kept: frozenset[str]) -> SessionDetail:
@@ -83,22 +84,23 @@ def lock_or_create(tx: Transaction, source: str, new: Facts) -> Facts:
     `new`: the row to create.
     """
     now = now_micros()
-    # Inserted first, so that of two transactions that find no row, one waits for the other.
-    tx.run(
-        "INSERT INTO facts (source, identity, session_id, user_id, version, created_at, changed_at)"
-        " VALUES (?, ?, ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING",
-        *(source, new.identity, new.session_id, new.user_id, now, now),
-    )
-    ((*row,),) = tx.all(
-        f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND identity = ?{tx.lock}", source, new.identity
-    )
+    row = None
+    while row is None:  # again if the row was purged between the two statements
+        # Inserted first, so that of two transactions that find no row, one waits for the other.
+        tx.run(
+            "INSERT INTO facts (source, identity, session_id, user_id, version, created_at, changed_at)"
+            " VALUES (?, ?, ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING",
+            *(source, new.identity, new.session_id, new.user_id, now, now),
+        )
+        row = tx.one(f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND identity = ?{tx.lock}", source, new.identity)
     return _facts(row)
 
 
 def lock_session(tx: Transaction, source: str, session: Session) -> Facts:
     """Return what is kept about a session that the system has, for changing it, with the id that it has now."""
-    facts = lock_or_create(tx, source, empty_row(session))
-    return facts._replace(session_id=session.id, user_id=session.user_id or facts.user_id, gone_at=None)
+    new = empty_row(session)
+    facts = lock_or_create(tx, source, new)
+    return facts._replace(session_id=new.session_id, user_id=new.user_id or facts.user_id, gone_at=None)
 
 
 def write(tx: Transaction, source: str, facts: Facts, values: Mapping[str, Any]) -> int:
@@ -126,7 +128,7 @@ def mark_found(tx: Transaction, source: str, sessions: Sequence[Session]) -> Non
     for session in sessions:
         tx.run(
             "UPDATE facts SET session_id = ?, gone_at = NULL WHERE source = ? AND identity = ?",
-            *(session.id, source, session_identity(session)),
+            *(_storable(session.id), source, session_identity(session)),
         )
 
 
@@ -228,6 +230,11 @@ def _object(text: Any) -> JsonObject | None:
     if not is_object(value):
         raise TypeError("not an object")
     return value
+
+
+def _storable(text: str) -> str:
+    """Return a text of a system as a database can store it, without half surrogate pairs and zero bytes."""
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")
 
 
 def _time(micros: int) -> datetime:

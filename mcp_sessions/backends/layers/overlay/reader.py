@@ -91,8 +91,9 @@ class OverlayReader(Wrapper):
 
     async def _row(self, session: Session) -> Facts:
         """Return what the overlay keeps of a session that the system has. Raise an error if it can't be read."""
-        row = await self._store.read(lambda tx: facts.find(tx, self._source, session), default=facts.empty_row(session))
-        if row.gone_at is not None or row.session_id != session.id:
+        new = facts.empty_row(session)
+        row = await self._store.read(lambda tx: facts.find(tx, self._source, session), default=new)
+        if row.gone_at is not None or row.session_id != new.session_id:
             await self._mark_found([session])
         return row
 

@@ -1,6 +1,6 @@
 """The overlay's database: opened when it is first needed, and shared by all backends of a server."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 import anyio
 
-from ....errors import Conflict, Invalid, NotFound, SessionsError, Unavailable
+from ....errors import Conflict, Invalid, NotFound, SessionsError, Timeout, Unavailable
 from ....sqlite_url import path_of
 from ...database.database import Database, Transaction
 from ...database.opening import postgresql_database, sqlite_database
@@ -22,7 +22,7 @@ T = TypeVar("T")
 TIMEOUT_SHARE = 0.4
 """The part of a call's time that the overlay may take. The rest is for the system."""
 RETRY_AFTER_SECONDS = 5.0
-"""Seconds until reads try again to open an overlay that could not be opened."""
+"""Seconds until reads try again after the overlay did not answer one."""
 _ABOUT_SESSIONS = (Conflict, Invalid, NotFound)
 """Errors of the work in a transaction, which are not about the overlay itself."""
 
@@ -121,23 +121,17 @@ class OverlayStore:
     async def read(self, work: Callable[[Transaction], T], default: T) -> T:
         """Run a short read, or return `default` if there is no overlay yet."""
         with _name_overlay_in_errors():
-            if not (self._is_open or self.exists()):
-                return default
-            await self._open(retry=False)
-            return await self._database.read(work)
+            return await self._run_read(self._database.read, work, default)
 
     async def scan(self, work: Callable[[Transaction], T], default: T) -> T:
         """Run a read that may take longer, or return `default` if there is no overlay yet."""
         with _name_overlay_in_errors():
-            if not (self._is_open or self.exists()):
-                return default
-            await self._open(retry=False)
-            return await self._database.scan(work)
+            return await self._run_read(self._database.scan, work, default)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run a change, after creating the overlay if there is none."""
         with _name_overlay_in_errors():
-            await self._open(retry=True)
+            await self._open()
             return await self._database.write(work)
 
     def exists(self) -> bool:
@@ -152,7 +146,24 @@ class OverlayStore:
             pass  # opening it gives a more precise error
         return True
 
-    async def _open(self, *, retry: bool) -> None:
+    async def _run_read(
+        self, read: Callable[[Callable[[Transaction], T]], Awaitable[T]], work: Callable[[Transaction], T], default: T
+    ) -> T:
+        if not (self._is_open or self.exists()):
+            return default
+        if self._failure is not None and anyio.current_time() < self._paused_until:
+            raise type(self._failure)(self._failure.message)
+        try:
+            await self._open()
+            found = await read(work)
+        except SessionsError as error:
+            if not self._is_open or isinstance(error, Timeout | Unavailable):
+                self._failure, self._paused_until = error, anyio.current_time() + RETRY_AFTER_SECONDS
+            raise
+        self._failure = None
+        return found
+
+    async def _open(self) -> None:
         if self._is_open:
             return
         async with self._opening:
@@ -160,14 +171,8 @@ class OverlayStore:
                 return
             if not self._users:
                 raise Unavailable("it is closed. Enter the backend with `async with` first.")
-            if self._failure is not None and not retry and anyio.current_time() < self._paused_until:
-                raise self._failure
-            try:
-                await self._database.open(self._purge)
-            except SessionsError as error:
-                self._failure, self._paused_until = error, anyio.current_time() + RETRY_AFTER_SECONDS
-                raise
-            self._is_open, self._failure = True, None
+            await self._database.open(self._purge)
+            self._is_open = True
 
     def _purge(self, tx: Transaction) -> bool:
         return self._keep_deleted is not None and facts.purge(tx, self._keep_deleted)
