@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
-from mcp_sessions.backends.layers.overlay import Overlay
+from mcp_sessions.backends.layers.overlay import Overlay, OverlayStore
 from mcp_sessions.errors import BadResponse, Conflict, Invalid, Unavailable
 from mcp_sessions.models import Change, SessionDetail, SessionFilter
 
+from ..support.servers import postgres_process
+from ..support.stores import empty_database
 from .listed_backend import ListedBackend, Summarizing, ids, number_in, overlaid
 
+DATABASES = ["sqlite", *(["postgresql"] if postgres_process.is_installed() else [])]
 ARCHIVED = SessionFilter(archived=True)
 
 
@@ -163,3 +166,19 @@ async def test_a_change_of_a_field_of_the_system_needs_no_overlay(overlay_path: 
         change = await backend.update_session("a", summary="S")
         assert change.changed == {"summary": "S"}
         assert "the overlay can't be used" in change.note
+
+
+@pytest.mark.parametrize("database", DATABASES)
+async def test_an_id_that_a_database_cannot_store_costs_no_other_session_anything(
+    listed: ListedBackend, overlay_path: Path, database: str
+) -> None:
+    url = f"sqlite:///{overlay_path}" if database == "sqlite" else empty_database().url
+    for number, session_id in enumerate(("half \ud800", "zero \0"), 10):
+        listed.add(session_id, second=number)
+    async with Overlay(listed, OverlayStore.from_url(url), source="list:") as backend:
+        for session_id in ("a", "half \ud800", "zero \0"):
+            await backend.archive_session(session_id)
+            await backend.update_session_state(session_id, {"id": session_id.isascii()})
+            assert (await backend.get_session(session_id)).state == {"id": session_id.isascii()}
+        assert await ids(backend) == ["c", "b"]
+        assert await ids(backend, ARCHIVED) == ["zero \0", "half \ud800", "a"]

@@ -132,7 +132,9 @@ class OverlayStore:
         """Run a change, after creating the overlay if there is none."""
         with _name_overlay_in_errors():
             await self._open()
-            return await self._database.write(work)
+            done = await self._database.write(work)
+            self._failure = None
+            return done
 
     def exists(self) -> bool:
         """Return whether there is an overlay. One on PostgreSQL always is: the first call creates it."""
