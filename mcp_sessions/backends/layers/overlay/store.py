@@ -13,8 +13,17 @@ from ....errors import Conflict, Invalid, NotFound, SessionsError, Timeout, Unav
 from ....sqlite_url import path_of
 from ...database.database import Database, Transaction
 from ...database.opening import postgresql_database, sqlite_database
+from ...deadline import remaining
 from ...health import Check, Report
-from ...options import KEEP_DELETED, BackendOptions, options_of, parse_options, refuse_other_options, split_options
+from ...options import (
+    KEEP_DELETED,
+    TIMEOUT,
+    BackendOptions,
+    options_of,
+    parse_options,
+    refuse_other_options,
+    split_options,
+)
 from . import facts, schema
 
 T = TypeVar("T")
@@ -42,8 +51,16 @@ class OverlayStore:
     the first call creates the tables.
     """
 
-    def __init__(self, database: Database, *, path: str = "", keep_deleted: int | None = KEEP_DELETED.default) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        timeout: float = TIMEOUT.default,
+        path: str = "",
+        keep_deleted: int | None = KEEP_DELETED.default,
+    ) -> None:
         self._database = database
+        self._timeout = timeout
         self._file = Path(path).expanduser().absolute() if path else None
         self._keep_deleted = keep_deleted
         self._opening = anyio.Lock()
@@ -79,7 +96,10 @@ class OverlayStore:
         else:
             raise Invalid("an overlay's URL has the form sqlite:///PATH or postgresql://USER@HOST/DATABASE")
         return cls(
-            database, path="" if path == ":memory:" else path, keep_deleted=known.keep_deleted if purges else None
+            database,
+            timeout=known.timeout,
+            path="" if path == ":memory:" else path,
+            keep_deleted=known.keep_deleted if purges else None,
         )
 
     async def __aenter__(self) -> Self:
@@ -156,14 +176,23 @@ class OverlayStore:
         if self._failure is not None and anyio.current_time() < self._paused_until:
             raise type(self._failure)(self._failure.message)
         try:
-            await self._open()
-            found = await read(work)
+            found = await self._read_in_time(read, work)
         except SessionsError as error:
             if not self._is_open or isinstance(error, Timeout | Unavailable):
                 self._failure, self._paused_until = error, anyio.current_time() + RETRY_AFTER_SECONDS
             raise
         self._failure = None
         return found
+
+    async def _read_in_time(
+        self, read: Callable[[Callable[[Transaction], T]], Awaitable[T]], work: Callable[[Transaction], T]
+    ) -> T:
+        # The database has a time limit too, but a call may have less time left.
+        seconds = remaining(self._timeout) * TIMEOUT_SHARE
+        with anyio.move_on_after(seconds):
+            await self._open()
+            return await read(work)
+        raise Timeout(f"its database did not answer within {seconds:.2g} s. Try again later.")
 
     async def _open(self) -> None:
         if self._is_open:
