@@ -16,6 +16,17 @@ def is_array(value: Json) -> TypeGuard[list[Json]]:
     return isinstance(value, list)
 
 
+def is_equal(one: Json, other: Json) -> bool:
+    """Return whether two values are the same JSON. Unlike Python, JSON tells `true` from `1`."""
+    if is_object(one) and is_object(other):
+        return one.keys() == other.keys() and all(is_equal(value, other[key]) for key, value in one.items())
+    if is_array(one) and is_array(other):
+        return len(one) == len(other) and all(map(is_equal, one, other))
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    return one == other
+
+
 def merge_patch(target: Json, patch: Json) -> Json:
     """Return `target` with the JSON Merge Patch (RFC 7396) applied. Modify neither."""
     if not is_object(patch):

@@ -87,10 +87,11 @@ def options_of(type: type[BackendOptions]) -> dict[str, Option[Any]]:
     return {item.name: item.metadata["option"] for item in fields(type)}
 
 
-def split_options(url: str, known: Mapping[str, Option[Any]]) -> tuple[str, dict[str, str]]:
-    """Return a backend's URL without the options in its query, and the text of each option.
+def split_options(url: str, known: Mapping[str, Option[Any]], *, owner: str = "backend") -> tuple[str, dict[str, str]]:
+    """Return a URL without the options in its query, and the text of each option.
 
-    Other parts of the query stay in the URL as they are. Raise `Invalid` for an option that is given twice.
+    Other parts of the query stay in the URL as they are. Raise `Invalid` for an option that is given twice. `owner`:
+    what has the URL, for the text of the error.
     """
     address, _, query = url.partition("?")
     texts: dict[str, str] = {}
@@ -100,13 +101,13 @@ def split_options(url: str, known: Mapping[str, Option[Any]]) -> tuple[str, dict
         if name not in known:
             others.append(pair)
         elif name in texts:
-            raise Invalid(f"the backend's URL has the option {name} twice. Leave one out")
+            raise Invalid(f"the {owner}'s URL has the option {name} twice. Leave one out")
         else:
             texts[name] = unquote_plus(text)
     return "?".join(filter(None, (address, "&".join(others)))), texts
 
 
-def parse_options(type: type[BackendOptions], texts: Mapping[str, str]) -> dict[str, Any]:
+def parse_options(type: type[BackendOptions], texts: Mapping[str, str], *, owner: str = "backend") -> dict[str, Any]:
     """Return the values of the options in a URL. Raise `Invalid` for a text that an option does not accept."""
     known = options_of(type)
     values: dict[str, Any] = {}
@@ -114,14 +115,14 @@ def parse_options(type: type[BackendOptions], texts: Mapping[str, str]) -> dict[
         try:
             values[name] = known[name].parse(text)
         except ValueError as error:
-            raise Invalid(f"the option {name} in the backend's URL can't be {quoted(text)}: it {error}") from error
+            raise Invalid(f"the option {name} in the {owner}'s URL can't be {quoted(text)}: it {error}") from error
     return values
 
 
-def refuse_other_options(url: str, type: type[BackendOptions]) -> None:
+def refuse_other_options(url: str, type: type[BackendOptions], *, owner: str = "backend") -> None:
     """Raise `Invalid` if the URL has a query after its options were taken out of it."""
     query = url.partition("?")[2]
     if query:
         name = unquote_plus(query.partition("&")[0].partition("=")[0])
         known = ", ".join(options_of(type))
-        raise Invalid(f"the backend's URL has no option {quoted(name)}. It accepts {known}")
+        raise Invalid(f"the {owner}'s URL has no option {quoted(name)}. It accepts {known}")

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -43,12 +43,11 @@ def run(settings: Settings) -> int:
         callers = _over_http(backend, settings) if settings.transport == "http" else _over_stdio(backend, settings)
         shown = shown_backends(settings.backend)
         print(f"mcp-sessions {__version__} checks {shown}, for {backend.options.timeout:g} s at most.", flush=True)
-        if LOCAL in settings.backend:
-            found = ", ".join(local_agents()) or "no agents"
-            report(Check("local", f"{found} on this machine, and the embedded store"))
-        for text in unknown_variables(os.environ, settings):
-            report(Check("settings", text, "warning"))
+        for check in _of_settings(settings):
+            report(check)
         anyio.run(_check, backend, settings, callers, report)
+        if settings.overlay not in ("off", Settings().overlay) and not any(_is_of_overlay(check) for check in checks):
+            report(Check("overlay", "not needed, since the backend stores all fields itself"))
     except BadSetting as error:
         return refuse(str(error))
     except SessionsError as error:
@@ -58,6 +57,14 @@ def run(settings: Settings) -> int:
     except BrokenPipeError:
         return discard_stdout()
     return 1 if any(check.status == "failed" for check in checks) else 0
+
+
+def _of_settings(settings: Settings) -> Iterator[Check]:
+    if LOCAL in settings.backend:
+        found = ", ".join(local_agents()) or "no agents"
+        yield Check("local", f"{found} on this machine, and the embedded store")
+    for text in unknown_variables(os.environ, settings):
+        yield Check("settings", text, "warning")
 
 
 async def _check(backend: SessionBackend, settings: Settings, callers: Sequence[Check], report: Report) -> None:
@@ -74,6 +81,10 @@ async def _check(backend: SessionBackend, settings: Settings, callers: Sequence[
         report(check)
     if settings.transport == "http" and settings.jwt_jwks:
         report(await _issuer(settings))
+
+
+def _is_of_overlay(check: Check) -> bool:
+    return check.name.rpartition(" ")[2] == "overlay"  # after the name of one of several backends
 
 
 def _operations(backend: SessionBackend) -> str:

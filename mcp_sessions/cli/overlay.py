@@ -1,4 +1,4 @@
-"""`mcp-sessions overlay`: export what the overlay keeps, import such a file, or move facts into their systems."""
+"""`mcp-sessions overlay`: export the overlay's values, import such a file, or move values into their systems."""
 
 import os
 import sys
@@ -34,7 +34,7 @@ _SHOWN = 20  # lines
 def run(settings: Settings, *, action: str, file: str = "", apply: bool = False) -> int:
     """Export, import or migrate. Return 0, 1 if it failed or left something out, 2 if it can't begin."""
     try:
-        store = open_overlay(settings)
+        store = open_overlay(settings, purges=False)
         if action == "migrate":
             return _migrate(settings, store, apply=apply)
         return _export(store, Path(file)) if action == "export" else _import(store, Path(file))
@@ -51,6 +51,8 @@ def run(settings: Settings, *, action: str, file: str = "", apply: bool = False)
 
 def _export(store: OverlayStore, file: Path) -> int:
     """Write a new file, which only this user can read."""
+    if not store.exists():
+        return refuse("there is no overlay yet, so there is nothing to export. Check --overlay.")
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as out:
@@ -58,7 +60,7 @@ def _export(store: OverlayStore, file: Path) -> int:
     except BaseException:
         file.unlink()  # it is not complete
         raise
-    print(f"Exported {count:,} facts to {file}.")
+    print(f"Exported {count:,} values to {file}.")
     return 0
 
 
@@ -77,7 +79,7 @@ def _import(store: OverlayStore, file: Path) -> int:
     except UnicodeDecodeError as error:
         raise Invalid("the file is not in UTF-8, so it is not an export. Name another file.") from error
     result = anyio.run(_add, store, read_lines(text.split("\n")))
-    print(f"Added {result.added:,} facts; {result.equal:,} were there already.")
+    print(f"Added {result.added:,} values; {result.equal:,} were there already.")
     if not result.different:
         return 0
     print(f"{len(result.different):,} differ from what the overlay has, which was kept:")
@@ -98,23 +100,34 @@ def _print_lines(lines: Sequence[Line]) -> None:
 
 
 def _migrate(settings: Settings, store: OverlayStore, *, apply: bool) -> int:
-    moves = anyio.run(_move_all, _systems(settings), store, apply)
+    moves: list[Move] = []
+    errors: list[SessionsError] = []
+    try:
+        anyio.run(_move_all, _systems(settings), store, apply, moves, errors)
+    finally:  # also after Ctrl-C, since some were moved
+        left = _print_moves(moves, apply=apply)
+    for error in errors:
+        print(f"mcp-sessions: {replace_unprintable(str(error))}", file=sys.stderr)
+    return 1 if left or errors else 0
+
+
+def _print_moves(moves: Sequence[Move], *, apply: bool) -> bool:
+    """Print what was moved, or would be. Return whether anything stays in the overlay."""
     counts = Counter(move.outcome for move in moves)
     left = [move for move in moves if move.outcome not in ("moved", "equal")]
     would = "" if apply else "would be "
-    print(f"{counts['moved']:,} facts {would}moved into their system; {counts['equal']:,} were there already.")
+    print(f"{counts['moved']:,} values {would}moved into their system; {counts['equal']:,} were there already.")
     if left:
         print(f"{len(left):,} {'' if apply else 'would '}stay in the overlay:")
+    reason = {"different": "the system has another value", "not found": "the session was not found"}
     for move in left[:_SHOWN]:
-        reason = {"different": "the system has another value", "not found": "the session was not found"}
-        print(
-            replace_unprintable(f"  {move.field} of {quoted(move.session_id)}: {reason.get(move.outcome, move.error)}")
-        )
+        text = f"  {move.field} of {quoted(move.session_id)}: {reason.get(move.outcome, move.error)}"
+        print(replace_unprintable(text))
     if len(left) > _SHOWN:
         print(f"  and {len(left) - _SHOWN:,} more")
     if not apply:
         print("Nothing was changed. Add --apply to move them.")
-    return 1 if left else 0
+    return bool(left)
 
 
 def _systems(settings: Settings) -> Mapping[str, SessionBackend]:
@@ -125,12 +138,21 @@ def _systems(settings: Settings) -> Mapping[str, SessionBackend]:
     return {sources[name]: backend.for_caller(caller) for name, backend in backends.items()}
 
 
-async def _move_all(systems: Mapping[str, SessionBackend], store: OverlayStore, apply: bool) -> list[Move]:
-    moves: list[Move] = []
+async def _move_all(
+    systems: Mapping[str, SessionBackend],
+    store: OverlayStore,
+    apply: bool,
+    moves: list[Move],
+    errors: list[SessionsError],
+) -> None:
+    """Move the values of each system, and add what became of them to `moves`. A system that fails ends only its own."""
     async with store:
         for source, system in systems.items():
-            if not await has_facts(store, source):
-                continue  # entering its backend may create a store
-            async with system:
-                moves += [move async for move in migrate(system, store, source=source, apply=apply)]
-    return moves
+            try:
+                if not await has_facts(store, source):
+                    continue  # entering its backend may create a store
+                async with system:
+                    async for move in migrate(system, store, source=source, apply=apply):
+                        moves.append(move)
+            except SessionsError as error:
+                errors.append(error)

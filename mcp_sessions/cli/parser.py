@@ -1,6 +1,7 @@
 """The parser of the command line, with the text of `--help`."""
 
 import argparse
+from collections.abc import Collection
 from typing import Any, NoReturn
 
 from .. import __version__
@@ -16,15 +17,18 @@ _COMMANDS = {
     "doctor": "check these settings and the backend, without changing anything, and say what is wrong",
     "config": "print a client's configuration for this server, with these settings",
     "copy": "copy all sessions of one backend into another one, and compare the two",
-    "overlay": "export what the overlay keeps, import such a file, or move it into the systems",
+    "overlay": "export the overlay's values, import such a file, or move them into the systems",
     "index": "bring the search index up to date, with a progress bar",
     "token": "create a token for --tokens: print the token, which is shown only once, and the line for the file",
 }
 _OVERLAY_ACTIONS = {
-    "export": "write what the overlay keeps to a new file",
-    "import": "add the facts in a file that the overlay lacks; what the overlay has is never changed",
-    "migrate": "move facts into the systems that can store them by now; without --apply, only say what would be moved",
+    "export": "write the overlay's values to a new file",
+    "import": "add the values in a file that the overlay lacks; what the overlay has is never changed",
+    "migrate": "move values into the systems that can store them by now; without --apply, only say what would be moved",
 }
+_OVERLAY_SETTINGS = ("log_level", "overlay", "timeout")
+_MIGRATION_SETTINGS = (*_OVERLAY_SETTINGS, "user", "backend", "token", "trust_env", "allow_http", "agents")
+_OF_PAGE = [name for name, setting in SETTINGS.items() if setting.group != OVER_HTTP]
 _WITH_SETTINGS = ("serve", "browse", "doctor", "config", "index")
 _EPILOG = "Each flag also has an environment variable, such as MCP_SESSIONS_MAX_CHARS for --max-chars. The flag wins."
 _CREDENTIALS = (
@@ -66,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
         own = {"config": "CLIENT ", "index": "[--rebuild] "}.get(name, "")
         added[name].usage = f"mcp-sessions {name} {own}[SETTING]..."
         added[name].epilog = _EPILOG
-        _add_settings(added[name], without=OVER_HTTP if name == "browse" else "")
+        _add_settings(added[name], _OF_PAGE if name == "browse" else SETTINGS)
     others = main.add_argument_group("other")
     others.add_argument("-h", "--help", action="help", help="show this and exit; COMMAND --help shows a command's help")
     others.add_argument(
@@ -75,10 +79,10 @@ def parser() -> argparse.ArgumentParser:
     return main
 
 
-def _add_settings(parser: argparse.ArgumentParser, without: str = "") -> None:
-    """Add the settings of all groups, or `without` one of them."""
-    for group in dict.fromkeys(setting.group for setting in SETTINGS.values() if setting.group != without):
-        members = {name: setting for name, setting in SETTINGS.items() if setting.group == group}
+def _add_settings(parser: argparse.ArgumentParser, names: Collection[str] = SETTINGS) -> None:
+    """Add the flags of the settings in `names`."""
+    for group in dict.fromkeys(SETTINGS[name].group for name in SETTINGS if name in names):
+        members = {name: setting for name, setting in SETTINGS.items() if setting.group == group and name in names}
         variables = [
             f"{setting.variable} (no flag): {setting.help}" for setting in members.values() if not setting.flag
         ]
@@ -114,8 +118,8 @@ def _add_overlay(overlay: argparse.ArgumentParser) -> None:
         if action == "migrate":
             added.add_argument("--apply", action="store_true", help="move them, and read each back before removing it")
         else:
-            added.add_argument("file", metavar="FILE", help="lines of JSON, one for each fact")
-        _add_settings(added)
+            added.add_argument("file", metavar="FILE", help="lines of JSON, one for each value")
+        _add_settings(added, _MIGRATION_SETTINGS if action == "migrate" else _OVERLAY_SETTINGS)
 
 
 def _add_token(token: argparse.ArgumentParser) -> None:

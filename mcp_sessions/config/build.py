@@ -48,23 +48,31 @@ def build_backends(settings: Settings) -> Mapping[str, SessionBackend]:
 def _overlay_opener(settings: Settings) -> OverlayOpener | None:
     """Return a function that returns the overlay, always the same one. None if there is to be none.
 
-    Raise `BadSetting` if the setting is not a URL of an overlay.
+    Raise `BadSetting` if the setting is not a URL of an overlay, even if no backend needs one.
     """
     if settings.overlay == "off":
         return None
-    _require_url(settings.overlay)
-    return cache(lambda: open_overlay(settings))
+    opener = cache(lambda: open_overlay(settings))
+    if settings.overlay != Settings().overlay:
+        opener()
+    return opener
 
 
-def open_overlay(settings: Settings) -> "OverlayStore":
-    """Return the overlay, not yet entered. Raise `BadSetting` for "off" or a malformed URL."""
+def open_overlay(settings: Settings, *, purges: bool = True) -> "OverlayStore":
+    """Return the overlay, not yet entered. Raise `BadSetting` for "off" or a malformed URL.
+
+    `purges`: whether opening it deletes what it has kept of deleted sessions for long enough.
+    """
     from ..backends.layers.overlay import OverlayStore  # here, since most backends need no overlay
 
     if settings.overlay == "off":
         raise BadSetting("--overlay can't be off for this command. Give the overlay's URL.")
-    _require_url(settings.overlay)
+    if settings.overlay.partition(":")[0] not in ("sqlite", "postgresql"):
+        raise BadSetting("--overlay accepts off, sqlite:///PATH or postgresql://USER@HOST/DATABASE.")
+    options = {"timeout": settings.timeout, "keep_deleted": settings.keep_deleted}
     try:
-        return OverlayStore.at(settings.overlay, timeout=settings.timeout)
+        given = {name: value for name, value in options.items() if value is not None}
+        return OverlayStore.from_url(settings.overlay, purges=purges, **given)
     except Invalid as error:
         raise BadSetting(f"--overlay: {error.message.rstrip('.')}.") from error
 
@@ -74,11 +82,6 @@ def open_index(settings: Settings) -> "IndexStore":
     from ..backends.layers.index import IndexStore  # here, since the embedded store needs none
 
     return IndexStore(Path(settings.index))
-
-
-def _require_url(overlay: str) -> None:
-    if overlay.partition(":")[0] not in ("sqlite", "postgresql"):
-        raise BadSetting("--overlay accepts off, sqlite:///PATH or postgresql://USER@HOST/DATABASE.")
 
 
 def _open(

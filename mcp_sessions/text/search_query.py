@@ -2,7 +2,8 @@
 
 A query is a list of terms, all of which a text must contain: words, prefixes (`word*`), quoted phrases, and words
 that contain symbols (`C++`, `foo.bar()`, `--flag`). A term with symbols must be in the text as it was typed, in any
-case. An index finds the texts that contain the words of a query; then `has_literals` decides by the text itself.
+case. A quotation mark that begins or ends a word, but no phrase, is ignored. An index finds the texts that contain the
+words of a query; then `contains_symbols` decides by the text itself.
 """
 
 import re
@@ -18,8 +19,8 @@ from .words import UNSPACED, contains_words, fold, split_words
 _QUERY_LENGTH = 500
 _MAX_TERMS = 16
 _SNIPPET = 160  # characters
-_PART = 4096  # characters searched at once
-_OVERLAP = 512
+_CHUNK = 4096  # characters searched at once
+_CHUNK_OVERLAP = 512
 
 _PUNCTUATION = ".,;:!?…"
 """Characters that are ignored at the end of a word, since they usually end a sentence."""
@@ -33,10 +34,10 @@ _WORD_END = rf"(?:(?![^\W_])|(?=[{UNSPACED}]))"
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """A part of a query. `word` is looked up in the index, `literal` is a regular expression. Either may be ""."""
+    """A part of a query. `word` is looked up in the index, `pattern` is a regular expression. Either may be ""."""
 
     word: str
-    literal: str
+    pattern: str
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ class SearchQuery:
     @cached_property
     def key(self) -> tuple[tuple[str, str], ...]:
         """A value that identifies the query in cursors."""
-        return tuple((term.word, term.literal) for term in self.terms)
+        return tuple((term.word, term.pattern) for term in self.terms)
 
     @cached_property
-    def _literals(self) -> list[re.Pattern[str]]:
-        return [re.compile(term.literal) for term in self.terms if term.literal]
+    def _symbol_patterns(self) -> list[re.Pattern[str]]:
+        return [re.compile(term.pattern) for term in self.terms if term.pattern]
 
     @cached_property
     def _parts(self) -> list[str]:
@@ -73,19 +74,19 @@ class SearchQuery:
 
     def matches(self, text: str) -> bool:
         """Return whether the text contains every term."""
-        return contains_words(text, self.words) and self.has_literals(text)
+        return contains_words(text, self.words) and self.contains_symbols(text)
 
-    def has_literals(self, text: str) -> bool:
+    def contains_symbols(self, text: str) -> bool:
         """Return whether the text contains every term with symbols. Use this on texts that contain the words."""
-        if not self._literals:
+        if not self._symbol_patterns:
             return True
         comparable = _comparable(clean(text))
-        return all(literal.search(comparable) for literal in self._literals)
+        return all(pattern.search(comparable) for pattern in self._symbol_patterns)
 
     @property
     def needs_text(self) -> bool:
         """Whether the words alone don't decide if a text matches."""
-        return bool(self._literals)
+        return bool(self._symbol_patterns)
 
     def snippet(self, text: str) -> str:
         """Return the part of a text around the first match of any term, on one line."""
@@ -99,8 +100,8 @@ class SearchQuery:
         """Return the span of the first whole match of any term, else of the first partial match, else (0, 0)."""
         whole, anywhere = self._patterns
         fallback = (0, 0)
-        for begin in range(0, len(text), _PART):
-            part = text[begin : begin + _PART + _OVERLAP]
+        for begin in range(0, len(text), _CHUNK):
+            part = text[begin : begin + _CHUNK + _CHUNK_OVERLAP]
             seen = _comparable(part)
             if found := whole.search(seen):
                 return _span(begin, part, *found.span())
@@ -114,11 +115,11 @@ class SearchQuery:
         whole: list[str] = []
         anywhere: list[str] = []
         for term in self.terms:
-            inside = term.literal or r"[\W_]+".join(split_words(fold(term.word)))
+            inside = term.pattern or r"[\W_]+".join(split_words(fold(term.word)))
             end = "" if term.word.endswith("*") else r"(?![^\W_])"
             if inside:
                 anywhere.append(inside)
-                whole.append(inside if term.literal else rf"(?<![^\W_]){inside}{end}")
+                whole.append(inside if term.pattern else rf"(?<![^\W_]){inside}{end}")
         nothing = "(?!)"
         return re.compile("|".join(whole) or nothing), re.compile("|".join(anywhere) or nothing)
 
@@ -130,13 +131,24 @@ def parse_query(query: str) -> SearchQuery:
     """
     typed = _CURLY_QUOTES.sub('"', check_text(query, "query", _QUERY_LENGTH))
     terms = tuple(
-        term for match in _TERM.finditer(typed) if (term := _phrase(match[1]) if match[2] is None else _word(match[2]))
+        term
+        for match in _TERM.finditer(typed)
+        if (term := _phrase(match[1]) if match[2] is None else _word(_unquoted(match[2])))
     )
     if not terms:
         raise Invalid('"query" has no word and no symbol. Give words to search for.')
     if len(terms) > _MAX_TERMS:
         raise Invalid(f'"query" has {len(terms)} words; at most {_MAX_TERMS} are allowed. Give the rarest.')
     return SearchQuery(terms)
+
+
+def _unquoted(typed: str) -> str:
+    """Return a word without the quotation mark of a phrase that does not begin or end where it should."""
+    if typed.count('"') % 2 == 0:
+        return typed  # the word has a quotation of its own, if any
+    if typed.startswith('"'):
+        return typed[1:]
+    return re.sub(rf'(?<!\d)"(?=[{_PUNCTUATION}]*$)', "", typed)  # 5" may be five inches
 
 
 def _word(typed: str) -> _Term | None:
@@ -151,18 +163,18 @@ def _word(typed: str) -> _Term | None:
         raise Invalid(
             f'"query" has {quoted(word + "*")}, too short for a prefix. Give at least two letters before the *.'
         )
-    return _Term(word + "*" * is_prefix, _literal([word], is_prefix=is_prefix))
+    return _Term(word + "*" * is_prefix, _pattern([word], is_prefix=is_prefix))
 
 
 def _phrase(typed: str) -> _Term | None:
     """Return the term for a quoted phrase. It is compared as typed if one of its words contains a symbol."""
     words = [word.rstrip(_PUNCTUATION) if _has_word(word) else word for word in typed.split()]
-    literal = _literal(words, is_prefix=False)
+    pattern = _pattern(words, is_prefix=False)
     phrase = " ".join(words)
-    return _Term(phrase if _has_word(phrase) else "", literal) if literal or _has_word(phrase) else None
+    return _Term(phrase if _has_word(phrase) else "", pattern) if pattern or _has_word(phrase) else None
 
 
-def _literal(words: list[str], *, is_prefix: bool) -> str:
+def _pattern(words: list[str], *, is_prefix: bool) -> str:
     """Return a pattern that matches the words as they were typed, or "" if none of them contains a symbol."""
     folded = [part for word in words if (part := _comparable(clean(word)))]
     if not any(map(_has_symbol, folded)):

@@ -34,7 +34,7 @@ class _NamesOnly(Wrapper):
 async def measure(folder: Path, sessions: int) -> Sequence[Figure]:
     """Compare a get and a list with and without an overlay, of sessions of which none is archived."""
     build(folder / "overlaid.db", sessions, 0)
-    store = OverlayStore.at(f"sqlite:///{folder / 'overlay.db'}")
+    store = OverlayStore.from_url(f"sqlite:///{folder / 'overlay.db'}")
     async with Overlay(
         _NamesOnly(open_backend(f"sqlite:///{folder / 'overlaid.db'}")), store, source="store"
     ) as overlay:

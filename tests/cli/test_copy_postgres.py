@@ -71,7 +71,7 @@ async def test_the_error_about_a_read_only_target_names_it(postgres: EmptyDataba
     done = copy(file, postgres.url)
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("mcp-sessions: --to: the PostgreSQL database accepts no changes: it is a standby, or ")
-    assert "primary in the backend's URL, or try again when it accepts changes." in done.err
+    assert "primary in the URL, or try again when it accepts changes." in done.err
     assert "Run the same command again" not in done.err
 
 

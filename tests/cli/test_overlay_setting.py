@@ -1,5 +1,6 @@
 """The setting --overlay: which backends get an overlay, and where it is."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,14 @@ from mcp.client import Client
 
 from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.backends.layers.overlay import Overlay
+from mcp_sessions.backends.layers.overlay.transfer import Line, export_lines, import_lines
 from mcp_sessions.backends.layers.read_only import ReadOnlyBackend
 from mcp_sessions.backends.registry import system_of
 from mcp_sessions.cli.main import main
-from mcp_sessions.config.build import build_backend, build_backends, build_server
+from mcp_sessions.config.build import build_backend, build_backends, build_server, open_overlay
 from mcp_sessions.config.settings import BadSetting, Settings
 
-from ..support.doctor import Examine, text_of
+from ..support.doctor import Examine, names, text_of
 from ..support.faked_guayaba import Tools, seed
 from ..support.fakes.guayaba import FakeGuayaba
 
@@ -46,10 +48,42 @@ def test_without_an_overlay_the_operations_that_need_it_are_not_offered() -> Non
     "overlay", ["http://user:secret@host", "overlay.db", "sqlite://x", "postgresql://host:secret/x", "sqlite:///a?b=1"]
 )
 def test_a_malformed_overlay_is_refused_without_being_repeated(overlay: str) -> None:
-    with pytest.raises(BadSetting) as refusal:
-        built("guayaba:", overlay=overlay)
-    assert str(refusal.value).startswith("--overlay")
-    assert "secret" not in str(refusal.value)
+    for backend in ("guayaba:", "sqlite:///:memory:"):  # only the first one needs an overlay
+        with pytest.raises(BadSetting) as refusal:
+            built(backend, overlay=overlay)
+        assert str(refusal.value).startswith("--overlay")
+        assert "secret" not in str(refusal.value)
+        assert "backend" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(("flags", "is_kept"), [({}, True), ({"keep_deleted": "3"}, False)])
+async def test_values_of_deleted_sessions_are_kept_as_long_as_deleted_sessions(
+    tmp_path: Path, flags: dict[str, str | list[str] | None], is_kept: bool
+) -> None:
+    gone_at = datetime.now(UTC) - timedelta(days=4)
+    line = Line("s:", "i", "i", "", "summary", "x", gone_at)
+    settings = Settings.read({"overlay": f"sqlite:///{tmp_path}/o.db", **flags}, {})
+    for purges in (False, True):
+        async with open_overlay(settings, purges=purges) as store:
+            if not purges:
+                await import_lines(store, [line])
+            found = [each async for each in export_lines(store)]
+        assert len(found) == (is_kept or not purges)
+
+
+def test_doctor_says_if_no_backend_needs_the_overlay(examined: Examine, tmp_path: Path) -> None:
+    given = ("--backend", f"sqlite:///{tmp_path}/s.db")
+    _, told = examined(*given, "--overlay", f"sqlite:///{tmp_path}/o.db")
+    assert text_of(told, "overlay", "ok") == "overlay: not needed, since the backend stores all fields itself."
+    assert "overlay" not in names(examined(*given)[1], "ok")
+
+
+def test_doctor_examines_the_overlay_of_a_system_that_does_not_answer(examined: Examine, tmp_path: Path) -> None:
+    (tmp_path / "o.db").write_bytes(b"damaged" * 100)
+    given = ("--backend", "guayaba+http://127.0.0.1:9", "--overlay", f"sqlite:///{tmp_path}/o.db")
+    status, told = examined(*given, TOKEN=TOKEN["MCP_SESSIONS_TOKEN"])
+    assert status == 1
+    assert {"overlay", "backend"} <= set(names(told, "failed"))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +139,7 @@ async def test_the_tools_that_guayaba_lacks_work_with_an_overlay_and_doctor_says
             restored = await tools.call("restore_session", session_id=archived["session_id"])
             assert (await tools.call("get_session", session_id=restored["session_id"]))["state"] == {"step": 1}
         _, told = await run_sync(lambda: examined(*given, TOKEN=fake.master_key))
-        assert "has facts of 1 sessions of this system, 0 of them gone" in text_of(told, "overlay", "ok")
+        assert "has values of 1 sessions of this system, 0 of them deleted" in text_of(told, "overlay", "ok")
         file.write_bytes(b"damaged" * 100)
         status, told = await run_sync(lambda: examined(*given, TOKEN=fake.master_key))
         assert (status, "damaged or not a SQLite file" in text_of(told, "overlay", "failed")) == (1, True)

@@ -37,7 +37,7 @@ class OverlayHarness(Harness):
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[SessionBackend]:
         with TemporaryDirectory() as folder:
-            store = OverlayStore.at(self.url(Path(folder)))
+            store = OverlayStore.from_url(self.url(Path(folder)))
             async with self._harness.open() as inner:
                 self._inner = self.wrap(inner)
                 async with Overlay(Opened(self._inner), store, source="tests") as backend:

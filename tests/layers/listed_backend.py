@@ -114,7 +114,12 @@ class Summarizing(ListedBackend):
 
 
 def overlaid(inner: SessionBackend, path: Path, *, options: str = "", source: str = "list:") -> Overlay:
-    return Overlay(inner, OverlayStore.at(f"sqlite:///{path}{options}"), source=source)
+    return Overlay(inner, OverlayStore.from_url(f"sqlite:///{path}{options}"), source=source)
+
+
+def number_in(version: str) -> int:
+    """Return the overlay's part of a version."""
+    return int(version.rpartition("+")[2])
 
 
 async def ids(backend: SessionBackend, filter: SessionFilter = SessionFilter()) -> list[str]:  # noqa: B008 - immutable

@@ -15,7 +15,9 @@ from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Conflict, Invalid, NotFound, Unsupported
 from mcp_sessions.models import Change, SessionFilter
 
-from .listed_backend import ListedBackend, ids, overlaid
+from ..contract.several import Opened
+from ..support.faked_guayaba import faked
+from .listed_backend import ListedBackend, ids, number_in, overlaid
 
 ARCHIVED = SessionFilter(archived=True)
 
@@ -35,7 +37,7 @@ def test_an_overlay_adds_the_operations_for_the_fields_that_the_system_lacks(ove
 
 async def test_the_file_is_created_by_the_first_change_and_private(listed: ListedBackend, overlay_path: Path) -> None:
     async with overlaid(listed, overlay_path) as backend:
-        assert (await backend.get_session("a")).version == "+0"
+        assert number_in((await backend.get_session("a")).version) == 0
         assert await ids(backend) == ["c", "b", "a"]
         assert await ids(backend, ARCHIVED) == []
         with pytest.raises(NotFound):
@@ -49,13 +51,13 @@ async def test_the_file_is_created_by_the_first_change_and_private(listed: Liste
 async def test_a_session_names_what_the_overlay_keeps_of_it(listed: ListedBackend, overlay_path: Path) -> None:
     async with overlaid(listed, overlay_path) as backend:
         first = await backend.update_session_state("a", {"step": 1})
-        assert (first.kept_by_overlay, first.version) == (("state",), "+1")
-        assert first.note == "Kept by mcp-sessions: a list itself doesn't know it."
+        assert (first.kept_by_overlay, number_in(first.version)) == (("state",), 1)
+        assert first.note == "Stored by mcp-sessions, not in a list."
         await backend.archive_session("a")
         session = await backend.get_session("a")
-        assert (session.kept_by_overlay, session.version) == (("archived_at", "state"), "+2")
+        assert (session.kept_by_overlay, number_in(session.version)) == (("archived_at", "state"), 2)
         assert session in await backend.get_sessions_for_deletion(["z", "a"])
-        assert (await backend.rename_session("a", "New")).version == "+2"
+        assert (await backend.rename_session("a", "New")).version == session.version
         restored = await backend.restore_session("a")
         assert restored.changed == {"archived_at": ""}
         cleared = await backend.update_session_state("a", {}, mode="replace")
@@ -82,10 +84,47 @@ async def test_a_new_session_with_a_used_id_inherits_nothing(listed: ListedBacke
         await backend.delete_session("a")
         listed.add("a", second=500)
         session = await backend.get_session("a")
-        assert (session.state, session.archived_at, session.version) == ({}, None, "+0")
+        assert (session.state, session.archived_at, number_in(session.version)) == ({}, None, 0)
         assert "a" in await ids(backend)
         listed.add("a", second=0)
         assert (await backend.get_session("a")).state == {"step": 1}
+
+
+async def test_a_version_of_an_earlier_session_with_the_same_id_is_stale(
+    listed: ListedBackend, overlay_path: Path
+) -> None:
+    async with overlaid(listed, overlay_path) as backend:
+        seen = (await backend.update_session_state("a", {"step": 1})).version
+        await backend.delete_session("a")
+        listed.add("a", second=500)
+        assert number_in((await backend.update_session_state("a", {"new": 1})).version) == number_in(seen)
+        for change in (backend.delete_session, lambda *a, **v: backend.update_session_state(*a, {}, **v)):
+            with pytest.raises(Conflict):
+                await change("a", expected_version=seen)
+
+
+async def test_a_change_through_a_new_id_has_the_version_that_the_session_then_has(overlay_path: Path) -> None:
+    async with faked() as (_, inner), overlaid(Opened(inner), overlay_path) as backend:
+        (session_id,) = await ids(backend)
+        await backend.update_session_state(session_id, {"step": 1})
+        archived = await inner.archive_session(session_id)  # by another program, which changes the id
+        restored = await backend.restore_session(archived.session_id)
+        assert restored.version == (await backend.get_session(restored.session_id)).version
+        assert number_in(restored.version) == 1
+        archived = await inner.archive_session(session_id)
+        await backend.get_session(archived.session_id)
+    with closing(sqlite3.connect(overlay_path)) as connection:
+        assert connection.execute("SELECT session_id FROM facts").fetchall() == [(archived.session_id,)]
+
+
+async def test_a_session_that_the_system_cannot_rename_is_restored_only_without_a_name(
+    listed: ListedBackend, overlay_path: Path
+) -> None:
+    async with overlaid(ReadOnlyBackend(listed), overlay_path) as backend:
+        await backend.archive_session("a")
+        with pytest.raises(Unsupported, match="Call restore_session without a name"):
+            await backend.restore_session("a", name="New")
+        assert (await backend.restore_session("a")).changed == {"archived_at": ""}
 
 
 async def test_what_was_kept_of_a_session_is_purged_when_it_has_been_gone_for_long(
@@ -170,7 +209,7 @@ async def test_the_version_covers_the_system_and_the_overlay(overlay_path: Path)
 async def test_what_a_created_session_is_given_is_kept(listed: ListedBackend, overlay_path: Path) -> None:
     async with overlaid(listed, overlay_path) as backend:
         created = await backend.create_session(state={"step": 1}, metadata={"k": "v"})
-        assert (created.state, created.metadata, created.version) == ({"step": 1}, {"k": "v"}, "+1")
+        assert (created.state, created.metadata, number_in(created.version)) == ({"step": 1}, {"k": "v"}, 1)
         assert await backend.get_session(created.id) == created
         with pytest.raises(Invalid):
             await backend.create_session(state={"step": float("nan")})

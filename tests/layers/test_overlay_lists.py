@@ -1,6 +1,6 @@
 """Lists under an overlay: every page is exact, whatever is archived, and the system is read no further than needed."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mcp_sessions.backends.layers.overlay import Overlay, OverlayStore
 from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Invalid, Timeout
-from mcp_sessions.models import Order, Session, SessionFilter
+from mcp_sessions.models import Order, Session, SessionFilter, SessionPage
 
 from ..contract.walks import all_sessions
 from .listed_backend import ListedBackend
@@ -21,7 +21,7 @@ ACTIVE, ARCHIVED = SessionFilter(), SessionFilter(archived=True)
 
 @asynccontextmanager
 async def overlaid(inner: ListedBackend) -> AsyncGenerator[Overlay]:
-    async with Overlay(inner, OverlayStore.at("sqlite:///:memory:"), source="list:") as backend:
+    async with Overlay(inner, OverlayStore.from_url("sqlite:///:memory:"), source="list:") as backend:
         yield backend
 
 
@@ -105,6 +105,43 @@ async def test_a_list_of_archived_sessions_ends_once_all_were_found() -> None:
         page = await backend.list_sessions(ARCHIVED, limit=5)
         assert (names(page.sessions), page.next_cursor) == (["s999", "s950"], "")
         assert inner.contents.pages == 2  # of active sessions, and of those that the system archived itself
+
+
+@pytest.mark.parametrize("action", ["restore", "archive"])
+async def test_what_is_archived_or_restored_during_a_list_keeps_no_other_session_out_of_it(action: str) -> None:
+    class Changing(ListedBackend):
+        change: Callable[[], Awaitable[object]] | None = None
+
+        async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
+            if cursor and self.change is not None:
+                change, self.change = self.change, None
+                await change()
+            return await super().list_sessions(filter, limit=limit, cursor=cursor)
+
+    inner = Changing()
+    for number in range(300):
+        inner.add(f"s{number}", second=number)
+    async with overlaid(inner) as backend:
+        for session_id in ("s299", "s298", "s10"):
+            await backend.archive_session(session_id)
+        inner.change = (
+            (lambda: backend.restore_session("s299"))
+            if action == "restore"
+            else (lambda: backend.archive_session("s20"))
+        )
+        found = names((await backend.list_sessions(ARCHIVED)).sessions)
+        assert found == ["s299", "s298", *(["s20"] if action == "archive" else []), "s10"]
+
+
+async def test_an_archived_session_that_comes_back_is_listed_wherever_it_is() -> None:
+    inner = listing(300)
+    async with overlaid(inner) as backend:
+        for session_id in ("s299", "s1"):
+            await backend.archive_session(session_id)
+        deleted = inner.contents.sessions["s1"]
+        await backend.delete_session("s1")
+        inner.contents.sessions["s1"] = deleted
+        assert names((await backend.list_sessions(ARCHIVED)).sessions) == ["s299", "s1"]
 
 
 async def test_a_list_that_runs_out_of_time_says_so_and_continues_exactly() -> None:

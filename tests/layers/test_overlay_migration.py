@@ -46,7 +46,7 @@ def url(tmp_path: Path) -> str:
 
 @asynccontextmanager
 async def before(url: str, overlay_path: Path) -> AsyncGenerator[Overlay]:
-    overlay = OverlayStore.at(f"sqlite:///{overlay_path}")
+    overlay = OverlayStore.from_url(f"sqlite:///{overlay_path}")
     async with Overlay(Before(open_backend(url)), overlay, source=system_of(url)) as backend:
         yield backend
 
@@ -64,13 +64,13 @@ async def run(*command: str) -> int:
 
 
 async def moves(system: SessionBackend, overlay_path: Path, url: str, *, apply: bool = True) -> list[Move]:
-    store = OverlayStore.at(f"sqlite:///{overlay_path}")
+    store = OverlayStore.from_url(f"sqlite:///{overlay_path}")
     async with store, system:
         return [move async for move in migrate(system, store, source=system_of(url), apply=apply)]
 
 
 async def kept(overlay_path: Path) -> list[str]:
-    store = OverlayStore.at(f"sqlite:///{overlay_path}")
+    store = OverlayStore.from_url(f"sqlite:///{overlay_path}")
     async with store:
         return [line async for line in export_lines(store)]
 
@@ -85,14 +85,14 @@ async def test_the_command_moves_facts_once_it_is_told_to(
     command = ["overlay", "migrate", "--backend", url, "--overlay", f"sqlite:///{overlay_path}"]
     assert await run(*command) == 0
     assert capsys.readouterr().out == (
-        "12 facts would be moved into their system; 0 were there already.\n"
+        "12 values would be moved into their system; 0 were there already.\n"
         "Nothing was changed. Add --apply to move them.\n"
     )
     assert await kept(overlay_path) == facts
     async with open_backend(url) as system:
         assert (await system.get_session(sessions[0].id)).state == {}
     assert await run(*command, "--apply") == 0
-    assert capsys.readouterr().out == "12 facts moved into their system; 0 were there already.\n"
+    assert capsys.readouterr().out == "12 values moved into their system; 0 were there already.\n"
     assert await kept(overlay_path) == []
     async with open_backend(url) as system:
         for session in sessions:
@@ -100,7 +100,32 @@ async def test_the_command_moves_facts_once_it_is_told_to(
             assert (moved.state, moved.metadata, moved.summary) == (session.state, session.metadata, session.summary)
             assert moved.archived_at is not None
     assert await run(*command, "--apply") == 0
-    assert capsys.readouterr().out == "0 facts moved into their system; 0 were there already.\n"
+    assert capsys.readouterr().out == "0 values moved into their system; 0 were there already.\n"
+
+
+async def test_a_system_that_fails_does_not_keep_what_was_moved_from_being_told(
+    url: str, overlay_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = f"sqlite:///{tmp_path}/broken.db"
+    for each in (url, broken):
+        async with before(each, overlay_path) as backend:
+            await filled(backend, "n")
+    (tmp_path / "broken.db").write_bytes(b"damaged" * 1000)
+    names = {"one": broken, "two": url, "three": broken + "?timeout=2"}
+    backends = [part for name, each in names.items() for part in ("--backend", f"{name}={each}")]
+    assert await run("overlay", "migrate", *backends, "--overlay", f"sqlite:///{overlay_path}", "--apply") == 1
+    told = capsys.readouterr()
+    assert told.out == "4 values moved into their system; 0 were there already.\n"
+    assert told.err.count("damaged or not a SQLite file") == 1
+
+
+async def test_true_is_not_moved_as_one(url: str, overlay_path: Path) -> None:
+    async with before(url, overlay_path) as backend:
+        session = await backend.create_session(state={"done": True})
+    async with open_backend(url) as system:
+        await system.update_session_state(session.id, {"done": 1})
+        (move,) = await moves(open_backend(url), overlay_path, url)
+    assert move.outcome == "different"
 
 
 async def test_a_value_that_the_system_has_already_is_not_changed(url: str, overlay_path: Path) -> None:

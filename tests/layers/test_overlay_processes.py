@@ -33,7 +33,7 @@ async def overlaid(url: str, *session_ids: str) -> AsyncGenerator[Overlay]:
     inner = ListedBackend()
     for session_id in session_ids:
         inner.add(session_id)
-    async with Overlay(inner, OverlayStore.at(url), source="list:") as backend:
+    async with Overlay(inner, OverlayStore.from_url(url), source="list:") as backend:
         yield backend
 
 

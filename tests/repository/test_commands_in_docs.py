@@ -9,6 +9,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mcp_sessions.backends.layers.overlay import OverlayStore
+
 from ..support.fakes.agentos import FakeAgentOs
 from ..support.fakes.guayaba import FakeGuayaba
 from ..support.fakes.opencode import FakeOpencode
@@ -90,6 +92,9 @@ async def test_a_block_of_commands_runs_unchanged(commands: list[str], tmp_path:
         _, *arguments = shlex.split(script)
         async with running(tmp_path, *arguments, "--port", "0", command=forked("-m", "mcp_sessions")):
             return
+    if "overlay export" in script:
+        async with OverlayStore.from_url(f"sqlite:///{tmp_path}/mcp-sessions/overlay.db") as overlay:
+            await overlay.write(lambda tx: None)  # creates it
     async with fake_systems() as replaced:
         for written, used in replaced.items():
             script = script.replace(written, used)

@@ -194,7 +194,7 @@ class PostgresDatabase:
                 return True
             raise Timeout("other calls kept changing the same rows; nothing was changed. Try again.") from error
         if isinstance(error, psycopg.Error):
-            translated = statement_error(error, deadline.seconds)
+            translated = statement_error(error, deadline.seconds, self._schema.name)
             if translated is not None:
                 raise translated from error
         assert error is not None

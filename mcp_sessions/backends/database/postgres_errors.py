@@ -24,7 +24,7 @@ def is_lost(error: BaseException, connection: "psycopg.Connection[tuple[object, 
     )
 
 
-def statement_error(error: psycopg.Error, seconds: float) -> SessionsError | None:
+def statement_error(error: psycopg.Error, seconds: float, schema: str) -> SessionsError | None:
     """Return the error for a failed statement, whose transaction was rolled back. Return None for a bug of ours."""
     match error.sqlstate or "":
         case "57014":
@@ -34,12 +34,12 @@ def statement_error(error: psycopg.Error, seconds: float) -> SessionsError | Non
         case "25006":
             return ReadOnlyDatabase(
                 "the PostgreSQL database accepts no changes: it is a standby, or set to be read-only. Name its primary "
-                "in the backend's URL, or try again when it accepts changes."
+                "in the URL, or try again when it accepts changes."
             )
         case "42501":
             return Forbidden(
-                "this PostgreSQL role lacks a privilege in the schema mcp_sessions. Ask its owner to grant it, "
-                "or name another role in the backend's URL."
+                f"this PostgreSQL role lacks a privilege in the schema {schema}. Ask its owner to grant it, "
+                "or name another role in the URL."
             )
         case "42P01" | "3F000":
             return Unavailable("the store's tables no longer exist. Restart mcp-sessions to create them.")
@@ -86,7 +86,7 @@ _CONNECTION_ERRORS: tuple[tuple[tuple[str, ...], type[SessionsError], str], ...]
         Unavailable,
         "PostgreSQL has no database {database}, or accepts no connections to it. Create it, or name another.",
     ),
-    (("could not translate host name",), Unavailable, "the host in the backend's URL is unknown. Correct it."),
+    (("could not translate host name",), Unavailable, "the host in the URL is unknown. Correct it."),
     (
         ("SSL", "certificate", "ssl"),
         Unavailable,
@@ -127,7 +127,7 @@ def connection_error(error: psycopg.OperationalError, user: str, database: str) 
                 return error_type(
                     template.format(user=_named(user, "this user"), database=_named(database, "of that name"))
                 )
-    return Unavailable("PostgreSQL can't be reached. Check that it runs, and the host and port in the backend's URL.")
+    return Unavailable("PostgreSQL can't be reached. Check that it runs, and the host and port in the URL.")
 
 
 def _named(name: str, default: str) -> str:

@@ -187,7 +187,7 @@ def _version(tx: Transaction, schema: PostgresSchema) -> int | None:
     if ("mcp_sessions_version",) not in names:
         raise Unavailable(
             f"the database's schema {schema.name} is not a {schema.kind}; it was not changed. "
-            "Name another database in the backend's URL."
+            "Name another database in the URL."
         )
     ((version,),) = tx.all(f"SELECT version FROM {schema.name}.mcp_sessions_version")
     if version > len(schema.migrations):

@@ -116,7 +116,7 @@ def _search_ranges(
 def _finish_hit(hit: SearchHit, text: str, cursor: str, query: Query) -> SearchHit | None:
     """Return the hit with snippet and cursor, or None if the text that the caller may see doesn't match."""
     visible_text = query.sanitize(text)
-    if not (query.text.has_literals(visible_text) if visible_text == text else query.text.matches(visible_text)):
+    if not (query.text.contains_symbols(visible_text) if visible_text == text else query.text.matches(visible_text)):
         return None
     return hit.model_copy(
         update={"snippet": query.text.snippet(visible_text) if hit.message_id else "", "cursor": cursor}

@@ -14,5 +14,9 @@ def days_from_now(days: int) -> int:
     return now_micros() + days * MICROS_PER_DAY
 
 
+def to_micros(time: datetime) -> int:
+    return round(time.timestamp() * 1_000_000)
+
+
 def to_datetime(micros: int) -> datetime:
     return datetime.fromtimestamp(micros / 1e6, UTC)

@@ -44,7 +44,7 @@ from .wire import GuayabaSession
 _TIME_FRACTION = 0.6
 """A search returns what it has found after this fraction of a call's time."""
 _LABEL_LENGTH = 255
-_DETAIL_NOTE = "Guayaba has no state, metadata, summary, creation time or counts of a session."
+_DETAIL_NOTE = "Guayaba has no creation time or counts of a session."
 
 
 class GuayabaBackend(HttpBackend):

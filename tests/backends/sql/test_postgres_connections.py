@@ -156,7 +156,7 @@ async def test_receipts_of_old_connections_are_removed(postgres: EmptyDatabase) 
 def test_the_error_about_a_refused_statement_has_its_code(
     error: type[psycopg.Error], kind: type[SessionsError] | None, told: str
 ) -> None:
-    known = statement_error(error("FATAL: what was stored"), 25)
+    known = statement_error(error("FATAL: what was stored"), 25, "mcp_sessions")
     assert (type(known) if known else None) is kind
     assert known is None or (told in known.text and "stored" not in known.text.replace("the store", ""))
 

@@ -34,29 +34,29 @@ class Overlay(OverlayReader):
     """A backend with the operations that its system lacks: archive, restore, state, metadata and summary.
 
     A field that the system can store is stored there. The others are kept in `store`, and where one is set there, it is
-    shown instead of what the system says. The version of a session is `SYSTEM+OVERLAY`, such as `7+2`, or `+2` if the
-    system has no versions.
+    shown instead of what the system says. The version of a session is `SYSTEM+OVERLAY`, such as `7+2`. If the system
+    has no versions, `SYSTEM` is a hash of the session's identity.
     """
 
     async def archive_session(self, session_id: str) -> Change:
         if "archived_at" not in self._kept:
-            return await self._native(session_id, await self.inner.archive_session(session_id))
+            return await self._with_full_version(await self.inner.archive_session(session_id))
         now = datetime.now(UTC)
         change = await self._change(session_id, lambda session: {} if session.archived_at else {"archived_at": now})
         return change if change.changed else _with_note(change, "It was archived already; nothing was changed.")
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
         if "archived_at" not in self._kept:
-            return await self._native(session_id, await self.inner.restore_session(session_id, name=name))
+            return await self._with_full_version(await self.inner.restore_session(session_id, name=name))
         new = session_name(name)
         if new and Capability.RENAME_SESSION not in self.capabilities:
-            self._refuse(Capability.RENAME_SESSION)
+            raise Unsupported(f"{self.title} can't rename a session. Call restore_session without a name.")
         try:
             session = await self._find(session_id)
         except NotFound:
             if Capability.RESTORE_SESSION not in self.inner.capabilities:
                 raise
-            return await self._native(session_id, await self.inner.restore_session(session_id, name=name))
+            return await self._with_full_version(await self.inner.restore_session(session_id, name=name))
         if session.archived_at:
             return await self._restore_natively(session, name)
         change = await self._change(session_id, lambda shown: {"archived_at": None} if shown.archived_at else {})
@@ -66,14 +66,14 @@ class Overlay(OverlayReader):
     async def _restore_natively(self, session: SessionDetail, name: str) -> Change:
         if Capability.RESTORE_SESSION not in self.inner.capabilities:
             raise Unsupported(f"{self.title} archived this session itself, and can't restore it. Restore it there.")
-        return await self._native(session.id, await self.inner.restore_session(session.id, name=name))
+        return await self._with_full_version(await self.inner.restore_session(session.id, name=name))
 
     async def _rename_restored(self, restored: Change, name: str) -> Change:
         try:
             renamed = await self.rename_session(restored.session_id, name)
         except SessionsError as error:
             return _with_note(restored, f"It could not be renamed ({error.code}). Try rename_session.")
-        return _both(restored, renamed)
+        return _merge_changes(restored, renamed)
 
     async def update_session_state(
         self, session_id: str, changes: JsonObject, *, mode: StateMode = "merge", expected_version: str = ""
@@ -81,7 +81,7 @@ class Overlay(OverlayReader):
         if "state" not in self._kept:
             expected = await self._native_version(session_id, expected_version)
             change = await self.inner.update_session_state(session_id, changes, mode=mode, expected_version=expected)
-            return await self._native(session_id, change)
+            return await self._with_full_version(change)
         json_text(changes, "changes")
         return await self._change(
             session_id,
@@ -120,6 +120,13 @@ class Overlay(OverlayReader):
 
         if len(own) == len(named):
             return await self._change(session_id, edit, _at_version(expected_version))
+        if not own:
+            expected = await self._native_version(session_id, expected_version)
+            return await self._with_full_version(
+                await self.inner.update_session(
+                    session_id, metadata=metadata, summary=summary, clear=clear, expected_version=expected
+                )
+            )
         before = await self._read(await self._find(session_id))
         json_text(edit(before).get("metadata", {}), "metadata")  # before anything is changed
         expected = await self._native_version(session_id, expected_version)
@@ -127,33 +134,32 @@ class Overlay(OverlayReader):
         change = await self.inner.update_session(
             session_id, metadata=rest, summary=text, clear=cleared, expected_version=expected
         )
-        if not own:
-            return await self._native(session_id, change)
         try:
             guard = _at_number(before.version.rpartition("+")[2]) if expected_version else None
-            return _both(change, await self._change(session_id, edit, guard))
+            return _merge_changes(change, await self._change(session_id, edit, guard))
         except SessionsError as error:
             note = f"Only this was changed: the {own[0]}, which the overlay keeps, was not. {error.text}"
-            return _with_note(await self._native(session_id, change), note)
+            return _with_note(await self._with_full_version(change), note)
 
     async def rename_session(self, session_id: str, name: str) -> Change:
-        return await self._native(session_id, await self.inner.rename_session(session_id, name))
+        return await self._with_full_version(await self.inner.rename_session(session_id, name))
 
     async def append_messages(self, session_id: str, messages: Sequence[NewMessage]) -> Change:
-        return await self._native(session_id, await self.inner.append_messages(session_id, messages))
+        return await self._with_full_version(await self.inner.append_messages(session_id, messages))
 
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         """Delete a session in the system. What the overlay keeps of it stays for `keep_deleted` days."""
         expected = await self._native_version(session_id, expected_version)
         row: Facts | None = None
         with suppress(SessionsError):  # deleting a session does not need the overlay
-            row = await self._row_of(session_id, session_id)
+            if await self._has_facts():
+                row = await self._row(await self._find(session_id))
         change = await self.inner.delete_session(session_id, expected_version=expected)
         if change.version:  # of a session that the system can restore
             change = _at_row(change, row)
         with suppress(SessionsError):
-            if row is not None:
-                await self._store.write(lambda tx: facts.mark_gone(tx, self._source, [row]))
+            if row is not None and row.version:
+                await self._store.write(lambda tx: facts.mark_gone(tx, self._source, row))
         return change
 
     async def create_session(
@@ -171,13 +177,13 @@ class Overlay(OverlayReader):
             json_text(value, field)
         native = {field: value for field, value in given.items() if field not in own}
         session = await self.inner.create_session(name=name, type=type, agent_id=agent_id, **native)
-        return await self._keep_of_new(session, own)
+        return await self._store_initial_values(session, own)
 
     async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
         source = await self._read(await self._find(session_id))
         session = await self.inner.fork_session(session_id, up_to_message_id=up_to_message_id, name=name)
         own = {field: getattr(source, field) for field in source.kept_by_overlay if field != "archived_at"}
-        return await self._keep_of_new(session, own)
+        return await self._store_initial_values(session, own)
 
     async def apply_to_sessions(
         self,
@@ -197,7 +203,7 @@ class Overlay(OverlayReader):
         session = await self._find(session_id)
 
         def work(tx: Transaction) -> Change:
-            found = facts.lock(tx, self._source, facts.nothing_about(session))
+            found = facts.lock_session(tx, self._source, session)
             before = facts.show(session, found, self._kept)
             if guard is not None:
                 guard(before)
@@ -206,35 +212,30 @@ class Overlay(OverlayReader):
                 return Change(session_id=session.id, version=before.version)
             # An empty value needs no place, unless the system has another one, which it hides.
             kept = {name: value if value or getattr(session, name) else None for name, value in new.items()}
-            number = facts.write(tx, self._source, found, kept)
+            after = found._replace(version=facts.write(tx, self._source, found, kept))
             return Change(
                 session_id=session.id,
                 changed={name: facts.shown_value(name, value) for name, value in new.items()},
                 previous={name: facts.shown_value(name, getattr(before, name)) for name in new},
-                version=f"{session.version}+{number}",
+                version=after.full_version(session.version),
                 kept_by_overlay=tuple(new),
-                note=f"Kept by mcp-sessions: {self.title} itself doesn't know it.",
+                note=f"Stored by mcp-sessions, not in {self.title}.",
             )
 
         return await self._store.write(work)
 
-    async def _native(self, session_id: str, change: Change) -> Change:
-        """Return a change that the system made, with the version that includes the overlay's."""
+    async def _with_full_version(self, change: Change) -> Change:
+        """Return a change that the system made, with the version that includes the overlay's part."""
         try:
-            return _at_row(change, await self._row_of(session_id, change.session_id))
+            if change.version and not await self._has_facts():
+                return _at_row(change, None)
+            # By the session's identity, since the change may have given it another id.
+            return _at_row(change, await self._row(await self.inner.get_session(change.session_id)))
         except SessionsError as error:
             return _with_note(change, self._missing(error))
 
-    async def _row_of(self, old_id: str, new_id: str) -> Facts | None:
-        """Return what is kept about the session with this id, which the system may have just changed."""
-        rows = await self._rows_of(old_id)
-        if not rows:
-            return None
-        session = await self.inner.get_session(new_id)
-        row = next((row for row in rows if row.identity == facts.identity_of(session)), None)
-        if row is not None and (row.session_id != session.id or row.gone_at is not None):
-            await self._store.write(lambda tx: facts.mark_found(tx, self._source, [session]))
-        return row
+    async def _has_facts(self) -> bool:
+        return await self._store.read(lambda tx: facts.has_any(tx, self._source), default=False)
 
     async def _native_version(self, session_id: str, expected_version: str) -> str:
         """Return the part of an expected version that the system checks. Raise `Conflict` if it is not the current."""
@@ -244,11 +245,11 @@ class Overlay(OverlayReader):
         check_version(session_id, (await self._read(session)).version, expected_version)
         return session.version
 
-    async def _keep_of_new(self, session: SessionDetail, values: Mapping[str, Any]) -> SessionDetail:
+    async def _store_initial_values(self, session: SessionDetail, values: Mapping[str, Any]) -> SessionDetail:
         """Return a session that was just created, after keeping values of it. If that fails, `note` says so."""
 
         def work(tx: Transaction) -> SessionDetail:
-            facts.write(tx, self._source, facts.lock(tx, self._source, facts.nothing_about(session)), values)
+            facts.write(tx, self._source, facts.lock_session(tx, self._source, session), values)
             return facts.show(session, facts.find(tx, self._source, session), self._kept)
 
         if not values:
@@ -276,14 +277,15 @@ def _at_number(expected: str) -> Guard:
 
 
 def _at_row(change: Change, row: Facts | None) -> Change:
-    return change.model_copy(update={"version": f"{change.version}+{row.version if row else 0}"})
+    version = row.full_version(change.version) if row else f"{change.version}+0"
+    return change.model_copy(update={"version": version})
 
 
 def _with_note(change: Change, note: str) -> Change:
     return change.model_copy(update={"note": f"{change.note} {note}".strip()})
 
 
-def _both(first: Change, second: Change) -> Change:
+def _merge_changes(first: Change, second: Change) -> Change:
     """Return two changes of a session as one."""
     return second.model_copy(
         update={

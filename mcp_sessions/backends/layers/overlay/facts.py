@@ -6,14 +6,16 @@ a session that the system has just returned to the caller: that is what keeps us
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, NamedTuple
 
+from ....errors import BadResponse, quoted
 from ....json_documents import JsonObject, is_object
 from ....models import Session, SessionDetail, iso
 from ...capability import OVERLAY_FIELDS
 from ...database.database import Transaction
-from ...database.times import MICROS_PER_DAY, now_micros, to_datetime
+from ...database.times import MICROS_PER_DAY, now_micros, to_datetime, to_micros
 from ...validation import json_text
 
 _PURGED_AT_ONCE = 100  # rows in one transaction, so that other changes don't wait long
@@ -32,9 +34,16 @@ class Facts(NamedTuple):
     summary: str | None
     gone_at: int | None
 
+    def full_version(self, version: str) -> str:
+        """Return the version of the session, given its version in the system.
+
+        In a system without versions, a hash of the session's identity tells it from an earlier session with its id.
+        """
+        return f"{version or sha256(self.identity.encode()).hexdigest()[:8]}+{self.version}"
+
     def values(self, kept: frozenset[str]) -> dict[str, Any]:
         """Return the values of those fields that are kept, as a `SessionDetail` has them."""
-        archived_at = None if self.archived_at is None else to_datetime(self.archived_at)
+        archived_at = None if self.archived_at is None else _time(self.archived_at)
         values = dict(zip(OVERLAY_FIELDS, (archived_at, self.state, self.metadata, self.summary), strict=True))
         return {name: value for name, value in values.items() if value is not None and name in kept}
 
@@ -42,56 +51,63 @@ class Facts(NamedTuple):
 _COLUMNS = ", ".join(Facts._fields)
 
 
-def identity_of(session: Session) -> str:
+def session_identity(session: Session) -> str:
     """Return what identifies the session permanently. A later session with the same id has another identity."""
     if session.lasting_id:
-        return session.lasting_id
+        return _storable(session.lasting_id)
     created = f"@{session.created_at.timestamp():.0f}" if session.created_at else ""
-    return session.id + created
+    return _storable(session.id) + created
 
 
-def nothing_about(session: Session) -> Facts:
+def empty_row(session: Session) -> Facts:
     """Return the facts of a session of which nothing is kept."""
-    return Facts(identity_of(session), session.id, session.user_id, 0, None, None, None, None, None)
+    session_id, user_id = _storable(session.id), _storable(session.user_id)
+    return Facts(session_identity(session), session_id, user_id, 0, None, None, None, None, None)
 
 
 def show(session: SessionDetail, facts: Facts, kept: frozenset[str]) -> SessionDetail:
-    """Return the session with the facts. Its version is that of the system, +, and that of the facts."""
+    """Return the session with the facts."""
     values = facts.values(kept)
-    update = {"version": f"{session.version}+{facts.version}", "kept_by_overlay": tuple(values)}
+    update = {"version": facts.full_version(session.version), "kept_by_overlay": tuple(values)}
     return session.model_copy(update=values | update)
 
 
 def find(tx: Transaction, source: str, session: Session) -> Facts:
     """Return what is kept about a session."""
-    row = tx.one(f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND identity = ?", source, identity_of(session))
-    return _facts(row) if row else nothing_about(session)
+    row = tx.one(f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND identity = ?", source, session_identity(session))
+    return _facts(row) if row else empty_row(session)
 
 
-def lock(tx: Transaction, source: str, new: Facts) -> Facts:
+def lock_or_create(tx: Transaction, source: str, new: Facts) -> Facts:
     """Return what is kept about a session, for changing it in this transaction. Create its row if there is none.
 
-    `new`: facts with the session's identity, newest id and user.
+    `new`: the row to create.
     """
     now = now_micros()
-    # Inserted first, so that of two transactions that find no row, one waits for the other.
-    tx.run(
-        "INSERT INTO facts (source, identity, session_id, user_id, version, created_at, changed_at)"
-        " VALUES (?, ?, ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING",
-        *(source, new.identity, new.session_id, new.user_id, now, now),
-    )
-    ((*row,),) = tx.all(
-        f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND identity = ?{tx.lock}", source, new.identity
-    )
-    facts = _facts(row)
-    return facts._replace(session_id=new.session_id, user_id=new.user_id or facts.user_id)
+    row = None
+    while row is None:  # again if the row was purged between the two statements
+        # Inserted first, so that of two transactions that find no row, one waits for the other.
+        tx.run(
+            "INSERT INTO facts (source, identity, session_id, user_id, version, created_at, changed_at)"
+            " VALUES (?, ?, ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING",
+            *(source, new.identity, new.session_id, new.user_id, now, now),
+        )
+        row = tx.one(f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND identity = ?{tx.lock}", source, new.identity)
+    return _facts(row)
+
+
+def lock_session(tx: Transaction, source: str, session: Session) -> Facts:
+    """Return what is kept about a session that the system has, for changing it, with the id that it has now."""
+    new = empty_row(session)
+    facts = lock_or_create(tx, source, new)
+    return facts._replace(session_id=new.session_id, user_id=new.user_id or facts.user_id, gone_at=None)
 
 
 def write(tx: Transaction, source: str, facts: Facts, values: Mapping[str, Any]) -> int:
     """Set fields of a locked row. None removes a field. Return the new version."""
     columns = {name: _stored(name, value) for name, value in values.items()}
-    columns |= {"session_id": facts.session_id, "user_id": facts.user_id}
-    columns |= {"version": facts.version + 1, "changed_at": now_micros(), "gone_at": None}
+    columns |= {"session_id": facts.session_id, "user_id": facts.user_id, "gone_at": facts.gone_at}
+    columns |= {"version": facts.version + 1, "changed_at": now_micros()}
     assignments = ", ".join(f"{column} = ?" for column in columns)
     tx.run(
         f"UPDATE facts SET {assignments} WHERE source = ? AND identity = ?", *columns.values(), source, facts.identity
@@ -99,22 +115,12 @@ def write(tx: Transaction, source: str, facts: Facts, values: Mapping[str, Any])
     return facts.version + 1
 
 
-def of_id(tx: Transaction, source: str, session_id: str) -> list[Facts]:
-    """Return what is kept about the sessions that had this id last, latest change first."""
-    rows = tx.all(
-        f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND session_id = ? ORDER BY changed_at DESC",
-        *(source, session_id),
+def mark_gone(tx: Transaction, source: str, facts: Facts) -> None:
+    """Record that a session was deleted."""
+    tx.run(
+        "UPDATE facts SET gone_at = ? WHERE source = ? AND identity = ? AND gone_at IS NULL",
+        *(now_micros(), source, facts.identity),
     )
-    return [_facts(row) for row in rows]
-
-
-def mark_gone(tx: Transaction, source: str, rows: Sequence[Facts]) -> None:
-    """Record that these sessions were deleted."""
-    for facts in rows:
-        tx.run(
-            "UPDATE facts SET gone_at = ? WHERE source = ? AND identity = ? AND gone_at IS NULL",
-            *(now_micros(), source, facts.identity),
-        )
 
 
 def mark_found(tx: Transaction, source: str, sessions: Sequence[Session]) -> None:
@@ -122,8 +128,13 @@ def mark_found(tx: Transaction, source: str, sessions: Sequence[Session]) -> Non
     for session in sessions:
         tx.run(
             "UPDATE facts SET session_id = ?, gone_at = NULL WHERE source = ? AND identity = ?",
-            *(session.id, source, identity_of(session)),
+            *(_storable(session.id), source, session_identity(session)),
         )
+
+
+def has_any(tx: Transaction, source: str) -> bool:
+    """Return whether anything is kept about a system's sessions."""
+    return tx.one("SELECT 1 FROM facts WHERE source = ? LIMIT 1", source) is not None
 
 
 def has_archived(tx: Transaction, source: str) -> bool:
@@ -131,12 +142,10 @@ def has_archived(tx: Transaction, source: str) -> bool:
     return tx.one("SELECT 1 FROM facts WHERE source = ? AND archived_at IS NOT NULL LIMIT 1", source) is not None
 
 
-def count_archived(tx: Transaction, source: str) -> int:
-    """Return how many sessions of a system are archived here and not gone."""
-    ((count,),) = tx.all(
-        "SELECT count(*) FROM facts WHERE source = ? AND archived_at IS NOT NULL AND gone_at IS NULL", source
-    )
-    return count
+def archived_identities(tx: Transaction, source: str, limit: int) -> set[str]:
+    """Return the identities of up to `limit` sessions of a system that are archived here, even of those marked gone."""
+    rows = tx.all("SELECT identity FROM facts WHERE source = ? AND archived_at IS NOT NULL LIMIT ?", source, limit)
+    return {identity for (identity,) in rows}
 
 
 def count(tx: Transaction, source: str) -> tuple[int, int]:
@@ -151,21 +160,21 @@ def archived_among(
     """Return the times of archiving in the overlay, by identity, and the sessions that are marked as gone."""
     if not sessions:
         return {}, ()  # PostgreSQL refuses `IN ()`
-    identities = [identity_of(session) for session in sessions]
+    identities = [session_identity(session) for session in sessions]
     rows = tx.all(
         "SELECT identity, archived_at, gone_at FROM facts WHERE source = ? AND archived_at IS NOT NULL"
         f" AND identity IN ({', '.join('?' * len(identities))})",
         *(source, *identities),
     )
     gone = {identity for identity, _, gone_at in rows if gone_at is not None}
-    times = {identity: to_datetime(archived_at) for identity, archived_at, _ in rows}
-    return times, [session for session in sessions if identity_of(session) in gone]
+    times = {identity: _time(archived_at) for identity, archived_at, _ in rows}
+    return times, [session for session in sessions if session_identity(session) in gone]
 
 
 def all_archived(tx: Transaction, source: str) -> dict[str, datetime]:
     """Return when each session of a system was archived here, by identity."""
     rows = tx.all("SELECT identity, archived_at FROM facts WHERE source = ? AND archived_at IS NOT NULL", source)
-    return {identity: to_datetime(archived_at) for identity, archived_at in rows}
+    return {identity: _time(archived_at) for identity, archived_at in rows}
 
 
 def page(tx: Transaction, after: tuple[str, str], limit: int) -> list[tuple[str, Facts]]:
@@ -201,12 +210,17 @@ def shown_value(name: str, value: Any) -> Any:
 def _stored(name: str, value: Any) -> object:
     if name in ("state", "metadata") and value is not None:
         return json_text(value, name)
-    return round(value.timestamp() * 1_000_000) if isinstance(value, datetime) else value
+    return to_micros(value) if isinstance(value, datetime) else value
 
 
 def _facts(row: Sequence[Any]) -> Facts:
     facts = Facts(*row)
-    return facts._replace(state=_object(facts.state), metadata=_object(facts.metadata))
+    try:
+        return facts._replace(state=_object(facts.state), metadata=_object(facts.metadata))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BadResponse(
+            f"its values of session {quoted(facts.session_id)} are damaged. Restore the overlay from a backup."
+        ) from error
 
 
 def _object(text: Any) -> JsonObject | None:
@@ -216,3 +230,16 @@ def _object(text: Any) -> JsonObject | None:
     if not is_object(value):
         raise TypeError("not an object")
     return value
+
+
+def _storable(text: str) -> str:
+    """Return a text of a system as a database can store it, without half surrogate pairs and zero bytes."""
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")
+
+
+def _time(micros: int) -> datetime:
+    """Return the time, or the nearest one that Python has: a damaged one must not keep other sessions from a list."""
+    try:
+        return to_datetime(micros)
+    except (ValueError, OverflowError, OSError):
+        return (datetime.max if micros > 0 else datetime.min).replace(tzinfo=UTC)

@@ -11,19 +11,19 @@ import anyio
 from ....errors import Timeout
 from ....models import Session, SessionFilter, SessionPage
 from ..many.merge import END, MemberPage, MergedCursors, Position, merge
-from .facts import identity_of
+from .facts import session_identity
 
 PageAt = Callable[[int, str], Awaitable[SessionPage]]
 """Returns a page of the system's list, given a limit and a cursor."""
 LookUp = Callable[[Sequence[Session]], Awaitable[Mapping[str, datetime]]]
 """Returns when those of the sessions that are archived in the overlay were archived, by identity."""
 
-_WALK_SIZE = 100  # sessions in one page of a walk that looks for archived ones
+_PAGE_SIZE = 100  # sessions read at once to look for archived ones
 _STOPPED = "Time ran out before the page was full. Continue with next_cursor."
 
 
-class _Walk:
-    """A walk through the system's list, which ends at the end of the list or of its time."""
+class _SystemList:
+    """The system's list, read page by page until its end, or until time runs out."""
 
     def __init__(self, page_at: PageAt, size: int, cursor: str, seconds: float) -> None:
         self.position: Position = cursor
@@ -35,7 +35,7 @@ class _Walk:
         self._has_begun = False
 
     async def next_rows(self) -> Sequence[Session]:
-        """Return the next sessions, each with the cursor that continues after it. Empty at the end of the walk."""
+        """Return the next sessions, each with the cursor that continues after it. Empty at the end."""
         while self.position is not None:
             if self._has_begun and anyio.current_time() > self._ends_at:
                 self._add_note(_STOPPED)
@@ -72,20 +72,20 @@ class _Walk:
 
 async def active_page(page_at: PageAt, archived: LookUp, *, limit: int, cursor: str, seconds: float) -> SessionPage:
     """Return a page of the system's active sessions without those that are archived in the overlay."""
-    walk = _Walk(page_at, limit, cursor, seconds)
+    listed = _SystemList(page_at, limit, cursor, seconds)
     found: list[Session] = []
-    while len(found) < limit and (rows := await walk.next_rows()):
+    while len(found) < limit and (rows := await listed.next_rows()):
         hidden = await archived(rows)
-        visible = [session for session in rows if identity_of(session) not in hidden]
+        visible = [session for session in rows if session_identity(session) not in hidden]
         if len(found) + len(visible) > limit:
             found += visible[: limit - len(found)]
-            return SessionPage(sessions=tuple(found), next_cursor=found[-1].cursor, note=" ".join(walk.notes))
+            return SessionPage(sessions=tuple(found), next_cursor=found[-1].cursor, note=" ".join(listed.notes))
         found += visible
     return SessionPage(
         sessions=tuple(found),
-        next_cursor=walk.position or "",
-        total=len(found) if walk.position is END and not cursor else None,
-        note=" ".join(walk.notes),
+        next_cursor=listed.position or "",
+        total=len(found) if listed.position is END and not cursor else None,
+        note=" ".join(listed.notes),
     )
 
 
@@ -95,7 +95,7 @@ async def archived_page(
     archived: LookUp,
     filter: SessionFilter,
     *,
-    count: Callable[[], Awaitable[int]],
+    identities: Callable[[int], Awaitable[set[str]]],
     limit: int,
     cursor: str,
     user_id: str,
@@ -103,7 +103,7 @@ async def archived_page(
 ) -> SessionPage:
     """Return a page of the sessions that are archived in the overlay or by the system itself.
 
-    `count` returns how many are archived in the overlay.
+    `identities` returns the identities of those that are archived in the overlay, up to a number.
     """
     cursors = MergedCursors("archived", user_id, *vars(filter).values())
     positions = cursors.read(cursor, 2)
@@ -111,13 +111,13 @@ async def archived_page(
     pages: dict[int, MemberPage[Session]] = {}
     active_position, archived_position = positions
     if active_position is not None:
-        walk = _Walk(active_at, _WALK_SIZE, active_position, seconds)
-        pages[0] = await _archived_member(walk, archived, limit, count)
-        notes += walk.notes
+        listed = _SystemList(active_at, _PAGE_SIZE, active_position, seconds)
+        pages[0] = await _archived_member(listed, archived, limit, await identities(limit + 1))
+        notes += listed.notes
     if archived_position is not None:
-        walk = _Walk(archived_at, limit, archived_position, seconds)
-        pages[1] = MemberPage(await walk.next_rows(), walk.position or "")
-        notes += walk.notes
+        listed = _SystemList(archived_at, limit, archived_position, seconds)
+        pages[1] = MemberPage(await listed.next_rows(), listed.position or "")
+        notes += listed.notes
     merged = merge(pages, positions, limit, order=_order(filter), cursors=cursors)
     return SessionPage(
         sessions=tuple(session.model_copy(update={"cursor": after}) for _, session, after in merged.rows),
@@ -128,21 +128,28 @@ async def archived_page(
 
 
 async def _archived_member(
-    walk: _Walk, archived: LookUp, limit: int, count: Callable[[], Awaitable[int]]
+    listed: _SystemList, archived: LookUp, limit: int, identities: set[str]
 ) -> MemberPage[Session]:
-    """Return up to `limit` sessions of a walk that are archived in the overlay, where `count` are in all."""
-    is_from_start = walk.position == ""
+    """Return up to `limit` sessions of the system's list that are archived in the overlay.
+
+    `identities`: those of all that are archived there, or of more than `limit`.
+    """
+    is_whole = listed.position == "" and len(identities) <= limit
+    missing = set(identities)
     found: list[Session] = []
-    while (all_count := await count()) and not (is_from_start and len(found) >= all_count):
-        rows = await walk.next_rows()
+    while missing:  # once all were found, the rest of the list needn't be read
+        rows = await listed.next_rows()
         times = await archived(rows)
         for session in rows:
-            if (time := times.get(identity_of(session))) is not None:
+            identity = session_identity(session)
+            if (time := times.get(identity)) is not None:
                 if len(found) == limit:
                     return MemberPage(found, found[-1].cursor)
                 found.append(session.model_copy(update={"archived_at": time}))
-        if not rows or (len(found) == limit and not is_from_start):
-            return MemberPage(found, walk.position or "")
+                if is_whole:
+                    missing.discard(identity)
+        if not rows or (len(found) == limit and not is_whole):
+            return MemberPage(found, listed.position or "")
     return MemberPage(found, "")
 
 

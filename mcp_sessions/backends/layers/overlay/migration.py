@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Literal
 
 from ....errors import Conflict, Invalid, NotFound, Unsupported
+from ....json_documents import is_equal
 from ....models import Change, SessionDetail
 from ...base import SessionBackend
 from ...capability import OVERLAY_FIELDS
@@ -38,8 +39,7 @@ class Move:
 
 async def has_facts(store: OverlayStore, source: str) -> bool:
     """Return whether the overlay has facts of a system's sessions."""
-    count, _ = await store.scan(lambda tx: facts.count(tx, source), (0, 0))
-    return count > 0
+    return await store.scan(lambda tx: facts.has_any(tx, source), default=False)
 
 
 async def migrate(system: SessionBackend, store: OverlayStore, *, source: str, apply: bool) -> AsyncGenerator[Move]:
@@ -101,7 +101,7 @@ class _Migration:
 
     async def _find(self, row: Facts, session_id: str) -> SessionDetail:
         session = await self._system.get_session(session_id)
-        if facts.identity_of(session) != row.identity:
+        if facts.session_identity(session) != row.identity:
             raise NotFound("a new session has this id.")
         return session
 
@@ -120,8 +120,8 @@ class _Migration:
         """Remove a fact from the overlay, unless it was changed meanwhile."""
 
         def work(tx: Transaction) -> None:
-            found = facts.lock(tx, self._source, facts.nothing_about(session))
-            if found.values(frozenset({field})).get(field) == value:
+            found = facts.lock_session(tx, self._source, session)
+            if is_equal(found.values(frozenset({field})).get(field), value):
                 facts.write(tx, self._source, found, {field: None})
 
         if self._apply:
@@ -131,4 +131,4 @@ class _Migration:
 def _is_equal(field: str, native: Any, value: Any) -> bool:
     if field == "archived_at":
         return native is not None  # a system sets the time itself
-    return native == value or not (native or value)
+    return is_equal(native, value) or not (native or value)

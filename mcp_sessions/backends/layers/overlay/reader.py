@@ -11,13 +11,12 @@ from ....json_documents import JsonObject, is_object
 from ....models import Session, SessionDetail, SessionFilter, SessionPage
 from ...base import Capability, SessionBackend
 from ...capability import OVERLAY_FIELDS
-from ...database.database import Transaction
 from ...deadline import deadline, remaining
 from ...health import Report
 from ..wrapper import Wrapper
 from . import facts
-from .facts import Facts, identity_of
-from .lists import active_page, archived_page
+from .facts import Facts, session_identity
+from .lists import PageAt, active_page, archived_page
 from .store import OverlayStore
 
 _OPERATIONS = {
@@ -65,8 +64,8 @@ class OverlayReader(Wrapper):
         return self.inner.keeps | self._kept
 
     async def examine(self, report: Report) -> None:
+        await self._store.examine(self._source, report)  # first, since the system may not answer
         await self.inner.examine(report)
-        await self._store.examine(self._source, report)
 
     async def get_session(self, session_id: str) -> SessionDetail:
         return await self._show(await self._find(session_id, self.inner.get_session))
@@ -88,16 +87,19 @@ class OverlayReader(Wrapper):
     async def _read(self, session: SessionDetail) -> SessionDetail:
         """Return a session of the system with what the overlay keeps. Raise an error if the overlay can't be read."""
 
-        def work(tx: Transaction) -> tuple[SessionDetail, Facts]:
-            found = facts.find(tx, self._source, session)
-            return facts.show(session, found, self._kept), found
+        return facts.show(session, await self._row(session), self._kept)
 
-        nothing = facts.nothing_about(session)
-        shown, found = await self._store.read(work, (facts.show(session, nothing, self._kept), nothing))
-        if found.gone_at is not None:
-            with suppress(SessionsError):  # the next call records it
-                await self._store.write(lambda tx: facts.mark_found(tx, self._source, [session]))
-        return shown
+    async def _row(self, session: Session) -> Facts:
+        """Return what the overlay keeps of a session that the system has. Raise an error if it can't be read."""
+        new = facts.empty_row(session)
+        row = await self._store.read(lambda tx: facts.find(tx, self._source, session), default=new)
+        if row.gone_at is not None or row.session_id != new.session_id:
+            await self._mark_found([session])
+        return row
+
+    async def _mark_found(self, sessions: Sequence[Session]) -> None:
+        with suppress(SessionsError):  # the next call that reads them records it
+            await self._store.write(lambda tx: facts.mark_found(tx, self._source, sessions))
 
     async def _show(self, session: SessionDetail) -> SessionDetail:
         """Return a session of the system with what the overlay keeps, or with a note that this is missing."""
@@ -109,14 +111,6 @@ class OverlayReader(Wrapper):
     def _missing(self, error: SessionsError) -> str:
         fields = ", ".join(field for field in OVERLAY_FIELDS if field in self._kept)
         return f"What the overlay keeps is missing here ({fields}), since {error.message}"
-
-    async def _rows_of(self, session_id: str) -> Sequence[Facts]:
-        """Return what is kept about the sessions that had this id last."""
-        canonical = self.canonical_id(session_id)
-        try:
-            return await self._store.read(lambda tx: facts.of_id(tx, self._source, canonical), [])
-        except UnicodeEncodeError:  # no session has such an id
-            return ()
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
         """List sessions. If the overlay can't be read, `note` says that archived sessions may be among them.
@@ -130,9 +124,7 @@ class OverlayReader(Wrapper):
         except SessionsError as error:
             if filter.archived:
                 raise
-            page = await self.inner.list_sessions(filter, limit=limit, cursor=cursor)
-            note = f"Archived sessions may be among these, since {error.message}"
-            return page.model_copy(update={"note": f"{page.note} {note}".strip()})
+            return _with_note(await self.inner.list_sessions(filter, limit=limit, cursor=cursor), error)
         if not (has_archived or filter.archived):
             return await self.inner.list_sessions(filter, limit=limit, cursor=cursor)
         with deadline(self.options.timeout):
@@ -149,29 +141,43 @@ class OverlayReader(Wrapper):
             return await self.inner.list_sessions(filter, limit=limit, cursor=cursor)
 
         if not filter.archived:
-            return await active_page(active_at, self._archived_among, limit=limit, cursor=cursor, seconds=seconds)
+            return await self._active_page(active_at, limit, cursor, seconds)
         return await archived_page(
             active_at,
             archived_at,
             self._archived_among,
             filter,
-            count=self._count_archived,
+            identities=self._archived_identities,
             limit=limit,
             cursor=cursor,
             user_id=self.caller.user_id,
             seconds=seconds,
         )
 
+    async def _active_page(self, active_at: PageAt, limit: int, cursor: str, seconds: float) -> SessionPage:
+        failures: list[SessionsError] = []
+
+        async def archived(sessions: Sequence[Session]) -> Mapping[str, datetime]:
+            if not failures:
+                try:
+                    return await self._archived_among(sessions)
+                except SessionsError as error:
+                    failures.append(error)
+            return {}
+
+        page = await active_page(active_at, archived, limit=limit, cursor=cursor, seconds=seconds)
+        return _with_note(page, failures[0]) if failures else page
+
     async def _archived_among(self, sessions: Sequence[Session]) -> Mapping[str, datetime]:
         times, gone = await self._store.read(
             lambda tx: facts.archived_among(tx, self._source, sessions), (dict[str, datetime](), ())
         )
         if gone:
-            await self._store.write(lambda tx: facts.mark_found(tx, self._source, gone))
+            await self._mark_found(gone)
         return times
 
-    async def _count_archived(self) -> int:
-        return await self._store.read(lambda tx: facts.count_archived(tx, self._source), 0)
+    async def _archived_identities(self, limit: int) -> set[str]:
+        return await self._store.scan(lambda tx: facts.archived_identities(tx, self._source, limit), set[str]())
 
     def changes(self, since: datetime | None) -> AsyncGenerator[Session]:
         """Yield the sessions that the system updated since a time. Archiving one in the overlay is no such update."""
@@ -181,7 +187,7 @@ class OverlayReader(Wrapper):
         archived = await self._store.scan(lambda tx: facts.all_archived(tx, self._source), dict[str, datetime]())
         async with aclosing(self.inner.changes(since)) as changes:
             async for session in changes:
-                time = archived.get(identity_of(session))
+                time = archived.get(session_identity(session))
                 yield session.model_copy(update={"archived_at": time}) if time else session
 
     async def export_session(self, session_id: str) -> JsonObject:
@@ -192,3 +198,8 @@ class OverlayReader(Wrapper):
         shown = await self._read(await self._find(session_id))
         own = shown.model_dump(mode="json", include={*self._kept, "version", "kept_by_overlay"})
         return {**exported, "session": session | own}
+
+
+def _with_note(page: SessionPage, error: SessionsError) -> SessionPage:
+    note = f"Archived sessions may be among these, since {error.message}"
+    return page.model_copy(update={"note": f"{page.note} {note}".strip()})

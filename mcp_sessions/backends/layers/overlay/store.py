@@ -1,6 +1,6 @@
 """The overlay's database: opened when it is first needed, and shared by all backends of a server."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,20 +9,29 @@ from typing import Any, Self, TypeVar
 
 import anyio
 
-from ....errors import Conflict, Invalid, NotFound, SessionsError, Unavailable
+from ....errors import Conflict, Invalid, NotFound, SessionsError, Timeout, Unavailable
 from ....sqlite_url import path_of
 from ...database.database import Database, Transaction
 from ...database.opening import postgresql_database, sqlite_database
+from ...deadline import remaining
 from ...health import Check, Report
-from ...options import KEEP_DELETED, BackendOptions, options_of, parse_options, refuse_other_options, split_options
+from ...options import (
+    KEEP_DELETED,
+    TIMEOUT,
+    BackendOptions,
+    options_of,
+    parse_options,
+    refuse_other_options,
+    split_options,
+)
 from . import facts, schema
 
 T = TypeVar("T")
 
-SHARE_OF_TIME = 0.4
+TIMEOUT_SHARE = 0.4
 """The part of a call's time that the overlay may take. The rest is for the system."""
-PAUSE_SECONDS = 5.0
-"""Seconds until reads try again to open an overlay that could not be opened."""
+RETRY_AFTER_SECONDS = 5.0
+"""Seconds until reads try again after the overlay did not answer one."""
 _ABOUT_SESSIONS = (Conflict, Invalid, NotFound)
 """Errors of the work in a transaction, which are not about the overlay itself."""
 
@@ -38,11 +47,20 @@ class OverlayStore:
     """The database of an overlay. Each `Overlay` on it enters it, and it is closed when the last one leaves.
 
     `path` is the file of a SQLite database, "" for any other one. What is kept of a session stays for `keep_deleted`
-    days after it was deleted. Reading does not create a SQLite file. On PostgreSQL, the first call creates the tables.
+    days after it was deleted, or without a limit if that is None. Reading does not create a SQLite file. On PostgreSQL,
+    the first call creates the tables.
     """
 
-    def __init__(self, database: Database, *, path: str = "", keep_deleted: int = KEEP_DELETED.default) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        timeout: float = TIMEOUT.default,
+        path: str = "",
+        keep_deleted: int | None = KEEP_DELETED.default,
+    ) -> None:
         self._database = database
+        self._timeout = timeout
         self._file = Path(path).expanduser().absolute() if path else None
         self._keep_deleted = keep_deleted
         self._opening = anyio.Lock()
@@ -52,20 +70,21 @@ class OverlayStore:
         self._paused_until = 0.0
 
     @classmethod
-    def at(cls, url: str, *, timeout: float = 25.0) -> "OverlayStore":
+    def from_url(cls, url: str, *, purges: bool = True, **options: Any) -> "OverlayStore":
         """Return the overlay at `sqlite:///PATH?keep_deleted=DAYS` or `postgresql://…`, not yet opened.
 
-        `timeout`: the seconds that one call may take in all. Raise `Invalid` if the URL is malformed, or if the
-        library for PostgreSQL is not installed.
+        `purges`: whether opening it deletes what it has kept of deleted sessions for long enough. `options`: those of
+        `OverlayOptions`, such as `timeout`, the seconds that one call may take in all. The URL's own win. Raise
+        `Invalid` if the URL is malformed, or if the library for PostgreSQL is not installed.
         """
-        address, texts = split_options(url, options_of(OverlayOptions))
-        values: dict[str, Any] = {"timeout": timeout} | parse_options(OverlayOptions, texts)
-        options = OverlayOptions(**values)
-        seconds = options.timeout * SHARE_OF_TIME
+        address, texts = split_options(url, options_of(OverlayOptions), owner="overlay")
+        values = options | parse_options(OverlayOptions, texts, owner="overlay")
+        known = OverlayOptions(**values)
+        seconds = known.timeout * TIMEOUT_SHARE
         path = ""
         if address.startswith("sqlite:"):
             database = sqlite_database(address, schema.SQLITE, seconds=seconds)
-            refuse_other_options(address, OverlayOptions)
+            refuse_other_options(address, OverlayOptions, owner="overlay")
             path = path_of(address)
         elif address.startswith("postgresql:"):
             try:
@@ -76,7 +95,12 @@ class OverlayStore:
                 ) from error
         else:
             raise Invalid("an overlay's URL has the form sqlite:///PATH or postgresql://USER@HOST/DATABASE")
-        return cls(database, path="" if path == ":memory:" else path, keep_deleted=options.keep_deleted)
+        return cls(
+            database,
+            timeout=known.timeout,
+            path="" if path == ":memory:" else path,
+            keep_deleted=known.keep_deleted if purges else None,
+        )
 
     async def __aenter__(self) -> Self:
         self._users += 1
@@ -96,7 +120,7 @@ class OverlayStore:
         Call this only while no backend has entered the overlay.
         """
         place = self._file or "PostgreSQL"
-        if not self._exists():
+        if not self.exists():
             report(Check("overlay", f"{place} does not exist yet; the first change that needs it creates it"))
             return
         try:
@@ -111,32 +135,29 @@ class OverlayStore:
             report(Check("overlay", f"{place}: {error}", "failed"))
         else:
             size = f" ({self._file.stat().st_size / 1_000_000:.1f} MB)" if self._file else ""
-            text = f"{place}{size} has facts of {all_count:,} sessions of this system, {gone_count:,} of them gone"
+            text = f"{place}{size} has values of {all_count:,} sessions of this system, {gone_count:,} of them deleted"
             report(Check("overlay", text))
 
-    async def read(self, work: Callable[[Transaction], T], otherwise: T) -> T:
-        """Run a short read, or return `otherwise` if there is no overlay yet."""
+    async def read(self, work: Callable[[Transaction], T], default: T) -> T:
+        """Run a short read, or return `default` if there is no overlay yet."""
         with _name_overlay_in_errors():
-            if not (self._is_open or self._exists()):
-                return otherwise
-            await self._open(retry=False)
-            return await self._database.read(work)
+            return await self._run_read(self._database.read, work, default)
 
-    async def scan(self, work: Callable[[Transaction], T], otherwise: T) -> T:
-        """Run a read that may take longer, or return `otherwise` if there is no overlay yet."""
+    async def scan(self, work: Callable[[Transaction], T], default: T) -> T:
+        """Run a read that may take longer, or return `default` if there is no overlay yet."""
         with _name_overlay_in_errors():
-            if not (self._is_open or self._exists()):
-                return otherwise
-            await self._open(retry=False)
-            return await self._database.scan(work)
+            return await self._run_read(self._database.scan, work, default)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run a change, after creating the overlay if there is none."""
         with _name_overlay_in_errors():
-            await self._open(retry=True)
-            return await self._database.write(work)
+            await self._open()
+            done = await self._database.write(work)
+            self._failure = None
+            return done
 
-    def _exists(self) -> bool:
+    def exists(self) -> bool:
+        """Return whether there is an overlay. One on PostgreSQL always is: the first call creates it."""
         if self._file is None:
             return True
         try:
@@ -147,7 +168,33 @@ class OverlayStore:
             pass  # opening it gives a more precise error
         return True
 
-    async def _open(self, *, retry: bool) -> None:
+    async def _run_read(
+        self, read: Callable[[Callable[[Transaction], T]], Awaitable[T]], work: Callable[[Transaction], T], default: T
+    ) -> T:
+        if not (self._is_open or self.exists()):
+            return default
+        if self._failure is not None and anyio.current_time() < self._paused_until:
+            raise type(self._failure)(self._failure.message)
+        try:
+            found = await self._read_in_time(read, work)
+        except SessionsError as error:
+            if not self._is_open or isinstance(error, Timeout | Unavailable):
+                self._failure, self._paused_until = error, anyio.current_time() + RETRY_AFTER_SECONDS
+            raise
+        self._failure = None
+        return found
+
+    async def _read_in_time(
+        self, read: Callable[[Callable[[Transaction], T]], Awaitable[T]], work: Callable[[Transaction], T]
+    ) -> T:
+        # The database has a time limit too, but a call may have less time left.
+        seconds = remaining(self._timeout) * TIMEOUT_SHARE
+        with anyio.move_on_after(seconds):
+            await self._open()
+            return await read(work)
+        raise Timeout(f"its database did not answer within {seconds:.2g} s. Try again later.")
+
+    async def _open(self) -> None:
         if self._is_open:
             return
         async with self._opening:
@@ -155,14 +202,11 @@ class OverlayStore:
                 return
             if not self._users:
                 raise Unavailable("it is closed. Enter the backend with `async with` first.")
-            if self._failure is not None and not retry and anyio.current_time() < self._paused_until:
-                raise self._failure
-            try:
-                await self._database.open(lambda tx: facts.purge(tx, self._keep_deleted))
-            except SessionsError as error:
-                self._failure, self._paused_until = error, anyio.current_time() + PAUSE_SECONDS
-                raise
-            self._is_open, self._failure = True, None
+            await self._database.open(self._purge)
+            self._is_open = True
+
+    def _purge(self, tx: Transaction) -> bool:
+        return self._keep_deleted is not None and facts.purge(tx, self._keep_deleted)
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 from ....errors import Invalid, SessionsError, quoted
-from ....json_documents import is_object
+from ....json_documents import is_equal, is_object
 from ....text.validate import check_text
 from ...capability import OVERLAY_FIELDS
 from ...database.database import Transaction
+from ...database.times import to_datetime, to_micros
 from ...validation import SUMMARY_LENGTH, json_text
 from . import facts
 from .facts import Facts
@@ -32,6 +33,8 @@ class Line:
     user_id: str
     field: str
     value: Any
+    gone_at: datetime | None = None
+    """When the session was deleted, if it was."""
 
 
 @dataclass(slots=True)
@@ -52,6 +55,8 @@ async def export_lines(store: OverlayStore) -> AsyncGenerator[str]:
             for name, value in row.values(frozenset(OVERLAY_FIELDS)).items():
                 line = {"source": source, "identity": row.identity, "session_id": row.session_id}
                 line |= {"user_id": row.user_id, "field": name, "value": _exported(value)}
+                if row.gone_at is not None:
+                    line["gone_at"] = to_datetime(row.gone_at).isoformat()
                 yield json.dumps(line, ensure_ascii=False, separators=(",", ":"))
         if len(rows) < _BATCH:
             return
@@ -65,7 +70,7 @@ def read_lines(lines: Iterable[str]) -> list[Line]:
         if text.strip():
             try:
                 found.append(_read_line(text))
-            except (SessionsError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            except (SessionsError, ValueError, TypeError, OverflowError, OSError, RecursionError) as error:
                 reason = error.message if isinstance(error, SessionsError) else "it is not a line of an export."
                 raise Invalid(f"line {number:,} can't be imported: {reason} Nothing was imported.") from error
     return found
@@ -86,12 +91,14 @@ def _import_batch(lines: Sequence[Line], tx: Transaction) -> ImportResult:
     result = ImportResult()
     for line in lines:
         new = Facts(line.identity, line.session_id, line.user_id, 0, None, None, None, None, None)
-        row = facts.lock(tx, line.source, new)
+        row = facts.lock_or_create(tx, line.source, new)
+        if not row.version:  # a new row
+            row = row._replace(gone_at=line.gone_at and to_micros(line.gone_at))
         kept = row.values(frozenset({line.field})).get(line.field)
         if kept is None:
             facts.write(tx, line.source, row, {line.field: line.value})
             result.added += 1
-        elif kept == line.value:
+        elif is_equal(kept, line.value):
             result.equal += 1
         else:
             result.different.append(line)
@@ -104,14 +111,15 @@ def _exported(value: Any) -> Any:
 
 def _read_line(text: str) -> Line:
     read = json.loads(text)
-    if not is_object(read) or set(read) != {*_TEXTS, "field", "value"}:
+    if not is_object(read) or read.keys() - {"gone_at"} != {*_TEXTS, "field", "value"}:
         raise ValueError
     if not all(isinstance(read[name], str) for name in _TEXTS):
         raise TypeError
     texts = {name: check_text(read[name], name, _TEXT_LENGTH) for name in _TEXTS}
     if not (texts["source"] and texts["identity"]):
         raise ValueError
-    return Line(**texts, field=read["field"], value=_read_value(read["field"], read["value"]))
+    gone_at = _read_time(read["gone_at"]) if "gone_at" in read else None
+    return Line(**texts, field=read["field"], value=_read_value(read["field"], read["value"]), gone_at=gone_at)
 
 
 def _read_value(name: Any, value: Any) -> Any:
@@ -122,7 +130,13 @@ def _read_value(name: Any, value: Any) -> Any:
     if name == "summary" and isinstance(value, str):
         return check_text(value, name, SUMMARY_LENGTH)
     if name == "archived_at":
-        time = datetime.fromisoformat(value)
-        if time.tzinfo is not None:
-            return time
+        return _read_time(value)
     raise Invalid(f"the value of {quoted(str(name))} is not one that an overlay keeps.")
+
+
+def _read_time(text: Any) -> datetime:
+    """Return a time as a database returns it. Raise an error if no database can store it."""
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError
+    return to_datetime(to_micros(time))
