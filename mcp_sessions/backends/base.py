@@ -224,6 +224,9 @@ class SessionBackend:
         """Restore a session or undo its deletion, and rename it if `name` is given."""
         self._refuse(Capability.RESTORE_SESSION)
 
+    async def protect_session(self, session_id: str, *, is_protected: bool = True) -> None:
+        """Keep a session that its system would remove by itself, or no longer. For an overlay, which archives it."""
+
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         """Delete a session. `note` says until when it can be restored, or that it can't be."""
         self._refuse(Capability.DELETE_SESSION)
@@ -278,9 +281,8 @@ class SessionBackend:
         if dry_run:
             return await preview_each(action, session_ids, lambda one: self._preview(action, one))
         result = await apply_to_each(action, session_ids, lambda one: self._apply(action, one, expected_versions))
-        if action != "delete" or not result.succeeded:
-            return result
-        return result.model_copy(update={"note": self.deletion_notice(result.succeeded)})
+        note = self.deletion_notice(result.succeeded) if action == "delete" and result.succeeded else ""
+        return result.model_copy(update={"note": note})
 
     async def _apply(self, action: BulkAction, session_id: str, expected_versions: Mapping[str, str] | None) -> Change:
         if action == "archive":

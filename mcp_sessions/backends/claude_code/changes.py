@@ -41,14 +41,19 @@ class Changes:
 
     catalogue: Catalogue
 
-    def find(self, session_id: str) -> FoundSession:
-        """Return a session. Raise `NotFound`, and `Unsupported` for a subagent."""
+    def find(self, session_id: str, *, or_copy: bool = False) -> FoundSession:
+        """Return a session. Raise `NotFound`, and `Unsupported` for a subagent.
+
+        Raise `Conflict` for one that Claude Code has removed, unless `or_copy` is set.
+        """
         file = self.catalogue.find(session_id)
         if "/" in session_id:
             raise Unsupported("the transcript of a subagent can't be changed. Use the id of its session.")
         facts = self.catalogue.facts(file)
         if not facts.is_session:
             raise NotFound(f"no session {quoted(session_id)}. Call list_sessions for valid ids.")
+        if file.is_kept and not or_copy:
+            raise Conflict("Claude Code has removed this session. Call restore_session first, which puts it back.")
         return FoundSession(file, facts)
 
     def refuse_if_live(self, session_id: str) -> None:

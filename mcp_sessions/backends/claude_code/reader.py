@@ -69,9 +69,9 @@ class ClaudeCodeReader(SessionBackend):
         }
     )
 
-    def __init__(self, root: Path, options: ClaudeCodeOptions) -> None:
+    def __init__(self, root: Path, options: ClaudeCodeOptions, kept: Path) -> None:
         self.options = options
-        self._folder = ClaudeFolder(root)
+        self._folder = ClaudeFolder(root, kept=ClaudeFolder(kept))
         self._facts: FileMemory[SessionFacts] = FileMemory()
         self._counts: FileMemory[Counts] = FileMemory()
 
