@@ -87,6 +87,8 @@ class SessionDetail(Session):
     kept_by_overlay: tuple[str, ...] = ()
     """The fields that the overlay keeps, since the system itself can't. Other programs don't see them."""
     note: str = ""
+    system_metadata: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
+    """The keys of `metadata` that the session's system stores, if it can't store any others."""
     state_path: str = Field(default="", exclude=True)
     """The JSON Pointer to the part of the state that `state` is; "" if it is the whole state."""
 

@@ -65,7 +65,7 @@ class SessionBackend:
 
     @property
     def keeps(self) -> frozenset[str]:
-        """The fields that the system itself can store, of `name`, `archived_at`, `state`, `metadata` and `summary`."""
+        """What the system stores: `name`, `archived_at`, `state`, `summary`, `metadata` or some `metadata.KEY`."""
         return frozenset(field for capability in self.capabilities for field in KEPT_BY.get(capability, ()))
 
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:

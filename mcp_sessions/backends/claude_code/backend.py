@@ -16,11 +16,13 @@ from typing import Self, TypeVar
 import anyio
 
 from ...errors import NotFound, OutcomeUnknown, SessionsError, Timeout, Unsupported
-from ...models import Change, NewMessage, SessionDetail, iso
+from ...json_documents import JsonObject
+from ...models import Change, Clearable, NewMessage, SessionDetail, iso
 from ..base import Capability
 from ..file_locks import FileLocks
 from ..transcripts.kept_files import KeptFiles
 from ..transcripts.trash import Trash
+from ..validation import check_version
 from . import ClaudeCodeOptions
 from .changes import Changes
 from .deletion import Deletion
@@ -118,6 +120,26 @@ class ClaudeCodeBackend(ClaudeCodeReader):
     async def rename_session(self, session_id: str, name: str) -> Change:
         """Rename a session, also one that is open in Claude Code."""
         return await self._change(session_id, lambda changes: changes.rename(session_id, name))
+
+    async def update_session(
+        self,
+        session_id: str,
+        *,
+        metadata: JsonObject | None = None,
+        summary: str = "",
+        clear: Sequence[Clearable] = (),
+        expected_version: str = "",
+    ) -> Change:
+        """Change the session's tag. It is the only metadata that Claude Code stores; the overlay stores the rest."""
+        if summary or clear or list(metadata or ()) != ["tag"]:
+            raise Unsupported("Claude Code stores only a tag of a session. Give metadata.tag and nothing else.")
+        tag = (metadata or {}).get("tag")
+
+        def change(changes: Changes) -> Change:
+            check_version(session_id, changes.version(session_id), expected_version)
+            return changes.tag(session_id, tag)
+
+        return await self._change(session_id, change)
 
     async def append_messages(self, session_id: str, messages: Sequence[NewMessage]) -> Change:
         """Append messages of users and assistants. Refused while the session is open in Claude Code.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from ...errors import Conflict, Invalid, NotFound, Unsupported, quoted
-from ...json_documents import JsonObject
+from ...json_documents import Json, JsonObject
 from ...models import Change, NewMessage, iso
 from ...text.validate import check_text
 from ..transcripts.appending import append_lines
@@ -26,6 +26,7 @@ from .sessions import Catalogue
 _KEPT_FIELDS = ("cwd", "version", "gitBranch")
 """The fields of a conversation's last line that new lines repeat."""
 _LAST_PROMPT_LENGTH = 200
+_TAG_LENGTH = 200
 
 
 class FoundSession(NamedTuple):
@@ -77,6 +78,20 @@ class Changes:
             previous={"name": facts.title},
             version=self.version(session_id),
             note=note,
+        )
+
+    def tag(self, session_id: str, tag: Json) -> Change:
+        """Give a session a tag, as `/tag` in Claude Code does. None and "" take it away."""
+        if not (tag is None or isinstance(tag, str)):
+            raise Invalid('"metadata.tag" must be a string, since it is the session\'s tag in Claude Code.')
+        new = " ".join(check_text(tag or "", "metadata.tag", _TAG_LENGTH).split())
+        file, facts = self.find(session_id)
+        append_lines(file.path, [{"type": "tag", "tag": new, "sessionId": session_id}])
+        return Change(
+            session_id=session_id,
+            changed={"metadata": {"tag": new} if new else {}},
+            previous={"metadata": {"tag": facts.tag} if facts.tag else {}},
+            version=self.version(session_id),
         )
 
     def append(self, session_id: str, messages: Sequence[NewMessage]) -> Change:

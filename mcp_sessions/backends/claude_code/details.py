@@ -53,6 +53,7 @@ class Details:
             parent_id=parent if slash else facts.head.parent_id,
             resume_command="" if slash or file.is_kept else f"claude --resume {session_id}",
             metadata={"tag": facts.tag} if facts.tag else {},
+            system_metadata=("tag",),
             message_count=counts.messages if counts else None,
             run_count=counts.runs if counts else None,
             total_tokens=counts.tokens or None if counts else None,

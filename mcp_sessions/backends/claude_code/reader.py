@@ -75,6 +75,10 @@ class ClaudeCodeReader(SessionBackend):
         self._facts: FileMemory[SessionFacts] = FileMemory()
         self._counts: FileMemory[Counts] = FileMemory()
 
+    @property
+    def keeps(self) -> frozenset[str]:
+        return super().keeps | {"metadata.tag"}
+
     def why_no_user_scoping(self) -> str:
         return "Claude Code's sessions all belong to the one person in whose folder they are."
 

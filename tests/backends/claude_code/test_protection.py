@@ -4,20 +4,17 @@ import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mcp_sessions.backends.base import SessionBackend
-from mcp_sessions.backends.layers.overlay import Overlay, OverlayStore
 from mcp_sessions.backends.layers.wrapper import Wrapper
-from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.errors import Conflict, NotFound
 from mcp_sessions.models import NewMessage, Session, SessionFilter
 
 from ...support.claude_transcripts import Transcript, conversation
 from ...support.databases import until
-from .folders import copy_fixtures, listed, messages_of, opened
+from .folders import copy_fixtures, listed, messages_of, opened, overlaid
 from .test_deletion import entries_for, files_in, way
 
 __all__ = ["way"]  # a fixture
@@ -25,12 +22,6 @@ __all__ = ["way"]  # a fixture
 HELLO = ((NewMessage(role="user", text="Hello zebra"), NewMessage(role="assistant", text="Hi")),)
 WITH_SUBAGENTS = "93c83ab1-4731-438e-893d-8eaa5e8994c6"
 DAY = timedelta(days=1)
-
-
-def overlaid(root: Path, **options: Any) -> SessionBackend:
-    """Return the backend with an overlay. Both have their own files beside Claude Code's folder."""
-    inner = open_backend(f"claude-code://{root}", data_folder=f"{root}-data", **options)
-    return Overlay(inner, OverlayStore.at(f"sqlite:///{root}-overlay.db"), source="tests")
 
 
 def remove_as_claude_code(path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ....json_documents import JsonObject, is_object
+from ....json_documents import JsonObject, is_object, merge_patch
 from ....models import Session, SessionDetail, iso
 from ...capability import OVERLAY_FIELDS
 from ...database.database import Transaction
@@ -58,6 +58,9 @@ def nothing_about(session: Session) -> Facts:
 def show(session: SessionDetail, facts: Facts, kept: frozenset[str]) -> SessionDetail:
     """Return the session with the facts. Its version is that of the system, +, and that of the facts."""
     values = facts.values(kept)
+    if session.system_metadata and "metadata" in values:
+        native = {key: session.metadata.get(key) for key in session.system_metadata}
+        values["metadata"] = merge_patch(values["metadata"], native)
     update = {"version": f"{session.version}+{facts.version}", "kept_by_overlay": tuple(values)}
     return session.model_copy(update=values | update)
 

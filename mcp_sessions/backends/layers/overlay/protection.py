@@ -2,10 +2,10 @@
 
 from ....errors import NotFound, SessionsError
 from ....models import Change, SessionDetail
-from .backend import Overlay
+from .metadata import MetadataOverlay
 
 
-class ProtectingOverlay(Overlay):
+class ProtectingOverlay(MetadataOverlay):
     """An overlay on a system that removes old sessions, unless they are protected.
 
     What is archived in the overlay is protected in the system. If that fails, `note` says so.
