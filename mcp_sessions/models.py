@@ -62,10 +62,7 @@ class Session(PageItem):
     backend: str = ""
     """The name of the session's backend, where there are several; "" for the one without a name."""
     lasting_id: str = Field(default="", exclude=True, repr=False)
-    """What only this session ever has, for systems in which an id changes or is used again.
-
-    "" means that the id and the creation time identify the session.
-    """
+    """What only this session ever has, where an id changes or is used again; "" if id and creation time identify it."""
 
 
 class SessionDetail(Session):
@@ -89,6 +86,8 @@ class SessionDetail(Session):
     note: str = ""
     child_count: int | None = Field(default=None, exclude=True)
     """The number of sessions that would be deleted together with this one, if there can be any."""
+    system_metadata: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
+    """The keys of `metadata` that the session's system stores, if it can't store any others."""
     state_path: str = Field(default="", exclude=True)
     """The JSON Pointer to the part of the state that `state` is; "" if it is the whole state."""
 

@@ -68,7 +68,7 @@ class SessionBackend:
 
     @property
     def keeps(self) -> frozenset[str]:
-        """The fields that the system itself can store, of `name`, `archived_at`, `state`, `metadata` and `summary`."""
+        """What the system stores: `name`, `archived_at`, `state`, `summary`, `metadata` or some `metadata.KEY`."""
         return frozenset(field for capability in self.capabilities for field in KEPT_BY.get(capability, ()))
 
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
@@ -230,6 +230,9 @@ class SessionBackend:
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
         """Restore a session or undo its deletion, and rename it if `name` is given."""
         self._refuse(Capability.RESTORE_SESSION)
+
+    async def protect_session(self, session_id: str, *, is_protected: bool = True) -> None:
+        """Keep a session that its system would remove by itself, or no longer. For an overlay, which archives it."""
 
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         """Delete a session. `note` says until when it can be restored, or that it can't be."""

@@ -12,10 +12,24 @@ from platformdirs import user_data_dir
 from ...errors import Invalid
 from ..backend_type import BackendType, OpenContext
 from ..environment import DATA_FOLDER, Variable
-from ..options import KEEP_DELETED, BackendOptions, refuse_other_options
+from ..options import KEEP_DELETED, BackendOptions, Option, refuse_other_options
 
 if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
     from ..base import SessionBackend
+
+
+def _which(text: str) -> str:
+    if text not in ("archived", "all", "off"):
+        raise ValueError("accepts archived, all and off")
+    return text
+
+
+KEEP = Option(
+    "archived",
+    "archived|all|off",
+    "which sessions are kept although Claude Code removes them when they are old",
+    _which,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +37,7 @@ class ClaudeCodeOptions(BackendOptions):
     """The options of Claude Code's sessions."""
 
     keep_deleted: int = KEEP_DELETED.field()
+    keep: str = KEEP.field()
 
 
 def open_claude_code(url: str, options: ClaudeCodeOptions, context: OpenContext) -> "SessionBackend":
@@ -37,7 +52,7 @@ def open_claude_code(url: str, options: ClaudeCodeOptions, context: OpenContext)
         raise Invalid("the URL of Claude Code's sessions must be claude-code: or claude-code:///PATH")
     refuse_other_options(url, ClaudeCodeOptions)
     data = Path(context.data_folder or user_data_dir("mcp-sessions", appauthor=False))
-    return ClaudeCodeBackend(_folder(path.removeprefix("//")), options, data)
+    return ClaudeCodeBackend(_folder(path.removeprefix("//")), options, data, read_only=context.read_only)
 
 
 def _folder(path: str) -> Path:

@@ -1,27 +1,39 @@
 """Claude Code's sessions as a backend."""
 
+import logging
 import os
+import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
+from types import TracebackType
 from typing import Self, TypeVar
 
 import anyio
 
-from ...errors import OutcomeUnknown, SessionsError, Timeout
-from ...models import Change, NewMessage, SessionDetail, iso
+from ...errors import NotFound, OutcomeUnknown, SessionsError, Timeout, Unsupported
+from ...json_documents import JsonObject
+from ...models import Change, Clearable, NewMessage, SessionDetail, iso
 from ..base import Capability
 from ..file_locks import FileLocks
+from ..transcripts.kept_files import KeptFiles
 from ..transcripts.trash import Trash
+from ..validation import check_version
 from . import ClaudeCodeOptions
 from .changes import Changes
 from .deletion import Deletion
 from .forks import write_fork
+from .protection import Protection
 from .reader import ClaudeCodeReader
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+_RENEWED_EVERY = 600.0  # seconds
 
 
 class ClaudeCodeBackend(ClaudeCodeReader):
@@ -38,23 +50,65 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         Capability.RESTORE_SESSION,
     }
 
-    def __init__(self, root: Path, options: ClaudeCodeOptions, data_folder: Path) -> None:
-        super().__init__(root, options)
-        self._locks = FileLocks(data_folder / "locks")
+    def __init__(self, root: Path, options: ClaudeCodeOptions, data_folder: Path, *, read_only: bool = False) -> None:
         # A digest, since the names of folders must not get too long.
-        digest = blake2b(os.fsencode(root), digest_size=8).hexdigest()
-        self._trash = Trash(data_folder / "deleted" / f"claude-code-{digest}", root, options.keep_deleted)
+        name = f"claude-code-{blake2b(os.fsencode(root), digest_size=8).hexdigest()}"
+        super().__init__(root, options, data_folder / "kept" / name)
+        self._locks = FileLocks(data_folder / "locks")
+        self._trash = Trash(data_folder / "deleted" / name, root, options.keep_deleted)
+        self._kept = KeptFiles(data_folder / "kept" / name, root)
+        self._keep = options.keep
+        self._read_only = read_only
+        self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """Remove from our trash what is too old, and finish deletions during which a process was killed."""
+        """Remove from our trash what is too old, and finish deletions during which a process was killed.
+
+        Then renew the copies of sessions from time to time, until the backend is left.
+        """
+        if self._read_only:
+            return self
         await anyio.to_thread.run_sync(self._trash.remove_old)
-        for session_id in await anyio.to_thread.run_sync(self._trash.interrupted):
-            with suppress(SessionsError):
-                await self._finish_deletion(session_id)
+        for trash in (self._trash, replace(self._trash, root=self._kept.folder)):
+            for session_id in await anyio.to_thread.run_sync(trash.interrupted):
+                with suppress(SessionsError):
+                    await self._change(session_id, partial(_finish_deletion, trash, session_id))
+        async with AsyncExitStack() as stack:
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            stack.callback(tasks.cancel_scope.cancel)
+            tasks.start_soon(self._renew_copies)
+            self._open = stack.pop_all()
         return self
 
-    async def _finish_deletion(self, session_id: str) -> None:
-        await self._change(session_id, lambda changes: self._trash.finish(session_id))
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._open.aclose()
+
+    async def _renew_copies(self) -> None:
+        """Renew the copies of sessions again and again."""
+        while True:
+            began = time.time_ns()
+            try:
+                for session_id in await self._in_thread(self._outdated):
+                    with suppress(NotFound, Unsupported):
+                        await self._change(session_id, partial(self._renew_copy, session_id))
+                await anyio.to_thread.run_sync(self._kept.mark_renewed, began)
+            except SessionsError as error:
+                logger.warning("copies of Claude Code's sessions can't be renewed: %s", error)
+            await anyio.sleep(_RENEWED_EVERY)
+
+    def _renew_copy(self, session_id: str, changes: Changes) -> None:
+        self._protection(changes).renew(session_id)
+
+    def _outdated(self, stops_at: float) -> Sequence[str]:
+        return self._protection(Changes(self._catalogue(stops_at))).outdated()
+
+    def _protection(self, changes: Changes) -> Protection:
+        return Protection(changes, self._kept, keeps_all=self._keep == "all")
+
+    def _deletion(self, changes: Changes) -> Deletion:
+        return Deletion(changes, self._trash, self._protection(changes))
 
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
         until = iso(datetime.now(UTC) + timedelta(days=self._trash.days))
@@ -66,6 +120,26 @@ class ClaudeCodeBackend(ClaudeCodeReader):
     async def rename_session(self, session_id: str, name: str) -> Change:
         """Rename a session, also one that is open in Claude Code."""
         return await self._change(session_id, lambda changes: changes.rename(session_id, name))
+
+    async def update_session(
+        self,
+        session_id: str,
+        *,
+        metadata: JsonObject | None = None,
+        summary: str = "",
+        clear: Sequence[Clearable] = (),
+        expected_version: str = "",
+    ) -> Change:
+        """Change the session's tag. It is the only metadata that Claude Code stores; the overlay stores the rest."""
+        if summary or clear or list(metadata or ()) != ["tag"]:
+            raise Unsupported("Claude Code stores only a tag of a session. Give metadata.tag and nothing else.")
+        tag = (metadata or {}).get("tag")
+
+        def change(changes: Changes) -> Change:
+            check_version(session_id, changes.version(session_id), expected_version)
+            return changes.tag(session_id, tag)
+
+        return await self._change(session_id, change)
 
     async def append_messages(self, session_id: str, messages: Sequence[NewMessage]) -> Change:
         """Append messages of users and assistants. Refused while the session is open in Claude Code.
@@ -86,12 +160,20 @@ class ClaudeCodeBackend(ClaudeCodeReader):
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         """Move the files of a session to our trash. Refused while the session is open in Claude Code."""
         return await self._change(
-            session_id, lambda changes: Deletion(changes, self._trash).delete(session_id, expected_version)
+            session_id, lambda changes: self._deletion(changes).delete(session_id, expected_version)
         )
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
-        """Restore a deleted session byte for byte."""
-        return await self._change(session_id, lambda changes: Deletion(changes, self._trash).restore(session_id, name))
+        """Restore a session that was deleted, or that Claude Code has removed and we have kept, byte for byte."""
+        return await self._change(session_id, lambda changes: self._deletion(changes).restore(session_id, name))
+
+    async def protect_session(self, session_id: str, *, is_protected: bool = True) -> None:
+        """Keep copies of a session's files, which stay when Claude Code removes the files, or no longer."""
+        if self._keep != "off" and "/" not in session_id:
+            await self._change(
+                session_id,
+                lambda changes: self._protection(changes).set(session_id, is_protected=is_protected),
+            )
 
     async def _change(self, session_id: str, work: Callable[[Changes], T]) -> T:
         """Return the result of a change, during which our other processes don't change the session.
@@ -107,3 +189,7 @@ class ClaudeCodeBackend(ClaudeCodeReader):
                 raise OutcomeUnknown(
                     "the change took too long, so it isn't known whether it was made. Read the session to find out."
                 ) from error
+
+
+def _finish_deletion(trash: Trash, session_id: str, changes: Changes) -> None:
+    trash.finish(session_id)

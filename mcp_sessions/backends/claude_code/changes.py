@@ -7,7 +7,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from ...errors import Conflict, Invalid, NotFound, Unsupported, quoted
-from ...json_documents import JsonObject
+from ...json_documents import Json, JsonObject
 from ...models import Change, NewMessage, iso
 from ...text.validate import check_text
 from ..transcripts.appending import append_lines
@@ -26,6 +26,7 @@ from .sessions import Catalogue
 _KEPT_FIELDS = ("cwd", "version", "gitBranch")
 """The fields of a conversation's last line that new lines repeat."""
 _LAST_PROMPT_LENGTH = 200
+_TAG_LENGTH = 200
 
 
 class FoundSession(NamedTuple):
@@ -41,14 +42,19 @@ class Changes:
 
     catalogue: Catalogue
 
-    def find(self, session_id: str) -> FoundSession:
-        """Return a session. Raise `NotFound`, and `Unsupported` for a subagent."""
+    def find(self, session_id: str, *, or_copy: bool = False) -> FoundSession:
+        """Return a session. Raise `NotFound`, and `Unsupported` for a subagent.
+
+        Raise `Conflict` for one that Claude Code has removed, unless `or_copy` is set.
+        """
         file = self.catalogue.find(session_id)
         if "/" in session_id:
             raise Unsupported("the transcript of a subagent can't be changed. Use the id of its session.")
         facts = self.catalogue.facts(file)
         if not facts.is_session:
             raise NotFound(f"no session {quoted(session_id)}. Call list_sessions for valid ids.")
+        if file.is_kept and not or_copy:
+            raise Conflict("Claude Code has removed this session. Call restore_session first, which puts it back.")
         return FoundSession(file, facts)
 
     def refuse_if_live(self, session_id: str) -> None:
@@ -72,6 +78,20 @@ class Changes:
             previous={"name": facts.title},
             version=self.version(session_id),
             note=note,
+        )
+
+    def tag(self, session_id: str, tag: Json) -> Change:
+        """Give a session a tag, as `/tag` in Claude Code does. None and "" take it away."""
+        if not (tag is None or isinstance(tag, str)):
+            raise Invalid('"metadata.tag" must be a string, since it is the session\'s tag in Claude Code.')
+        new = " ".join(check_text(tag or "", "metadata.tag", _TAG_LENGTH).split())
+        file, facts = self.find(session_id)
+        append_lines(file.path, [{"type": "tag", "tag": new, "sessionId": session_id}])
+        return Change(
+            session_id=session_id,
+            changed={"metadata": {"tag": new} if new else {}},
+            previous={"metadata": {"tag": facts.tag} if facts.tag else {}},
+            version=self.version(session_id),
         )
 
     def append(self, session_id: str, messages: Sequence[NewMessage]) -> Change:

@@ -12,14 +12,18 @@ def examine(catalogue: Catalogue, report: Report) -> None:
     """Pass each check to `report`. Raise `Unavailable` if the folder can't be read."""
     catalogue.folder.check()
     report(Check("folder", str(catalogue.folder.root)))
-    rows = list(catalogue.newest_first())
+    rows = list(catalogue.newest_first(is_kept=False))
     live = live_sessions(catalogue.folder.root)
     report(Check("sessions", f"{len(rows):,}, of which {len(live):,} are open in a running Claude Code"))
     versions = Counter(row.facts.version for row in rows if row.facts.version)
     if versions:
         shown = ", ".join(f"{version} ({count:,})" for version, count in versions.most_common(5))
         report(Check("versions", f"written by Claude Code {shown}"))
-    report(_retention(catalogue, [row.file.mtime for row in rows]))
+    kept = {file.id for file in catalogue.of_copies().files()}
+    report(_retention(catalogue, [row.file.mtime for row in rows if row.file.id not in kept]))
+    if kept:
+        removed = len(kept - {row.file.id for row in rows})
+        report(Check("copies", f"kept of {len(kept):,} sessions, of which Claude Code has removed {removed:,}"))
     if catalogue.unreadable:
         text = f"{catalogue.unreadable:,} can't be read, and are left out. Check their permissions"
         report(Check("files", text, "warning"))
@@ -36,5 +40,8 @@ def _retention(catalogue: Catalogue, mtimes: list[int]) -> Check:
     soon = sum(retention.expires_at(mtime) is not None for mtime in mtimes)
     if not soon:
         return Check("retention", period)
-    text = f"{period}, and {soon:,} within the next 7 days. Raise cleanupPeriodDays in its settings to keep them"
+    text = (
+        f"{period}, and {soon:,} within the next 7 days. "
+        "To keep them, archive them, use claude-code:?keep=all, or raise cleanupPeriodDays in its settings"
+    )
     return Check("retention", text, "warning")

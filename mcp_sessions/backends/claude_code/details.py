@@ -15,6 +15,7 @@ from .subagents import read_description
 
 _COUNTING_FRACTION = 0.4
 """The counts of a transcript that takes longer than this fraction of a call's time are left out."""
+_KEPT_NOTE = "Claude Code has removed this session. This is a copy that was kept; restore_session puts it back."
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,14 @@ class Details:
             **fields,
             branch=facts.branch,
             parent_id=parent if slash else facts.head.parent_id,
-            resume_command="" if slash else f"claude --resume {session_id}",
+            resume_command="" if slash or file.is_kept else f"claude --resume {session_id}",
             metadata={"tag": facts.tag} if facts.tag else {},
+            system_metadata=("tag",),
             message_count=counts.messages if counts else None,
             run_count=counts.runs if counts else None,
             total_tokens=counts.tokens or None if counts else None,
             version=version_of(file),
+            note=_KEPT_NOTE if file.is_kept else "",
         )
 
     def _counts(self, file: SessionFile, *, of_subagent: bool) -> Counts | None:

@@ -18,9 +18,9 @@ from .records import Record, read_record
 
 _EDGE = 64 * 1024
 _TITLE_LENGTH = 200
-_TITLES = {"custom-title": "customTitle", "ai-title": "aiTitle"}
+_TITLES = {"custom-title": "customTitle", "ai-title": "aiTitle", "tag": "tag"}
 """type of a line → its field. The last line of a type counts, wherever it stands."""
-_TAIL_TITLES = {**_TITLES, "last-prompt": "lastPrompt", "tag": "tag", "summary": "summary"}
+_TAIL_TITLES = {**_TITLES, "last-prompt": "lastPrompt", "summary": "summary"}
 """The same with types that count only near the end of the file."""
 _NO_TITLE = re.compile(r"\s*(?:<ide_[a-z_]+>.*</ide_[a-z_]+>\s*)+", re.DOTALL)
 _COMMAND = re.compile(r"<command-name>(.*?)</command-name>", re.DOTALL)
@@ -91,8 +91,9 @@ def read_facts(
         return SessionFacts(head)
     tail = _read_tail(file)
     known = earlier or SessionFacts(head)
-    more = {} if "custom-title" in tail.titles else _search_titles(file, known.searched_to, tail.start)
-    searched_to = known.searched_to if "custom-title" in tail.titles else tail.start
+    is_complete = {"custom-title", "tag"} <= tail.titles.keys()
+    more = {} if is_complete else _search_titles(file, known.searched_to, tail.start)
+    searched_to = known.searched_to if is_complete else tail.start
     earlier_titles = known.earlier_titles | more
     titles = {**earlier_titles, **tail.titles}
     changed = state.mtime // 1000
@@ -170,7 +171,7 @@ def _titles_in(line: Line, kinds: dict[str, str]) -> list[tuple[str, str]]:
 
 def _search_titles(file: TranscriptFile, start: int, end: int) -> dict[str, str]:
     """Return the last title of each type among these lines."""
-    lines = (line for line in file.forward(start, end) if b'-title"' in line.data)
+    lines = (line for line in file.forward(start, end) if b'-title"' in line.data or b'"tag"' in line.data)
     return {kind: title for line in lines for kind, title in _titles_in(line, _TITLES)}
 
 

@@ -33,6 +33,8 @@ class SessionFile(NamedTuple):
     path: str
     inode: int
     size: int
+    is_kept: bool = False
+    """Whether this is our copy of a transcript that Claude Code has removed."""
 
     @property
     def state(self) -> FileState:
@@ -54,9 +56,13 @@ def is_session_id(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ClaudeFolder:
-    """The folder with Claude Code's configuration and sessions."""
+    """The folder with Claude Code's configuration and sessions.
+
+    `kept` has copies of transcripts in the same layout. Where a transcript is missing, its copy is found.
+    """
 
     root: Path
+    kept: "ClaudeFolder | None" = None
 
     @property
     def projects(self) -> Path:
@@ -78,6 +84,8 @@ class ClaudeFolder:
         walk = Walk([])
         for project in self._project_folders(walk):
             self._add_sessions(project, found, walk)
+        for file in self.kept.walk().files if self.kept else ():
+            found.setdefault(file.id, file._replace(is_kept=True))
         walk.files = list(found.values())
         return walk
 
@@ -106,9 +114,11 @@ class ClaudeFolder:
     def find(self, session_id: str) -> SessionFile:
         """Return the transcript of a session, of two the one that was written to last. Raise `NotFound`."""
         found = max(self._named(f"{session_id}.jsonl", session_id), default=None) if is_session_id(session_id) else None
-        if found is None:
+        if found is not None:
+            return found
+        if self.kept is None:
             raise NotFound(f"no session {quoted(session_id)}. Call list_sessions for valid ids.")
-        return found
+        return self.kept.find(session_id)._replace(is_kept=True)
 
     def _named(self, name: str, id: str) -> Iterator[SessionFile]:
         for project in self.project_folders():
@@ -136,7 +146,9 @@ class ClaudeFolder:
                 match = _AGENT_FILE.fullmatch(path.name)
                 file = _session_file(f"{session_id}/{match[1]}", str(path)) if match else None
                 found += [file] if file else []
-        return found
+        ids = {file.id for file in found}
+        kept = self.kept.agents(session_id) if self.kept else ()
+        return found + [file._replace(is_kept=True) for file in kept if file.id not in ids]
 
 
 def _add(entry: "os.DirEntry[str]", found: dict[str, SessionFile], walk: Walk) -> None:

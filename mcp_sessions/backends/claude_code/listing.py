@@ -1,14 +1,19 @@
 """Pages of sessions, and the sessions in them."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from ... import cursors
 from ...models import Session, SessionFilter, SessionPage
 from ...text.words import fold_name
+from .folder import SessionFile
 from .live import live_sessions
 from .retention import Retention
 from .sessions import Catalogue, Key, Row
+
+_KEPT_NOTE = "Claude Code has removed these sessions, and copies were kept. restore_session puts one back."
 
 
 def list_page(
@@ -21,7 +26,7 @@ def list_page(
     sanitize: Callable[[str], str],
 ) -> SessionPage:
     """Return the page after the position `after`. `total` is known if all sessions were read."""
-    if filter.archived or filter.agent_id or filter.type not in ("", "agent"):
+    if filter.agent_id or filter.type not in ("", "agent"):
         return SessionPage(sessions=(), total=0)  # Claude Code has none
     sign = -1 if filter.order.endswith("desc") else 1
 
@@ -31,7 +36,7 @@ def list_page(
     part = fold_name(filter.query)
     rows: list[Row] = []
     count, is_more = 0, False
-    for row in catalogue.ordered(filter.order):
+    for row in catalogue.ordered(filter.order, is_kept=filter.archived):
         if not filter.is_in_time(row.facts.updated_at) or part not in fold_name(sanitize(row.facts.title)):
             continue
         count += 1
@@ -42,12 +47,13 @@ def list_page(
             break
         rows.append(row)
     about = FolderStatus(catalogue)
-    note = f"{catalogue.unreadable} sessions could not be read." if catalogue.unreadable else ""
+    notes = [f"{catalogue.unreadable} sessions could not be read."] if catalogue.unreadable else []
+    notes += [_KEPT_NOTE] if rows and filter.archived else []
     return SessionPage(
         sessions=tuple(Session(**about.fields_of(row), cursor=cursors.mark(walk, *row.key)) for row in rows),
         next_cursor=cursors.mark(walk, *rows[-1].key) if is_more else "",
         total=None if is_more or catalogue.unreadable else count,
-        note=note,
+        note=" ".join(notes),
     )
 
 
@@ -67,6 +73,16 @@ class FolderStatus:
             "project": row.facts.head.project,
             "created_at": row.facts.head.created_at,
             "updated_at": row.facts.updated_at,
-            "expires_at": self._retention.expires_at(row.file.mtime),
+            "archived_at": _removed_at(row.file) if row.file.is_kept else None,
+            "expires_at": None if row.file.is_kept else self._retention.expires_at(row.file.mtime),
             "is_live": row.file.id in self._live,
         }
+
+
+def _removed_at(file: SessionFile) -> datetime:
+    """Return when Claude Code removed a transcript: the removal was the last change of the number of its links."""
+    try:
+        changed = Path(file.path).stat().st_ctime
+    except OSError:
+        changed = file.mtime / 1e9
+    return datetime.fromtimestamp(changed, UTC)

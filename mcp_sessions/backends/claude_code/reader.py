@@ -70,11 +70,15 @@ class ClaudeCodeReader(SessionBackend):
         }
     )
 
-    def __init__(self, root: Path, options: ClaudeCodeOptions) -> None:
+    def __init__(self, root: Path, options: ClaudeCodeOptions, kept: Path) -> None:
         self.options = options
-        self._folder = ClaudeFolder(root)
+        self._folder = ClaudeFolder(root, kept=ClaudeFolder(kept))
         self._facts: FileMemory[SessionFacts] = FileMemory()
         self._counts: FileMemory[Counts] = FileMemory()
+
+    @property
+    def keeps(self) -> frozenset[str]:
+        return super().keeps | {"metadata.tag"}
 
     def why_no_user_scoping(self) -> str:
         return "Claude Code's sessions all belong to the one person in whose folder they are."

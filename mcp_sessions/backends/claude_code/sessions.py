@@ -1,7 +1,7 @@
 """The sessions in Claude Code's folder, with what is known of each, in order."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import NamedTuple
 
@@ -34,14 +34,16 @@ class Catalogue:
     stops_at: float
     unreadable: int = 0
 
-    def newest_first(self) -> Iterator[Row]:
+    def newest_first(self, *, is_kept: bool | None = None) -> Iterator[Row]:
         """Yield the sessions, the one that was updated last first. Read no more files than necessary.
+
+        `is_kept`: only those of which Claude Code has removed the transcript, or only the others.
 
         A session was not updated after its file was changed. So one that was updated after the next file was changed
         is newer than all the others.
         """
         waiting: list[tuple[int, int, Row]] = []
-        for file in sorted(self.files(), reverse=True):
+        for file in sorted(self.files(is_kept=is_kept), reverse=True):
             while waiting and -waiting[0][0] > file.mtime // 1000:
                 yield heappop(waiting)[2]
             row = self.row(file)
@@ -50,19 +52,24 @@ class Catalogue:
         while waiting:
             yield heappop(waiting)[2]
 
-    def ordered(self, order: str) -> Iterator[Row]:
+    def ordered(self, order: str, *, is_kept: bool) -> Iterator[Row]:
         """Yield the sessions in an order. All but the newest first need all files to be read once."""
         if order == "updated_desc":
-            return self.newest_first()
-        rows = [row for file in self.files() if (row := self.row(file, by_creation=order.startswith("created")))]
+            return self.newest_first(is_kept=is_kept)
+        files, by_creation = self.files(is_kept=is_kept), order.startswith("created")
+        rows = [row for file in files if (row := self.row(file, by_creation=by_creation))]
         sign = -1 if order.endswith("desc") else 1
         return iter(sorted(rows, key=lambda row: (sign * row.key[0], row.key[1])))
 
-    def files(self) -> list[SessionFile]:
-        """Return the files of all sessions."""
+    def files(self, *, is_kept: bool | None = None) -> list[SessionFile]:
+        """Return the files of all sessions. `is_kept`: see `newest_first`."""
         walk = self.folder.walk()
         self.unreadable += walk.unreadable
-        return walk.files
+        return [file for file in walk.files if is_kept in (None, file.is_kept)]
+
+    def of_copies(self) -> "Catalogue":
+        """Return the sessions that are kept, also those whose transcripts Claude Code has not removed."""
+        return replace(self, folder=self.folder.kept or self.folder)
 
     def row(self, file: SessionFile, *, by_creation: bool = False) -> Row | None:
         """Return the session of a file, or None if it is none or can't be read."""

@@ -151,6 +151,9 @@ class Wrapper(SessionBackend):
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
         return await self.inner.restore_session(session_id, name=name)
 
+    async def protect_session(self, session_id: str, *, is_protected: bool = True) -> None:
+        await self.inner.protect_session(session_id, is_protected=is_protected)
+
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         return await self.inner.delete_session(session_id, expected_version=expected_version)
 

@@ -66,7 +66,7 @@ class Trash:
         except FileNotFoundError as error:
             raise Conflict("the session's files were changed while it was deleted. Try again.") from error
         except OSError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def _add(self, session_id: str, paths: Sequence[Path]) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -102,11 +102,11 @@ class Trash:
                 link_or_copy(stored, place)
             _remove_tree(entry.folder)
         except FileExistsError as error:
-            raise _taken() from error
+            raise taken() from error
         except FileNotFoundError as error:
             raise NotFound("the deleted session is no longer in the trash.") from error
         except OSError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def remove_old(self) -> None:
         """Remove entries that are too old, and incomplete ones of processes that were killed."""
@@ -204,7 +204,7 @@ def _is_there(stored: Path, place: Path) -> bool:
     except FileNotFoundError:
         stored.stat()
         return False
-    raise _taken()
+    raise taken()
 
 
 def _has_same_bytes(path: Path, other: Path) -> bool:
@@ -231,11 +231,15 @@ def _remove_tree(folder: Path) -> None:
     shutil.rmtree(removed, ignore_errors=True)
 
 
-def _taken() -> Conflict:
+def taken() -> Conflict:
+    """Return the error for a file that can't be restored, since there is another one."""
     return Conflict(
-        "there is something newer in the place of the deleted session. Delete or rename that first, then restore it."
+        "there is something newer in the place of this session. Delete or rename that first, then restore it."
     )
 
 
-def _unavailable(error: OSError) -> Unavailable:
-    return Unavailable(f"the session's files can't be moved ({error.strerror}). Check permissions and the disk.")
+def unavailable(error: OSError) -> Unavailable:
+    """Return the error for files that can't be moved or copied."""
+    return Unavailable(
+        f"the session's files can't be moved or copied ({error.strerror}). Check permissions and the disk."
+    )

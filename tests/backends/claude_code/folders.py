@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.layers.overlay import Overlay, OverlayStore
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.models import HistoryQuery, Message, Session, SessionFilter
 
@@ -28,6 +29,12 @@ async def opened(root: Path, **options: Any) -> AsyncGenerator[SessionBackend]:
     """Yield the backend. Its own files are beside Claude Code's folder."""
     async with open_backend(f"claude-code://{root}", data_folder=f"{root}-data", **options) as backend:
         yield backend
+
+
+def overlaid(root: Path, **options: Any) -> SessionBackend:
+    """Return the backend with an overlay. Both have their own files beside Claude Code's folder."""
+    inner = open_backend(f"claude-code://{root}", data_folder=f"{root}-data", **options)
+    return Overlay(inner, OverlayStore.from_url(f"sqlite:///{root}-overlay.db"), source="tests")
 
 
 async def messages_of(backend: SessionBackend, session_id: str, limit: int = 200) -> list[Message]:

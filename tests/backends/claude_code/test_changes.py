@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.transcripts import appending
 from mcp_sessions.backends.transcripts.file_memory import FileState
 from mcp_sessions.errors import Conflict, Invalid, NotFound, Unsupported
@@ -16,7 +17,7 @@ from mcp_sessions.json_documents import JsonObject
 from mcp_sessions.models import Attachment, NewMessage, ToolCall
 
 from ...support.claude_transcripts import Transcript, conversation
-from .folders import EXPECTED, copy_fixtures, messages_of, opened, register, texts_of
+from .folders import EXPECTED, copy_fixtures, messages_of, opened, overlaid, register, texts_of
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 PAIR = (NewMessage(role="user", text="More?"), NewMessage(role="assistant", text="Yes."))
@@ -189,3 +190,50 @@ async def test_the_first_messages_of_a_session_have_no_parent(tmp_path: Path) ->
     async with opened(tmp_path) as backend:
         await backend.append_messages(transcript.id, PAIR)
     assert await texts_of(tmp_path, transcript.id) == ["More?", "Yes."]
+
+
+async def test_a_tag_is_that_of_claude_code_and_other_metadata_is_kept_beside_it(tmp_path: Path) -> None:
+    transcript = conversation(HELLO, NOW, name="Trip")
+    path = transcript.write(tmp_path, NOW)
+    before = path.read_bytes()
+
+    async def metadata_of(backend: SessionBackend) -> JsonObject:
+        return (await backend.get_session(transcript.id)).metadata
+
+    async with overlaid(tmp_path) as backend:
+        version = (await backend.get_session(transcript.id)).version
+        change = await backend.update_session(
+            transcript.id, metadata={"tag": "  red ", "a": 1}, expected_version=version
+        )
+        assert lines_after(path, before) == [{"type": "tag", "tag": "red", "sessionId": transcript.id}]
+        assert (change.changed, change.previous) == ({"metadata": {"tag": "red", "a": 1}}, {"metadata": {}})
+        assert change.version == (await backend.get_session(transcript.id)).version
+        with pytest.raises(Conflict):
+            await backend.update_session(transcript.id, metadata={"tag": "late"}, expected_version=version)
+        with path.open("ab") as file:  # by Claude Code, and then a lot of work
+            file.write(json.dumps({"type": "tag", "tag": "blue"}).encode() + b"\n")
+            file.write(b'{"type":"mode","mode":"' + b"z" * 200_000 + b'"}\n')
+        assert await metadata_of(backend) == {"tag": "blue", "a": 1}
+        before = path.read_bytes()
+        await backend.update_session(transcript.id, metadata={"a": 2})
+        assert path.read_bytes() == before
+        change = await backend.update_session(transcript.id, metadata={"tag": None})
+        assert lines_after(path, before)[0]["tag"] == ""
+        assert change.previous == {"metadata": {"tag": "blue", "a": 2}}
+        await backend.update_session(transcript.id, metadata={"tag": "green"})
+        await backend.update_session(transcript.id, clear=("metadata",), metadata={"b": 3})
+        assert await metadata_of(backend) == {"b": 3}
+        for tag in (7, ["red"], "x" * 201, "\0"):
+            with pytest.raises(Invalid, match="tag"):
+                await backend.update_session(transcript.id, metadata={"tag": tag, "b": 4})
+        assert await metadata_of(backend) == {"b": 3}
+
+
+async def test_without_an_overlay_only_a_tag_can_be_stored(tmp_path: Path) -> None:
+    transcript = conversation(HELLO, NOW, name="Trip")
+    transcript.write(tmp_path, NOW)
+    async with opened(tmp_path) as backend:
+        with pytest.raises(Unsupported, match="only a tag"):
+            await backend.update_session(transcript.id, metadata={"tag": "red", "a": 1})
+        await backend.update_session(transcript.id, metadata={"tag": "red"})
+        assert (await backend.get_session(transcript.id)).metadata == {"tag": "red"}

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import time
 from collections.abc import Callable
 from itertools import count
@@ -22,7 +23,7 @@ from .folders import copy_fixtures, listed, messages_of, opened
 KILLS = int(os.environ.get("KILLS", "5"))
 APPENDS = int(os.environ.get("APPENDS", "40"))
 SESSION = "93c83ab1-4731-438e-893d-8eaa5e8994c6"
-OPERATIONS = 5
+OPERATIONS = 7
 pytestmark = pytest.mark.slow
 
 
@@ -36,8 +37,8 @@ def parts_of(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-async def make_change(backend: SessionBackend, number: int) -> None:
-    """In turn: rename, append, fork, delete and restore."""
+async def make_change(backend: SessionBackend, root: Path, number: int) -> None:
+    """In turn: rename, append, fork, protect, restore after a removal by Claude Code, delete and restore."""
     match number % OPERATIONS:
         case 0:
             await backend.rename_session(SESSION, f"name {number}")
@@ -47,6 +48,12 @@ async def make_change(backend: SessionBackend, number: int) -> None:
         case 2:
             await backend.fork_session(SESSION, name=f"fork {number}")
         case 3:
+            await backend.protect_session(SESSION)
+        case 4:
+            transcript_in(root).unlink()
+            shutil.rmtree(transcript_in(root).with_suffix(""))
+            await backend.restore_session(SESSION)
+        case 5:
             await backend.delete_session(SESSION)
         case _:
             await backend.restore_session(SESSION)
@@ -58,7 +65,7 @@ def change_without_end(root: Path, telling: Connection) -> None:
     async def main() -> None:
         async with opened(root) as backend:
             for number in count():
-                await make_change(backend, number)
+                await make_change(backend, root, number)
                 telling.send(number)
 
     anyio.run(main)
@@ -93,10 +100,13 @@ async def test_a_killed_process_leaves_no_half_of_a_change(tmp_path: Path) -> No
         await anyio.to_thread.run_sync(killed_after, root, number % OPERATIONS + 1, chance)
         async with opened(root) as backend:
             try:
-                await backend.get_session(SESSION)
+                is_removed = bool((await backend.get_session(SESSION)).archived_at)
             except NotFound:
                 assert parts_of(root) == {}
+                is_removed = True
+            if is_removed:
                 await backend.restore_session(SESSION)
+            await backend.protect_session(SESSION, is_protected=False)
             assert path.read_bytes().startswith(before)
             assert parts_of(root) == parts
             for session in await listed(backend):

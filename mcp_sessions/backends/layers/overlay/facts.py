@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from ....errors import BadResponse, quoted
-from ....json_documents import JsonObject, is_object
+from ....json_documents import JsonObject, is_object, merge_patch
 from ....models import Session, SessionDetail, iso
 from ...capability import OVERLAY_FIELDS
 from ...database.database import Transaction
@@ -68,6 +68,9 @@ def empty_row(session: Session) -> Facts:
 def show(session: SessionDetail, facts: Facts, kept: frozenset[str]) -> SessionDetail:
     """Return the session with the facts."""
     values = facts.values(kept)
+    if session.system_metadata and "metadata" in values:
+        native = {key: session.metadata.get(key) for key in session.system_metadata}
+        values["metadata"] = merge_patch(values["metadata"], native)
     update = {"version": facts.full_version(session.version), "kept_by_overlay": tuple(values)}
     return session.model_copy(update=values | update)
 

@@ -1,0 +1,95 @@
+"""Keeping copies of sessions that Claude Code will remove, and putting them back."""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...errors import NotFound, SessionsError
+from ..transcripts.kept_files import KeptFiles
+from ..transcripts.trash import Trash
+from .changes import Changes
+from .session_files import session_files
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """Keeps copies of sessions: of all if `keeps_all` is set, else of those that `protect` was called for."""
+
+    changes: Changes
+    kept: KeptFiles
+    keeps_all: bool
+
+    def protect(self, session_id: str) -> None:
+        """Make copies of a session's files, or renew them. Raise `NotFound`."""
+        file, _ = self.changes.find(session_id, or_copy=True)
+        if not file.is_kept:
+            self.kept.keep(session_files(self.changes.catalogue, session_id))
+
+    def set(self, session_id: str, *, is_protected: bool) -> None:
+        """Keep copies of a session or no longer, as an overlay asks."""
+        if is_protected:
+            self.protect(session_id)
+        else:
+            self.unprotect(session_id)
+
+    def unprotect(self, session_id: str) -> None:
+        """Put files that are missing back in their places, and remove the copies unless all sessions are kept."""
+        self.restore(session_id)
+        if not self.keeps_all:
+            self.kept.release(self._copies(session_id))
+
+    def restore(self, session_id: str) -> None:
+        """Put files that are missing back. Raise `Conflict` if Claude Code has begun another transcript."""
+        copies = self._copies(session_id)
+        if copies:
+            self.kept.restore(copies)
+
+    def renew(self, session_id: str) -> None:
+        """Renew the copies of a session, unless it is meanwhile gone or no longer kept."""
+        with suppress(NotFound):
+            if self.keeps_all or self._copies(session_id):
+                self.protect(session_id)
+
+    def outdated(self) -> Sequence[str]:
+        """Return the sessions whose copies may be out of date, or which should have copies and have none."""
+        catalogue = self.changes.catalogue
+        kept = {file.id: file for file in catalogue.of_copies().files()}
+        if not (kept or self.keeps_all):
+            return ()
+        since = self.kept.renewed_at()
+        found: list[str] = []
+        for file in catalogue.files(is_kept=False):
+            copy = kept.get(file.id)
+            is_copied = copy is not None and (copy.inode == file.inode or copy.state[1:] == file.state[1:])
+            if (copy or self.keeps_all) and not (is_copied and file.mtime < since):
+                found.append(file.id)
+        return found
+
+    def move_to(self, trash: Trash, session_id: str) -> None:
+        """Move the copies of a session to the trash."""
+        replace(trash, root=self.kept.folder).put(session_id, self._copies(session_id))
+
+    @contextmanager
+    def suspended(self, trash: Trash, session_id: str) -> Generator[None]:
+        """Remove the copies of a session that is deleted in the block, and make them again if that fails.
+
+        Copies of a conversation that the session's files don't have go to the trash.
+        """
+        copies = self._copies(session_id)
+        if copies and not self.kept.is_continued(copies):
+            self.move_to(trash, session_id)
+        elif copies:
+            self.kept.release(copies)
+        try:
+            yield
+        except SessionsError:
+            if copies:
+                self.protect(session_id)
+            raise
+
+    def _copies(self, session_id: str) -> list[Path]:
+        try:
+            return session_files(self.changes.catalogue.of_copies(), session_id)
+        except NotFound:
+            return []

@@ -1,0 +1,39 @@
+"""All files of a session."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ...errors import Unsupported
+from .sessions import Catalogue
+from .subagents import agent_files
+
+
+def session_files(catalogue: Catalogue, session_id: str) -> list[Path]:
+    """Return the files of a session, each once: its transcripts, subagents, and outputs in files of their own.
+
+    The transcript that is shown comes first. Copies that are kept don't count. Raise `NotFound` if there is no
+    transcript, and `Unsupported` for links to folders.
+    """
+    catalogue = replace(catalogue, folder=replace(catalogue.folder, kept=None))
+    found = [Path(catalogue.find(session_id).path), *map(Path, catalogue.folder.copies(session_id))]
+    for project in catalogue.folder.project_folders():
+        found += _files_in(Path(project) / session_id)
+    found += [Path(file.path) for file in agent_files(catalogue, session_id)]
+    # The folder of a project may be found twice, by a link to it. The file itself may be a link, which is not followed.
+    by_place: dict[str, Path] = {}
+    for path in found:
+        by_place.setdefault(str(path.parent.resolve() / path.name), path)
+    return list(by_place.values())
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder and the folders in it. Raise `Unsupported` if one of these is a link."""
+    if folder.is_symlink():
+        raise Unsupported("the folder of this session is a link, which is not followed. Move its files yourself.")
+    for parent, folders, files in os.walk(folder):
+        if any(Path(parent, name).is_symlink() for name in folders):
+            raise Unsupported("the folder of this session has a link in it. Remove the link, then try again.")
+        for name in files:
+            yield Path(parent, name)
