@@ -1,5 +1,7 @@
 """What is left out of a rendered result."""
 
+from copy import deepcopy
+
 from mcp_sessions.json_documents import JsonObject
 from mcp_sessions.output.render import leave_out_repeated
 
@@ -20,7 +22,26 @@ def test_a_run_id_or_time_that_repeats_is_given_once() -> None:
     ]
 
 
-def test_a_run_id_that_some_messages_lack_is_given_with_each_of_the_others() -> None:
-    messages: list[JsonObject] = [{"id": "1", "run_id": "a"}, {"id": "2"}, {"id": "3", "run_id": "a"}]
+def test_where_a_run_id_ends_an_empty_one_says_so() -> None:
+    messages: list[JsonObject] = [
+        {"id": "1"},
+        {"id": "2", "run_id": "a run of many characters"},
+        {"id": "3", "run_id": "a run of many characters"},
+        {"id": "4"},
+        {"id": "5"},
+    ]
     leave_out_repeated(messages)
-    assert messages == [{"id": "1", "run_id": "a"}, {"id": "2"}, {"id": "3", "run_id": "a"}]
+    assert messages == [
+        {"id": "1"},
+        {"id": "2", "run_id": "a run of many characters"},
+        {"id": "3"},
+        {"id": "4", "run_id": ""},
+        {"id": "5"},
+    ]
+
+
+def test_a_page_does_not_become_larger() -> None:
+    messages: list[JsonObject] = [{"id": "1", "run_id": "a"}, {"id": "2"}, {"id": "3", "run_id": "b"}, {"id": "4"}]
+    before = deepcopy(messages)
+    leave_out_repeated(messages)
+    assert messages == before
