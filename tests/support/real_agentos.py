@@ -34,6 +34,11 @@ _ON_POSTGRES: dict[str, tuple[Version, Database, tuple[str, ...]]] = {
 SERVERS = _ON_SQLITE | (_ON_POSTGRES if postgres_process.is_installed() else {})
 """Each version with each database and with each kind of driver, and each database with each kind of driver."""
 on_each_server = pytest.mark.parametrize(("version", "database", "options"), SERVERS.values(), ids=SERVERS)
+_ONE_PER_VERSION = ("3.1.10-sqlite", "2.5.6-postgresql" if postgres_process.is_installed() else "2.5.6-sqlite-async")
+on_each_version = pytest.mark.parametrize(
+    ("version", "database", "options"), [SERVERS[name] for name in _ONE_PER_VERSION], ids=_ONE_PER_VERSION
+)
+"""Each version and each database once, for a test whose writes are those of a test on each server."""
 COMPONENTS = {"agent": "planner", "team": "crew", "workflow": "pipeline"}
 
 

@@ -7,7 +7,7 @@ import pytest
 from mcp_sessions.errors import Unsupported
 from mcp_sessions.json_documents import JsonObject
 
-from ...support.real_agentos import COMPONENTS, Case, contents, on_each_server, opened, session
+from ...support.real_agentos import COMPONENTS, Case, contents, on_each_server, on_each_version, opened, session
 from ...support.servers import postgres_process
 from ...support.servers.agentos_process import Database, Version
 
@@ -103,7 +103,7 @@ async def test_a_session_without_a_name_can_be_named(
             assert contents((await case.stored_runs())[session_id]) == before
 
 
-@on_each_server
+@on_each_version
 @on_each_origin
 async def test_a_session_without_a_name_can_be_changed_and_archived(
     version: Version, database: Database, options: tuple[str, ...], origin: Origin
