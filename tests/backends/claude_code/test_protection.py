@@ -55,7 +55,7 @@ async def test_an_archived_session_is_read_after_its_removal_and_restored_byte_f
         told = await messages_of(backend, WITH_SUBAGENTS)
         runs = (await backend.get_session_runs(WITH_SUBAGENTS)).runs
         count = len(await listed(backend))
-        assert (await backend.archive_session(WITH_SUBAGENTS)).note.startswith("Kept by mcp-sessions")
+        assert (await backend.archive_session(WITH_SUBAGENTS)).note.startswith("Stored by mcp-sessions")
         assert files_in(root) == before
         archived_at = (await backend.get_session(WITH_SUBAGENTS)).archived_at
         remove_as_claude_code(path)
