@@ -76,7 +76,7 @@ async def test_the_scopes_of_a_guayaba_key_are_reported(examined: Examine, tmp_p
         url += f"?agent={fake.agents[0].id}"
         own = fake.agent_key(fake.agents[0])
         status, told = await run_sync(partial(examined, "--backend", url, TOKEN=own))
-        assert (status, names(told, "ok")) == (0, ["credential", "overlay", "operations", "tools", "callers"])
+        assert (status, names(told, "ok")) == (0, ["overlay", "credential", "operations", "tools", "callers"])
         status, told = await run_sync(partial(examined, "--backend", url, TOKEN=narrow))
         assert (status, fake.sent_changes) == (1, [])
         assert "scope" in text_of(told, "backend", "failed")
@@ -126,7 +126,7 @@ def test_a_custom_backend_is_checked_by_a_call(examined: Examine, monkeypatch: p
 
     monkeypatch.setitem(BACKENDS, "own", BackendType(BackendOptions, open_own))
     status, told = examined("--backend", "own:")
-    assert (status, told[0]) == (0, ("ok", "backend: a backend of one's own answers."))
+    assert (status, text_of(told, "backend", "ok")) == (0, "backend: a backend of one's own answers.")
     monkeypatch.setattr(backend, "check_reachable", anyio.sleep_forever)
     status, told = examined("--backend", "own:", "--timeout", "0.1")
     assert (status, names(told, "failed")) == (1, ["backend"])
