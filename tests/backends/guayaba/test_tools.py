@@ -266,7 +266,7 @@ async def test_results_say_what_guayaba_cannot_know() -> None:
             history = await tools.error("get_session_history", session_id=archived)
             assert (history[:13], "restore_session" in history) == ("unsupported: ", True)
             assert (await tools.error("rename_session", session_id=archived, name="x")).startswith("unsupported: ")
-            assert "no state" in (await tools.call("get_session", session_id=id))["note"]
+            assert "no creation time" in (await tools.call("get_session", session_id=id))["note"]
             assert (await tools.call("list_sessions"))["sessions"][0]["channel"] == "webchat"
         async with served(fake, user="ann") as tools:
             assert (await tools.error("list_sessions")).startswith("unsupported: ")
