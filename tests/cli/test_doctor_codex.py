@@ -1,13 +1,11 @@
 """`mcp-sessions doctor` on Codex's home."""
 
 import fcntl
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from ..backends.codex.homes import copy_fixtures, file_of, labelled
+from ..backends.codex.homes import copy_fixtures, copy_fixtures_in_place, file_of, labelled
 from ..support.doctor import Examine, names, text_of
 from ..support.fakes.codex import fake_codex
 
@@ -17,17 +15,8 @@ def path_without_codex(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
 
 
-def record_here(home: Path) -> None:
-    """Write the places of the files into the database, as they are in a home that was not moved."""
-    with closing(sqlite3.connect(home / "state_5.sqlite")) as connection, connection:
-        connection.execute(
-            "UPDATE threads SET rollout_path = replace(rollout_path, '/home/user/.codex', ?)", [str(home)]
-        )
-
-
 def test_the_home_its_threads_and_their_versions_are_told(examined: Examine, tmp_path: Path) -> None:
-    home = copy_fixtures(tmp_path)
-    record_here(home)
+    home = copy_fixtures_in_place(tmp_path)
     lock = home / "thread-writer-locks" / f"{labelled('injected')}.lock"
     lock.parent.mkdir()
     with lock.open("w") as file:
@@ -44,8 +33,7 @@ def test_the_home_its_threads_and_their_versions_are_told(examined: Examine, tmp
 
 
 def test_the_program_that_makes_changes_is_told_with_its_version(examined: Examine, tmp_path: Path) -> None:
-    home, program = copy_fixtures(tmp_path), fake_codex(tmp_path, version="0.157.1")
-    record_here(home)
+    home, program = copy_fixtures_in_place(tmp_path), fake_codex(tmp_path, version="0.157.1")
     status, told = examined("--backend", f"codex://{home}?command={program}")
     assert (status, names(told, "warning")) == (0, [])
     assert ("ok", f"program: {program} makes changes (codex-cli 0.157.1).") in told
@@ -53,8 +41,7 @@ def test_the_program_that_makes_changes_is_told_with_its_version(examined: Exami
 
 
 def test_a_program_that_is_not_codex_is_a_warning(examined: Examine, tmp_path: Path) -> None:
-    home = copy_fixtures(tmp_path)
-    record_here(home)
+    home = copy_fixtures_in_place(tmp_path)
     status, told = examined("--backend", f"codex://{home}?command=/bin/sh")
     assert (status, names(told, "warning")) == (0, ["program"])
 

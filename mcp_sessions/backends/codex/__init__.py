@@ -41,15 +41,20 @@ def open_codex(url: str, options: CodexOptions, context: OpenContext) -> "Sessio
 
     Raise `Invalid` for any other URL.
     """
-    from .backend import CodexBackend
-
     path = os.fsdecode(unquote_to_bytes(url.removeprefix("codex:").partition("?")[0]))
     if (path and not path.startswith("///")) or path == "///" or "\0" in path:
         raise Invalid("the URL of Codex's threads must be codex: or codex:///PATH")
     refuse_other_options(url, CodexOptions)
     # On Windows, nothing ends what Codex leaves behind, so sessions can only be read there.
     command = "" if sys.platform == "win32" else options.command or shutil.which("codex") or ""
-    return CodexBackend(_home(path.removeprefix("//")), options, command)
+    home = _home(path.removeprefix("//"))
+    if not command:
+        from .reader import CodexReader
+
+        return CodexReader(home, options)
+    from .backend import CodexBackend
+
+    return CodexBackend(home, options, command)
 
 
 def _home(path: str) -> Path:

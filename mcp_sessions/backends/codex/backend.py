@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Self, TypeVar
+from typing import Self, TypeVar
 
 import anyio
 
-from ...errors import BadResponse, Invalid, OutcomeUnknown, SessionsError, Timeout, Unavailable, Unsupported
+from ...errors import BadResponse, Invalid, OutcomeUnknown, SessionsError, Timeout, Unavailable
 from ...json_documents import JsonObject
 from ...models import Change, SessionDetail, iso
-from ..base import Capability
 from ..deadline import remaining
 from ..health import Report
 from ..transcripts.values import object_in, text_in
@@ -31,21 +30,11 @@ from .guards import (
     refuse_if_moved,
     refuse_if_open,
 )
-from .reader import CodexReader
+from .reader import CHANGES, CodexReader
 from .requests import Request, refusal_error
 
 T = TypeVar("T")
 
-_CHANGES = frozenset(
-    {
-        Capability.RENAME_SESSION,
-        Capability.ARCHIVE_SESSION,
-        Capability.RESTORE_SESSION,
-        Capability.DELETE_SESSION,
-        Capability.APPLY_TO_SESSIONS,
-        Capability.FORK_SESSION,
-    }
-)
 _REQUEST_FRACTION = 0.6
 """The part of a call's time that Codex gets. The rest is for ending it, and for reading what it did."""
 _LATE = "Codex did not answer in time, so it was ended; nothing was changed. Try again, or raise the backend's timeout."
@@ -55,15 +44,15 @@ _UNKNOWN = "Codex did not confirm the change, and reading could not settle it. R
 
 
 class CodexBackend(CodexReader):
-    """The threads in Codex's home. `program` is the codex that changes them: without it, they are only read."""
+    """The threads in Codex's home. `program` is the codex that changes them."""
+
+    capabilities = CodexReader.capabilities | CHANGES
 
     def __init__(self, root: Path, options: CodexOptions, program: str) -> None:
         super().__init__(root, options)
         self._servers = AppServers(program, root)
         self._subagents: dict[str, Sequence[str]] = {}
         self._open = AsyncExitStack()
-        if program:
-            self.capabilities = CodexReader.capabilities | _CHANGES
 
     async def __aenter__(self) -> Self:
         await self._open.enter_async_context(self._servers.open())
@@ -75,16 +64,8 @@ class CodexBackend(CodexReader):
         await self._open.aclose()
 
     async def examine(self, report: Report) -> None:
-        await super().examine(report)
+        await self._examine_home(report)
         await examine_program(self._servers.program, report)
-
-    def _refuse(self, capability: Capability) -> NoReturn:
-        if capability in _CHANGES and not self._servers.program:
-            raise Unsupported(
-                f"Codex changes its sessions itself, and no codex was found, so there is no {capability}. Install "
-                "Codex, or name its program in the backend's URL: codex:?command=PATH."
-            )
-        super()._refuse(capability)
 
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
         subagents = [id for session_id in session_ids for id in self._subagents.get(session_id, ())]

@@ -57,9 +57,6 @@ def _database(catalogue: Catalogue, entries: Sequence[Entry]) -> Check:
 
 async def examine_program(program: str, report: Report) -> None:
     """Report which codex makes changes, and its version, for which the program is started."""
-    if not program:
-        report(Check("program", "no codex was found on the PATH, so sessions can only be read"))
-        return
     version = ""
     with anyio.move_on_after(_PATIENCE):
         try:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import anyio
 
 from ... import cursors
-from ...errors import Timeout
+from ...errors import Timeout, Unsupported
 from ...json_documents import is_object
 from ...models import (
     DEFAULT_HISTORY,
@@ -26,7 +26,7 @@ from ...text.search_query import SearchQuery, parse_query
 from ...text.validate import check_text
 from ..base import Capability, SessionBackend
 from ..deadline import remaining
-from ..health import Report
+from ..health import Check, Report
 from ..scan_search import Candidate, Transcript
 from ..transcripts.file_memory import FileMemory
 from ..transcripts.history import History, message_page
@@ -46,12 +46,24 @@ from .state_database import StateDatabase
 
 T = TypeVar("T")
 
+CHANGES = frozenset(
+    {
+        Capability.RENAME_SESSION,
+        Capability.ARCHIVE_SESSION,
+        Capability.RESTORE_SESSION,
+        Capability.DELETE_SESSION,
+        Capability.APPLY_TO_SESSIONS,
+        Capability.FORK_SESSION,
+    }
+)
+"""The operations that Codex itself carries out."""
+
 _TIME_FRACTION = 0.6
 """A search returns what it has found after this fraction of a call's time."""
 
 
 class CodexReader(SessionBackend):
-    """The threads in Codex's home, with those of subagents and of `codex exec`."""
+    """The threads in Codex's home, with those of subagents and of `codex exec`. There is no codex to change them."""
 
     title = "Codex"
     capabilities = frozenset(
@@ -73,6 +85,14 @@ class CodexReader(SessionBackend):
     def why_no_user_scoping(self) -> str:
         return "Codex's threads all belong to the one person in whose home they are."
 
+    def _refuse(self, capability: Capability) -> NoReturn:
+        if capability in CHANGES:
+            raise Unsupported(
+                f"Codex changes its sessions itself, and no codex was found, so there is no {capability}. Install "
+                "Codex, or name its program in the backend's URL: codex:?command=PATH."
+            )
+        super()._refuse(capability)
+
     def canonical_id(self, session_id: str) -> str:
         return session_id.lower() if is_thread_id(session_id.lower()) else session_id
 
@@ -90,6 +110,10 @@ class CodexReader(SessionBackend):
         await self._in_thread(lambda stops_at: self._home.check())
 
     async def examine(self, report: Report) -> None:
+        await self._examine_home(report)
+        report(Check("program", "no codex was found on the PATH, so sessions can only be read"))
+
+    async def _examine_home(self, report: Report) -> None:
         await self._in_thread(lambda stops_at: examine(self._catalogue(stops_at), report))
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:

@@ -2,8 +2,9 @@
 
 import json
 import shutil
+import sqlite3
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,16 @@ def labelled(label: str) -> str:
 def copy_fixtures(folder: Path) -> Path:
     """Return a copy of the fixtures, with the times of their files."""
     return Path(shutil.copytree(FIXTURES / "home", folder / "home"))
+
+
+def copy_fixtures_in_place(folder: Path) -> Path:
+    """Return a copy of the fixtures whose database says where the files are, as if the home had never been moved."""
+    home = copy_fixtures(folder)
+    with closing(sqlite3.connect(home / "state_5.sqlite")) as connection, connection:
+        connection.execute(
+            "UPDATE threads SET rollout_path = replace(rollout_path, '/home/user/.codex', ?)", [str(home)]
+        )
+    return home
 
 
 def file_of(home: Path, thread_id: str) -> Path:

@@ -3,7 +3,7 @@
 Its arguments are the version to tell, and a fault, `KIND:METHOD`, when a request of this method comes:
 `hang` never answers it; `late` carries it out and never answers; `exit` ends without an answer; `crash` carries it out
 and ends; `lie` answers without doing anything; `error` refuses it; `deaf` hangs, ignores the end of its stdin, and
-leaves a child that does too. `foreign` answers as another program would.
+leaves a child that does too; `foreign` answers as another program would; `unknown` does not know the method.
 """
 
 import json
@@ -25,6 +25,7 @@ def main(version: str, fault: str, command: str) -> None:
         print(f"codex-cli {version}")
         return
     home = Home(Path(os.environ["CODEX_HOME"]), version)
+    note_process(home.root, os.getpid())
     kind, _, faulty = fault.partition(":")
     send({"method": "configWarning", "params": {}})
     for line in sys.stdin:
@@ -58,16 +59,24 @@ def be_faulty(kind: str, home: Home, request: dict[str, Any]) -> None:
         sys.exit()
     if kind == "error":
         send({"id": request["id"], "error": {"code": -32603, "message": f"broken at {home.root}/sessions/secret"}})
+    if kind == "unknown":
+        send({"id": request["id"], "error": {"code": -32600, "message": _UNKNOWN.format(request["method"])}})
     if kind == "foreign":
         send({"id": request["id"], "result": {"userAgent": "something else"}})
     if kind == "deaf":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        (home.root / "pids").write_text(f"{os.getpid()} {child.pid}")
+        note_process(home.root, child.pid)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(600)
     if kind in ("hang", "late"):
         sys.stdin.read()
         sys.exit()
+
+
+def note_process(root: Path, pid: int) -> None:
+    """Write a process's id where a test finds it."""
+    with (root / "processes").open("a") as file:
+        file.write(f"{pid}\n")
 
 
 def send(message: dict[str, Any]) -> None:
