@@ -146,7 +146,7 @@ class RealCodexHarness(WritingCodexHarness):
     """The real Codex, in the modules in which it can differ from the fake. Names are given by Codex itself."""
 
     name = "codex-real"
-    modules = frozenset({"test_changes", "test_authoring"})
+    modules = frozenset({"test_changes"})
     path = os.environ["PATH"]
 
     def options(self, folder: Path) -> Mapping[str, Any]:
