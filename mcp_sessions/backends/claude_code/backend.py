@@ -130,9 +130,9 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         clear: Sequence[Clearable] = (),
         expected_version: str = "",
     ) -> Change:
-        """Change the session's tag. It is the only metadata that Claude Code stores; the overlay stores the rest."""
+        """Change the session's tag, for an overlay, which stores the rest. Refuse anything else."""
         if summary or clear or list(metadata or ()) != ["tag"]:
-            raise Unsupported("Claude Code stores only a tag of a session. Give metadata.tag and nothing else.")
+            self._refuse(Capability.UPDATE_SESSION)
         tag = (metadata or {}).get("tag")
 
         def change(changes: Changes) -> Change:
