@@ -86,7 +86,7 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         await self._open.aclose()
 
     async def _renew_copies(self) -> None:
-        """Renew the copies of sessions again and again."""
+        """Bring the copies of sessions up to date, again and again."""
         while True:
             began = time.time_ns()
             try:
