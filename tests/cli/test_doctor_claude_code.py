@@ -4,6 +4,10 @@ import os
 import time
 from pathlib import Path
 
+import anyio
+
+from mcp_sessions.backends.registry import open_backend
+
 from ..backends.claude_code.folders import copy_fixtures
 from ..support.doctor import Examine, names, text_of
 
@@ -45,6 +49,24 @@ def test_what_will_be_removed_within_a_week_and_what_can_not_be_read_are_warning
     assert (status, names(told, "warning")) == (0, ["retention", "files"])
     assert "after 30 days without a change, and 3 within the next 7 days" in text_of(told, "retention", "warning")
     assert text_of(told, "files", "warning").startswith("files: 1 can't be read")
+
+
+def test_sessions_with_a_copy_are_no_warning(examined: Examine, tmp_path: Path) -> None:
+    root = copy_fixtures(tmp_path)
+    first, second, *others = sorted(root.glob("projects/*/????????-*.jsonl"))
+    for path in (first, second, *others):
+        change(path, days_ago=29 if path in (first, second) else 1)
+
+    async def archive_and_remove() -> None:
+        async with open_backend(f"claude-code://{root}") as backend:
+            for path in (first, second):
+                await backend.protect_session(path.stem)
+        second.unlink()
+
+    anyio.run(archive_and_remove)
+    status, told = examined("--backend", f"claude-code://{root}")
+    assert (status, names(told, "warning")) == (0, [])
+    assert text_of(told, "copies", "ok") == "copies: kept of 2 sessions, of which Claude Code has removed 1."
 
 
 def test_settings_that_can_not_be_read_are_a_warning(examined: Examine, tmp_path: Path) -> None:

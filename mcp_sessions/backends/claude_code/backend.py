@@ -86,7 +86,7 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         await self._open.aclose()
 
     async def _renew_copies(self) -> None:
-        """Update the copies of sessions again and again."""
+        """Bring the copies of sessions up to date, again and again."""
         while True:
             began = time.time_ns()
             try:
@@ -130,9 +130,9 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         clear: Sequence[Clearable] = (),
         expected_version: str = "",
     ) -> Change:
-        """Change the session's tag. It is the only metadata that Claude Code stores; the overlay stores the rest."""
+        """Change the session's tag, for an overlay, which stores the rest. Refuse anything else."""
         if summary or clear or list(metadata or ()) != ["tag"]:
-            raise Unsupported("Claude Code stores only a tag of a session. Give metadata.tag and nothing else.")
+            self._refuse(Capability.UPDATE_SESSION)
         tag = (metadata or {}).get("tag")
 
         def change(changes: Changes) -> Change:

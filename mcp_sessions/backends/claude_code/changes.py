@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -12,7 +12,7 @@ from ...models import Change, NewMessage, iso
 from ...text.validate import check_text
 from ..transcripts.appending import append_lines
 from ..transcripts.lines import open_transcript
-from ..transcripts.values import text_in
+from ..transcripts.values import text_in, time_in
 from ..validation import TEXT_LENGTH, session_name
 from .chain import Chain
 from .conversation import Conversation
@@ -26,6 +26,9 @@ from .sessions import Catalogue
 _KEPT_FIELDS = ("cwd", "version", "gitBranch")
 """The fields of a conversation's last line that new lines repeat."""
 _LAST_PROMPT_LENGTH = 200
+_MILLISECOND = timedelta(milliseconds=1)
+_CLOCK_DIFFERENCE = timedelta(days=1)
+"""A line that is from further in the future has a wrong time."""
 _TAG_LENGTH = 200
 
 
@@ -143,12 +146,19 @@ def title_lines(session_id: str, name: str) -> list[JsonObject]:
 def message_lines(
     session_id: str, messages: Sequence[NewMessage], leaf: Record | None, facts: SessionFacts
 ) -> list[JsonObject]:
-    """Return the lines of messages after a conversation's last one, each with the one before it as its parent."""
+    """Return the lines of messages after a conversation's last one, each with the one before it as its parent.
+
+    Each has a later time than the one before it, since Claude Code before version 2.1 continues after the latest line.
+    """
     head = facts.head
     known = {"cwd": head.project, "version": facts.version, "gitBranch": facts.branch}
     known |= {key: text_in(leaf.fields, key) for key in _KEPT_FIELDS if leaf}
     lines: list[JsonObject] = []
     parent = leaf.uuid if leaf else None
+    moment = datetime.now(UTC)
+    before = time_in(leaf.fields) if leaf else None
+    if before is not None and moment <= before < moment + _CLOCK_DIFFERENCE:
+        moment = before + _MILLISECOND
     for message in messages:
         uuid = str(uuid4())
         lines.append(
@@ -161,10 +171,10 @@ def message_lines(
                 "type": message.role,
                 "message": _content(message),
                 "uuid": uuid,
-                "timestamp": timestamp(datetime.now(UTC)),
+                "timestamp": timestamp(moment),
             }
         )
-        parent = uuid
+        parent, moment = uuid, moment + _MILLISECOND
     return lines
 
 

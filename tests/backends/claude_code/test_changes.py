@@ -79,6 +79,7 @@ async def test_messages_are_appended_to_the_conversation_of_each_version(
     assert after[-2].id in change.note
     user, assistant, last_prompt = lines_after(path, before)
     assert assistant["parentUuid"] == user["uuid"]
+    assert str(assistant["timestamp"]) > str(user["timestamp"])  # or Claude Code before 2.1 would leave the answer out
     assert last_prompt["leafUuid"] == assistant["uuid"]
     assert (last_prompt["type"], last_prompt["lastPrompt"]) == ("last-prompt", "More?")
 
@@ -233,7 +234,25 @@ async def test_without_an_overlay_only_a_tag_can_be_stored(tmp_path: Path) -> No
     transcript = conversation(HELLO, NOW, name="Trip")
     transcript.write(tmp_path, NOW)
     async with opened(tmp_path) as backend:
-        with pytest.raises(Unsupported, match="only a tag"):
+        with pytest.raises(Unsupported, match="update_session"):
             await backend.update_session(transcript.id, metadata={"tag": "red", "a": 1})
         await backend.update_session(transcript.id, metadata={"tag": "red"})
         assert (await backend.get_session(transcript.id)).metadata == {"tag": "red"}
+
+
+@pytest.mark.parametrize(
+    ("time", "is_after"), [("2999-01-01T00:00:00.000Z", False), ("9999-12-31T23:59:59.999Z", False), ("soon", True)]
+)
+async def test_messages_are_later_than_the_last_one_unless_its_time_is_wrong(
+    tmp_path: Path, time: str, *, is_after: bool
+) -> None:
+    transcript = conversation(HELLO, NOW, name="Trip")
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    time = soon.isoformat() if time == "soon" else time
+    transcript.lines[2]["timestamp"] = time
+    path = transcript.write(tmp_path, NOW)
+    before = path.read_bytes()
+    async with opened(tmp_path) as backend:
+        await backend.append_messages(transcript.id, PAIR)
+    user = lines_after(path, before)[0]
+    assert (datetime.fromisoformat(str(user["timestamp"])) > soon) == is_after
