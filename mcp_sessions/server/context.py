@@ -118,12 +118,12 @@ async def find_current(context: AppRequest) -> None:
 
 def _current_hint(context: AppRequest) -> CurrentSession | None:
     """Return the current session's id as the request or the setting gives it."""
-    app = app_of(context)
-    meta = context.request_context.meta or {}
+    request, headers = context.request_context, context.headers  # once each, since every access takes microseconds
+    app, meta = request.lifespan_context, request.meta or {}
     named = meta.get(META_KEY)
-    header = context.headers.get(HEADER, "") if context.headers is not None else ""
+    header = headers.get(HEADER, "") if headers is not None else ""
     client = app.backend.session_in_meta(meta)
-    if context.headers is None:  # over HTTP, the client did not start this process
+    if headers is None:  # over HTTP, the client did not start this process
         client = client or app.backend.client_session()
     hints = ((named, "meta"), (header, "header"), (client, "client"), (app.session, "setting"))
     found = ((hint, source) for hint, source in hints if isinstance(hint, str) and hint)

@@ -83,10 +83,11 @@ class SessionsServer(MCPServer[AppContext]):
         self._scopes = scopes
         self._tool_scopes = {tool.name: tool.scope for tool in tools}
         self._read_only_tools = frozenset(tool.name for tool in tools if tool.is_read_only)
-        # MCPServer has no public way to page the list of resources, to know the request in a completion, or to limit
-        # what subscriptions/listen serves.
+        # MCPServer has no public way to page the list of resources, to know the request in a completion, to limit what
+        # subscriptions/listen serves, or to say that no argument is repeated in a header.
         self._lowlevel_server.add_request_handler("resources/list", PaginatedRequestParams, list_resources)
         add_completion(self._lowlevel_server)
+        self._lowlevel_server.get_tool_input_schema = _schema_of_header_arguments
         if changes_list:
             self._lowlevel_server.add_request_handler(LISTEN, SubscriptionsListenRequestParams, ListChangeStreams(bus))
         add_resources(self)
@@ -133,6 +134,10 @@ class SessionsServer(MCPServer[AppContext]):
         if name not in self._tool_scopes:
             return error_result(unknown_tool_error(name, self._allowed_tools()))
         return await super().call_tool(name, arguments, context)
+
+
+def _schema_of_header_arguments(tool: str) -> None:
+    """Return no schema: no tool has an `x-mcp-header`, and the SDK would search the tool's schema in each HTTP call."""
 
 
 def create_server(

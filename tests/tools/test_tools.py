@@ -1,8 +1,11 @@
 """The tools as a client uses them, in both protocol eras."""
 
 import json
+from typing import Any
 
 import pytest
+from mcp.server.mcpserver.resolve import resolve_arguments
+from mcp.server.mcpserver.tools import base
 
 from mcp_sessions.server.sessions_server import INSTRUCTIONS
 from tests.support.clients import both_eras, serving, text_of
@@ -174,3 +177,22 @@ async def test_values_left_out_of_a_part_of_the_state_are_named_by_their_path() 
         shown = await peer.call("get_session", session_id=session.id, state_path="/plan/steps")
         assert shown["state"] == {"short": 1}
         assert "state /plan/steps/long (3,002 characters)" in shown["note"]
+
+
+async def test_only_a_tool_that_asks_the_user_goes_through_the_resolver_of_the_sdk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolved: list[object] = []
+
+    async def count(parameters: Any, *others: Any) -> Any:
+        resolved.append(parameters)
+        return await resolve_arguments(parameters, *others)
+
+    monkeypatch.setattr(base, "resolve_arguments", count)
+    async with serving() as peer:
+        session = await peer.session()
+        for tool in ("get_session", "get_session_history", "archive_session", "restore_session"):
+            await peer.call(tool, session_id=session.id)
+        assert not resolved  # it takes a quarter of the time of such a call
+        await peer.result("delete_session", session_id=session.id)
+        assert resolved

@@ -10,10 +10,9 @@ from urllib.parse import urljoin, urlsplit
 import anyio
 from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...errors import Busy, SessionsError, Timeout
@@ -50,7 +49,7 @@ def loopback_names(address: str) -> list[str]:
     return [f"[{address}]" if ":" in address else address, *_LOOPBACK]
 
 
-def http_app(server: MCPServer[Any], address: str, check: ReadinessCheck, access: Access, url: str = "") -> Starlette:
+def http_app(server: MCPServer[Any], address: str, check: ReadinessCheck, access: Access, url: str = "") -> Router:
     """Return the application for a listener at `address`.
 
     Enter `server.session_manager.run()` around it instead of its lifespan. `check` raises a `SessionsError` if the
@@ -70,7 +69,7 @@ def http_app(server: MCPServer[Any], address: str, check: ReadinessCheck, access
         assert access.authentication is not None
         return access.authentication.metadata(url)
 
-    app = Endpoint(_mcp_app(server, call_hosts, access.max_body))
+    app = Endpoint(_mcp_app(server, access.max_body))
     app = ConcurrencyLimit(limit_body(app, access.max_body), access.max_concurrent)
     routes = [
         Route("/healthz", HostCheck(_endpoint(health), probe_hosts)),
@@ -84,19 +83,18 @@ def http_app(server: MCPServer[Any], address: str, check: ReadinessCheck, access
         routes += [Route(metadata_path, HostCheck(_endpoint(metadata), call_hosts))] if has_issuer else []
     app = HostCheck(app, call_hosts)
     # Two routes, since Starlette's redirect from /mcp/ would lead to http:// even behind a proxy with https://.
-    served = Starlette(routes=[*routes, Route(PATH, app), Route(f"{PATH}/", app)])
-    served.router.redirect_slashes = False
-    return served
+    return Router([*routes, Route(PATH, app), Route(f"{PATH}/", app)], redirect_slashes=False)
 
 
-def _mcp_app(server: MCPServer[Any], security: TransportSecuritySettings, max_body: int) -> ASGIApp:
+def _mcp_app(server: MCPServer[Any], max_body: int) -> ASGIApp:
     # Called only to create the session manager: the application's own router would serve one path only.
     # `json_response` is off, since a client that disconnects cancels its call only if the response is a stream.
     server.streamable_http_app(
         stateless_http=True,
         json_response=False,
         max_request_body_size=max_body,
-        transport_security=security,
+        # `_HostCheck` has checked the host and the origin already.
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     return server.session_manager.handle_request
 
