@@ -68,6 +68,9 @@ def test_sessions_of_several_backends_are_one_list_that_can_be_restricted_and_sa
     assert note.startswith("The sessions of down (AgentOS) are missing:")
     assert "again" not in note
     assert browser.script("return document.querySelector('#further').innerText") == "Load again"
+    browser.resize(360, 640)
+    assert browser.script("return document.querySelector('#side').offsetWidth") == 360
+    browser.resize(1200, 760)
     choose(browser, "backend", "claude")
     browser.wait(f"{ROWS} === 'Budget,Router'")
     choose(browser, "project", "gateway")
