@@ -8,7 +8,7 @@ import pytest
 
 from .support import claude_client, webdriver
 from .support.doctor import Examine, examining
-from .support.servers import agentos_process, postgres_process
+from .support.servers import agentos_process, opencode_process, postgres_process
 
 pytest_plugins = ("tests.support.stores",)
 
@@ -17,6 +17,7 @@ REAL_SERVERS = {
     "AgentOS": "MCP_SESSIONS_AGENTOS",
     "Chromium": webdriver.VARIABLE,
     "Claude Code": claude_client.VARIABLE,
+    "opencode": "MCP_SESSIONS_OPENCODE",
 }
 NEED_AGENTOS = [
     f"backends/agentos/test_{name}.py" for name in ("auth", "fake", "hazards", "names", "write_hazards", "writes")
@@ -25,6 +26,7 @@ NEED_AGENTOS = [
 collect_ignore = [
     *([] if agentos_process.are_installed() else NEED_AGENTOS),
     *([] if claude_client.is_installed() else ["backends/claude_code/test_client.py"]),
+    *([] if opencode_process.are_installed() else ["backends/opencode/test_real.py"]),
 ]
 collect_ignore_glob = [] if postgres_process.is_installed() else ["*/test_*postgres*.py"]
 collect_ignore_glob += [] if webdriver.is_installed() else ["browser/test_*.py"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.backends.environment import absolute_path
 from mcp_sessions.backends.layers.many import combine_backends
 from mcp_sessions.backends.options import HttpOptions
@@ -20,6 +20,7 @@ from mcp_sessions.config.build import (
     build_backends,
     build_server,
     refuse_http_settings,
+    refuse_user_scoping,
 )
 from mcp_sessions.config.settings import SETTINGS, BadSetting, Settings, is_url
 from mcp_sessions.errors import SessionsError
@@ -34,7 +35,7 @@ def run(settings: Settings, *, client: str) -> int:
     try:
         backends = build_backends(settings)
         server = _http_server(settings) if settings.transport == "http" else _stdio_server(backends, settings)
-        build_server(combine_backends(backends), settings, authenticated=_is_authenticated(settings))
+        _refuse_unusable(combine_backends(backends), settings)
         text = snippet(CLIENTS[client], server)
     except BadSetting as error:
         return refuse(str(error))
@@ -46,6 +47,15 @@ def run(settings: Settings, *, client: str) -> int:
     print(*notes, file=sys.stderr, flush=True)
     print(text)
     return 0
+
+
+def _refuse_unusable(backend: SessionBackend, settings: Settings) -> None:
+    """Raise `BadSetting` if no server can be built with these settings."""
+    authenticated = _is_authenticated(settings)
+    refuse_user_scoping(backend, settings, authenticated=authenticated)
+    if "sessions" not in settings.toolsets or Capability.LIST_SESSIONS not in backend.capabilities:
+        # It may have no tool. Building it loads the SDK, which takes most of the time of this command.
+        build_server(backend, settings, authenticated=authenticated)
 
 
 def _names_own_sessions(settings: Settings, client: Client) -> bool:

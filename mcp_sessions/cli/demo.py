@@ -60,7 +60,7 @@ def run(settings: Settings) -> int:
     status = 0
     with TemporaryDirectory(prefix="mcp-sessions-demo-") as folder:
         try:
-            anyio.run(_demo, url_of(Path(folder) / "sessions.db"))
+            anyio.run(_demo, folder)
         except* MCPError:
             print("mcp-sessions demo: the server stopped early. See its message above.", file=sys.stderr)
             status = 1
@@ -69,12 +69,15 @@ def run(settings: Settings) -> int:
     return status
 
 
-async def _demo(url: str) -> None:
+async def _demo(folder: str) -> None:
+    url = url_of(Path(folder) / "sessions.db")
     async with open_backend(url) as backend:
         for name, agent_id, state, messages in _SAMPLES:
             session = await backend.create_session(name=name, agent_id=agent_id, state=state)
             await backend.append_messages(session.id, messages)
-    command = StdioServerParameters(command=sys.executable, args=["-m", "mcp_sessions", "serve", "--backend", url])
+    arguments = ["-m", "mcp_sessions", "serve", "--backend", url]
+    # Everything that the server writes is deleted with the folder, also what it caches for its next start.
+    command = StdioServerParameters(command=sys.executable, args=arguments, env={"XDG_CACHE_HOME": folder})
     async with Client(stdio_client(command)) as client:
         print(f"Connected over stdio, protocol {client.protocol_version}.")
         await _call_tools(client)

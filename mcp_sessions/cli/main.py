@@ -46,10 +46,16 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     if command != "doctor":  # it prints them as checks
         for text in unknown_variables(environ, settings):
             logger.warning(text)
+    own = {name: value for name, value in given.items() if name not in SETTINGS}
+    if command == "serve":
+        from .early_start import start_early
+
+        own["early"] = early = start_early(settings, environ)
+        if early:
+            early.wait()
     gc.disable()  # importing makes no garbage, and collecting takes a tenth of the start-up time
     module = import_module(f".{command}", __package__)
     gc.freeze()
     gc.set_threshold(10_000)  # a response of 100 KB is thousands of objects without garbage cycles
     gc.enable()
-    own = {name: value for name, value in given.items() if name not in SETTINGS}
     return module.run(settings, **own)

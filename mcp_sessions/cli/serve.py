@@ -17,6 +17,7 @@ from mcp_sessions.config.build import build_backend, build_server, http_warnings
 from mcp_sessions.config.settings import BadSetting, Settings
 from mcp_sessions.errors import SessionsError
 from mcp_sessions.server.audit_log import STDERR, AuditLog
+from mcp_sessions.transports.stdio.early_answers import EarlyAnswers
 
 _TERMINAL_HELP = """\
 mcp-sessions lets agents find, read and change their sessions over MCP. It serves the sessions of
@@ -27,18 +28,26 @@ It now waits for an MCP client's messages on stdin. Usually a client starts it:
 """
 
 
-def run(settings: Settings) -> int:
-    """Serve until the client disconnects or a signal arrives. Return the exit status."""
+def run(settings: Settings, early: EarlyAnswers | None = None) -> int:
+    """Serve until the client disconnects or a signal arrives. Return the exit status.
+
+    `early` is the first part of a client's connection over stdio.
+    """
     status = 0
     try:
         backend = build_backend(settings)
-        status = _over_http(backend, settings) if settings.transport == "http" else _over_stdio(backend, settings)
+        if settings.transport == "http":
+            status = _over_http(backend, settings)
+        else:
+            status = _over_stdio(backend, settings, early)
     except* BadSetting as errors:
         status = refuse(str(first_error(errors)))
     except* SessionsError as errors:
         status = refuse_backend(first_error(errors))
     except* KeyboardInterrupt:
         status = 130
+    if status == 2 and early:
+        early.cache.remove()  # so that the next start doesn't answer before it fails
     return status
 
 
@@ -54,7 +63,7 @@ def _audit(settings: Settings, *, authenticated: bool = False) -> Generator[Audi
         yield audit
 
 
-def _over_stdio(backend: SessionBackend, settings: Settings) -> int:
+def _over_stdio(backend: SessionBackend, settings: Settings, early: EarlyAnswers | None) -> int:
     from mcp_sessions.transports.stdio.server import serve_stdio
 
     refuse_http_settings(settings)
@@ -64,7 +73,7 @@ def _over_stdio(backend: SessionBackend, settings: Settings) -> int:
             backends = shown_backends(settings.backend)
             print(_TERMINAL_HELP.format(backend=backends, clients=", ".join(CLIENTS)), file=sys.stderr)
         gc.freeze()  # as in main.py, for the objects made since
-        anyio.run(serve_stdio, server, server.is_change)
+        anyio.run(serve_stdio, server, server.is_change, early)
     return 0
 
 

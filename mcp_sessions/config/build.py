@@ -12,13 +12,13 @@ from ..backends.layers.many import combine_backends
 from ..backends.layers.read_only import ReadOnlyBackend
 from ..backends.registry import known_options, open_backend, options_in, system_of
 from ..errors import Invalid
-from ..server.audit_log import AuditLog
-from ..server.sessions_server import SessionsServer, create_server
 from .backend_addresses import BackendAddress, read_addresses
 from .settings import SETTINGS, BadSetting, Settings
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # so that `config` can check settings without loading the SDK
     from ..backends.layers.overlay import OverlayStore
+    from ..server.audit_log import AuditLog
+    from ..server.sessions_server import SessionsServer
 
 OverlayOpener = Callable[[], "OverlayStore"]
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
@@ -112,17 +112,24 @@ def backend_options(settings: Settings, url: str) -> dict[str, Any]:
     return values
 
 
-def build_server(
-    backend: SessionBackend, settings: Settings, audit: AuditLog | None = None, *, authenticated: bool = False
-) -> SessionsServer:
-    """Return a server for the backend.
-
-    Raise `BadSetting` if it would offer no tool, or if callers must be told apart and this backend can't do that.
-    """
+def refuse_user_scoping(backend: SessionBackend, settings: Settings, *, authenticated: bool) -> None:
+    """Raise `BadSetting` if callers must be told apart and this backend can't do that."""
     reason = backend.why_no_user_scoping() if settings.user or authenticated else ""
     if reason:
         refused = "--user can't be used" if settings.user else "callers can't be told apart"
         raise BadSetting(f"{refused} here: {reason}")
+
+
+def build_server(
+    backend: SessionBackend, settings: Settings, audit: "AuditLog | None" = None, *, authenticated: bool = False
+) -> "SessionsServer":
+    """Return a server for the backend.
+
+    Raise `BadSetting` if it would offer no tool, or if callers must be told apart and this backend can't do that.
+    """
+    from ..server.sessions_server import create_server
+
+    refuse_user_scoping(backend, settings, authenticated=authenticated)
     server = create_server(
         backend,
         user=settings.user,

@@ -20,8 +20,8 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 OVER_HTTP = "over HTTP"
 _GROUPS = {"user": "general", "toolsets": "tools", "backend": "backend", "host": OVER_HTTP}
 """The first setting of each group, and the group's title."""
-_TEST_VARIABLES = {PREFIX + name for name in ("AGENTOS", "BROWSER", "CLAUDE_CODE", "COMMAND", "CONTRACT", "POSTGRES")}
-"""Variables that configure tests and examples."""
+_TEST_VARIABLES = ["AGENTOS", "BROWSER", "CLAUDE_CODE", "COMMAND", "CONTRACT", "OPENCODE", "POSTGRES"]
+"""The ends of the names of variables that configure tests and examples."""
 _OPTION_TYPES = tuple(dict.fromkeys(backend.options for backend in BACKENDS.values()))
 
 
@@ -261,7 +261,7 @@ def unknown_variables(environ: Mapping[str, str], settings: Settings) -> Generat
         variables = " or ".join(address.token_variable for address in addresses)
         yield f"MCP_SESSIONS_TOKEN has no effect, since each backend has a name; set {variables}"
     for name in environ:
-        if name.startswith(PREFIX) and name not in (*known, *_TEST_VARIABLES):
+        if name.startswith(PREFIX) and name not in known and name.removeprefix(PREFIX) not in _TEST_VARIABLES:
             from difflib import get_close_matches  # imported here, since most starts don't need it
 
             (nearest,) = get_close_matches(name, known, n=1, cutoff=0)

@@ -27,15 +27,16 @@ from ..errors import (
 from ..json_documents import JsonObject, is_array
 from ..models import (
     BulkResult,
+    MessagePage,
     Model,
     SessionDetail,
 )
 from ..output.fit_pages import fit
-from ..output.render import payload_of, render
+from ..output.render import leave_out_repeated, payload_of, render
 from .argument_errors import explain_validation_error, read_arguments
 from .audit_log import AuditEntry
 from .confirmation import UNREADABLE_ANSWER
-from .context import CURRENT, AppRequest, app_of, current_session, find_current, resolve_id
+from .context import CURRENT, AppRequest, app_of, caller_backend, current_session, find_current, resolve_id
 from .input_schema import input_schema, with_choices
 from .list_changes import announce_list_change
 from .tool_spec import SCOPES, ToolSpec
@@ -114,10 +115,23 @@ class SessionTool(Tool):
         self, arguments: dict[str, Any], context: Context[Any, Any]
     ) -> Model | InputRequiredResult:
         """Return the result of the tool's function. Raise a `SessionsError` for an expected failure."""
+        if all(resolver.fn is caller_backend for resolver, _ in self.resolved_params.values()):
+            return await self._call_without_resolver(arguments, context)
         try:
             return await super().run(arguments, context)
         except ToolError as error:
             raise self._expected_error(error) or error.__cause__ or error from error
+
+    async def _call_without_resolver(self, arguments: dict[str, Any], context: Context[Any, Any]) -> Model:
+        """Call a function that needs nothing but the backend. The SDK's resolver takes a quarter of a call's time."""
+        try:
+            values = self.fn_metadata.validate_arguments(arguments)
+        except ValidationError as error:
+            raise explain_validation_error(error, self.parameters) from error
+        given: dict[str, Any] = {name: await caller_backend(context) for name in self.resolved_params}
+        if self.context_kwarg is not None:
+            given[self.context_kwarg] = context
+        return await self.fn_metadata.call_fn(self.fn, self.is_async, values, given)
 
     def _expected_error(self, error: ToolError) -> SessionsError | None:
         match error.__cause__:
@@ -161,7 +175,10 @@ def _to_result(result: Model, arguments: JsonObject, context: AppRequest) -> Cal
         if _names_current(arguments):
             payload["resolved_from"] = current.resolved_from
         _mark_current(payload, current.id)
-    return render(fit(result, payload, app.max_chars, app.encrypt_cursor))
+    fit(result, payload, app.max_chars, app.encrypt_cursor)
+    if isinstance(result, MessagePage):
+        leave_out_repeated(payload.get("messages", ()))
+    return render(payload)
 
 
 def _names_current(arguments: JsonObject) -> bool:

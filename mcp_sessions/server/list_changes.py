@@ -46,12 +46,17 @@ class ListChangeStreams:
         return await self._listen(context, params.model_copy(update={"notifications": served}))
 
 
-async def declare_list_changes(ctx: Request, call_next: CallNext) -> HandlerResult:
-    """Correct the declared capabilities: the SDK declares the same for all transports and all kinds of lists."""
+async def declare_list_changes(ctx: Request, call_next: CallNext, *, of_sessions: bool) -> HandlerResult:
+    """Correct the declared capabilities: the SDK declares the same for all transports and all kinds of lists.
+
+    The tools and the prompts change only where an answer from the cache was out of date (`transports/stdio`). Of that,
+    only clients of earlier versions are notified.
+    """
     result = await call_next(ctx)
     if ctx.method in _METHODS_WITH_CAPABILITIES and isinstance(result, dict):
         capabilities = result["capabilities"]
         for kind in ("tools", "prompts", "resources"):
-            capabilities[kind]["listChanged"] = kind == "resources" and has_one_client(ctx)
+            changes = of_sessions if kind == "resources" else ctx.method == "initialize"
+            capabilities[kind]["listChanged"] = changes and has_one_client(ctx)
         capabilities["resources"]["subscribe"] = False
     return result

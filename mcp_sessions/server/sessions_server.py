@@ -77,7 +77,7 @@ class SessionsServer(MCPServer[AppContext]):
             lifespan=lifespan,
             log_level="WARNING",
             subscriptions=bus if changes_list else False,
-            middleware=[declare_list_changes] if changes_list else (),
+            middleware=[partial(declare_list_changes, of_sessions=changes_list)],
             request_state_security=RequestStateSecurity(keys=[state_key]) if state_key else None,
         )
         self._scopes = scopes

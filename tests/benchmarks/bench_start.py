@@ -1,9 +1,15 @@
-"""What a start costs beside the SDK's smallest server: `python -m tests.benchmarks.bench_start [ROUNDS]`."""
+"""What a start costs beside the SDK's smallest server: `python -m tests.benchmarks.bench_start [ROUNDS]`.
+
+The first start stores its answers, as it does for a user, and isn't measured.
+"""
 
 import json
+import resource
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -14,6 +20,7 @@ from tests.support.stdio_client import call, initialize, notification, request
 
 ROUNDS = 15
 CALLS = 20_000
+AT_ONCE = 5
 
 _OPENING = b"".join(map(line, (initialize(1), notification("notifications/initialized"), request(2, "tools/list"))))
 
@@ -45,15 +52,49 @@ def start_ratios(folder: Path, rounds: int, answer: int) -> list[float]:
     return ratios(in_turns({"ours": starts(OURS), "hello": starts(SDK)}, rounds=rounds, calls=1), "ours", "hello")
 
 
-def memory(folder: Path, rounds: int) -> list[float]:
-    """Resident memory of ours ÷ hello's, once both have listed their tools."""
+def starts_at_once(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
+    """Return the time in which each of AT_ONCE servers lists its tools ÷ that of as many hello servers, and ÷ one's."""
 
-    def after_start(command: Sequence[str]) -> int:
+    def slowest(command: Sequence[str], count: int, _: int) -> float:
+        with ThreadPoolExecutor(count) as threads:
+            return max(threads.map(seconds_to, [2] * count, [command] * count, [folder] * count))
+
+    variants = {
+        "ours": partial(slowest, OURS, AT_ONCE),
+        "hellos": partial(slowest, SDK, AT_ONCE),
+        "hello": partial(slowest, SDK, 1),
+    }
+    taken = in_turns(variants, rounds=rounds, calls=1)
+    return ratios(taken, "ours", "hellos"), ratios(taken, "ours", "hello")
+
+
+def memory(folder: Path, rounds: int) -> list[float]:
+    """Return the resident memory of ours ÷ hello's after the first call: before it, ours may still be loading."""
+
+    def after_call(command: Sequence[str], tool: str) -> int:
         with StdioServer(folder, command) as server:
-            server.ask(line(request(1, "tools/list")))
+            server.ask(line(call(1, tool)))
             return kilobytes(server.process.pid)
 
-    return [after_start(OURS) / after_start(SDK) for _ in range(rounds)]
+    return [after_call(OURS, "list_sessions") / after_call(SDK, "hello") for _ in range(rounds)]
+
+
+def command_processor_time(rounds: int) -> dict[str, list[float]]:
+    """Return the processor time of each command ÷ that of importing the SDK."""
+
+    def used(*arguments: str) -> Block:
+        def block(_: int) -> float:
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, *arguments], capture_output=True, check=True, timeout=60)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+        return block
+
+    commands = {"--version": ["--version"], "--help": ["--help"], "config": ["config", "codex"]}
+    variants = {name: used("-m", "mcp_sessions", *words) for name, words in commands.items()}
+    taken = in_turns(variants | {"sdk": used("-c", "import mcp")}, rounds=rounds, calls=1)
+    return {name: ratios(taken, name, "sdk") for name in commands}
 
 
 def growth(folder: Path, calls: int) -> float:
@@ -69,10 +110,17 @@ def growth(folder: Path, calls: int) -> float:
 
 
 def measure(folder: Path, rounds: int) -> list[Figure]:
+    beside_as_many, beside_one = starts_at_once(folder, rounds // 3)
     return [
-        Figure("start to the first reply ÷ an SDK hello server", start_ratios(folder, rounds, 1), 1.10),
-        Figure("start to tools/list ÷ an SDK hello server", start_ratios(folder, rounds, 2), 1.10),
-        Figure("resident memory after start ÷ an SDK hello server", memory(folder, 5), 1.10),
+        Figure("start to the first reply ÷ an SDK hello server", start_ratios(folder, rounds, 1), 0.25),
+        Figure("start to tools/list ÷ an SDK hello server", start_ratios(folder, rounds, 2), 0.25),
+        Figure(f"{AT_ONCE} starts at once to tools/list ÷ {AT_ONCE} hello servers", beside_as_many, 0.4),
+        Figure(f"{AT_ONCE} starts at once to tools/list ÷ one hello server", beside_one, 1.0),
+        Figure("resident memory after the first call ÷ an SDK hello server", memory(folder, 5), 1.0),
+        *(
+            Figure(f"processor time of {name} ÷ importing the SDK", values, 0.25)
+            for name, values in command_processor_time(rounds // 3).items()
+        ),
         Figure(f"resident memory after {CALLS:,} calls ÷ after a tenth", [growth(folder, CALLS)], 1.02),
     ]
 

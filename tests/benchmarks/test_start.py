@@ -7,13 +7,29 @@ from statistics import median
 
 import pytest
 
-from tests.benchmarks.bench_start import start_ratios
+from tests.benchmarks.bench_start import start_ratios, starts_at_once
 
 
 @pytest.mark.timing
 @pytest.mark.parametrize("answer", [1, 2], ids=["initialize", "tools/list"])
-def test_the_first_responses_come_about_as_early_as_from_an_empty_server(answer: int, tmp_path: Path) -> None:
-    assert median(start_ratios(tmp_path, rounds=7, answer=answer)) < 1.25
+def test_the_first_answers_come_before_an_empty_server_has_loaded_the_sdk(answer: int, tmp_path: Path) -> None:
+    assert median(start_ratios(tmp_path, rounds=5, answer=answer)) < 0.4
+
+
+@pytest.mark.timing
+def test_several_servers_that_start_at_once_answer_before_as_many_empty_ones(tmp_path: Path) -> None:
+    assert median(starts_at_once(tmp_path, rounds=3)[0]) < 0.5
+
+
+def test_a_clients_configuration_is_printed_without_loading_the_sdk() -> None:
+    statements = """
+from contextlib import redirect_stdout
+from io import StringIO
+from mcp_sessions.cli.main import main
+with redirect_stdout(StringIO()):
+    assert main(["config", "codex"]) == 0
+"""
+    assert loaded_by(statements, "mcp_sessions.cli.config", "mcp") == [True, False]
 
 
 def loaded_by(statements: str, *modules: str) -> list[bool]:

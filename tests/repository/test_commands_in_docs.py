@@ -11,6 +11,7 @@ import pytest
 
 from ..support.fakes.agentos import FakeAgentOs
 from ..support.fakes.guayaba import FakeGuayaba
+from ..support.fakes.opencode import FakeOpencode
 from ..support.fork_server import forked
 from ..support.http_server import environment, running
 from .documents import PAGES, ROOT, blocks_of, commands_in, name_of
@@ -71,10 +72,11 @@ BLOCKS = [
 @asynccontextmanager
 async def fake_systems() -> AsyncGenerator[dict[str, str]]:
     """Yield what to replace in a command: the addresses of other systems, and a key."""
-    async with FakeAgentOs() as agentos, FakeGuayaba() as guayaba:
+    async with FakeAgentOs() as agentos, FakeGuayaba() as guayaba, FakeOpencode() as opencode:
         yield {
             "agentos+http://127.0.0.1:7777": f"agentos+{agentos.url}",
             "guayaba:": f"guayaba+{guayaba.url}",
+            "opencode+http://127.0.0.1:4096": f"opencode+{opencode.origin}",
             "YOUR-KEY": guayaba.master_key,
             "claude-code:": f"claude-code://{ROOT}/tests/backends/claude_code/fixtures/config",
             "codex:": f"codex://{ROOT}/tests/backends/codex/fixtures/home",

@@ -17,7 +17,9 @@ on_each_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 README = ROOT / "README.md"
 COMMAND_FLAGS = {"--from", "--to", "--subject", "--scopes", "--expires", "--apply", "--help", "--version"}
 BENCHMARK_FLAGS = {"--sessions", "--plot"}
-TEST_VARIABLES = {f"MCP_SESSIONS_{system}" for system in ("AGENTOS", "BROWSER", "CLAUDE_CODE", "CONTRACT", "POSTGRES")}
+TEST_VARIABLES = {
+    f"MCP_SESSIONS_{system}" for system in ("AGENTOS", "BROWSER", "CLAUDE_CODE", "CONTRACT", "OPENCODE", "POSTGRES")
+}
 
 
 def renewed(page: Path) -> str:
@@ -115,7 +117,7 @@ def test_the_steps_of_a_call_name_existing_functions_and_files() -> None:
     tables = re.findall(r"<!-- steps -->\n(.*?)<!-- /steps -->", text, re.DOTALL)
     rows = [re.fullmatch(r"\| \S+ \| `(\S+)` \| `(\S+)` \| .* \|", line) for line in "".join(tables).splitlines()]
     steps = [row.groups() for row in rows if row]
-    assert len(tables) == 5
+    assert len(tables) == 6
     assert len(steps) == sum(table.count("\n") - 2 for table in tables) - 1  # one leads to the backends
     assert [(path, name) for path, name in steps if name not in names_in(ROOT / path)] == []
 

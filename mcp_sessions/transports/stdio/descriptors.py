@@ -12,8 +12,10 @@ from typing import Self
 import anyio
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import SessionMessage
-from mcp.types import INTERNAL_ERROR, JSONRPCRequest, RequestId
+from mcp.types import INTERNAL_ERROR, JSONRPCError, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse, RequestId
 from pydantic_core import PydanticSerializationError
+
+from .answer_check import AnswerCheck
 
 HIGH_WATER = 1024 * 1024
 FLUSH_SECONDS = 1
@@ -78,13 +80,18 @@ class MessageWriter:
         descriptor: int,
         *,
         on_change: Callable[[], None],
+        check: AnswerCheck | None = None,
     ) -> None:
-        """Create a writer. It calls `on_change` when the client has read more, or has closed its end."""
+        """Create a writer. It calls `on_change` when the client has read more, or has closed its end.
+
+        `check` knows which responses were sent already.
+        """
         self.awaited_replies: set[RequestId] = set()
         self.is_broken = False
         self._loop = loop
         self._descriptor = descriptor
         self._on_change = on_change
+        self._check = check
         self._unsent = bytearray()
         self._changed = asyncio.Event()
 
@@ -105,11 +112,16 @@ class MessageWriter:
             raise MCPError(code=INTERNAL_ERROR, message="Internal server error") from error
         if isinstance(message, JSONRPCRequest):
             self.awaited_replies.add(message.id)
-        self.write(line)
+        self.write(self._left_to_send(message, line))
         while self.is_full:
             await self._wait_for_change()
         if self.is_broken:
             raise anyio.BrokenResourceError
+
+    def _left_to_send(self, message: JSONRPCMessage, line: bytes) -> bytes:
+        if self._check is None or not isinstance(message, JSONRPCResponse | JSONRPCError):
+            return line
+        return self._check.left_to_send(message.id, line)
 
     def write(self, line: bytes) -> None:
         """Write as much of `line` as possible without blocking, and the rest when the client has read more."""

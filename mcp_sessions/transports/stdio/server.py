@@ -17,7 +17,9 @@ from mcp.shared.message import SessionMessage
 from mcp.types import CONNECTION_CLOSED, ErrorData, JSONRPCError, JSONRPCRequest, JSONRPCResponse, RequestId
 
 from ..frames import LineSplitter, LongLine, Refusal, read_frame
+from .answer_check import AnswerCheck
 from .descriptors import MessageWriter, can_watch_stdio, claim_stdio
+from .early_answers import EarlyAnswers
 from .in_flight import DRAIN_SECONDS, InFlightCalls, busy_line
 from .protocol_eras import serve_both_eras
 
@@ -30,10 +32,15 @@ def _every_tool_changes(tool: str) -> bool:
     return True
 
 
-async def serve_stdio(server: MCPServer[Any], is_change: Callable[[str], bool] = _every_tool_changes) -> None:
+async def serve_stdio(
+    server: MCPServer[Any],
+    is_change: Callable[[str], bool] = _every_tool_changes,
+    early: EarlyAnswers | None = None,
+) -> None:
     """Serve until the client closes stdin or the process gets SIGTERM or SIGINT, then end running calls.
 
     `is_change` returns whether calls of a tool may take 5 seconds more to finish; calls of other tools are cancelled.
+    `early` is the first part of the connection, which began before the server was loaded.
     If stdin is a file, on Windows, and without asyncio, the SDK's own stdio server is used, without these limits.
     """
     loop = _watching_loop()
@@ -42,7 +49,7 @@ async def serve_stdio(server: MCPServer[Any], is_change: Callable[[str], bool] =
         return
     with anyio.CancelScope() as scope, claim_stdio() as (source, sink):
         calls = InFlightCalls(is_change)
-        reader = MessageReader(loop, source, sink, calls)
+        reader = MessageReader(loop, source, sink, calls, early)
 
         def stop() -> None:
             if reader.was_opened:
@@ -85,8 +92,17 @@ class MessageReader:
     when all admitted calls have ended.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, source: int, sink: int, calls: InFlightCalls) -> None:
-        self.writer = MessageWriter(loop, sink, on_change=self._on_writer_change)
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        source: int,
+        sink: int,
+        calls: InFlightCalls,
+        early: EarlyAnswers | None = None,
+    ) -> None:
+        self._early = early
+        self._check = AnswerCheck(early) if early else None
+        self.writer = MessageWriter(loop, sink, on_change=self._on_writer_change, check=self._check)
         self.was_opened = False
         self._loop = loop
         self._source = source
@@ -144,6 +160,8 @@ class MessageReader:
                 self.writer.write(busy_line(frame))
                 return None
             case JSONRPCRequest():
+                if self._check:
+                    self._check.on_request(frame.id, frame.method, frame.params)
                 return SessionMessage(frame, self._calls.admit(frame))
             case JSONRPCResponse() | JSONRPCError():
                 return self._reply(frame)
@@ -194,6 +212,12 @@ class MessageReader:
         else:
             self._loop.remove_reader(self._source)
 
+    def _continue(self, early: EarlyAnswers) -> None:
+        early.stop()
+        self.writer.write(early.unsent)
+        if early.received:
+            self._receive(early.received)
+
     async def aclose(self) -> None:
         self.close()
 
@@ -208,6 +232,8 @@ class MessageReader:
 
     async def __aenter__(self) -> Self:
         self.was_opened = True
+        if self._early:
+            self._continue(self._early)
         self._watch(True)
         return self
 
