@@ -253,22 +253,6 @@ def test_the_link_opens_the_page_once_and_a_reload_keeps_it_open(browser: Browse
     assert [line for line in browser.console() if "401" not in line] == []
 
 
-def test_a_page_without_its_server_says_how_to_start_it_and_can_load_again(page: Browser) -> None:
-    def connect(is_connected: bool) -> None:
-        unlimited = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
-        page.command("Network.emulateNetworkConditions", offline=not is_connected, **unlimited)
-
-    connect(False)
-    try:
-        show(page, "Archived")
-        page.wait("document.querySelector('#none').textContent.includes('Run `mcp-sessions browse` again.')")
-    finally:
-        connect(True)
-    page.click("#further")
-    page.wait("document.querySelector('#none').textContent.startsWith('Nothing is archived')")
-    assert [line for line in page.console() if "ERR_INTERNET_DISCONNECTED" not in line] == []
-
-
 @pytest.mark.load
 def test_a_hundred_thousand_sessions_can_be_scrolled_to_the_last(browser: Browser, browse: Open, path: Path) -> None:
     build(path, 100_000, 0)
