@@ -68,6 +68,9 @@ def test_sessions_of_several_backends_are_one_list_that_can_be_restricted_and_sa
     assert note.startswith("The sessions of down (AgentOS) are missing:")
     assert "again" not in note
     assert browser.script("return document.querySelector('#further').innerText") == "Load again"
+    browser.resize(360, 640)
+    assert browser.script("return document.querySelector('#side').offsetWidth") == 360
+    browser.resize(1200, 760)
     choose(browser, "backend", "claude")
     browser.wait(f"{ROWS} === 'Budget,Router'")
     choose(browser, "project", "gateway")
@@ -92,3 +95,23 @@ def test_sessions_of_several_backends_are_one_list_that_can_be_restricted_and_sa
     browser.wait("document.querySelector('#facts').textContent.includes('archived only here')")
     browser.script("history.back()")
     browser.wait("document.querySelector('#session').hidden && !document.querySelector('.row[aria-selected=true]')")
+
+
+def test_a_page_without_its_server_says_how_to_start_it_and_can_load_again(
+    browser: Browser, browse: Open, path: Path
+) -> None:
+    def connect(is_connected: bool) -> None:
+        unlimited = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        browser.command("Network.emulateNetworkConditions", offline=not is_connected, **unlimited)
+
+    browser.open(browse(path))
+    browser.wait("document.querySelector('#none').textContent === 'No sessions yet.'")
+    connect(False)
+    try:
+        browser.script("document.querySelector('#views button:nth-child(2)').click()")
+        browser.wait("document.querySelector('#none').textContent.includes('Run `mcp-sessions browse` again.')")
+    finally:
+        connect(True)
+    browser.click("#further")
+    browser.wait("document.querySelector('#none').textContent.startsWith('Nothing is archived')")
+    assert [line for line in browser.console() if "ERR_INTERNET_DISCONNECTED" not in line] == []
