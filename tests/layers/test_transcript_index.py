@@ -1,11 +1,16 @@
 """The search index over files of Claude Code and Codex: what it reads of them, and what it finds."""
 
+import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import anyio
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.layers.index import Indexed, IndexStore
@@ -16,6 +21,16 @@ from mcp_sessions.models import HistoryQuery, SearchPage
 from ..support.claude_transcripts import Transcript
 from ..support.codex_rollouts import Rollout, name_in_index
 
+EXAMPLES = int(os.environ.get("EXAMPLES", "8"))
+QUERIES = ("apple", "ap*", '"red apple"', "C++", "a.b()", "apple C++", "苹", "\U0001f680")
+TEXTS = st.lists(
+    st.sampled_from(
+        ("apple", "red apple", "Äpple", "apples", "C++", "C", "a.b()", "a b", "红苹果", "\U0001f680", "pear")
+    ),
+    min_size=1,
+    max_size=4,
+).map(" ".join)
+STEPS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9), TEXTS), min_size=1, max_size=6)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -166,3 +181,37 @@ async def test_a_thread_of_codex_is_read_on_and_found_by_a_name_that_is_in_anoth
         around = HistoryQuery(around=page.hits[0].message_id)
         assert (await backend.get_session_history(rollout.id, around)).focus == page.hits[0].message_id
         assert _found(await backend.search_sessions("fruit")) == [(rollout.id, "")]
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(st.lists(STEPS, min_size=1, max_size=3))
+def test_the_index_finds_what_a_search_without_one_finds(rounds: list[list[tuple[int, int, str]]]) -> None:
+    """Each step adds a message to one of three sessions, after its last message or after an earlier one."""
+
+    async def places(backend: SessionBackend, query: str) -> list[tuple[str, str, str]]:
+        page = await backend.search_sessions(query, limit=100)
+        assert (page.complete, page.next_cursor) == (True, "")
+        return sorted((hit.session_id, hit.message_id, hit.snippet) for hit in page.hits)
+
+    async def main(folder: Path) -> None:
+        transcripts = [_transcript(id=f"00000000-0000-4000-8000-00000000000{number}") for number in range(3)]
+        uuids: list[list[str]] = [[], [], []]
+        count = 0
+        async with (
+            _indexed(folder) as indexed,
+            open_backend(f"claude-code://{folder}", data_folder=str(folder / "data")) as plain,
+        ):
+            for steps in rounds:
+                for number, back, text in steps:
+                    count += 1
+                    known = uuids[number]
+                    parent = known[-1 - back] if back < len(known) and back < 3 else (known[-1] if known else None)
+                    message = {"role": "user", "content": text}
+                    moment = NOW + timedelta(seconds=count)
+                    known.append(transcripts[number].link("user", moment, parent=parent, message=message))
+                    transcripts[number].write(folder)
+                for query in QUERIES:
+                    assert await places(indexed, query) == await places(plain, query)
+
+    with TemporaryDirectory() as folder:
+        anyio.run(main, Path(folder))

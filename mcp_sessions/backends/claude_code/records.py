@@ -47,7 +47,7 @@ class Record:
             text_in(self.fields, "logicalParentUuid") if self.is_compaction else ""
         )
 
-    @property
+    @cached_property
     def type(self) -> str:
         return text_in(self.fields, "type")
 
@@ -55,7 +55,7 @@ class Record:
     def message(self) -> JsonObject:
         return object_in(self.fields, "message")
 
-    @property
+    @cached_property
     def answer_id(self) -> str:
         """The id that all lines of one answer of the model have in common, "" for other lines."""
         return text_in(self.message, "id") if self.type == "assistant" else ""
@@ -86,7 +86,7 @@ class Record:
         source = object_in(self.fields, "forkedFrom")
         return f"{text_in(source, 'sessionId')}/{text_in(source, 'messageUuid')}" if source else ""
 
-    @property
+    @cached_property
     def is_result(self) -> bool:
         return self.type == "user" and self.content.is_result
 

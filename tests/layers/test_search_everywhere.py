@@ -1,0 +1,40 @@
+"""One search over Claude Code, Codex and AgentOS, as settings build them."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from mcp_sessions.config.build import build_backend
+from mcp_sessions.config.settings import Settings
+from mcp_sessions.models import HistoryQuery, NewMessage
+
+from ..contract.agentos import as_json
+from ..contract.harness import Seed
+from ..support import claude_transcripts, codex_rollouts
+from ..support.fakes.agentos import FakeAgentOs
+
+NOW = datetime.now(UTC) - timedelta(days=1)
+
+
+async def test_one_search_finds_a_phrase_in_each_system_newest_first(tmp_path: Path) -> None:
+    claude, codex = tmp_path / "claude", tmp_path / "codex"
+    transcript = claude_transcripts.Transcript()
+    transcript.prompt("Why the red apple?", NOW)
+    transcript.title("untitled")
+    transcript.write(claude)
+    rollout = codex_rollouts.Rollout(legacy=True, moment=NOW + timedelta(hours=1))
+    rollout.turn("A red apple, please", "", NOW + timedelta(hours=1))
+    rollout.write(codex)
+    codex_rollouts.name_in_index(codex, rollout.id, "untitled")
+    async with FakeAgentOs("3.1.10") as agentos:
+        run = (NewMessage(role="user", text="We chose a red apple"), NewMessage(role="assistant", text="Yes"))
+        agentos.seed(as_json(Seed(name="untitled", runs=[run], moment=NOW + timedelta(hours=2))))
+        urls = (f"claude=claude-code://{claude}", f"codex=codex://{codex}", f"agents=agentos+{agentos.url}")
+        index, overlay = str(tmp_path / "index.db"), f"sqlite:///{tmp_path / 'overlay.db'}"
+        async with build_backend(Settings(backend=urls, index=index, overlay=overlay)) as backend:
+            page = await backend.search_sessions('"red apple"')
+            assert (page.complete, page.note, page.next_cursor) == (True, "", "")
+            assert [hit.session_id.partition("/")[0] for hit in page.hits] == ["agents", "codex", "claude"]
+            for hit in page.hits:
+                found = await backend.get_session_history(hit.session_id, HistoryQuery(around=hit.message_id))
+                (message,) = [message for message in found.messages if message.id == hit.message_id]
+                assert "red apple" in message.text
