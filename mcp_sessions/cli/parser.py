@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import Any, NoReturn
 
 from .. import __version__
-from ..config.settings import SETTINGS
+from ..config.settings import OVER_HTTP, SETTINGS
 from ..errors import replace_unprintable
 
 CLIENTS = ("claude-code", "claude-desktop", "cursor", "vscode", "codex", "opencode", "gemini", "qwen", "copilot")
@@ -13,6 +13,7 @@ _DESCRIPTION = "Lets agents find, read, name, annotate, archive, restore and del
 _COMMANDS = {
     "serve": "serve MCP over stdio (what a client starts; the default) or over HTTP (--transport http)",
     "demo": "start the server on a temporary store, call its tools with a real client, and print the results",
+    "browse": "open a page in the browser to read, search, rename, archive and delete sessions",
     "doctor": "check these settings and the backend, without changing anything, and say what is wrong",
     "config": "print a client's configuration for this server, with these settings",
     "copy": "copy all sessions of one backend into another one, and compare the two",
@@ -26,7 +27,8 @@ _OVERLAY_ACTIONS = {
 }
 _OVERLAY_SETTINGS = ("log_level", "overlay", "timeout")
 _MIGRATION_SETTINGS = (*_OVERLAY_SETTINGS, "user", "backend", "token", "trust_env", "allow_http", "agents")
-_WITH_SETTINGS = ("serve", "doctor", "config")
+_BROWSE_SETTINGS = tuple(name for name, setting in SETTINGS.items() if setting.group != OVER_HTTP)
+_WITH_SETTINGS = ("serve", "browse", "doctor", "config")
 _EPILOG = "Each flag also has an environment variable, such as MCP_SESSIONS_MAX_CHARS for --max-chars. The flag wins."
 _CREDENTIALS = (
     "MCP_SESSIONS_TOKEN is the credential of the backend that is reached over HTTP; if both are, of --from only. "
@@ -65,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     for name in _WITH_SETTINGS:
         added[name].usage = f"mcp-sessions {name} {'CLIENT ' if name == 'config' else ''}[SETTING]..."
         added[name].epilog = _EPILOG
-        _add_settings(added[name])
+        _add_settings(added[name], _BROWSE_SETTINGS if name == "browse" else SETTINGS)
     others = main.add_argument_group("other")
     others.add_argument("-h", "--help", action="help", help="show this and exit; COMMAND --help shows a command's help")
     others.add_argument(
