@@ -28,7 +28,7 @@ _OVERLAY_ACTIONS = {
 }
 _OVERLAY_SETTINGS = ("log_level", "overlay", "timeout")
 _MIGRATION_SETTINGS = (*_OVERLAY_SETTINGS, "user", "backend", "token", "trust_env", "allow_http", "agents")
-_OF_PAGE = [name for name, setting in SETTINGS.items() if setting.group != OVER_HTTP]
+_BROWSE_SETTINGS = [name for name, setting in SETTINGS.items() if setting.group != OVER_HTTP]
 _WITH_SETTINGS = ("serve", "browse", "doctor", "config", "index")
 _EPILOG = "Each flag also has an environment variable, such as MCP_SESSIONS_MAX_CHARS for --max-chars. The flag wins."
 _CREDENTIALS = (
@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
         own = {"config": "CLIENT ", "index": "[--rebuild] "}.get(name, "")
         added[name].usage = f"mcp-sessions {name} {own}[SETTING]..."
         added[name].epilog = _EPILOG
-        _add_settings(added[name], _OF_PAGE if name == "browse" else SETTINGS)
+        _add_settings(added[name], _BROWSE_SETTINGS if name == "browse" else SETTINGS)
     others = main.add_argument_group("other")
     others.add_argument("-h", "--help", action="help", help="show this and exit; COMMAND --help shows a command's help")
     others.add_argument(

@@ -136,7 +136,8 @@ def test_a_custom_backend_is_checked_by_a_call(examined: Examine, monkeypatch: p
         raise KeyboardInterrupt
 
     monkeypatch.setattr(backend, "check_reachable", interrupted)
-    assert examined("--backend", "own:") == (130, [])
+    status, told = examined("--backend", "own:")
+    assert (status, names(told, "ok")) == (130, ["overlay"])
 
 
 async def test_authentication_over_http_is_reported(examined: Examine, tmp_path: Path) -> None:

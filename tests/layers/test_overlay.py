@@ -99,9 +99,9 @@ async def test_a_version_of_an_earlier_session_with_the_same_id_is_stale(
         listed.add("a", second=500)
         assert number_in((await backend.update_session_state("a", {"new": 1})).version) == number_in(seen)
         with pytest.raises(Conflict):
-            await backend.delete_session("a", expected_version=seen)
+            await backend.update_session_state("a", {"new": 2}, expected_version=seen)
         with pytest.raises(Conflict):
-            await backend.update_session_state("a", {}, expected_version=seen)
+            await backend.delete_session("a", expected_version=seen)
 
 
 async def test_a_change_through_a_new_id_has_the_version_that_the_session_then_has(overlay_path: Path) -> None:
