@@ -19,7 +19,7 @@ from .harness import Harness, Seed
 
 _NO_USERS = "opencode has no users: a caller that is limited to one is refused"
 _NO_TYPES_OR_STATE = "opencode's sessions have no type, user or state"
-_NO_SUMMARY = "opencode keeps no summary"
+NO_SUMMARY = "opencode keeps no summary"
 _USERS_ONLY = "opencode accepts only messages of the user"
 _DEVIATIONS = {
     **dict.fromkeys(
@@ -60,7 +60,7 @@ _DEVIATIONS = {
             "test_the_fields_named_in_clear_are_cleared",
             "test_clearing_comes_before_setting",
         ),
-        _NO_SUMMARY,
+        NO_SUMMARY,
     ),
     "test_appended_messages_follow_the_others_in_order": _USERS_ONLY,
 }
