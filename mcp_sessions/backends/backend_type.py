@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from .environment import Variable
@@ -35,7 +36,8 @@ class BackendType(Generic[OptionsT]):
     """A kind of backend: its options, and the function that opens a backend for a URL without these options.
 
     `environment`: the environment variables that the backend reads in addition to the settings. `install_hint`: how to
-    install its dependencies. `default_address`: the URL that a URL with nothing but a scheme stands for.
+    install its dependencies. `default_address`: the URL that a URL with nothing but a scheme stands for. `own_path`:
+    returns the file or folder of this user that such a URL means, or raises `Invalid`.
     """
 
     options: type[OptionsT]
@@ -43,3 +45,4 @@ class BackendType(Generic[OptionsT]):
     environment: Sequence[Variable] = ()
     install_hint: str = ""
     default_address: str = ""
+    own_path: Callable[[], Path] | None = None

@@ -26,6 +26,9 @@ from mcp_sessions.config.settings import SETTINGS, BadSetting, Settings, is_url
 from mcp_sessions.errors import SessionsError
 from mcp_sessions.sqlite_url import path_of, url_of
 
+_WITHOUT_SESSIONS = ("claude-desktop", "cursor", "vscode")
+"""Clients whose own sessions no backend holds, and whose users often use an agent too."""
+
 
 def run(settings: Settings, *, client: str) -> int:
     """Print only the snippet on stdout, and where it goes on stderr. Return the exit status."""
@@ -44,6 +47,8 @@ def run(settings: Settings, *, client: str) -> int:
     notes = list(_notes(CLIENTS[client], server, text))
     if names_own:
         notes.append("The server shows the client's own sessions. To choose others, add --backend URL.")
+    elif client in _WITHOUT_SESSIONS and _may_choose(settings):
+        notes.append("To show the sessions of the agents on this machine, add --backend local:.")
     print(*notes, file=sys.stderr, flush=True)
     print(text)
     return 0
@@ -60,8 +65,12 @@ def _refuse_unusable(backend: SessionBackend, settings: Settings) -> None:
 
 def _names_own_sessions(settings: Settings, client: Client) -> bool:
     """Return whether the snippet is for the client's own sessions, which can't be limited to a user."""
-    is_open = settings.transport == "stdio" and not settings.user
-    return bool(client.own_sessions) and not settings.is_backend_given and is_open
+    return bool(client.own_sessions) and _may_choose(settings)
+
+
+def _may_choose(settings: Settings) -> bool:
+    """Return whether no backend is given, and the sessions of agents on this machine could be shown."""
+    return not (settings.is_backend_given or settings.user) and settings.transport == "stdio"
 
 
 def _notes(client: Client, server: Server, text: str) -> Iterator[str]:

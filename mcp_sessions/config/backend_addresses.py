@@ -1,4 +1,4 @@
-"""Parses `--backend`: a URL, or NAME=URL and NAME:ro=URL for several backends."""
+"""Parses `--backend`: a URL, or NAME=URL and NAME:ro=URL for several backends; `local:` stands for several."""
 
 import re
 from collections.abc import Sequence
@@ -7,11 +7,12 @@ from typing import NamedTuple
 from ..backends.backend_names import NAME_RULE, is_name
 from ..backends.registry import BACKENDS, mask_passwords
 from ..errors import replace_unprintable
+from .local_backends import LOCAL, local_backends
 from .parsers import BadSetting
 
 _TOKEN = "MCP_SESSIONS_TOKEN"
 _READ_ONLY = "ro"
-_SCHEMES = "|".join(re.escape(scheme) for scheme in BACKENDS)
+_SCHEMES = "|".join(re.escape(scheme) for scheme in (*BACKENDS, LOCAL.removesuffix(":")))
 # Paths may contain spaces, so only a space before a name or a URL separates two backends.
 _BETWEEN = re.compile(rf"\s*\n\s*|\s+(?=[^\s:=/?#]+(?::\w*)?=|(?:{_SCHEMES}):|[a-z][a-z0-9+.-]*://)")
 _NAMED = re.compile(r"([^:=/?#]*)(?::(\w*))?=(.*)", re.DOTALL)
@@ -42,13 +43,19 @@ def split_backends(text: str) -> tuple[str, ...]:
 def read_addresses(backends: Sequence[str]) -> list[BackendAddress]:
     """Parse the backends. Raise `BadSetting` for a malformed one, or for two with the same name or without one."""
     addresses: list[BackendAddress] = []
-    for text in backends:
-        address = _read(text)
+    for address in (address for text in backends for address in _read_all(text)):
         if address.name in [other.name for other in addresses]:
             which = f"the name {address.name!r}" if address.name else "no name"
             raise BadSetting(f"--backend is given twice with {which}: write NAME=URL, with a different name for each.")
         addresses.append(address)
     return addresses
+
+
+def _read_all(text: str) -> Sequence[BackendAddress]:
+    """Return the backends that one value of the setting stands for."""
+    if text == LOCAL:
+        return [BackendAddress(name, url) for name, url in local_backends()]
+    return [_read(text)]
 
 
 def _read(text: str) -> BackendAddress:
@@ -65,6 +72,8 @@ def _read(text: str) -> BackendAddress:
         raise BadSetting(
             f"--backend {name} can't have {access[:80]!r} after its name: only {name}:{_READ_ONLY} is possible."
         )
+    if url == LOCAL:
+        raise BadSetting(f"--backend can't give {LOCAL} a name, since its backends have names: write {LOCAL} alone.")
     if not url:
         raise BadSetting(f"--backend {name} has no URL: write {name}=URL.")
     return BackendAddress(name, url, access == _READ_ONLY)

@@ -50,5 +50,8 @@ def _folder(path: str) -> Path:
 
 
 CLAUDE_CODE = BackendType(
-    ClaudeCodeOptions, open_claude_code, (*DATA_FOLDER, Variable("CLAUDE_CONFIG_DIR", is_path=True))
+    ClaudeCodeOptions,
+    open_claude_code,
+    (*DATA_FOLDER, Variable("CLAUDE_CONFIG_DIR", is_path=True)),
+    own_path=lambda: _folder("") / "projects",
 )

@@ -81,4 +81,6 @@ def _database_file(path: str) -> Path:
 
 OPENCODE = BackendType(OpencodeOptions, open_opencode, (*DATA_FOLDER, *PROXIES))
 OPENCODE_TLS = BackendType(OpencodeOptions, open_opencode, (*DATA_FOLDER, *CERTIFICATES, *PROXIES))
-OPENCODE_DATABASE = BackendType(BackendOptions, open_opencode_database, DATA_FOLDER)
+OPENCODE_DATABASE = BackendType(
+    BackendOptions, open_opencode_database, DATA_FOLDER, own_path=lambda: _database_file("")
+)
