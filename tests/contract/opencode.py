@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.opencode.backend import OpencodeBackend
-from mcp_sessions.backends.opencode.local import LocalOpencodeBackend
+from mcp_sessions.backends.opencode.local import LocalOpencodeReader
 from mcp_sessions.backends.registry import open_backend
 
 from ..support.fakes.opencode import FakeOpencode, seeded
@@ -134,7 +134,7 @@ class OpencodeDatabaseHarness(OpencodeHarness):
     """A new database for each test, with a connection that keeps its write-ahead log, as a running opencode does."""
 
     name = "opencode-database"
-    capabilities = LocalOpencodeBackend.capabilities
+    capabilities = LocalOpencodeReader.capabilities
 
     def __init__(self) -> None:
         self._connection: sqlite3.Connection | None = None

@@ -15,7 +15,7 @@ from ...contract.harness import Seed
 from ...support.fakes.opencode import FakeOpencode, seeded
 from ...support.servers.opencode_process import are_installed, running
 
-PROGRAMS, CHANGES = 4, 25
+PROGRAMS = 4
 
 
 async def merge_once(backend: SessionBackend, session_id: str, metadata: JsonObject) -> None:
@@ -28,7 +28,7 @@ async def merge_once(backend: SessionBackend, session_id: str, metadata: JsonObj
         return
 
 
-async def merge_at_the_same_time(url: str, session_id: str, folder: Path, *, token: str = "") -> None:
+async def merge_at_the_same_time(url: str, session_id: str, folder: Path, *, changes: int, token: str = "") -> None:
     """Merge keys through several backends, each of which stands for a program, and compare what is kept."""
     async with AsyncExitStack() as stack:
         backends = [
@@ -37,20 +37,20 @@ async def merge_at_the_same_time(url: str, session_id: str, folder: Path, *, tok
         ]
 
         async def merge(number: int, backend: SessionBackend) -> None:
-            for change in range(CHANGES):
+            for change in range(changes):
                 await merge_once(backend, session_id, {f"{number}-{change}": change})
 
         async with anyio.create_task_group() as tasks:
             for number, backend in enumerate(backends):
                 tasks.start_soon(merge, number, backend)
         metadata = (await backends[0].get_session(session_id)).metadata
-        assert metadata == {f"{number}-{change}": change for number in range(PROGRAMS) for change in range(CHANGES)}
+        assert metadata == {f"{number}-{change}": change for number in range(PROGRAMS) for change in range(changes)}
 
 
 async def test_metadata_that_is_merged_at_the_same_time_is_all_kept(tmp_path: Path) -> None:
     async with FakeOpencode() as fake:
         (session_id,) = fake.add(seeded(Seed(name="Trip")))
-        await merge_at_the_same_time(f"opencode+{fake.origin}", session_id, tmp_path)
+        await merge_at_the_same_time(f"opencode+{fake.origin}", session_id, tmp_path, changes=25)
 
 
 if are_installed():  # else it is not there, rather than skipped
@@ -59,4 +59,4 @@ if are_installed():  # else it is not there, rather than skipped
     async def test_metadata_that_is_merged_at_the_same_time_in_a_real_opencode_is_all_kept(tmp_path: Path) -> None:
         server = running("1.18.33")
         (session_id,) = server.seed(seeded(Seed(name="Trip")))
-        await merge_at_the_same_time(server.backend_url, session_id, tmp_path, token=server.password)
+        await merge_at_the_same_time(server.backend_url, session_id, tmp_path, changes=5, token=server.password)
