@@ -1,7 +1,6 @@
 """The server for changes ends with the process that started it, and a change fails if it does not start."""
 
 import os
-import shutil
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -53,7 +52,7 @@ def test_only_reading_is_offered_where_no_opencode_can_make_changes(
     assert can_rename(f"opencode://{folder}?command=false")
     assert not can_rename(f"opencode://{folder}?command=false", read_only=True)
     assert not can_rename(f"opencode://{tmp_path}/other.db?command=false")
-    monkeypatch.setattr(shutil, "which", lambda name: None)  # opencode is not installed
+    monkeypatch.setenv("PATH", str(tmp_path))  # where no opencode is installed
     assert not can_rename(f"opencode://{folder}")
 
 
