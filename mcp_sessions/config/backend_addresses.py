@@ -58,8 +58,6 @@ def _members(address: BackendAddress) -> Iterator[BackendAddress]:
     if address.url != LOCAL:
         yield address
         return
-    if address.name:
-        raise BadSetting(f"--backend {address.name}={LOCAL} can't have a name, since it stands for several backends.")
     yield BackendAddress("", url_in_data_folder("sessions.db"))
     for name, url in local_agents().items():
         yield BackendAddress(name, url)
@@ -80,6 +78,8 @@ def read_address(text: str) -> BackendAddress:
         raise BadSetting(
             f"--backend {name} can't have {access[:80]!r} after its name: only {name}:{_READ_ONLY} is possible."
         )
+    if url == LOCAL:
+        raise BadSetting(f"--backend {text[:80]} can't have a name, since it stands for several: write {LOCAL} alone.")
     if not url:
         raise BadSetting(f"--backend {name} has no URL: write {name}=URL.")
     return BackendAddress(name, url, access == _READ_ONLY)

@@ -34,9 +34,9 @@ def members(*backends: str) -> dict[str, str]:
 def test_local_is_each_agent_that_has_sessions_and_the_store_without_a_name(home: Path) -> None:
     store = f"sqlite:///{home}/.local/share/mcp-sessions/sessions.db"
     assert members("local:") == {"": store}
-    (home / ".claude").mkdir()
+    (home / ".claude/projects").mkdir(parents=True)
     assert members("local:") == {"": store, "claude": "claude-code:"}
-    (home / ".codex").mkdir()
+    (home / ".codex/sessions").mkdir(parents=True)
     (home / ".local/share/opencode").mkdir(parents=True)
     (home / ".local/share/opencode/opencode.db").touch()
     agents = {"claude": "claude-code:", "codex": "codex:", "opencode": "opencode:"}
@@ -72,7 +72,7 @@ async def test_the_agents_and_the_store_are_one_list(home: Path) -> None:
 @pytest.mark.parametrize(
     ("backends", "reason"),
     [
-        (["all=local:"], "--backend all=local: can't have a name, since it stands for several backends."),
+        (["all=local:"], "--backend all=local: can't have a name, since it stands for several"),
         (["local:", "sqlite:///:memory:"], "--backend is given twice with no name"),
     ],
 )

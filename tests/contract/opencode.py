@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.opencode.backend import OpencodeBackend
-from mcp_sessions.backends.opencode.local import LocalOpencodeBackend
+from mcp_sessions.backends.opencode.local import LocalOpencodeReader
 from mcp_sessions.backends.registry import open_backend
 
 from ..support.fakes.opencode import FakeOpencode, seeded
@@ -19,7 +19,7 @@ from .harness import Harness, Seed
 
 _NO_USERS = "opencode has no users: a caller that is limited to one is refused"
 _NO_TYPES_OR_STATE = "opencode's sessions have no type, user or state"
-_NO_SUMMARY = "opencode keeps no summary"
+NO_SUMMARY = "opencode keeps no summary"
 _USERS_ONLY = "opencode accepts only messages of the user"
 _DEVIATIONS = {
     **dict.fromkeys(
@@ -60,7 +60,7 @@ _DEVIATIONS = {
             "test_the_fields_named_in_clear_are_cleared",
             "test_clearing_comes_before_setting",
         ),
-        _NO_SUMMARY,
+        NO_SUMMARY,
     ),
     "test_appended_messages_follow_the_others_in_order": _USERS_ONLY,
 }
@@ -134,7 +134,7 @@ class OpencodeDatabaseHarness(OpencodeHarness):
     """A new database for each test, with a connection that keeps its write-ahead log, as a running opencode does."""
 
     name = "opencode-database"
-    capabilities = LocalOpencodeBackend.capabilities
+    capabilities = LocalOpencodeReader.capabilities
 
     def __init__(self) -> None:
         self._connection: sqlite3.Connection | None = None

@@ -17,6 +17,7 @@ from .custom import JsonFolderHarness
 from .embedded import SqliteHarness
 from .guayaba_fake import GuayabaMaster
 from .harness import Harness, Seed
+from .opencode import NO_SUMMARY, FakeOpencodeHarness
 from .several import ManyHarness, Opened
 
 
@@ -90,6 +91,20 @@ class OverlayOnGuayaba(OverlayHarness):
     deviations: ClassVar = GuayabaMaster.deviations
 
 
+class OverlayOnOpencode(OverlayHarness):
+    """State and summary are kept by the overlay, metadata and the rest by opencode."""
+
+    name = "overlay-opencode"
+    modules = frozenset({"test_suite", "test_state"})
+    of = FakeOpencodeHarness
+    written = frozenset({"state"})
+    capabilities = FakeOpencodeHarness.capabilities | {Capability.UPDATE_SESSION_STATE}
+    absent_id = FakeOpencodeHarness.absent_id
+    deviations: ClassVar = {
+        test: reason for test, reason in FakeOpencodeHarness.deviations.items() if reason != NO_SUMMARY
+    }
+
+
 class OverlayOnReadOnly(OverlayHarness):
     """A folder that is only read. Its files have a state and metadata, which no call can change."""
 
@@ -137,6 +152,7 @@ class ManyWithOverlay(ManyHarness):
 
 OVERLAYS: tuple[type[Harness], ...] = (
     OverlayOnGuayaba,
+    OverlayOnOpencode,
     OverlayOnReadOnly,
     *((OverlayInPostgres,) if is_installed() else ()),
     ManyWithOverlay,

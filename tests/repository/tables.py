@@ -50,7 +50,7 @@ EXAMPLES = {
     "guayaba+https": "guayaba+https://guayaba.example.org/api/v1",
     "opencode+http": "opencode+http://127.0.0.1:4096",
     "opencode+https": "opencode+https://opencode.example.org",
-    "opencode": "opencode:",
+    "opencode": "opencode:?command=sh",
 }
 """scheme → a URL that opens its backend."""
 

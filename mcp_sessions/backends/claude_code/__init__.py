@@ -69,5 +69,5 @@ CLAUDE_CODE = BackendType(
     ClaudeCodeOptions,
     open_claude_code,
     (*DATA_FOLDER, Variable("CLAUDE_CONFIG_DIR", is_path=True)),
-    own_path=partial(_folder, ""),
+    own_path=lambda: _folder("") / "projects",
 )

@@ -67,4 +67,6 @@ def _home(path: str) -> Path:
         raise Invalid("the user's home folder is not known. Name Codex's: codex:///PATH") from error
 
 
-CODEX = BackendType(CodexOptions, open_codex, (Variable("CODEX_HOME", is_path=True),), own_path=partial(_home, ""))
+CODEX = BackendType(
+    CodexOptions, open_codex, (Variable("CODEX_HOME", is_path=True),), own_path=lambda: _home("") / "sessions"
+)

@@ -1,8 +1,9 @@
-"""Backends for opencode: the REST API of a running server (`opencode serve`), and its database, which is only read."""
+"""Backends for opencode: the REST API of a running server (`opencode serve`), and its database on this machine."""
 
 import os
+import shutil
+import sys
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
@@ -16,10 +17,23 @@ from ..options import BackendOptions, HttpOptions, Option, refuse_other_options
 
 if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
     from ..base import SessionBackend
+    from .backend import OpencodeBackend
+    from .server_process import ServerProcess
 
+_DATABASE = ("opencode", "opencode.db")
 _CONCURRENCY = 16
 """More than there are tools that change something, so that changes without an answer don't keep reads waiting."""
 
+
+def program(text: str) -> str:
+    """Return the absolute path of a program, given by a path or by a name on the PATH."""
+    found = shutil.which(text) if text and "\0" not in text else None
+    if found is None:
+        raise ValueError("accepts the path of a program, or the name of one on the PATH")
+    return str(Path(found).absolute())
+
+
+COMMAND = Option("", "PROGRAM", "the opencode that makes changes; by default the one on the PATH", program)
 DIRECTORY = Option("", "PATH", "the folder that new sessions work in, if not the one that the server runs in", str)
 USERNAME = Option("opencode", "NAME", "the user name of the server, if OPENCODE_SERVER_USERNAME is set there", str)
 
@@ -32,8 +46,21 @@ class OpencodeOptions(HttpOptions):
     username: str = USERNAME.field()
 
 
+@dataclass(frozen=True, kw_only=True)
+class OpencodeDatabaseOptions(BackendOptions):
+    """The options of opencode's database."""
+
+    command: str = COMMAND.field()
+    directory: str = DIRECTORY.field()
+
+
 def open_opencode(url: str, options: OpencodeOptions, context: OpenContext) -> "SessionBackend":
     """Return the backend at `opencode+http://HOST:PORT` or `opencode+https:`. Raise `Invalid` for any other URL."""
+    return _open_server(url, options, context, system="")
+
+
+def _open_server(url: str, options: OpencodeOptions, context: OpenContext, *, system: str) -> "OpencodeBackend":
+    """Return the backend for a server. `system` names what it shares with other servers, "" for its address."""
     from ..file_locks import FileLocks
     from ..http.client import HttpClient
     from ..http.credentials import configured_credential
@@ -50,22 +77,34 @@ def open_opencode(url: str, options: OpencodeOptions, context: OpenContext) -> "
     )
     refuse_other_options(url, OpencodeOptions)
     folder = Path(context.data_folder or user_data_dir("mcp-sessions", appauthor=False))
-    locks = SessionLocks(FileLocks(folder / "locks"), http.address.replace("//localhost", "//127.0.0.1"))
+    system = system or http.address.replace("//localhost", "//127.0.0.1")
+    locks = SessionLocks(FileLocks(folder / "locks"), system)
     return OpencodeBackend(http, configured_credential(context), options, locks, read_only=context.read_only)
 
 
-def open_opencode_database(url: str, options: BackendOptions, context: OpenContext) -> "SessionBackend":
+def open_opencode_database(url: str, options: OpencodeDatabaseOptions, context: OpenContext) -> "SessionBackend":
     """Return the backend at `opencode:`, the user's own database, or `opencode:///PATH`, another file or folder.
 
     Raise `Invalid` for any other URL.
     """
-    from .local import LocalOpencodeBackend
+    from .local import LocalOpencodeBackend, LocalOpencodeReader
 
     path = os.fsdecode(unquote_to_bytes(url.removeprefix("opencode:").partition("?")[0]))
     if (path and not path.startswith("///")) or path == "///" or "\0" in path:
         raise Invalid("the URL of opencode's database must be opencode: or opencode:///PATH")
-    refuse_other_options(url, BackendOptions)
-    return LocalOpencodeBackend(_database_file(path.removeprefix("//")), options)
+    refuse_other_options(url, OpencodeDatabaseOptions)
+    database = _database_file(path.removeprefix("//"))
+    command = options.command or shutil.which("opencode") or ""
+    # A server finds its database by the name. On Windows, nothing ends what it leaves behind.
+    if not command or context.read_only or database.parts[-2:] != _DATABASE or sys.platform == "win32":
+        return LocalOpencodeReader(database, options)
+
+    def connect(server: "ServerProcess") -> "OpencodeBackend":
+        own = OpencodeOptions(timeout=options.timeout, directory=options.directory or os.getcwd())  # noqa: PTH109
+        given = OpenContext(token=server.password, data_folder=context.data_folder)
+        return _open_server(f"opencode+{server.origin}", own, given, system=os.fspath(database))
+
+    return LocalOpencodeBackend(database, options, command, connect)
 
 
 def _database_file(path: str) -> Path:
@@ -77,11 +116,11 @@ def _database_file(path: str) -> Path:
         found = Path(path or f"{data}/opencode").expanduser().absolute()
     except RuntimeError as error:
         raise Invalid("the user's home folder is not known. Name the database: opencode:///PATH") from error
-    return found if found.suffix == ".db" else found / "opencode.db"
+    return found if found.suffix == ".db" else found / _DATABASE[1]
 
 
 OPENCODE = BackendType(OpencodeOptions, open_opencode, (*DATA_FOLDER, *PROXIES))
 OPENCODE_TLS = BackendType(OpencodeOptions, open_opencode, (*DATA_FOLDER, *CERTIFICATES, *PROXIES))
 OPENCODE_DATABASE = BackendType(
-    BackendOptions, open_opencode_database, DATA_FOLDER, own_path=partial(_database_file, "")
+    OpencodeDatabaseOptions, open_opencode_database, DATA_FOLDER, own_path=lambda: _database_file("")
 )

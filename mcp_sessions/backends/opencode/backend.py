@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self
 
-from ...errors import BadResponse, Forbidden, Invalid, SessionsError, Unauthorized, Unavailable, Unsupported
+from ...errors import Forbidden, Invalid, SessionsError, Unauthorized, Unsupported
 from ...json_documents import JsonObject
 from ...models import (
     Change,
@@ -29,7 +29,6 @@ from .details import change_of, detail_of
 from .reading import ReadingBackend
 from .source import Source
 from .titles import WATCH_SECONDS, TitleWatch
-from .transcript import read_messages
 from .writer import SessionWriter, Written, check_metadata
 
 _RESTORED = (
@@ -38,6 +37,10 @@ _RESTORED = (
 )
 _AUTOMATIC_TITLE = (
     "If the session's first turn is still running, opencode may replace this name with an automatic title. "
+)
+DELETION_NOTICE = (
+    "Its messages and the sessions that it started are deleted too. This can't be undone; archive_session "
+    "keeps the session instead."
 )
 _DELETED = "Deleted, with its messages and the sessions that it started. This can't be undone."
 
@@ -85,10 +88,12 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
         return super().keeps - {"summary"}
 
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
-        return (
-            "Its messages and the sessions that it started are deleted too. This can't be undone; archive_session "
-            "keeps the session instead."
-        )
+        return DELETION_NOTICE
+
+    @property
+    def watches_names(self) -> bool:
+        """Whether new names are watched, which an automatic title may replace."""
+        return self._titles.is_watching
 
     def _prepare_view(self) -> None:
         self._credential = self._configured_credential.for_caller(self.caller)
@@ -119,14 +124,6 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
     @property
     def _writer(self) -> SessionWriter:
         return SessionWriter(self._api, self._locks)
-
-    async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
-        session = await self._api.session(session_id)
-        facts: dict[str, int] = {"child_count": await self._api.count_children(session_id)}
-        with suppress(BadResponse, Unavailable):  # a session whose messages can't be read can still be deleted
-            found = await self._api.messages(session_id)
-            facts |= {"message_count": len(read_messages(found.rows))} if found.is_complete else {}
-        return detail_of(session).model_copy(update=facts)
 
     async def create_session(
         self,

@@ -27,6 +27,12 @@ _NEEDED = {
     "part": {"id", "message_id", "data"},
 }
 """The columns without which no session can be read. Versions of opencode differ in others."""
+_COUNT_CHILDREN = """
+WITH RECURSIVE family(id) AS (
+    SELECT id FROM session WHERE id = ? UNION SELECT session.id FROM session JOIN family ON parent_id = family.id
+)
+SELECT count(*) - 1 FROM family
+"""
 _OPTIONAL = ("agent", "metadata", "tokens_input", "tokens_output", "tokens_reasoning")
 
 
@@ -52,6 +58,10 @@ class Database:
     async def session(self, session_id: str) -> OpencodeSession:
         """Return a session. Raise `NotFound`."""
         return await self._read(lambda connection: _session(connection, session_id))
+
+    async def count_children(self, session_id: str) -> int:
+        """Return how many sessions a session started, and they in turn: opencode deletes them with it."""
+        return await self._read(lambda connection: connection.execute(_COUNT_CHILDREN, (session_id,)).fetchone()[0])
 
     async def messages(self, session_id: str) -> MessageRows:
         """Return the messages of a session: all, or as many of the newest as can be read. Raise `NotFound`."""

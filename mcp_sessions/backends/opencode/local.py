@@ -1,16 +1,26 @@
-"""The backend that reads opencode's own database on this machine."""
+"""The backends for opencode's own database on this machine."""
 
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
+from ...json_documents import JsonObject
+from ...models import Change, Clearable, NewMessage, SessionDetail
 from ..base import REQUIRED, Capability
+from ..deadline import deadline, remaining
 from ..health import Check, Report
 from ..options import BackendOptions
+from .backend import DELETION_NOTICE, OpencodeBackend
 from .database import Database
+from .on_demand import ServerOnDemand
 from .reading import ReadingBackend
+from .server_process import ServerProcess
 from .source import Source
 
 
-class LocalOpencodeBackend(ReadingBackend):
+class LocalOpencodeReader(ReadingBackend):
     """Sessions in opencode's database, which is only read. No program has to run."""
 
     title = "opencode's database"
@@ -27,3 +37,94 @@ class LocalOpencodeBackend(ReadingBackend):
     @property
     def _source(self) -> Source:
         return self._database
+
+
+class LocalOpencodeBackend(LocalOpencodeReader):
+    """Sessions in opencode's database. They are read there, and changed by a server that is started for changes."""
+
+    capabilities = OpencodeBackend.capabilities
+
+    def __init__(
+        self, path: Path, options: BackendOptions, program: str, connect: Callable[[ServerProcess], OpencodeBackend]
+    ) -> None:
+        super().__init__(path, options)
+        self._program = program
+        self._server = ServerOnDemand(program, path.parent.parent, connect)
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._open.enter_async_context(self._server.open())
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._open.aclose()
+
+    @property
+    def keeps(self) -> frozenset[str]:
+        return super().keeps - {"summary"}
+
+    def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
+        return DELETION_NOTICE
+
+    async def examine(self, report: Report) -> None:
+        await super().examine(report)
+        report(Check("opencode", f"{self._program} is started for changes"))
+
+    @asynccontextmanager
+    async def _changing(self) -> AsyncGenerator[OpencodeBackend]:
+        """Return a backend for a server, for this caller."""
+        with deadline(self.options.timeout):
+            async with self._server.use(remaining(self.options.timeout)) as backend:
+                yield backend.for_caller(self.caller)
+
+    async def create_session(
+        self,
+        *,
+        name: str = "",
+        type: str = "agent",
+        agent_id: str = "",
+        state: JsonObject | None = None,
+        metadata: JsonObject | None = None,
+    ) -> SessionDetail:
+        async with self._changing() as backend:
+            return await backend.create_session(name=name, type=type, agent_id=agent_id, state=state, metadata=metadata)
+
+    async def rename_session(self, session_id: str, name: str) -> Change:
+        async with self._changing() as backend:
+            return await backend.rename_session(session_id, name)
+
+    async def archive_session(self, session_id: str) -> Change:
+        async with self._changing() as backend:
+            return await backend.archive_session(session_id)
+
+    async def restore_session(self, session_id: str, *, name: str = "") -> Change:
+        async with self._changing() as backend:
+            return await backend.restore_session(session_id, name=name)
+
+    async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
+        async with self._changing() as backend:
+            return await backend.delete_session(session_id, expected_version=expected_version)
+
+    async def update_session(
+        self,
+        session_id: str,
+        *,
+        metadata: JsonObject | None = None,
+        summary: str = "",
+        clear: Sequence[Clearable] = (),
+        expected_version: str = "",
+    ) -> Change:
+        async with self._changing() as backend:
+            return await backend.update_session(
+                session_id, metadata=metadata, summary=summary, clear=clear, expected_version=expected_version
+            )
+
+    async def append_messages(self, session_id: str, messages: Sequence[NewMessage]) -> Change:
+        async with self._changing() as backend:
+            return await backend.append_messages(session_id, messages)
+
+    async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
+        async with self._changing() as backend:
+            return await backend.fork_session(session_id, up_to_message_id=up_to_message_id, name=name)

@@ -1,5 +1,8 @@
 """The reading operations, which are the same for opencode's REST API and for its database."""
 
+from contextlib import suppress
+
+from ...errors import BadResponse, Unavailable
 from ...models import (
     DEFAULT_HISTORY,
     HistoryQuery,
@@ -50,6 +53,14 @@ class ReadingBackend(SessionBackend):
 
     async def get_session(self, session_id: str) -> SessionDetail:
         return detail_of(await self._source.session(session_id))
+
+    async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
+        session = await self._source.session(session_id)
+        facts: dict[str, int] = {"child_count": await self._source.count_children(session_id)}
+        with suppress(BadResponse, Unavailable):  # a session whose messages can't be read can still be deleted
+            found = await self._source.messages(session_id)
+            facts |= {"message_count": len(read_messages(found.rows))} if found.is_complete else {}
+        return detail_of(session).model_copy(update=facts)
 
     async def get_session_history(
         self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""

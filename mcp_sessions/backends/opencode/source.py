@@ -40,6 +40,10 @@ class Source(Protocol):
         """Return a session. Raise `NotFound`."""
         ...
 
+    async def count_children(self, session_id: str) -> int:
+        """Return how many sessions a session started, and they in turn: opencode deletes them with it."""
+        ...
+
     async def messages(self, session_id: str) -> MessageRows:
         """Return the messages of a session: all, or as many of the newest as can be read. Raise `NotFound`."""
         ...

@@ -43,6 +43,10 @@ class TitleWatch:
                 self._open_state = None
                 tasks.cancel_scope.cancel()
 
+    @property
+    def is_watching(self) -> bool:
+        return bool(self._scopes)
+
     def start(self, api: Api, session_id: str, title: str) -> bool:
         """Start to watch a session's title. Return False if too many are watched already."""
         self.stop(session_id)

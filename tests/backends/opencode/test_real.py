@@ -1,10 +1,13 @@
 """What only a real opencode can show: the fake and this backend agree with it."""
 
+from contextlib import suppress
 from pathlib import Path
 
+import anyio
 import httpx2
 import pytest
 
+from mcp_sessions.backends.opencode import on_demand
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.models import NewMessage, SessionFilter
 
@@ -17,6 +20,21 @@ pytestmark = pytest.mark.slow  # it starts servers
 def server(request: pytest.FixtureRequest) -> Opencode:
     found = running(request.param)
     found.clear()
+    return found
+
+
+def local_url(server: Opencode, folder: Path) -> str:
+    return f"opencode://{server.database}?command={server.program}&directory={folder}&timeout=120"
+
+
+def processes_on(server: Opencode) -> set[str]:
+    """Return the processes that may have this server's database open, among them the server."""
+    data_home = f"XDG_DATA_HOME={server.database.parent.parent}".encode()
+    found: set[str] = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if data_home in (folder / "environ").read_bytes().split(b"\0"):
+                found.add(folder.name)
     return found
 
 
@@ -49,3 +67,31 @@ async def test_the_database_of_a_running_server_reads_as_its_api_does(server: Op
         for session_id in (created.id, child.id):
             assert await local.export_session(session_id) == await backend.export_session(session_id)
         assert await local.list_sessions(SessionFilter()) == await backend.list_sessions(SessionFilter())
+
+
+async def test_changes_of_a_database_are_made_by_a_server_that_is_ended_after_them(
+    server: Opencode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is that of another server that runs, as when opencode is open."""
+    monkeypatch.setattr(on_demand, "_IDLE_SECONDS", 0)
+    running_before = processes_on(server)
+    async with open_backend(local_url(server, tmp_path), data_folder=str(tmp_path)) as local:
+        created = await local.create_session(name="Trip")
+        assert created.project == str(tmp_path)
+        assert processes_on(server) != running_before
+        await local.rename_session(created.id, "Trip to Rome")
+        await local.archive_session(created.id)
+        assert (await local.get_session(created.id)).archived_at
+        await local.restore_session(created.id)
+        await local.append_messages(created.id, [NewMessage(role="user", text="One")])
+        fork = await local.fork_session(created.id, name="Copy")
+        assert (fork.name, fork.project) == ("Copy", created.project)
+        assert (await local.get_session_for_deletion(created.id)).message_count == 1
+        await local.delete_session(created.id)
+        (listed,) = (await local.list_sessions(SessionFilter())).sessions
+        assert (listed.id, listed.name) == (fork.id, "Copy")
+        with anyio.fail_after(60):
+            while processes_on(server) != running_before:  # noqa: ASYNC110 - another process
+                await anyio.sleep(0.1)
+        await local.rename_session(fork.id, "Again")
+    assert processes_on(server) == running_before

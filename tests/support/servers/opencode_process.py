@@ -51,6 +51,7 @@ class Opencode:
 
     origin: str
     database: Path
+    program: str
     password: str = _PASSWORD
 
     @property
@@ -96,7 +97,7 @@ def running(version: str) -> Opencode:
     overdue.cancel()
     if not line:
         pytest.exit(f"opencode {version} did not start", returncode=1)
-    return Opencode(line.split()[-1], folder / "data/opencode/opencode.db")
+    return Opencode(line.split()[-1], folder / "data/opencode/opencode.db", _program(version))
 
 
 def _program(version: str) -> str:

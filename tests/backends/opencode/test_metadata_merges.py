@@ -1,0 +1,62 @@
+"""Metadata that several programs merge at the same time, of which opencode itself would keep one change."""
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.errors import Busy
+from mcp_sessions.json_documents import JsonObject
+
+from ...contract.harness import Seed
+from ...support.fakes.opencode import FakeOpencode, seeded
+from ...support.servers.opencode_process import are_installed, running
+
+PROGRAMS = 4
+
+
+async def merge_once(backend: SessionBackend, session_id: str, metadata: JsonObject) -> None:
+    """Merge keys, again while the others keep the lock: a slow server needs longer for all changes than one waits."""
+    while True:
+        try:
+            await backend.update_session(session_id, metadata=metadata)
+        except Busy:
+            continue
+        return
+
+
+async def merge_at_the_same_time(url: str, session_id: str, folder: Path, *, changes: int, token: str = "") -> None:
+    """Merge keys through several backends, each of which stands for a program, and compare what is kept."""
+    async with AsyncExitStack() as stack:
+        backends = [
+            await stack.enter_async_context(open_backend(url, token=token, data_folder=str(folder)))
+            for _ in range(PROGRAMS)
+        ]
+
+        async def merge(number: int, backend: SessionBackend) -> None:
+            for change in range(changes):
+                await merge_once(backend, session_id, {f"{number}-{change}": change})
+
+        async with anyio.create_task_group() as tasks:
+            for number, backend in enumerate(backends):
+                tasks.start_soon(merge, number, backend)
+        metadata = (await backends[0].get_session(session_id)).metadata
+        assert metadata == {f"{number}-{change}": change for number in range(PROGRAMS) for change in range(changes)}
+
+
+async def test_metadata_that_is_merged_at_the_same_time_is_all_kept(tmp_path: Path) -> None:
+    async with FakeOpencode() as fake:
+        (session_id,) = fake.add(seeded(Seed(name="Trip")))
+        await merge_at_the_same_time(f"opencode+{fake.origin}", session_id, tmp_path, changes=25)
+
+
+if are_installed():  # else it is not there, rather than skipped
+
+    @pytest.mark.load
+    async def test_metadata_that_is_merged_at_the_same_time_in_a_real_opencode_is_all_kept(tmp_path: Path) -> None:
+        server = running("1.18.33")
+        (session_id,) = server.seed(seeded(Seed(name="Trip")))
+        await merge_at_the_same_time(server.backend_url, session_id, tmp_path, changes=5, token=server.password)
