@@ -86,17 +86,27 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         await self._open.aclose()
 
     async def _renew_copies(self) -> None:
-        """Bring the copies of sessions up to date, again and again."""
+        """Update the copies of sessions again and again."""
         while True:
             began = time.time_ns()
             try:
-                for session_id in await self._in_thread(self._outdated):
-                    with suppress(NotFound, Unsupported):
-                        await self._change(session_id, partial(self._renew_copy, session_id))
-                await anyio.to_thread.run_sync(self._kept.mark_renewed, began)
+                failures = [error for id in await self._in_thread(self._outdated) if (error := await self._renew(id))]
+                if not failures:
+                    await anyio.to_thread.run_sync(self._kept.mark_renewed, began)
             except SessionsError as error:
-                logger.warning("copies of Claude Code's sessions can't be renewed: %s", error)
+                failures = [error]
+            if failures:
+                logger.warning("copies of Claude Code's sessions can't be renewed: %s", failures[0])
             await anyio.sleep(_RENEWED_EVERY)
+
+    async def _renew(self, session_id: str) -> SessionsError | None:
+        """Update the copies of a session, and return the error if that fails."""
+        try:
+            with suppress(NotFound, Unsupported):
+                await self._change(session_id, partial(self._renew_copy, session_id))
+        except SessionsError as error:
+            return error
+        return None
 
     def _renew_copy(self, session_id: str, changes: Changes) -> None:
         self._protection(changes).renew(session_id)

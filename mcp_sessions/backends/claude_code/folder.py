@@ -8,7 +8,7 @@ sessions as `agent-….jsonl`. Only names of these forms are ever joined to a pa
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,9 +43,10 @@ class SessionFile(NamedTuple):
 
 @dataclass(slots=True)
 class Walk:
-    """The transcripts that were found, and the number of those that could not be looked at."""
+    """The transcripts that were found, copies of those that are missing, and how many could not be looked at."""
 
     files: list[SessionFile]
+    kept: list[SessionFile] = field(default_factory=list[SessionFile])
     unreadable: int = 0
 
 
@@ -84,9 +85,9 @@ class ClaudeFolder:
         walk = Walk([])
         for project in self._project_folders(walk):
             self._add_sessions(project, found, walk)
-        for file in self.kept.walk().files if self.kept else ():
-            found.setdefault(file.id, file._replace(is_kept=True))
         walk.files = list(found.values())
+        kept = self.kept.walk().files if self.kept else ()
+        walk.kept = [file._replace(is_kept=True) for file in kept if file.id not in found]
         return walk
 
     def _project_folders(self, walk: Walk) -> list[str]:

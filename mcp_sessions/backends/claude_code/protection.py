@@ -46,7 +46,7 @@ class Protection:
             self.kept.restore(copies)
 
     def renew(self, session_id: str) -> None:
-        """Bring the copies of a session up to date, unless it is meanwhile gone or no longer kept."""
+        """Update the copies of a session, unless it is meanwhile gone or no longer kept."""
         with suppress(NotFound):
             if self.keeps_all or self._copies(session_id):
                 self.protect(session_id)

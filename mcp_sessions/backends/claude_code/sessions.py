@@ -65,7 +65,9 @@ class Catalogue:
         """Return the files of all sessions. `is_kept`: see `newest_first`."""
         walk = self.folder.walk()
         self.unreadable += walk.unreadable
-        return [file for file in walk.files if is_kept in (None, file.is_kept)]
+        if is_kept is None:
+            return walk.files + walk.kept
+        return walk.kept if is_kept else walk.files
 
     def of_copies(self) -> "Catalogue":
         """Return the sessions that are kept, also those whose transcripts Claude Code has not removed."""

@@ -39,9 +39,9 @@ class KeptFiles:
         and began a new one. Raise `Unsupported` if the first file is a link, of which there is no copy, and
         `Unavailable` if a copy can't be written.
         """
-        if not stat.S_ISREG(paths[0].lstat().st_mode):
-            raise Unsupported("the transcript is a link or another special file, of which no copy is kept.")
         try:
+            if not stat.S_ISREG(paths[0].lstat().st_mode):
+                raise Unsupported("the transcript is a link or another special file, of which no copy is kept.")
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for path in reversed(paths):
                 with suppress(FileNotFoundError):  # removed meanwhile
