@@ -87,6 +87,8 @@ class SessionDetail(Session):
     kept_by_overlay: tuple[str, ...] = ()
     """The fields that the overlay keeps, since the system itself can't. Other programs don't see them."""
     note: str = ""
+    child_count: int | None = Field(default=None, exclude=True)
+    """The number of sessions that would be deleted together with this one, if there can be any."""
     state_path: str = Field(default="", exclude=True)
     """The JSON Pointer to the part of the state that `state` is; "" if it is the whole state."""
 

@@ -6,16 +6,18 @@ from collections.abc import Generator
 
 import pytest
 
-from .support import claude_client
+from .support import claude_client, webdriver
 from .support.doctor import Examine, examining
-from .support.servers import agentos_process, postgres_process
+from .support.servers import agentos_process, opencode_process, postgres_process
 
 pytest_plugins = ("tests.support.stores",)
 
 REAL_SERVERS = {
     "PostgreSQL": "MCP_SESSIONS_POSTGRES",
     "AgentOS": "MCP_SESSIONS_AGENTOS",
+    "Chromium": webdriver.VARIABLE,
     "Claude Code": claude_client.VARIABLE,
+    "opencode": "MCP_SESSIONS_OPENCODE",
 }
 NEED_AGENTOS = [
     f"backends/agentos/test_{name}.py" for name in ("auth", "fake", "hazards", "names", "write_hazards", "writes")
@@ -24,8 +26,10 @@ NEED_AGENTOS = [
 collect_ignore = [
     *([] if agentos_process.are_installed() else NEED_AGENTOS),
     *([] if claude_client.is_installed() else ["backends/claude_code/test_client.py"]),
+    *([] if opencode_process.are_installed() else ["backends/opencode/test_real.py"]),
 ]
 collect_ignore_glob = [] if postgres_process.is_installed() else ["*/test_*postgres*.py"]
+collect_ignore_glob += [] if webdriver.is_installed() else ["browser/test_*.py"]
 
 
 def pytest_report_header() -> list[str]:

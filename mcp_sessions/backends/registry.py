@@ -13,6 +13,7 @@ from .claude_code import CLAUDE_CODE
 from .codex import CODEX
 from .environment import LIBPQ_PATH_OPTIONS, Variable, absolute_path
 from .guayaba import GUAYABA, GUAYABA_PLAIN
+from .opencode import OPENCODE, OPENCODE_DATABASE, OPENCODE_TLS
 from .options import Option, options_of, parse_options, split_options
 from .sql import POSTGRESQL, SQLITE
 
@@ -29,6 +30,9 @@ BACKENDS: dict[str, BackendType[Any]] = {
     "guayaba": GUAYABA,
     "guayaba+http": GUAYABA_PLAIN,
     "guayaba+https": GUAYABA,
+    "opencode+http": OPENCODE,
+    "opencode+https": OPENCODE_TLS,
+    "opencode": OPENCODE_DATABASE,
 }
 """scheme → backend. The dependencies of a backend are imported when it is opened."""
 

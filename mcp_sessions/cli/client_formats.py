@@ -228,6 +228,7 @@ CLIENTS: Mapping[str, Client] = {
         "{{env:{}}}".format,
         _IN_ENVIRONMENT,
         r"\{(env|file):[^}]*\}",
+        own_sessions="opencode:",
     ),
     "gemini": Client(
         _gemini,

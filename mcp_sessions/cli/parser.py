@@ -4,7 +4,7 @@ import argparse
 from typing import Any, NoReturn
 
 from .. import __version__
-from ..config.settings import SETTINGS
+from ..config.settings import OVER_HTTP, SETTINGS
 from ..errors import replace_unprintable
 
 CLIENTS = ("claude-code", "claude-desktop", "cursor", "vscode", "codex", "opencode", "gemini", "qwen", "copilot")
@@ -12,6 +12,7 @@ _DESCRIPTION = "Lets agents find, read, name, annotate, archive, restore and del
 _COMMANDS = {
     "serve": "serve MCP over stdio (what a client starts; the default) or over HTTP (--transport http)",
     "demo": "start the server on a temporary store, call its tools with a real client, and print the results",
+    "browse": "open a page in the browser to read, search, rename, archive and delete sessions",
     "doctor": "check these settings and the backend, without changing anything, and say what is wrong",
     "config": "print a client's configuration for this server, with these settings",
     "copy": "copy all sessions of one backend into another one, and compare the two",
@@ -23,7 +24,7 @@ _OVERLAY_ACTIONS = {
     "import": "add the facts in a file that the overlay lacks; what the overlay has is never changed",
     "migrate": "move facts into the systems that can store them by now; without --apply, only say what would be moved",
 }
-_WITH_SETTINGS = ("serve", "doctor", "config")
+_WITH_SETTINGS = ("serve", "browse", "doctor", "config")
 _EPILOG = "Each flag also has an environment variable, such as MCP_SESSIONS_MAX_CHARS for --max-chars. The flag wins."
 _CREDENTIALS = (
     "MCP_SESSIONS_TOKEN is the credential of the backend that is reached over HTTP; if both are, of --from only. "
@@ -62,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     for name in _WITH_SETTINGS:
         added[name].usage = f"mcp-sessions {name} {'CLIENT ' if name == 'config' else ''}[SETTING]..."
         added[name].epilog = _EPILOG
-        _add_settings(added[name])
+        _add_settings(added[name], without=OVER_HTTP if name == "browse" else "")
     others = main.add_argument_group("other")
     others.add_argument("-h", "--help", action="help", help="show this and exit; COMMAND --help shows a command's help")
     others.add_argument(
@@ -71,8 +72,9 @@ def parser() -> argparse.ArgumentParser:
     return main
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    for group in dict.fromkeys(setting.group for setting in SETTINGS.values()):
+def _add_settings(parser: argparse.ArgumentParser, without: str = "") -> None:
+    """Add the settings of all groups, or `without` one of them."""
+    for group in dict.fromkeys(setting.group for setting in SETTINGS.values() if setting.group != without):
         members = {name: setting for name, setting in SETTINGS.items() if setting.group == group}
         variables = [
             f"{setting.variable} (no flag): {setting.help}" for setting in members.values() if not setting.flag

@@ -6,21 +6,18 @@ import sys
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
-from typing import TypeVar
 
 import anyio
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.cli.parser import CLIENTS
-from mcp_sessions.cli.refusals import refuse, refuse_backend
+from mcp_sessions.cli.refusals import first_error, refuse, refuse_backend
 from mcp_sessions.config.backend_addresses import shown_backends
 from mcp_sessions.config.build import build_backend, build_server, http_warnings, refuse_http_settings
 from mcp_sessions.config.settings import BadSetting, Settings
 from mcp_sessions.errors import SessionsError
 from mcp_sessions.server.audit_log import STDERR, AuditLog
 from mcp_sessions.transports.stdio.early_answers import EarlyAnswers
-
-E = TypeVar("E", bound=Exception)
 
 _TERMINAL_HELP = """\
 mcp-sessions lets agents find, read and change their sessions over MCP. It serves the sessions of
@@ -44,9 +41,9 @@ def run(settings: Settings, early: EarlyAnswers | None = None) -> int:
         else:
             status = _over_stdio(backend, settings, early)
     except* BadSetting as errors:
-        status = refuse(str(_first(errors)))
+        status = refuse(str(first_error(errors)))
     except* SessionsError as errors:
-        status = refuse_backend(_first(errors))
+        status = refuse_backend(first_error(errors))
     except* KeyboardInterrupt:
         status = 130
     if status == 2 and early:
@@ -100,9 +97,3 @@ def _announce(settings: Settings, warnings: Sequence[str], url: str) -> None:
     print(f"mcp-sessions: sessions of {backends}, serving at {url}", file=sys.stderr, flush=True)
     for warning in warnings:
         print(f"mcp-sessions: warning: {warning}", file=sys.stderr, flush=True)
-
-
-def _first(errors: BaseExceptionGroup[E]) -> E:
-    """Return the first error of a group, which may be inside other groups."""
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

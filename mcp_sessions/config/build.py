@@ -136,6 +136,7 @@ def build_server(
         session=settings.session,
         read_only=settings.read_only,
         toolsets=settings.toolsets,
+        apps=settings.apps,
         confirm=settings.confirm,
         max_chars=settings.max_chars,
         redact=settings.redact,

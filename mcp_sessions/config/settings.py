@@ -12,15 +12,16 @@ from .backend_addresses import read_addresses, split_backends
 from .default_paths import url_in_data_folder
 from .parsers import BadSetting, is_url
 
-__all__ = ["SETTINGS", "BadSetting", "Setting", "Settings", "is_url", "unknown_variables"]
+__all__ = ["OVER_HTTP", "SETTINGS", "BadSetting", "Setting", "Settings", "is_url", "unknown_variables"]
 
 PREFIX = "MCP_SESSIONS_"
 Transport = Literal["stdio", "http"]
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_GROUPS = {"user": "general", "toolsets": "tools", "backend": "backend", "host": "over HTTP"}
+OVER_HTTP = "over HTTP"
+_GROUPS = {"user": "general", "toolsets": "tools", "backend": "backend", "host": OVER_HTTP}
 """The first setting of each group, and the group's title."""
-_TEST_VARIABLES = tuple(PREFIX + name for name in ("AGENTOS", "CLAUDE_CODE", "COMMAND", "CONTRACT", "POSTGRES"))
-"""Variables that configure tests and examples."""
+_TEST_VARIABLES = ["AGENTOS", "BROWSER", "CLAUDE_CODE", "COMMAND", "CONTRACT", "OPENCODE", "POSTGRES"]
+"""The ends of the names of variables that configure tests and examples."""
 _OPTION_TYPES = tuple(dict.fromkeys(backend.options for backend in BACKENDS.values()))
 
 
@@ -102,6 +103,9 @@ class Settings:
         shown="sessions,history,state",
     )
     read_only: bool = _setting(False, "", "offer only tools that read", boolean)
+    apps: bool = _setting(
+        True, "on|off", "let clients that support MCP Apps show lists and searches as a page", boolean, shown="on"
+    )
     confirm: ConfirmMode = _setting(
         "auto",
         "HOW",
@@ -257,7 +261,7 @@ def unknown_variables(environ: Mapping[str, str], settings: Settings) -> Generat
         variables = " or ".join(address.token_variable for address in addresses)
         yield f"MCP_SESSIONS_TOKEN has no effect, since each backend has a name; set {variables}"
     for name in environ:
-        if name.startswith(PREFIX) and name not in (*known, *_TEST_VARIABLES):
+        if name.startswith(PREFIX) and name not in known and name.removeprefix(PREFIX) not in _TEST_VARIABLES:
             from difflib import get_close_matches  # imported here, since most starts don't need it
 
             (nearest,) = get_close_matches(name, known, n=1, cutoff=0)

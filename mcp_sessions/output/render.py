@@ -1,6 +1,7 @@
 """Renders a result as compact JSON text and as structured content."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from mcp.types import CallToolResult, TextContent
 
@@ -9,7 +10,7 @@ from ..models import (
     Change,
     Model,
 )
-from .fit_values import compact
+from .fit_values import compact, size
 
 # Fields with text from outside. State and metadata stay exact, since callers read them to write them back.
 _STORED_TEXT = frozenset(
@@ -18,6 +19,8 @@ _STORED_TEXT = frozenset(
         *("type", "agent_id", "user_id", "channel", "media_type", "url", "project", "branch"),
     }
 )
+_REPEATED = ("run_id", "created_at")
+_EMPTY_ROOM = len(',"created_at":""')
 _SANITIZED = (
     "The previous text is shown without hidden characters and credentials, so sending it back doesn't undo all of it."
 )
@@ -37,6 +40,25 @@ def payload_of(result: Model, sanitize: Callable[[str], str]) -> JsonObject:
     ):
         payload["note"] = f"{result.note} {_SANITIZED}".strip()
     return payload
+
+
+def leave_out_repeated(messages: Sequence[JsonObject]) -> None:
+    """Remove a `run_id` and a `created_at` that the message before has too. Where one ends, "" says so.
+
+    A page is left as it is if this would make it larger, since it may be as large as is allowed.
+    """
+    for key in _REPEATED:
+        values = [message.get(key, "") for message in messages]
+        changes = [value != before for before, value in pairwise(["", *values])]
+        saved = sum(size(value) if value else 0 for value, differs in zip(values, changes, strict=True) if not differs)
+        ends = sum(1 for value, differs in zip(values, changes, strict=True) if differs and not value)
+        if saved < ends * _EMPTY_ROOM:
+            continue
+        for message, value, differs in zip(messages, values, changes, strict=True):
+            if differs:
+                message[key] = value
+            else:
+                message.pop(key, None)
 
 
 def _sanitize_texts(value: Json, sanitize: Callable[[str], str]) -> None:

@@ -27,11 +27,12 @@ from ..errors import (
 from ..json_documents import JsonObject, is_array
 from ..models import (
     BulkResult,
+    MessagePage,
     Model,
     SessionDetail,
 )
 from ..output.fit_pages import fit
-from ..output.render import payload_of, render
+from ..output.render import leave_out_repeated, payload_of, render
 from .argument_errors import explain_validation_error, read_arguments
 from .audit_log import AuditEntry
 from .confirmation import UNREADABLE_ANSWER
@@ -174,7 +175,10 @@ def _to_result(result: Model, arguments: JsonObject, context: AppRequest) -> Cal
         if _names_current(arguments):
             payload["resolved_from"] = current.resolved_from
         _mark_current(payload, current.id)
-    return render(fit(result, payload, app.max_chars, app.encrypt_cursor))
+    fit(result, payload, app.max_chars, app.encrypt_cursor)
+    if isinstance(result, MessagePage):
+        leave_out_repeated(payload.get("messages", ()))
+    return render(payload)
 
 
 def _names_current(arguments: JsonObject) -> bool:

@@ -178,7 +178,7 @@ def _code(sessions: Sequence[SessionDetail], context: AppRequest) -> str:
 
 def _describe(session: SessionDetail, context: AppRequest) -> str:
     name = quoted(app_of(context).operator.sanitize(session.name)) if session.name else "without a name"
-    counts = [(session.message_count, "message"), (session.run_count, "run")]
+    counts = [(session.message_count, "message"), (session.run_count, "run"), (session.child_count, "child session")]
     facts = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts if count is not None]
     # The SDK accepts an answer only for the same question, so the version in it keeps an answer from being used for a
     # session that has changed.

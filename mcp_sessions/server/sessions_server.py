@@ -30,6 +30,7 @@ from ..caller import Caller, Scope
 from ..errors import quoted
 from ..text.sanitize import sanitize
 from ..tools import DEFAULT_TOOLSETS, TOOLSETS
+from .apps import bind_page, page_extension
 from .audit_log import AuditLog
 from .call import SessionTool, error_result, unknown_tool_error
 from .confirm_mode import ConfirmMode
@@ -61,6 +62,7 @@ class SessionsServer(MCPServer[AppContext]):
         lifespan: Callable[[Any], Any],
         scopes: Callable[[], Collection[Scope]],
         state_key: str,
+        apps: bool,
     ) -> None:
         changes_list = any(tool.changes_list for tool in tools)
         bus = InMemorySubscriptionBus()
@@ -70,7 +72,8 @@ class SessionsServer(MCPServer[AppContext]):
             description="Find, read, name, annotate, archive, restore and delete agent sessions.",
             version=__version__,
             instructions=INSTRUCTIONS,
-            tools=list(tools),
+            tools=[*(bind_page(tools) if apps else tools)],
+            extensions=[page_extension(tool.name for tool in tools)] if apps else [],
             lifespan=lifespan,
             log_level="WARNING",
             subscriptions=bus if changes_list else False,
@@ -139,6 +142,7 @@ def create_server(
     session: str = "",
     read_only: bool = False,
     toolsets: Collection[str] = DEFAULT_TOOLSETS,
+    apps: bool = True,
     confirm: ConfirmMode = "auto",
     max_chars: int = 24_000,
     redact: bool = True,
@@ -197,4 +201,4 @@ def create_server(
     def scopes() -> Collection[Scope]:
         return caller_of(operator, authenticated=authenticated).scopes
 
-    return SessionsServer(offered, lifespan, scopes, state_key)
+    return SessionsServer(offered, lifespan, scopes, state_key, apps)

@@ -11,7 +11,7 @@ from ..models import MessagePage, RunPage
 
 SessionId = Annotated[str, Field(description='Id, or "current"')]
 AgentId = Annotated[str, Field(description="Id of the agent, team or workflow")]
-Cursor = Annotated[str, Field(description="next_cursor of the previous page")]
+Cursor = Annotated[str, Field(description="next_cursor of a result")]
 Name = Annotated[str, Field(description="At most 512 characters")]
 ConfirmCode = Annotated[str, Field(description="Code from the error, once the user agrees")]
 ExpectedVersion = Annotated[str, Field(description="Fail unless the session is at this version")]

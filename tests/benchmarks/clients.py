@@ -47,8 +47,11 @@ class StdioServer:
         self._stdin.write(line(notification("notifications/initialized")))
 
     def ask(self, data: bytes) -> bytes:
+        """Return the response, and leave out the notifications before it."""
         self._stdin.write(data)
-        return self._lines.readline()
+        while (received := self._lines.readline()).startswith(b'{"jsonrpc":"2.0","method":'):
+            pass
+        return received
 
     def __enter__(self) -> Self:
         return self

@@ -1,6 +1,7 @@
 """`mcp-sessions config CLIENT`: a client can read the snippet, and it starts a server."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,7 +73,7 @@ def test_a_value_that_a_client_would_substitute_is_refused(
     assert "MCP_SESSIONS_USER can't be 'a " in said.err
 
 
-@pytest.mark.parametrize("client", [client for client in CLIENTS if client not in ("claude-code", "codex")])
+@pytest.mark.parametrize("client", [client for client in CLIENTS if client not in ("claude-code", "codex", "opencode")])
 def test_a_snippet_for_the_defaults_names_the_default_store_of_this_shell(
     client: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -87,7 +88,11 @@ def test_a_snippet_for_the_defaults_names_the_default_store_of_this_shell(
 
 @pytest.mark.parametrize(
     ("client", "variable", "url"),
-    [("claude-code", "CLAUDE_CONFIG_DIR", "claude-code:"), ("codex", "CODEX_HOME", "codex:")],
+    [
+        ("claude-code", "CLAUDE_CONFIG_DIR", "claude-code:"),
+        ("codex", "CODEX_HOME", "codex:"),
+        ("opencode", "XDG_DATA_HOME", "opencode:"),
+    ],
 )
 def test_a_snippet_for_a_client_with_sessions_of_its_own_names_these_unless_a_backend_is_given(
     client: str,
@@ -103,7 +108,7 @@ def test_a_snippet_for_a_client_with_sessions_of_its_own_names_these_unless_a_ba
     environment = {"MCP_SESSIONS_BACKEND": url, "MCP_SESSIONS_READ_ONLY": "on", variable: str(tmp_path / "folder")}
     assert read(client, shown)["env"].items() >= environment.items()
     assert "To choose others, add --backend URL." in said
-    store = f"sqlite:///{tmp_path}/mcp-sessions/sessions.db"
+    store = f"sqlite:///{os.environ['XDG_DATA_HOME']}/mcp-sessions/sessions.db"
     for given in (["--backend", store], ["--user", "ada"]):
         shown, said = printed(capsys, client, *given)
         assert read(client, shown)["env"]["MCP_SESSIONS_BACKEND"] == store

@@ -33,9 +33,18 @@ def test_help_begins_with_the_commands(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit):
         main(["--help"], {})
     shown = capsys.readouterr().out
-    places = [shown.index(f"\n    {name} ") for name in ("serve", "demo", "doctor", "config", "copy", "token")]
+    places = [
+        shown.index(f"\n    {name} ") for name in ("serve", "demo", "browse", "doctor", "config", "copy", "token")
+    ]
     assert places == sorted(places)
     assert places[-1] < shown.index("settings, general")
+
+
+def test_browse_has_no_settings_of_serving_over_http(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["browse", "--tokens", "FILE"], {})
+    assert ended.value.code == 2
+    assert "unrecognized arguments: --tokens" in capsys.readouterr().err
 
 
 def test_help_of_copy_says_how_to_pass_a_password(capsys: pytest.CaptureFixture[str]) -> None:

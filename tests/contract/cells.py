@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_sessions.backends.base import Capability
 from mcp_sessions.errors import SessionsError
 
-from . import agentos, agentos_fake, overlay, postgres, several
+from . import agentos, agentos_fake, opencode, overlay, postgres, several
 from .claude_code import ClaudeCodeHarness
 from .codex import CODEX
 from .custom import JsonFolderHarness
@@ -34,6 +34,9 @@ HARNESSES: tuple[type[Harness], ...] = (
     GuayabaOther,
     GuayabaMaster,
     GuayabaMasterOther,
+    opencode.FakeOpencodeHarness,
+    opencode.OpencodeDatabaseHarness,
+    *opencode.REAL,
     *several.SEVERAL,
     *overlay.OVERLAYS,
 )

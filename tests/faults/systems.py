@@ -13,11 +13,14 @@ from mcp.client import Client
 from mcp_sessions import create_server, open_backend
 from mcp_sessions.tools import TOOLSETS
 
+from ..contract.harness import Seed
+from ..contract.samples import exchanges
 from ..support.clients import ALL
 from ..support.faked_agentos import SeenAgentOs, session
 from ..support.fakes.agentos import FakeAgentOs
 from ..support.fakes.guayaba import FakeGuayaba
 from ..support.fakes.guayaba.seeds import row, user
+from ..support.fakes.opencode import FakeOpencode, seeded
 from ..support.servers.toxic_server import Received
 from ..tools.test_bad_input import good_arguments
 
@@ -34,7 +37,7 @@ def named(tool: str) -> str:
 class System:
     """A fake, and how to look at it. `url` is the backend's at an origin; `rows` are all that it keeps."""
 
-    fake: FakeAgentOs | FakeGuayaba
+    fake: FakeAgentOs | FakeGuayaba | FakeOpencode
     origin: str
     token: str
     url: Callable[[str], str]
@@ -92,7 +95,34 @@ async def guayaba() -> AsyncGenerator[System]:
         )
 
 
-SYSTEMS: Mapping[str, Callable[[], AbstractAsyncContextManager[System]]] = {"agentos": agentos, "guayaba": guayaba}
+@asynccontextmanager
+async def opencode() -> AsyncGenerator[System]:
+    async with FakeOpencode(password=TOKEN) as fake:
+        for tool in TOOLS:
+            name, is_archived = named(tool), tool == "restore_session"
+            fake.add(seeded(Seed(name=name, archived=is_archived, runs=exchanges(1))))
+
+        def rows() -> Iterable[object]:
+            for session_id, session in fake.store.sessions.items():
+                times = {"archived": session["time"].get("archived", 0) > 0}
+                said = [part["text"] for row in fake.store.messages[session_id] for part in row["parts"]]
+                yield [session["title"], session.get("metadata"), times, said]
+
+        yield System(
+            fake,
+            fake.origin,
+            TOKEN,
+            lambda origin: f"opencode+{origin}",
+            rows,
+            lambda asked: asked.method != "GET",
+        )
+
+
+SYSTEMS: Mapping[str, Callable[[], AbstractAsyncContextManager[System]]] = {
+    "agentos": agentos,
+    "guayaba": guayaba,
+    "opencode": opencode,
+}
 
 
 @asynccontextmanager

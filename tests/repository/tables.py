@@ -48,6 +48,9 @@ EXAMPLES = {
     "guayaba": "guayaba:",
     "guayaba+http": "guayaba+http://127.0.0.1/api/v1",
     "guayaba+https": "guayaba+https://guayaba.example.org/api/v1",
+    "opencode+http": "opencode+http://127.0.0.1:4096",
+    "opencode+https": "opencode+https://opencode.example.org",
+    "opencode": "opencode:",
 }
 """scheme → a URL that opens its backend."""
 

@@ -11,6 +11,7 @@ import pytest
 
 from ..support.fakes.agentos import FakeAgentOs
 from ..support.fakes.guayaba import FakeGuayaba
+from ..support.fakes.opencode import FakeOpencode
 from ..support.fork_server import forked
 from ..support.http_server import environment, running
 from .documents import PAGES, ROOT, blocks_of, commands_in, name_of
@@ -26,6 +27,7 @@ ELSEWHERE = {
     'pytest -n 4 -m "variants or slow"': ".ci/run",
     "pytest -m timing": ".ci/run",
     "pytest -m load": ".ci/run",
+    "mcp-sessions browse": "tests/browser/test_browse.py",
     "python examples/custom_backend.py FOLDER": "tests/repository/test_examples.py",
     "python .ci/bundle sessions.mcpb": "tests/repository/test_bundle.py",
     "python .ci/bundle mcp-sessions.mcpb": "tests/repository/test_bundle.py",
@@ -70,10 +72,11 @@ BLOCKS = [
 @asynccontextmanager
 async def fake_systems() -> AsyncGenerator[dict[str, str]]:
     """Yield what to replace in a command: the addresses of other systems, and a key."""
-    async with FakeAgentOs() as agentos, FakeGuayaba() as guayaba:
+    async with FakeAgentOs() as agentos, FakeGuayaba() as guayaba, FakeOpencode() as opencode:
         yield {
             "agentos+http://127.0.0.1:7777": f"agentos+{agentos.url}",
             "guayaba:": f"guayaba+{guayaba.url}",
+            "opencode+http://127.0.0.1:4096": f"opencode+{opencode.origin}",
             "YOUR-KEY": guayaba.master_key,
             "claude-code:": f"claude-code://{ROOT}/tests/backends/claude_code/fixtures/config",
             "codex:": f"codex://{ROOT}/tests/backends/codex/fixtures/home",

@@ -16,8 +16,8 @@ FILES = sorted([*MODULES, *(ROOT / "tests").rglob("*.py")])
 VOCABULARY = "errors models caller cursors json_documents sqlite_url"
 SHARED = (
     "backends.base backends.backend_type backends.options backends.environment backends.health backends.deadline "
-    "backends.validation backends.paging backends.file_locks backends.write_access backends.gather backends.telemetry "
-    "backends.flag_errors backends.session_updates"
+    "backends.validation backends.paging backends.file_locks backends.session_locks backends.write_access "
+    "backends.gather backends.telemetry backends.flag_errors backends.session_updates"
 )
 ANY_BACKEND = f"{VOCABULARY} text {SHARED} backends.scan_search backends.http"
 RULES = {
@@ -41,6 +41,7 @@ RULES = {
     "backends.validation": f"{VOCABULARY} text",
     "backends.paging": VOCABULARY,
     "backends.file_locks": "errors",
+    "backends.session_locks": "backends.file_locks backends.write_access",
     "backends.write_access": "",
     "backends.flag_errors": "errors",
     "backends.session_updates": f"{VOCABULARY} text backends.validation",
@@ -52,7 +53,7 @@ RULES = {
     "backends.session_copy": f"{VOCABULARY} text {SHARED} backends.session_content",
     "backends.environment": "",
     "backends.registry": "errors backends.base backends.backend_type backends.options backends.environment "
-    "backends.agentos backends.claude_code backends.codex backends.guayaba backends.sql",
+    "backends.agentos backends.claude_code backends.codex backends.guayaba backends.opencode backends.sql",
     # What reads transcripts knows no coding agent, so that each agent's backend can use it.
     "backends.transcripts": f"{VOCABULARY} text {SHARED} backends.scan_search",
     "backends.http": f"{VOCABULARY} backends.base backends.backend_type backends.options "
@@ -67,14 +68,16 @@ RULES = {
     "backends.guayaba": ANY_BACKEND,
     "backends.claude_code": f"{VOCABULARY} text {SHARED} backends.scan_search backends.transcripts",
     "backends.codex": f"{VOCABULARY} text {SHARED} backends.scan_search backends.transcripts",
+    "backends.opencode": ANY_BACKEND,
     "output": f"{VOCABULARY} text mcp",
     "tools": f"{VOCABULARY} backends.base server.context server.confirmation server.tool_spec",
     # `backends.layers`: `create_server` accepts several backends.
-    "server": f"{VOCABULARY} text output tools backends.base backends.layers mcp",
+    "server": f"{VOCABULARY} text output tools pages backends.base backends.layers mcp",
+    "pages": "",
     "transports.auth": f"{VOCABULARY} server.identity config.settings mcp",
     "transports.frames": f"{VOCABULARY} server mcp",
     "transports.stdio": f"{VOCABULARY} server transports.frames mcp",
-    "transports.http": f"{VOCABULARY} server config.settings transports.auth transports.frames mcp",
+    "transports.http": f"{VOCABULARY} server pages config.settings transports.auth transports.frames mcp",
     "config": f"{VOCABULARY} server backends.base backends.capability backends.options backends.registry "
     "backends.backend_names backends.flag_errors backends.layers",
     "cli": "anything",

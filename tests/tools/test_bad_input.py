@@ -20,7 +20,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "get_session_history": {},
     "get_session_runs": {},
     "update_session_state": {"changes": {"a": 1}},
-    "update_session": {"summary": "new"},
+    "update_session": {"metadata": {"a": "new"}},
     "apply_to_sessions": {"action": "archive", "dry_run": False},
     "append_messages": {"messages": [{"role": "user", "text": "new"}]},
     "fork_session": {},

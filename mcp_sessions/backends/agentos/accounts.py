@@ -15,10 +15,10 @@ from ..file_locks import FileLocks
 from ..health import Check, Report
 from ..http.client import HttpClient
 from ..http.credentials import Credential, CredentialCache
+from ..session_locks import SessionLocks
 from .agno_before_2_6_7 import ApiOfAnyVersion, fetch_any_version
 from .api import Api
 from .recheck.journal import Journal, journal_problem, open_journal
-from .recheck.locks import SessionLocks
 from .recheck.rechecker import Rechecker
 from .recheck.writer import SessionWriter
 from .versions import VersionCache

@@ -30,7 +30,7 @@ from .connections import ConnectionPool
 from .credentials import ANONYMOUS, Credential
 from .responses import Redirected, Reply, ResponseReader, ServerFailed, TooLarge, no_explanation
 from .retry import ENDED, NOT_RUN, AttemptFailure, FailureKind, connection_error_reason, retry_delay
-from .urls import path, request_headers, server_attributes, validate_base_url
+from .urls import Authorization, bearer, path, request_headers, server_attributes, validate_base_url
 
 __all__ = ["MAX_BYTES", "AnswerLost", "HttpClient", "Redirected", "Reply", "ServerFailed", "TooLarge", "path"]
 
@@ -70,7 +70,7 @@ class HttpClient:
     the `deadline` of the call ends earlier. At most `concurrency` requests are sent at the same time, and `max_queued`
     more wait. `explain` gets each 4xx response and the credential's name, and may return a more exact error. `clock`
     returns seconds and never goes back; it is used to limit retries. `token_variable` is the credential's environment
-    variable, which error messages name.
+    variable, which error messages name. `authorization` returns the header that sends the credential.
 
     Raises `Invalid` for a URL, credential or header that can't be used.
     """
@@ -90,11 +90,13 @@ class HttpClient:
         max_queued: int = 256,
         clock: Callable[[], float] = monotonic,
         token_variable: str = "MCP_SESSIONS_TOKEN",
+        authorization: Authorization = bearer,
     ) -> None:
         self._base_url = validate_base_url(base_url, allow_http=allow_http, token_variable=token_variable)
         self._server = server_attributes(self._base_url)
         self._custom_headers = headers
-        self._headers = httpx2.Headers(request_headers(credential, headers))
+        self._authorization = authorization
+        self._headers = httpx2.Headers(request_headers(credential, headers, authorization))
         self._system = system
         self.timeout = timeout
         self._reader = ResponseReader(system, explain, credential)
@@ -110,7 +112,9 @@ class HttpClient:
         context: OpenContext,
         *,
         system: str,
-        explain: Callable[[Reply, str], SessionsError | None],
+        explain: Callable[[Reply, str], SessionsError | None] = no_explanation,
+        authorization: Authorization = bearer,
+        concurrency: int = 8,
     ) -> Self:
         """Return a client for a backend that is opened with these options."""
         return cls(
@@ -121,6 +125,8 @@ class HttpClient:
             allow_http=options.allow_http,
             explain=explain,
             token_variable=context.token_variable,
+            authorization=authorization,
+            concurrency=concurrency,
         )
 
     async def __aenter__(self) -> Self:
@@ -138,7 +144,7 @@ class HttpClient:
         Raise `Invalid`, or `Unauthorized` for a caller's credential, if it can't be sent.
         """
         sibling = copy(self)
-        sibling._headers = httpx2.Headers(request_headers(credential, self._custom_headers))
+        sibling._headers = httpx2.Headers(request_headers(credential, self._custom_headers, self._authorization))
         sibling._reader = replace(self._reader, credential=credential)
         return sibling
 

@@ -3,9 +3,9 @@
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import anyio
@@ -72,22 +72,31 @@ class ServerFailed(Unavailable):
 
 @dataclass(frozen=True)
 class Reply:
-    """A response: the status, and the whole body of a 2xx or the beginning of any other body."""
+    """A response: the status, and the whole body of a 2xx or the beginning of any other body.
+
+    `headers` are those of a 2xx, by names in lower case.
+    """
 
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def json(self) -> Json:
-        """Return the body as JSON. Raise `BadResponse` if it isn't JSON.
+        """Return the body as JSON. Raise `BadResponse` if it isn't JSON. `read_json` documents the conversion."""
+        return read_json(self.body)
 
-        Numbers outside JSON's range (NaN, Infinity, 1e999) become None, and unpaired surrogates, which can't be
-        encoded as UTF-8, become U+FFFD.
-        """
-        try:
-            value = _DECODER.decode(self.body.decode())
-            return _without_surrogates(value) if _SURROGATE.search(self.body) else value
-        except (ValueError, RecursionError) as error:
-            raise BadResponse("the backend's response is not JSON. Check its address.") from error
+
+def read_json(body: bytes) -> Json:
+    """Return the value of JSON text. Raise `BadResponse` if it isn't JSON.
+
+    Numbers outside JSON's range (NaN, Infinity, 1e999) become None, and unpaired surrogates, which can't be
+    encoded as UTF-8, become U+FFFD.
+    """
+    try:
+        value = _DECODER.decode(body.decode())
+        return _without_surrogates(value) if _SURROGATE.search(body) else value
+    except (ValueError, RecursionError) as error:
+        raise BadResponse("the backend's response is not JSON. Check its address.") from error
 
 
 def no_explanation(reply: Reply, credential: str) -> SessionsError | None:
@@ -132,7 +141,7 @@ class ResponseReader:
         if not is_whole:
             message = f"{self.system} sent a response of more than {_size(max_bytes)}. Request less at once."
             return AttemptFailure(FailureKind.UNREADABLE, TooLarge(message))
-        return Reply(response.status_code, b"".join(body))
+        return Reply(response.status_code, b"".join(body), response.headers)
 
     async def _read_failure(self, response: httpx2.Response) -> AttemptFailure:
         status = response.status_code

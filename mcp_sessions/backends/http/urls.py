@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from urllib.parse import quote, unquote_plus, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -97,7 +98,23 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def request_headers(credential: Credential, headers: Mapping[str, str]) -> dict[str, str]:
+Authorization = Callable[[str], str]
+"""Returns the value of the header `Authorization` for a token."""
+
+
+def bearer(token: str) -> str:
+    """Return the value of `Authorization` that sends the token as a bearer token."""
+    return f"Bearer {token}"
+
+
+def basic(user: str) -> Authorization:
+    """Return a function that sends the token as the password of `user` (basic authentication)."""
+    return lambda token: f"Basic {b64encode(f'{user}:{token}'.encode()).decode()}"
+
+
+def request_headers(
+    credential: Credential, headers: Mapping[str, str], authorization: Authorization = bearer
+) -> dict[str, str]:
     """Return the headers of every request.
 
     Raise `Invalid`, or `Unauthorized` for a caller's credential, for a value that can't be sent in a header. The error
@@ -108,7 +125,7 @@ def request_headers(credential: Credential, headers: Mapping[str, str]) -> dict[
         if not re.fullmatch(r"[A-Za-z0-9-]+", name) or not _is_header_value(value) or value != value.strip():
             raise Invalid(f"the header {quoted(name)} can't be sent. Use visible ASCII characters.")
     fixed = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "mcp-sessions"}
-    return fixed | dict(headers) | ({"Authorization": f"Bearer {credential.token}"} if credential.token else {})
+    return fixed | dict(headers) | ({"Authorization": authorization(credential.token)} if credential.token else {})
 
 
 def _is_header_value(text: str) -> bool:

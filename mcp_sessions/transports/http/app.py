@@ -73,16 +73,16 @@ def http_app(server: MCPServer[Any], address: str, check: ReadinessCheck, access
     app = Endpoint(_mcp_app(server, call_hosts, access.max_body))
     app = ConcurrencyLimit(limit_body(app, access.max_body), access.max_concurrent)
     routes = [
-        Route("/healthz", _HostCheck(_endpoint(health), probe_hosts)),
-        Route("/readyz", _HostCheck(_endpoint(readiness.answer), probe_hosts)),
+        Route("/healthz", HostCheck(_endpoint(health), probe_hosts)),
+        Route("/readyz", HostCheck(_endpoint(readiness.answer), probe_hosts)),
     ]
     if access.authentication is not None:
         metadata_path = METADATA_PATH + urlsplit(access.authentication.resource or url).path.rstrip("/")
         has_issuer = bool(access.authentication.issuer)
         origin = urljoin(access.authentication.resource or url, "/").rstrip("/")
         app = access.authentication.wrap(app, origin + metadata_path if has_issuer else "")
-        routes += [Route(metadata_path, _HostCheck(_endpoint(metadata), call_hosts))] if has_issuer else []
-    app = _HostCheck(app, call_hosts)
+        routes += [Route(metadata_path, HostCheck(_endpoint(metadata), call_hosts))] if has_issuer else []
+    app = HostCheck(app, call_hosts)
     # Two routes, since Starlette's redirect from /mcp/ would lead to http:// even behind a proxy with https://.
     served = Starlette(routes=[*routes, Route(PATH, app), Route(f"{PATH}/", app)])
     served.router.redirect_slashes = False
@@ -108,7 +108,7 @@ def _endpoint(handler: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
     return app
 
 
-class _HostCheck:
+class HostCheck:
     """An application that refuses requests for an unknown host or from an unknown web page."""
 
     def __init__(self, app: ASGIApp, security: TransportSecuritySettings) -> None:

@@ -4,9 +4,10 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from errno import EADDRNOTAVAIL
+from functools import partial
 from ipaddress import ip_address
 from math import ceil
 from types import FrameType
@@ -105,12 +106,32 @@ async def serve_http(
     `announce` is called with the URL once the server is ready. Return the number of the signal.
     """
     url = url_of(listener)
-    app = StoppableApp(http_app(server, listener.getsockname()[0], check, access, url))
-    runner = _Runner(app, drain_seconds)
+    app = http_app(server, listener.getsockname()[0], check, access, url)
+    return await serve_app(server, app, listener, partial(announce, url), drain_seconds=drain_seconds)
+
+
+async def serve_app(
+    server: MCPServer[Any],
+    app: ASGIApp,
+    listener: socket.socket,
+    announce: Callable[[], None],
+    *,
+    drain_seconds: float = DRAIN_SECONDS,
+    until: Callable[[], Awaitable[None]] = anyio.sleep_forever,
+) -> int:
+    """Serve an application around the server's endpoint as `serve_http` does, or until `until` returns."""
+    runner = _Runner(StoppableApp(app), drain_seconds)
+
+    async def stop() -> None:
+        await until()
+        runner.should_exit = True
+
     with runner.handling_signals():
-        async with server.session_manager.run():
-            announce(url)
+        async with server.session_manager.run(), anyio.create_task_group() as tasks:
+            tasks.start_soon(stop)
+            announce()
             await runner.serve(sockets=[listener])
+            tasks.cancel_scope.cancel()
     return runner.signal
 
 

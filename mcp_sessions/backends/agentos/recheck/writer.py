@@ -16,13 +16,13 @@ from ....models import (
 )
 from ...deadline import deadline
 from ...http.client import AnswerLost, Redirected
+from ...session_locks import SessionLocks
 from ...validation import check_version
 from ..api import Api
 from ..api_errors import not_found
 from ..removals import as_stored, has_fields, removal_note, without_reserved
 from ..wire import AgentOsSession
 from .journal import PendingWrite
-from .locks import SessionLocks
 from .rechecker import Rechecker, is_overwritten
 from .values import PendingValue, apply_pending_values, json_equal
 

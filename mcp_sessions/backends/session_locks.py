@@ -7,16 +7,16 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from ...file_locks import FileLocks
-from ...write_access import write_problem
+from .file_locks import FileLocks
+from .write_access import write_problem
 
 logger = logging.getLogger(__name__)
 
 
 class SessionLocks:
-    """One lock for each session of one AgentOS.
+    """One lock for each session of one server.
 
-    `file_locks` are shared by this user's processes. `server` identifies the AgentOS.
+    `file_locks` are shared by this user's processes. `server` identifies the server that has the sessions.
     """
 
     def __init__(self, file_locks: FileLocks, server: str) -> None:

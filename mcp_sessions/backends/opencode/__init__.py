@@ -1,0 +1,84 @@
+"""Backends for opencode: the REST API of a running server (`opencode serve`), and its database, which is only read."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from platformdirs import user_data_dir
+
+from ...errors import Invalid
+from ..backend_type import BackendType, OpenContext
+from ..environment import CERTIFICATES, DATA_FOLDER, PROXIES
+from ..options import BackendOptions, HttpOptions, Option, refuse_other_options
+
+if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
+    from ..base import SessionBackend
+
+_CONCURRENCY = 16
+"""More than there are tools that change something, so that changes without an answer don't keep reads waiting."""
+
+DIRECTORY = Option("", "PATH", "the folder that new sessions work in, if not the one that the server runs in", str)
+USERNAME = Option("opencode", "NAME", "the user name of the server, if OPENCODE_SERVER_USERNAME is set there", str)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpencodeOptions(HttpOptions):
+    """The options of opencode."""
+
+    directory: str = DIRECTORY.field()
+    username: str = USERNAME.field()
+
+
+def open_opencode(url: str, options: OpencodeOptions, context: OpenContext) -> "SessionBackend":
+    """Return the backend at `opencode+http://HOST:PORT` or `opencode+https:`. Raise `Invalid` for any other URL."""
+    from ..file_locks import FileLocks
+    from ..http.client import HttpClient
+    from ..http.credentials import configured_credential
+    from ..http.urls import basic
+    from ..session_locks import SessionLocks
+    from .backend import OpencodeBackend
+
+    if ":" in options.username or not (options.username.isascii() and options.username.isprintable()):
+        raise Invalid("the option username in the backend's URL accepts visible ASCII characters, and no colon")
+    address = url.removeprefix("opencode+")
+    authorization = basic(options.username or USERNAME.default)
+    http = HttpClient.for_options(
+        address, options, context, system="opencode", authorization=authorization, concurrency=_CONCURRENCY
+    )
+    refuse_other_options(url, OpencodeOptions)
+    folder = Path(context.data_folder or user_data_dir("mcp-sessions", appauthor=False))
+    locks = SessionLocks(FileLocks(folder / "locks"), http.address.replace("//localhost", "//127.0.0.1"))
+    return OpencodeBackend(http, configured_credential(context), options, locks, read_only=context.read_only)
+
+
+def open_opencode_database(url: str, options: BackendOptions, context: OpenContext) -> "SessionBackend":
+    """Return the backend at `opencode:`, the user's own database, or `opencode:///PATH`, another file or folder.
+
+    Raise `Invalid` for any other URL.
+    """
+    from .local import LocalOpencodeBackend
+
+    path = os.fsdecode(unquote_to_bytes(url.removeprefix("opencode:").partition("?")[0]))
+    if (path and not path.startswith("///")) or path == "///" or "\0" in path:
+        raise Invalid("the URL of opencode's database must be opencode: or opencode:///PATH")
+    refuse_other_options(url, BackendOptions)
+    return LocalOpencodeBackend(_database_file(path.removeprefix("//")), options)
+
+
+def _database_file(path: str) -> Path:
+    """Return the file at a path that begins with a slash, or in the folder there; the user's own for ""."""
+    if path[2:3] == ":":  # /C:/Users/…
+        path = path[1:]
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"  # opencode uses these on all systems
+    try:
+        found = Path(path or f"{data}/opencode").expanduser().absolute()
+    except RuntimeError as error:
+        raise Invalid("the user's home folder is not known. Name the database: opencode:///PATH") from error
+    return found if found.suffix == ".db" else found / "opencode.db"
+
+
+OPENCODE = BackendType(OpencodeOptions, open_opencode, (*DATA_FOLDER, *PROXIES))
+OPENCODE_TLS = BackendType(OpencodeOptions, open_opencode, (*DATA_FOLDER, *CERTIFICATES, *PROXIES))
+OPENCODE_DATABASE = BackendType(BackendOptions, open_opencode_database, DATA_FOLDER)

@@ -1,0 +1,236 @@
+"""The opencode backend: the sessions of all projects of one server."""
+
+import unicodedata
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from types import TracebackType
+from typing import Self
+
+from ...errors import BadResponse, Forbidden, Invalid, SessionsError, Unauthorized, Unavailable, Unsupported
+from ...json_documents import JsonObject
+from ...models import (
+    Change,
+    Clearable,
+    NewMessage,
+    SessionDetail,
+)
+from ...text.validate import check_text
+from ..base import Capability
+from ..health import Check, Report
+from ..http.backend import HttpBackend
+from ..http.client import HttpClient
+from ..http.credentials import ANONYMOUS, Credential
+from ..session_locks import SessionLocks
+from ..validation import NAME_LENGTH, session_name, session_type
+from . import OpencodeOptions, creation
+from .api import Api
+from .checks import examine
+from .details import change_of, detail_of
+from .reading import ReadingBackend
+from .source import Source
+from .titles import WATCH_SECONDS, TitleWatch
+from .transcript import read_messages
+from .writer import SessionWriter, Written, check_metadata
+
+_RESTORED = (
+    "Restored by storing 0 as the time of archiving, since opencode can't remove it. Its apps then list the session; "
+    "a program that looks for a missing time does not."
+)
+_AUTOMATIC_TITLE = (
+    "If the session's first turn is still running, opencode may replace this name with an automatic title. "
+)
+_DELETED = "Deleted, with its messages and the sessions that it started. This can't be undone."
+
+
+class OpencodeBackend(ReadingBackend, HttpBackend):
+    """Sessions of an opencode server, through its REST API."""
+
+    title = "opencode"
+    capabilities = frozenset(Capability) - {Capability.UPDATE_SESSION_STATE}
+
+    def __init__(
+        self,
+        http: HttpClient,
+        credential: Credential,
+        options: OpencodeOptions,
+        locks: SessionLocks,
+        *,
+        read_only: bool = False,
+    ) -> None:
+        self.options = options
+        self._directory = options.directory
+        self._http = http
+        self._configured_credential = self._credential = credential
+        self._locks = locks
+        self._read_only = read_only
+        self._titles = TitleWatch(locks)
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._http)
+            if not self._read_only:
+                self._locks.open()
+            await stack.enter_async_context(self._titles.open())
+            self._open = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._open.aclose()
+
+    @property
+    def keeps(self) -> frozenset[str]:
+        return super().keeps - {"summary"}
+
+    def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
+        return (
+            "Its messages and the sessions that it started are deleted too. This can't be undone; archive_session "
+            "keeps the session instead."
+        )
+
+    def _prepare_view(self) -> None:
+        self._credential = self._configured_credential.for_caller(self.caller)
+
+    async def check_reachable(self) -> None:
+        """Raise an error if opencode can't be reached with the credential, or, if each caller has one, at all."""
+        if not self._credential.is_missing:
+            await super().check_reachable()
+            return
+        with suppress(Unauthorized, Forbidden):
+            await Api(self._http.with_credential(ANONYMOUS)).version()
+
+    async def examine(self, report: Report) -> None:
+        if problem := self._locks.problem():
+            text = f"{problem}. Let this user write there"
+            report(Check("locks", text, "warning", read_only_text=problem))
+        async with self._http:
+            await examine(self._api, self.check_reachable, report)
+
+    @property
+    def _api(self) -> Api:
+        return Api(self._http.with_credential(self._credential))
+
+    @property
+    def _source(self) -> Source:
+        return self._api
+
+    @property
+    def _writer(self) -> SessionWriter:
+        return SessionWriter(self._api, self._locks)
+
+    async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
+        session = await self._api.session(session_id)
+        facts: dict[str, int] = {"child_count": await self._api.count_children(session_id)}
+        with suppress(BadResponse, Unavailable):  # a session whose messages can't be read can still be deleted
+            found = await self._api.messages(session_id)
+            facts |= {"message_count": len(read_messages(found.rows))} if found.is_complete else {}
+        return detail_of(session).model_copy(update=facts)
+
+    async def create_session(
+        self,
+        *,
+        name: str = "",
+        type: str = "agent",
+        agent_id: str = "",
+        state: JsonObject | None = None,
+        metadata: JsonObject | None = None,
+    ) -> SessionDetail:
+        """Create a session in the folder of the option `directory`, or the one that the server runs in."""
+        title = _title(name)
+        if session_type(type) != "agent":
+            raise Unsupported(f'opencode has no sessions of the type "{type}". Leave the type out.')
+        if state:
+            raise Unsupported("opencode keeps no state of a session. Put it into metadata.")
+        check_text(agent_id, "agent_id", NAME_LENGTH)
+        given = metadata or {}
+        check_metadata(given)
+        created = await creation.create(self._api, title, agent_id, given, directory=self._directory)
+        lost = "" if created.metadata or not given else "This version of opencode did not keep the metadata."
+        return detail_of(created).model_copy(update={"note": lost})
+
+    async def rename_session(self, session_id: str, name: str) -> Change:
+        """Rename a session; `""` gives it a default title again. `titles.py` documents how the name is kept."""
+        title = _title(name)
+        self._titles.stop(session_id)
+        written = await self._writer.rename(session_id, title)
+        note = self._watch(written) if title else ""
+        return change_of(written, name=True, note=note)
+
+    async def archive_session(self, session_id: str) -> Change:
+        """Archive a session. The sessions that it started stay as they are."""
+        written = await self._writer.archive(session_id)
+        if written.before is written.after:
+            return change_of(written, note="Nothing was changed: the session is archived already.")
+        return change_of(written, archived_at=True)
+
+    async def restore_session(self, session_id: str, *, name: str = "") -> Change:
+        title = _title(name)
+        if title:
+            self._titles.stop(session_id)
+        written = await self._writer.restore(session_id, title)
+        was_archived, is_renamed = written.before.is_archived, written.before.title != written.after.title
+        note = _RESTORED if was_archived else "The session was active already."
+        return change_of(written, archived_at=was_archived, name=is_renamed, note=note)
+
+    async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
+        self._titles.stop(session_id)
+        await self._writer.delete(session_id, expected_version)
+        return Change(session_id=session_id, note=_DELETED)
+
+    async def update_session(
+        self,
+        session_id: str,
+        *,
+        metadata: JsonObject | None = None,
+        summary: str = "",
+        clear: Sequence[Clearable] = (),
+        expected_version: str = "",
+    ) -> Change:
+        if not (metadata or summary or clear):
+            raise Invalid('nothing to change. Give "metadata" or "clear".')
+        check_metadata(metadata or {})
+        if summary or "summary" in clear:
+            raise Unsupported("opencode keeps no summary of a session. Put it into metadata.")
+        written = await self._writer.update_metadata(
+            session_id, metadata or {}, clear="metadata" in clear, expected_version=expected_version
+        )
+        return change_of(written, metadata=True)
+
+    async def append_messages(self, session_id: str, messages: Sequence[NewMessage]) -> Change:
+        """Append messages of the user. Nothing answers them before the next turn."""
+        texts = creation.texts_of(messages)
+        is_first = await creation.append(self._api, self._locks, session_id, texts)
+        note = "Appended messages can't be removed again."
+        if is_first:
+            note += " opencode gives no automatic title to a session that began like this. Use rename_session."
+        after = await self._api.session(session_id)
+        return Change(session_id=session_id, version=after.version, note=note)
+
+    async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
+        title = _title(name)
+        copy = await creation.fork(self._api, session_id, up_to_message_id)
+        if not title:
+            return detail_of(copy)
+        try:
+            return detail_of((await self._writer.rename(copy.id, title)).after)
+        except SessionsError as error:
+            note = f"The session was forked, but could not be renamed ({error.code}). Try rename_session."
+            return detail_of(copy).model_copy(update={"note": note})
+
+    def _watch(self, written: Written) -> str:
+        """Start to watch the new name of a session that nobody had named, and return a note about that."""
+        if not written.before.has_default_title or written.after.has_default_title:
+            return ""
+        if self._titles.start(self._api, written.after.id, written.after.title):
+            return f"{_AUTOMATIC_TITLE}It is then written again, once, within {WATCH_SECONDS} s."
+        return f"{_AUTOMATIC_TITLE}Look at it again in a minute."
+
+
+def _title(name: str) -> str:
+    """Return a valid name without surrounding spaces."""
+    title = session_name(name)
+    if any(unicodedata.category(char) == "Cc" for char in title):
+        raise Invalid('"name" has a line break or another control character. Remove it.')
+    return title

@@ -1,0 +1,77 @@
+"""The reading operations, which are the same for opencode's REST API and for its database."""
+
+from ...models import (
+    DEFAULT_HISTORY,
+    HistoryQuery,
+    MessagePage,
+    RunPage,
+    SearchPage,
+    SessionDetail,
+    SessionFilter,
+    SessionPage,
+)
+from ...text.search_query import parse_query
+from ...text.validate import check_text
+from .. import paging
+from ..base import SessionBackend
+from ..deadline import remaining
+from ..validation import NAME_LENGTH, session_type
+from .details import detail_of
+from .listing import list_sessions
+from .search import search_sessions
+from .source import MessageRows, Source
+from .transcript import read_messages, read_runs
+
+_TIME_FRACTION = 0.6
+"""A search returns what it has found after this fraction of a call's time."""
+
+
+class ReadingBackend(SessionBackend):
+    """Reads sessions of opencode. Those that another session started are not listed, but have an id as all others.
+
+    opencode has no users, state or summaries. A session that nobody has named has a default title, which is shown as
+    no name.
+    """
+
+    @property
+    def _source(self) -> Source:
+        raise NotImplementedError
+
+    def why_no_user_scoping(self) -> str:
+        return "opencode has no users: everybody who can reach its sessions sees all of them."
+
+    async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
+        """List the sessions of all projects. `walk.py` documents how they are paged."""
+        check_text(filter.query, "query", NAME_LENGTH)
+        if filter.type:
+            session_type(filter.type)
+        caller = self.caller
+        return await list_sessions(self._source, filter, limit, cursor, sanitize=caller.sanitize, owner=caller.user_id)
+
+    async def get_session(self, session_id: str) -> SessionDetail:
+        return detail_of(await self._source.session(session_id))
+
+    async def get_session_history(
+        self, session_id: str, query: HistoryQuery = DEFAULT_HISTORY, *, limit: int = 20, cursor: str = ""
+    ) -> MessagePage:
+        found = await self._source.messages(session_id)
+        messages = read_messages(found.rows)
+        page = paging.message_page(session_id, messages, query.selects, query, limit=limit, cursor=cursor)
+        return page.model_copy(update={"note": f"{page.note} {_gap_note(found)}".strip()})
+
+    async def get_session_runs(
+        self, session_id: str, *, run_id: str = "", limit: int = 20, cursor: str = ""
+    ) -> RunPage:
+        runs = read_runs((await self._source.messages(session_id)).rows)
+        return paging.run_page(session_id, runs, run_id=run_id, limit=limit, cursor=cursor)
+
+    async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
+        """Search names and messages of active and archived sessions, one session at a time, newest first."""
+        seconds = remaining(self.options.timeout) * _TIME_FRACTION
+        return await search_sessions(self._source, self.caller, parse_query(query), limit, cursor, seconds=seconds)
+
+
+def _gap_note(found: MessageRows) -> str:
+    if found.is_complete:
+        return ""
+    return f"Only the newest {len(found.rows):,} messages can be read: more would be too large."

@@ -1,0 +1,286 @@
+"""What a person does with `mcp-sessions browse`, in a real browser."""
+
+import json
+import os
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_sessions.models import NewMessage, ToolCall
+from mcp_sessions.text.sanitize import sanitize
+from tests.benchmarks.store_seeds import build
+from tests.support.store_files import opened
+from tests.support.webdriver import VARIABLE, Browser
+from tests.text.test_stored_text import PAYLOADS
+
+from .conftest import Open
+from .sample_sessions import LISBON, NAMES, fill
+
+SCREENSHOT = Path(__file__).parents[2] / "docs" / "browse.png"
+MARKUP = ("<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "javascript:alert(1)", "<svg/onload=alert(1)>")
+ROWS = "[...document.querySelectorAll('.row .line > :first-child')].map((row) => row.textContent)"
+FOCUS = "document.activeElement.id"
+
+
+@pytest.fixture
+def page(browser: Browser, browse: Open, path: Path) -> Browser:
+    """The page of a store with made-up sessions, once it shows them."""
+    anyio.run(fill, path)
+    browser.open(browse(path))
+    browser.wait("document.querySelectorAll('.row').length > 5")
+    return browser
+
+
+def names(page: Browser) -> list[str]:
+    return page.script(f"return {ROWS}")
+
+
+def choose(page: Browser, name: str) -> None:
+    """Click a row, once the list shows it, and wait for the session."""
+    page.wait(f"{ROWS}.includes(arguments[0])", name)
+    page.script(
+        "[...document.querySelectorAll('.row')].find((row) => row.textContent.startsWith(arguments[0])).click()", name
+    )
+    page.wait("document.querySelector('#title').textContent === arguments[0]", name)
+    page.wait("document.querySelector('#facts').textContent.includes('message')")
+
+
+def show(page: Browser, view: str) -> None:
+    page.script(
+        "[...document.querySelectorAll('#views button')].find((it) => it.textContent === arguments[0]).click()", view
+    )
+
+
+def said(page: Browser, text: str) -> None:
+    page.wait(
+        "!document.querySelector('#undo').hidden && document.querySelector('#undo span').textContent === arguments[0]",
+        text,
+    )
+
+
+def tab_to(page: Browser, id: str, key: str = "Tab") -> None:
+    passed: list[str] = []
+    while page.script(f"return {FOCUS}") != id:
+        page.press(key)
+        passed.append(page.script(f"return {FOCUS}"))
+        assert len(passed) < 10, passed
+
+
+def test_a_conversation_is_found_renamed_archived_restored_and_deleted_and_each_change_undone(page: Browser) -> None:
+    page.click("#query")
+    page.type("sint")
+    page.wait("document.querySelector('.row mark')?.textContent === 'Sint'")
+    choose(page, LISBON)
+    assert page.wait("document.querySelector('.target .text')?.textContent").startswith("Which day for Sintra?")
+    assert page.script("return document.querySelectorAll('#messages details[open]').length") == 0
+
+    page.click("#do-rename")
+    page.press("Control+a")
+    page.type("Lisbon in May")
+    page.press("Enter")
+    said(page, "Renamed to “Lisbon in May”.")
+    assert names(page) == ["Lisbon in May"] * 2
+    page.click("#undo-it")
+    page.wait("document.querySelector('#title').textContent === arguments[0]", LISBON)
+
+    show(page, "Recent")
+    choose(page, LISBON)
+    page.click("#do-archive")
+    said(page, f"Archived “{LISBON}”.")
+    page.wait(f"!{ROWS}.includes(arguments[0])", LISBON)
+    page.click("#undo-it")
+    choose(page, LISBON)
+    page.click("#do-archive")
+    said(page, f"Archived “{LISBON}”.")
+    show(page, "Archived")
+    choose(page, LISBON)
+    page.click("#do-restore")
+    said(page, f"Restored “{LISBON}”.")
+    page.wait("document.querySelector('#none').textContent.startsWith('Nothing is archived')")
+
+    show(page, "Recent")
+    choose(page, LISBON)
+    page.click("#do-delete")
+    assert page.wait("document.querySelector('dialog').open && document.querySelector('#question').textContent") == (
+        f"Delete “{LISBON}”?"
+    )
+    assert "Messages and state are deleted too." in page.script(
+        "return document.querySelector('#consequence').textContent"
+    )
+    page.click("#no")
+    assert LISBON in names(page)
+    page.click("#do-delete")
+    page.wait("document.querySelector('dialog').open")
+    page.click("#yes")
+    said(page, f"Deleted “{LISBON}”.")
+    assert LISBON not in names(page)
+    page.click("#undo-it")
+    page.wait(f"{ROWS}.includes(arguments[0])", LISBON)
+
+    show(page, "Expiring")
+    page.wait("document.querySelector('#none').textContent.startsWith('No session is about to be removed.')")
+
+
+def test_everything_can_be_done_with_the_keyboard(page: Browser) -> None:
+    page.press("/")
+    assert page.script(f"return {FOCUS}") == "query"
+    page.press("ArrowDown", "ArrowDown", "Enter")
+    page.wait("document.querySelector('#title').textContent === arguments[0]", LISBON)
+    assert page.script(f"return {FOCUS}") == "title"
+    page.press("Escape")
+    assert page.script(f"return {FOCUS}") == "list"
+    page.press("End")
+    last = page.script(
+        "return document.getElementById(document.activeElement.getAttribute('aria-activedescendant')).textContent"
+    )
+    assert last.startswith(NAMES[-1][0])
+    page.press("Home", "Enter")
+    page.wait("document.querySelector('#title').textContent === arguments[0]", NAMES[0][0])
+    tab_to(page, "do-rename", "Shift+Tab")
+    page.press("Enter", "Control+a")
+    page.type("Bread")
+    page.press("Enter")
+    said(page, "Renamed to “Bread”.")
+    tab_to(page, "do-archive")
+    page.press("Enter")
+    said(page, "Archived “Bread”.")
+    tab_to(page, "undo-it")
+    page.press("Enter")
+    page.wait(f"{ROWS}.includes('Bread')")
+
+
+def test_a_screen_reader_finds_no_violation_in_any_view(page: Browser) -> None:
+    axe = (Path(os.environ[VARIABLE]) / "axe.min.js").read_text(encoding="utf-8")
+    page.script(axe + "; window.axe = axe;")
+    found: dict[str, list[str]] = {}
+
+    def examine(view: str) -> None:
+        page.script("window.seen = null; axe.run().then((result) => { window.seen = result.violations; });")
+        violations = json.loads(page.wait("window.seen && JSON.stringify(window.seen)"))
+        found.update({view: [f"{one['id']}: {one['nodes'][0]['html']}" for one in violations]} if violations else {})
+
+    examine("list")
+    choose(page, LISBON)
+    page.script("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    for scheme in ("light", "dark"):
+        page.prefer(scheme)
+        examine(scheme)
+    page.click("#do-rename")
+    examine("rename")
+    page.press("Escape")
+    page.click("#do-delete")
+    page.wait("document.querySelector('dialog').open")
+    examine("dialog")
+    page.click("#no")
+    page.click("#do-archive")
+    said(page, f"Archived “{LISBON}”.")
+    examine("undo")
+    page.resize(390, 760)
+    examine("narrow")
+    assert found == {}
+
+
+async def store_hostile(path: Path, texts: list[str]) -> None:
+    async with opened(path) as store:
+        session = await store.create_session(name=texts[0])
+        calls = [ToolCall(id="c", name=text, arguments=text) for text in texts[:40]]
+        messages = [NewMessage(role="user", text=text) for text in texts]
+        messages += [
+            NewMessage(role="assistant", text=text, tool_calls=(call,))
+            for text, call in zip(texts, calls, strict=False)
+        ]
+        messages += [NewMessage(role="tool", text=text, tool_name=text[:500]) for text in texts[:40]]
+        for start in range(0, len(messages), 100):
+            await store.append_messages(session.id, messages[start : start + 100])
+        await store.update_session(session.id, summary=texts[0])
+        for text in MARKUP:
+            await store.create_session(name=text, agent_id=text)
+
+
+def test_hostile_names_and_messages_stay_text_and_no_request_leaves_the_page(
+    browser: Browser, browse: Open, path: Path
+) -> None:
+    texts = [*MARKUP, *(f"{markup} {payload}" for markup in MARKUP[:1] for payload in PAYLOADS)]
+    anyio.run(store_hostile, path, texts)
+    url = browse(path)
+    browser.open(url)
+    before = browser.wait("document.querySelectorAll('.row').length > 4 && document.querySelectorAll('*').length")
+    assert set(browser.script(f"return {ROWS}")) == {*MARKUP}
+    browser.script("[...document.querySelectorAll('.row')].at(-1).click()")
+    while browser.wait("document.querySelector('#messages li') && { more: !document.querySelector('#older').hidden }")[
+        "more"
+    ]:
+        shown = browser.script("return document.querySelectorAll('#messages > li').length")
+        browser.script("document.querySelector('#older').click()")
+        browser.wait("document.querySelectorAll('#messages > li').length > arguments[0]", shown)
+    written = browser.script("return [...document.querySelectorAll('.user .text')].map((one) => one.textContent)")
+    assert written == [sanitize(text, redact_credentials=True) for text in texts]
+    made = "img, svg, iframe, object, embed, audio, video, a, link:not([rel=icon]), form, base, script + script"
+    assert browser.script(f"return document.querySelectorAll({made!r}).length") == 0
+    assert browser.script("return document.querySelectorAll('body *').length") > before
+    root = url.partition("#")[0]
+    assert {
+        asked.removeprefix(root) for asked in browser.requested() if not asked.startswith(("data:", "chrome:"))
+    } == {*("", "token", "mcp")}
+
+
+def test_the_pages_policy_refuses_other_addresses_and_text_as_markup(page: Browser) -> None:
+    attempts = """
+        const tries = [() => fetch("http://127.0.0.1:1/"), () => { document.body.innerHTML = "<b>x</b>"; },
+          () => { const one = new Image(); one.src = "http://127.0.0.1:1/x.png"; return one.decode(); }];
+        Promise.all(tries.map(async (one) => { try { await one(); return "done"; } catch { return "refused"; } }))
+          .then((outcomes) => { window.outcomes = outcomes; });"""
+    page.script(attempts)
+    assert page.wait("window.outcomes") == ["refused"] * 3
+    assert len(page.console()) >= 3
+
+
+def test_the_link_opens_the_page_once_and_a_reload_keeps_it_open(browser: Browser, browse: Open, path: Path) -> None:
+    anyio.run(fill, path)
+    url = browse(path)
+    browser.open(url)
+    browser.wait("document.querySelector('.row')")
+    assert browser.script("return location.href") == url.partition("#")[0]
+    browser.script("location.reload()")
+    browser.wait("document.querySelector('.row')")
+    browser.script("sessionStorage.clear()")
+    browser.open("about:blank")
+    browser.open(url)
+    browser.wait(
+        "document.querySelector('#none').textContent.startsWith('This page is open in another tab, or its link')"
+    )
+    assert [line for line in browser.console() if "401" not in line] == []
+
+
+@pytest.mark.load
+def test_a_hundred_thousand_sessions_can_be_scrolled_to_the_last(browser: Browser, browse: Open, path: Path) -> None:
+    build(path, 100_000, 0)
+    browser.open(browse(path))
+    browser.wait("document.querySelector('.row')")
+    browser.script(
+        """window.most = 0; const list = document.querySelector("#list");
+        const scroll = () => { list.scrollTop = list.scrollHeight;
+          window.most = Math.max(window.most, document.querySelectorAll(".row").length);
+          requestAnimationFrame(scroll); };
+        scroll();"""
+    )
+    loaded = 0
+    while loaded < 100_000:  # each wait has a deadline of its own
+        reached = "Number(document.querySelector('#count').textContent.split(' ')[0].replaceAll(/\\D/g, ''))"
+        loaded = browser.wait(f"{reached} >= arguments[0] && {reached}", min(loaded + 5_000, 100_000))
+    assert browser.wait(
+        "[...document.querySelectorAll('.row')].some((row) => row.textContent.startsWith('Trip to Rome 1'))"
+    )
+    assert browser.script("return window.most") < 40
+
+
+def test_the_picture_in_the_documentation_is_made_from_the_page(page: Browser) -> None:
+    page.resize(1080, 640)
+    page.script("document.documentElement.style.setProperty('--font-sans', 'Liberation Sans')")
+    choose(page, LISBON)
+    page.script("document.activeElement.blur()")
+    picture = page.screenshot()
+    if os.environ.get("UPDATE_SNAPSHOTS") == "1":
+        SCREENSHOT.write_bytes(picture)
+    assert picture[:24] == SCREENSHOT.read_bytes()[:24]  # PNG's signature, and the width and height

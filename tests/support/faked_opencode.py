@@ -1,0 +1,38 @@
+"""What the tests on the fake opencode share: our backend on it, and sessions for it."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.models import NewMessage
+
+from ..contract.harness import Seed
+from .fakes.opencode import FakeOpencode, seeded
+
+
+@asynccontextmanager
+async def backend_on(
+    fake: FakeOpencode, *, query: str = "", folder: str = "", **options: Any
+) -> AsyncGenerator[SessionBackend]:
+    """The backend, entered, with a folder of its own for locks unless one is given."""
+    with TemporaryDirectory() as new_folder:
+        url = f"opencode+{fake.origin}{query}"
+        async with open_backend(url, data_folder=folder or new_folder, **options) as backend:
+            yield backend
+
+
+@asynccontextmanager
+async def faked(
+    *seeds: Seed, version: str = "1.18.33"
+) -> AsyncGenerator[tuple[FakeOpencode, SessionBackend, Sequence[str]]]:
+    """A fake with these sessions, the backend on it, and the ids."""
+    async with FakeOpencode(version=version) as fake, backend_on(fake) as backend:
+        yield fake, backend, fake.add(*map(seeded, seeds))
+
+
+def said(*texts: str) -> Sequence[Sequence[NewMessage]]:
+    """One run for each text, which has only that message of the user."""
+    return [[NewMessage(role="user", text=text)] for text in texts]
