@@ -18,7 +18,8 @@ README = ROOT / "README.md"
 COMMAND_FLAGS = {"--from", "--to", "--subject", "--scopes", "--expires", "--apply", "--help", "--version"}
 BENCHMARK_FLAGS = {"--sessions", "--plot"}
 TEST_VARIABLES = {
-    f"MCP_SESSIONS_{system}" for system in ("AGENTOS", "BROWSER", "CLAUDE_CODE", "CONTRACT", "OPENCODE", "POSTGRES")
+    f"MCP_SESSIONS_{system}"
+    for system in ("AGENTOS", "BROWSER", "CLAUDE_CODE", "CODEX", "CONTRACT", "OPENCODE", "POSTGRES")
 }
 
 
