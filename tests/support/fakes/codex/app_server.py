@@ -68,7 +68,7 @@ def be_faulty(kind: str, home: Home, request: dict[str, Any]) -> None:
         note_process(home.root, child.pid)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(600)
-    if kind in ("hang", "late"):
+    if kind in ("hang", "late", "error", "unknown", "foreign"):
         sys.stdin.read()
         sys.exit()
 
