@@ -138,7 +138,7 @@ class SessionBackend:
         raise Unsupported(f"{self.title} has no {capability}.")
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-        """Return at most `limit` sessions. The order is total: following `next_cursor` neither skips nor repeats one."""
+        """Return up to `limit` sessions. The order is total: following `next_cursor` neither skips nor repeats one."""
         raise NotImplementedError
 
     async def get_session(self, session_id: str) -> SessionDetail:
