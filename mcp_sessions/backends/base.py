@@ -138,10 +138,7 @@ class SessionBackend:
         raise Unsupported(f"{self.title} has no {capability}.")
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-        """Return a page of at most `limit` sessions.
-
-        The order is total: following `next_cursor` neither skips nor repeats a session.
-        """
+        """Return up to `limit` sessions. The order is total: following `next_cursor` neither skips nor repeats one."""
         raise NotImplementedError
 
     async def get_session(self, session_id: str) -> SessionDetail:
@@ -264,10 +261,7 @@ class SessionBackend:
         self._refuse(Capability.APPEND_MESSAGES)
 
     async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
-        """Create a session with a copy of another one's state, metadata and messages.
-
-        `up_to_message_id` is the last message to copy; "" copies all.
-        """
+        """Create a copy of a session: its state, metadata and messages up to `up_to_message_id`, "" for all."""
         self._refuse(Capability.FORK_SESSION)
 
     async def apply_to_sessions(

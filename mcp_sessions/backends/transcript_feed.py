@@ -29,7 +29,7 @@ class TranscriptState(NamedTuple):
         return file == known and int(size) >= int(known_size)
 
 
-class TranscriptMessage(NamedTuple):
+class MessageAtPosition(NamedTuple):
     """A message, and the position from which it is the first one that is read.
 
     `origin`: the message that it is a copy of, as `SESSION/MESSAGE`, "" if it is none.
@@ -50,7 +50,7 @@ class OpenTranscript:
 
     name: str
     created_at: datetime | None
-    messages: Callable[[Position], Iterator[TranscriptMessage]]
+    messages: Callable[[Position], Iterator[MessageAtPosition]]
 
 
 class TranscriptFeed(Protocol):

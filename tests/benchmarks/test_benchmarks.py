@@ -11,6 +11,7 @@ from tests.benchmarks import (
     bench_claude_code,
     bench_codex,
     bench_growth,
+    bench_index,
     bench_overlay,
     bench_several,
     bench_size,
@@ -88,3 +89,10 @@ async def test_a_list_of_codex_reads_few_files_and_a_history_only_the_end_of_one
     for kind in ("paginated", "legacy"):
         assert values[f"newest page of 20 MB ÷ of 0.2 MB, {kind}"] < TIMES
         assert values[f"peak memory to count 20 MB ÷ 0.2 MB, {kind}"] < TIMES
+
+
+@pytest.mark.timing
+async def test_the_search_index_is_small_and_much_faster_than_reading_the_files(tmp_path: Path) -> None:
+    _, size, *_, search, _ = await bench_index.figures(tmp_path, 4)
+    assert size.is_reached
+    assert search.value < 0.5

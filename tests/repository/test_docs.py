@@ -15,7 +15,7 @@ from .tables import EXAMPLES, TABLES
 
 on_each_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 README = ROOT / "README.md"
-COMMAND_FLAGS = {"--rebuild", "--from", "--to", "--subject", "--scopes", "--expires", "--apply", "--help", "--version"}
+COMMAND_FLAGS = {"--from", "--to", "--subject", "--scopes", "--expires", "--apply", "--rebuild", "--help", "--version"}
 BENCHMARK_FLAGS = {"--sessions", "--plot"}
 TEST_VARIABLES = {
     f"MCP_SESSIONS_{system}"

@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
-from ..transcript_feed import OpenTranscript, Position, TranscriptMessage, TranscriptState
+from ..transcript_feed import MessageAtPosition, OpenTranscript, Position, TranscriptState
 from ..transcripts.feed import placed, transcript_state
 from ..transcripts.lines import TranscriptFile, open_transcript
 from .conversation import NEWEST, Conversation
@@ -34,6 +34,6 @@ class ClaudeCodeFeed:
             yield OpenTranscript(facts.title, facts.head.created_at, partial(_messages, opened))
 
 
-def _messages(opened: TranscriptFile, position: Position) -> Iterator[TranscriptMessage]:
+def _messages(opened: TranscriptFile, position: Position) -> Iterator[MessageAtPosition]:
     start = position or NEWEST
     return placed(Conversation(opened).items(start), start)

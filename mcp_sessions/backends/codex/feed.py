@@ -6,7 +6,7 @@ from functools import partial
 
 from ... import cursors
 from ...errors import SessionsError
-from ..transcript_feed import OpenTranscript, Position, TranscriptMessage, TranscriptState
+from ..transcript_feed import MessageAtPosition, OpenTranscript, Position, TranscriptState
 from ..transcripts.feed import placed, transcript_state
 from .catalogue import Catalogue, Entry
 from .conversation import NEWEST, Conversation
@@ -46,6 +46,6 @@ class CodexFeed:
             yield OpenTranscript(catalogue.name(entry), catalogue.created_at(entry), partial(_messages, lineage))
 
 
-def _messages(lineage: Lineage, position: Position) -> Iterator[TranscriptMessage]:
+def _messages(lineage: Lineage, position: Position) -> Iterator[MessageAtPosition]:
     start = position or NEWEST
     return placed(Conversation(lineage, only_own=True, names_tools=False).items(start), start)

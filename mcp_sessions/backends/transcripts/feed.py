@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from hashlib import blake2b
 
-from ..transcript_feed import Position, TranscriptMessage, TranscriptState
+from ..transcript_feed import MessageAtPosition, Position, TranscriptState
 from .file_memory import FileState
 from .history import HistoryItem
 
 
-def placed(items: Iterator[HistoryItem], start: Position) -> Iterator[TranscriptMessage]:
+def placed(items: Iterator[HistoryItem], start: Position) -> Iterator[MessageAtPosition]:
     """Yield messages with the positions at which they begin. `start` is the one of the first item."""
     for item in items:
-        yield TranscriptMessage(item.message, start, item.origin)
+        yield MessageAtPosition(item.message, start, item.origin)
         start = item.position
 
 

@@ -101,7 +101,7 @@ class IndexStore:
         return ""
 
     async def rebuild(self) -> str:
-        """Delete the file and make a new one. Return a note about it."""
+        """Remove the file and make a new one. Return a note about it."""
         async with self._opening:
             await self._close()
             self._remove_file()
