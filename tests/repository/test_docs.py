@@ -17,7 +17,10 @@ on_each_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 README = ROOT / "README.md"
 COMMAND_FLAGS = {"--from", "--to", "--subject", "--scopes", "--expires", "--apply", "--help", "--version"}
 BENCHMARK_FLAGS = {"--sessions", "--plot"}
-TEST_VARIABLES = {"MCP_SESSIONS_CONTRACT", "MCP_SESSIONS_POSTGRES", "MCP_SESSIONS_AGENTOS", "MCP_SESSIONS_CLAUDE_CODE"}
+TEST_VARIABLES = {
+    *("MCP_SESSIONS_CONTRACT", "MCP_SESSIONS_POSTGRES", "MCP_SESSIONS_AGENTOS", "MCP_SESSIONS_CLAUDE_CODE"),
+    "MCP_SESSIONS_PEERS",
+}
 
 
 def renewed(page: Path) -> str:
