@@ -5,7 +5,7 @@ from collections.abc import Generator, Mapping
 from .backend_addresses import read_addresses
 from .settings import PREFIX, SETTINGS, Settings
 
-_TEST_VARIABLES = ["AGENTOS", "BROWSER", "CLAUDE_CODE", "CODEX", "COMMAND", "CONTRACT", "OPENCODE", "POSTGRES"]
+_TEST_VARIABLES = ["AGENTOS", "BROWSER", "CLAUDE_CODE", "CODEX", "COMMAND", "CONTRACT", "OPENCODE", "PEERS", "POSTGRES"]
 """The ends of the names of variables that configure tests and examples."""
 
 

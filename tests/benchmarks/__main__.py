@@ -1,17 +1,19 @@
 """All benchmarks in one run, and a table of each: `python -m tests.benchmarks [--sessions 1000000] [--plot PNG]`.
 
 What is compared is measured in turns within the run, so that ratios hold on a busy machine; times don't. With
-MCP_SESSIONS_AGENTOS also beside real AgentOS servers (`.ci/agentos FOLDER` makes their environments). It takes some
-four minutes.
+MCP_SESSIONS_AGENTOS also beside real AgentOS servers (`.ci/agentos FOLDER` makes their environments), and with
+MCP_SESSIONS_PEERS beside other programs (docs/benchmarks.md). It takes some four minutes.
 """
 
 import argparse
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import anyio
 
 from tests.benchmarks import (
+    bench_alternatives,
     bench_calls,
     bench_claude_code,
     bench_codex,
@@ -39,6 +41,8 @@ def main() -> None:
         bench_calls.main()
         if are_installed():
             bench_peer.main()
+        if peers := os.environ.get(bench_alternatives.VARIABLE):
+            print_table("Beside other programs", bench_alternatives.measure(Path(peers), bench_alternatives.SESSIONS))
         print_table("Start and memory", bench_start.measure(folder, bench_start.ROUNDS))
         print_table("What results take of a model's context", anyio.run(bench_size.measure))
         print_table("Several backends", anyio.run(bench_several.measure, folder, 100_000))

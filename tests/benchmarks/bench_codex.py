@@ -25,17 +25,22 @@ ROUNDS = 15
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def write_threads(home: Path, count: int, kilobytes: int = KILOBYTES) -> None:
-    """Write `count` threads over a quarter of a year, and the database with them."""
+def write_threads(home: Path, count: int, kilobytes: int = KILOBYTES, *, for_codex: bool = False) -> None:
+    """Write `count` threads over a quarter of a year, and the database with them.
+
+    `for_codex`: without the database, which Codex makes itself, and of the legacy kind, since Codex takes the first
+    prompt of others from its database only, and lists no thread without one.
+    """
     rows: list[tuple[Rollout, Path, dict[str, object]]] = []
     for number in range(count):
         moment = _BEGIN + timedelta(hours=number)
-        rollout = Rollout(moment=moment)
+        rollout = Rollout(legacy=for_codex, moment=moment)
         rollout.turn(f"question {number}", f"answer {number}", moment)
         rollout.add("compacted", {"message": "x" * (kilobytes * 1000 - 4000), "replacement_history": []}, moment)
         rollout.turn(f"second question {number}", f"second answer {number}", moment)
         rows.append((rollout, rollout.write(home), {"name": f"thread {number}"}))
-    record_all(home, rows)
+    if not for_codex:
+        record_all(home, rows)
 
 
 def write_long_thread(home: Path, megabytes: float, *, legacy: bool = False) -> str:

@@ -52,16 +52,16 @@ def start_ratios(folder: Path, rounds: int, answer: int) -> list[float]:
     return ratios(in_turns({"ours": starts(OURS), "hello": starts(SDK)}, rounds=rounds, calls=1), "ours", "hello")
 
 
-def starts_at_once(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
-    """Return the time in which each of AT_ONCE servers lists its tools ÷ that of as many hello servers, and ÷ one's."""
+def starts_at_once(folder: Path, rounds: int, servers: int = AT_ONCE) -> tuple[list[float], list[float]]:
+    """Return the time in which each of the servers lists its tools ÷ that of as many hello servers, and ÷ one's."""
 
     def slowest(command: Sequence[str], count: int, _: int) -> float:
         with ThreadPoolExecutor(count) as threads:
             return max(threads.map(seconds_to, [2] * count, [command] * count, [folder] * count))
 
     variants = {
-        "ours": partial(slowest, OURS, AT_ONCE),
-        "hellos": partial(slowest, SDK, AT_ONCE),
+        "ours": partial(slowest, OURS, servers),
+        "hellos": partial(slowest, SDK, servers),
         "hello": partial(slowest, SDK, 1),
     }
     taken = in_turns(variants, rounds=rounds, calls=1)

@@ -19,7 +19,7 @@ COMMAND_FLAGS = {"--from", "--to", "--subject", "--scopes", "--expires", "--appl
 BENCHMARK_FLAGS = {"--sessions", "--plot"}
 TEST_VARIABLES = {
     f"MCP_SESSIONS_{system}"
-    for system in ("AGENTOS", "BROWSER", "CLAUDE_CODE", "CODEX", "CONTRACT", "OPENCODE", "POSTGRES")
+    for system in ("AGENTOS", "BROWSER", "CLAUDE_CODE", "CODEX", "CONTRACT", "OPENCODE", "PEERS", "POSTGRES")
 }
 
 
