@@ -1,9 +1,10 @@
-"""Environment variables that backends read in addition to the settings, and the paths in them and in libpq's options.
+"""Environment variables that backends read in addition to the settings, paths in them and in libpq's options, and programs.
 
 Clients don't pass their whole environment to a server, so `mcp-sessions config` copies these into its snippets.
 """
 
 import os
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,3 +63,11 @@ def absolute_path(name: str, text: str) -> str:
             return text
         case _:
             return str(Path(text).absolute())
+
+
+def find_program(text: str) -> str:
+    """Return the absolute path of a program, given by a path or by a name on the PATH."""
+    found = shutil.which(text) if text and "\0" not in text else None
+    if found is None:
+        raise ValueError("accepts the path of a program, or the name of one on the PATH")
+    return str(Path(found).absolute())

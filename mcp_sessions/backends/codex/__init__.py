@@ -10,22 +10,13 @@ from urllib.parse import unquote_to_bytes
 
 from ...errors import Invalid
 from ..backend_type import BackendType, OpenContext
-from ..environment import Variable
+from ..environment import Variable, find_program
 from ..options import BackendOptions, Option, refuse_other_options
 
 if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
     from ..base import SessionBackend
 
-
-def program(text: str) -> str:
-    """Return the absolute path of a program, given by a path or by a name on the PATH."""
-    found = shutil.which(text) if text and "\0" not in text else None
-    if found is None:
-        raise ValueError("accepts the path of a program, or the name of one on the PATH")
-    return str(Path(found).absolute())
-
-
-COMMAND = Option("", "PROGRAM", "the codex that makes changes; by default the one on the PATH", program)
+COMMAND = Option("", "PROGRAM", "the codex that makes changes; by default the one on the PATH", find_program)
 
 
 @dataclass(frozen=True, kw_only=True)

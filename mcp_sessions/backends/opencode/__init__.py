@@ -12,7 +12,7 @@ from platformdirs import user_data_dir
 
 from ...errors import Invalid
 from ..backend_type import BackendType, OpenContext
-from ..environment import CERTIFICATES, DATA_FOLDER, PROXIES
+from ..environment import CERTIFICATES, DATA_FOLDER, PROXIES, find_program
 from ..options import BackendOptions, HttpOptions, Option, refuse_other_options
 
 if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
@@ -25,15 +25,7 @@ _CONCURRENCY = 16
 """More than there are tools that change something, so that changes without an answer don't keep reads waiting."""
 
 
-def program(text: str) -> str:
-    """Return the absolute path of a program, given by a path or by a name on the PATH."""
-    found = shutil.which(text) if text and "\0" not in text else None
-    if found is None:
-        raise ValueError("accepts the path of a program, or the name of one on the PATH")
-    return str(Path(found).absolute())
-
-
-COMMAND = Option("", "PROGRAM", "the opencode that makes changes; by default the one on the PATH", program)
+COMMAND = Option("", "PROGRAM", "the opencode that makes changes; by default the one on the PATH", find_program)
 DIRECTORY = Option("", "PATH", "the folder that new sessions work in, if not the one that the server runs in", str)
 USERNAME = Option("opencode", "NAME", "the user name of the server, if OPENCODE_SERVER_USERNAME is set there", str)
 
