@@ -1,4 +1,4 @@
-"""Environment variables that backends read in addition to the settings, paths in them and in libpq's options, and programs.
+"""Environment variables that backends read in addition to the settings, the paths in them, and programs on the PATH.
 
 Clients don't pass their whole environment to a server, so `mcp-sessions config` copies these into its snippets.
 """
