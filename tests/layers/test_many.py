@@ -21,11 +21,13 @@ from mcp_sessions.models import Change, MessagePage, NewMessage, RunPage, Sessio
 from ..contract.embedded import RequiredOnly
 from .test_wrapper import METHODS, OF_VIEWS, PUBLIC, VALUES, Recorder, Separating, call, parameters_of
 
+FOR_LAYERS = {"transcript_feed", "protect_session"}
+"""What an overlay and a search index call on the backend that they are around, which is one of several at most."""
 ON_ONE_SESSION = [
     name
     for name in METHODS
     if "session_id" in [parameter.name for parameter in parameters_of(name)]
-    and name not in ("canonical_id", "may_be_hint", "resolve_hint")
+    and name not in {"canonical_id", "may_be_hint", "resolve_hint", *FOR_LAYERS}
 ]
 
 
@@ -69,8 +71,7 @@ async def two_stores(**others: SessionBackend) -> AsyncGenerator[Many]:
 
 
 def test_no_public_attribute_of_a_backend_is_forgotten() -> None:
-    for_indexes = {"transcript_feed"}  # a search index is around each backend
-    assert {*vars(Many), *vars(Router)} >= PUBLIC - VALUES - OF_VIEWS - for_indexes
+    assert {*vars(Many), *vars(Router)} >= PUBLIC - VALUES - OF_VIEWS - FOR_LAYERS
     assert set(vars(Many({"": Recorder()}))) >= VALUES
 
 
