@@ -73,7 +73,7 @@ async def test_no_change_through_two_servers_on_a_new_overlay_is_lost(database: 
     changes = 2 * CLIENTS * INCREMENTS
     assert session.state.pop("count") == changes
     assert list(session.state.values()) == [INCREMENTS - 1] * 2 * CLIENTS
-    assert session.version == f"+{2 * changes}"
+    assert session.version.partition("+")[2] == str(2 * changes)
 
 
 def write_without_end(path: Path, session_id: str, telling: Connection) -> None:
