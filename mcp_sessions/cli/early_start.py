@@ -21,7 +21,7 @@ _WITHOUT_EFFECT = ("session", "log_level")  # on the cached answers; the session
 
 
 def start_early(settings: Settings, environ: Mapping[str, str]) -> EarlyAnswers | None:
-    """Start to answer, and return what is answered. Return None where that is not possible."""
+    """Start answering from the cache. Return None if early answers aren't possible here."""
     if settings.transport != "stdio" or not can_answer_early():
         return None
     folder = Path(user_cache_dir("mcp-sessions", appauthor=False))
@@ -47,6 +47,8 @@ def settings_hash(settings: Settings, environ: Mapping[str, str]) -> str:
             given.pop(setting.variable, None)
     for variable in settings.backend_credentials:
         given.pop(variable, None)
+    if (overlay := SETTINGS["overlay"].variable) in given:
+        given[overlay] = mask_passwords(given[overlay])
     addresses = read_addresses(settings.backend)
     given[SETTINGS["backend"].variable] = " ".join(mask_passwords(str(address)) for address in addresses)
     for variable in (variable for address in addresses for variable in environment_of(address.url)):

@@ -1,4 +1,4 @@
-"""`mcp-sessions index`: bring the search index up to date, or make it anew."""
+"""`mcp-sessions index`: bring the search index up to date, or rebuild it."""
 
 import sys
 from time import monotonic

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import cursors
 from ..backends.base import SessionBackend
 from ..backends.capability import OVERLAY_FIELDS
 from ..backends.flag_errors import name_flag_in_errors
@@ -106,8 +107,15 @@ def _open(
     if settings.index != "off" and not backend.has_search_index:
         from ..backends.layers.index import Indexed
 
-        backend = Indexed(backend, index(), source=system_of(address.url))
+        backend = Indexed(backend, index(), source=_index_source(address.url, token, settings.agents))
     return ReadOnlyBackend(backend) if address.is_read_only else backend
+
+
+def _index_source(url: str, token: str, agents: str | None) -> str:
+    """Return the name of a system in the search index. What each credential can see is indexed separately."""
+    access = (token, agents or options_in(url).get("agents", ""))
+    # 4 bytes tell credentials apart, and are too few to recover one.
+    return f"{system_of(url)}#{cursors.digest(repr(access), 4):x}" if any(access) else system_of(url)
 
 
 def backend_options(settings: Settings, url: str) -> dict[str, Any]:

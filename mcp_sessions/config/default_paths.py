@@ -13,5 +13,5 @@ def url_in_data_folder(name: str) -> str:
 
 
 def path_in_cache_folder(name: str) -> str:
-    """Return the path of a file that can be made anew."""
+    """Return the path of a file that can be rebuilt."""
     return str(Path(user_cache_dir("mcp-sessions", appauthor=False)) / name)

@@ -117,7 +117,7 @@ async def test_a_damaged_index_is_made_anew(folder: Path, file: Path, offset: in
     _damage(file, offset)
     page = await _search(folder, file, "apple")
     assert (len(page.hits), page.complete) == (2, True)
-    assert page.note == "The search index was damaged and is being made anew."
+    assert page.note == "The search index was damaged and is being rebuilt."
     assert len(_found(await _search(folder, file, "apple"))) == 2
 
 
@@ -175,3 +175,22 @@ async def test_an_index_that_another_program_locks_is_not_used(
             await backend.search_sessions("apple")
         connection.close()
         assert _found(await backend.search_sessions("apple"))
+
+
+async def test_a_file_that_is_no_index_is_left_alone(folder: Path, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("not a database, but mine\n" * 1000)
+    with pytest.raises(Unavailable, match="names a file of another kind"):
+        await _search(folder, notes, "apple")
+    assert notes.read_text() == "not a database, but mine\n" * 1000
+
+
+async def test_an_index_that_another_process_rebuilt_is_opened_again(folder: Path, file: Path) -> None:
+    async with _indexed(folder, file) as backend:
+        assert len((await backend.search_sessions("apple")).hits) == 2
+        for path in file.parent.glob(f"{file.name}*"):
+            if path.is_file():
+                path.unlink()
+        assert _found(await _search(folder, file, "apple"))
+        page = await backend.search_sessions("apple")
+        assert (len(page.hits), page.complete, page.note) == (2, True, "")

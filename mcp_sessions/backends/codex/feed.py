@@ -1,11 +1,11 @@
 """Codex's threads as a search index reads them."""
 
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from ... import cursors
-from ...errors import SessionsError
+from ...errors import NotFound, SessionsError
 from ..transcript_feed import MessageAtPosition, OpenTranscript, Position, TranscriptState
 from ..transcripts.feed import placed, transcript_state
 from .catalogue import Catalogue, Entry
@@ -26,13 +26,18 @@ class CodexFeed:
 
     def _states(self) -> Iterator[tuple[str, TranscriptState]]:
         for entry in self._catalogue.entries():
-            with suppress(SessionsError):  # removed meanwhile, or unreadable
+            try:
                 state = transcript_state(entry.file.path, state_of(entry.file))
-                self._entries[entry.id] = entry
-                row = entry.row
-                names = (self._catalogue.index.get(entry.id, ""), (row.name, row.preview) if row else ())
-                # The names of threads are not in their files.
-                yield entry.id, state._replace(state=f"{state.state} {cursors.digest(repr(names), 4):x}")
+            except NotFound:  # removed meanwhile
+                continue
+            except SessionsError:
+                self._catalogue.unreadable += 1
+                continue
+            self._entries[entry.id] = entry
+            row = entry.row
+            names = (self._catalogue.index.get(entry.id, ""), (row.name, row.preview) if row else ())
+            # The names of threads are not in their files.
+            yield entry.id, state._replace(state=f"{state.state} {cursors.digest(repr(names), 4):x}")
 
     @contextmanager
     def open(self, session_id: str, stops_at: float) -> Generator[OpenTranscript | None]:

@@ -132,9 +132,10 @@ def _replace(path: Path, content: bytes) -> None:
 
 def _remove_oldest(folder: Path) -> None:
     """Make room for one more file. This also removes what processes left behind that ended while they wrote."""
-    files = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime, reverse=True)
+    files = [file for file in folder.iterdir() if file.is_file()]
+    files.sort(key=lambda file: file.stat().st_mtime, reverse=True)
     for file in files[_MAX_FILES - 1 :]:
-        file.unlink()
+        file.unlink(missing_ok=True)
 
 
 def _is_object(value: object) -> TypeGuard[dict[str, Any]]:

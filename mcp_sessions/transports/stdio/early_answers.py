@@ -53,9 +53,12 @@ class EarlyAnswers:
         """Begin to answer on these descriptors, if there are stored answers."""
         if not self._answers:
             return
-        # Descriptors of its own, since those of the process are changed before `stop`.
-        self._source, self._sink = os.dup(source), os.dup(sink)
-        self._stopped, self._stopper = os.pipe()
+        try:
+            # Descriptors of its own, since those of the process are changed before `stop`.
+            self._source, self._sink = os.dup(source), os.dup(sink)
+            self._stopped, self._stopper = os.pipe()
+        except OSError:
+            return  # too many are open; the server answers all
         self._thread = threading.Thread(target=self._run, name="early answers", daemon=True)
         self._thread.start()
 
@@ -121,7 +124,7 @@ class EarlyAnswers:
     def _answer(self, line: bytes) -> None:
         frame = _read(line)
         if frame is None or frame.get("id") in self._ids:
-            # What is unusual is left to the server, and all that follows too.
+            # Leave an unusual message, and everything after it, to the server.
             self._lines_left = 0
             return
         request_id = frame.get("id")

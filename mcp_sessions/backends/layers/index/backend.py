@@ -14,7 +14,7 @@ from ....models import BulkAction, BulkResult, Change, SearchHit, SearchPage
 from ....text.search_query import SearchQuery, parse_query
 from ...base import Capability, SessionBackend
 from ...database.database import DeadlineExceeded, Transaction
-from ...deadline import remaining
+from ...deadline import deadline, remaining
 from ...health import Report
 from ..wrapper import Wrapper
 from . import tables
@@ -53,15 +53,21 @@ class Indexed(Wrapper):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._store.__aexit__(exc_type, exc, traceback)
-        await super().__aexit__(exc_type, exc, traceback)
+        try:
+            await self._store.__aexit__(exc_type, exc, traceback)
+        finally:
+            await super().__aexit__(exc_type, exc, traceback)
 
     async def examine(self, report: Report) -> None:
         await super().examine(report)
         await self._store.examine(self._source, report)
 
     async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
-        """Search names, summaries and messages: names and summaries first, each newest first."""
+        """Search names and messages: names first, each newest first."""
+        with deadline(self.options.timeout):
+            return await self._search_by_index(query, limit, cursor)
+
+    async def _search_by_index(self, query: str, limit: int, cursor: str) -> SearchPage:
         parsed = parse_query(query)
         if self.caller.credential or self.caller.credentials:  # the index can't tell what this credential may see
             return await self.inner.search_sessions(query, limit=limit, cursor=cursor)
@@ -74,9 +80,9 @@ class Indexed(Wrapper):
         try:
             return await self._search(parsed, walk, below, limit, note)
         except UnusableIndex as error:
-            return await self._search_without_index(query, limit, "", error)
-        except DamagedIndex:
-            return await self._search(parsed, walk, below, limit, await self._store.rebuild())
+            return await self._search_without_index(query, limit, cursor, error)
+        except DamagedIndex as error:
+            return await self._search(parsed, walk, below, limit, await self._store.rebuild(error))
 
     async def _search_without_index(self, query: str, limit: int, cursor: str, error: Unavailable) -> SearchPage:
         """Search by the backend itself. Raise the error if it has no search."""
@@ -95,16 +101,15 @@ class Indexed(Wrapper):
         notes = [note, missing]
         while below and len(hits) <= limit and anyio.current_time() < stops_at:
             try:
-                places, below = await self._store.search(_finding(self._source, owner, query, below))
+                places, below = await self._store.search(_search_work(self._source, owner, query, below))
             except DeadlineExceeded:
                 break
             hits += self._hits(places, await source.read(places), query, walk)
-        else:
-            stops_at = 0 if below == 0 or len(hits) > limit else stops_at
         unreadable = await self._store.scan(lambda tx: tables.unreadable(tx, self._source, owner))
         if unreadable:
             notes.append(f"{len(unreadable)} sessions could not be read, among them {', '.join(unreadable[:3])}.")
-        is_full, is_late = len(hits) > limit, bool(stops_at)
+        is_full = len(hits) > limit
+        is_late = bool(below) and not is_full
         if is_late:
             notes.append("The search took too long and stopped here. Continue with next_cursor.")
         next_cursor = hits[limit - 1].cursor if is_full else cursors.mark(walk, below) if is_late else ""
@@ -171,7 +176,7 @@ class Indexed(Wrapper):
 
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         change = await super().delete_session(session_id, expected_version=expected_version)
-        await self._forget([session_id])
+        await self._drop_sessions([session_id])
         return change
 
     async def apply_to_sessions(
@@ -186,11 +191,11 @@ class Indexed(Wrapper):
             action, session_ids, dry_run=dry_run, expected_versions=expected_versions
         )
         if action == "delete" and not dry_run:
-            await self._forget(result.succeeded)
+            await self._drop_sessions(result.succeeded)
         return result
 
-    async def _forget(self, session_ids: Sequence[str]) -> None:
-        """Remove deleted sessions. If that fails, a search does it, which finds them gone."""
+    async def _drop_sessions(self, session_ids: Sequence[str]) -> None:
+        """Remove deleted sessions from the index. If that fails, the next search that finds them removes them."""
         try:
             await self._store.open()
             for session_id in session_ids:
@@ -199,9 +204,11 @@ class Indexed(Wrapper):
             return
 
 
-def _finding(
+def _search_work(
     source: str, owner: str, query: SearchQuery, below: int
 ) -> Callable[[Transaction], tuple[list[Place], int]]:
+    """Return the function that finds places in a transaction."""
+
     def find(tx: Transaction) -> tuple[list[Place], int]:
         return tables.find(tx, source, owner, query.words, below=below, limit=_AT_ONCE)
 

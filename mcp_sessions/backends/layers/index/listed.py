@@ -84,7 +84,12 @@ class ListedSource:
         await self.store.write(drop)
 
     def _is_current(self, session: Session, known: IndexedSession | None) -> bool:
-        if known is None or known.changed_at != _changed_at(session) or known.owner != self._owner(session, known):
+        if (
+            known is None
+            or not known.is_readable
+            or known.changed_at != _changed_at(session)
+            or known.owner != self._owner(session, known)
+        ):
             return False
         return known.read_at - known.changed_at > _SETTLED
 
@@ -128,7 +133,7 @@ class ListedSource:
     async def _texts_of(self, session: Session) -> list[Text]:
         changed_at = _changed_at(session)
         detail = await self.backend.get_session(session.id)
-        found = [Text("name", "", changed_at, detail.name), Text("summary", "", changed_at, detail.summary)]
+        found = [Text("name", "", changed_at, detail.name)]
         cursor = ""
         while True:
             page = await self.backend.get_session_history(session.id, HistoryQuery(), limit=_PAGE, cursor=cursor)
@@ -159,8 +164,8 @@ class ListedSource:
         session = self._sessions[place.session_id]
         if session is None:
             return None
-        if place.part != "message":
-            return FoundText(session.name, "", session.created_at, getattr(session, place.part))
+        if place.part == "name":
+            return FoundText(session.name, "", session.created_at, session.name)
         try:
             page = await self.backend.get_session_history(session.id, HistoryQuery(message_id=place.message_id))
         except NotFound:

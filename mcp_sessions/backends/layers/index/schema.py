@@ -25,7 +25,7 @@ _TABLES = """
     CREATE TABLE places (
         key INTEGER PRIMARY KEY,         -- of the row in `text_index`; larger ones are searched first
         session_key INTEGER NOT NULL,    -- 0: the text is gone; rows of `text_index` can't be deleted
-        part TEXT NOT NULL,              -- name, summary or message
+        part TEXT NOT NULL,              -- name or message
         message_id TEXT NOT NULL,
         digest BLOB NOT NULL,            -- of the text, its owner and, if it is in a file, its time
         origin TEXT NOT NULL,            -- SESSION/MESSAGE of which it is a copy, "" if it is none

@@ -15,22 +15,30 @@ Progress = Callable[[int, int], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How far the index is: the number of sessions still to be read, and whether all of those are known."""
+    """How complete the index is.
+
+    `pending`: the number of sessions not read yet. `is_listed`: the list of sessions was read to its end. `unreadable`:
+    the number of files and folders that could not be looked at.
+    """
 
     pending: int = 0
     is_listed: bool = True
+    unreadable: int = 0
 
     @property
     def note(self) -> str:
         """Return a sentence about what is missing, "" if nothing is."""
-        if not self.pending and self.is_listed:
-            return ""
-        count = f"{self.pending}{'' if self.is_listed else ' or more'} sessions"
-        return f"{count} are not indexed yet, so they were not searched. Repeat the call to index more."
+        notes: list[str] = []
+        if self.unreadable:
+            notes.append(f"{self.unreadable} files or folders could not be read, so they were not searched.")
+        if self.pending or not self.is_listed:
+            count = f"{self.pending}{'' if self.is_listed else ' or more'} sessions"
+            notes.append(f"{count} are not indexed yet, so they were not searched. Repeat the call to index more.")
+        return " ".join(notes)
 
 
 class FoundText(NamedTuple):
-    """A text as it stands in the system now. `role` is "" for names and summaries."""
+    """A text as it stands in the system now. `role` is "" for names."""
 
     session_name: str
     role: str
@@ -39,7 +47,7 @@ class FoundText(NamedTuple):
 
 
 class Source(Protocol):
-    """A system whose sessions are indexed, for the time of one call."""
+    """The sessions of one backend, as the index reads them during one call."""
 
     async def update(self, stops_at: float) -> Coverage:
         """Index what changed until a time on the event loop's clock. Return what is missing after that."""

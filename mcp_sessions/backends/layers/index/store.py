@@ -1,4 +1,4 @@
-"""The index's file: opened when it is first needed, and made anew when it is damaged."""
+"""The file of the search index, opened on first use and rebuilt when it is damaged."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -9,8 +9,10 @@ from typing import Self, TypeVar
 import anyio
 
 from ....errors import BadResponse, SessionsError, Unavailable
+from ....sqlite_url import url_of
 from ...database.database import Database, Transaction
 from ...database.opening import sqlite_database
+from ...database.sqlite_file import Identity, file_identity
 from ...database.times import to_datetime
 from ...file_locks import FileLocks
 from ...health import Check, Report
@@ -18,13 +20,15 @@ from . import schema, tables
 
 T = TypeVar("T")
 
-REBUILT = "The search index was damaged and is being made anew."
+REBUILT = "The search index was damaged and is being rebuilt."
 _BUSY_SECONDS = 2.0
 _SEARCH_SECONDS = 0.5  # of processor time
 
 
 class DamagedIndex(BadResponse):
-    """The index's file is damaged. `IndexStore.rebuild` makes it anew."""
+    """The index's file is damaged. `database` is its connection. `IndexStore.rebuild` makes a new file."""
+
+    database: Database | None = None
 
 
 class UnusableIndex(Unavailable):
@@ -41,6 +45,7 @@ class IndexStore:
         self._path = path.expanduser().absolute()
         self._locks = FileLocks(self._path.with_suffix(".locks"))
         self._database: Database | None = None
+        self._identity: Identity | None = None
         self._opening = anyio.Lock()
         self._users = 0
 
@@ -62,7 +67,7 @@ class IndexStore:
         except OSError:
             report(Check("index", f"{self._path} does not exist yet; the first search creates it"))
             return
-        database = sqlite_database(f"sqlite:///{self._path}", schema.SQLITE, seconds=_BUSY_SECONDS)
+        database = sqlite_database(url_of(self._path), schema.SQLITE, seconds=_BUSY_SECONDS)
         try:
             await database.open_existing()
             try:
@@ -78,34 +83,41 @@ class IndexStore:
         report(Check("index", f"{self._path} ({size:.1f} MB) has {count:,} sessions of this system {state}"))
 
     async def open(self) -> str:
-        """Open the file, or create it. Return a note if it was damaged and had to be made anew.
+        """Open the file, or create it. Return a note if it was damaged and had to be rebuilt.
 
         Raise `Unavailable` if it can't be used, also if a newer version of this program made it.
         """
         async with self._opening:
-            if self._database is not None and self._path.exists():
+            if self._database is not None and self._identity == file_identity(str(self._path)):
                 return ""
-            await self._close()  # if the file was deleted
+            await self._close()  # if the file was deleted or replaced
+            was_used = self._locks.folder.is_dir()  # only a search index has this folder beside it
+            note = ""
+            try:
+                self._database = await self._opened()
+            except BadResponse as error:
+                if not was_used:
+                    raise Unavailable(
+                        "the index's path names a file of another kind, which was left alone. Set --index to another."
+                    ) from error
+                self._remove_file()
+                self._database = await self._opened()
+                note = REBUILT
             try:
                 self._locks.open()
             except OSError as error:
                 raise Unavailable(
                     f"the index's folder can't be created ({error.strerror}). Set --index to another path, or to off."
                 ) from error
-            try:
-                self._database = await self._opened()
-            except BadResponse:
+            return note
+
+    async def rebuild(self, error: "DamagedIndex | None" = None) -> str:
+        """Remove the file and make a new one, unless that was done since this error. Return a note about it."""
+        async with self._opening:
+            if error is None or error.database is self._database:
+                await self._close()
                 self._remove_file()
                 self._database = await self._opened()
-                return REBUILT
-        return ""
-
-    async def rebuild(self) -> str:
-        """Remove the file and make a new one. Return a note about it."""
-        async with self._opening:
-            await self._close()
-            self._remove_file()
-            self._database = await self._opened()
         return REBUILT
 
     async def _close(self) -> None:
@@ -114,8 +126,9 @@ class IndexStore:
             self._database = None
 
     async def _opened(self) -> Database:
-        database = sqlite_database(f"sqlite:///{self._path}", schema.SQLITE, seconds=_BUSY_SECONDS)
+        database = sqlite_database(url_of(self._path), schema.SQLITE, seconds=_BUSY_SECONDS)
         await database.open(lambda tx: False)
+        self._identity = file_identity(str(self._path))
         return database
 
     def _remove_file(self) -> None:
@@ -129,31 +142,33 @@ class IndexStore:
             yield is_held
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        with _translate_errors():
-            return await self._used.write(work)
+        with _translate_errors(self._used) as database:
+            return await database.write(work)
 
     async def scan(self, work: Callable[[Transaction], T]) -> T:
-        with _translate_errors():
-            return await self._used.scan(work)
+        with _translate_errors(self._used) as database:
+            return await database.scan(work)
 
     async def search(self, work: Callable[[Transaction], T]) -> T:
         """Run a search. `DeadlineExceeded` is raised inside `work` when it takes too long."""
-        with _translate_errors():
-            return await self._used.search(work, _SEARCH_SECONDS)
+        with _translate_errors(self._used) as database:
+            return await database.search(work, _SEARCH_SECONDS)
 
     @property
     def _used(self) -> Database:
         if self._database is None:
-            raise Unavailable("the index is closed. Enter the backend with `async with` first.")
+            raise UnusableIndex("the index is closed. Enter the backend with `async with` first.")
         return self._database
 
 
 @contextmanager
-def _translate_errors() -> Generator[None]:
+def _translate_errors(database: Database) -> Generator[Database]:
     """Raise `DamagedIndex` or `UnusableIndex`, to tell errors of the file from those of the system."""
     try:
-        yield
+        yield database
     except BadResponse as error:
-        raise DamagedIndex(error.message) from error
+        damaged = DamagedIndex(error.message)
+        damaged.database = database
+        raise damaged from error
     except SessionsError as error:
         raise UnusableIndex(error.message) from error

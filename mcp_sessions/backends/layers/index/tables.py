@@ -10,7 +10,7 @@ from ...database.fts5 import phrases
 from ...database.times import now_micros
 
 MAX_KEY = 1 << 58  # has 18 digits, the most that a cursor accepts
-_NAMES = 1 << 52  # added to the keys of names and summaries, which are searched before messages
+_NAMES = 1 << 52  # added to the keys of names, which are searched before messages
 _EPOCH = 1_577_836_800  # 2020-01-01
 _KEYS_PER_SECOND = 1 << 10
 _AT_ONCE = 500
@@ -19,19 +19,20 @@ _NO_COPY = f"""
     AND NOT (p.origin <> '' AND EXISTS (
         SELECT 1 FROM sessions t JOIN places q ON q.session_key = t.key
         WHERE t.source = s.source AND t.id = substr(p.origin, 1, instr(p.origin, '/') - 1)
-        AND q.message_id = substr(p.origin, instr(p.origin, '/') + 1)))
+        AND q.message_id = substr(p.origin, instr(p.origin, '/') + 1) AND t.key <> s.key))
     AND NOT (p.number > 0 AND EXISTS (
         SELECT 1 FROM places q JOIN sessions t ON t.key = q.session_key
         WHERE q.key > p.key AND q.key < (p.key / {_KEYS_PER_SECOND} + 1) * {_KEYS_PER_SECOND} AND q.number > 0
-        AND q.message_id = p.message_id AND q.digest = p.digest AND t.source = s.source AND t.key <> s.key))
+        AND q.message_id = p.message_id AND q.digest = p.digest AND t.source = s.source AND t.key <> s.key
+        AND q.origin IN ('', p.origin)))
 """
 """Conditions that a place is not a copy. Claude Code's forks name the original; older copies have its id and time."""
 
 
 class Text(NamedTuple):
-    """A name, summary or message, as a model may see it.
+    """A name or a message, as a model may see it.
 
-    `part` is `name`, `summary` or `message`. `number` and `position` are those of a message in a file.
+    `part` is `name` or `message`. `number` and `position` are those of a message in a file.
     """
 
     part: str
@@ -54,6 +55,7 @@ class IndexedSession(NamedTuple):
     owner: str
     changed_at: int
     read_at: int
+    is_readable: int
 
 
 class Place(NamedTuple):
@@ -88,7 +90,7 @@ def indexed(tx: Transaction, source: str, ids: Sequence[str]) -> dict[str, Index
     for start in range(0, len(ids), _AT_ONCE):
         some = ids[start : start + _AT_ONCE]
         rows = tx.all(
-            "SELECT id, owner, changed_at, read_at FROM sessions"
+            "SELECT id, owner, changed_at, read_at, is_readable FROM sessions"
             f" WHERE source = ? AND id IN ({', '.join('?' * len(some))})",
             source,
             *some,
@@ -177,10 +179,7 @@ def put_texts(tx: Transaction, source: str, owner: str, session_key: int, texts:
 
 def _insert(tx: Transaction, owner_tokens: str, session_key: int, text: Text, digest: bytes) -> None:
     first = max(text.created_at // 1_000_000 - _EPOCH, 0) * _KEYS_PER_SECOND + (0 if text.part == "message" else _NAMES)
-    row = tx.one("SELECT max(key) FROM places WHERE key >= ? AND key < ?", first, first + _KEYS_PER_SECOND)
-    key = max(first, row[0] + 1 if row and row[0] is not None else 1)
-    while tx.one("SELECT 1 FROM places WHERE key = ?", key):  # more texts in this second than it has keys
-        key += 1
+    key = _free_key(tx, first)
     tx.run(
         "INSERT INTO places (key, session_key, part, message_id, digest, origin, number, position)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -194,6 +193,22 @@ def _insert(tx: Transaction, owner_tokens: str, session_key: int, text: Text, di
         text.position,
     )
     tx.run("INSERT INTO text_index (rowid, owner, words) VALUES (?, ?, ?)", key, owner_tokens, index_text(text.text))
+
+
+def _free_key(tx: Transaction, first: int) -> int:
+    """Return an unused key from `first` on, after those of the same second."""
+    size = _KEYS_PER_SECOND
+    while True:
+        row = tx.one("SELECT max(key) FROM places WHERE key >= ? AND key < ?", first, first + size)
+        last: int | None = row[0] if row else None
+        if last is None or last + 1 < first + size:
+            return max(first, 1 if last is None else last + 1)
+        size *= 2  # there are more texts in this second than it has keys
+
+
+def mark_unreadable(tx: Transaction, *, source: str, session_id: str) -> None:
+    """Note that a session can't be read now. The next update tries to read it again."""
+    tx.run("UPDATE sessions SET is_readable = 0, state = '' WHERE source = ? AND id = ?", source, session_id)
 
 
 def newest(tx: Transaction, source: str, session_id: str, limit: int) -> dict[str, tuple[bytes, int]]:
@@ -214,7 +229,7 @@ def move(tx: Transaction, session_key: int, number: int, position: str) -> None:
 
 
 def put_part(tx: Transaction, source: str, owner: str, session_key: int, text: Text) -> None:
-    """Index a session's name or summary in place of its earlier one. An empty text removes it."""
+    """Index a session's name in place of its earlier one. An empty text removes it."""
     digest = text.digest(owner)
     rows = tx.all(
         "SELECT key, digest FROM places WHERE session_key = ? AND number = 0 AND part = ?", session_key, text.part

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 
@@ -72,17 +73,17 @@ class TranscriptSource:
         await self._drop(indexed.keys() - states.keys(), len(indexed))
         changed = [item for item in states.items() if indexed.get(item[0]) != item[1].state]
         if not changed and marks:
-            return Coverage()
+            return Coverage(unreadable=self.feed.unreadable)
         known = {key for key in indexed.keys() & states.keys() if states[key].continues(indexed[key])}
         waiting = deque(sorted(changed, key=lambda item: -item[1].changed_at))
         await self._index(waiting, known, time.monotonic() + stops_at - anyio.current_time())
         if not waiting:
             now = now_micros()
             await self.store.write(lambda tx: tables.set_marks(tx, self.name, "", now, now))
-        return Coverage(len(waiting))
+        return Coverage(len(waiting), unreadable=self.feed.unreadable)
 
     async def _drop(self, gone: AbstractSet[str], count: int) -> None:
-        """Remove sessions that are gone, unless all are: so it looks if a disk is missing."""
+        """Remove sessions whose files are gone. Remove none if all are gone, since a disk may be missing."""
         if not gone or self.feed.unreadable or (len(gone) == count > _FEW):
             return
 
@@ -170,15 +171,21 @@ class TranscriptSource:
 
     async def read(self, places: Sequence[Place]) -> Sequence[FoundText | None]:
         stops_at = time.monotonic() + remaining(self.backend.options.timeout)
-        found = await anyio.to_thread.run_sync(lambda: [self._read_place(place, stops_at) for place in places])
+        unreadable: set[str] = set()
+        found = await anyio.to_thread.run_sync(
+            lambda: [self._read_place(place, stops_at, unreadable) for place in places]
+        )
+        for session_id in unreadable:
+            await self.store.write(partial(tables.mark_unreadable, source=self.name, session_id=session_id))
+        there = self.feed.states.keys() - unreadable
         return [
-            text or (await self._look_for(place) if place.session_id in self.feed.states else None)
+            text or (await self._look_for(place) if place.session_id in there else None)
             for place, text in zip(places, found, strict=True)
         ]
 
-    def _read_place(self, place: Place, stops_at: float) -> FoundText | None:
-        """Return the text at a place, or None if it has to be looked for."""
-        if place.session_id not in self.feed.states or place.part == "summary":
+    def _read_place(self, place: Place, stops_at: float, unreadable: set[str]) -> FoundText | None:
+        """Return the text at a place, or None if it has to be looked for. Add a session that can't be read."""
+        if place.session_id not in self.feed.states:
             return None
         try:
             with self.feed.open(place.session_id, stops_at) as transcript:
@@ -191,13 +198,18 @@ class TranscriptSource:
                 return found_message(transcript.name, placed.message) if placed and is_found else None
         except (Invalid, NotFound):
             return None
+        except Timeout:
+            raise
+        except SessionsError:
+            unreadable.add(place.session_id)
+            return None
 
     async def _look_for(self, place: Place) -> FoundText | None:
         """Return a text by way of the backend, which reads more of the file."""
         try:
             session = await self.backend.get_session(place.session_id)
-            if place.part != "message":
-                return FoundText(session.name, "", session.created_at, getattr(session, place.part))
+            if place.part == "name":
+                return FoundText(session.name, "", session.created_at, session.name)
             query = HistoryQuery(message_id=place.message_id)
             page = await self.backend.get_session_history(place.session_id, query)
             return found_message(session.name, page.messages[0])
