@@ -67,7 +67,13 @@ def absolute_path(name: str, text: str) -> str:
 
 def find_program(text: str) -> str:
     """Return the absolute path of a program, given by a path or by a name on the PATH."""
-    found = shutil.which(text) if text and "\0" not in text else None
-    if found is None:
+    found = program_on_path(text)
+    if not found:
         raise ValueError("accepts the path of a program, or the name of one on the PATH")
-    return str(Path(found).absolute())
+    return found
+
+
+def program_on_path(name: str) -> str:
+    """Return the absolute path of a program, or "" if there is none. The PATH may have relative folders."""
+    found = shutil.which(name) if name and "\0" not in name else None
+    return str(Path(found).absolute()) if found else ""

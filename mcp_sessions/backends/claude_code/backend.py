@@ -21,7 +21,7 @@ from ...models import Change, Clearable, NewMessage, SessionDetail, iso
 from ..base import Capability
 from ..file_locks import FileLocks
 from ..transcripts.kept_files import KeptFiles
-from ..transcripts.trash import Trash
+from ..transcripts.trash import Trash, unavailable
 from ..validation import check_version
 from . import ClaudeCodeOptions
 from .changes import Changes
@@ -106,6 +106,8 @@ class ClaudeCodeBackend(ClaudeCodeReader):
                 await self._change(session_id, partial(self._renew_copy, session_id))
         except SessionsError as error:
             return error
+        except OSError as error:
+            return unavailable(error)
         return None
 
     def _renew_copy(self, session_id: str, changes: Changes) -> None:
@@ -165,7 +167,12 @@ class ClaudeCodeBackend(ClaudeCodeReader):
             catalogue = self._catalogue(stops_at)
             return self._details(catalogue).read(write_fork(Changes(catalogue), session_id, up_to_message_id, name))
 
-        return await self._in_thread(work)
+        try:
+            return await self._in_thread(work)
+        except Timeout as error:
+            raise OutcomeUnknown(
+                "the fork took too long, so it isn't known whether it was made. Call list_sessions to find out."
+            ) from error
 
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         """Move the files of a session to our trash. Refused while the session is open in Claude Code."""

@@ -16,9 +16,6 @@ from .protection import Protection
 from .retention import Retention
 from .session_files import session_files
 
-_LEAST_TIME = timedelta(days=1)
-"""A restored session that Claude Code would remove before this counts as changed now."""
-
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
@@ -64,7 +61,7 @@ class Deletion:
                 raise
             is_kept = False
         if is_kept:
-            self.protection.unprotect(session_id)
+            self.protection.restore(session_id)
             note = "Claude Code had removed it; now it is active again."
         elif entry is not None:
             self.trash.restore(entry)
@@ -72,12 +69,14 @@ class Deletion:
         else:
             self.protection.restore(session_id)
             return "It was active already."
-        return note + self._keep_from_removal(Path(self.changes.catalogue.find(session_id).path))
+        note += self._keep_from_removal(Path(self.changes.catalogue.find(session_id).path))
+        if is_kept:
+            self.protection.unprotect(session_id)
+        return note
 
     def _keep_from_removal(self, transcript: Path) -> str:
         """Let a transcript that Claude Code would remove at once count as changed now, and return a note on that."""
-        expires = Retention.of(self.changes.catalogue.folder.root).expires_at(transcript.stat().st_mtime_ns)
-        if expires is None or expires > datetime.now(UTC) + _LEAST_TIME:
+        if not Retention.of(self.changes.catalogue.folder.root).is_due(transcript.stat().st_mtime_ns):
             return ""
         os.utime(transcript)
         return " Claude Code would have removed it at once because of its age, so its file counts as changed now."

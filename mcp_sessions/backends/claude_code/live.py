@@ -7,6 +7,7 @@ The `.key` files beside it hold credentials and are never opened.
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -54,8 +55,22 @@ def _ancestors() -> Iterator[tuple[int, str]]:
 def _session_of(root: Path, pid: int, start: str) -> str:
     entry = _read_entry(root / "sessions" / f"{pid}.json")
     session_id = text_in(entry, "sessionId")
-    is_same_process = start != "" and str(entry.get("procStart")) == start and entry.get("pid") == pid
-    return session_id if is_same_process and is_session_id(session_id) else ""
+    is_same_process = str(entry.get("procStart")) == start if start else _may_run(pid)
+    is_open = is_same_process and entry.get("pid") == pid
+    return session_id if is_open and is_session_id(session_id) else ""
+
+
+def _may_run(pid: int) -> bool:
+    """Return whether a process runs, where the system doesn't tell when it began."""
+    if sys.platform == "win32" or (_PROC / "self").exists():  # on Windows, os.kill(pid, 0) would end the process
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # another user's process
+    return True
 
 
 def _read_entry(path: Path) -> JsonObject:

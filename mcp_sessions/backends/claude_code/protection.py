@@ -9,6 +9,7 @@ from ...errors import NotFound, SessionsError
 from ..transcripts.kept_files import KeptFiles
 from ..transcripts.trash import Trash
 from .changes import Changes
+from .retention import Retention
 from .session_files import session_files
 
 
@@ -34,10 +35,17 @@ class Protection:
             self.unprotect(session_id)
 
     def unprotect(self, session_id: str) -> None:
-        """Put files that are missing back in their places, and remove the copies unless all sessions are kept."""
+        """Put files that are missing back in their places, and remove the copies.
+
+        They stay if all sessions are kept, and if Claude Code would remove the session at once because of its age.
+        """
         self.restore(session_id)
-        if not self.keeps_all:
+        if not (self.keeps_all or self._is_due(session_id)):
             self.kept.release(self._copies(session_id))
+
+    def _is_due(self, session_id: str) -> bool:
+        folder = self.changes.catalogue.folder
+        return Retention.of(folder.root).is_due(folder.find(session_id).mtime)
 
     def restore(self, session_id: str) -> None:
         """Put files that are missing back. Raise `Conflict` if Claude Code has begun another transcript."""
@@ -85,7 +93,8 @@ class Protection:
             yield
         except SessionsError:
             if copies:
-                self.protect(session_id)
+                with suppress(SessionsError):
+                    self.protect(session_id)
             raise
 
     def _copies(self, session_id: str) -> list[Path]:

@@ -12,6 +12,7 @@ from ..transcripts.lines import parse
 
 _DEFAULT_DAYS = 30
 _SOON = timedelta(days=7)
+_LEAST_TIME = timedelta(days=1)
 _MANAGED = {
     "darwin": "/Library/Application Support/ClaudeCode/managed-settings.json",
     "win32": "C:/Program Files/ClaudeCode/managed-settings.json",
@@ -50,3 +51,8 @@ class Retention:
             return None
         expires = datetime.fromtimestamp(mtime // 10**9, UTC) + timedelta(days=self.days)
         return expires if expires - datetime.now(UTC) <= _SOON else None
+
+    def is_due(self, mtime: int) -> bool:
+        """Return whether a file that was changed last at `mtime` will be removed within a day."""
+        expires = self.expires_at(mtime)
+        return expires is not None and expires <= datetime.now(UTC) + _LEAST_TIME

@@ -1,7 +1,6 @@
 """A backend for the threads of Codex: it reads the files in its home, and lets Codex itself make changes."""
 
 import os
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from ...errors import Invalid
 from ..backend_type import BackendType, OpenContext
-from ..environment import Variable, find_program
+from ..environment import Variable, find_program, program_on_path
 from ..options import BackendOptions, Option, refuse_other_options
 
 if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
@@ -36,7 +35,7 @@ def open_codex(url: str, options: CodexOptions, context: OpenContext) -> "Sessio
         raise Invalid("the URL of Codex's threads must be codex: or codex:///PATH")
     refuse_other_options(url, CodexOptions)
     # On Windows, nothing ends what Codex leaves behind, so sessions can only be read there.
-    command = "" if sys.platform == "win32" else options.command or shutil.which("codex") or ""
+    command = "" if sys.platform == "win32" else options.command or program_on_path("codex")
     home = _home(path.removeprefix("//"))
     if not command:
         from .reader import CodexReader

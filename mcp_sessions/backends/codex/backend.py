@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 
 import anyio
 
-from ...errors import BadResponse, Invalid, OutcomeUnknown, SessionsError, Timeout, Unavailable
+from ...errors import BadResponse, Invalid, OutcomeUnknown, SessionsError, Timeout, Unavailable, quoted
 from ...json_documents import JsonObject
 from ...models import Change, SessionDetail, iso
 from ..deadline import remaining
@@ -221,7 +221,12 @@ class CodexBackend(CodexReader):
                 await self.rename_session(forked[-1], new)
             except SessionsError as error:
                 note = f"It could not be renamed ({error.code}). Try rename_session."
-        session = await self.get_session(forked[-1])
+        try:
+            session = await self.get_session(forked[-1])
+        except SessionsError as error:
+            raise OutcomeUnknown(
+                f"the fork is session {quoted(forked[-1])}, but it could not be read. Call get_session with that id."
+            ) from error
         return session.model_copy(update={"note": f"{session.note} {note}".strip()})
 
     def _turn(self, catalogue: Catalogue, entry: Entry, message_id: str) -> str:
@@ -255,7 +260,11 @@ class CodexBackend(CodexReader):
             raise failure
 
     async def _version(self, session_id: str) -> str:
-        return await self._read(lambda catalogue: self._details(catalogue).version(catalogue.find(session_id)))
+        """Return the version after a change, or "" if it can't be read: the change was made all the same."""
+        try:
+            return await self._read(lambda catalogue: self._details(catalogue).version(catalogue.find(session_id)))
+        except SessionsError:
+            return ""
 
     async def _read(self, work: Callable[[Catalogue], T]) -> T:
         return await self._in_thread(lambda stops_at: work(self._catalogue(stops_at)))

@@ -1,7 +1,6 @@
 """Backends for opencode: the REST API of a running server (`opencode serve`), and its database on this machine."""
 
 import os
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from platformdirs import user_data_dir
 
 from ...errors import Invalid
 from ..backend_type import BackendType, OpenContext
-from ..environment import CERTIFICATES, DATA_FOLDER, PROXIES, find_program
+from ..environment import CERTIFICATES, DATA_FOLDER, PROXIES, find_program, program_on_path
 from ..options import BackendOptions, HttpOptions, Option, refuse_other_options
 
 if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
@@ -86,13 +85,18 @@ def open_opencode_database(url: str, options: OpencodeDatabaseOptions, context: 
         raise Invalid("the URL of opencode's database must be opencode: or opencode:///PATH")
     refuse_other_options(url, OpencodeDatabaseOptions)
     database = _database_file(path.removeprefix("//"))
-    command = options.command or shutil.which("opencode") or ""
+    command = options.command or program_on_path("opencode")
     # A server finds its database by the name. On Windows, nothing ends what it leaves behind.
     if not command or context.read_only or database.parts[-2:] != _DATABASE or sys.platform == "win32":
         return LocalOpencodeReader(database, options)
 
+    try:
+        directory = options.directory or os.getcwd()  # noqa: PTH109
+    except OSError as error:
+        raise Invalid("the working folder does not exist any more. Name another one in the option directory") from error
+
     def connect(server: "ServerProcess") -> "OpencodeBackend":
-        own = OpencodeOptions(timeout=options.timeout, directory=options.directory or os.getcwd())  # noqa: PTH109
+        own = OpencodeOptions(timeout=options.timeout, directory=directory)
         given = OpenContext(token=server.password, data_folder=context.data_folder)
         return _open_server(f"opencode+{server.origin}", own, given, system=os.fspath(database))
 

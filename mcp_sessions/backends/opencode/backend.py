@@ -202,8 +202,11 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
         note = "Appended messages can't be removed again."
         if is_first:
             note += " opencode gives no automatic title to a session that began like this. Use rename_session."
-        after = await self._api.session(session_id)
-        return Change(session_id=session_id, version=after.version, note=note)
+        try:
+            version = (await self._api.session(session_id)).version
+        except SessionsError as error:
+            version, note = "", f"{note} The session could not be read afterwards ({error.code})."
+        return Change(session_id=session_id, version=version, note=note)
 
     async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
         title = _title(name)

@@ -85,6 +85,9 @@ class ServerOnDemand:
                 self._run = None  # before the server ends, so that the next change starts another one
         except SessionsError as error:
             run.error = error
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            run.error = Unavailable(f"opencode could not be started ({reason}), so nothing was changed. Try again.")
         finally:
             if self._run is run:
                 self._run = None

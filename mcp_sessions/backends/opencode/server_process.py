@@ -27,7 +27,6 @@ _SUPERVISOR = (
     '{ "$@" </dev/null >output 2>/dev/null; kill -KILL 0; } & '
     'read -r line; trap "" TERM; kill -TERM 0; sleep 3; kill -KILL 0'
 )
-_READY = b"listening on"
 _START_SECONDS = 60
 """More than a call waits: a later one then finds the server started."""
 _END_SECONDS = 3
@@ -59,12 +58,15 @@ async def run_server(program: str, data_home: Path) -> AsyncGenerator[ServerProc
         environment = _environment(os.environ, Path(folder), data_home) | {"OPENCODE_SERVER_PASSWORD": password}
         process, lifeline = await _start(command, environment, folder)
         try:
-            await _wait_until_ready(process, anyio.Path(folder) / "output")
-            yield ServerProcess(f"http://127.0.0.1:{port}", password, process)
+            origin = f"http://127.0.0.1:{port}"
+            await _wait_until_ready(process, anyio.Path(folder) / "output", origin)
+            yield ServerProcess(origin, password, process)
         finally:
-            with anyio.CancelScope(shield=True):
-                await _end(process)
-            os.close(lifeline)
+            try:
+                with anyio.CancelScope(shield=True):
+                    await _end(process)
+            finally:
+                os.close(lifeline)
 
 
 async def _start(command: list[str], environment: Mapping[str, str], folder: str) -> tuple[Process, int]:
@@ -90,10 +92,12 @@ async def _start(command: list[str], environment: Mapping[str, str], folder: str
     return process, lifeline
 
 
-async def _wait_until_ready(process: Process, output: anyio.Path) -> None:
+async def _wait_until_ready(process: Process, output: anyio.Path, origin: str) -> None:
+    """Wait until the server says that it listens at `origin`: another program may have taken the port meanwhile."""
+    ready = f"listening on {origin}".encode()
     with anyio.move_on_after(_START_SECONDS):
         while process.returncode is None:
-            if await output.exists() and _READY in await output.read_bytes():
+            if await output.exists() and ready in await output.read_bytes():
                 return
             await anyio.sleep(_PAUSE)
     raise _not_started()
@@ -113,7 +117,7 @@ def _signal_group(process: Process, number: int) -> bool:
     """Send a signal to the group. Return whether it has any processes."""
     try:
         os.killpg(process.pid, number)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # macOS refuses it for a group of which only zombies are left
         return False
     return True
 

@@ -159,11 +159,13 @@ class Trash:
                 is_same = not is_copy or (
                     _state_of(place) == states[number] if states else _has_same_bytes(place, stored)
                 )
-            except FileNotFoundError:
+                if is_same:
+                    place.unlink()
+            except (OSError, Unsupported) as error:  # what stays of the others is removed at the next start
+                if number == 0 and not isinstance(error, FileNotFoundError):
+                    raise
                 is_same = False
-            if is_same:
-                place.unlink()
-            elif number == 0 and states:
+            if number == 0 and states and not is_same:
                 return False
         first, *others = (self.root / path for path in entry.paths)
         for folder in sorted({parent for path in others for parent in path.parents} - {*first.parents}, reverse=True):
@@ -181,7 +183,12 @@ def link_or_copy(source: Path, target: Path) -> None:
     except OSError:
         unfinished = target.with_name(f".{target.name}.{uuid4()}")
         try:
-            shutil.copy2(source, unfinished)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+            with source.open("rb") as found, os.fdopen(os.open(unfinished, flags, 0o600), "wb") as copy:
+                shutil.copyfileobj(found, copy)
+                copy.flush()
+                os.fsync(copy.fileno())
+            shutil.copystat(source, unfinished)
             if target.exists():
                 raise FileExistsError(target) from None
             unfinished.rename(target)

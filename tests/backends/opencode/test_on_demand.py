@@ -75,7 +75,7 @@ anyio.run(main)
 @pytest.mark.parametrize("end", ["returns", "killed"])
 async def test_a_server_and_what_it_started_end_with_the_process_that_started_it(end: str, tmp_path: Path) -> None:
     program = tmp_path / "opencode"
-    program.write_text("#!/bin/sh\necho listening on\nsleep 600 &\nsleep 600\n", encoding="utf-8")
+    program.write_text("#!/bin/sh\necho listening on http://127.0.0.1:$5\nsleep 600 &\nsleep 600\n", encoding="utf-8")
     program.chmod(0o700)
     command = [sys.executable, "-c", _STARTS_A_SERVER, str(program), str(tmp_path), end]
     async with await anyio.open_process(command, stderr=None) as process:

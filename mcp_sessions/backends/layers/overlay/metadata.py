@@ -27,7 +27,7 @@ class MetadataOverlay(Overlay):
                 session_id, metadata=metadata, summary=summary, clear=clear, expected_version=expected_version
             )
         check_update(metadata, summary, clear)
-        before = await self.get_session(session_id)
+        before = await self._read(await self._find(session_id))
         cleared: JsonObject = {key: None for key in before.system_metadata if "metadata" in clear}
         native = cleared | {key: value for key, value in (metadata or {}).items() if key in before.system_metadata}
         rest = {key: value for key, value in (metadata or {}).items() if key not in native}
@@ -46,7 +46,12 @@ class MetadataOverlay(Overlay):
                     raise
                 note = f"Only {', '.join(native)} was changed, which {self.title} stores. {error.text}"
                 change = change.model_copy(update={"note": note})
-        after = await self.get_session(session_id)
+        try:
+            after = await self.get_session(session_id)
+        except SessionsError as error:
+            return change.model_copy(
+                update={"note": f"{change.note} It could not be read afterwards. {error.text}".strip()}
+            )
         update = {
             "changed": change.changed | {"metadata": after.metadata},
             "previous": change.previous | {"metadata": before.metadata},

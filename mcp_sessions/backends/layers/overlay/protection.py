@@ -35,7 +35,9 @@ class ProtectingOverlay(MetadataOverlay):
         try:
             await self.inner.protect_session(session_id, is_protected=is_protected)
         except NotFound:
-            raise
+            if is_protected:
+                raise
+            return ""
         except SessionsError as error:
             what = "may remove it when it is old" if is_protected else "still keeps a copy of it"
             return f"{self.title} {what}, since {error.message}"
