@@ -88,7 +88,7 @@ def test_sessions_of_several_backends_are_one_list_that_can_be_restricted_and_sa
     browser.wait("document.querySelector('#expiry').textContent.endsWith('Archive it to keep it.')")
     browser.wait("document.querySelector('#facts').textContent.includes('1 message')")
     browser.click("#do-archive")
-    browser.wait("document.querySelector('#undo').innerText.startsWith('Archived “Router”. Kept by mcp-sessions')")
+    browser.wait("document.querySelector('#undo').innerText.startsWith('Archived “Router”. Stored by mcp-sessions')")
     browser.script("document.querySelector('#views button:nth-child(2)').click()")
     browser.wait(f"{ROWS} === 'Router'")
     browser.script("document.querySelector('.row').click()")

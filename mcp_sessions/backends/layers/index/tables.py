@@ -207,7 +207,7 @@ def _free_key(tx: Transaction, first: int) -> int:
 
 
 def mark_unreadable(tx: Transaction, *, source: str, session_id: str) -> None:
-    """Note that a session can't be read now. The next update tries to read it again."""
+    """Mark a session that can't be read now. The next update tries to read it again."""
     tx.run("UPDATE sessions SET is_readable = 0, state = '' WHERE source = ? AND id = ?", source, session_id)
 
 
