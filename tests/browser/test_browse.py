@@ -71,11 +71,16 @@ def test_a_conversation_is_found_renamed_archived_restored_and_deleted_and_each_
     page.click("#query")
     page.type("sint")
     page.wait("document.querySelector('.row mark')?.textContent === 'Sint'")
+    page.resize(1200, 300)  # so that the name is not in sight beside the hit
     choose(page, LISBON)
     assert page.wait("document.querySelector('.target .text')?.textContent").startswith("Which day for Sintra?")
     assert page.script("return document.querySelectorAll('#messages details[open]').length") == 0
 
     page.click("#do-rename")
+    top = "document.querySelector('#name').getBoundingClientRect().top"
+    bar = "document.querySelector('#do-rename').getBoundingClientRect().bottom"
+    assert page.script(f"return {top} >= {bar}")
+    page.resize(1200, 760)
     page.press("Control+a")
     page.type("Lisbon in May")
     page.press("Enter")

@@ -93,6 +93,7 @@ def test_sessions_of_several_backends_are_one_list_that_can_be_restricted_and_sa
     browser.wait(f"{ROWS} === 'Router'")
     browser.script("document.querySelector('.row').click()")
     browser.wait("document.querySelector('#facts').textContent.includes('archived only here')")
+    assert browser.script("return document.querySelector('#expiry').textContent").endswith("A copy stays.")
     browser.script("history.back()")
     browser.wait("document.querySelector('#session').hidden && !document.querySelector('.row[aria-selected=true]')")
 
