@@ -182,3 +182,14 @@ async def test_a_session_of_which_no_copy_can_be_kept_is_archived_with_a_note(tm
     async with overlaid(tmp_path) as backend:
         assert "may remove it when it is old" in (await backend.archive_session(transcript.id)).note
         assert [row.id for row in await archived(backend)] == [transcript.id]
+
+
+async def test_an_old_session_that_is_active_again_keeps_its_copy(tmp_path: Path) -> None:
+    transcript, path = written(tmp_path, 40 * DAY)
+    async with overlaid(tmp_path) as backend:
+        await backend.archive_session(transcript.id)
+        await backend.restore_session(transcript.id)
+        path.unlink()  # as Claude Code does at its next start
+        assert [row.id for row in await archived(backend)] == [transcript.id]
+        await backend.restore_session(transcript.id)
+    assert path.read_bytes() == transcript.data

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -29,6 +30,18 @@ async def test_a_change_fails_and_reading_goes_on_if_opencode_does_not_start(fol
     with closing(create(folder / "opencode.db")) as connection, connection:
         (session_id,) = insert(connection, seeded(Seed(name="Trip")))
     async with open_backend(f"opencode://{folder}?command=false", data_folder=str(folder)) as backend:
+        with pytest.raises(Unavailable, match="nothing was changed"):
+            await backend.rename_session(session_id, "Rome")
+        assert (await backend.get_session(session_id)).name == "Trip"
+
+
+async def test_a_change_fails_and_reading_goes_on_if_no_temporary_folder_can_be_made(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(create(folder / "opencode.db")) as connection, connection:
+        (session_id,) = insert(connection, seeded(Seed(name="Trip")))
+    async with open_backend(f"opencode://{folder}?command=false", data_folder=str(folder)) as backend:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
         with pytest.raises(Unavailable, match="nothing was changed"):
             await backend.rename_session(session_id, "Rome")
         assert (await backend.get_session(session_id)).name == "Trip"
