@@ -1,7 +1,9 @@
 """The search index that settings give to backends without one."""
 
+import sqlite3
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,10 +11,11 @@ import pytest
 
 from mcp_sessions.backends.layers.index import Indexed
 from mcp_sessions.cli.main import main
-from mcp_sessions.config.build import build_backends
+from mcp_sessions.config.build import build_backend, build_backends
 from mcp_sessions.config.settings import Settings
 
 from ..support.claude_transcripts import conversation
+from ..support.fakes.agentos import FakeAgentOs
 
 
 @pytest.mark.parametrize("is_on", [True, False])
@@ -22,6 +25,20 @@ def test_a_system_without_a_search_index_gets_one_unless_it_is_off(is_on: bool, 
     backends = build_backends(Settings(backend=urls, overlay="off", index=index))
     assert {name: isinstance(backend, Indexed) for name, backend in backends.items()} == {"": False, "work": is_on}
     assert not (tmp_path / "index.db").exists()
+
+
+async def test_what_each_credential_can_see_is_indexed_separately(tmp_path: Path) -> None:
+    index = tmp_path / "index.db"
+    async with FakeAgentOs() as fake:
+        fake.seed({"name": "apple", "type": "agent", "component_id": "planner", "runs": []})
+        for token in ("one", "two", "two"):
+            given = Settings(backend=(f"agentos+{fake.url}",), token=token, overlay="off", index=str(index))
+            async with build_backend(given) as backend:
+                assert len((await backend.search_sessions("apple")).hits) == 1
+    with closing(sqlite3.connect(index)) as connection:
+        sources = [source for (source,) in connection.execute("SELECT source FROM sessions")]
+    assert len(sources) == len(set(sources)) == 2
+    assert not any("one" in source or "two" in source for source in sources)
 
 
 def _main(tmp_path: Path, *arguments: str) -> int:
