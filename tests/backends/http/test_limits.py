@@ -72,8 +72,8 @@ async def test_of_3000_slow_reads_8_run_256_wait_and_the_others_are_refused(serv
 
 
 async def test_waiting_in_the_queue_counts_towards_the_deadline(server: ToxicServer) -> None:
-    server.default = Gate().answer
-    raised: list[SessionsError] = []
+    gate, raised = Gate(), list[SessionsError]()
+    server.default = gate.answer
 
     async def change(client: HttpClient, seconds: float) -> None:
         with deadline(seconds), pytest.raises(SessionsError) as caught:
@@ -84,6 +84,7 @@ async def test_waiting_in_the_queue_counts_towards_the_deadline(server: ToxicSer
         with anyio.fail_after(5):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(change, client, 1.5)
+                await gate.reached.wait()
                 tasks.start_soon(change, client, 0.5)
     assert [type(error) for error in raised] == [Busy, AnswerLost]
     assert len(server.received) == 1
