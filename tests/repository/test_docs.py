@@ -118,7 +118,7 @@ def test_the_steps_of_a_call_name_existing_functions_and_files() -> None:
     tables = re.findall(r"<!-- steps -->\n(.*?)<!-- /steps -->", text, re.DOTALL)
     rows = [re.fullmatch(r"\| \S+ \| `(\S+)` \| `(\S+)` \| .* \|", line) for line in "".join(tables).splitlines()]
     steps = [row.groups() for row in rows if row]
-    assert len(tables) == 6
+    assert len(tables) == 9
     assert len(steps) == sum(table.count("\n") - 2 for table in tables) - 1  # one leads to the backends
     assert [(path, name) for path, name in steps if name not in names_in(ROOT / path)] == []
 
