@@ -116,7 +116,7 @@ async def test_a_list_can_be_filtered_by_type_and_agent(system: System) -> None:
 async def test_a_list_can_be_filtered_by_project(system: System) -> None:
     await system.seed(*(Seed(name=name, project=folder) for name, folder in PROJECTS.items()))
     listed = (await system.backend.list_sessions(SessionFilter(), limit=100)).sessions
-    with_project = {session.name for session in listed if session.project}
+    with_project = {session.name for session in listed if session.project == PROJECTS[session.name]}
     found = {project: set(await _names(system, SessionFilter(project=project))) for project in SELECTED_BY_PROJECT}
     assert found == {project: names & with_project for project, names in SELECTED_BY_PROJECT.items()}
     filter = SessionFilter(project="/w", order="updated_asc")
@@ -168,7 +168,7 @@ async def test_archived_sessions_have_a_list_of_their_own(system: System) -> Non
 async def test_archived_sessions_can_be_filtered_by_project(system: System) -> None:
     await system.seed(*(Seed(name=name, project=folder, archived=True) for name, folder in PROJECTS.items()))
     archived = (await system.backend.list_sessions(SessionFilter(archived=True), limit=100)).sessions
-    with_project = {session.name for session in archived if session.project}
+    with_project = {session.name for session in archived if session.project == PROJECTS[session.name]}
     sessions = await all_sessions(system.backend, SessionFilter(archived=True, project="/w/app"), 1)
     assert sorted(session.name for session in sessions) == sorted({"app", "lib"} & with_project)
     assert await _names(system, SessionFilter(project="/w/app")) == []

@@ -141,7 +141,7 @@ async def test_a_search_can_be_limited_to_a_project(system: System) -> None:
     seeds = [Seed(name=name, project=folder, runs=_said("alpha")) for name, folder in PROJECTS.items()]
     ids = dict(zip(await system.seed(*seeds), PROJECTS, strict=True))
     listed = (await system.backend.list_sessions(SessionFilter(), limit=100)).sessions
-    with_project = {session.name for session in listed if session.project}
+    with_project = {session.name for session in listed if session.project == PROJECTS[session.name]}
     for project, names in SELECTED_BY_PROJECT.items():
         found = _sessions(await system.backend.search_sessions("alpha", project=project, limit=20))
         assert {ids[id] for id in found} == names & with_project

@@ -211,9 +211,13 @@ async def test_an_index_made_before_there_were_projects_is_filled_anew(
 ) -> None:
     _write(folder, "b", "an apple", project="/w/app")
     os.utime(folder / "b.json", (1e9, 1e9))  # a session that changed just now would be read again in any case
+
+    def no_parts(folder: str) -> tuple[str, ...]:
+        return ()
+
     with monkeypatch.context() as patch:
         patch.setattr(schema, "SQLITE", schema.SQLITE._replace(migrations=schema.SQLITE.migrations[:1]))
-        patch.setattr(labels, "folder_parts", lambda folder: ())  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+        patch.setattr(labels, "folder_parts", no_parts)
         assert _found(await _search(folder, file, "an")) == [("b", "an apple")]
     async with _indexed(folder, file) as backend:
         assert _found(await backend.search_sessions("apple", project="/w")) == [("b", "an apple")]
