@@ -257,6 +257,7 @@ class SessionFilter(Model):
     """The filters of `list_sessions`. "" and None select all. `query` is a case-insensitive part of the name."""
 
     query: str = ""
+    project: str = ""  # the full path of a folder, for the sessions in it or in a folder below it
     type: str = ""
     agent_id: str = ""
     archived: bool = False

@@ -193,8 +193,11 @@ class SessionBackend:
     ) -> RunPage:
         self._refuse(Capability.GET_SESSION_RUNS)
 
-    async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
-        """Return the messages and the session names that contain every word of `query`."""
+    async def search_sessions(self, query: str, *, project: str = "", limit: int = 10, cursor: str = "") -> SearchPage:
+        """Return the messages and the session names that contain every word of `query`.
+
+        If `project` is given, search only the sessions that `list_sessions` returns for it.
+        """
         self._refuse(Capability.SEARCH_SESSIONS)
 
     def create_targets(self) -> Sequence[str]:

@@ -18,6 +18,7 @@ from ..models import (
 from ..text.words import fold_name
 from .base import SessionBackend
 from .paging import message_page
+from .project_filter import in_project
 
 
 class ReadAllBackend(SessionBackend):
@@ -43,11 +44,11 @@ class ReadAllBackend(SessionBackend):
         def order(position: tuple[int, ...]) -> tuple[int, int]:
             return sign * position[0], position[1]
 
-        part = fold_name(filter.query)
+        part, is_in_project = fold_name(filter.query), in_project(filter.project)
         wanted = {
             _position(session, filter.order): session
             for session in await self._own_sessions()
-            if self._is_wanted(session, filter, part)
+            if is_in_project(session.project) and self._is_wanted(session, filter, part)
         }
         # A cursor is a position in time, so sessions that are added or removed between two pages don't shift it.
         positions = sorted((key for key in wanted if after is None or order(key) > order(after)), key=order)

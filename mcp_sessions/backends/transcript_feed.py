@@ -51,6 +51,7 @@ class OpenTranscript:
     name: str
     created_at: datetime | None
     messages: Callable[[Position], Iterator[MessageAtPosition]]
+    project: str = ""
 
 
 class TranscriptFeed(Protocol):

@@ -19,7 +19,7 @@ async def get_session_history(
     backend: Backend,
     limit: Annotated[int, Field(ge=1, le=200, description="1-200, default 20")] = 20,
     cursor: Cursor = "",
-    around: Annotated[str, Field(description="Id of a message: show the messages around it")] = "",
+    around: Annotated[str, Field(description="Id of the message to read around")] = "",
     roles: Annotated[list[Role], Field(description="Only these; default: all")] = [],
     include_tools: Annotated[bool, Field(description="Also tool calls and results; default false")] = False,
     message_id: Annotated[str, Field(description="Id of one message to show whole")] = "",

@@ -13,8 +13,9 @@ SessionId = Annotated[str, Field(description='Id, or "current"')]
 AgentId = Annotated[str, Field(description="Id of the agent, team or workflow")]
 Cursor = Annotated[str, Field(description="next_cursor of a result")]
 Name = Annotated[str, Field(description="At most 512 characters")]
+Project = Annotated[str, Field(description="Sessions in or under this path")]
 ConfirmCode = Annotated[str, Field(description="Code from the error, once the user agrees")]
-ExpectedVersion = Annotated[str, Field(description="Fail unless the session is at this version")]
+ExpectedVersion = Annotated[str, Field(description="Fail unless at this version")]
 Object = dict[str, Any]
 
 

@@ -36,7 +36,7 @@ async def update_session(
     backend: Backend,
     metadata: Annotated[Object, Field(description="Keys to set; null removes a key")] = {},
     summary: str = "",
-    clear: Annotated[list[Clearable], Field(description="Fields to clear before the others are set")] = [],
+    clear: Annotated[list[Clearable], Field(description="Fields to clear first")] = [],
     expected_version: ExpectedVersion = "",
 ) -> Change:
     """Change a session's metadata or summary.

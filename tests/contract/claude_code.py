@@ -10,7 +10,7 @@ from typing import ClassVar
 from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.backends.registry import open_backend
 
-from ..support.claude_transcripts import conversation
+from ..support.claude_transcripts import PROJECT, conversation
 from .harness import Harness, Seed
 
 _OF_ONE_PERSON = "the folder belongs to one person, so a caller that is limited to a user is refused"
@@ -82,6 +82,6 @@ class ClaudeCodeHarness(Harness):
     def _write(self, seed: Seed) -> str:
         self._seeded += 1
         moment = seed.moment or datetime.now(UTC)
-        transcript = conversation(seed.runs, moment, name=seed.name, number=self._seeded)
+        transcript = conversation(seed.runs, moment, name=seed.name, number=self._seeded, cwd=seed.project or PROJECT)
         transcript.write(self._root, moment)
         return transcript.id

@@ -15,7 +15,7 @@ from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.backends.registry import open_backend
 
 from ..support.codex_client import installed_codex, is_installed
-from ..support.codex_rollouts import Rollout, conversation, name_in_index, record
+from ..support.codex_rollouts import PROJECT, Rollout, conversation, name_in_index, record
 from ..support.fakes.codex import fake_codex
 from .harness import Harness, Seed
 
@@ -88,7 +88,8 @@ class CodexHarness(Harness):
     def _write(self, seed: Seed) -> str:
         self._seeded += 1
         moment = seed.moment or datetime.now(UTC)
-        rollout = conversation(seed.runs, moment, legacy=self.is_legacy, number=self._seeded)
+        cwd = seed.project or PROJECT
+        rollout = conversation(seed.runs, moment, legacy=self.is_legacy, number=self._seeded, cwd=cwd)
         path = rollout.write(self._home, archived=seed.archived)
         self._record(rollout, path, seed.name, moment)
         return rollout.id

@@ -37,6 +37,7 @@ class JsonFolderHarness(Harness):
     def _write(self, seed: Seed) -> str:
         moment = seed.moment or datetime.now(UTC)
         kept = {name: getattr(seed, name) for name in ("user_id", "name", "type", "agent_id", "state", "metadata")}
+        kept["project"] = seed.project
         kept["created_at"] = moment.isoformat()
         kept["archived_at"] = moment.isoformat() if seed.archived else None
         kept["messages"] = [message.model_dump() for run in seed.runs for message in run]

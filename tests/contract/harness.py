@@ -27,6 +27,8 @@ class Seed:
     agent_id: str = ""
     state: JsonObject = field(default_factory=dict[str, object])
     metadata: JsonObject = field(default_factory=dict[str, object])
+    project: str = ""
+    """The folder, for systems that have one; "" lets the system choose."""
     runs: Sequence[Sequence[NewMessage]] = ()
     archived: bool = False
     moment: datetime | None = None

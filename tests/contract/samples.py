@@ -25,6 +25,36 @@ WEATHER = (
 SAID = [message.text for run in WEATHER for message in run if message.text and message.role != "tool"]
 """The messages that a history shows of it without tools."""
 
+PROJECTS = {
+    "app": "/w/app",
+    "lib": "/w/app/lib/",
+    "similar": "/w/app2",
+    "other case": "/w/App",
+    "symbols": "/w/a%_.*[x]",
+    "accent": "/w/e\u0301te\u0301",
+    "windows": "C:\\W\\App",
+    "elsewhere": "",
+}
+"""The names of sessions, and their folders."""
+SELECTED_BY_PROJECT = {
+    "/w": {"app", "lib", "similar", "other case", "symbols", "accent"},
+    "/w/app": {"app", "lib"},
+    "//w/./app//": {"app", "lib"},
+    "/w/app/lib": {"lib"},
+    "/w/ap": set[str](),
+    "/w/a%": set[str](),
+    "/w/a%_.*[x]": {"symbols"},
+    "/w/\u00e9t\u00e9": {"accent"},
+    "c:/w": {"windows"},
+    "C:\\w\\APP\\": {"windows"},
+    "C:\\w\\ap": set[str](),
+    "\\\\?\\C:\\W\\App": {"windows"},
+    "~/w": set[str](),
+}
+"""Filters by project, and the names of the sessions in `PROJECTS` that they select."""
+NO_PROJECTS = ["app", "./app", "../w", "/w/../w", "~ann", "C:app", "/w\0", "/w/\ud800", "/" + "w" * 1_000_000]
+"""Texts that are not the full path of a folder."""
+
 
 def exchanges(count: int) -> tuple[tuple[NewMessage, ...], ...]:
     """Return runs of a question and an answer each: `question 1`, `answer 1`, `question 2` …"""

@@ -135,7 +135,11 @@ class ManyWithGuayaba(ManyHarness):
         },
         "test_a_filtered_list_has_each_match_once": "in Guayaba, an agent's id is that of its container",
         **dict.fromkeys(
-            ("test_a_search_has_each_hit_once", "test_phrases_and_symbols_are_found_as_typed"),
+            (
+                "test_a_search_has_each_hit_once",
+                "test_phrases_and_symbols_are_found_as_typed",
+                "test_a_search_can_be_limited_to_a_project",
+            ),
             "the folder can't be searched, and a note says so",
         ),
         "test_a_cursor_of_the_runs_of_another_session_is_refused": "Guayaba keeps no runs",

@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mcp_sessions.backends.base import Capability
+from mcp_sessions.errors import Invalid
 from mcp_sessions.models import Order, SessionFilter
 
 from .harness import Seed, System
-from .samples import moment
+from .samples import NO_PROJECTS, PROJECTS, SELECTED_BY_PROJECT, moment
+from .walks import all_sessions
 
 owed = pytest.mark.owes(Capability.LIST_SESSIONS)
 
@@ -111,6 +113,28 @@ async def test_a_list_can_be_filtered_by_type_and_agent(system: System) -> None:
 
 
 @owed
+async def test_a_list_can_be_filtered_by_project(system: System) -> None:
+    await system.seed(*(Seed(name=name, project=folder) for name, folder in PROJECTS.items()))
+    listed = (await system.backend.list_sessions(SessionFilter(), limit=100)).sessions
+    with_project = {session.name for session in listed if session.project == PROJECTS[session.name]}
+    found = {project: set(await _names(system, SessionFilter(project=project))) for project in SELECTED_BY_PROJECT}
+    assert found == {project: names & with_project for project, names in SELECTED_BY_PROJECT.items()}
+    filter = SessionFilter(project="/w", order="updated_asc")
+    walked = [session.name for session in await all_sessions(system.backend, filter, 1)]
+    assert sorted(walked) == sorted(found["/w"])
+
+
+@owed
+async def test_a_project_is_the_full_path_of_a_folder(system: System) -> None:
+    async def assert_is_invalid(project: str) -> None:
+        with pytest.raises(Invalid, match="project"):
+            await system.backend.list_sessions(SessionFilter(project=project))
+
+    for project in NO_PROJECTS:
+        await assert_is_invalid(project)
+
+
+@owed
 async def test_a_list_can_be_filtered_by_the_time_of_the_last_update(system: System) -> None:
     await system.seed(*(Seed(name=f"{hour}", moment=moment(3600 * hour)) for hour in range(4)))
     half = timedelta(minutes=30)
@@ -138,3 +162,13 @@ async def test_archived_sessions_have_a_list_of_their_own(system: System) -> Non
     assert archived.name == "archived"
     assert archived.archived_at is not None
     assert await _names(system, SessionFilter(archived=True, query="active")) == []
+
+
+@pytest.mark.owes(Capability.LIST_SESSIONS, Capability.ARCHIVE_SESSION)
+async def test_archived_sessions_can_be_filtered_by_project(system: System) -> None:
+    await system.seed(*(Seed(name=name, project=folder, archived=True) for name, folder in PROJECTS.items()))
+    archived = (await system.backend.list_sessions(SessionFilter(archived=True), limit=100)).sessions
+    with_project = {session.name for session in archived if session.project == PROJECTS[session.name]}
+    sessions = await all_sessions(system.backend, SessionFilter(archived=True, project="/w/app"), 1)
+    assert sorted(session.name for session in sessions) == sorted({"app", "lib"} & with_project)
+    assert await _names(system, SessionFilter(project="/w/app")) == []

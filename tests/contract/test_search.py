@@ -4,10 +4,12 @@ import pytest
 
 from mcp_sessions.backends.base import Capability
 from mcp_sessions.errors import Invalid, NotFound
-from mcp_sessions.models import HistoryQuery, NewMessage, SearchPage
+from mcp_sessions.models import HistoryQuery, NewMessage, SearchPage, SessionFilter
 
 from .harness import Seed, System
-from .samples import WEATHER
+from .paged import is_refused
+from .samples import NO_PROJECTS, PROJECTS, SELECTED_BY_PROJECT, WEATHER
+from .walks import walk
 
 owed = pytest.mark.owes(Capability.SEARCH_SESSIONS)
 
@@ -132,6 +134,33 @@ async def test_names_are_searched_for_symbols(system: System) -> None:
     session_id, _ = await system.seed(Seed(name="Learn C++ 🚀"), Seed(name="Learn C"))
     for query in ("C++", "🚀", '"learn C++"'):
         assert _sessions(await system.backend.search_sessions(query)) == {session_id}
+
+
+@owed
+async def test_a_search_can_be_limited_to_a_project(system: System) -> None:
+    seeds = [Seed(name=name, project=folder, runs=_said("alpha")) for name, folder in PROJECTS.items()]
+    ids = dict(zip(await system.seed(*seeds), PROJECTS, strict=True))
+    listed = (await system.backend.list_sessions(SessionFilter(), limit=100)).sessions
+    with_project = {session.name for session in listed if session.project == PROJECTS[session.name]}
+    for project, names in SELECTED_BY_PROJECT.items():
+        found = _sessions(await system.backend.search_sessions("alpha", project=project, limit=20))
+        assert {ids[id] for id in found} == names & with_project
+    pages = await walk(lambda cursor: system.backend.search_sessions("alpha", project="/w", limit=1, cursor=cursor))
+    assert sorted(ids[hit.session_id] for page in pages for hit in page.hits) == sorted(
+        SELECTED_BY_PROJECT["/w"] & with_project
+    )
+    if cursor := pages[0].next_cursor:
+        await is_refused(system.backend.search_sessions("alpha", project="/w/app", limit=1, cursor=cursor), cursor)
+
+
+@owed
+async def test_a_searched_project_is_the_full_path_of_a_folder(system: System) -> None:
+    async def assert_is_invalid(project: str) -> None:
+        with pytest.raises(Invalid, match="project"):
+            await system.backend.search_sessions("alpha", project=project)
+
+    for project in NO_PROJECTS:
+        await assert_is_invalid(project)
 
 
 @pytest.mark.owes(Capability.SEARCH_SESSIONS, Capability.ARCHIVE_SESSION)

@@ -78,9 +78,9 @@ class FaultyBackend(Wrapper):
         await self.faults.before_call()
         return await super().list_sessions(filter, limit=limit, cursor=cursor)
 
-    async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
+    async def search_sessions(self, query: str, *, project: str = "", limit: int = 10, cursor: str = "") -> SearchPage:
         await self.faults.before_call()
-        return await super().search_sessions(query, limit=limit, cursor=cursor)
+        return await super().search_sessions(query, project=project, limit=limit, cursor=cursor)
 
     def changes(self, since: datetime | None) -> AsyncGenerator[Session]:
         return SessionBackend.changes(self, since)

@@ -13,16 +13,17 @@ import pytest
 
 from examples.custom_backend import JsonFolder
 from mcp_sessions.backends.base import SessionBackend
-from mcp_sessions.backends.layers.index import Indexed, IndexStore, store
+from mcp_sessions.backends.layers.index import Indexed, IndexStore, labels, schema, store
 from mcp_sessions.errors import Unavailable
 from mcp_sessions.models import HistoryQuery, SearchPage
 
 
-def _write(folder: Path, session_id: str, *texts: str, name: str = "") -> None:
+def _write(folder: Path, session_id: str, *texts: str, name: str = "", project: str = "") -> None:
     messages = [{"role": "user", "text": text} for text in texts]
     kept: dict[str, object] = {
         "user_id": "",
         "name": name,
+        "project": project,
         "type": "agent",
         "agent_id": "",
         "state": {},
@@ -194,3 +195,30 @@ async def test_an_index_that_another_process_rebuilt_is_opened_again(folder: Pat
         assert _found(await _search(folder, file, "apple"))
         page = await backend.search_sessions("apple")
         assert (len(page.hits), page.complete, page.note) == (2, True, "")
+
+
+async def test_a_session_that_moved_to_another_folder_is_found_there(folder: Path, file: Path) -> None:
+    async with _indexed(folder, file) as backend:
+        for project in ("/w/app", "/w/app2"):
+            _write(folder, "b", "an apple", name="an apple", project=project)
+            hits = (await backend.search_sessions("apple", project=project)).hits
+            assert [hit.session_id for hit in hits] == ["b", "b"]
+        assert _found(await backend.search_sessions("apple", project="/w/app")) == []
+
+
+async def test_an_index_made_before_there_were_projects_is_filled_anew(
+    folder: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(folder, "b", "an apple", project="/w/app")
+    os.utime(folder / "b.json", (1e9, 1e9))  # a session that changed just now would be read again in any case
+
+    def no_parts(folder: str) -> tuple[str, ...]:
+        return ()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "SQLITE", schema.SQLITE._replace(migrations=schema.SQLITE.migrations[:1]))
+        patch.setattr(labels, "folder_parts", no_parts)
+        assert _found(await _search(folder, file, "an")) == [("b", "an apple")]
+    async with _indexed(folder, file) as backend:
+        assert _found(await backend.search_sessions("apple", project="/w")) == [("b", "an apple")]
+        assert len(_found(await backend.search_sessions("apple"))) == 3

@@ -239,11 +239,13 @@ async def test_the_progress_of_several_searches_is_one_number_that_grows() -> No
     reports: list[tuple[float, str]] = []
 
     class Reporting(Wrapper):
-        async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
+        async def search_sessions(
+            self, query: str, *, project: str = "", limit: int = 10, cursor: str = ""
+        ) -> SearchPage:
             for done in (1, 2):
                 await self.caller.progress(done, f"{done} sessions searched")
                 await anyio.lowlevel.checkpoint()
-            return await super().search_sessions(query, limit=limit, cursor=cursor)
+            return await super().search_sessions(query, project=project, limit=limit, cursor=cursor)
 
     async def report(done: float, message: str) -> None:
         reports.append((done, message))

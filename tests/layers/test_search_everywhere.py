@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mcp_sessions.config.build import build_backend
 from mcp_sessions.config.settings import Settings
-from mcp_sessions.models import HistoryQuery, NewMessage
+from mcp_sessions.models import HistoryQuery, NewMessage, SessionFilter
 
 from ..contract.agentos import as_json
 from ..contract.harness import Seed
@@ -38,3 +38,36 @@ async def test_one_search_finds_a_phrase_in_each_system_newest_first(tmp_path: P
                 found = await backend.get_session_history(hit.session_id, HistoryQuery(around=hit.message_id))
                 (message,) = [message for message in found.messages if message.id == hit.message_id]
                 assert "red apple" in message.text
+
+
+async def test_a_project_that_several_agents_worked_in_is_one_list_and_one_search(tmp_path: Path) -> None:
+    claude, codex = tmp_path / "claude", tmp_path / "codex"
+    for number, cwd in enumerate(("/w/app", "/w/application", "/w/app/lib")):
+        transcript = claude_transcripts.Transcript(cwd=cwd)
+        transcript.prompt("red apple", NOW + timedelta(minutes=number))
+        transcript.write(claude, NOW + timedelta(minutes=number))
+        rollout = codex_rollouts.Rollout(moment=NOW + timedelta(minutes=number), cwd=cwd)
+        rollout.turn("red apple", "", NOW + timedelta(minutes=number))
+        rollout.write(codex)
+    urls = (f"claude=claude-code://{claude}", f"codex=codex://{codex}", f"sqlite:///{tmp_path / 'store.db'}")
+    index, overlay = str(tmp_path / "index.db"), f"sqlite:///{tmp_path / 'overlay.db'}"
+    async with build_backend(Settings(backend=urls, index=index, overlay=overlay)) as backend:
+        listed = await backend.list_sessions(SessionFilter(project="/w/app"))
+        assert (listed.total, listed.note) == (4, "")
+        ids = {session.id for session in listed.sessions}
+        assert {session.project for session in listed.sessions} == {"/w/app", "/w/app/lib"}
+        found = await backend.search_sessions('"red apple"', project="/w/app")
+        assert (found.complete, found.note) == (True, "")
+        assert {hit.session_id for hit in found.hits} == ids
+        await backend.archive_session(next(id for id in ids if id.startswith("claude/")))
+        archived = await backend.list_sessions(SessionFilter(project="/w", archived=True))
+        assert len(archived.sessions) == 1
+        assert (await backend.list_sessions(SessionFilter(project="/w/app"))).total == 3
+
+
+async def test_a_store_alone_says_that_its_sessions_have_no_project() -> None:
+    async with build_backend(Settings(backend=("sqlite:///:memory:",))) as backend:
+        listed = await backend.list_sessions(SessionFilter(project="/w"))
+        assert (listed.sessions, listed.total, listed.note) == ((), 0, "The sessions of this backend have no project.")
+        found = await backend.search_sessions("apple", project="/w")
+        assert (found.hits, found.complete, found.note) == ((), True, listed.note)

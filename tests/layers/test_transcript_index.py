@@ -134,6 +134,18 @@ async def test_a_renamed_session_is_found_only_by_its_new_name(tmp_path: Path) -
         assert _found(await backend.search_sessions("vegetables")) == [(transcript.id, "")]
 
 
+async def test_a_session_whose_project_is_not_known_at_first_is_found_in_it_later(tmp_path: Path) -> None:
+    transcript = Transcript()
+    transcript.title("apple")
+    path = transcript.write(tmp_path)
+    async with _indexed(tmp_path) as backend:
+        assert _found(await backend.search_sessions("apple")) == [(transcript.id, "")]
+        transcript.prompt("red apple", NOW)
+        path.write_bytes(transcript.data)
+        page = await backend.search_sessions("apple", project="/home/user")
+        assert _found(page) == [(transcript.id, ""), (transcript.id, "red apple")]
+
+
 async def test_sessions_whose_files_are_gone_leave_the_index(tmp_path: Path) -> None:
     kept, gone = _transcript("an apple"), _transcript("an apple")
     for transcript in (kept, gone):

@@ -17,7 +17,8 @@ VOCABULARY = "errors models caller cursors json_documents sqlite_url"
 SHARED = (
     "backends.base backends.backend_type backends.options backends.environment backends.health backends.deadline "
     "backends.validation backends.paging backends.file_locks backends.session_locks backends.write_access "
-    "backends.gather backends.telemetry backends.flag_errors backends.session_updates backends.transcript_feed"
+    "backends.gather backends.telemetry backends.flag_errors backends.session_updates backends.transcript_feed "
+    "backends.project_filter"
 )
 ANY_BACKEND = f"{VOCABULARY} text {SHARED} backends.scan_search backends.http"
 RULES = {
@@ -41,6 +42,7 @@ RULES = {
     "backends.health": "",
     "backends.validation": f"{VOCABULARY} text",
     "backends.paging": VOCABULARY,
+    "backends.project_filter": f"{VOCABULARY} text",
     "backends.file_locks": "errors",
     "backends.session_locks": "backends.file_locks backends.write_access",
     "backends.write_access": "",

@@ -120,10 +120,11 @@ class Transcript:
 
 
 def conversation(
-    runs: Sequence[Sequence[NewMessage]], moment: datetime, *, name: str = "", number: int = 0
+    runs: Sequence[Sequence[NewMessage]], moment: datetime, *, name: str = "", number: int = 0, cwd: str = PROJECT
 ) -> Transcript:
     """Return the transcript of a session whose last message is from `moment`. `number` decides the id."""
-    transcript = Transcript(str(UUID(int=(number * 0x9E3779B97F4A7C15 << 64 | number) % 2**128)) if number else "")
+    session_id = str(UUID(int=(number * 0x9E3779B97F4A7C15 << 64 | number) % 2**128)) if number else ""
+    transcript = Transcript(session_id, cwd=cwd)
     transcript.add("mode", mode="normal")
     messages = [message for run in runs for message in run]
     if not messages:

@@ -149,12 +149,12 @@ class Rollout:
 
 
 def conversation(
-    runs: Sequence[Sequence[NewMessage]], moment: datetime, *, legacy: bool = False, number: int = 0
+    runs: Sequence[Sequence[NewMessage]], moment: datetime, *, legacy: bool = False, number: int = 0, cwd: str = PROJECT
 ) -> Rollout:
     """Return the file of a thread whose last message is from `moment`. `number` decides the id."""
     thread_id = str(UUID(int=(number * 0x9E3779B97F4A7C15 << 64 | number) % 2**128)) if number else ""
     count = sum(map(len, runs))
-    rollout = Rollout(thread_id, legacy=legacy, moment=moment - timedelta(milliseconds=count))
+    rollout = Rollout(thread_id, legacy=legacy, moment=moment - timedelta(milliseconds=count), cwd=cwd)
     place = 0
     for run in runs:
         calls: dict[str, str] = {}

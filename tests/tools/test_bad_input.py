@@ -46,6 +46,7 @@ def cells() -> list[tuple[str, str]]:
 PARAMETERS = {
     "list_sessions": [
         "query",
+        "project",
         "type",
         "agent_id",
         "archived",
@@ -56,7 +57,7 @@ PARAMETERS = {
         "cursor",
     ],
     "get_session": ["session_id", "state_path"],
-    "search_sessions": ["query", "limit", "cursor"],
+    "search_sessions": ["query", "project", "limit", "cursor"],
     "create_session": ["name", "type", "agent_id", "state", "metadata"],
     "rename_session": ["session_id", "name"],
     "archive_session": ["session_id"],

@@ -33,6 +33,7 @@ from ..health import Report
 from ..http.backend import HttpBackend
 from ..http.credentials import ANONYMOUS, Credential
 from ..paging import message_page
+from ..project_filter import NO_HITS, NO_SESSIONS, in_project
 from ..session_updates import check_update
 from ..validation import NAME_LENGTH, json_text, session_name, session_type
 from . import AgentOsOptions
@@ -123,6 +124,8 @@ class AgentOsBackend(HttpBackend):
         check_text(filter.agent_id, "agent_id", NAME_LENGTH)
         if filter.type:
             session_type(filter.type)
+        if not in_project(filter.project)(""):
+            return NO_SESSIONS
         return await list_sessions(
             self._api,
             self._owner,
@@ -157,9 +160,11 @@ class AgentOsBackend(HttpBackend):
         await self._api.check_access(session_id, self._owner)
         return await run_page(self._api, session_id, self._owner, run_id=run_id, limit=limit, cursor=cursor)
 
-    async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
+    async def search_sessions(self, query: str, *, project: str = "", limit: int = 10, cursor: str = "") -> SearchPage:
         """Search names, summaries and messages of active and archived sessions, one session at a time, newest first."""
         parsed = parse_query(query)
+        if not in_project(project)(""):
+            return NO_HITS
         return await search_sessions(
             self._api, self.caller, parsed, limit, cursor, seconds=remaining(self.options.timeout) * _TIME_FRACTION
         )

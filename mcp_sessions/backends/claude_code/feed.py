@@ -31,7 +31,8 @@ class ClaudeCodeFeed:
             yield None
             return
         with open_transcript(file.path, stops_at) as opened:
-            yield OpenTranscript(facts.title, facts.head.created_at, partial(_messages, opened))
+            head = facts.head
+            yield OpenTranscript(facts.title, head.created_at, partial(_messages, opened), head.project)
 
 
 def _messages(opened: TranscriptFile, position: Position) -> Iterator[MessageAtPosition]:

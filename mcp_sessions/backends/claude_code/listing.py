@@ -8,6 +8,7 @@ from typing import Any
 from ... import cursors
 from ...models import Session, SessionFilter, SessionPage
 from ...text.words import fold_name
+from ..project_filter import in_project
 from .folder import SessionFile
 from .live import live_sessions
 from .retention import Retention
@@ -33,11 +34,13 @@ def list_page(
     def order(key: tuple[int, ...]) -> Key:
         return sign * key[0], key[1]
 
-    part = fold_name(filter.query)
+    part, is_in_project = fold_name(filter.query), in_project(filter.project)
     rows: list[Row] = []
     count, is_more = 0, False
     for row in catalogue.ordered(filter.order, is_kept=filter.archived):
-        if not filter.is_in_time(row.facts.updated_at) or part not in fold_name(sanitize(row.facts.title)):
+        if not (filter.is_in_time(row.facts.updated_at) and is_in_project(row.facts.head.project)):
+            continue
+        if part not in fold_name(sanitize(row.facts.title)):
             continue
         count += 1
         if after is not None and order(row.key) <= order(after):

@@ -161,12 +161,12 @@ class ClaudeCodeReader(SessionBackend):
 
         return await self._in_thread(read)
 
-    async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
+    async def search_sessions(self, query: str, *, project: str = "", limit: int = 10, cursor: str = "") -> SearchPage:
         """Search the names and messages of sessions one at a time, newest first. Results of tools are not searched."""
         parsed = parse_query(query)
         seconds = remaining(self.options.timeout) * _TIME_FRACTION
         catalogue = self._catalogue(self._stops_at())
-        return await search_sessions(catalogue, self.caller, parsed, limit, cursor, seconds=seconds)
+        return await search_sessions(catalogue, self.caller, parsed, limit, cursor, project=project, seconds=seconds)
 
     async def transcript_feed(self) -> ClaudeCodeFeed:
         return await self._in_thread(lambda stops_at: ClaudeCodeFeed(self._catalogue(stops_at)))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ...caller import Caller
 from ...models import SearchPage
 from ...text.search_query import SearchQuery
+from ..project_filter import in_project
 from ..scan_search import Candidate, Transcript
 from ..transcripts.lines import open_transcript
 from ..transcripts.search import Searched, TranscriptSearch
@@ -14,20 +15,30 @@ from .sessions import Catalogue
 
 
 async def search_sessions(
-    catalogue: Catalogue, caller: Caller, query: SearchQuery, limit: int, cursor: str, *, seconds: float
+    catalogue: Catalogue,
+    caller: Caller,
+    query: SearchQuery,
+    limit: int,
+    cursor: str,
+    *,
+    project: str,
+    seconds: float,
 ) -> SearchPage:
     """Search for `seconds`."""
+    is_in_project = in_project(project)
 
     def newest_first() -> Iterator[Searched[SessionFile]]:
         for row in catalogue.newest_first():
             head = row.facts.head
+            if not is_in_project(head.project):
+                continue
             candidate = Candidate(id=row.file.id, name=row.facts.title, created_at=head.created_at, position=row.key)
             yield Searched(candidate, row.file)
 
     def read(file: SessionFile, query: SearchQuery) -> Transcript:
         return _read(file, catalogue.stops_at, query)
 
-    page = await TranscriptSearch(newest_first, read).page(caller, query, limit, cursor, seconds=seconds)
+    page = await TranscriptSearch(newest_first, read, project).page(caller, query, limit, cursor, seconds=seconds)
     if not catalogue.unreadable:
         return page
     note = f"{page.note} {catalogue.unreadable} sessions could not be read.".strip()

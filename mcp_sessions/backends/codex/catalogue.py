@@ -122,6 +122,11 @@ class Catalogue:
                     found.append(Entry(thread, file, row, (time, thread.digest)))
         return found, is_fixed
 
+    def project(self, entry: Entry) -> str:
+        """Return the folder that a thread works in, "" if it is unknown."""
+        meta = self.facts(entry).meta
+        return (meta.project if meta else "") or (entry.row.project if entry.row else "")
+
     def is_thread(self, entry: Entry) -> bool:
         """Return whether the file of a thread can be read and is one."""
         try:

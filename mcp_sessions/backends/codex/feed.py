@@ -48,7 +48,8 @@ class CodexFeed:
             return
         with ExitStack() as files:
             lineage = lineage_of(catalogue, entry, stops_at, files)
-            yield OpenTranscript(catalogue.name(entry), catalogue.created_at(entry), partial(_messages, lineage))
+            name, project = catalogue.name(entry), catalogue.project(entry)
+            yield OpenTranscript(name, catalogue.created_at(entry), partial(_messages, lineage), project)
 
 
 def _messages(lineage: Lineage, position: Position) -> Iterator[MessageAtPosition]:

@@ -8,6 +8,7 @@ from ... import cursors
 from ...errors import SessionsError
 from ...models import Session, SessionFilter, SessionPage
 from ...text.words import fold_name
+from ..project_filter import in_project
 from ..transcripts.values import time_of_milliseconds
 from .catalogue import Catalogue, Entry, Key
 from .home import state_of
@@ -31,11 +32,13 @@ def list_page(
     def order(key: tuple[int, ...]) -> Key:
         return sign * key[0], key[1]
 
-    part = fold_name(filter.query)
+    part, is_in_project = fold_name(filter.query), in_project(filter.project)
     entries: list[Entry] = []
     count, is_more = 0, False
     for entry in catalogue.ordered(filter.order, archived=filter.archived):
-        if not filter.is_in_time(catalogue.updated_at(entry)) or part not in fold_name(sanitize(catalogue.name(entry))):
+        if not (filter.is_in_time(catalogue.updated_at(entry)) and is_in_project(catalogue.project(entry))):
+            continue
+        if part not in fold_name(sanitize(catalogue.name(entry))):
             continue
         count += 1
         if after is not None and order(entry.key) <= order(after):
@@ -57,12 +60,11 @@ def list_page(
 
 def fields_of(catalogue: Catalogue, entry: Entry) -> dict[str, Any]:
     """Return the fields of a `Session`."""
-    meta = catalogue.facts(entry).meta
     return {
         "id": entry.id,
         "name": catalogue.name(entry),
         "type": "agent",
-        "project": (meta.project if meta else "") or (entry.row.project if entry.row else ""),
+        "project": catalogue.project(entry),
         "created_at": catalogue.created_at(entry),
         "updated_at": catalogue.updated_at(entry),
         "archived_at": _archived_at(entry) if entry.file.is_archived else None,

@@ -27,6 +27,7 @@ from ...text.validate import check_text
 from ..base import Capability, SessionBackend
 from ..deadline import remaining
 from ..health import Check, Report
+from ..project_filter import in_project
 from ..scan_search import Candidate, Transcript
 from ..transcripts.file_memory import FileMemory
 from ..transcripts.history import History, message_page
@@ -179,7 +180,7 @@ class CodexReader(SessionBackend):
 
         return await self._in_thread(read)
 
-    async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
+    async def search_sessions(self, query: str, *, project: str = "", limit: int = 10, cursor: str = "") -> SearchPage:
         """Search the names and messages of sessions one at a time, newest first. Results of tools are not searched.
 
         The messages that a fork shares with another session are found in that session only.
@@ -189,9 +190,12 @@ class CodexReader(SessionBackend):
         catalogue = await self._in_thread(self._catalogue)
         stops_at = time.monotonic() + seconds
         unfinished: list[str] = []
+        is_in_project = in_project(project)
 
         def newest_first() -> Iterator[Searched[Entry]]:
             for entry in catalogue.ordered("updated_desc"):
+                if not is_in_project(catalogue.project(entry)):
+                    continue
                 created_at = catalogue.created_at(entry)
                 name = catalogue.name(entry)
                 yield Searched(Candidate(id=entry.id, name=name, created_at=created_at, position=entry.key), entry)
@@ -203,7 +207,8 @@ class CodexReader(SessionBackend):
             unfinished.extend(() if found.is_complete else [entry.id])
             return Transcript(found.messages, state_of(entry.file).size)
 
-        page = await TranscriptSearch(newest_first, read).page(self.caller, parsed, limit, cursor, seconds=seconds)
+        search = TranscriptSearch(newest_first, read, project)
+        page = await search.page(self.caller, parsed, limit, cursor, seconds=seconds)
         notes = [page.note, *catalogue.notes]
         notes += [f"{catalogue.unreadable} sessions could not be read."] if catalogue.unreadable else []
         notes += [f"{len(unfinished)} long sessions were searched only in part."] if unfinished else []

@@ -30,6 +30,7 @@ from ..http.backend import HttpBackend
 from ..http.client import HttpClient, path
 from ..http.credentials import ANONYMOUS, Credential, CredentialCache
 from ..paging import message_page
+from ..project_filter import NO_HITS, NO_SESSIONS, in_project
 from ..validation import NAME_LENGTH, session_name, session_type
 from . import GuayabaOptions
 from .api import MAX_MESSAGES, Api
@@ -133,6 +134,8 @@ class GuayabaBackend(HttpBackend):
         check_text(filter.query, "query", NAME_LENGTH)
         if filter.type:
             session_type(filter.type)
+        if not in_project(filter.project)(""):
+            return NO_SESSIONS
         if filter.order.startswith("created"):
             raise Unsupported(
                 "Guayaba does not expose when a session was created. Order by updated_desc or updated_asc."
@@ -184,9 +187,11 @@ class GuayabaBackend(HttpBackend):
         note = f"Only the newest {len(messages):,} messages can be read: {why}."
         return page.model_copy(update={"note": f"{page.note} {note}".strip()})
 
-    async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
+    async def search_sessions(self, query: str, *, project: str = "", limit: int = 10, cursor: str = "") -> SearchPage:
         """Search names and messages of active sessions, one at a time, newest first, and names of archived ones."""
         parsed = parse_query(query)
+        if not in_project(project)(""):
+            return NO_HITS
         seconds = remaining(self.options.timeout) * _TIME_FRACTION
         return await search_sessions(self._directory, self.caller, parsed, limit, cursor, seconds=seconds)
 

@@ -120,8 +120,8 @@ class Wrapper(SessionBackend):
     ) -> RunPage:
         return await self.inner.get_session_runs(session_id, run_id=run_id, limit=limit, cursor=cursor)
 
-    async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
-        return await self.inner.search_sessions(query, limit=limit, cursor=cursor)
+    async def search_sessions(self, query: str, *, project: str = "", limit: int = 10, cursor: str = "") -> SearchPage:
+        return await self.inner.search_sessions(query, project=project, limit=limit, cursor=cursor)
 
     def create_targets(self) -> Sequence[str]:
         return self.inner.create_targets()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from ... import cursors
 from ...models import SessionFilter, SessionPage
 from ...text.words import fold_name
+from ..project_filter import in_project
 from .source import Source
 from .walk import Position, Walk, position_of
 from .wire import OpencodeSession
@@ -73,12 +74,12 @@ def _place(session: OpencodeSession, filter: SessionFilter) -> Position:
 
 def _predicate(filter: SessionFilter, sanitize: Callable[[str], str]) -> Callable[[OpencodeSession], bool]:
     """Return a function that returns whether the filter selects a session."""
-    query = fold_name(filter.query)
+    query, is_in_project = fold_name(filter.query), in_project(filter.project)
 
     def is_wanted(session: OpencodeSession) -> bool:
         if session.is_archived != filter.archived or filter.type not in ("", "agent"):
             return False
-        if filter.agent_id not in ("", session.agent):
+        if filter.agent_id not in ("", session.agent) or not is_in_project(session.directory):
             return False
         item = session.to_session()
         return filter.is_in_time(item.updated_at) and (not query or query in fold_name(sanitize(item.name)))

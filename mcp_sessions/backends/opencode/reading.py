@@ -76,10 +76,11 @@ class ReadingBackend(SessionBackend):
         runs = read_runs((await self._source.messages(session_id)).rows)
         return paging.run_page(session_id, runs, run_id=run_id, limit=limit, cursor=cursor)
 
-    async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
+    async def search_sessions(self, query: str, *, project: str = "", limit: int = 10, cursor: str = "") -> SearchPage:
         """Search names and messages of active and archived sessions, one session at a time, newest first."""
         seconds = remaining(self.options.timeout) * _TIME_FRACTION
-        return await search_sessions(self._source, self.caller, parse_query(query), limit, cursor, seconds=seconds)
+        parsed = parse_query(query)
+        return await search_sessions(self._source, self.caller, parsed, limit, cursor, project=project, seconds=seconds)
 
 
 def _gap_note(found: MessageRows) -> str:

@@ -4,6 +4,7 @@ from ... import cursors
 from ...caller import Caller
 from ...models import SearchPage
 from ...text.search_query import SearchQuery
+from ..project_filter import in_project
 from ..scan_search import Candidate, Search, Transcript
 from ..scan_search import Position as SearchPosition
 from .source import Source
@@ -16,16 +17,25 @@ _RECENT = 64
 
 
 async def search_sessions(
-    source: Source, caller: Caller, query: SearchQuery, limit: int, cursor: str, *, seconds: float
+    source: Source,
+    caller: Caller,
+    query: SearchQuery,
+    limit: int,
+    cursor: str,
+    *,
+    project: str,
+    seconds: float,
 ) -> SearchPage:
     """Search names and messages, one session at a time, for at most `seconds`."""
-    walk_id = cursors.walk("search", caller.user_id, query.key)
+    is_in_project = in_project(project)
+    walk_id = cursors.walk("search", caller.user_id, query.key, project)
     resume_at = cursors.read(cursor, walk_id, 3) if cursor else ()
     walk = Walk(source, start=(resume_at[1], resume_at[2]) if resume_at else None)
 
     async def next_candidates(count: int) -> tuple[list[Candidate], SearchPosition | None]:
         found = await _take(walk, count)
-        return [_candidate(session) for session in found], position_of(found[-1]) if found else None
+        wanted = [_candidate(session) for session in found if is_in_project(session.directory)]
+        return wanted, position_of(found[-1]) if found else None
 
     async def find(digest: int) -> Candidate | None:
         newest = await _take(Walk(source), _RECENT)

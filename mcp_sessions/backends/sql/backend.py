@@ -28,6 +28,7 @@ from ..database import search as store_search
 from ..database.database import Database, Transaction
 from ..database.times import days_from_now, now_micros, to_datetime
 from ..health import Report
+from ..project_filter import NO_HITS, NO_SESSIONS, in_project
 from ..session_updates import check_update, updated_fields, updated_state
 from ..validation import NAME_LENGTH, check_version, json_text, session_name, session_type
 from . import StoreOptions, retention
@@ -84,6 +85,8 @@ class SqlBackend(SessionBackend):
         check_text(filter.agent_id, "agent_id", NAME_LENGTH)
         if filter.type:
             session_type(filter.type)
+        if not in_project(filter.project)(""):
+            return NO_SESSIONS
         if filter.query:
             return await self.database.scan(
                 lambda tx: session_rows.list_page_by_name(tx, self._owner, filter, limit, cursor, self.caller.sanitize)
@@ -116,13 +119,15 @@ class SqlBackend(SessionBackend):
             lambda tx: message_rows.runs(tx, self._find(tx, session_id), run_id=run_id, limit=limit, cursor=cursor)
         )
 
-    async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
+    async def search_sessions(self, query: str, *, project: str = "", limit: int = 10, cursor: str = "") -> SearchPage:
         """Search active and archived sessions: names first, then messages, each newest first.
 
         A search may take 50 ms of processor time in this process, and one second in all. On PostgreSQL, the server's
         work counts only towards that second.
         """
         parsed = store_search.Query(parse_query(query), self._owner, self.caller.sanitize)
+        if not in_project(project)(""):
+            return NO_HITS
         return await self.database.search(
             lambda tx: store_search.search(tx, self.database.index, StoreSearchRows(), parsed, limit, cursor),
             store_search.BUDGET,

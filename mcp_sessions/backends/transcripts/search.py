@@ -30,16 +30,17 @@ class Searched(Generic[T]):
 class TranscriptSearch(Generic[T]):
     """A search over transcripts.
 
-    `newest_first` yields all sessions. Their positions have the time of the last update and a digest of the id.
-    `read` returns a session's matching messages; see `matching`. Both are called in threads.
+    `newest_first` yields all sessions in `project`. Their positions have the time of the last update and a digest of
+    the id. `read` returns a session's matching messages; see `matching`. Both are called in threads.
     """
 
     newest_first: Callable[[], Iterator[Searched[T]]]
     read: Callable[[T, SearchQuery], Transcript]
+    project: str = ""
 
     async def page(self, caller: Caller, query: SearchQuery, limit: int, cursor: str, *, seconds: float) -> SearchPage:
         """Search for `seconds`."""
-        walk = cursors.walk("search", caller.user_id, query.key)
+        walk = cursors.walk("search", caller.user_id, query.key, self.project)
         position = cursors.read(cursor, walk, 3) if cursor else ()
         rows = (row for row in self.newest_first() if not position or _is_after(row.candidate.position, position))
         sources: dict[str, T] = {}

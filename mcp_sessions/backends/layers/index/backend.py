@@ -18,6 +18,7 @@ from ...deadline import deadline, remaining
 from ...health import Report
 from ..wrapper import Wrapper
 from . import tables
+from .labels import searched_labels
 from .listed import ListedSource
 from .source import FoundText, Progress, Source
 from .store import DamagedIndex, IndexStore, UnusableIndex
@@ -62,37 +63,42 @@ class Indexed(Wrapper):
         await super().examine(report)
         await self._store.examine(self._source, report)
 
-    async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
+    async def search_sessions(self, query: str, *, project: str = "", limit: int = 10, cursor: str = "") -> SearchPage:
         """Search names and messages: names first, each newest first."""
         with deadline(self.options.timeout):
-            return await self._search_by_index(query, limit, cursor)
+            return await self._search_by_index(query, project, limit, cursor)
 
-    async def _search_by_index(self, query: str, limit: int, cursor: str) -> SearchPage:
+    async def _search_by_index(self, query: str, project: str, limit: int, cursor: str) -> SearchPage:
         parsed = parse_query(query)
+        labels = searched_labels(self._source, self.caller.user_id, project)
         if self.caller.credential or self.caller.credentials:  # the index can't tell what this credential may see
-            return await self.inner.search_sessions(query, limit=limit, cursor=cursor)
-        walk = cursors.walk("index", self.caller.user_id, parsed.key)
+            return await self.inner.search_sessions(query, project=project, limit=limit, cursor=cursor)
+        walk = cursors.walk("index", self.caller.user_id, parsed.key, project)
         (below,) = cursors.read(cursor, walk, 1) if cursor else (tables.MAX_KEY,)
         try:
             note = await self._store.open()
         except Unavailable as error:
-            return await self._search_without_index(query, limit, cursor, error)
+            return await self._search_without_index(query, project, limit, cursor, error)
         try:
-            return await self._search(parsed, walk, below, limit, note)
+            return await self._search(parsed, labels, walk, below, limit, note)
         except UnusableIndex as error:
-            return await self._search_without_index(query, limit, cursor, error)
+            return await self._search_without_index(query, project, limit, cursor, error)
         except DamagedIndex as error:
-            return await self._search(parsed, walk, below, limit, await self._store.rebuild(error))
+            return await self._search(parsed, labels, walk, below, limit, await self._store.rebuild(error))
 
-    async def _search_without_index(self, query: str, limit: int, cursor: str, error: Unavailable) -> SearchPage:
+    async def _search_without_index(
+        self, query: str, project: str, limit: int, cursor: str, error: Unavailable
+    ) -> SearchPage:
         """Search by the backend itself. Raise the error if it has no search."""
         if Capability.SEARCH_SESSIONS not in self.inner.capabilities:
             raise Unavailable(f"the search index can't be used: {error.message}") from error
-        page = await self.inner.search_sessions(query, limit=limit, cursor=cursor)
+        page = await self.inner.search_sessions(query, project=project, limit=limit, cursor=cursor)
         note = f"The search index can't be used, so the sessions themselves were read: {error.message}"
         return page.model_copy(update={"note": " ".join(filter(None, (note, page.note)))})
 
-    async def _search(self, query: SearchQuery, walk: str, below: int, limit: int, note: str) -> SearchPage:
+    async def _search(
+        self, query: SearchQuery, labels: str, walk: str, below: int, limit: int, note: str
+    ) -> SearchPage:
         source = await self._open_source()
         missing = await self._update(source)
         owner = self.caller.user_id
@@ -101,7 +107,7 @@ class Indexed(Wrapper):
         notes = [note, missing]
         while below and len(hits) <= limit and anyio.current_time() < stops_at:
             try:
-                places, below = await self._store.search(_search_work(self._source, owner, query, below))
+                places, below = await self._store.search(_search_work(labels, query, below))
             except DeadlineExceeded:
                 break
             hits += self._hits(places, await source.read(places), query, walk)
@@ -204,12 +210,10 @@ class Indexed(Wrapper):
             return
 
 
-def _search_work(
-    source: str, owner: str, query: SearchQuery, below: int
-) -> Callable[[Transaction], tuple[list[Place], int]]:
+def _search_work(labels: str, query: SearchQuery, below: int) -> Callable[[Transaction], tuple[list[Place], int]]:
     """Return the function that finds places in a transaction."""
 
     def find(tx: Transaction) -> tuple[list[Place], int]:
-        return tables.find(tx, source, owner, query.words, below=below, limit=_AT_ONCE)
+        return tables.find(tx, labels, query.words, below=below, limit=_AT_ONCE)
 
     return find

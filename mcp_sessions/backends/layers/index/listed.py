@@ -119,7 +119,9 @@ class ListedSource:
 
     async def _put(self, session: Session, owner: str, texts: list[Text] | None) -> None:
         changed_at = _changed_at(session)
-        await self.store.write(lambda tx: tables.put_session(tx, self.name, session.id, owner, changed_at, texts))
+        await self.store.write(
+            lambda tx: tables.put_session(tx, self.name, session.id, owner, changed_at, texts, project=session.project)
+        )
 
     async def _texts(self, session: Session) -> tuple[bool, list[Text] | None]:
         """Return whether the session exists, and its texts, or None if they can't be read."""

@@ -38,4 +38,12 @@ _TABLES = """
     );
 """
 
-SQLITE = SqliteSchema("mcp-sessions index", 0x6D637069, (_TABLES,))  # "mcpi"
+_ADD_PROJECTS = """
+    DELETE FROM marks;
+    DELETE FROM sessions;
+    DELETE FROM places;
+    INSERT INTO text_index (text_index) VALUES ('delete-all');
+"""
+"""Empties the index: `text_index.owner` had no words for the folder of a session's project."""
+
+SQLITE = SqliteSchema("mcp-sessions index", 0x6D637069, (_TABLES, _ADD_PROJECTS))  # "mcpi"

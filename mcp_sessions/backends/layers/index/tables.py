@@ -8,6 +8,7 @@ from ....text.words import index_text
 from ...database.database import Transaction
 from ...database.fts5 import phrases
 from ...database.times import now_micros
+from .labels import labels_of
 
 MAX_KEY = 1 << 58  # has 18 digits, the most that a cursor accepts
 _NAMES = 1 << 52  # added to the keys of names, which are searched before messages
@@ -43,10 +44,10 @@ class Text(NamedTuple):
     position: str = ""
     origin: str = ""
 
-    def digest(self, owner: str) -> bytes:
-        """Return a value that copies of a message in other files have too."""
+    def digest(self, labels: str) -> bytes:
+        """Return a value that copies of a message in other files have too. `labels` are those of `labels_of`."""
         time = self.created_at if self.number else ""
-        return blake2b(f"{owner}\0{time}\0{self.text}".encode(), digest_size=8).digest()
+        return blake2b(f"{labels}\0{time}\0{self.text}".encode(), digest_size=8).digest()
 
 
 class IndexedSession(NamedTuple):
@@ -152,32 +153,38 @@ def put_row(
 
 
 def put_session(
-    tx: Transaction, source: str, session_id: str, owner: str, changed_at: int, texts: Iterable[Text] | None
+    tx: Transaction,
+    source: str,
+    session_id: str,
+    owner: str,
+    changed_at: int,
+    texts: Iterable[Text] | None,
+    *,
+    project: str = "",
 ) -> None:
     """Index a session's texts in place of its earlier ones. None means that they can't be read."""
     key = put_row(tx, source, session_id, owner, changed_at, is_readable=texts is not None)
-    put_texts(tx, source, owner, key, texts or (), above=-1)
+    put_texts(tx, labels_of(source, owner, project), key, texts or (), above=-1)
 
 
-def put_texts(tx: Transaction, source: str, owner: str, session_key: int, texts: Iterable[Text], *, above: int) -> None:
+def put_texts(tx: Transaction, labels: str, session_key: int, texts: Iterable[Text], *, above: int) -> None:
     """Index texts in place of the session's texts with numbers above a number. Those that are equal stay."""
     rows = tx.all(
         "SELECT part, message_id, digest, key FROM places WHERE session_key = ? AND number > ?", session_key, above
     )
     obsolete = {(part, message_id, digest): place for part, message_id, digest, place in rows}
-    tokens = _tokens(source, owner)
     for text in texts:
-        digest = text.digest(owner)
+        digest = text.digest(labels)
         known = obsolete.pop((text.part, text.message_id, digest), 0)
         if known == 0:
-            _insert(tx, tokens, session_key, text, digest)
+            _insert(tx, labels, session_key, text, digest)
         elif text.number:
             tx.run("UPDATE places SET number = ?, position = ? WHERE key = ?", text.number, text.position, known)
     for place in obsolete.values():
         drop_place(tx, place)
 
 
-def _insert(tx: Transaction, owner_tokens: str, session_key: int, text: Text, digest: bytes) -> None:
+def _insert(tx: Transaction, labels: str, session_key: int, text: Text, digest: bytes) -> None:
     first = max(text.created_at // 1_000_000 - _EPOCH, 0) * _KEYS_PER_SECOND + (0 if text.part == "message" else _NAMES)
     key = _free_key(tx, first)
     tx.run(
@@ -192,7 +199,7 @@ def _insert(tx: Transaction, owner_tokens: str, session_key: int, text: Text, di
         text.number,
         text.position,
     )
-    tx.run("INSERT INTO text_index (rowid, owner, words) VALUES (?, ?, ?)", key, owner_tokens, index_text(text.text))
+    tx.run("INSERT INTO text_index (rowid, owner, words) VALUES (?, ?, ?)", key, labels, index_text(text.text))
 
 
 def _free_key(tx: Transaction, first: int) -> int:
@@ -228,9 +235,9 @@ def move(tx: Transaction, session_key: int, number: int, position: str) -> None:
     tx.run("UPDATE places SET position = ? WHERE session_key = ? AND number = ?", position, session_key, number)
 
 
-def put_part(tx: Transaction, source: str, owner: str, session_key: int, text: Text) -> None:
+def put_part(tx: Transaction, labels: str, session_key: int, text: Text) -> None:
     """Index a session's name in place of its earlier one. An empty text removes it."""
-    digest = text.digest(owner)
+    digest = text.digest(labels)
     rows = tx.all(
         "SELECT key, digest FROM places WHERE session_key = ? AND number = 0 AND part = ?", session_key, text.part
     )
@@ -240,7 +247,7 @@ def put_part(tx: Transaction, source: str, owner: str, session_key: int, text: T
         if known != digest:
             drop_place(tx, key)
     if text.text and not is_known:
-        _insert(tx, _tokens(source, owner), session_key, text, digest)
+        _insert(tx, labels, session_key, text, digest)
 
 
 def drop_place(tx: Transaction, key: int) -> None:
@@ -255,14 +262,12 @@ def drop_session(tx: Transaction, source: str, session_id: str) -> None:
         tx.run("DELETE FROM sessions WHERE key = ?", *row)
 
 
-def find(
-    tx: Transaction, source: str, owner: str, words: Sequence[str], *, below: int, limit: int
-) -> tuple[list[Place], int]:
-    """Return texts with all words, below a key, and the key to continue below, 0 at the end.
+def find(tx: Transaction, labels: str, words: Sequence[str], *, below: int, limit: int) -> tuple[list[Place], int]:
+    """Return texts with all labels and words, below a key, and the key to continue below, 0 at the end.
 
     Copies of a message in the files of other sessions are left out.
     """
-    conditions = [f"owner : {token}" for token in _tokens(source, owner).split()]
+    conditions = [f"owner : {label}" for label in labels.split()]
     conditions += [f"words : ({phrases(words)})"] if words else []
     rows = tx.all(
         "SELECT rowid FROM text_index WHERE text_index MATCH ? AND rowid < ? ORDER BY rowid DESC LIMIT ?",
@@ -273,13 +278,3 @@ def find(
     keys = [key for (key,) in rows]
     found = tx.all(f"{_PLACES} WHERE p.key IN ({', '.join('?' * len(keys))}){_NO_COPY} ORDER BY p.key DESC", *keys)
     return [Place(*row) for row in found], keys[-1] if len(keys) == limit else 0
-
-
-def _tokens(source: str, owner: str) -> str:
-    """Return words that stand for a source, and for one of its users unless `owner` is ""."""
-    token = f"s{_digest(source)}"
-    return f"{token} u{_digest(owner)}" if owner else token
-
-
-def _digest(text: str) -> str:
-    return blake2b(text.encode(), digest_size=8).hexdigest()

@@ -23,6 +23,7 @@ from ...deadline import remaining
 from ...gather import map_concurrently
 from ...transcript_feed import NEWEST, OpenTranscript, TranscriptFeed, TranscriptState
 from . import tables
+from .labels import labels_of
 from .source import Coverage, FoundText, Progress, found_message, micros
 from .store import IndexStore
 from .tables import Place, Text
@@ -43,11 +44,13 @@ _Known = Mapping[str, Mapping[str, tuple[bytes, int]]]
 class _Reading:
     """What was read of a session. `after`: the number of the message that it follows, 0 if all of it was read.
 
-    `position` is where that message is to be read now. `texts` is None if the file can't be read.
+    `position` is where that message is to be read now. `texts` is None if the file can't be read. `labels` are those of
+    its texts in the index.
     """
 
     session_id: str
     state: TranscriptState
+    labels: str = ""
     name: str = ""
     texts: Sequence[Text] | None = ()
     after: int = 0
@@ -145,7 +148,10 @@ class TranscriptSource:
     ) -> _Reading:
         try:
             with self.feed.open(session_id, stops_at) as transcript:
-                return _read(session_id, state, transcript, known) if transcript else _Reading(session_id, state)
+                if transcript is None:
+                    return _Reading(session_id, state)
+                labels = labels_of(self.name, "", transcript.project)
+                return _read(session_id, state, transcript, known, labels)
         except Timeout:
             raise
         except NotFound:
@@ -166,8 +172,8 @@ class TranscriptSource:
             )
             if reading.after:
                 tables.move(tx, key, reading.after, reading.position)
-            tables.put_texts(tx, self.name, "", key, reading.texts or (), above=reading.after)
-            tables.put_part(tx, self.name, "", key, Text("name", "", changed_at, reading.name))
+            tables.put_texts(tx, reading.labels, key, reading.texts or (), above=reading.after)
+            tables.put_part(tx, reading.labels, key, Text("name", "", changed_at, reading.name))
 
     async def read(self, places: Sequence[Place]) -> Sequence[FoundText | None]:
         stops_at = time.monotonic() + remaining(self.backend.options.timeout)
@@ -218,7 +224,11 @@ class TranscriptSource:
 
 
 def _read(
-    session_id: str, state: TranscriptState, transcript: OpenTranscript, known: Mapping[str, tuple[bytes, int]]
+    session_id: str,
+    state: TranscriptState,
+    transcript: OpenTranscript,
+    known: Mapping[str, tuple[bytes, int]],
+    labels: str,
 ) -> _Reading:
     """Read the messages that are not among the `known` ones, which are the newest that are indexed."""
     found: list[Text] = []
@@ -239,13 +249,13 @@ def _read(
             placed.origin,
         )
         digest, number = known.get(message.id, (b"", 0))
-        if number and digest == text.digest(""):
+        if number and digest == text.digest(labels):
             after = number
             break
         found.append(text)
     texts = [text._replace(number=number) for number, text in enumerate(reversed(found), after + 1)]
     name = sanitize(transcript.name, redact_credentials=True)
-    return _Reading(session_id, state, name, texts, after, position)
+    return _Reading(session_id, state, labels, name, texts, after, position)
 
 
 def _numbers(position: str) -> tuple[int, ...]:

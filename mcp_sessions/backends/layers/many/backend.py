@@ -131,18 +131,19 @@ class Many(Router):
             seconds=self._seconds_per_member,
         )
 
-    async def search_sessions(self, query: str, *, limit: int = 10, cursor: str = "") -> SearchPage:
+    async def search_sessions(self, query: str, *, project: str = "", limit: int = 10, cursor: str = "") -> SearchPage:
         progress = SharedProgress(self.caller.progress)
 
         async def search(member: Member, at: str) -> SearchPage:
             caller = replace(self.caller, progress=progress.of(member))
-            return await self._view(member, caller).search_sessions(query, limit=limit, cursor=at)
+            return await self._view(member, caller).search_sessions(query, project=project, limit=limit, cursor=at)
 
         page = await search_page(
             self._members_with(Capability.SEARCH_SESSIONS),
             search,
             self._ids,
             query,
+            project=project,
             limit=limit,
             cursor=cursor,
             user_id=self.caller.user_id,

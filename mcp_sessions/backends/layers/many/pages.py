@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from ....models import PageItem, SearchHit, SearchPage, Session, SessionFilter, SessionPage
+from ...project_filter import NO_PROJECTS
 from .fan_out import Answers, ask_all
 from .ids import Ids
 from .members import Member
@@ -63,6 +64,7 @@ async def search_page(
     ids: Ids,
     query: str,
     *,
+    project: str,
     limit: int,
     cursor: str,
     user_id: str,
@@ -70,7 +72,7 @@ async def search_page(
 ) -> SearchPage:
     """Return a page of the members' hits: names before messages, each newest first if the members sort them so."""
     names = [member.name for member in members]
-    cursors = MergedCursors("search", user_id, names, query)
+    cursors = MergedCursors("search", user_id, names, query, project)
     positions = cursors.read(cursor, len(members))
     answers = await _ask(members, fetch_page, positions, seconds)
     member_pages = {
@@ -103,7 +105,9 @@ async def _ask(
 
 def _note(answers: Answers[P], next_cursor: str) -> str:
     """Return the members' notes, and which members are missing. On the last page, say how to get their rows."""
-    notes = [f"{member.label}: {page.note}" for member, page in answers.results.items() if page.note]
+    notes = [
+        f"{member.label}: {page.note}" for member, page in answers.results.items() if page.note not in ("", NO_PROJECTS)
+    ]
     if answers.errors:
         notes.append(answers.note())
         if not next_cursor:

@@ -30,7 +30,7 @@ def seeded(seed: Seed) -> SeededSession:
         "id": session_id,
         "slug": "seeded",
         "projectID": "global",
-        "directory": "/work/trip",
+        "directory": seed.project or "/work/trip",
         "title": seed.name or default_title(moment),
         "version": "1.18.33",
         "time": {"created": moment, "updated": moment},
