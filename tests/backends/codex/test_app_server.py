@@ -18,6 +18,12 @@ RENAME, FORK = "thread/name/set", "thread/fork"
 PATIENCE = 120  # seconds
 
 
+@pytest.fixture(autouse=True)
+def no_end_when_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no app-server end because it is idle, so that a test waits only for those that end at once."""
+    monkeypatch.setattr(app_server, "_IDLE_SECONDS", 2 * PATIENCE)
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     return copy_fixtures_in_place(tmp_path)
@@ -36,6 +42,7 @@ def is_running(pid: int) -> bool:
 
 
 async def wait_for_end(home: Path) -> None:
+    """Wait until none is running: a process still counts as running when the pipe of its output has ended."""
     with anyio.fail_after(PATIENCE):
         while any(map(is_running, processes_of(home))):  # noqa: ASYNC110 - nothing tells of their end
             await anyio.sleep(0.02)
@@ -78,7 +85,7 @@ async def test_a_codex_that_hangs_is_ended_with_its_children_and_nothing_is_chan
     async with opened(home, command=str(fake_codex(tmp_path, fault=fault)), timeout=5) as backend:
         with pytest.raises(Timeout, match="nothing was changed"):
             await backend.rename_session(THREAD, "new")
-        assert not any(map(is_running, processes_of(home)))
+        await wait_for_end(home)
         assert (await backend.get_session(THREAD)).name == "Legacy lantern notes"
 
 
@@ -102,18 +109,18 @@ async def test_one_app_server_makes_several_changes_and_ends_when_it_is_idle(
     async with opened(home, command=str(fake_codex(tmp_path))) as backend:
         await backend.rename_session(THREAD, "one")
         await wait_for_end(home)
-        monkeypatch.setattr(app_server, "_IDLE_SECONDS", PATIENCE)
+        monkeypatch.setattr(app_server, "_IDLE_SECONDS", 2 * PATIENCE)
         await backend.rename_session(THREAD, "two")
         await backend.archive_session(THREAD)
         (_, second) = processes_of(home)
         assert is_running(second)
-    assert not is_running(second)
+    await wait_for_end(home)
 
 
 async def test_an_app_server_ends_after_a_fork_since_it_has_the_fork_open(home: Path, tmp_path: Path) -> None:
     async with opened(home, command=str(fake_codex(tmp_path))) as backend:
         await backend.fork_session(THREAD)
-        assert not any(map(is_running, processes_of(home)))
+        await wait_for_end(home)
 
 
 async def test_our_own_settings_are_not_passed_on(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
