@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from ...errors import Invalid
+from ...json_documents import JsonObject
 from ...models import Message
 from ..transcripts.history import HistoryItem, Position
 from ..transcripts.lines import Line, TranscriptFile, parse
@@ -34,13 +35,18 @@ _LOOK_BACK = 500
 class _OpenTurn:
     """The turn that is being read, from its end to its begin.
 
-    `removed`: how many turns are still to be left out, since they were rolled back.
+    `removed`: how many turns are still to be left out, since they were rolled back. `tokens`: those that a paginated
+    rollout gives for the turn. A legacy one counts the tokens of the thread: `total` is the count at the end, `before`
+    the one at the begin, and `before_request` the one before the earliest request that was read.
     """
 
     removed: int = 0
     status: str = ""
     tokens: int = 0
     are_tokens_known: bool = False
+    total: int = 0
+    before: int = 0
+    before_request: int = 0
 
     def add(self, type: LineType, line: Line) -> None:
         """Add a line that is not a message."""
@@ -51,12 +57,25 @@ class _OpenTurn:
             return
         elif type is LineType.TURN_END:
             aborted = text_in(payload_of(line.data), "type") == "turn_aborted"
-            self.status, self.tokens, self.are_tokens_known = "cancelled" if aborted else "completed", 0, False
+            self._begin("cancelled" if aborted else "completed")
         elif type is LineType.TURN_START:
-            self.status, self.tokens, self.are_tokens_known = "", 0, False
+            self._begin("")
         elif type is LineType.TURN_TOKENS and not self.are_tokens_known:
             usage = object_in(payload_of(line.data), "turn_token_usage")
             self.tokens, self.are_tokens_known = count_in(usage, "total_tokens"), True
+        elif type is LineType.TOKEN_COUNT:
+            self._add_count(object_in(payload_of(line.data), "info"))
+
+    def _begin(self, status: str) -> None:
+        self.status, self.tokens, self.are_tokens_known = status, 0, False
+        self.total, self.before, self.before_request = 0, 0, 0
+
+    def _add_count(self, info: JsonObject) -> None:
+        """Add a count of the thread's tokens. Codex also writes the last count again at the begin of a turn."""
+        count = count_in(object_in(info, "total_token_usage"), "total_tokens")
+        self.total = self.total or count
+        self.before = count
+        self.before_request = count - count_in(object_in(info, "last_token_usage"), "total_tokens")
 
     def take(self, item: HistoryItem) -> HistoryItem:
         """Return the item with what is known of its turn, which is then not said of an older item again.
@@ -65,7 +84,12 @@ class _OpenTurn:
         """
         if item.message.role == "system":
             return item
-        item = item._replace(status=self.status, tokens=self.tokens)
+        tokens = self.tokens
+        if not item.starts_run:
+            self.before = self.before_request  # the model answered before the count, so the count is no repetition
+        elif not self.are_tokens_known:
+            tokens, self.total = max(self.total - self.before, 0), self.before
+        item = item._replace(status=self.status, tokens=tokens)
         self.status, self.tokens = "", 0
         return item
 

@@ -2,17 +2,21 @@
 
 import fcntl
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from mcp_sessions.backends.transcripts import lines
 from mcp_sessions.errors import Invalid, NotFound
+from mcp_sessions.json_documents import JsonObject
 from mcp_sessions.models import HistoryQuery
 
 from ...support.codex_rollouts import Rollout
 from .homes import (
     NOW,
+    copy_fixtures,
+    labelled,
     messages_of,
     note_of,
     opened,
@@ -222,3 +226,34 @@ async def test_the_tools_of_legacy_threads_are_what_the_model_saw(tmp_path: Path
         ("local_shell", "a.txt"),
         ("", "of a call that is missing"),
     ]
+
+
+async def test_the_tokens_of_a_legacy_threads_run_are_those_of_its_requests(tmp_path: Path) -> None:
+    async with opened(copy_fixtures(tmp_path / "codex")) as backend:
+        runs = (await backend.get_session_runs(labelled("legacy_fork"))).runs
+    assert [run.total_tokens for run in runs] == [5202, 5139, 5073, 5052, 9866]
+    made = Rollout(legacy=True, moment=NOW)
+
+    def count(total: int, last: int) -> None:
+        usage: JsonObject = {"total_token_usage": {"total_tokens": total}, "last_token_usage": {"total_tokens": last}}
+        made.event("token_count", NOW, info=usage)
+
+    turns: Sequence[tuple[tuple[int, int] | None, Sequence[tuple[int, int]]]] = (
+        ((0, 0), [(100, 100), (250, 150)]),
+        ((250, 150), [(400, 150)]),
+        (None, [(1000, 600), (1100, 100)]),  # as if no count were repeated
+        (None, []),
+    )
+    for repeated, requests in turns:
+        made.start(NOW)
+        made.prompt("question", NOW)
+        if repeated is not None:
+            count(*repeated)
+        for request in requests:
+            made.answer("answer", NOW)
+            count(*request)
+        made.end(NOW)
+    made.write(tmp_path)
+    async with opened(tmp_path) as backend:
+        runs = (await backend.get_session_runs(made.id)).runs
+    assert [run.total_tokens for run in runs] == [None, 700, 150, 250]
