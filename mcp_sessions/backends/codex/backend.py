@@ -13,15 +13,14 @@ from ...json_documents import JsonObject
 from ...models import Change, SessionDetail, iso
 from ..deadline import remaining
 from ..health import Report
-from ..transcripts.values import object_in, text_in
 from ..validation import check_version, session_name
 from . import CodexOptions, requests
 from .app_server import AppServers, RequestRefused, ResponseLost
 from .catalogue import Catalogue, Entry
 from .checks import examine_program
 from .details import lineage_of
-from .family import with_subagents
-from .fork_points import turn_ending_with
+from .family import is_active, is_archived, is_deleted, with_subagents
+from .fork_points import find_fork, turn_ending_with
 from .guards import (
     are_growing,
     listing,
@@ -127,14 +126,14 @@ class CodexBackend(CodexReader):
                 version=await self._version(session_id),
                 note="It was archived already; nothing was changed.",
             )
-        await self._send(request, lambda catalogue, _: catalogue.find(session_id).file.is_archived)
+        await self._send(request, lambda catalogue, _: is_archived(catalogue, session_id))
         session = await self.get_session(session_id)
         return Change(
             session_id=session_id,
             changed={"archived_at": _shown_time(session)},
             previous={"archived_at": ""},
             version=session.version,
-            note=f"The sessions of its subagents were archived too: {listing(subagents)}." if subagents else "",
+            note=await self._note_on(subagents, "archived", is_archived),
         )
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
@@ -153,9 +152,9 @@ class CodexBackend(CodexReader):
         request, subagents = await self._read(prepare)
         change = Change(session_id=session_id, note="It was active already.")
         if request is not None:
-            await self._send(request, lambda catalogue, _: not catalogue.find(session_id).file.is_archived)
-            note = "Codex counts it as changed now."
-            note += f" The sessions of its subagents were restored too: {listing(subagents)}." if subagents else ""
+            await self._send(request, lambda catalogue, _: is_active(catalogue, session_id))
+            theirs = await self._note_on(subagents, "restored", is_active)
+            note = f"Codex counts it as changed now. {theirs}".strip()
             archived_at = {"archived_at": _shown_time(before)}
             change = Change(session_id=session_id, changed={"archived_at": ""}, previous=archived_at, note=note)
         if new:
@@ -187,45 +186,48 @@ class CodexBackend(CodexReader):
             return request, [member.id for member in family[1:]]
 
         request, subagents = await self._read(prepare)
-        await self._send(request, lambda catalogue, _: session_id not in catalogue.threads)
-        theirs = f" The sessions of its subagents were deleted too: {listing(subagents)}." if subagents else ""
-        return Change(session_id=session_id, note=f"Deleted for good: it can't be restored.{theirs}")
+        await self._send(request, lambda catalogue, _: is_deleted(catalogue, session_id))
+        theirs = await self._note_on(subagents, "deleted", is_deleted)
+        return Change(session_id=session_id, note=f"Deleted for good: it can't be restored. {theirs}".strip())
 
     async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
         """Fork a session, also one that is open in Codex. `up_to_message_id` is the last message of a turn."""
         new = session_name(name)
 
-        def prepare(catalogue: Catalogue) -> tuple[Request, frozenset[str]]:
+        def prepare(catalogue: Catalogue) -> tuple[Request, frozenset[str], bool]:
             entry = catalogue.find(session_id)
             refuse_if_moved(catalogue, [entry])
             refuse_if_archived(entry)
             turn = self._turn(catalogue, entry, up_to_message_id) if up_to_message_id else ""
-            request = requests.fork(session_id, last_turn=turn, is_legacy=catalogue.is_legacy(entry))
-            return request, frozenset(catalogue.threads)
+            is_legacy = catalogue.is_legacy(entry)
+            request = requests.fork(session_id, last_turn=turn, is_legacy=is_legacy)
+            return request, frozenset(catalogue.threads), is_legacy
 
-        forked: list[str] = []
+        forked = ""
 
         def is_forked(catalogue: Catalogue, answer: JsonObject) -> bool:
-            given = text_in(object_in(answer, "thread"), "id")
-            new_ids = sorted(catalogue.threads.keys() - known)
-            # If the answer was lost, the fork is the new thread that says what it was forked from.
-            found = [given] if given in new_ids else [id for id in new_ids if _parent_of(catalogue, id) == session_id]
-            forked.extend(filter(catalogue.has, found))
+            nonlocal forked
+            forked = find_fork(catalogue, session_id, known, answer)
+            if forked and is_copied and not answer:
+                raise OutcomeUnknown(
+                    f"Codex ended while it made the fork, session {quoted(forked)}, so messages may be missing there. "
+                    "Compare the two, or delete that one and try again."
+                )
             return bool(forked)
 
-        request, known = await self._read(prepare)
+        request, known, is_copied = await self._read(prepare)
         await self._send(request, is_forked)
         note = ""
         if new:
             try:
-                await self.rename_session(forked[-1], new)
+                await self.rename_session(forked, new)
             except SessionsError as error:
                 note = f"It could not be renamed ({error.code}). Try rename_session."
         try:
-            session = await self.get_session(forked[-1])
+            session = await self.get_session(forked)
         except SessionsError as error:
             raise OutcomeUnknown(
-                f"the fork is session {quoted(forked[-1])}, but it could not be read. Call get_session with that id."
+                f"the fork is session {quoted(forked)}, but it could not be read. Call get_session with that id."
             ) from error
         return session.model_copy(update={"note": f"{session.note} {note}".strip()})
 
@@ -254,10 +256,25 @@ class CodexBackend(CodexReader):
             failure = Timeout(_LATE)
         try:
             is_made = await self._read(lambda catalogue: is_done(catalogue, answer))
+        except OutcomeUnknown:
+            raise
         except SessionsError as error:
             raise OutcomeUnknown(_UNKNOWN) from error
         if not is_made:
             raise failure
+
+    async def _note_on(self, subagents: Sequence[str], done: str, is_done: Callable[[Catalogue, str], bool]) -> str:
+        """Return a note on the subagents' sessions that Codex should have changed too, as they are read now."""
+        if not subagents:
+            return ""
+        try:
+            changed = await self._read(lambda catalogue: [id for id in subagents if is_done(catalogue, id)])
+        except SessionsError:
+            return f"Whether the sessions of its subagents were {done} too is unknown: {listing(subagents)}."
+        others = [id for id in subagents if id not in changed]
+        notes = [f"The sessions of its subagents were {done} too: {listing(changed)}."] if changed else []
+        notes += [f"Codex has not {done} these sessions of its subagents: {listing(others)}."] if others else []
+        return " ".join(notes)
 
     async def _version(self, session_id: str) -> str:
         """Return the version after a change, or "" if it can't be read: the change was made all the same."""
@@ -277,11 +294,6 @@ def _deletable(catalogue: Catalogue, session_id: str) -> list[Entry]:
     refuse_if_open(catalogue, family)
     refuse_if_forked(catalogue, family)
     return family
-
-
-def _parent_of(catalogue: Catalogue, thread_id: str) -> str:
-    meta = catalogue.facts(catalogue.find(thread_id)).meta if catalogue.has(thread_id) else None
-    return meta.parent_id if meta else ""
 
 
 def _shown_time(session: SessionDetail) -> str:

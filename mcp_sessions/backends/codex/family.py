@@ -1,4 +1,4 @@
-"""The threads that a change of another thread concerns: those of its subagents, and those that were forked from it."""
+"""The threads that a change of another thread concerns, those of its subagents and its forks, and how they are now."""
 
 from collections.abc import Sequence
 
@@ -16,6 +16,21 @@ def with_subagents(catalogue: Catalogue, entry: Entry) -> list[Entry]:
     for member in family:  # which grows meanwhile
         family += [child for child in children.get(member.id, ()) if child not in family]
     return family
+
+
+def is_archived(catalogue: Catalogue, thread_id: str) -> bool:
+    """Return whether a thread is archived. Raise `NotFound` if there is none."""
+    return catalogue.find(thread_id).file.is_archived
+
+
+def is_active(catalogue: Catalogue, thread_id: str) -> bool:
+    """Return whether a thread is not archived. Raise `NotFound` if there is none."""
+    return not is_archived(catalogue, thread_id)
+
+
+def is_deleted(catalogue: Catalogue, thread_id: str) -> bool:
+    """Return whether there is no such thread."""
+    return thread_id not in catalogue.threads
 
 
 def forks_of(catalogue: Catalogue, family: Sequence[Entry]) -> list[str]:

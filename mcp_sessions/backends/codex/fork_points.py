@@ -1,8 +1,12 @@
-"""The turns of a thread, after which Codex can fork it."""
+"""The turns of a thread, after which Codex can fork it, and the fork that it has made."""
+
+from collections.abc import Container
 
 from ...errors import Invalid, NotFound, Unsupported, quoted
+from ...json_documents import JsonObject
 from ..transcripts.history import HistoryItem
-from ..transcripts.values import text_in
+from ..transcripts.values import object_in, text_in
+from .catalogue import Catalogue
 from .conversation import Conversation
 from .events import LineType, line_type, payload_of
 from .lineage import Lineage
@@ -51,3 +55,18 @@ def _turn_of(lineage: Lineage, item: HistoryItem) -> str:
         if line_type(line.data) is LineType.TURN_START:
             return text_in(payload_of(line.data), "turn_id")
     return ""
+
+
+def find_fork(catalogue: Catalogue, source_id: str, known: Container[str], answer: JsonObject) -> str:
+    """Return the id of a thread's new fork, "" if there is none. `known`: the ids of the threads before the fork.
+
+    If the answer of Codex was lost, it is the new thread that says what it was forked from.
+    """
+    new = [id for id in catalogue.threads if id not in known and catalogue.has(id)]
+    given = text_in(object_in(answer, "thread"), "id")
+    return given if given in new else next((id for id in new if _source_of(catalogue, id) == source_id), "")
+
+
+def _source_of(catalogue: Catalogue, thread_id: str) -> str:
+    meta = catalogue.facts(catalogue.find(thread_id)).meta
+    return meta.parent_id if meta else ""

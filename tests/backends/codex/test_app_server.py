@@ -8,10 +8,10 @@ import anyio
 import pytest
 
 from mcp_sessions.backends.codex import app_server
-from mcp_sessions.errors import BadResponse, SessionsError, Timeout, Unavailable, Unsupported
+from mcp_sessions.errors import BadResponse, OutcomeUnknown, SessionsError, Timeout, Unavailable, Unsupported
 
 from ...support.fakes.codex import fake_codex
-from .homes import copy_fixtures_in_place, labelled, opened, session_of
+from .homes import copy_fixtures_in_place, labelled, listed, opened, session_of
 
 THREAD = labelled("legacy_named")
 RENAME, FORK = "thread/name/set", "thread/fork"
@@ -74,7 +74,17 @@ async def test_a_change_whose_answer_was_lost_is_read_back(home: Path, tmp_path:
     async with opened(home, command=str(fake_codex(tmp_path, fault=f"crash:{RENAME}"))) as backend:
         assert (await backend.rename_session(THREAD, "new")).changed == {"name": "new"}
     async with opened(home, command=str(fake_codex(tmp_path, fault=f"crash:{FORK}"))) as backend:
-        assert (await backend.fork_session(THREAD)).parent_id == THREAD
+        paginated = labelled("paginated")
+        assert (await backend.fork_session(paginated)).parent_id == paginated
+
+
+async def test_a_legacy_fork_whose_answer_was_lost_may_be_incomplete(home: Path, tmp_path: Path) -> None:
+    async with opened(home, command=str(fake_codex(tmp_path, fault=f"crash:{FORK}"))) as backend:
+        known = {session.id for session in await listed(backend)}
+        with pytest.raises(OutcomeUnknown) as caught:
+            await backend.fork_session(THREAD)
+        (fork,) = {session.id for session in await listed(backend)} - known
+        assert f'session "{fork}"' in caught.value.text
 
 
 @pytest.mark.slow

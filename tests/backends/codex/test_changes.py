@@ -94,6 +94,13 @@ async def test_subagents_go_along_and_are_named_in_the_notes_and_in_the_question
     assert not {PARENT, CHILD} & {path.stem[-36:] for path in states_in(home)}
 
 
+async def test_subagents_that_codex_leaves_as_they_are_are_named_in_the_note(home: Path, tmp_path: Path) -> None:
+    async with changing(home, fake_codex(tmp_path, fault="alone:thread/archive")) as backend:
+        note = (await backend.archive_session(PARENT)).note
+        assert note == f"Codex has not archived these sessions of its subagents: {CHILD}."
+        assert CHILD in {session.id for session in await listed(backend)}
+
+
 async def test_all_files_of_a_reverted_thread_are_archived_restored_and_deleted(home: Path, program: Path) -> None:
     thread_id = labelled("reverted")
     before = await texts_of(home, thread_id)

@@ -3,7 +3,8 @@
 Its arguments are the version to tell, and a fault, `KIND:METHOD`, when a request of this method comes:
 `hang` never answers it; `late` carries it out and never answers; `exit` ends without an answer; `crash` carries it out
 and ends; `lie` answers without doing anything; `error` refuses it; `deaf` hangs, ignores the end of its stdin, and
-leaves a child that does too; `foreign` answers as another program would; `unknown` does not know the method.
+leaves a child that does too; `foreign` answers as another program would; `unknown` does not know the method; `alone`
+carries it out without the threads of subagents.
 """
 
 import json
@@ -68,6 +69,7 @@ def be_faulty(kind: str, home: Home, request: dict[str, Any]) -> None:
         note_process(home.root, child.pid)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(600)
+    home.is_alone = kind == "alone"
     if kind in ("hang", "late", "error", "unknown", "foreign"):
         sys.stdin.read()
         sys.exit()

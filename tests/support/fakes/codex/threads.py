@@ -23,6 +23,7 @@ class Home:
 
     def __init__(self, root: Path, version: str) -> None:
         self.root = root
+        self.is_alone = False
         self.methods: dict[str, Callable[[Params], Params]] = {
             "thread/name/set": self.set_name,
             "thread/archive": self.archive,
@@ -123,7 +124,7 @@ class Home:
         """Return a thread and those of its subagents."""
         parents = {meta["id"]: parent_of(meta) for meta in map(meta_of, self.root.rglob("rollout-*.jsonl")) if meta}
         family = [thread_id]
-        for member in family:
+        for member in () if self.is_alone else family:
             family += [child for child, parent in parents.items() if parent == member and child not in family]
         return family
 
