@@ -64,7 +64,6 @@ async def test_claude_code_names_the_conversation_it_is_in_lists_it_by_that_name
     client.add_server(printed(capsys, "claude-code")[0])
     tools = [f"mcp__sessions__{name}" for name in ("rename_session", "search_sessions")]
     client.api.calls = [
-        ("ToolSearch", {"query": f"select:{','.join(tools)}"}),
         (tools[0], {"session_id": "current", "name": "Trip to Oslo"}),
         (tools[1], {"query": '"fjords by train"', "project": str(client.project)}),
     ]
@@ -79,10 +78,6 @@ async def test_claude_code_names_the_conversation_it_is_in_lists_it_by_that_name
             if message.role == "tool" and message.text.startswith("{")
         ]
     assert (renamed["session_id"], renamed["resolved_from"]) == (session.id, "client")
-    assert [(hit["session_id"], hit["snippet"]) for hit in found["hits"]] == [
-        (session.id, "We see the fjords by train.")
-    ]
-    name = "❯ Trip to Oslo"
-    assert "".join(name.split()) in await anyio.to_thread.run_sync(
-        partial(client.shown_in_terminal, "--resume", until=name)
-    )
+    assert [(hit["session_id"], hit["snippet"]) for hit in found["hits"]] == [(session.id, PROMPT)]
+    resume = partial(client.shown_in_terminal, "--resume", until="❯ Trip to Oslo")
+    assert "❯TriptoOslo" in await anyio.to_thread.run_sync(resume)

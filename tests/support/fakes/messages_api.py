@@ -28,7 +28,7 @@ class MessagesApi(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.requests: list[dict[str, Any]] = []
         self.calls: list[tuple[str, dict[str, Any]]] = []
-        """Tools to call, each with its arguments."""
+        """Tools to call, each with its arguments. One that is not offered yet is searched for first."""
 
     @property
     def url(self) -> str:
@@ -43,7 +43,11 @@ class _Handler(BaseHTTPRequestHandler):
         text: dict[str, Any] = {"type": "text", "text": "Understood."}
         if body.get("stream"):
             if self.server.calls and body.get("tools"):
-                name, arguments = self.server.calls.pop(0)
+                name, arguments = self.server.calls[0]
+                if name in (tool.get("name") for tool in body["tools"]):
+                    del self.server.calls[0]
+                else:  # it is not loaded yet, or its server is still starting
+                    name, arguments = "ToolSearch", {"query": f"select:{name}"}
                 number = len(self.server.requests)
                 block: dict[str, Any] = {"type": "tool_use", "id": f"toolu_{number}", "name": name, "input": {}}
                 delta = {"type": "input_json_delta", "partial_json": json.dumps(arguments)}
