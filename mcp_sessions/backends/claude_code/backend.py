@@ -16,7 +16,7 @@ from typing import Self, TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
-from ...errors import Conflict, NotFound, OutcomeUnknown, SessionsError, Timeout, Unsupported
+from ...errors import Busy, Conflict, NotFound, OutcomeUnknown, SessionsError, Timeout, Unsupported
 from ...json_documents import JsonObject
 from ...models import Change, Clearable, NewMessage, SessionDetail, iso
 from ..base import Capability
@@ -159,7 +159,7 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         for _ in range(tries):
             try:
                 return await self._change(session_id, lambda changes: changes.repeat_name(session_id, name))
-            except Conflict:  # Claude Code was writing at that moment
+            except (Busy, Conflict):  # another program was writing at that moment
                 continue
             except SessionsError as error:
                 logger.warning("the name of session %s is not repeated: %s", session_id, error)
