@@ -23,7 +23,7 @@ NO_HITS = SearchPage(hits=(), complete=True, note=NO_PROJECTS)
 
 _LENGTH = 4096
 _DEPTH = 64
-_HOME = re.compile(r"~(?=[\\/]|$)")
+_HOME = re.compile(r"^~(?=[\\/]|$)")
 _WINDOWS = re.compile(r"[A-Za-z]:(?=[\\/]|$)|\\\\")
 _LONG_PATH = "\\\\?\\"
 
@@ -49,7 +49,7 @@ def project_parts(project: str) -> tuple[str, ...]:
         return ()
     path = project
     with suppress(RuntimeError):  # the home folder is unknown
-        path = _HOME.sub(lambda _: str(Path.home()), project, count=1) if project.startswith("~") else project
+        path = _HOME.sub(lambda _: str(Path.home()), project)
     parts = folder_parts(path)
     if not parts or ".." in parts:
         raise Invalid(

@@ -52,7 +52,7 @@ SELECTED_BY_PROJECT = {
     "~/w": set[str](),
 }
 """Filters by project, and the names of the sessions in `PROJECTS` that they select."""
-NO_PROJECTS = ["app", "./app", "../w", "/w/../w", "~ann", "C:app", "/w\0", "/w/\ud800", "/" + "w" * 1_000_000]
+NOT_FOLDERS = ["app", "./app", "../w", "/w/../w", "~ann", "C:app", "/w\0", "/w/\ud800", "/" + "w" * 1_000_000]
 """Texts that are not the full path of a folder."""
 
 

@@ -9,7 +9,7 @@ from mcp_sessions.errors import Invalid
 from mcp_sessions.models import Order, SessionFilter
 
 from .harness import Seed, System
-from .samples import NO_PROJECTS, PROJECTS, SELECTED_BY_PROJECT, moment
+from .samples import NOT_FOLDERS, PROJECTS, SELECTED_BY_PROJECT, moment
 from .walks import all_sessions
 
 owed = pytest.mark.owes(Capability.LIST_SESSIONS)
@@ -130,7 +130,7 @@ async def test_a_project_is_the_full_path_of_a_folder(system: System) -> None:
         with pytest.raises(Invalid, match="project"):
             await system.backend.list_sessions(SessionFilter(project=project))
 
-    for project in NO_PROJECTS:
+    for project in NOT_FOLDERS:
         await assert_is_invalid(project)
 
 

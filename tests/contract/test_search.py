@@ -8,7 +8,7 @@ from mcp_sessions.models import HistoryQuery, NewMessage, SearchPage, SessionFil
 
 from .harness import Seed, System
 from .paged import is_refused
-from .samples import NO_PROJECTS, PROJECTS, SELECTED_BY_PROJECT, WEATHER
+from .samples import NOT_FOLDERS, PROJECTS, SELECTED_BY_PROJECT, WEATHER
 from .walks import walk
 
 owed = pytest.mark.owes(Capability.SEARCH_SESSIONS)
@@ -159,7 +159,7 @@ async def test_a_searched_project_is_the_full_path_of_a_folder(system: System) -
         with pytest.raises(Invalid, match="project"):
             await system.backend.search_sessions("alpha", project=project)
 
-    for project in NO_PROJECTS:
+    for project in NOT_FOLDERS:
         await assert_is_invalid(project)
 
 

@@ -42,6 +42,19 @@ async def test_a_session_is_found_read_renamed_archived_restored_and_deleted(era
         assert restored["changed"] == {"archived_at": "", "name": "Back again"}
 
 
+async def test_lists_and_searches_are_limited_to_a_project() -> None:
+    async with serving() as peer:
+        await peer.session("apple", name="apple")
+        for tool, arguments in (("list_sessions", {}), ("search_sessions", {"query": "apple"})):
+            found = await peer.call(tool, project="/w/app", **arguments)
+            assert not found.get("sessions") and not found.get("hits")
+            assert found["note"] == "The sessions of this backend have no project."
+            error = await peer.error(tool, project="app", **arguments)
+            assert error == (
+                'invalid: "project" must be the full path of a folder, such as "/home/ann/app" or "~/app", not "app".'
+            )
+
+
 @both_eras
 async def test_empty_fields_are_left_out_but_stored_values_are_kept(era: str) -> None:
     async with serving(era) as peer:

@@ -14,8 +14,9 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import anyio
+from anyio.abc import TaskGroup
 
-from ...errors import NotFound, OutcomeUnknown, SessionsError, Timeout, Unsupported
+from ...errors import Busy, Conflict, NotFound, OutcomeUnknown, SessionsError, Timeout, Unsupported
 from ...json_documents import JsonObject
 from ...models import Change, Clearable, NewMessage, SessionDetail, iso
 from ..base import Capability
@@ -27,6 +28,7 @@ from . import ClaudeCodeOptions
 from .changes import Changes
 from .deletion import Deletion
 from .forks import write_fork
+from .live import live_sessions
 from .protection import Protection
 from .reader import ClaudeCodeReader
 
@@ -34,6 +36,8 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _RENEWED_EVERY = 600.0  # seconds
+_NAMES_REPEATED_EVERY = 5.0
+_TRIES_AT_END = 3
 
 
 class ClaudeCodeBackend(ClaudeCodeReader):
@@ -60,6 +64,7 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         self._keep = options.keep
         self._read_only = read_only
         self._open = AsyncExitStack()
+        self._tasks: TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
         """Remove from our trash what is too old, and finish deletions during which a process was killed.
@@ -77,6 +82,7 @@ class ClaudeCodeBackend(ClaudeCodeReader):
             tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tasks.cancel_scope.cancel)
             tasks.start_soon(self._renew_copies)
+            self._tasks = tasks
             self._open = stack.pop_all()
         return self
 
@@ -131,7 +137,34 @@ class ClaudeCodeBackend(ClaudeCodeReader):
 
     async def rename_session(self, session_id: str, name: str) -> Change:
         """Rename a session, also one that is open in Claude Code."""
-        return await self._change(session_id, lambda changes: changes.rename(session_id, name))
+        change = await self._change(session_id, lambda changes: changes.rename(session_id, name))
+        if self._tasks and session_id in await self._in_thread(lambda _: live_sessions(self._folder.root)):
+            self._tasks.start_soon(self._keep_name, session_id, str(change.changed["name"]))
+        return change
+
+    async def _keep_name(self, session_id: str, name: str) -> None:
+        """Repeat a name near the end of a transcript until the session is closed or named otherwise, or we end."""
+        is_open = True
+        try:
+            while is_open:
+                await anyio.sleep(_NAMES_REPEATED_EVERY)
+                is_open = await self._repeat_name(session_id, name)
+        finally:
+            if is_open:
+                with anyio.move_on_after(1, shield=True):
+                    await self._repeat_name(session_id, name, tries=_TRIES_AT_END)
+
+    async def _repeat_name(self, session_id: str, name: str, *, tries: int = 1) -> bool:
+        """Repeat a name if it is far from the end of the transcript. Return whether to look again later."""
+        for _ in range(tries):
+            try:
+                return await self._change(session_id, lambda changes: changes.repeat_name(session_id, name))
+            except (Busy, Conflict):  # another program was writing at that moment
+                continue
+            except SessionsError as error:
+                logger.warning("the name of session %s is not repeated: %s", session_id, error)
+                return False
+        return True
 
     async def update_session(
         self,

@@ -17,7 +17,7 @@ from ..validation import TEXT_LENGTH, session_name
 from .chain import Chain
 from .conversation import Conversation
 from .details import version_of
-from .facts import SessionFacts
+from .facts import SessionFacts, has_title_near_end
 from .folder import SessionFile
 from .live import live_sessions
 from .records import Record
@@ -82,6 +82,21 @@ class Changes:
             version=self.version(session_id),
             note=note,
         )
+
+    def repeat_name(self, session_id: str, name: str) -> bool:
+        """Write an open session's name again if much was written after it. Return whether to look again later.
+
+        Claude Code's own list looks for a name only in the last 64 KiB of a transcript. An open Claude Code may write
+        more than that in one turn, and repeats a name only if it has given it, or has found it there.
+        """
+        file, facts = self.find(session_id)
+        if facts.title != name:
+            return False  # it was given another name
+        with open_transcript(file.path, self.catalogue.stops_at) as transcript:
+            is_found = has_title_near_end(transcript)
+        if not is_found:
+            append_lines(file.path, title_lines(session_id, name), after=file.state)
+        return session_id in live_sessions(self.catalogue.folder.root)
 
     def tag(self, session_id: str, tag: Json) -> Change:
         """Give a session a tag, as `/tag` in Claude Code does. None and "" take it away."""

@@ -17,6 +17,7 @@ from .folder import is_session_id
 from .records import Record, read_record
 
 _EDGE = 64 * 1024
+_NEAR_END = _EDGE // 2
 _TITLE_LENGTH = 200
 _TITLES = {"custom-title": "customTitle", "ai-title": "aiTitle", "tag": "tag"}
 """type of a line → its field. The last line of a type counts, wherever it stands."""
@@ -167,6 +168,16 @@ def _titles_in(line: Line, kinds: dict[str, str]) -> list[tuple[str, str]]:
     fields = parse(line.data) or {}
     kind = text_in(fields, "type")
     return [(kind, text_in(fields, kinds[kind]))] if kind in kinds else []
+
+
+def has_title_near_end(file: TranscriptFile) -> bool:
+    """Return whether the last title that was given is where Claude Code's own list will find it for some time yet."""
+    for line in file.backward():
+        if line.offset < file.size - _NEAR_END:
+            return False
+        if any(kind == "custom-title" for kind, _ in _titles_in(line, _TITLES)):
+            return True
+    return False
 
 
 def _search_titles(file: TranscriptFile, start: int, end: int) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The real Claude Code lists, shows and continues what was written here."""
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,11 @@ from mcp_sessions.models import NewMessage
 
 from ...support.claude_client import ClaudeClient
 from ...support.fakes.messages_api import messages_api
+from ...support.snippets import printed
 from .folders import listed, messages_of, opened
 
 ANSWER = "Understood."
+PROMPT = "We see the fjords by train."
 PAIR = (NewMessage(role="user", text="Appended question"), NewMessage(role="assistant", text="Appended answer"))
 pytestmark = pytest.mark.slow
 
@@ -53,3 +56,28 @@ async def test_claude_code_shows_and_continues_what_was_renamed_appended_forked_
             assert [text for text in sent if text in (*said, "And now?")] == [*said, "And now?"]
             after = [message.text for message in await messages_of(backend, session_id)]
             assert after == [*said, "And now?", ANSWER]
+
+
+async def test_claude_code_names_the_conversation_it_is_in_lists_it_by_that_name_and_finds_it(
+    client: ClaudeClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.add_server(printed(capsys, "claude-code")[0])
+    tools = [f"mcp__sessions__{name}" for name in ("rename_session", "search_sessions")]
+    client.api.calls = [
+        (tools[0], {"session_id": "current", "name": "Trip to Oslo"}),
+        (tools[1], {"query": '"fjords by train"', "project": str(client.project)}),
+    ]
+    ask = partial(client.shown_in_terminal, PROMPT, "--allowedTools", "mcp__sessions")
+    assert ANSWER in await anyio.to_thread.run_sync(partial(ask, until=ANSWER))
+    async with opened(client.root) as backend:
+        (session,) = await listed(backend)
+        assert session.name == "Trip to Oslo"
+        *_, renamed, found = [
+            json.loads(message.text)
+            for message in await messages_of(backend, session.id)
+            if message.role == "tool" and message.text.startswith("{")
+        ]
+    assert (renamed["session_id"], renamed["resolved_from"]) == (session.id, "client")
+    assert [(hit["session_id"], hit["snippet"]) for hit in found["hits"]] == [(session.id, PROMPT)]
+    resume = partial(client.shown_in_terminal, "--resume", until="❯ Trip to Oslo")
+    assert "❯TriptoOslo" in await anyio.to_thread.run_sync(resume)

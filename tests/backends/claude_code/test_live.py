@@ -7,10 +7,12 @@ from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import anyio
 import pytest
 from mcp.client import Client
 
 from mcp_sessions import create_server, open_backend
+from mcp_sessions.backends.claude_code import backend as backend_module
 from mcp_sessions.backends.claude_code.live import live_sessions
 from mcp_sessions.server.context import META_KEY
 
@@ -95,6 +97,56 @@ async def test_a_call_on_the_current_session_says_that_the_client_named_it(tmp_p
         rows = (await client.call_tool("list_sessions", {})).structured_content
         assert rows is not None
         assert [row["id"] for row in rows["sessions"] if row.get("is_current")] == [sessions[0]]
+
+
+def _transcript(root: Path, session_id: str) -> Path:
+    (path,) = root.glob(f"projects/*/{session_id}.jsonl")
+    return path
+
+
+def _write_much(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b'{"type":"api-request-blob","value":"' + b"x" * 100_000 + b'"}\n')
+
+
+async def test_the_name_of_an_open_session_stays_where_claude_codes_own_list_looks_for_it(
+    tmp_path: Path, sessions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_module, "_NAMES_REPEATED_EVERY", 0.01)
+    register(tmp_path, os.getppid(), sessions[0])
+    path = _transcript(tmp_path, sessions[0])
+    async with opened(tmp_path) as backend:
+        await backend.rename_session(sessions[0], "A name")
+        for _ in range(2):
+            _write_much(path)
+            with anyio.fail_after(5):
+                while b"A name" not in path.read_bytes()[-64 * 1024 :]:  # noqa: ASYNC110 - it is a file
+                    await anyio.sleep(0.01)
+        assert (await backend.get_session(sessions[0])).name == "A name"
+
+
+@pytest.mark.parametrize("is_renamed", [False, True])
+async def test_when_the_server_ends_a_name_is_repeated_unless_there_is_another_one(
+    is_renamed: bool, tmp_path: Path, sessions: list[str]
+) -> None:
+    register(tmp_path, os.getppid(), sessions[0])
+    path = _transcript(tmp_path, sessions[0])
+    async with opened(tmp_path) as backend:
+        await backend.rename_session(sessions[0], "A name")
+        await anyio.wait_all_tasks_blocked()
+        if is_renamed:
+            with path.open("ab") as file:
+                file.write(b'{"type":"custom-title","customTitle":"Another"}\n')
+        _write_much(path)
+    assert path.read_bytes()[-64 * 1024 :].count(b"A name") == (0 if is_renamed else 2)
+
+
+async def test_the_name_of_a_closed_session_is_written_once(tmp_path: Path, sessions: list[str]) -> None:
+    path = _transcript(tmp_path, sessions[0])
+    async with opened(tmp_path) as backend:
+        await backend.rename_session(sessions[0], "A name")
+        _write_much(path)
+    assert path.read_bytes().count(b'"customTitle":"A name"') == 1
 
 
 async def test_of_several_backends_the_one_with_the_clients_session_says_which_it_is(
