@@ -19,7 +19,7 @@ from .sample_sessions import LISBON, NAMES, fill
 
 SCREENSHOT = Path(__file__).parents[2] / "docs" / "browse.png"
 MARKUP = ("<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "javascript:alert(1)", "<svg/onload=alert(1)>")
-ROWS = "[...document.querySelectorAll('.row .line > :first-child')].map((row) => row.textContent)"
+ROWS = "[...document.querySelectorAll('.row .name')].map((row) => row.textContent)"
 FOCUS = "document.activeElement.id"
 
 
@@ -77,15 +77,12 @@ def test_a_conversation_is_found_renamed_archived_restored_and_deleted_and_each_
     assert page.script("return document.querySelectorAll('#messages details[open]').length") == 0
 
     page.click("#do-rename")
-    top = "document.querySelector('#name').getBoundingClientRect().top"
-    bar = "document.querySelector('#do-rename').getBoundingClientRect().bottom"
-    assert page.script(f"return {top} >= {bar}")
     page.resize(1200, 760)
     page.press("Control+a")
     page.type("Lisbon in May")
     page.press("Enter")
     said(page, "Renamed to “Lisbon in May”.")
-    assert names(page) == ["Lisbon in May"] * 2
+    assert names(page) == ["Lisbon in May"]
     page.click("#undo-it")
     page.wait("document.querySelector('#title').textContent === arguments[0]", LISBON)
 
@@ -213,14 +210,14 @@ def test_hostile_names_and_messages_stay_text_and_no_request_leaves_the_page(
     before = browser.wait("document.querySelectorAll('.row').length > 4 && document.querySelectorAll('*').length")
     assert set(browser.script(f"return {ROWS}")) == {*MARKUP}
     browser.script("[...document.querySelectorAll('.row')].at(-1).click()")
-    while browser.wait("document.querySelector('#messages li') && { more: !document.querySelector('#older').hidden }")[
-        "more"
-    ]:
-        shown = browser.script("return document.querySelectorAll('#messages > li').length")
-        browser.script("document.querySelector('#older').click()")
-        browser.wait("document.querySelectorAll('#messages > li').length > arguments[0]", shown)
-    written = browser.script("return [...document.querySelectorAll('.user .text')].map((one) => one.textContent)")
-    assert written == [sanitize(text, redact_credentials=True) for text in texts]
+    written: set[str] = set()
+    while True:
+        browser.wait("document.querySelector('#messages').firstChild !== window.oldest")
+        written.update(browser.script("return [...document.querySelectorAll('.user .text')].map((it) => it.textContent)"))
+        if browser.script("return document.querySelector('#older').hidden"):
+            break
+        browser.script("window.oldest = document.querySelector('#messages').firstChild; older.click()")
+    assert written == {sanitize(text, redact_credentials=True) for text in texts}
     made = "img, svg, iframe, object, embed, audio, video, a, link:not([rel=icon]), form, base, script + script"
     assert browser.script(f"return document.querySelectorAll({made!r}).length") == 0
     assert browser.script("return document.querySelectorAll('body *').length") > before

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 
 VARIABLE = "MCP_SESSIONS_BROWSER"
-DEADLINE = 60
+DEADLINE = 12
 KEYS = {
     "Backspace": "\ue003",
     "Tab": "\ue004",

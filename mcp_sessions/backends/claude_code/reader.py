@@ -182,7 +182,7 @@ class ClaudeCodeReader(SessionBackend):
             yield History(session_id, conversation.items(position), conversation.notes), file
 
     def _details(self, catalogue: Catalogue) -> Details:
-        return Details(catalogue, self._counts, self.options.timeout)
+        return Details(catalogue, self._counts, self.options)
 
     def _catalogue(self, stops_at: float) -> Catalogue:
         return Catalogue(self._folder, self._facts, stops_at)
