@@ -27,7 +27,8 @@ class AppHost {
   call(name, given) { return this.request("tools/call", { name, arguments: given }); }
 
   async delete(session) {
-    const text = `Delete the session with the id ${JSON.stringify(session.id)}.`; // not its name, which others wrote
+    // Others wrote its name, so the assistant isn't sent that.
+    const text = `Delete the session with the id ${JSON.stringify(session.id)}.`;
     await this.request("ui/message", { role: "user", content: [{ type: "text", text }] });
     say(["The assistant was asked to delete the session. Confirm it there."]);
   }

@@ -27,7 +27,8 @@ class LocalServer {
       "MCP-Protocol-Version": VERSION, "Mcp-Method": "tools/call", "Mcp-Name": name,
     }, JSON.stringify({ jsonrpc: "2.0", id: ++this.#lastId, method: "tools/call", params }));
     if (status === 401) throw new Error("This page is open in another tab, or its link was used before. Run `mcp-sessions browse` again.");
-    const response = text.match(/\{.*/g)?.at(-1); // one line of JSON, or the last event of a stream
+    // The response is one line of JSON, or the last event of a stream.
+    const response = text.match(/\{.*/g)?.at(-1);
     const { result, error } = response ? JSON.parse(response) : {};
     if (!result) throw new Error(error?.message ?? `The server refused the call (HTTP ${status}).`);
     return result;

@@ -41,7 +41,7 @@ _PROXY = """<!doctype html><title>Proxy</title><body><script>
     });
     parent.postMessage({ jsonrpc: "2.0", method: "ui/notifications/sandbox-proxy-ready", params: {} }, "*");
 </script>"""
-_LOOKS = 300
+_LOOKS = 2_000
 
 
 class AppHost:

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 
 VARIABLE = "MCP_SESSIONS_BROWSER"
-DEADLINE = 12
+DEADLINE = 60
 KEYS = {
     "Backspace": "\ue003",
     "Tab": "\ue004",

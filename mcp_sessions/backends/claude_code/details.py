@@ -7,7 +7,6 @@ from ...errors import NotFound, Timeout, quoted
 from ...models import SessionDetail
 from ..transcripts.file_memory import FileMemory
 from ..transcripts.lines import open_transcript
-from . import ClaudeCodeOptions
 from .conversation import Conversation
 from .folder import SessionFile
 from .listing import FolderStatus
@@ -32,11 +31,15 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """Reads sessions in detail. `known` has counts by file."""
+    """Reads sessions in detail. `known` has counts by file. `timeout` is the time of a call in seconds.
+
+    `keep` is the option that tells of which sessions copies are kept.
+    """
 
     catalogue: Catalogue
     known: FileMemory[Counts]
-    options: ClaudeCodeOptions
+    timeout: float
+    keep: str
 
     def read(self, session_id: str) -> SessionDetail:
         """Return a session, or a subagent as a session. Raise `NotFound`."""
@@ -73,14 +76,14 @@ class Details:
         try:
             self.catalogue.of_copies().folder.find(file.id)
         except NotFound:
-            return _EXPIRY_NOTES.get(self.options.keep, "")
+            return _EXPIRY_NOTES.get(self.keep, "")
         return "A copy of it is kept."
 
     def _counts(self, file: SessionFile, *, of_subagent: bool) -> Counts | None:
         """Return the counts of a transcript, None if it takes too long to read it."""
         counts = self.known.get(file.path, file.state)
         if counts is None:
-            stops_at = min(self.catalogue.stops_at, time.monotonic() + self.options.timeout * _COUNTING_FRACTION)
+            stops_at = min(self.catalogue.stops_at, time.monotonic() + self.timeout * _COUNTING_FRACTION)
             messages = runs = tokens = 0
             try:
                 with open_transcript(file.path, stops_at) as transcript:

@@ -131,7 +131,9 @@ async def test_all_sessions_are_kept_if_asked(tmp_path: Path) -> None:
             await backend.get_session(transcript.id)
 
 
-@pytest.mark.parametrize(("keep", "before", "after"), [("archived", "If you", "A copy"), ("off", "Archiving it keeps no", "")])
+@pytest.mark.parametrize(
+    ("keep", "before", "after"), [("archived", "If you", "A copy"), ("off", "Archiving it keeps no", "")]
+)
 async def test_a_session_that_will_be_removed_tells_whether_a_copy_is_kept(
     keep: str, before: str, after: str, tmp_path: Path
 ) -> None:
