@@ -179,6 +179,7 @@ def test_everything_can_be_done_with_the_keyboard(page: Browser) -> None:
     page.wait(f"{ROWS}.includes('Bread')")
 
 
+@pytest.mark.slow
 def test_a_screen_reader_finds_no_violation_in_any_view(page: Browser) -> None:
     axe = (Path(os.environ[VARIABLE]) / "axe.min.js").read_text(encoding="utf-8")
     page.script(axe + "; window.axe = axe;")
@@ -207,6 +208,19 @@ def test_a_screen_reader_finds_no_violation_in_any_view(page: Browser) -> None:
     examine("undo")
     page.resize(390, 760)
     examine("narrow")
+    page.click("#query")
+    page.type("sint")
+    page.wait("document.querySelector('.row mark')")
+    examine("search")
+    choose(page, LISBON)
+    page.click("#do-delete")
+    page.wait("document.querySelector('dialog').open")
+    page.click("#yes")
+    said(page, f"Deleted “{LISBON}”.")
+    show(page, "Deleted")
+    page.wait("document.querySelector('.row')")
+    page.script("document.querySelector('.row').click()")
+    examine("deleted")
     assert found == {}
 
 

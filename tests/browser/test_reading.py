@@ -102,12 +102,12 @@ def test_a_session_of_many_messages_is_opened_scrolled_and_searched_in_parts(
     assert mcp_calls(browser) == 2
     oldest = "document.querySelector('.text').textContent"
     for number in range(1, 6):
-        kept = browser.script(
-            "older.scrollIntoView(); window.kept = document.querySelector('#messages li'); "
-            "window.top0 = kept.getBoundingClientRect().top; older.click()"
+        browser.script(
+            "older.scrollIntoView(); window.kept = document.querySelector('#messages li');"
+            " window.before = kept.getBoundingClientRect().top; older.click()"
         )
         browser.wait(f"{oldest} === arguments[0]", f"straw {count - 1 - 50 * (number + 1)}")
-        assert abs(browser.script("return kept.getBoundingClientRect().top - top0")) < 2, kept
+        assert abs(browser.script("return kept.getBoundingClientRect().top - before")) < 2
     browser.script("newer.click()")
     browser.wait(f"{oldest} === arguments[0]", f"straw {count - 1 - 250}")
     assert browser.script("return window.most") == 200
