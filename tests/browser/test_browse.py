@@ -177,6 +177,20 @@ def test_everything_can_be_done_with_the_keyboard(page: Browser) -> None:
     tab_to(page, "undo-it")
     page.press("Enter")
     page.wait(f"{ROWS}.includes('Bread')")
+    page.wait("document.querySelector('#facts').textContent.includes('message')")
+    tab_to(page, "do-delete")
+    page.press("Enter")
+    page.wait("document.querySelector('dialog').open")
+    tab_to(page, "yes")
+    page.press("Enter")
+    said(page, "Deleted “Bread”.")
+    page.press("Shift+Tab")
+    assert page.script("return document.activeElement.textContent") == "Deleted"
+    page.press("Enter", "Tab", "Enter")
+    page.wait("document.querySelector('#remark').textContent.startsWith('Deleted.')")
+    tab_to(page, "do-restore")
+    page.press("Enter")
+    page.wait(f"{ROWS}.includes('Bread') && document.querySelector('[aria-current]').textContent === 'Recent'")
 
 
 @pytest.mark.slow
