@@ -109,7 +109,10 @@ def test_a_conversation_is_found_renamed_archived_restored_and_deleted_and_each_
 
     choose(page, LISBON)
     page.click("#do-delete")
-    assert not re.search(r"\d{4}-", page.wait("document.querySelector('#consequence').textContent"))
+    assert not re.search(
+        r"\d{4}-",
+        page.wait("document.querySelector('dialog').open && document.querySelector('#consequence').textContent"),
+    )
     page.click("#yes")
     said(page, f"Deleted “{LISBON}”.")
     page.click("#dismiss")
