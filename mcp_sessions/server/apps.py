@@ -18,7 +18,9 @@ def page_extension(tools: Iterable[str]) -> Apps:
     """Return the extension that serves the page, for a server with these tools."""
     apps = Apps()
     # An empty policy allows the page nothing from outside, which is also what a client assumes without one.
-    apps.add_html_resource(PAGE_URI, sessions_page(tools), title="Sessions", csp=ResourceCsp(), prefers_border=True)
+    apps.add_html_resource(
+        PAGE_URI, sessions_page(tools, "app_host"), title="Sessions", csp=ResourceCsp(), prefers_border=True
+    )
     return apps
 
 

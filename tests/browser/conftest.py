@@ -7,10 +7,13 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import anyio
 import pytest
 
 from tests.support.fork_server import forked
 from tests.support.webdriver import Browser, chromium
+
+from .sample_sessions import fill
 
 Open = Callable[..., str]
 
@@ -42,6 +45,15 @@ def browse() -> Generator[Open]:
             return stack.enter_context(browsing(path, *arguments))
 
         yield start
+
+
+@pytest.fixture
+def page(browser: Browser, browse: Open, path: Path) -> Browser:
+    """The page of a store with made-up sessions, once it shows them."""
+    anyio.run(fill, path)
+    browser.open(browse(path))
+    browser.wait("document.querySelectorAll('.row').length > 5")
+    return browser
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from tests.support.webdriver import Browser
 from .app_host import AppHost
 
 TITLE = "document.querySelector('#title').textContent"
-ROWS = "[...document.querySelectorAll('.row .line > :first-child')].map((row) => row.textContent)"
+ROWS = "[...document.querySelectorAll('.row .name')].map((row) => row.textContent)"
 SAID = "!document.querySelector('#undo').hidden && document.querySelector('#undo span').textContent"
 each_form = pytest.mark.parametrize(("era", "frames"), [("2026-07-28", 1), ("legacy", 2)])
 
@@ -86,12 +86,12 @@ async def test_sessions_that_their_program_removes_are_listed_and_kept_by_archiv
         host = await host_of(browser, peer, expires_at=iso(datetime.now(UTC) + timedelta(days=1)))
         await host.show("list_sessions")
         await host.until("document.querySelector('.row')")
-        browser.script("document.querySelector('#views button:last-child').click()")
-        await host.until("document.querySelector('.day')?.textContent === 'Will be removed tomorrow'")
+        browser.script("document.querySelector('#views button:nth-child(3)').click()")
+        await host.until(r"/^Goes tomorrow, \w/.test(document.querySelector('.day')?.textContent)")
         browser.script("document.querySelector('.row').click()")
-        await host.until("!document.querySelector('#expiry').hidden")
-        assert browser.script("return document.querySelector('#expiry').innerText").startswith(
-            "Its program will remove this session tomorrow. Archive it to keep it."
+        await host.until("!document.querySelector('#remark').hidden")
+        assert browser.script("return document.querySelector('#remark').innerText").startswith(
+            "Its program will remove this session tomorrow"
         )
         browser.click("#do-archive")
         assert await host.until(SAID) == "Archived “Trip 0”."

@@ -2,34 +2,20 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
-import anyio
 import pytest
 
-from mcp_sessions.models import NewMessage, ToolCall
-from mcp_sessions.text.sanitize import sanitize
 from tests.benchmarks.store_seeds import build
-from tests.support.store_files import opened
 from tests.support.webdriver import VARIABLE, Browser
-from tests.text.test_stored_text import PAYLOADS
 
 from .conftest import Open
-from .sample_sessions import LISBON, NAMES, fill
+from .sample_sessions import LISBON, NAMES
 
 SCREENSHOT = Path(__file__).parents[2] / "docs" / "browse.png"
-MARKUP = ("<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "javascript:alert(1)", "<svg/onload=alert(1)>")
-ROWS = "[...document.querySelectorAll('.row .line > :first-child')].map((row) => row.textContent)"
+ROWS = "[...document.querySelectorAll('.row .name')].map((row) => row.textContent)"
 FOCUS = "document.activeElement.id"
-
-
-@pytest.fixture
-def page(browser: Browser, browse: Open, path: Path) -> Browser:
-    """The page of a store with made-up sessions, once it shows them."""
-    anyio.run(fill, path)
-    browser.open(browse(path))
-    browser.wait("document.querySelectorAll('.row').length > 5")
-    return browser
 
 
 def names(page: Browser) -> list[str]:
@@ -67,6 +53,7 @@ def tab_to(page: Browser, id: str) -> None:
         assert len(passed) < 10, passed
 
 
+@pytest.mark.slow
 def test_a_conversation_is_found_renamed_archived_restored_and_deleted_and_each_change_undone(page: Browser) -> None:
     page.click("#query")
     page.type("sint")
@@ -77,15 +64,12 @@ def test_a_conversation_is_found_renamed_archived_restored_and_deleted_and_each_
     assert page.script("return document.querySelectorAll('#messages details[open]').length") == 0
 
     page.click("#do-rename")
-    top = "document.querySelector('#name').getBoundingClientRect().top"
-    bar = "document.querySelector('#do-rename').getBoundingClientRect().bottom"
-    assert page.script(f"return {top} >= {bar}")
     page.resize(1200, 760)
     page.press("Control+a")
     page.type("Lisbon in May")
     page.press("Enter")
     said(page, "Renamed to “Lisbon in May”.")
-    assert names(page) == ["Lisbon in May"] * 2
+    assert names(page) == ["Lisbon in May"]
     page.click("#undo-it")
     page.wait("document.querySelector('#title').textContent === arguments[0]", LISBON)
 
@@ -123,8 +107,51 @@ def test_a_conversation_is_found_renamed_archived_restored_and_deleted_and_each_
     page.click("#undo-it")
     page.wait(f"{ROWS}.includes(arguments[0])", LISBON)
 
+    choose(page, LISBON)
+    page.click("#do-delete")
+    assert not re.search(
+        r"\d{4}-",
+        page.wait("document.querySelector('dialog').open && document.querySelector('#consequence').textContent"),
+    )
+    page.click("#yes")
+    said(page, f"Deleted “{LISBON}”.")
+    page.click("#dismiss")
+    page.script("location.reload()")
+    page.wait("document.querySelector('#query') && document.querySelector('.row')")
+    show(page, "Deleted")
+    page.wait(f"{ROWS}.join() === arguments[0]", LISBON)
+    page.script("document.querySelector('.row').click()")
+    page.wait("document.querySelector('#remark').textContent.startsWith('Deleted. You can restore it until ')")
+    page.click("#do-restore")
+    page.wait(f"{ROWS}.includes(arguments[0])", LISBON)
+    page.wait("document.querySelector('#views button:last-child').hidden")
+    choose(page, LISBON)
+
     show(page, "Expiring")
     page.wait("document.querySelector('#none').textContent.startsWith('No session is about to be removed.')")
+
+
+def test_on_a_narrow_screen_the_offer_to_undo_covers_nothing_and_leaves_with_the_view(page: Browser) -> None:
+    page.resize(360, 640)
+    choose(page, LISBON)
+    tops = "[...document.querySelectorAll('#bar button')].filter((it) => !it.hidden).map((it) => it.offsetTop)"
+    assert page.script(f"return Math.max(...{tops}) - Math.min(...{tops})") < 10
+    page.click("#do-archive")
+    said(page, f"Archived “{LISBON}”.")
+    page.script("document.querySelector('#list').scrollTop = 9999")
+    bottom, top = page.script(
+        "return ['#state', '#undo'].map((it) => document.querySelector(it).getBoundingClientRect()).map("
+        "(it, index) => index ? it.top : it.bottom)"
+    )
+    assert bottom <= top
+    last = "[...document.querySelectorAll('.row')].at(-1)"
+    assert (
+        page.wait(f"{last}.textContent.startsWith(arguments[0]) && {last}.getBoundingClientRect().bottom", NAMES[-1][0])
+        <= top
+    )
+    assert page.script("return document.body.scrollWidth") == 360
+    show(page, "Archived")
+    assert page.wait("document.querySelector('#undo').hidden")
 
 
 def test_everything_can_be_done_with_the_keyboard(page: Browser) -> None:
@@ -153,8 +180,23 @@ def test_everything_can_be_done_with_the_keyboard(page: Browser) -> None:
     tab_to(page, "undo-it")
     page.press("Enter")
     page.wait(f"{ROWS}.includes('Bread')")
+    page.wait("document.querySelector('#facts').textContent.includes('message')")
+    tab_to(page, "do-delete")
+    page.press("Enter")
+    page.wait("document.querySelector('dialog').open")
+    tab_to(page, "yes")
+    page.press("Enter")
+    said(page, "Deleted “Bread”.")
+    page.press("Shift+Tab")
+    assert page.script("return document.activeElement.textContent") == "Deleted"
+    page.press("Enter", "Tab", "Enter")
+    page.wait("document.querySelector('#remark').textContent.startsWith('Deleted.')")
+    tab_to(page, "do-restore")
+    page.press("Enter")
+    page.wait(f"{ROWS}.includes('Bread') && document.querySelector('[aria-current]').textContent === 'Recent'")
 
 
+@pytest.mark.slow
 def test_a_screen_reader_finds_no_violation_in_any_view(page: Browser) -> None:
     axe = (Path(os.environ[VARIABLE]) / "axe.min.js").read_text(encoding="utf-8")
     page.script(axe + "; window.axe = axe;")
@@ -183,79 +225,20 @@ def test_a_screen_reader_finds_no_violation_in_any_view(page: Browser) -> None:
     examine("undo")
     page.resize(390, 760)
     examine("narrow")
+    page.click("#query")
+    page.type("sint")
+    page.wait("document.querySelector('.row mark')")
+    examine("search")
+    choose(page, LISBON)
+    page.click("#do-delete")
+    page.wait("document.querySelector('dialog').open")
+    page.click("#yes")
+    said(page, f"Deleted “{LISBON}”.")
+    show(page, "Deleted")
+    page.wait("document.querySelector('.row')")
+    page.script("document.querySelector('.row').click()")
+    examine("deleted")
     assert found == {}
-
-
-async def store_hostile(path: Path, texts: list[str]) -> None:
-    async with opened(path) as store:
-        session = await store.create_session(name=texts[0])
-        calls = [ToolCall(id="c", name=text, arguments=text) for text in texts[:40]]
-        messages = [NewMessage(role="user", text=text) for text in texts]
-        messages += [
-            NewMessage(role="assistant", text=text, tool_calls=(call,))
-            for text, call in zip(texts, calls, strict=False)
-        ]
-        messages += [NewMessage(role="tool", text=text, tool_name=text[:500]) for text in texts[:40]]
-        for start in range(0, len(messages), 100):
-            await store.append_messages(session.id, messages[start : start + 100])
-        await store.update_session(session.id, summary=texts[0])
-        for text in MARKUP:
-            await store.create_session(name=text, agent_id=text)
-
-
-def test_hostile_names_and_messages_stay_text_and_no_request_leaves_the_page(
-    browser: Browser, browse: Open, path: Path
-) -> None:
-    texts = [*MARKUP, *(f"{markup} {payload}" for markup in MARKUP[:1] for payload in PAYLOADS)]
-    anyio.run(store_hostile, path, texts)
-    url = browse(path)
-    browser.open(url)
-    before = browser.wait("document.querySelectorAll('.row').length > 4 && document.querySelectorAll('*').length")
-    assert set(browser.script(f"return {ROWS}")) == {*MARKUP}
-    browser.script("[...document.querySelectorAll('.row')].at(-1).click()")
-    while browser.wait("document.querySelector('#messages li') && { more: !document.querySelector('#older').hidden }")[
-        "more"
-    ]:
-        shown = browser.script("return document.querySelectorAll('#messages > li').length")
-        browser.script("document.querySelector('#older').click()")
-        browser.wait("document.querySelectorAll('#messages > li').length > arguments[0]", shown)
-    written = browser.script("return [...document.querySelectorAll('.user .text')].map((one) => one.textContent)")
-    assert written == [sanitize(text, redact_credentials=True) for text in texts]
-    made = "img, svg, iframe, object, embed, audio, video, a, link:not([rel=icon]), form, base, script + script"
-    assert browser.script(f"return document.querySelectorAll({made!r}).length") == 0
-    assert browser.script("return document.querySelectorAll('body *').length") > before
-    root = url.partition("#")[0]
-    assert {
-        asked.removeprefix(root) for asked in browser.requested() if not asked.startswith(("data:", "chrome:"))
-    } == {*("", "token", "mcp")}
-
-
-def test_the_pages_policy_refuses_other_addresses_and_text_as_markup(page: Browser) -> None:
-    attempts = """
-        const tries = [() => fetch("http://127.0.0.1:1/"), () => { document.body.innerHTML = "<b>x</b>"; },
-          () => { const one = new Image(); one.src = "http://127.0.0.1:1/x.png"; return one.decode(); }];
-        Promise.all(tries.map(async (one) => { try { await one(); return "done"; } catch { return "refused"; } }))
-          .then((outcomes) => { window.outcomes = outcomes; });"""
-    page.script(attempts)
-    assert page.wait("window.outcomes") == ["refused"] * 3
-    assert len(page.console()) >= 3
-
-
-def test_the_link_opens_the_page_once_and_a_reload_keeps_it_open(browser: Browser, browse: Open, path: Path) -> None:
-    anyio.run(fill, path)
-    url = browse(path)
-    browser.open(url)
-    browser.wait("document.querySelector('.row')")
-    assert browser.script("return location.href") == url.partition("#")[0]
-    browser.script("location.reload()")
-    browser.wait("document.querySelector('.row')")
-    browser.script("sessionStorage.clear()")
-    browser.open("about:blank")
-    browser.open(url)
-    browser.wait(
-        "document.querySelector('#none').textContent.startsWith('This page is open in another tab, or its link')"
-    )
-    assert [line for line in browser.console() if "401" not in line] == []
 
 
 @pytest.mark.load

@@ -3,15 +3,17 @@
 import re
 from typing import Any
 
+import pytest
 from mcp.types import TextResourceContents
 
 from mcp_sessions import create_server, open_backend
-from mcp_sessions.pages import sessions_page
+from mcp_sessions.pages import Connection, sessions_page
 from tests.support.clients import Peer, both_eras, serving
 from tests.tools.test_policy import length, offered
 
 URI = "ui://mcp-sessions/sessions.html"
 TOOLS_WITH_PAGE = {"list_sessions", "search_sessions"}
+each_connection = pytest.mark.parametrize("connection", ["app_host", "local_server"])
 
 
 async def page_of(peer: Peer) -> tuple[dict[str, Any], str]:
@@ -69,8 +71,9 @@ async def test_what_a_server_offers_with_a_page_is_not_kept_for_the_next_server(
     assert not any(tool.meta for tool in (await offered(apps=False)).values())
 
 
-def test_the_page_is_small_and_has_no_way_to_turn_text_into_markup_or_code() -> None:
-    html = sessions_page([])
+@each_connection
+def test_the_page_is_small_and_has_no_way_to_turn_text_into_markup_or_code(connection: Connection) -> None:
+    html = sessions_page([], connection)
     assert len(html.encode()) <= 40 * 1024
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "setHTML"):
         assert word not in html
@@ -78,7 +81,8 @@ def test_the_page_is_small_and_has_no_way_to_turn_text_into_markup_or_code() -> 
         assert word not in html
 
 
-def test_the_page_has_one_script_and_one_style_and_no_handlers_in_attributes() -> None:
-    html = sessions_page([])
+@each_connection
+def test_the_page_has_one_script_and_one_style_and_no_handlers_in_attributes(connection: Connection) -> None:
+    html = sessions_page([], connection)
     assert [html.count(tag) for tag in ("<script>", "<script", "<style>", "<style", " style=")] == [1, 1, 1, 1, 0]
     assert re.findall(r"<[^>]* on\w+=", html.partition("<script>")[0]) == []

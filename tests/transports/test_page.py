@@ -125,7 +125,7 @@ async def test_it_ends_when_no_request_has_arrived_for_a_while() -> None:
 
 @pytest.mark.parametrize("anyio_backend", [("trio", {"clock": MockClock(autojump_threshold=0)})], ids=["mock clock"])
 async def test_a_request_postpones_the_end() -> None:
-    page = Page(Response(), sessions_page([]), idle_seconds=60)
+    page = Page(Response(), sessions_page([], "local_server"), idle_seconds=60)
     transport = httpx2.ASGITransport(page)
     async with (
         httpx2.AsyncClient(transport=transport, base_url="http://page") as http,

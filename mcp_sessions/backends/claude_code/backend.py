@@ -61,7 +61,6 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         self._locks = FileLocks(data_folder / "locks")
         self._trash = Trash(data_folder / "deleted" / name, root, options.keep_deleted)
         self._kept = KeptFiles(data_folder / "kept" / name, root)
-        self._keep = options.keep
         self._read_only = read_only
         self._open = AsyncExitStack()
         self._tasks: TaskGroup | None = None

@@ -16,6 +16,8 @@ from .subagents import read_description
 _COUNTING_FRACTION = 0.4
 """The counts of a transcript that takes longer than this fraction of a call's time are left out."""
 _KEPT_NOTE = "Claude Code has removed this session. This is a copy that was kept; restore_session puts it back."
+_EXPIRY_NOTES = {"archived": "If you archive it, a copy is kept.", "off": "Archiving it keeps no copy."}
+"""option `keep` → what becomes of a session that Claude Code will remove soon, and of which there is no copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,15 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """Reads sessions in detail. `known` has counts by file. `timeout` is the time of a call in seconds."""
+    """Reads sessions in detail. `known` has counts by file. `timeout` is the time of a call in seconds.
+
+    `keep` is the option that tells of which sessions copies are kept.
+    """
 
     catalogue: Catalogue
     known: FileMemory[Counts]
     timeout: float
+    keep: str
 
     def read(self, session_id: str) -> SessionDetail:
         """Return a session, or a subagent as a session. Raise `NotFound`."""
@@ -58,8 +64,20 @@ class Details:
             run_count=counts.runs if counts else None,
             total_tokens=counts.tokens or None if counts else None,
             version=version_of(file),
-            note=_KEPT_NOTE if file.is_kept else "",
+            note=self._note(file, will_expire=fields["expires_at"] is not None),
         )
+
+    def _note(self, file: SessionFile, *, will_expire: bool) -> str:
+        """Return what is kept of a session that Claude Code has removed or will remove soon, "" for any other."""
+        if file.is_kept:
+            return _KEPT_NOTE
+        if not will_expire:
+            return ""
+        try:
+            self.catalogue.of_copies().folder.find(file.id)
+        except NotFound:
+            return _EXPIRY_NOTES.get(self.keep, "")
+        return "A copy of it is kept."
 
     def _counts(self, file: SessionFile, *, of_subagent: bool) -> Counts | None:
         """Return the counts of a transcript, None if it takes too long to read it."""

@@ -72,6 +72,7 @@ class ClaudeCodeReader(SessionBackend):
 
     def __init__(self, root: Path, options: ClaudeCodeOptions, kept: Path) -> None:
         self.options = options
+        self._keep = options.keep
         self._folder = ClaudeFolder(root, kept=ClaudeFolder(kept))
         self._facts: FileMemory[SessionFacts] = FileMemory()
         self._counts: FileMemory[Counts] = FileMemory()
@@ -182,7 +183,7 @@ class ClaudeCodeReader(SessionBackend):
             yield History(session_id, conversation.items(position), conversation.notes), file
 
     def _details(self, catalogue: Catalogue) -> Details:
-        return Details(catalogue, self._counts, self.options.timeout)
+        return Details(catalogue, self._counts, self.options.timeout, self._keep)
 
     def _catalogue(self, stops_at: float) -> Catalogue:
         return Catalogue(self._folder, self._facts, stops_at)

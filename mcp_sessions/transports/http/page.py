@@ -38,7 +38,9 @@ async def serve_page(
     """
     address, port = listener.getsockname()[:2]
     host = f"{address}:{port}"
-    page = Page(http_app(server, address, check, Access()), sessions_page(server.tool_names), idle_seconds)
+    page = Page(
+        http_app(server, address, check, Access()), sessions_page(server.tool_names, "local_server"), idle_seconds
+    )
     app = HostCheck(page, host_security([host]))
     url = f"http://{host}/#{page.link_token}"
     return await serve_app(server, app, listener, lambda: announce(url), until=page.wait_until_idle)

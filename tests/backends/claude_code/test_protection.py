@@ -131,6 +131,19 @@ async def test_all_sessions_are_kept_if_asked(tmp_path: Path) -> None:
             await backend.get_session(transcript.id)
 
 
+@pytest.mark.parametrize(
+    ("keep", "before", "after"), [("archived", "If you", "A copy"), ("off", "Archiving it keeps no", "")]
+)
+async def test_a_session_that_will_be_removed_tells_whether_a_copy_is_kept(
+    keep: str, before: str, after: str, tmp_path: Path
+) -> None:
+    transcript, _ = written(tmp_path, 28 * DAY)
+    async with overlaid(tmp_path, keep=keep) as backend:
+        assert (await backend.get_session(transcript.id)).note.startswith(before)
+        await backend.archive_session(transcript.id)
+        assert (await backend.get_session(transcript.id)).note.startswith(after or before)
+
+
 async def test_a_newer_transcript_is_neither_overwritten_nor_does_it_replace_the_copy(tmp_path: Path) -> None:
     transcript, path = written(tmp_path)
     stump = Transcript(transcript.id)
