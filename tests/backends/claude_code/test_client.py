@@ -11,11 +11,11 @@ import pytest
 from mcp_sessions.models import NewMessage
 
 from ...support.claude_client import ClaudeClient
-from ...support.fakes.messages_api import messages_api
+from ...support.fakes.messages_api import MessagesApi
+from ...support.fakes.model_api import ANSWER, serving
 from ...support.snippets import printed
 from .folders import listed, messages_of, opened
 
-ANSWER = "Understood."
 PROMPT = "We see the fjords by train."
 PAIR = (NewMessage(role="user", text="Appended question"), NewMessage(role="assistant", text="Appended answer"))
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 def client(tmp_path: Path) -> Iterator[ClaudeClient]:
     project = tmp_path / "project"
     project.mkdir()
-    with messages_api() as api:
+    with serving(MessagesApi()) as api:
         yield ClaudeClient(tmp_path / "config", project, api)
 
 

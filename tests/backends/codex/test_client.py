@@ -1,0 +1,87 @@
+"""The real Codex lists, shows and continues what was changed here."""
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from ...support.codex_client import CodexClient, installed_codex, is_installed
+from ...support.fakes.model_api import ANSWER, serving
+from ...support.fakes.responses_api import ResponsesApi
+from ...support.snippets import printed
+from .homes import copy_fixtures_in_place, labelled, opened, texts_of
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not is_installed(), reason="needs Codex"),
+]
+each_kind = pytest.mark.parametrize("label", ["paginated", "legacy_named"])
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[CodexClient]:
+    (tmp_path / "project").mkdir()
+    with serving(ResponsesApi()) as api:
+        client = CodexClient(copy_fixtures_in_place(tmp_path), tmp_path / "project", api)
+        client.configure()
+        yield client
+
+
+@each_kind
+async def test_codex_continues_a_thread_after_each_change(client: CodexClient, label: str) -> None:
+    thread_id = labelled(label)
+    asked: list[str] = []
+
+    async def goes_on(session_id: str) -> list[str]:
+        """Continue a thread in Codex. Return what the model was sent, without this question and the earlier ones."""
+        question = f"Question {len(asked)}"
+        texts = await anyio.to_thread.run_sync(partial(client.ask, question, resume=session_id))
+        assert texts[-1] == question
+        assert (await texts_of(client.home, session_id))[-2:] == [question, ANSWER]
+        asked.append(question)
+        return texts
+
+    async with opened(client.home, command=str(installed_codex())) as backend:
+        await backend.rename_session(thread_id, "A new name")
+        before = await goes_on(thread_id)
+        assert client.names()[thread_id] == "A new name"
+        await backend.archive_session(thread_id)
+        assert thread_id not in client.names()
+        await backend.restore_session(thread_id)
+        assert client.names()[thread_id] == "A new name"
+        assert set(before) < set(await goes_on(thread_id))
+        fork = await backend.fork_session(thread_id, name="Another way")
+        assert client.names()[fork.id] == "Another way"
+        assert set(before) < set(await goes_on(fork.id))
+        await backend.delete_session(fork.id)
+        assert not client.names().keys() & {fork.id}
+        assert asked[1] in await goes_on(thread_id)
+
+
+async def test_codex_names_and_finds_the_thread_it_is_in(
+    client: CodexClient, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEX_HOME", str(client.home))
+    snippet = printed(capsys, "codex")[0]
+    client.configure(snippet.replace("args =", "required = true\nargs =", 1))
+    known = client.names()
+    client.api.calls = [
+        ("rename_session", {"session_id": "current", "name": "Trip to Oslo"}),
+        ("search_sessions", {"query": '"fjords by train"'}),
+    ]
+    await anyio.to_thread.run_sync(client.ask, "Which fjords by train?")
+    (thread_id,) = client.names().keys() - known.keys()
+    assert client.names()[thread_id] == "Trip to Oslo"
+    renamed, found = [result_in(request) for request in client.api.requests[-2:]]
+    assert (renamed["session_id"], renamed["resolved_from"]) == (thread_id, "client")
+    assert [hit["session_id"] for hit in found["hits"]] == [thread_id]
+
+
+def result_in(request: dict[str, Any]) -> dict[str, Any]:
+    """Return the result of the last tool call, as the model gets it."""
+    output = request["input"][-1]["output"]
+    return json.loads(output[output.index("{") :])
