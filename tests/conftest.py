@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from .support import claude_client, webdriver
+from .support import claude_client, codex_client, webdriver
 from .support.doctor import Examine, examining
 from .support.servers import agentos_process, opencode_process, postgres_process
 
@@ -26,6 +26,7 @@ NEED_AGENTOS = [
 collect_ignore = [
     *([] if agentos_process.are_installed() else NEED_AGENTOS),
     *([] if claude_client.is_installed() else ["backends/claude_code/test_client.py"]),
+    *([] if codex_client.is_installed() else ["backends/codex/test_client.py"]),
     *([] if opencode_process.are_installed() else ["backends/opencode/test_real.py"]),
 ]
 collect_ignore_glob = [] if postgres_process.is_installed() else ["*/test_*postgres*.py"]

@@ -9,16 +9,13 @@ from typing import Any
 import anyio
 import pytest
 
-from ...support.codex_client import CodexClient, installed_codex, is_installed
+from ...support.codex_client import CodexClient, installed_codex
 from ...support.fakes.model_api import ANSWER, serving
 from ...support.fakes.responses_api import ResponsesApi
 from ...support.snippets import printed
 from .homes import copy_fixtures_in_place, labelled, opened, texts_of
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not is_installed(), reason="needs Codex"),
-]
+pytestmark = pytest.mark.slow
 each_kind = pytest.mark.parametrize("label", ["paginated", "legacy_named"])
 
 
