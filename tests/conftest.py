@@ -17,6 +17,7 @@ REAL_SERVERS = {
     "AgentOS": "MCP_SESSIONS_AGENTOS",
     "Chromium": webdriver.VARIABLE,
     "Claude Code": claude_client.VARIABLE,
+    "Codex": codex_client.VARIABLE,
     "opencode": "MCP_SESSIONS_OPENCODE",
 }
 NEED_AGENTOS = [
