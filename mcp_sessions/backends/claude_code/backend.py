@@ -201,13 +201,13 @@ class ClaudeCodeBackend(ClaudeCodeReader):
     async def _change(self, session_id: str, work: Callable[[Changes], T]) -> T:
         """Return the result of a change, during which our other processes don't change the session.
 
-        Raise `OutcomeUnknown` if it takes too long.
+        Raise `OutcomeUnknown` if it takes too long. The session stays locked until the change has ended.
         """
         with suppress(OSError):  # without the folder, `lock` logs a warning and goes on
             self._locks.open()
-        async with self._locks.lock(f"{self._folder.root}/{session_id}"):
+        async with self._locks.lock(f"{self._folder.root}/{session_id}") as lock:
             try:
-                return await self._in_thread(lambda stops_at: work(Changes(self._catalogue(stops_at))))
+                return await self._in_thread(lock.until_done(lambda stops_at: work(Changes(self._catalogue(stops_at)))))
             except Timeout as error:
                 raise OutcomeUnknown(
                     "the change took too long, so it isn't known whether it was made. Read the session to find out."
