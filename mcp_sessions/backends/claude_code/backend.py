@@ -20,6 +20,7 @@ from ...models import Change, Clearable, NewMessage, SessionDetail, iso
 from ..base import Capability
 from ..file_locks import FileLocks
 from ..transcripts.file_copies import unavailable
+from ..transcripts.file_creation import remove_abandoned
 from ..transcripts.kept_files import KeptFiles
 from ..transcripts.trash import Trash
 from ..validation import check_version
@@ -86,8 +87,10 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         await self._open.aclose()
 
     async def _renew_copies(self) -> None:
-        """Update the copies of sessions again and again."""
+        """Update the copies of sessions again and again, and remove unfinished files of killed processes."""
         while True:
+            for folder in (self._kept.folder, self._folder.projects):
+                await anyio.to_thread.run_sync(remove_abandoned, folder)
             began = time.time_ns()
             try:
                 failures = [error for id in await self._in_thread(self._outdated) if (error := await self._renew(id))]

@@ -3,9 +3,9 @@
 import os
 import shutil
 from pathlib import Path
-from uuid import uuid4
 
 from ...errors import Conflict, Unavailable
+from .file_creation import created_file
 
 _CHUNK = 1024 * 1024
 
@@ -17,22 +17,12 @@ def link_or_copy(source: Path, target: Path) -> None:
     except FileExistsError:
         raise
     except OSError:
-        unfinished = target.with_name(f".{target.name}.{uuid4()}")
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-            with source.open("rb") as found, os.fdopen(os.open(unfinished, flags, 0o600), "wb") as copy:
-                shutil.copyfileobj(found, copy)
-                copy.flush()
-                os.fsync(copy.fileno())
-            shutil.copystat(source, unfinished)
-            if target.exists():
-                raise FileExistsError(target) from None
-            unfinished.rename(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with source.open("rb") as found, created_file(target, like=source) as copy:
+            shutil.copyfileobj(found, copy)
 
 
 def has_same_bytes(path: Path, other: Path) -> bool:
+    """Return whether two files have the same contents. Raise `OSError`."""
     if path.stat().st_size != other.stat().st_size:
         return False
     with path.open("rb") as file, other.open("rb") as another:
@@ -56,6 +46,7 @@ def is_continued(copy: Path, place: Path) -> bool:
 
 
 def is_unchanged(copy: Path, place: Path) -> bool:
+    """Return whether a file is as it was when it was copied, by its size and time. Raise `OSError`."""
     copied, found = copy.stat(), place.stat()
     return (copied.st_size, copied.st_mtime_ns) == (found.st_size, found.st_mtime_ns) or place.samefile(copy)
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 from ...errors import Unsupported
 from .file_copies import is_continued, is_unchanged, link_or_copy, taken, unavailable
+from .file_creation import unfinished_path
 
 _MARKER = "renewed"
 _TRANSCRIPT = ".jsonl"
@@ -107,10 +107,10 @@ class KeptFiles:
         with suppress(FileNotFoundError):
             if is_unchanged(copy, path) or (path.suffix == _TRANSCRIPT and not is_continued(copy, path)):
                 return
-        new = self.folder / f".{uuid4()}"
+        new = unfinished_path(copy)
         try:
-            link_or_copy(path, new)
             copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            link_or_copy(path, new)
             new.replace(copy)
         finally:
             new.unlink(missing_ok=True)
