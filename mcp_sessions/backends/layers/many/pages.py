@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from ....models import PageItem, SearchHit, SearchPage, Session, SessionFilter, SessionPage
-from .fan_out import Answers, ask_all
+from .fan_out import Answers, ask_all, labels_by_text
 from .ids import Ids
 from .members import Member
 from .merge import END, MemberPage, MergedCursors, Position, merge
@@ -103,7 +103,8 @@ async def _ask(
 
 def _note(answers: Answers[P], next_cursor: str) -> str:
     """Return the members' notes, and which members are missing. On the last page, say how to get their rows."""
-    notes = [f"{member.label}: {page.note}" for member, page in answers.results.items() if page.note]
+    by_note = labels_by_text({member: page.note for member, page in answers.results.items() if page.note})
+    notes = [f"{labels}: {note}" for note, labels in by_note.items()]
     if answers.errors:
         notes.append(answers.note())
         if not next_cursor:
