@@ -37,8 +37,11 @@ else:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-class HeldLock:
-    """A lock that is held until its block and all work in threads have ended, even if the call was cancelled before."""
+class LockFile:
+    """The open file of a lock, which is held until its block and all work in threads have ended.
+
+    That work may take longer than the block, if the call was cancelled.
+    """
 
     def __init__(self, file: int | None) -> None:
         self._file = file
@@ -86,13 +89,13 @@ class FileLocks:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @asynccontextmanager
-    async def lock(self, name: str) -> AsyncGenerator["HeldLock"]:
+    async def lock(self, name: str) -> AsyncGenerator["LockFile"]:
         """Hold the lock of this name. Raise `Busy` if another process holds it for too long.
 
         If the file can't be locked, log a warning and go on without a lock.
         """
         file = self._open(name)
-        held = HeldLock(file)
+        held = LockFile(file)
         try:
             if file is not None:
                 await _lock(file)
