@@ -84,7 +84,7 @@ class Protection:
         """Remove the copies of a session after it was moved to the trash in the block.
 
         Copies of a conversation that the session's files don't have are in the trash before that. If the process is
-        killed in the block, the session has its copies, or `finish_deletion` removes them.
+        killed in the block, the session has its copies, or `finish` removes them.
         """
         copies = self._copies(session_id)
         entry = None

@@ -153,10 +153,11 @@ class Trash:
                 self._remove_originals(entry, [])
 
     def remove_restored(self, session_id: str) -> None:
-        """Remove entries of a session that is in its place, as a process left them that was killed."""
+        """Remove the entries of which all files are in their places, as a killed process leaves them."""
         for entry in list(self._entries(f"{session_id}.")):
+            places = [self.root / path for path in entry.paths]
             with suppress(OSError):
-                if is_continued(entry.folder / "0", self.root / entry.paths[0]):  # then no other file is missing
+                if all(place.exists() for place in places) and is_continued(entry.folder / "0", places[0]):
                     _remove_tree(entry.folder)
 
     def contains(self, session_id: str, path: Path) -> bool:
