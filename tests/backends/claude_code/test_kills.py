@@ -40,7 +40,7 @@ CHANGES: dict[str, Operation] = {
     "append": lambda backend: backend.append_messages(SESSION, [NewMessage(role="user", text="More")]),
     "fork": lambda backend: backend.fork_session(SESSION, name="Fork"),
 }
-STAYS_PROTECTED = {"delete", "protect", "rename", "append", "fork"}
+STAYS_PROTECTED = {"delete", "rename", "append", "fork"}
 
 
 def written(root: Path) -> Path:
@@ -57,7 +57,8 @@ async def prepare(root: Path, change: str) -> tuple[Path, dict[str, bytes]]:
     """Make a folder in which a change can be made. Return the transcript, and the bytes of the session's files."""
     path = written(root)
     async with opened(root) as backend:
-        await backend.protect_session(SESSION)
+        if change != "protect":
+            await backend.protect_session(SESSION)
         if change == "delete another conversation":
             path.unlink()
             another = Transcript(SESSION)
