@@ -174,6 +174,11 @@ async def test_a_damaged_row_costs_only_its_own_session(listed: ListedBackend, o
         assert 'its values of session "a" are damaged' in (await backend.get_session("a")).note
         with pytest.raises(BadResponse, match="damaged"):
             await backend.update_session_state("a", {"step": 2})
+    with closing(sqlite3.connect(overlay_path)) as connection:
+        connection.execute("UPDATE facts SET archived_at = 'today' WHERE session_id = 'a'")
+        connection.commit()
+    async with overlaid(listed, overlay_path) as backend:
+        assert await ids(backend, ARCHIVED) == ["b", "a"]
 
 
 async def test_a_change_of_a_field_of_the_system_needs_no_overlay(overlay_path: Path) -> None:
