@@ -74,7 +74,7 @@ async def prepare(root: Path, change: str) -> tuple[Path, dict[str, bytes]]:
 
 def files_of(root: Path, path: Path) -> dict[str, bytes]:
     """Return the bytes of the session's files, by path."""
-    parts = [part for part in path.with_suffix("").rglob("*") if part.is_file()]
+    parts = [part for part in path.with_suffix("").rglob("[!.]*") if part.is_file()]  # what is unfinished goes later
     return {str(part.relative_to(root)): part.read_bytes() for part in [*parts, path] if part.exists()}
 
 
