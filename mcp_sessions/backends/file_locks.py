@@ -4,15 +4,19 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import AsyncGenerator, Generator
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from hashlib import blake2b
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import anyio
 
 from ..errors import Busy
 
+P = ParamSpec("P")
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _FILES = 256  # names may share a file; a lock is held only for the time of one change
@@ -33,6 +37,43 @@ else:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+class LockFile:
+    """The open file of a lock, which is held until its block and all work in threads have ended.
+
+    That work may take longer than the block, if the call was cancelled.
+    """
+
+    def __init__(self, file: int | None) -> None:
+        self._file = file
+        self._holders = 1
+        self._counting = threading.Lock()
+
+    def until_done(self, work: Callable[P, T]) -> Callable[P, T]:
+        """Return a function for a thread that does the work, and holds the lock until it has ended.
+
+        If it is called after the end of the lock's block, it raises `Busy`, and the work is not done.
+        """
+
+        def run(*args: P.args, **kwargs: P.kwargs) -> T:
+            with self._counting:
+                if not self._holders:
+                    raise Busy("the call was cancelled before it began.")
+                self._holders += 1
+            try:
+                return work(*args, **kwargs)
+            finally:
+                self.release()
+
+        return run
+
+    def release(self) -> None:
+        """Release the lock, unless another thread still holds it."""
+        with self._counting:
+            self._holders -= 1
+            if not self._holders and self._file is not None:
+                os.close(self._file)
+
+
 class FileLocks:
     """Named locks, kept as files in a folder of this user.
 
@@ -48,20 +89,19 @@ class FileLocks:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @asynccontextmanager
-    async def lock(self, name: str) -> AsyncGenerator[None]:
+    async def lock(self, name: str) -> AsyncGenerator["LockFile"]:
         """Hold the lock of this name. Raise `Busy` if another process holds it for too long.
 
         If the file can't be locked, log a warning and go on without a lock.
         """
         file = self._open(name)
-        if file is None:
-            yield
-            return
+        held = LockFile(file)
         try:
-            await _lock(file)
-            yield
+            if file is not None:
+                await _lock(file)
+            yield held
         finally:
-            os.close(file)
+            held.release()
 
     @contextmanager
     def try_lock(self, name: str) -> Generator[bool]:

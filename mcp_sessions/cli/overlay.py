@@ -14,6 +14,7 @@ from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.layers.overlay import OverlayStore
 from mcp_sessions.backends.layers.overlay.migration import Move, has_facts, migrate
 from mcp_sessions.backends.layers.overlay.transfer import (
+    DamagedValue,
     ImportResult,
     Line,
     export_lines,
@@ -56,21 +57,25 @@ def _export(store: OverlayStore, file: Path) -> int:
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as out:
-            count = anyio.run(_write, store, out)
+            count, damaged = anyio.run(_write, store, out)
     except BaseException:
         file.unlink()  # it is not complete
         raise
     print(f"Exported {count:,} values to {file}.")
-    return 0
+    if not damaged:
+        return 0
+    print(f"{len(damaged):,} values were left out, since they are damaged in the overlay:")
+    _print_values(damaged)
+    return 1
 
 
-async def _write(store: OverlayStore, out: TextIO) -> int:
-    count = 0
+async def _write(store: OverlayStore, out: TextIO) -> tuple[int, Sequence[DamagedValue]]:
+    count, damaged = 0, list[DamagedValue]()
     async with store:
-        async for line in export_lines(store):
+        async for line in export_lines(store, damaged):
             out.write(line + "\n")
             count += 1
-    return count
+    return count, damaged
 
 
 def _import(store: OverlayStore, file: Path) -> int:
@@ -82,8 +87,8 @@ def _import(store: OverlayStore, file: Path) -> int:
     print(f"Added {result.added:,} values; {result.equal:,} were there already.")
     if not result.different:
         return 0
-    print(f"{len(result.different):,} differ from what the overlay has, which was kept:")
-    _print_lines(result.different)
+    print(f"{len(result.different):,} differ from what the overlay has, or can't be compared. That was kept:")
+    _print_values(result.different)
     return 1
 
 
@@ -92,11 +97,11 @@ async def _add(store: OverlayStore, lines: Sequence[Line]) -> ImportResult:
         return await import_lines(store, lines)
 
 
-def _print_lines(lines: Sequence[Line]) -> None:
-    for line in lines[:_SHOWN]:
-        print(f"  {line.field} of {quoted(line.session_id)} in {quoted(line.source)}")
-    if len(lines) > _SHOWN:
-        print(f"  and {len(lines) - _SHOWN:,} more")
+def _print_values(values: Sequence[Line | DamagedValue]) -> None:
+    for value in values[:_SHOWN]:
+        print(f"  {value.field} of {quoted(value.session_id)} in {quoted(value.source)}")
+    if len(values) > _SHOWN:
+        print(f"  and {len(values) - _SHOWN:,} more")
 
 
 def _migrate(settings: Settings, store: OverlayStore, *, apply: bool) -> int:

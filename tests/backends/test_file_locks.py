@@ -113,6 +113,16 @@ async def test_a_lock_is_released_after_an_error_and_after_cancellation(locks: F
             pass
 
 
+async def test_work_that_begins_after_its_call_was_cancelled_is_not_done_without_the_lock(locks: FileLocks) -> None:
+    done: list[str] = []
+    async with locks.lock("name") as lock:
+        work = lock.until_done(done.append)
+        work("in time")
+    with pytest.raises(Busy, match="cancelled"):
+        work("too late")
+    assert done == ["in time"]
+
+
 async def test_lock_files_are_readable_only_by_this_user(locks: FileLocks, tmp_path: Path) -> None:
     async with locks.lock("half \ud800 of a pair"):
         pass

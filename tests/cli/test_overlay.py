@@ -1,10 +1,13 @@
 """`mcp-sessions overlay export` and `import`: nothing that was said of a session is lost or overwritten."""
 
 import json
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from anyio.to_thread import run_sync
 
 from mcp_sessions.backends.layers.overlay import Overlay, OverlayStore
 from mcp_sessions.backends.layers.overlay.transfer import export_lines, import_lines, read_lines
@@ -31,7 +34,7 @@ async def _fill(store: OverlayStore, count: int) -> ListedBackend:
 
 async def _lines(store: OverlayStore) -> list[str]:
     async with store:
-        return [line async for line in export_lines(store)]
+        return [line async for line in export_lines(store, [])]
 
 
 async def test_an_export_is_imported_exactly_into_another_overlay(tmp_path: Path) -> None:
@@ -144,6 +147,37 @@ def test_the_commands_write_a_private_file_and_read_it(tmp_path: Path, capsys: p
     capsys.readouterr()
     assert main(["overlay", "import", str(file), *overlay], {}) == 1
     assert 'summary of "i" in "s:"' in capsys.readouterr().out
+
+
+async def test_damaged_values_are_named_and_cost_no_other_value_an_export_or_an_import(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = store_in(tmp_path, "one.db"), store_in(tmp_path, "other.db")
+    await _fill(one, 3)
+    lines = await _lines(one)
+    with closing(sqlite3.connect(tmp_path / "one.db")) as connection:
+        connection.execute("UPDATE facts SET state = '{', summary = x'00' WHERE session_id = 's0'")
+        connection.execute("UPDATE facts SET archived_at = 'today' WHERE session_id = 's1'")
+        connection.commit()
+
+    async def run(*command: str, overlay: str) -> int:
+        return await run_sync(lambda: main(("overlay", *command, "--overlay", f"sqlite:///{tmp_path / overlay}"), {}))
+
+    file = tmp_path / "values.jsonl"
+    assert await run("export", str(file), overlay="one.db") == 1
+    assert capsys.readouterr().out == (
+        f"Exported 9 values to {file}.\n"
+        "3 values were left out, since they are damaged in the overlay:\n"
+        '  state of "s0" in "list:"\n  summary of "s0" in "list:"\n  archived_at of "s1" in "list:"\n'
+    )
+    async with other:
+        assert (await import_lines(other, read_lines(lines))).added == 12
+        assert (await import_lines(other, read_lines(file.read_text().split("\n")))).equal == 9
+    with closing(sqlite3.connect(tmp_path / "one.db")) as connection:
+        connection.execute("DELETE FROM facts WHERE session_id = 's2'")
+        connection.commit()
+    assert await run("import", str(file), overlay="one.db") == 1
+    assert capsys.readouterr().out.startswith("Added 4 values; 0 were there already.\n5 differ")
 
 
 def test_commands_that_cannot_run_say_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

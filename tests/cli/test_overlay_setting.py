@@ -67,7 +67,7 @@ async def test_values_of_deleted_sessions_are_kept_as_long_as_deleted_sessions(
         async with open_overlay(settings, purges=purges) as store:
             if not purges:
                 await import_lines(store, [line])
-            found = [each async for each in export_lines(store)]
+            found = [each async for each in export_lines(store, [])]
         assert len(found) == (is_kept or not purges)
 
 

@@ -208,7 +208,8 @@ async def test_a_bulk_deletion_asks_about_sessions_of_all_backends() -> None:
         arguments = {"action": "delete", "session_ids": ids, "dry_run": False}
         asked = str((await client.call_tool("apply_to_sessions", arguments)).content)
         assert all(session_id in asked for session_id in ids)
-        assert "work (the embedded store): Messages" in asked
+        assert "work (the embedded store)" in asked
+        assert asked.count("Messages and state are deleted too") == 1
         code = asked.partition('confirm="')[2][:4]
         done = await client.call_tool("apply_to_sessions", {**arguments, "confirm": code})
         assert done.structured_content is not None

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from mcp_sessions.backends.layers.many import Many
 from mcp_sessions.backends.layers.overlay import Overlay, OverlayStore
+from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.errors import BadResponse, Conflict, Invalid, Unavailable
 from mcp_sessions.models import Change, SessionDetail, SessionFilter
 
@@ -139,6 +141,23 @@ async def test_an_overlay_that_fails_during_a_list_hides_no_session(listed: List
         assert page.note.startswith("Archived sessions may be among these, since the overlay can't be used:")
 
 
+async def test_several_backends_with_one_overlay_tell_of_its_failure_once(overlay_path: Path) -> None:
+    store = OverlayStore.from_url(f"sqlite:///{overlay_path}")
+    overlay_path.parent.mkdir()
+    overlay_path.write_bytes(b"damaged" * 1000)
+    members = {name: Overlay(ListedBackend(), store, source=name) for name in ("one", "two")}
+    async with Many(members) as many:
+        note = (await many.list_sessions(SessionFilter())).note
+        assert note.startswith("one (a list) and two (a list): Archived sessions may be among these")
+        assert note.count("overlay") == 1
+        with pytest.raises(BadResponse):
+            await many.list_sessions(ARCHIVED)
+    async with Many(members | {"store": open_backend("sqlite:///:memory:")}) as many:
+        note = (await many.list_sessions(ARCHIVED)).note
+        assert note.startswith("The sessions of one (a list) and two (a list) are missing: the overlay")
+        assert note.count("the overlay can't be used") == 1
+
+
 async def test_a_damaged_row_costs_only_its_own_session(listed: ListedBackend, overlay_path: Path) -> None:
     async with overlaid(listed, overlay_path) as backend:
         for session_id in ("a", "b"):
@@ -155,6 +174,11 @@ async def test_a_damaged_row_costs_only_its_own_session(listed: ListedBackend, o
         assert 'its values of session "a" are damaged' in (await backend.get_session("a")).note
         with pytest.raises(BadResponse, match="damaged"):
             await backend.update_session_state("a", {"step": 2})
+    with closing(sqlite3.connect(overlay_path)) as connection:
+        connection.execute("UPDATE facts SET archived_at = 'today' WHERE session_id = 'a'")
+        connection.commit()
+    async with overlaid(listed, overlay_path) as backend:
+        assert await ids(backend, ARCHIVED) == ["b", "a"]
 
 
 async def test_a_change_of_a_field_of_the_system_needs_no_overlay(overlay_path: Path) -> None:

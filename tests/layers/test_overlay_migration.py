@@ -2,8 +2,9 @@
 
 # ruff: noqa: ASYNC240 - the files are on a local disk
 
+import sqlite3
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ async def moves(system: SessionBackend, overlay_path: Path, url: str, *, apply: 
 async def kept(overlay_path: Path) -> list[str]:
     store = OverlayStore.from_url(f"sqlite:///{overlay_path}")
     async with store:
-        return [line async for line in export_lines(store)]
+        return [line async for line in export_lines(store, [])]
 
 
 async def test_the_command_moves_facts_once_it_is_told_to(
@@ -117,6 +118,22 @@ async def test_a_system_that_fails_does_not_keep_what_was_moved_from_being_told(
     told = capsys.readouterr()
     assert told.out == "4 values moved into their system; 0 were there already.\n"
     assert told.err.count("damaged or not a SQLite file") == 1
+
+
+async def test_a_damaged_value_keeps_only_its_own_session_from_being_moved(
+    url: str, overlay_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with before(url, overlay_path) as backend:
+        sessions = [await filled(backend, f"n{number}") for number in range(2)]
+    with closing(sqlite3.connect(overlay_path)) as connection:
+        connection.execute("UPDATE facts SET state = '{' WHERE session_id = ?", (sessions[0].id,))
+        connection.commit()
+    command = ["overlay", "migrate", "--backend", url, "--overlay", f"sqlite:///{overlay_path}"]
+    assert await run(*command, "--apply") == 1
+    told = capsys.readouterr().out
+    assert told.startswith("4 values moved into their system; 0 were there already.\n4 stay in the overlay:\n")
+    assert f"state of \"{sessions[0].id}\": the session's state in the overlay can't be read." in told
+    assert len(await kept(overlay_path)) == 3
 
 
 async def test_true_is_not_moved_as_one(url: str, overlay_path: Path) -> None:

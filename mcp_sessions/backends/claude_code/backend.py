@@ -3,9 +3,8 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import blake2b
@@ -21,8 +20,10 @@ from ...json_documents import JsonObject
 from ...models import Change, Clearable, NewMessage, SessionDetail, iso
 from ..base import Capability
 from ..file_locks import FileLocks
+from ..transcripts.file_copies import unavailable
+from ..transcripts.file_creation import remove_abandoned
 from ..transcripts.kept_files import KeptFiles
-from ..transcripts.trash import Trash, unavailable
+from ..transcripts.trash import Trash
 from ..validation import check_version
 from . import ClaudeCodeOptions
 from .changes import Changes
@@ -66,17 +67,17 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         self._tasks: TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
-        """Remove from our trash what is too old, and finish deletions during which a process was killed.
+        """Finish deletions during which a process was killed, and remove from our trash what is too old.
 
         Then renew the copies of sessions from time to time, until the backend is left.
         """
         if self._read_only:
             return self
-        await anyio.to_thread.run_sync(self._trash.remove_old)
-        for trash in (self._trash, replace(self._trash, root=self._kept.folder)):
-            for session_id in await anyio.to_thread.run_sync(trash.interrupted):
+        with suppress(SessionsError):
+            for session_id in await self._in_thread(self._interrupted):
                 with suppress(SessionsError):
-                    await self._change(session_id, partial(_finish_deletion, trash, session_id))
+                    await self._change(session_id, partial(self._finish, session_id))
+        await anyio.to_thread.run_sync(self._trash.remove_old)
         async with AsyncExitStack() as stack:
             tasks = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tasks.cancel_scope.cancel)
@@ -91,8 +92,10 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         await self._open.aclose()
 
     async def _renew_copies(self) -> None:
-        """Update the copies of sessions again and again."""
+        """Update the copies of sessions again and again, and remove unfinished files of killed processes."""
         while True:
+            for folder in (self._kept.folder, self._folder.projects):
+                await anyio.to_thread.run_sync(remove_abandoned, folder)
             began = time.time_ns()
             try:
                 failures = [error for id in await self._in_thread(self._outdated) if (error := await self._renew(id))]
@@ -117,6 +120,12 @@ class ClaudeCodeBackend(ClaudeCodeReader):
 
     def _renew_copy(self, session_id: str, changes: Changes) -> None:
         self._protection(changes).renew(session_id)
+
+    def _interrupted(self, stops_at: float) -> Set[str]:
+        return self._protection(Changes(self._catalogue(stops_at))).interrupted(self._trash)
+
+    def _finish(self, session_id: str, changes: Changes) -> None:
+        self._protection(changes).finish(self._trash, session_id)
 
     def _outdated(self, stops_at: float) -> Sequence[str]:
         return self._protection(Changes(self._catalogue(stops_at))).outdated()
@@ -227,18 +236,14 @@ class ClaudeCodeBackend(ClaudeCodeReader):
     async def _change(self, session_id: str, work: Callable[[Changes], T]) -> T:
         """Return the result of a change, during which our other processes don't change the session.
 
-        Raise `OutcomeUnknown` if it takes too long.
+        Raise `OutcomeUnknown` if it takes too long. The session stays locked until the change has ended.
         """
         with suppress(OSError):  # without the folder, `lock` logs a warning and goes on
             self._locks.open()
-        async with self._locks.lock(f"{self._folder.root}/{session_id}"):
+        async with self._locks.lock(f"{self._folder.root}/{session_id}") as lock:
             try:
-                return await self._in_thread(lambda stops_at: work(Changes(self._catalogue(stops_at))))
+                return await self._in_thread(lock.until_done(lambda stops_at: work(Changes(self._catalogue(stops_at)))))
             except Timeout as error:
                 raise OutcomeUnknown(
                     "the change took too long, so it isn't known whether it was made. Read the session to find out."
                 ) from error
-
-
-def _finish_deletion(trash: Trash, session_id: str, changes: Changes) -> None:
-    trash.finish(session_id)

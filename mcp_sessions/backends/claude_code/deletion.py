@@ -35,7 +35,7 @@ class Deletion:
             self.protection.move_to(self.trash, session_id)
         else:
             files = session_files(self.changes.catalogue, session_id)
-            with self.protection.suspended(self.trash, session_id):
+            with self.protection.deletion(self.trash, session_id):
                 self.trash.put(session_id, files)
         until = iso(datetime.now(UTC) + timedelta(days=self.trash.days))
         return Change(

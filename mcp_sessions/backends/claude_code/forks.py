@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
+from typing import BinaryIO
 from uuid import UUID, uuid4
 
-from ...errors import Invalid, NotFound, quoted
+from ...errors import Invalid, NotFound, Unavailable, quoted
 from ...json_documents import JsonObject
 from ..transcripts.appending import encoded_line
 from ..transcripts.file_creation import created_file
@@ -38,16 +39,14 @@ def write_fork(changes: Changes, session_id: str, up_to_message_id: str, name: s
     fork = _Fork(session_id, str(uuid4()))
     with open_transcript(file.path, changes.catalogue.stops_at) as transcript:
         end = _end_of(transcript, up_to_message_id) if up_to_message_id else transcript.size
-        with created_file(Path(file.path).with_name(f"{fork.id}.jsonl")) as new:
-            is_empty = True
-            for line in fork.lines(transcript, end):
-                new.write(encoded_line(line))
-                is_empty = False
-            if is_empty:
-                raise Invalid("this session has no messages to fork. Fork one that has.")
-            title = given or (f"{facts.title} (fork)" if facts.title else "")
-            for line in title_lines(fork.id, title) if title else ():
-                new.write(encoded_line(line))
+        path = Path(file.path).with_name(f"{fork.id}.jsonl")
+        try:
+            with created_file(path) as new:
+                fork.write(new, transcript, end, given or (f"{facts.title} (fork)" if facts.title else ""))
+        except OSError as error:
+            raise Unavailable(
+                f"the file of the new session can't be written ({error.strerror}). Check permissions and the disk."
+            ) from error
     return fork.id
 
 
@@ -65,6 +64,17 @@ class _Fork:
     source: str
     id: str
     progress: dict[str, str] = field(default_factory=dict[str, str])
+
+    def write(self, file: BinaryIO, transcript: TranscriptFile, end: int, title: str) -> None:
+        """Write the copy. Raise `Invalid` for a session without messages."""
+        is_empty = True
+        for line in self.lines(transcript, end):
+            file.write(encoded_line(line))
+            is_empty = False
+        if is_empty:
+            raise Invalid("this session has no messages to fork. Fork one that has.")
+        for line in title_lines(self.id, title) if title else ():
+            file.write(encoded_line(line))
 
     def lines(self, transcript: TranscriptFile, end: int) -> Iterator[JsonObject]:
         """Yield the lines of the copy, without its title. The last message is from now on as recent as the copy."""

@@ -1,12 +1,13 @@
 """Keeping copies of sessions that Claude Code will remove, and putting them back."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import NotFound, SessionsError
-from ..transcripts.kept_files import KeptFiles
+from ..transcripts.file_copies import unavailable
+from ..transcripts.kept_files import KeptFiles, transcripts_in
 from ..transcripts.trash import Trash
 from .changes import Changes
 from .retention import Retention
@@ -76,26 +77,51 @@ class Protection:
 
     def move_to(self, trash: Trash, session_id: str) -> None:
         """Move the copies of a session to the trash."""
-        replace(trash, root=self.kept.folder).put(session_id, self._copies(session_id))
+        self._of_copies(trash).put(session_id, self._copies(session_id))
 
     @contextmanager
-    def suspended(self, trash: Trash, session_id: str) -> Generator[None]:
-        """Remove the copies of a session that is deleted in the block, and make them again if that fails.
+    def deletion(self, trash: Trash, session_id: str) -> Generator[None]:
+        """Remove the copies of a session after it was moved to the trash in the block.
 
-        Copies of a conversation that the session's files don't have go to the trash.
+        Copies of a conversation that the session's files don't have are in the trash before that. If the process is
+        killed in the block, the session has its copies, or `finish` removes them.
         """
         copies = self._copies(session_id)
+        entry = None
         if copies and not self.kept.is_continued(copies):
-            self.move_to(trash, session_id)
-        elif copies:
-            self.kept.release(copies)
+            entry = self._of_copies(trash).add(session_id, copies)
         try:
             yield
         except SessionsError:
-            if copies:
-                with suppress(SessionsError):
-                    self.protect(session_id)
+            if entry is not None:
+                trash.remove(entry)
             raise
+        self.kept.release(copies)
+
+    def interrupted(self, trash: Trash) -> Set[str]:
+        """Return the sessions that may be half deleted or half restored, after a process was killed."""
+        in_trash = trash.session_ids()
+        kept = {file.id for file in self.changes.catalogue.of_copies().files()} if in_trash else set[str]()
+        return trash.interrupted() | self._of_copies(trash).interrupted() | (in_trash & kept)
+
+    def finish(self, trash: Trash, session_id: str) -> None:
+        """Finish deleting or restoring a session, after a process was killed meanwhile."""
+        of_copies = self._of_copies(trash)
+        trash.remove_restored(session_id)
+        trash.finish(session_id)
+        of_copies.finish(session_id)
+        copies = self._copies(session_id)
+        if copies and self.changes.catalogue.find(session_id).is_kept:
+            try:
+                is_deleted = all(of_copies.contains(session_id, copy) for copy in transcripts_in(copies))
+            except OSError as error:
+                raise unavailable(error) from error
+            if is_deleted:
+                self.kept.release(copies)
+
+    def _of_copies(self, trash: Trash) -> Trash:
+        """Return the trash for copies, from which they come back into Claude Code's folder."""
+        return replace(trash, root=self.kept.folder)
 
     def _copies(self, session_id: str) -> list[Path]:
         try:

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 from ...errors import Unsupported
-from .trash import link_or_copy, taken, unavailable
+from .file_copies import is_continued, is_unchanged, link_or_copy, taken, unavailable
+from .file_creation import unfinished_path
 
-_CHUNK = 1024 * 1024
 _MARKER = "renewed"
 _TRANSCRIPT = ".jsonl"
 
@@ -97,11 +96,7 @@ class KeptFiles:
     def is_continued(self, copies: Sequence[Path]) -> bool:
         """Return whether all of the transcripts continue their copies, and nothing is lost if these are removed."""
         try:
-            return all(
-                is_continued(copy, self._moved(copy, self.folder, self.root))
-                for copy in copies
-                if copy.suffix == _TRANSCRIPT
-            )
+            return all(is_continued(copy, self._moved(copy, self.folder, self.root)) for copy in transcripts_in(copies))
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -110,12 +105,12 @@ class KeptFiles:
     def _renew(self, path: Path) -> None:
         copy = self._moved(path, self.root, self.folder)
         with suppress(FileNotFoundError):
-            if _is_unchanged(copy, path) or (path.suffix == _TRANSCRIPT and not is_continued(copy, path)):
+            if is_unchanged(copy, path) or (path.suffix == _TRANSCRIPT and not is_continued(copy, path)):
                 return
-        new = self.folder / f".{uuid4()}"
+        new = unfinished_path(copy)
         try:
-            link_or_copy(path, new)
             copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            link_or_copy(path, new)
             new.replace(copy)
         finally:
             new.unlink(missing_ok=True)
@@ -124,22 +119,9 @@ class KeptFiles:
         return target / os.path.relpath(path, source)
 
 
-def is_continued(copy: Path, place: Path) -> bool:
-    """Return whether a file is what was copied, or that and what was appended to it since. Raise `OSError`."""
-    if _is_unchanged(copy, place):
-        return True
-    if place.stat().st_size < copy.stat().st_size:
-        return False
-    with copy.open("rb") as file, place.open("rb") as other:
-        while data := file.read(_CHUNK):
-            if data != other.read(len(data)):
-                return False
-    return True
-
-
-def _is_unchanged(copy: Path, place: Path) -> bool:
-    copied, found = copy.stat(), place.stat()
-    return (copied.st_size, copied.st_mtime_ns) == (found.st_size, found.st_mtime_ns) or place.samefile(copy)
+def transcripts_in(paths: Sequence[Path]) -> list[Path]:
+    """Return those of the files that are transcripts."""
+    return [path for path in paths if path.suffix == _TRANSCRIPT]
 
 
 def _is_there(copy: Path, place: Path) -> bool:

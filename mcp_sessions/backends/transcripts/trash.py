@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
-from ...errors import Conflict, NotFound, Unavailable, Unsupported
+from ...errors import Conflict, NotFound, Unsupported
 from ...json_documents import is_array
+from .file_copies import has_same_bytes, is_continued, link_or_copy, taken, unavailable
 from .file_memory import FileState
 from .lines import parse
 
@@ -53,14 +54,13 @@ class Trash:
         """
         try:
             states = [_state_of(path) for path in paths]
-            folder = self._add(session_id, paths)
-            entry = Entry(folder, [os.path.relpath(path, self.root) for path in paths])
+            entry = self._add(session_id, paths)
             is_moved = False
             try:
                 is_moved = self._remove_originals(entry, states)
             finally:
                 if not is_moved and paths[0].exists():
-                    _remove_tree(folder)
+                    _remove_tree(entry.folder)
             if not is_moved:
                 raise Conflict("the session was changed while it was deleted. Read it again, then repeat the deletion.")
         except FileNotFoundError as error:
@@ -68,7 +68,19 @@ class Trash:
         except OSError as error:
             raise unavailable(error) from error
 
-    def _add(self, session_id: str, paths: Sequence[Path]) -> Path:
+    def add(self, session_id: str, paths: Sequence[Path]) -> Entry:
+        """Put the files of a session into the trash, and leave them in their places. Raise `Unavailable`."""
+        try:
+            return self._add(session_id, paths)
+        except OSError as error:
+            raise unavailable(error) from error
+
+    def remove(self, entry: Entry) -> None:
+        """Remove an entry for good."""
+        with suppress(OSError):
+            _remove_tree(entry.folder)
+
+    def _add(self, session_id: str, paths: Sequence[Path]) -> Entry:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         incomplete = self.folder / f"{_INCOMPLETE}{uuid4()}"
         incomplete.mkdir(mode=0o700)
@@ -80,7 +92,7 @@ class Trash:
                 json.dump({"session_id": session_id, "paths": relative}, file)
                 file.flush()
                 os.fsync(file.fileno())
-            return incomplete.rename(self.folder / f"{session_id}.{time.time_ns()}")
+            return Entry(incomplete.rename(self.folder / f"{session_id}.{time.time_ns()}"), relative)
         except BaseException:
             shutil.rmtree(incomplete, ignore_errors=True)
             raise
@@ -117,14 +129,17 @@ class Trash:
                 if since < time.time() - (_ABANDONED_AFTER if is_incomplete else self.days * _DAY):
                     _remove_tree(folder)
 
-    def interrupted(self) -> list[str]:
-        """Return the sessions of which some files may be in their places, after a process was killed."""
-        return [
+    def session_ids(self) -> set[str]:
+        """Return the sessions of which something is in the trash."""
+        return {entry.folder.name.partition(".")[0] for entry in self._entries("")}
+
+    def interrupted(self) -> set[str]:
+        """Return the sessions in the trash of which some files are in their places, after a process was killed."""
+        return {
             entry.folder.name.partition(".")[0]
             for entry in self._entries("")
-            if any((self.root / path).exists() for path in entry.paths[1:])
-            and not (self.root / entry.paths[0]).exists()
-        ]
+            if any((self.root / path).exists() for path in entry.paths)
+        }
 
     def finish(self, session_id: str) -> None:
         """Remove what is in the trash of a session from its place, unless the session is there again.
@@ -136,6 +151,23 @@ class Trash:
         if entry is not None and not (self.root / entry.paths[0]).exists():
             with suppress(OSError):
                 self._remove_originals(entry, [])
+
+    def remove_restored(self, session_id: str) -> None:
+        """Remove the entries of which all files are in their places, as a killed process leaves them."""
+        for entry in list(self._entries(f"{session_id}.")):
+            places = [self.root / path for path in entry.paths]
+            with suppress(OSError):
+                if all(place.exists() for place in places) and is_continued(entry.folder / "0", places[0]):
+                    _remove_tree(entry.folder)
+
+    def contains(self, session_id: str, path: Path) -> bool:
+        """Return whether the file, perhaps with more lines, is in the trash. Raise `OSError` if it can't be read."""
+        relative = os.path.relpath(path, self.root)
+        return any(
+            is_continued(path, entry.folder / str(entry.paths.index(relative)))
+            for entry in self._entries(f"{session_id}.")
+            if relative in entry.paths
+        )
 
     def _entries(self, prefix: str) -> Iterator[Entry]:
         with suppress(OSError):
@@ -157,7 +189,7 @@ class Trash:
             try:
                 is_copy = not place.samefile(stored)
                 is_same = not is_copy or (
-                    _state_of(place) == states[number] if states else _has_same_bytes(place, stored)
+                    _state_of(place) == states[number] if states else has_same_bytes(place, stored)
                 )
                 if is_same:
                     place.unlink()
@@ -174,28 +206,6 @@ class Trash:
         return True
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """Make a file at another path, with the same bytes and time. Raise `FileExistsError` if there is one."""
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        raise
-    except OSError:
-        unfinished = target.with_name(f".{target.name}.{uuid4()}")
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-            with source.open("rb") as found, os.fdopen(os.open(unfinished, flags, 0o600), "wb") as copy:
-                shutil.copyfileobj(found, copy)
-                copy.flush()
-                os.fsync(copy.fileno())
-            shutil.copystat(source, unfinished)
-            if target.exists():
-                raise FileExistsError(target) from None
-            unfinished.rename(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
-
-
 def _state_of(path: Path) -> FileState:
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
@@ -206,22 +216,12 @@ def _state_of(path: Path) -> FileState:
 def _is_there(stored: Path, place: Path) -> bool:
     """Return whether a file is in its place already. Raise `Conflict` if another one is."""
     try:
-        if place.samefile(stored) or _has_same_bytes(place, stored):
+        if place.samefile(stored) or has_same_bytes(place, stored):
             return True
     except FileNotFoundError:
         stored.stat()
         return False
     raise taken()
-
-
-def _has_same_bytes(path: Path, other: Path) -> bool:
-    if path.stat().st_size != other.stat().st_size:
-        return False
-    with path.open("rb") as file, other.open("rb") as another:
-        while data := file.read(1024 * 1024):
-            if data != another.read(1024 * 1024):
-                return False
-    return True
 
 
 def _deleted_at(folder: Path) -> int:
@@ -236,17 +236,3 @@ def _remove_tree(folder: Path) -> None:
     if removed != folder:
         folder.rename(removed)
     shutil.rmtree(removed, ignore_errors=True)
-
-
-def taken() -> Conflict:
-    """Return the error for a file that can't be restored, since there is another one."""
-    return Conflict(
-        "there is something newer in the place of this session. Delete or rename that first, then restore it."
-    )
-
-
-def unavailable(error: OSError) -> Unavailable:
-    """Return the error for files that can't be moved or copied."""
-    return Unavailable(
-        f"the session's files can't be moved or copied ({error.strerror}). Check permissions and the disk."
-    )

@@ -2,17 +2,20 @@
 
 import json
 import os
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from anyio import from_thread
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.transcripts import appending
 from mcp_sessions.backends.transcripts.file_memory import FileState
-from mcp_sessions.errors import Conflict, Invalid, NotFound, Unsupported
+from mcp_sessions.errors import Busy, Conflict, Invalid, NotFound, Unsupported
 from mcp_sessions.json_documents import JsonObject
 from mcp_sessions.models import Attachment, NewMessage, ToolCall
 
@@ -256,3 +259,33 @@ async def test_messages_are_later_than_the_last_one_unless_its_time_is_wrong(
         await backend.append_messages(transcript.id, PAIR)
     user = lines_after(path, before)[0]
     assert (datetime.fromisoformat(str(user["timestamp"])) > soon) == is_after
+
+
+async def test_a_session_stays_locked_while_the_thread_of_a_cancelled_change_still_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_sessions.backends.file_locks._PATIENCE", 0.01)
+    transcript = conversation(HELLO, NOW)
+    transcript.write(tmp_path, NOW)
+    is_writing, disk_answers = anyio.Event(), threading.Event()
+    real = os.fsync
+
+    def slow_fsync(descriptor: int) -> None:
+        from_thread.run_sync(is_writing.set)
+        assert disk_answers.wait(10)
+        real(descriptor)
+
+    async with opened(tmp_path) as backend, opened(tmp_path) as other, anyio.create_task_group() as tasks:
+        with anyio.fail_after(10):
+            monkeypatch.setattr(os, "fsync", slow_fsync)
+            tasks.start_soon(backend.rename_session, transcript.id, "Slow")
+            await is_writing.wait()
+            monkeypatch.setattr(os, "fsync", real)
+            tasks.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                with pytest.raises(Busy):
+                    await other.rename_session(transcript.id, "Meanwhile")
+                disk_answers.set()
+                monkeypatch.setattr("mcp_sessions.backends.file_locks._PATIENCE", 10)
+                await other.rename_session(transcript.id, "Afterwards")
+                assert (await other.get_session(transcript.id)).name == "Afterwards"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_sessions.backends.transcripts import trash
+from mcp_sessions.backends.transcripts.file_copies import link_or_copy
 from mcp_sessions.errors import Conflict, NotFound, Unsupported
 from mcp_sessions.models import NewMessage
 
@@ -172,7 +172,7 @@ async def test_a_deletion_that_was_interrupted_is_finished(tmp_path: Path, way: 
         paths: list[str] = json.loads((entry / "files.json").read_bytes())["paths"]
         for name in rest:  # as if the process had been killed after the transcript was removed
             (root / name).parent.mkdir(parents=True, exist_ok=True)
-            trash.link_or_copy(entry / str(paths.index(name)), root / name)
+            link_or_copy(entry / str(paths.index(name)), root / name)
     (root / rest[0]).replace(kept)
     (root / rest[0]).write_bytes(b"another one")
     async with opened(root) as backend:

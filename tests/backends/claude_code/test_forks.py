@@ -1,9 +1,7 @@
 """Forks are what Claude Code itself would have written."""
 
 import json
-import os
 import re
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -99,9 +97,6 @@ async def test_a_session_without_messages_is_not_forked_and_no_file_stays(tmp_pa
     transcript = Transcript()
     transcript.title("Empty")
     path = transcript.write(tmp_path, NOW)
-    abandoned = path.with_name(".x.jsonl.mcp-sessions-unfinished")
-    abandoned.touch()
-    os.utime(abandoned, (0, time.time() - 7200))
     async with opened(tmp_path) as backend:
         with pytest.raises(Invalid):
             await backend.fork_session(transcript.id)

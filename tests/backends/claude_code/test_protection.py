@@ -9,6 +9,7 @@ import pytest
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.layers.wrapper import Wrapper
+from mcp_sessions.backends.transcripts import file_creation
 from mcp_sessions.errors import Conflict, NotFound
 from mcp_sessions.models import NewMessage, Session, SessionFilter
 
@@ -206,3 +207,26 @@ async def test_an_old_session_that_is_active_again_keeps_its_copy(tmp_path: Path
         assert [row.id for row in await archived(backend)] == [transcript.id]
         await backend.restore_session(transcript.id)
     assert path.read_bytes() == transcript.data
+
+
+async def test_unfinished_files_of_killed_processes_are_removed_but_not_those_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transcript, path = written(tmp_path)
+    async with opened(tmp_path) as backend:
+        await backend.protect_session(transcript.id)
+    (copy,) = copies_of(tmp_path)
+    unfinished = [file_creation.unfinished_path(place) for place in (path, path.with_suffix("") / "1.txt", copy)]
+    for place in unfinished:
+        place.parent.mkdir(exist_ok=True)
+        place.touch()
+        os.utime(place, (0, 0))  # that of the file it is a copy of
+    kept = copy.parents[2]
+    (kept / "renewed").unlink(missing_ok=True)
+    async with opened(tmp_path):
+        await until((kept / "renewed").exists)
+    assert all(place.exists() for place in unfinished)
+    monkeypatch.setattr(file_creation, "_ABANDONED_AFTER", -1)
+    async with opened(tmp_path):
+        await until(lambda: not any(place.exists() for place in unfinished))
+    assert copies_of(tmp_path) == [copy]

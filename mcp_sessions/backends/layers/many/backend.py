@@ -14,9 +14,9 @@ from ...base import Capability
 from ...feeds import newest_first
 from ...gather import map_concurrently
 from ...health import Report
-from .bulk import apply_to_members, combine_results, join_notes
+from .bulk import apply_to_members, combine_results
 from .checks import examine_all
-from .fan_out import SharedProgress, ask_all, wait_for_one
+from .fan_out import SharedProgress, ask_all, join_notes, wait_for_one
 from .ids import with_message
 from .members import TIME_FRACTION, Member
 from .pages import search_page, session_page

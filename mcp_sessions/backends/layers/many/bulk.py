@@ -6,6 +6,7 @@ from typing import NamedTuple
 from ....errors import SessionsError
 from ....models import BulkAction, BulkResult, Failure
 from ...gather import map_concurrently
+from .fan_out import join_notes
 from .ids import Ids
 from .members import Member
 from .results import ResultConverter
@@ -74,8 +75,3 @@ def combine_results(
         would_change=tuple(sorted(targets, key=lambda target: place(target.session_id))),
         note=join_notes({one.member: one.result.note for one in results}),
     )
-
-
-def join_notes(notes: Mapping[Member, str]) -> str:
-    """Return the members' notes as one text. If there are several members, each note begins with its member's label."""
-    return " ".join(f"{member.label}: {note}" if len(notes) > 1 else note for member, note in notes.items() if note)

@@ -27,11 +27,28 @@ class Answers(Generic[T]):
             raise copy_error(next(iter(self.errors.values())))
 
     def note(self) -> str:
-        """Return a sentence for each member that failed, "" if none did."""
+        """Return a sentence for each error, naming all members that failed with it, "" if none failed."""
+        texts = {member: error.message.removeprefix(f"{member.label} ") for member, error in self.errors.items()}
         return " ".join(
-            f"The sessions of {member.label} are missing: {error.message.removeprefix(f'{member.label} ')}"
-            for member, error in self.errors.items()
+            f"The sessions of {labels} are missing: {text}" for text, labels in labels_by_text(texts).items()
         )
+
+
+def join_notes(notes: Mapping[Member, str]) -> str:
+    """Return the members' notes as one text. If there are several members, each note begins with its members' labels.
+
+    A note of several members is in it once.
+    """
+    by_text = labels_by_text({member: note for member, note in notes.items() if note})
+    return " ".join(f"{labels}: {note}" if len(notes) > 1 else note for note, labels in by_text.items())
+
+
+def labels_by_text(texts: Mapping[Member, str]) -> Mapping[str, str]:
+    """Return each text once, with the labels of all members that it is from."""
+    labels: dict[str, list[str]] = {}
+    for member, text in texts.items():
+        labels.setdefault(text, []).append(member.label)
+    return {text: " and ".join(names) for text, names in labels.items()}
 
 
 async def ask_all(members: Sequence[Member], work: Callable[[Member], Awaitable[T]], seconds: float) -> Answers[T]:

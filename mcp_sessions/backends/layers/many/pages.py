@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from ....models import PageItem, SearchHit, SearchPage, Session, SessionFilter, SessionPage
 from ...project_filter import NO_PROJECTS
-from .fan_out import Answers, ask_all
+from .fan_out import Answers, ask_all, labels_by_text
 from .ids import Ids
 from .members import Member
 from .merge import END, MemberPage, MergedCursors, Position, merge
@@ -105,9 +105,8 @@ async def _ask(
 
 def _note(answers: Answers[P], next_cursor: str) -> str:
     """Return the members' notes, and which members are missing. On the last page, say how to get their rows."""
-    notes = [
-        f"{member.label}: {page.note}" for member, page in answers.results.items() if page.note not in ("", NO_PROJECTS)
-    ]
+    said = {member: page.note for member, page in answers.results.items() if page.note not in ("", NO_PROJECTS)}
+    notes = [f"{labels}: {note}" for note, labels in labels_by_text(said).items()]
     if answers.errors:
         notes.append(answers.note())
         if not next_cursor:

@@ -5,10 +5,10 @@ a session that the system has just returned to the caller: that is what keeps us
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ....errors import BadResponse, quoted
 from ....json_documents import JsonObject, is_object, merge_patch
@@ -18,6 +18,7 @@ from ...database.database import Transaction
 from ...database.times import MICROS_PER_DAY, now_micros, to_datetime, to_micros
 from ...validation import json_text
 
+T = TypeVar("T")
 _PURGED_AT_ONCE = 100  # rows in one transaction, so that other changes don't wait long
 
 
@@ -46,6 +47,14 @@ class Facts(NamedTuple):
         archived_at = None if self.archived_at is None else _time(self.archived_at)
         values = dict(zip(OVERLAY_FIELDS, (archived_at, self.state, self.metadata, self.summary), strict=True))
         return {name: value for name, value in values.items() if value is not None and name in kept}
+
+
+class Row(NamedTuple):
+    """What can be read of a row, and the names of its damaged values."""
+
+    source: str
+    facts: Facts
+    damaged: Sequence[str]
 
 
 _COLUMNS = ", ".join(Facts._fields)
@@ -180,14 +189,14 @@ def all_archived(tx: Transaction, source: str) -> dict[str, datetime]:
     return {identity: _time(archived_at) for identity, archived_at in rows}
 
 
-def page(tx: Transaction, after: tuple[str, str], limit: int) -> list[tuple[str, Facts]]:
-    """Return the next facts of all systems, each with its source, in the order of source and identity."""
+def page(tx: Transaction, after: tuple[str, str], limit: int) -> list[Row]:
+    """Return the next rows of all systems, in the order of source and identity."""
     rows = tx.all(
         f"SELECT source, {_COLUMNS} FROM facts WHERE source > ? OR (source = ? AND identity > ?)"
         " ORDER BY source, identity LIMIT ?",
         *(after[0], after[0], after[1], limit),
     )
-    return [(source, _facts(row)) for source, *row in rows]
+    return [Row(source, *_readable(row)) for source, *row in rows]
 
 
 def purge(tx: Transaction, keep_days: int) -> bool:
@@ -217,22 +226,51 @@ def _stored(name: str, value: Any) -> object:
 
 
 def _facts(row: Sequence[Any]) -> Facts:
-    facts = Facts(*row)
-    try:
-        return facts._replace(state=_object(facts.state), metadata=_object(facts.metadata))
-    except (ValueError, TypeError, RecursionError) as error:
+    facts, damaged = _readable(row)
+    if damaged:
         raise BadResponse(
             f"its values of session {quoted(facts.session_id)} are damaged. Restore the overlay from a backup."
-        ) from error
+        )
+    return facts
 
 
-def _object(text: Any) -> JsonObject | None:
-    if text is None:
-        return None
+def _readable(row: Sequence[Any]) -> tuple[Facts, list[str]]:
+    """Return a row without its damaged values, and their names."""
+    facts, damaged = Facts(*row), list[str]()
+    values: JsonObject = {}
+    for name, read in _READERS.items():
+        try:
+            values[name] = None if (value := getattr(facts, name)) is None else read(value)
+        except (ValueError, TypeError, RecursionError):
+            values[name] = None
+            damaged.append(name)
+    return facts._replace(**values), damaged
+
+
+def _instance(type: type[T]) -> Callable[[Any], T]:
+    def read(value: Any) -> T:
+        if not isinstance(value, type):
+            raise TypeError
+        return value
+
+    return read
+
+
+def _object(text: Any) -> JsonObject:
     value = json.loads(text)
     if not is_object(value):
         raise TypeError("not an object")
     return value
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "archived_at": _instance(int),
+    "state": _object,
+    "metadata": _object,
+    "summary": _instance(str),
+    "gone_at": _instance(int),
+}
+"""What reads a field of a row, and raises an error if the value is damaged: a SQLite file may have any."""
 
 
 def _storable(text: str) -> str:
@@ -240,9 +278,10 @@ def _storable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")
 
 
-def _time(micros: int) -> datetime:
+def _time(micros: Any) -> datetime:
     """Return the time, or the nearest one that Python has: a damaged one must not keep other sessions from a list."""
     try:
         return to_datetime(micros)
-    except (ValueError, OverflowError, OSError):
-        return (datetime.max if micros > 0 else datetime.min).replace(tzinfo=UTC)
+    except (ValueError, TypeError, OverflowError, OSError):
+        is_late = isinstance(micros, int) and micros > 0
+        return (datetime.max if is_late else datetime.min).replace(tzinfo=UTC)

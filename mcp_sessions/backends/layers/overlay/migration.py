@@ -12,12 +12,16 @@ from ...base import SessionBackend
 from ...capability import OVERLAY_FIELDS
 from ...database.database import Transaction
 from . import facts
-from .facts import Facts
+from .facts import Facts, Row
 from .store import OverlayStore
 
 Outcome = Literal["moved", "equal", "different", "not found", "failed"]
 
 _BATCH = 100  # rows read at once
+_DAMAGED = (
+    "the session's {} in the overlay can't be read. Restore the overlay from a backup, or export it and import that "
+    "into a new one, which leaves out what is damaged."
+)
 _ABOUT_ONE_SESSION = (Conflict, Invalid, Unsupported)
 """Errors of one session. After any other error, the next session would fail too."""
 
@@ -52,14 +56,19 @@ async def migrate(system: SessionBackend, store: OverlayStore, *, source: str, a
     migration = _Migration(system, store, source, apply=apply)
     after = (source, "")
     while fields:
-        rows = await store.scan(partial(facts.page, after=after, limit=_BATCH), list[tuple[str, Facts]]())
-        own = [row for row_source, row in rows if row_source == source]
-        for row in own:
-            async for move in migration.moves(row, row.values(fields)):
-                yield move
+        rows = await store.scan(partial(facts.page, after=after, limit=_BATCH), list[Row]())
+        own = [row for row in rows if row.source == source]
+        for _, row, damaged in own:
+            values = row.values(fields)
+            if damaged:  # then the row can't be changed
+                for field in (*values, *sorted(fields.intersection(damaged))):
+                    yield Move(row.session_id, field, "failed", _DAMAGED.format(" and ".join(damaged)))
+            else:
+                async for move in migration.moves(row, values):
+                    yield move
         if len(own) < _BATCH:
             return
-        after = (source, own[-1].identity)
+        after = (source, own[-1].facts.identity)
 
 
 class _Migration:

@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from ....errors import Invalid, SessionsError, quoted
+from ....errors import BadResponse, Invalid, SessionsError, quoted
 from ....json_documents import is_equal, is_object
 from ....text.validate import check_text
 from ...capability import OVERLAY_FIELDS
@@ -15,7 +15,7 @@ from ...database.database import Transaction
 from ...database.times import to_datetime, to_micros
 from ...validation import SUMMARY_LENGTH, json_text
 from . import facts
-from .facts import Facts
+from .facts import Facts, Row
 from .store import OverlayStore
 
 _BATCH = 100  # rows or lines in one transaction
@@ -37,21 +37,33 @@ class Line:
     """When the session was deleted, if it was."""
 
 
+class DamagedValue(NamedTuple):
+    """A value in the overlay's database that can't be read."""
+
+    source: str
+    session_id: str
+    field: str
+
+
 @dataclass(slots=True)
 class ImportResult:
-    """How many lines were added, and were there already. `different` has those that differ from what is kept here."""
+    """How many lines were added, and were there already.
+
+    `different` has the lines that differ from what is kept here, or whose session has a damaged value here.
+    """
 
     added: int = 0
     equal: int = 0
     different: list[Line] = field(default_factory=list[Line])
 
 
-async def export_lines(store: OverlayStore) -> AsyncGenerator[str]:
-    """Yield a line for each field that is kept, in a fixed order."""
+async def export_lines(store: OverlayStore, damaged: list[DamagedValue]) -> AsyncGenerator[str]:
+    """Yield a line for each field that is kept, in a fixed order. Add the values that can't be read to `damaged`."""
     after = ("", "")
     while True:
-        rows = await store.scan(partial(facts.page, after=after, limit=_BATCH), list[tuple[str, Facts]]())
-        for source, row in rows:
+        rows = await store.scan(partial(facts.page, after=after, limit=_BATCH), list[Row]())
+        for source, row, unreadable in rows:
+            damaged += [DamagedValue(source, row.session_id, name) for name in unreadable]
             for name, value in row.values(frozenset(OVERLAY_FIELDS)).items():
                 line = {"source": source, "identity": row.identity, "session_id": row.session_id}
                 line |= {"user_id": row.user_id, "field": name, "value": _exported(value)}
@@ -60,7 +72,7 @@ async def export_lines(store: OverlayStore) -> AsyncGenerator[str]:
                 yield json.dumps(line, ensure_ascii=False, separators=(",", ":"))
         if len(rows) < _BATCH:
             return
-        after = rows[-1][0], rows[-1][1].identity
+        after = rows[-1].source, rows[-1].facts.identity
 
 
 def read_lines(lines: Iterable[str]) -> list[Line]:
@@ -91,7 +103,11 @@ def _import_batch(lines: Sequence[Line], tx: Transaction) -> ImportResult:
     result = ImportResult()
     for line in lines:
         new = Facts(line.identity, line.session_id, line.user_id, 0, None, None, None, None, None)
-        row = facts.lock_or_create(tx, line.source, new)
+        try:
+            row = facts.lock_or_create(tx, line.source, new)
+        except BadResponse:  # another line's session may be in order
+            result.different.append(line)
+            continue
         if not row.version:  # a new row
             row = row._replace(gone_at=line.gone_at and to_micros(line.gone_at))
         kept = row.values(frozenset({line.field})).get(line.field)
