@@ -108,9 +108,13 @@ class Database:
     def _connect(self, *, has_log: bool) -> sqlite3.Connection:
         """Open the database. Without a write-ahead log, no program has it open.
 
-        SQLite would then create files beside it, unless the database is declared to be immutable.
+        SQLite would then create files beside it, unless the database is declared to be immutable. With a log, it would
+        write to the log's index how far it reads, unless it may only read that too. A log that was copied without its
+        index can't be read like this.
         """
         mode = "mode=ro" if has_log else "mode=ro&immutable=1"
+        if has_log and self._beside("-shm").exists():
+            mode += "&readonly_shm=1"
         connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True, timeout=_LOCKED_SECONDS)
         connection.text_factory = _decode
         return connection
@@ -118,9 +122,12 @@ class Database:
     def _state(self) -> tuple[int | None, int]:
         """Return the size of the write-ahead log, None if there is none, and when the database was last written."""
         try:
-            return _size(self.path.with_name(f"{self.path.name}-wal")), self.path.stat().st_mtime_ns
+            return _size(self._beside("-wal")), self.path.stat().st_mtime_ns
         except OSError as error:
             raise self._unreadable(error) from error
+
+    def _beside(self, ending: str) -> Path:
+        return self.path.with_name(f"{self.path.name}{ending}")
 
     def _unreadable(self, error: Exception) -> SessionsError:
         if not self.path.exists():

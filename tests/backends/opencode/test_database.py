@@ -1,5 +1,6 @@
 """Reading opencode's database changes nothing, and also works for other versions and damaged rows."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +18,7 @@ from ...support.opencode_database import create, insert
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return every file but the lock file, which each reader of the log writes to."""
+    """Return every file but the index of the log, which SQLite shares between all connections of this process."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith("-shm")}
 
 
@@ -60,6 +61,16 @@ async def test_what_a_running_opencode_has_just_written_is_read_and_nothing_is_c
             assert len(await read_all(tmp_path)) == number + 1
             assert contents(tmp_path) == before
         assert "opencode.db-wal" in contents(tmp_path)
+
+
+async def test_a_copy_of_a_database_and_its_log_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "copy").mkdir()
+    with closing(create(tmp_path / "opencode.db")) as connection, connection:
+        insert(connection, seeded(Seed(name="Trip")))
+        connection.commit()
+        for name in ("opencode.db", "opencode.db-wal"):
+            shutil.copy(tmp_path / name, tmp_path / "copy")
+    assert await read_all(tmp_path / "copy") == ["Trip"]
 
 
 async def test_a_database_that_does_not_exist_is_not_created(tmp_path: Path) -> None:
