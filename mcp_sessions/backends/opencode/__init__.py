@@ -47,11 +47,10 @@ class OpencodeDatabaseOptions(BackendOptions):
 
 def open_opencode(url: str, options: OpencodeOptions, context: OpenContext) -> "SessionBackend":
     """Return the backend at `opencode+http://HOST:PORT` or `opencode+https:`. Raise `Invalid` for any other URL."""
-    return _open_server(url, options, context, system="")
+    return _open_server(url, options, context)
 
 
-def _open_server(url: str, options: OpencodeOptions, context: OpenContext, *, system: str) -> "OpencodeBackend":
-    """Return the backend for a server. `system` names what it shares with other servers, "" for its address."""
+def _open_server(url: str, options: OpencodeOptions, context: OpenContext) -> "OpencodeBackend":
     from ..file_locks import FileLocks
     from ..http.client import HttpClient
     from ..http.credentials import configured_credential
@@ -68,9 +67,9 @@ def _open_server(url: str, options: OpencodeOptions, context: OpenContext, *, sy
     )
     refuse_other_options(url, OpencodeOptions)
     folder = Path(context.data_folder or user_data_dir("mcp-sessions", appauthor=False))
-    system = system or http.address.replace("//localhost", "//127.0.0.1")
-    locks = SessionLocks(FileLocks(folder / "locks"), system)
-    return OpencodeBackend(http, configured_credential(context), options, locks, read_only=context.read_only)
+    # Several servers may share a database, so the locks are those of all of them. Ids of sessions are random.
+    locks = SessionLocks(FileLocks(folder / "locks"), "opencode")
+    return OpencodeBackend(http, configured_credential(context), options, locks, folder, read_only=context.read_only)
 
 
 def open_opencode_database(url: str, options: OpencodeDatabaseOptions, context: OpenContext) -> "SessionBackend":
@@ -98,7 +97,7 @@ def open_opencode_database(url: str, options: OpencodeDatabaseOptions, context: 
     def connect(server: "ServerProcess") -> "OpencodeBackend":
         own = OpencodeOptions(timeout=options.timeout, directory=directory)
         given = OpenContext(token=server.password, data_folder=context.data_folder)
-        return _open_server(f"opencode+{server.origin}", own, given, system=os.fspath(database))
+        return _open_server(f"opencode+{server.origin}", own, given)
 
     return LocalOpencodeBackend(database, options, command, connect)
 

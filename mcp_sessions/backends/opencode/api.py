@@ -88,10 +88,14 @@ class Api:
             raise BadResponse("the newest message of this session is too large to read. Read it in opencode itself.")
         return MessageRows(rows, is_complete=False, size=size)
 
+    async def newest_message(self, session_id: str) -> JsonObject:
+        """Return the newest message without its parts; an empty object if there is none."""
+        rows = rows_in((await self._read_of(session_id, "message", params={"limit": 1})).json())
+        return object_in(rows[-1], "info") if rows else {}
+
     async def newest_message_id(self, session_id: str) -> str:
         """Return the id of the newest message; "" if there is none."""
-        rows = rows_in((await self._read_of(session_id, "message", params={"limit": 1})).json())
-        return text_in(object_in(rows[-1], "info"), "id") if rows else ""
+        return text_in(await self.newest_message(session_id), "id")
 
     async def message_text(self, session_id: str, message_id: str) -> str:
         """Return what a message of the user says; "" for another message."""

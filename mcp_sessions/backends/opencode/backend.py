@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -28,7 +29,7 @@ from .checks import examine
 from .details import change_of, detail_of
 from .reading import ReadingBackend
 from .source import Source
-from .titles import WATCH_SECONDS, TitleWatch
+from .titles import WATCH_SECONDS, TitleWatch, is_title_due
 from .writer import SessionWriter, Written, check_metadata
 
 _RESTORED = (
@@ -57,6 +58,7 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
         credential: Credential,
         options: OpencodeOptions,
         locks: SessionLocks,
+        data_folder: Path,
         *,
         read_only: bool = False,
     ) -> None:
@@ -66,7 +68,7 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
         self._configured_credential = self._credential = credential
         self._locks = locks
         self._read_only = read_only
-        self._titles = TitleWatch(locks)
+        self._titles = TitleWatch(locks, data_folder / "watched")
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -150,9 +152,9 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
     async def rename_session(self, session_id: str, name: str) -> Change:
         """Rename a session; `""` gives it a default title again. `titles.py` documents how the name is kept."""
         title = _title(name)
-        self._titles.stop(session_id)
+        was_watched = self._titles.stop(session_id)
         written = await self._writer.rename(session_id, title)
-        note = self._watch(written) if title else ""
+        note = await self._watch(written, was_watched=was_watched) if title else ""
         return change_of(written, name=True, note=note)
 
     async def archive_session(self, session_id: str) -> Change:
@@ -164,11 +166,12 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
         title = _title(name)
-        if title:
-            self._titles.stop(session_id)
+        was_watched = bool(title) and self._titles.stop(session_id)
         written = await self._writer.restore(session_id, title)
         was_archived, is_renamed = written.before.is_archived, written.before.title != written.after.title
         note = _RESTORED if was_archived else "The session was active already."
+        if title:
+            note = f"{note} {await self._watch(written, was_watched=was_watched)}".strip()
         return change_of(written, archived_at=was_archived, name=is_renamed, note=note)
 
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
@@ -219,11 +222,16 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
             note = f"The session was forked, but could not be renamed ({error.code}). Try rename_session."
             return detail_of(copy).model_copy(update={"note": note})
 
-    def _watch(self, written: Written) -> str:
-        """Start to watch the new name of a session that nobody had named, and return a note about that."""
-        if not written.before.has_default_title or written.after.has_default_title:
+    async def _watch(self, written: Written, *, was_watched: bool) -> str:
+        """Start to watch a new name that an automatic title may replace, and return a note about that."""
+        session_id = written.after.id
+        try:
+            newest = await self._api.newest_message(session_id) if written.before.has_default_title else {}
+        except SessionsError:  # the session was renamed, whatever its messages are
+            newest = {}
+        if not was_watched and not is_title_due(written.before, newest):
             return ""
-        if self._titles.start(self._api, written.after.id, written.after.title):
+        if self._titles.start(self._api, session_id, written.after.title):
             return f"{_AUTOMATIC_TITLE}It is then written again, once, within {WATCH_SECONDS} s."
         return f"{_AUTOMATIC_TITLE}Look at it again in a minute."
 

@@ -24,6 +24,11 @@ def is_session_id(text: str) -> bool:
     return _SESSION_ID.fullmatch(text) is not None
 
 
+def is_default_title(title: str) -> bool:
+    """Return whether the title is one that opencode gives to a new session."""
+    return _DEFAULT_TITLE.fullmatch(title) is not None
+
+
 def is_message_id(text: str) -> bool:
     """Return whether the text can be a message's id."""
     return _MESSAGE_ID.fullmatch(text) is not None
@@ -59,7 +64,7 @@ class OpencodeSession:
     @property
     def has_default_title(self) -> bool:
         """Whether the title is the one that opencode gives to a new session."""
-        return _DEFAULT_TITLE.fullmatch(self.title) is not None
+        return is_default_title(self.title)
 
     @property
     def default_title(self) -> str:
