@@ -12,7 +12,7 @@ from platformdirs import user_data_dir
 from ...errors import Invalid
 from ..backend_type import BackendType, OpenContext
 from ..environment import CERTIFICATES, DATA_FOLDER, PROXIES, find_program, program_on_path
-from ..options import BackendOptions, HttpOptions, Option, refuse_other_options
+from ..options import KEEP_DELETED, BackendOptions, HttpOptions, Option, refuse_other_options
 
 if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
     from ..base import SessionBackend
@@ -33,6 +33,7 @@ USERNAME = Option("opencode", "NAME", "the user name of the server, if OPENCODE_
 class OpencodeOptions(HttpOptions):
     """The options of opencode."""
 
+    keep_deleted: int = KEEP_DELETED.field()
     directory: str = DIRECTORY.field()
     username: str = USERNAME.field()
 
@@ -41,22 +42,25 @@ class OpencodeOptions(HttpOptions):
 class OpencodeDatabaseOptions(BackendOptions):
     """The options of opencode's database."""
 
+    keep_deleted: int = KEEP_DELETED.field()
     command: str = COMMAND.field()
     directory: str = DIRECTORY.field()
 
 
 def open_opencode(url: str, options: OpencodeOptions, context: OpenContext) -> "SessionBackend":
     """Return the backend at `opencode+http://HOST:PORT` or `opencode+https:`. Raise `Invalid` for any other URL."""
-    return _open_server(url, options, context)
+    return _open_server(url, options, context, system="")
 
 
-def _open_server(url: str, options: OpencodeOptions, context: OpenContext) -> "OpencodeBackend":
+def _open_server(url: str, options: OpencodeOptions, context: OpenContext, *, system: str) -> "OpencodeBackend":
+    """Return the backend for a server. `system` names the place of its deleted sessions, "" for its address."""
     from ..file_locks import FileLocks
     from ..http.client import HttpClient
     from ..http.credentials import configured_credential
     from ..http.urls import basic
     from ..session_locks import SessionLocks
     from .backend import OpencodeBackend
+    from .deletion import trash_in
 
     if ":" in options.username or not (options.username.isascii() and options.username.isprintable()):
         raise Invalid("the option username in the backend's URL accepts visible ASCII characters, and no colon")
@@ -67,9 +71,11 @@ def _open_server(url: str, options: OpencodeOptions, context: OpenContext) -> "O
     )
     refuse_other_options(url, OpencodeOptions)
     folder = Path(context.data_folder or user_data_dir("mcp-sessions", appauthor=False))
+    trash = trash_in(folder, system or http.address.replace("//localhost", "//127.0.0.1"), options.keep_deleted)
     # Several servers may share a database, so the locks are those of all of them. Ids of sessions are random.
     locks = SessionLocks(FileLocks(folder / "locks"), "opencode")
-    return OpencodeBackend(http, configured_credential(context), options, locks, folder, read_only=context.read_only)
+    credential = configured_credential(context)
+    return OpencodeBackend(http, credential, options, locks, trash, folder, read_only=context.read_only)
 
 
 def open_opencode_database(url: str, options: OpencodeDatabaseOptions, context: OpenContext) -> "SessionBackend":
@@ -95,9 +101,9 @@ def open_opencode_database(url: str, options: OpencodeDatabaseOptions, context: 
         raise Invalid("the working folder does not exist any more. Name another one in the option directory") from error
 
     def connect(server: "ServerProcess") -> "OpencodeBackend":
-        own = OpencodeOptions(timeout=options.timeout, directory=directory)
+        own = OpencodeOptions(timeout=options.timeout, directory=directory, keep_deleted=options.keep_deleted)
         given = OpenContext(token=server.password, data_folder=context.data_folder)
-        return _open_server(f"opencode+{server.origin}", own, given)
+        return _open_server(f"opencode+{server.origin}", own, given, system=os.fspath(database))
 
     return LocalOpencodeBackend(database, options, command, connect)
 

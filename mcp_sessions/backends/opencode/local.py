@@ -12,8 +12,10 @@ from ..base import REQUIRED, Capability
 from ..deadline import deadline, remaining
 from ..health import Check, Report
 from ..options import BackendOptions
-from .backend import DELETION_NOTICE, OpencodeBackend
+from . import OpencodeDatabaseOptions
+from .backend import OpencodeBackend
 from .database import Database
+from .deletion import deletion_notice
 from .on_demand import ServerOnDemand
 from .reading import ReadingBackend
 from .server_process import ServerProcess
@@ -45,9 +47,14 @@ class LocalOpencodeBackend(LocalOpencodeReader):
     capabilities = OpencodeBackend.capabilities
 
     def __init__(
-        self, path: Path, options: BackendOptions, program: str, connect: Callable[[ServerProcess], OpencodeBackend]
+        self,
+        path: Path,
+        options: OpencodeDatabaseOptions,
+        program: str,
+        connect: Callable[[ServerProcess], OpencodeBackend],
     ) -> None:
         super().__init__(path, options)
+        self._keep_deleted = options.keep_deleted
         self._program = program
         self._server = ServerOnDemand(program, path.parent.parent, connect)
         self._open = AsyncExitStack()
@@ -66,7 +73,7 @@ class LocalOpencodeBackend(LocalOpencodeReader):
         return super().keeps - {"summary"}
 
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
-        return DELETION_NOTICE
+        return deletion_notice(self._keep_deleted)
 
     async def examine(self, report: Report) -> None:
         await super().examine(report)

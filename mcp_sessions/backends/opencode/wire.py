@@ -137,6 +137,12 @@ def object_in(row: JsonObject, key: str) -> JsonObject:
     return found if is_object(found) else {}
 
 
+def objects_in(row: JsonObject, key: str) -> list[JsonObject]:
+    """Return the objects in the array at a key; none for anything else."""
+    found = row.get(key)
+    return [item for item in found if is_object(item)] if is_array(found) else []
+
+
 def milliseconds(value: Json) -> int:
     """Return a time in milliseconds; 0 for anything that isn't one."""
     is_time = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LATEST

@@ -91,6 +91,40 @@ async def test_a_name_given_in_the_first_turn_is_written_again_after_the_automat
                 pass
 
 
+@pytest.mark.parametrize("is_local", [False, True], ids=["server", "database"])
+async def test_a_deleted_session_is_restored_as_it_was_with_the_sessions_that_it_started(
+    server: Opencode, tmp_path: Path, *, is_local: bool
+) -> None:
+    """The turns cost tokens, which opencode counts again when it applies their messages."""
+    running_model().title_allowed.set()
+    url = local_url(server, tmp_path) if is_local else server.backend_url
+    async with (
+        open_backend(url, token="" if is_local else server.password, data_folder=str(tmp_path)) as backend,
+        app_of(server) as app,
+    ):
+        family = [(await app.post("/session", json={"metadata": {"a": [1, None]}})).json()["id"]]
+        for parent in (0, 1):
+            child = await app.post("/session", json={"parentID": family[parent], "title": "Child"})
+            family.append(child.json()["id"])
+        turn: JsonObject = {"parts": [{"type": "text", "text": "Hello"}]}
+        for session_id in family[:2]:
+            (await app.post(f"/session/{session_id}/message", json=turn)).raise_for_status()
+        await app.patch(f"/session/{family[0]}", json={"title": "Trip"})
+
+        async def read() -> list[JsonObject]:
+            routes = [f"/session/{id}{part}" for id in family for part in ("", "/message")]
+            return [(await app.get(route)).json() for route in routes]
+
+        before = await read()
+        assert (await backend.get_session_for_deletion(family[0])).child_count == 2
+        assert "can restore them" in (await backend.delete_session(family[0])).note
+        assert [(await app.get(f"/session/{id}")).status_code for id in family] == [404] * 3
+        assert "active again" in (await backend.restore_session(family[0])).note
+        assert await read() == before
+        (await app.post(f"/session/{family[0]}/message", json=turn)).raise_for_status()
+        assert len((await backend.get_session_history(family[0])).messages) == 4
+
+
 async def names_of(session_id: str, events: httpx2.Response) -> AsyncGenerator[str]:
     """Yield the name of a session at each of its changes."""
     async for line in events.aiter_lines():
