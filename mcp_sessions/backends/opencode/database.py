@@ -14,7 +14,7 @@ from ...json_documents import Json, JsonObject, is_object
 from ..deadline import remaining
 from ..http.responses import read_json
 from .source import MessageRows, SessionRows, absent_session
-from .wire import OpencodeSession, is_session_id, read_session
+from .wire import OpencodeSession, is_session_id, object_in, read_session, text_in
 
 T = TypeVar("T")
 
@@ -85,6 +85,19 @@ class Database:
             return MessageRows(rows[::-1], is_complete=True, size=size)
 
         return await self._read(read)
+
+    def running_in(self, directory: str, since: int) -> Sequence[str]:
+        """Return the sessions in a folder in which a turn runs that began after a time in milliseconds. Does not wait.
+
+        A message without an end that is older may be one whose opencode was killed.
+        """
+
+        def read(connection: sqlite3.Connection) -> Sequence[str]:
+            condition = "directory = :directory AND time_updated >= :since"
+            rows = _session_rows(connection, condition, {"directory": directory, "since": since})
+            return [str(row["id"]) for row in rows if _is_running(connection, row["id"], since)]
+
+        return self._read_now(read)
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         """Return the result of `read` on a connection of its own, in a thread."""
@@ -161,6 +174,19 @@ def _session(connection: sqlite3.Connection, session_id: str) -> OpencodeSession
         for row in _session_rows(connection, "id = :id", {"id": session_id}):
             return read_session(row)
     raise absent_session(session_id)
+
+
+def _is_running(connection: sqlite3.Connection, session_id: Json, since: int) -> bool:
+    newest = connection.execute(
+        "SELECT data FROM message WHERE session_id = ? AND time_created >= ? "
+        "ORDER BY time_created DESC, id DESC LIMIT 1",
+        (session_id, since),
+    )
+    messages = [_document(data) for (data,) in newest]
+    return any(
+        text_in(message, "role") == "assistant" and not object_in(message, "time").get("completed")
+        for message in messages
+    )
 
 
 def _session_rows(

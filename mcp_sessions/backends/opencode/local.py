@@ -1,11 +1,14 @@
 """The backends for opencode's own database on this machine."""
 
+import os
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ...errors import SessionsError
 from ...json_documents import JsonObject
 from ...models import Change, Clearable, NewMessage, SessionDetail
 from ..base import REQUIRED, Capability
@@ -21,6 +24,9 @@ from .reading import ReadingBackend
 from .server_process import ServerProcess
 from .source import Source
 
+_CLIENT = "OPENCODE_PID"
+"""The variable that opencode sets for the servers that it starts."""
+
 
 class LocalOpencodeReader(ReadingBackend):
     """Sessions in opencode's database, which is only read. No program has to run."""
@@ -31,6 +37,20 @@ class LocalOpencodeReader(ReadingBackend):
     def __init__(self, path: Path, options: BackendOptions) -> None:
         self.options = options
         self._database = Database(path, timeout=options.timeout)
+        self._started = round(time.time() * 1000)
+
+    def client_session(self) -> str:
+        """Return the session of the opencode that started this process, "" if it isn't known.
+
+        opencode does not say which session makes a call. But the turn that makes it is running: this is the session if
+        no other turn runs in the same folder.
+        """
+        if _CLIENT not in os.environ:
+            return ""
+        with suppress(SessionsError, OSError):
+            running = self._database.running_in(os.getcwd(), self._started)  # noqa: PTH109
+            return running[0] if len(running) == 1 else ""
+        return ""
 
     async def examine(self, report: Report) -> None:
         await self.check_reachable()

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -135,3 +136,38 @@ async def test_nothing_can_be_changed(tmp_path: Path) -> None:
         for change in (backend.rename_session(session_id, "x"), backend.delete_session(session_id)):
             with pytest.raises(SessionsError, match="has no"):
                 await change
+
+
+async def test_the_current_session_is_the_only_one_with_a_running_turn_in_the_folder_of_the_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    earlier, waiting, running, other, elsewhere = filled(tmp_path, *[Seed(runs=exchanges(1))] * 5)
+
+    def set_running(session_id: str, *, directory: str = str(tmp_path), begins_in: int = 60_000) -> None:
+        """Let the answer of a session have no end, as while a tool is called."""
+        begins = time.time_ns() // 1_000_000 + begins_in
+        with closing(sqlite3.connect(tmp_path / "opencode.db")) as connection, connection:
+            connection.execute(
+                "UPDATE session SET directory = ?, time_updated = ? WHERE id = ?", (directory, begins, session_id)
+            )
+            connection.execute(
+                "UPDATE message SET time_created = ?, data = json_remove(data, '$.time.completed') "
+                "WHERE session_id = ?",
+                (begins, session_id),
+            )
+
+    backend = open_backend(f"opencode://{tmp_path}")
+    set_running(earlier, begins_in=-60_000)  # which was killed before
+    set_running(elsewhere, directory="/elsewhere")
+    set_running(running)
+    assert backend.client_session() == ""
+    monkeypatch.setenv("OPENCODE_PID", "1")
+    assert backend.client_session() == running
+    with closing(sqlite3.connect(tmp_path / "opencode.db")) as connection, connection:
+        connection.execute("UPDATE session SET directory = ? WHERE id = ?", (str(tmp_path), waiting))
+    assert backend.client_session() == running
+    set_running(other)
+    assert backend.client_session() == ""
+    (tmp_path / "opencode.db").unlink()
+    assert backend.client_session() == ""
