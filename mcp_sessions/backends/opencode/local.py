@@ -26,6 +26,8 @@ from .source import Source
 
 _CLIENT = "OPENCODE_PID"
 """The variable that opencode sets for the servers that it starts."""
+_START_SECONDS = 60
+"""How long before this server starts the turn may have begun: opencode starts it in the first turn."""
 
 
 class LocalOpencodeReader(ReadingBackend):
@@ -37,7 +39,7 @@ class LocalOpencodeReader(ReadingBackend):
     def __init__(self, path: Path, options: BackendOptions) -> None:
         self.options = options
         self._database = Database(path, timeout=options.timeout)
-        self._started = round(time.time() * 1000)
+        self._earliest_turn = round((time.time() - _START_SECONDS) * 1000)
 
     def client_session(self) -> str:
         """Return the session of the opencode that started this process, "" if it isn't known.
@@ -48,7 +50,7 @@ class LocalOpencodeReader(ReadingBackend):
         if _CLIENT not in os.environ:
             return ""
         with suppress(SessionsError, OSError):
-            running = self._database.running_in(os.getcwd(), self._started)  # noqa: PTH109
+            running = self._database.running_in(os.getcwd(), self._earliest_turn)  # noqa: PTH109
             return running[0] if len(running) == 1 else ""
         return ""
 

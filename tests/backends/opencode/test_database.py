@@ -158,9 +158,9 @@ async def test_the_current_session_is_the_only_one_with_a_running_turn_in_the_fo
             )
 
     backend = open_backend(f"opencode://{tmp_path}")
-    set_running(earlier, begins_in=-60_000)  # which was killed before
+    set_running(earlier, begins_in=-120_000)  # its opencode was killed
     set_running(elsewhere, directory="/elsewhere")
-    set_running(running)
+    set_running(running, begins_in=-10_000)  # this server is started in the first turn
     assert backend.client_session() == ""
     monkeypatch.setenv("OPENCODE_PID", "1")
     assert backend.client_session() == running
