@@ -173,7 +173,7 @@ def deletion_notice(days: int) -> str:
     """Return a warning for the user before sessions are deleted, whose copies are kept for some days."""
     return (
         "Its messages and the sessions that it started are deleted too. "
-        f"With opencode 1.15 or later, restore_session can restore everything until {_until(days)[:10]}."
+        f"With opencode 1.15 or later, restore_session can restore them until {_until(days)[:10]}."
     )
 
 
