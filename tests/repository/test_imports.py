@@ -72,7 +72,7 @@ RULES = {
     "backends.guayaba": ANY_BACKEND,
     "backends.claude_code": f"{VOCABULARY} text {SHARED} backends.scan_search backends.transcripts",
     "backends.codex": f"{VOCABULARY} text {SHARED} backends.scan_search backends.transcripts",
-    "backends.opencode": ANY_BACKEND,
+    "backends.opencode": f"{ANY_BACKEND} backends.transcripts",
     "output": f"{VOCABULARY} text mcp",
     "tools": f"{VOCABULARY} backends.base server.context server.confirmation server.tool_spec",
     # `backends.layers`: `create_server` accepts several backends.

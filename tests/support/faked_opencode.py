@@ -26,10 +26,10 @@ async def backend_on(
 
 @asynccontextmanager
 async def faked(
-    *seeds: Seed, version: str = "1.18.33"
+    *seeds: Seed, version: str = "1.18.33", folder: str = ""
 ) -> AsyncGenerator[tuple[FakeOpencode, SessionBackend, Sequence[str]]]:
     """A fake with these sessions, the backend on it, and the ids."""
-    async with FakeOpencode(version=version) as fake, backend_on(fake) as backend:
+    async with FakeOpencode(version=version) as fake, backend_on(fake, folder=folder) as backend:
         yield fake, backend, fake.add(*map(seeded, seeds))
 
 

@@ -12,7 +12,7 @@ from platformdirs import user_data_dir
 from ...errors import Invalid
 from ..backend_type import BackendType, OpenContext
 from ..environment import CERTIFICATES, DATA_FOLDER, PROXIES, find_program, program_on_path
-from ..options import BackendOptions, HttpOptions, Option, refuse_other_options
+from ..options import KEEP_DELETED, BackendOptions, HttpOptions, Option, refuse_other_options
 
 if TYPE_CHECKING:  # so that the command line can read the options without loading pydantic
     from ..base import SessionBackend
@@ -33,6 +33,7 @@ USERNAME = Option("opencode", "NAME", "the user name of the server, if OPENCODE_
 class OpencodeOptions(HttpOptions):
     """The options of opencode."""
 
+    keep_deleted: int = KEEP_DELETED.field()
     directory: str = DIRECTORY.field()
     username: str = USERNAME.field()
 
@@ -41,6 +42,7 @@ class OpencodeOptions(HttpOptions):
 class OpencodeDatabaseOptions(BackendOptions):
     """The options of opencode's database."""
 
+    keep_deleted: int = KEEP_DELETED.field()
     command: str = COMMAND.field()
     directory: str = DIRECTORY.field()
 
@@ -51,13 +53,14 @@ def open_opencode(url: str, options: OpencodeOptions, context: OpenContext) -> "
 
 
 def _open_server(url: str, options: OpencodeOptions, context: OpenContext, *, system: str) -> "OpencodeBackend":
-    """Return the backend for a server. `system` names what it shares with other servers, "" for its address."""
+    """Return the backend for a server. `system` names the place of its deleted sessions, "" for its address."""
     from ..file_locks import FileLocks
     from ..http.client import HttpClient
     from ..http.credentials import configured_credential
     from ..http.urls import basic
     from ..session_locks import SessionLocks
     from .backend import OpencodeBackend
+    from .deletion import trash_in
 
     if ":" in options.username or not (options.username.isascii() and options.username.isprintable()):
         raise Invalid("the option username in the backend's URL accepts visible ASCII characters, and no colon")
@@ -68,9 +71,11 @@ def _open_server(url: str, options: OpencodeOptions, context: OpenContext, *, sy
     )
     refuse_other_options(url, OpencodeOptions)
     folder = Path(context.data_folder or user_data_dir("mcp-sessions", appauthor=False))
-    system = system or http.address.replace("//localhost", "//127.0.0.1")
-    locks = SessionLocks(FileLocks(folder / "locks"), system)
-    return OpencodeBackend(http, configured_credential(context), options, locks, read_only=context.read_only)
+    trash = trash_in(folder, system or http.address.replace("//localhost", "//127.0.0.1"), options.keep_deleted)
+    # Several servers may share a database, so the locks are those of all of them. Ids of sessions are random.
+    locks = SessionLocks(FileLocks(folder / "locks"), "opencode")
+    credential = configured_credential(context)
+    return OpencodeBackend(http, credential, options, locks, trash, folder, read_only=context.read_only)
 
 
 def open_opencode_database(url: str, options: OpencodeDatabaseOptions, context: OpenContext) -> "SessionBackend":
@@ -96,7 +101,7 @@ def open_opencode_database(url: str, options: OpencodeDatabaseOptions, context: 
         raise Invalid("the working folder does not exist any more. Name another one in the option directory") from error
 
     def connect(server: "ServerProcess") -> "OpencodeBackend":
-        own = OpencodeOptions(timeout=options.timeout, directory=directory)
+        own = OpencodeOptions(timeout=options.timeout, directory=directory, keep_deleted=options.keep_deleted)
         given = OpenContext(token=server.password, data_folder=context.data_folder)
         return _open_server(f"opencode+{server.origin}", own, given, system=os.fspath(database))
 

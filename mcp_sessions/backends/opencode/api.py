@@ -60,14 +60,29 @@ class Api:
         reply = await self._read_of(session_id, "children")
         return [read_session(row) for row in rows_in(reply.json())]
 
+    async def descendants(self, session_id: str) -> Sequence[str]:
+        """Return the sessions that a session started, and they in turn. Each follows the one that started it."""
+        found, seen = [session_id], {session_id}
+        for id in found:  # which grows meanwhile
+            new = [child.id for child in await self.children(id) if child.id not in seen]
+            seen.update(new)
+            found += new
+            if len(found) > _MAX_CHILDREN:
+                raise Unsupported("this session started too many sessions. Delete it in opencode itself.")
+        return found[1:]
+
     async def count_children(self, session_id: str) -> int:
         """Return how many sessions a session started, and they in turn: opencode deletes them with it."""
-        pending, seen = [session_id], {session_id}
-        while pending and len(seen) <= _MAX_CHILDREN:
-            new = [child.id for child in await self.children(pending.pop()) if child.id not in seen]
-            seen.update(new)
-            pending += new
-        return len(seen) - 1
+        return len(await self.descendants(session_id))
+
+    async def export(self, session_id: str) -> JsonObject:
+        """Return a session with all messages, as `opencode export` does. Raise `Unsupported` if they are too large."""
+        info = (await self._read_of(session_id)).json()
+        read_session(info)
+        found = await self.messages(session_id)
+        if not found.is_complete:
+            raise Unsupported("this session is too large to be copied before it is deleted. Delete it in opencode.")
+        return {"info": info, "messages": [*found.rows]}
 
     async def messages(self, session_id: str) -> MessageRows:
         """Return the messages of a session: all, or as many of the newest as can be read. Raise `NotFound`."""
@@ -88,10 +103,14 @@ class Api:
             raise BadResponse("the newest message of this session is too large to read. Read it in opencode itself.")
         return MessageRows(rows, is_complete=False, size=size)
 
+    async def newest_message(self, session_id: str) -> JsonObject:
+        """Return the newest message without its parts; an empty object if there is none."""
+        rows = rows_in((await self._read_of(session_id, "message", params={"limit": 1})).json())
+        return object_in(rows[-1], "info") if rows else {}
+
     async def newest_message_id(self, session_id: str) -> str:
         """Return the id of the newest message; "" if there is none."""
-        rows = rows_in((await self._read_of(session_id, "message", params={"limit": 1})).json())
-        return text_in(object_in(rows[-1], "info"), "id") if rows else ""
+        return text_in(await self.newest_message(session_id), "id")
 
     async def message_text(self, session_id: str, message_id: str) -> str:
         """Return what a message of the user says; "" for another message."""
@@ -132,6 +151,11 @@ class Api:
         """Copy a session: the messages before a message, or all if that is ""."""
         content: JsonObject = {"messageID": before_message_id} if before_message_id else {}
         return await self._change(read_session, "POST", "session", session_id, "fork", content=content)
+
+    async def replay(self, directory: str, events: Sequence[JsonObject]) -> None:
+        """Apply events of a session. Events that were applied before change nothing."""
+        content: JsonObject = {"directory": directory, "events": [*events]}
+        await self._change(_require_replay, "POST", "sync", "replay", content=content)
 
     async def _change(
         self,
@@ -177,3 +201,8 @@ def _require_confirmation(answer: Json) -> None:
     """Raise `BadResponse` unless the answer is `true`. Where opencode has no route, it answers with its web app."""
     if answer is not True:
         raise BadResponse("opencode's answer does not confirm the deletion. Check the version of opencode.")
+
+
+def _require_replay(answer: Json) -> None:
+    if not (is_object(answer) and is_session_id(text_in(answer, "sessionID"))):
+        raise BadResponse("opencode's answer does not confirm the restored session. Check the version of opencode.")

@@ -3,8 +3,11 @@
 import unicodedata
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from anyio import to_thread
 
 from ...errors import Forbidden, Invalid, SessionsError, Unauthorized, Unsupported
 from ...json_documents import JsonObject
@@ -21,28 +24,27 @@ from ..http.backend import HttpBackend
 from ..http.client import HttpClient
 from ..http.credentials import ANONYMOUS, Credential
 from ..session_locks import SessionLocks
+from ..transcripts.trash import Trash
 from ..validation import NAME_LENGTH, session_name, session_type
 from . import OpencodeOptions, creation
 from .api import Api
 from .checks import examine
+from .deletion import Deletion, deletion_note, deletion_notice
 from .details import change_of, detail_of
 from .reading import ReadingBackend
 from .source import Source
-from .titles import WATCH_SECONDS, TitleWatch
+from .titles import WATCH_SECONDS, TitleWatch, is_title_due
 from .writer import SessionWriter, Written, check_metadata
 
 _RESTORED = (
     "Restored by storing 0 as the time of archiving, since opencode can't remove it. Its apps then list the session; "
     "a program that looks for a missing time does not."
 )
+_ACTIVE_AGAIN = "It was deleted; now it is active again, and the sessions that it started are there too."
+_ARCHIVED_AGAIN = "It was deleted; now it is archived again, as before. Restore it once more to make it active."
 _AUTOMATIC_TITLE = (
     "If the session's first turn is still running, opencode may replace this name with an automatic title. "
 )
-DELETION_NOTICE = (
-    "Its messages and the sessions that it started are deleted too. This can't be undone; archive_session "
-    "keeps the session instead."
-)
-_DELETED = "Deleted, with its messages and the sessions that it started. This can't be undone."
 
 
 class OpencodeBackend(ReadingBackend, HttpBackend):
@@ -57,6 +59,8 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
         credential: Credential,
         options: OpencodeOptions,
         locks: SessionLocks,
+        trash: Trash,
+        data_folder: Path,
         *,
         read_only: bool = False,
     ) -> None:
@@ -65,8 +69,9 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
         self._http = http
         self._configured_credential = self._credential = credential
         self._locks = locks
+        self._trash = trash
         self._read_only = read_only
-        self._titles = TitleWatch(locks)
+        self._titles = TitleWatch(locks, data_folder / "watched")
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -74,6 +79,7 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
             await stack.enter_async_context(self._http)
             if not self._read_only:
                 self._locks.open()
+                await to_thread.run_sync(self._trash.remove_old)
             await stack.enter_async_context(self._titles.open())
             self._open = stack.pop_all()
         return self
@@ -88,7 +94,7 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
         return super().keeps - {"summary"}
 
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
-        return DELETION_NOTICE
+        return deletion_notice(self._trash.days)
 
     @property
     def watches_names(self) -> bool:
@@ -122,6 +128,10 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
         return self._api
 
     @property
+    def _deletion(self) -> Deletion:
+        return Deletion(self._api, self._locks, self._trash)
+
+    @property
     def _writer(self) -> SessionWriter:
         return SessionWriter(self._api, self._locks)
 
@@ -150,9 +160,9 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
     async def rename_session(self, session_id: str, name: str) -> Change:
         """Rename a session; `""` gives it a default title again. `titles.py` documents how the name is kept."""
         title = _title(name)
-        self._titles.stop(session_id)
+        was_watched = self._titles.stop(session_id)
         written = await self._writer.rename(session_id, title)
-        note = self._watch(written) if title else ""
+        note = await self._watch(written, was_watched=was_watched) if title else ""
         return change_of(written, name=True, note=note)
 
     async def archive_session(self, session_id: str) -> Change:
@@ -163,18 +173,28 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
         return change_of(written, archived_at=True)
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
+        """Restore an archived session, or a deleted one with those that it started. Rename it if `name` is given."""
         title = _title(name)
-        if title:
-            self._titles.stop(session_id)
+        if await self._deletion.restore(session_id):
+            return await self._change_of_restored(session_id, title)
+        was_watched = bool(title) and self._titles.stop(session_id)
         written = await self._writer.restore(session_id, title)
         was_archived, is_renamed = written.before.is_archived, written.before.title != written.after.title
         note = _RESTORED if was_archived else "The session was active already."
+        if title:
+            note = f"{note} {await self._watch(written, was_watched=was_watched)}".strip()
         return change_of(written, archived_at=was_archived, name=is_renamed, note=note)
 
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         self._titles.stop(session_id)
-        await self._writer.delete(session_id, expected_version)
-        return Change(session_id=session_id, note=_DELETED)
+        can_restore = await self._deletion.delete(session_id, expected_version)
+        return Change(session_id=session_id, note=deletion_note(session_id, self._trash.days, can_restore=can_restore))
+
+    async def _change_of_restored(self, session_id: str, title: str) -> Change:
+        """Return the change of a session that was deleted, after naming it unless `title` is ""."""
+        session = await self._api.session(session_id)
+        written = await self._writer.rename(session_id, title) if title else Written(session, session)
+        return change_of(written, name=bool(title), note=_ARCHIVED_AGAIN if session.is_archived else _ACTIVE_AGAIN)
 
     async def update_session(
         self,
@@ -219,11 +239,16 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
             note = f"The session was forked, but could not be renamed ({error.code}). Try rename_session."
             return detail_of(copy).model_copy(update={"note": note})
 
-    def _watch(self, written: Written) -> str:
-        """Start to watch the new name of a session that nobody had named, and return a note about that."""
-        if not written.before.has_default_title or written.after.has_default_title:
+    async def _watch(self, written: Written, *, was_watched: bool) -> str:
+        """Start to watch a new name that an automatic title may replace, and return a note about that."""
+        session_id = written.after.id
+        try:
+            newest = await self._api.newest_message(session_id) if written.before.has_default_title else {}
+        except SessionsError:  # the session was renamed, whatever its messages are
+            newest = {}
+        if not was_watched and not is_title_due(written.before, newest):
             return ""
-        if self._titles.start(self._api, written.after.id, written.after.title):
+        if self._titles.start(self._api, session_id, written.after.title):
             return f"{_AUTOMATIC_TITLE}It is then written again, once, within {WATCH_SECONDS} s."
         return f"{_AUTOMATIC_TITLE}Look at it again in a minute."
 

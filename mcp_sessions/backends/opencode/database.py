@@ -14,7 +14,7 @@ from ...json_documents import Json, JsonObject, is_object
 from ..deadline import remaining
 from ..http.responses import read_json
 from .source import MessageRows, SessionRows, absent_session
-from .wire import OpencodeSession, is_session_id, read_session
+from .wire import OpencodeSession, is_session_id, object_in, read_session, text_in
 
 T = TypeVar("T")
 
@@ -86,6 +86,19 @@ class Database:
 
         return await self._read(read)
 
+    def running_in(self, directory: str, since: int) -> Sequence[str]:
+        """Return the sessions in a folder in which a turn runs that began after a time in milliseconds. Does not wait.
+
+        A message without an end that is older may be one whose opencode was killed.
+        """
+
+        def read(connection: sqlite3.Connection) -> Sequence[str]:
+            condition = "directory = :directory AND time_updated >= :since"
+            rows = _session_rows(connection, condition, {"directory": directory, "since": since})
+            return [str(row["id"]) for row in rows if _is_running(connection, row["id"], since)]
+
+        return self._read_now(read)
+
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         """Return the result of `read` on a connection of its own, in a thread."""
         with anyio.move_on_after(remaining(self._timeout)):
@@ -108,9 +121,13 @@ class Database:
     def _connect(self, *, has_log: bool) -> sqlite3.Connection:
         """Open the database. Without a write-ahead log, no program has it open.
 
-        SQLite would then create files beside it, unless the database is declared to be immutable.
+        SQLite would then create files beside it, unless the database is declared to be immutable. With a log, it would
+        write to the log's index how far it reads, unless it may only read that too. A log that was copied without its
+        index can't be read like this.
         """
         mode = "mode=ro" if has_log else "mode=ro&immutable=1"
+        if has_log and self._beside("-shm").exists():
+            mode += "&readonly_shm=1"
         connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True, timeout=_LOCKED_SECONDS)
         connection.text_factory = _decode
         return connection
@@ -118,9 +135,12 @@ class Database:
     def _state(self) -> tuple[int | None, int]:
         """Return the size of the write-ahead log, None if there is none, and when the database was last written."""
         try:
-            return _size(self.path.with_name(f"{self.path.name}-wal")), self.path.stat().st_mtime_ns
+            return _size(self._beside("-wal")), self.path.stat().st_mtime_ns
         except OSError as error:
             raise self._unreadable(error) from error
+
+    def _beside(self, ending: str) -> Path:
+        return self.path.with_name(f"{self.path.name}{ending}")
 
     def _unreadable(self, error: Exception) -> SessionsError:
         if not self.path.exists():
@@ -154,6 +174,19 @@ def _session(connection: sqlite3.Connection, session_id: str) -> OpencodeSession
         for row in _session_rows(connection, "id = :id", {"id": session_id}):
             return read_session(row)
     raise absent_session(session_id)
+
+
+def _is_running(connection: sqlite3.Connection, session_id: Json, since: int) -> bool:
+    newest = connection.execute(
+        "SELECT data FROM message WHERE session_id = ? AND time_created >= ? "
+        "ORDER BY time_created DESC, id DESC LIMIT 1",
+        (session_id, since),
+    )
+    messages = [_document(data) for (data,) in newest]
+    return any(
+        text_in(message, "role") == "assistant" and not object_in(message, "time").get("completed")
+        for message in messages
+    )
 
 
 def _session_rows(

@@ -1,23 +1,33 @@
 """The backends for opencode's own database on this machine."""
 
+import os
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ...errors import SessionsError
 from ...json_documents import JsonObject
 from ...models import Change, Clearable, NewMessage, SessionDetail
 from ..base import REQUIRED, Capability
 from ..deadline import deadline, remaining
 from ..health import Check, Report
 from ..options import BackendOptions
-from .backend import DELETION_NOTICE, OpencodeBackend
+from . import OpencodeDatabaseOptions
+from .backend import OpencodeBackend
 from .database import Database
+from .deletion import deletion_notice
 from .on_demand import ServerOnDemand
 from .reading import ReadingBackend
 from .server_process import ServerProcess
 from .source import Source
+
+_CLIENT = "OPENCODE_PID"
+"""The variable that opencode sets for the servers that it starts."""
+_START_SECONDS = 60
+"""How long before this server starts the turn may have begun: opencode starts it in the first turn."""
 
 
 class LocalOpencodeReader(ReadingBackend):
@@ -29,6 +39,20 @@ class LocalOpencodeReader(ReadingBackend):
     def __init__(self, path: Path, options: BackendOptions) -> None:
         self.options = options
         self._database = Database(path, timeout=options.timeout)
+        self._earliest_turn = round((time.time() - _START_SECONDS) * 1000)
+
+    def client_session(self) -> str:
+        """Return the session of the opencode that started this process, "" if it isn't known.
+
+        opencode does not say which session makes a call. But the turn that makes it is running: this is the session if
+        no other turn runs in the same folder.
+        """
+        if _CLIENT not in os.environ:
+            return ""
+        with suppress(SessionsError, OSError):
+            running = self._database.running_in(os.getcwd(), self._earliest_turn)  # noqa: PTH109
+            return running[0] if len(running) == 1 else ""
+        return ""
 
     async def examine(self, report: Report) -> None:
         await self.check_reachable()
@@ -45,9 +69,14 @@ class LocalOpencodeBackend(LocalOpencodeReader):
     capabilities = OpencodeBackend.capabilities
 
     def __init__(
-        self, path: Path, options: BackendOptions, program: str, connect: Callable[[ServerProcess], OpencodeBackend]
+        self,
+        path: Path,
+        options: OpencodeDatabaseOptions,
+        program: str,
+        connect: Callable[[ServerProcess], OpencodeBackend],
     ) -> None:
         super().__init__(path, options)
+        self._keep_deleted = options.keep_deleted
         self._program = program
         self._server = ServerOnDemand(program, path.parent.parent, connect)
         self._open = AsyncExitStack()
@@ -66,7 +95,7 @@ class LocalOpencodeBackend(LocalOpencodeReader):
         return super().keeps - {"summary"}
 
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
-        return DELETION_NOTICE
+        return deletion_notice(self._keep_deleted)
 
     async def examine(self, report: Report) -> None:
         await super().examine(report)

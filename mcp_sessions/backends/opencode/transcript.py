@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from ...json_documents import JsonObject, is_array, is_object
+from ...json_documents import JsonObject
 from ...models import Attachment, Message, Run, ToolCall
-from .wire import as_datetime, json_text, milliseconds, object_in, text_in, total_tokens
+from .wire import as_datetime, json_text, milliseconds, object_in, objects_in, text_in, total_tokens
 
 _TEXT_PART, _TOOL_PART, _FILE_PART = "text", "tool", "file"
 
@@ -77,8 +77,7 @@ def _messages_of(row: JsonObject, run_id: str) -> Iterator[Message]:
 
 
 def _parts(row: JsonObject) -> list[JsonObject]:
-    parts = row.get("parts")
-    return [part for part in parts if is_object(part)] if is_array(parts) else []
+    return objects_in(row, "parts")
 
 
 def _id_of(row: JsonObject) -> str:

@@ -24,6 +24,11 @@ def is_session_id(text: str) -> bool:
     return _SESSION_ID.fullmatch(text) is not None
 
 
+def is_default_title(title: str) -> bool:
+    """Return whether the title is one that opencode gives to a new session."""
+    return _DEFAULT_TITLE.fullmatch(title) is not None
+
+
 def is_message_id(text: str) -> bool:
     """Return whether the text can be a message's id."""
     return _MESSAGE_ID.fullmatch(text) is not None
@@ -59,7 +64,7 @@ class OpencodeSession:
     @property
     def has_default_title(self) -> bool:
         """Whether the title is the one that opencode gives to a new session."""
-        return _DEFAULT_TITLE.fullmatch(self.title) is not None
+        return is_default_title(self.title)
 
     @property
     def default_title(self) -> str:
@@ -130,6 +135,12 @@ def object_in(row: JsonObject, key: str) -> JsonObject:
     """Return the object at a key; an empty one for anything else."""
     found = row.get(key)
     return found if is_object(found) else {}
+
+
+def objects_in(row: JsonObject, key: str) -> list[JsonObject]:
+    """Return the objects in the array at a key; none for anything else."""
+    found = row.get(key)
+    return [item for item in found if is_object(item)] if is_array(found) else []
 
 
 def milliseconds(value: Json) -> int:

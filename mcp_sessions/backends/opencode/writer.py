@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from ...errors import BadResponse, Invalid, NotFound, OutcomeUnknown, SessionsError, Unsupported
+from ...errors import BadResponse, Invalid, SessionsError, Unsupported
 from ...json_documents import Json, JsonObject, is_array, is_object, merge_patch
 from ..http.client import AnswerLost
 from ..session_locks import SessionLocks
@@ -85,32 +85,6 @@ class SessionWriter:
 
             return Written(before, await self._update(before, {"metadata": metadata}, is_made))
 
-    async def delete(self, session_id: str, expected_version: str) -> None:
-        """Delete a session and the sessions that it started.
-
-        It is read first, since some versions of opencode confirm the deletion of a session that does not exist.
-        """
-        async with self._locks.lock(session_id):
-            before = await self._api.session(session_id)
-            check_version(session_id, before.version, expected_version)
-            failure: AnswerLost | None = None
-            try:
-                await self._api.delete(session_id)
-            except NotFound:
-                return  # deleted meanwhile, or by this request, which is sent again if its connection was lost
-            except AnswerLost as error:
-                failure = error
-            try:
-                await self._api.session(session_id)
-            except NotFound:
-                return
-            except SessionsError as error:
-                raise failure or OutcomeUnknown(
-                    "opencode answered that it deleted the session, but reading it back failed. "
-                    "Look whether list_sessions still has it."
-                ) from error
-            raise _not_made(failure)
-
     async def _update(
         self, before: OpencodeSession, content: JsonObject, is_made: Callable[[OpencodeSession], bool]
     ) -> OpencodeSession:
@@ -125,11 +99,11 @@ class SessionWriter:
             except SessionsError:
                 raise failure from None
         if not is_made(after):
-            raise _not_made(failure)
+            raise not_made(failure)
         return after
 
 
-def _not_made(failure: AnswerLost | None) -> SessionsError:
+def not_made(failure: AnswerLost | None) -> SessionsError:
     """Return the error for a change that reading back does not show."""
     if failure is not None:
         return failure.not_made_error()

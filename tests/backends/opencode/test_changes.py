@@ -47,7 +47,7 @@ async def test_a_change_that_was_not_made_is_reported_so() -> None:
 
 async def test_a_deletion_that_cannot_be_read_back_is_unknown() -> None:
     async with faked(Seed()) as (fake, backend, (session_id,)):
-        fake.faults.append(Fault(FAILED, "GET", session_id, skips=1))
+        fake.faults.append(Fault(FAILED, "GET", session_id, skips=2))
         with pytest.raises(OutcomeUnknown):
             await backend.delete_session(session_id)
 

@@ -1,6 +1,8 @@
 """Reading opencode's database changes nothing, and also works for other versions and damaged rows."""
 
+import shutil
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from ...support.opencode_database import create, insert
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return every file but the lock file, which each reader of the log writes to."""
+    """Return every file but the index of the log, which SQLite shares between all connections of this process."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith("-shm")}
 
 
@@ -60,6 +62,16 @@ async def test_what_a_running_opencode_has_just_written_is_read_and_nothing_is_c
             assert len(await read_all(tmp_path)) == number + 1
             assert contents(tmp_path) == before
         assert "opencode.db-wal" in contents(tmp_path)
+
+
+async def test_a_copy_of_a_database_and_its_log_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "copy").mkdir()
+    with closing(create(tmp_path / "opencode.db")) as connection, connection:
+        insert(connection, seeded(Seed(name="Trip")))
+        connection.commit()
+        for name in ("opencode.db", "opencode.db-wal"):
+            shutil.copy(tmp_path / name, tmp_path / "copy")
+    assert await read_all(tmp_path / "copy") == ["Trip"]
 
 
 async def test_a_database_that_does_not_exist_is_not_created(tmp_path: Path) -> None:
@@ -124,3 +136,38 @@ async def test_nothing_can_be_changed(tmp_path: Path) -> None:
         for change in (backend.rename_session(session_id, "x"), backend.delete_session(session_id)):
             with pytest.raises(SessionsError, match="has no"):
                 await change
+
+
+async def test_the_current_session_is_the_only_one_with_a_running_turn_in_the_folder_of_the_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    earlier, waiting, running, other, elsewhere = filled(tmp_path, *[Seed(runs=exchanges(1))] * 5)
+
+    def set_running(session_id: str, *, directory: str = str(tmp_path), begins_in: int = 60_000) -> None:
+        """Let the answer of a session have no end, as while a tool is called."""
+        begins = time.time_ns() // 1_000_000 + begins_in
+        with closing(sqlite3.connect(tmp_path / "opencode.db")) as connection, connection:
+            connection.execute(
+                "UPDATE session SET directory = ?, time_updated = ? WHERE id = ?", (directory, begins, session_id)
+            )
+            connection.execute(
+                "UPDATE message SET time_created = ?, data = json_remove(data, '$.time.completed') "
+                "WHERE session_id = ?",
+                (begins, session_id),
+            )
+
+    backend = open_backend(f"opencode://{tmp_path}")
+    set_running(earlier, begins_in=-120_000)  # its opencode was killed
+    set_running(elsewhere, directory="/elsewhere")
+    set_running(running, begins_in=-10_000)  # this server is started in the first turn
+    assert backend.client_session() == ""
+    monkeypatch.setenv("OPENCODE_PID", "1")
+    assert backend.client_session() == running
+    with closing(sqlite3.connect(tmp_path / "opencode.db")) as connection, connection:
+        connection.execute("UPDATE session SET directory = ? WHERE id = ?", (str(tmp_path), waiting))
+    assert backend.client_session() == running
+    set_running(other)
+    assert backend.client_session() == ""
+    (tmp_path / "opencode.db").unlink()
+    assert backend.client_session() == ""

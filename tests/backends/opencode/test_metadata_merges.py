@@ -1,5 +1,6 @@
 """Metadata that several programs merge at the same time, of which opencode itself would keep one change."""
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -15,8 +16,6 @@ from ...contract.harness import Seed
 from ...support.fakes.opencode import FakeOpencode, seeded
 from ...support.servers.opencode_process import are_installed, running
 
-PROGRAMS = 4
-
 
 async def merge_once(backend: SessionBackend, session_id: str, metadata: JsonObject) -> None:
     """Merge keys, again while the others keep the lock: a slow server needs longer for all changes than one waits."""
@@ -28,12 +27,13 @@ async def merge_once(backend: SessionBackend, session_id: str, metadata: JsonObj
         return
 
 
-async def merge_at_the_same_time(url: str, session_id: str, folder: Path, *, changes: int, token: str = "") -> None:
+async def merge_at_the_same_time(
+    urls: Sequence[str], session_id: str, folder: Path, *, changes: int, token: str = ""
+) -> None:
     """Merge keys through several backends, each of which stands for a program, and compare what is kept."""
     async with AsyncExitStack() as stack:
         backends = [
-            await stack.enter_async_context(open_backend(url, token=token, data_folder=str(folder)))
-            for _ in range(PROGRAMS)
+            await stack.enter_async_context(open_backend(url, token=token, data_folder=str(folder))) for url in urls
         ]
 
         async def merge(number: int, backend: SessionBackend) -> None:
@@ -44,13 +44,16 @@ async def merge_at_the_same_time(url: str, session_id: str, folder: Path, *, cha
             for number, backend in enumerate(backends):
                 tasks.start_soon(merge, number, backend)
         metadata = (await backends[0].get_session(session_id)).metadata
-        assert metadata == {f"{number}-{change}": change for number in range(PROGRAMS) for change in range(changes)}
+        assert metadata == {f"{number}-{change}": change for number in range(len(urls)) for change in range(changes)}
 
 
 async def test_metadata_that_is_merged_at_the_same_time_is_all_kept(tmp_path: Path) -> None:
-    async with FakeOpencode() as fake:
+    """Two servers have the same database, as an opencode that is open and the one that is started for changes."""
+    async with FakeOpencode() as fake, FakeOpencode() as other:
+        other.store = fake.store
         (session_id,) = fake.add(seeded(Seed(name="Trip")))
-        await merge_at_the_same_time(f"opencode+{fake.origin}", session_id, tmp_path, changes=25)
+        urls = [f"opencode+{server.origin}" for server in (fake, other)] * 2
+        await merge_at_the_same_time(urls, session_id, tmp_path, changes=25)
 
 
 if are_installed():  # else it is not there, rather than skipped
@@ -59,4 +62,6 @@ if are_installed():  # else it is not there, rather than skipped
     async def test_metadata_that_is_merged_at_the_same_time_in_a_real_opencode_is_all_kept(tmp_path: Path) -> None:
         server = running("1.18.33")
         (session_id,) = server.seed(seeded(Seed(name="Trip")))
-        await merge_at_the_same_time(server.backend_url, session_id, tmp_path, changes=5, token=server.password)
+        local = f"opencode://{server.database}?command={server.program}&timeout=120"
+        urls = [server.backend_url, local] * 2
+        await merge_at_the_same_time(urls, session_id, tmp_path, changes=5, token=server.password)

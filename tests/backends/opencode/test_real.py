@@ -1,17 +1,23 @@
 """What only a real opencode can show: the fake and this backend agree with it."""
 
+import json
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from pathlib import Path
 
 import anyio
 import httpx2
 import pytest
+from anyio import to_thread
 
 from mcp_sessions.backends.opencode import on_demand
 from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.json_documents import JsonObject
 from mcp_sessions.models import NewMessage, SessionFilter
 
+from ...support.servers import stub_model
 from ...support.servers.opencode_process import Opencode, running
+from ...support.servers.stub_model import running_model
 
 pytestmark = pytest.mark.slow  # it starts servers
 
@@ -21,6 +27,12 @@ def server(request: pytest.FixtureRequest) -> Opencode:
     found = running(request.param)
     found.clear()
     return found
+
+
+def app_of(server: Opencode) -> httpx2.AsyncClient:
+    """Return a client that stands for opencode's own app."""
+    password = httpx2.BasicAuth("opencode", server.password)
+    return httpx2.AsyncClient(base_url=server.origin, auth=password, trust_env=False, timeout=60)
 
 
 def local_url(server: Opencode, folder: Path) -> str:
@@ -41,10 +53,9 @@ def processes_on(server: Opencode) -> set[str]:
 async def test_a_session_that_was_archived_in_opencodes_app_is_listed_there_again(
     server: Opencode, tmp_path: Path
 ) -> None:
-    password = httpx2.BasicAuth("opencode", server.password)
     async with (
         open_backend(server.backend_url, token=server.password, data_folder=str(tmp_path)) as backend,
-        httpx2.AsyncClient(base_url=server.origin, auth=password, trust_env=False) as app,
+        app_of(server) as app,
     ):
         created = await backend.create_session(name="Trip")
         archived = await app.patch(f"/session/{created.id}", json={"time": {"archived": 1_714_564_807_000}})
@@ -54,6 +65,97 @@ async def test_a_session_that_was_archived_in_opencodes_app_is_listed_there_agai
         assert [session.id for session in (await backend.list_sessions(SessionFilter())).sessions] == [created.id]
         (listed,) = (await app.get("/session")).json()
         assert not listed["time"]["archived"]  # what the app asks before it shows a session
+
+
+async def test_a_name_given_in_the_first_turn_is_written_again_after_the_automatic_title(
+    server: Opencode, tmp_path: Path
+) -> None:
+    model = running_model()
+    model.reset()
+    async with (
+        open_backend(server.backend_url, token=server.password, data_folder=str(tmp_path)) as backend,
+        app_of(server) as app,
+        app.stream("GET", "/event") as events,
+    ):
+        created = await backend.create_session()
+        turn: JsonObject = {"parts": [{"type": "text", "text": "Hello"}]}
+        (await app.post(f"/session/{created.id}/prompt_async", json=turn)).raise_for_status()
+        with anyio.fail_after(120):
+            assert await to_thread.run_sync(model.title_requested.wait, 60)
+            assert "automatic title" in (await backend.rename_session(created.id, "Trip to Rome")).note
+            model.title_allowed.set()
+            names = names_of(created.id, events)
+            while await anext(names) != stub_model.TITLE:
+                pass
+            while await anext(names) != "Trip to Rome":
+                pass
+
+
+@pytest.mark.parametrize("is_local", [False, True], ids=["server", "database"])
+async def test_a_deleted_session_is_restored_as_it_was_with_the_sessions_that_it_started(
+    server: Opencode, tmp_path: Path, *, is_local: bool
+) -> None:
+    """The turns cost tokens, which opencode counts again when it applies their messages."""
+    running_model().title_allowed.set()
+    url = local_url(server, tmp_path) if is_local else server.backend_url
+    async with (
+        open_backend(url, token="" if is_local else server.password, data_folder=str(tmp_path)) as backend,
+        app_of(server) as app,
+    ):
+        family = [(await app.post("/session", json={"metadata": {"a": [1, None]}})).json()["id"]]
+        for parent in (0, 1):
+            child = await app.post("/session", json={"parentID": family[parent], "title": "Child"})
+            family.append(child.json()["id"])
+        turn: JsonObject = {"parts": [{"type": "text", "text": "Hello"}]}
+        for session_id in family[:2]:
+            (await app.post(f"/session/{session_id}/message", json=turn)).raise_for_status()
+        await app.patch(f"/session/{family[0]}", json={"title": "Trip"})
+
+        async def read() -> list[JsonObject]:
+            routes = [f"/session/{id}{part}" for id in family for part in ("", "/message")]
+            return [(await app.get(route)).json() for route in routes]
+
+        before = await read()
+        assert (await backend.get_session_for_deletion(family[0])).child_count == 2
+        assert "can restore them" in (await backend.delete_session(family[0])).note
+        assert [(await app.get(f"/session/{id}")).status_code for id in family] == [404] * 3
+        assert "active again" in (await backend.restore_session(family[0])).note
+        assert await read() == before
+        (await app.post(f"/session/{family[0]}/message", json=turn)).raise_for_status()
+        assert len((await backend.get_session_history(family[0])).messages) == 4
+
+
+async def names_of(session_id: str, events: httpx2.Response) -> AsyncGenerator[str]:
+    """Yield the name of a session at each of its changes."""
+    async for line in events.aiter_lines():
+        event = json.loads(line.removeprefix("data: ") or "{}")
+        if event.get("type") == "session.updated" and event["properties"]["info"]["id"] == session_id:
+            yield event["properties"]["info"]["title"]
+
+
+async def test_reading_the_database_of_a_running_server_changes_nothing_and_sees_what_it_has_just_written(
+    server: Opencode, tmp_path: Path
+) -> None:
+    async with app_of(server) as app, open_backend(f"opencode://{server.database}") as local:
+        for number in (1, 2):
+            created = (await app.post("/session", json={"title": f"Trip {number}"})).json()
+            message: JsonObject = {"noReply": True, "parts": [{"type": "text", "text": f"To Rome {number}"}]}
+            (await app.post(f"/session/{created['id']}/message", json=message)).raise_for_status()
+            before = files_beside(server.database)
+            sessions = (await local.list_sessions(SessionFilter())).sessions
+            assert {session.name for session in sessions} == {f"Trip {count}" for count in range(1, number + 1)}
+            assert (await local.get_session_history(created["id"])).messages[-1].text == f"To Rome {number}"
+            assert (await local.search_sessions(f"Rome {number}")).hits[0].session_id == created["id"]
+            assert files_beside(server.database) == before
+
+
+def files_beside(database: Path) -> dict[str, tuple[bytes, int]]:
+    """Return the bytes and the time of change of a database and of the files that SQLite keeps beside it."""
+    found = {
+        path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in database.parent.glob(f"{database.name}*")
+    }
+    assert {*found} == {database.name, f"{database.name}-wal", f"{database.name}-shm"}
+    return found
 
 
 async def test_the_database_of_a_running_server_reads_as_its_api_does(server: Opencode, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from mcp_sessions.json_documents import JsonObject
 
 from ..fakes.opencode.seeds import SeededSession
 from ..opencode_database import insert
+from .stub_model import running_model
 
 VARIABLE = "MCP_SESSIONS_OPENCODE"
 """A folder with `opencode-VERSION` for each version, as `.ci/opencode` makes it."""
@@ -33,12 +35,10 @@ _CONFIGURATION: JsonObject = {
     "provider": {
         "stub": {
             "npm": "@ai-sdk/openai-compatible",
-            "options": {"baseURL": "http://127.0.0.1:9/v1", "apiKey": "none"},
             "models": {"stub-model": {"limit": {"context": 200_000, "output": 8_000}}},
         }
     },
 }
-"""A model that can't be reached: the tests start no runs."""
 
 
 def are_installed() -> bool:
@@ -113,7 +113,9 @@ def _environment(folder: Path) -> dict[str, str]:
     """Return an environment in which the server keeps all its files in this folder and downloads nothing."""
     configuration = folder / "config" / "opencode" / "opencode.json"
     configuration.parent.mkdir(parents=True)
-    configuration.write_text(json.dumps(_CONFIGURATION), encoding="utf-8")
+    configured = deepcopy(_CONFIGURATION)
+    configured["provider"]["stub"]["options"] = {"baseURL": running_model().url, "apiKey": "none"}
+    configuration.write_text(json.dumps(configured), encoding="utf-8")
     folders = {"HOME": "home", "XDG_DATA_HOME": "data", "XDG_CONFIG_HOME": "config", "XDG_CACHE_HOME": "cache"}
     switches = ("AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD")
     return {

@@ -55,7 +55,7 @@ class FakeOpencode:
         """Set by each change, for tests that wait for one."""
         self.version = version
         self._is_old = version.startswith(("1.1.", "1.2."))
-        self.store = Store(lambda: self.now(), keeps_metadata=not self._is_old)
+        self.store = Store(lambda: self.now(), keeps_metadata=not self._is_old, counts_events=version >= "1.18")
         self._authorization = f"Basic {b64encode(f'opencode:{password}'.encode()).decode()}" if password else ""
         self._server = Server(self._respond)
 
@@ -107,6 +107,8 @@ class FakeOpencode:
                 return _page(*self.store.listed(query))
             case "POST", ["session"]:
                 return _json(self.store.create(content))
+            case "POST", ["sync", "replay"] if not self._is_old:
+                return _json(self.store.replay(content["events"]))
             case method, ["session", session_id, *rest]:
                 found = self._of_session(method, session_id, rest)
                 return _WEB_APP if found is None else found(query, content)

@@ -38,9 +38,11 @@ def failed() -> Refused:
 class Store:
     """The sessions and messages of all projects. `now` is the clock in seconds."""
 
-    def __init__(self, now: Callable[[], float], *, keeps_metadata: bool) -> None:
+    def __init__(self, now: Callable[[], float], *, keeps_metadata: bool, counts_events: bool) -> None:
         self._now = now
         self._keeps_metadata = keeps_metadata
+        self._counts_events = counts_events
+        self._applied: dict[str, list[str]] = {}
         self._numbers = count(1)
         self.sessions: dict[str, JsonObject] = {}
         self.messages: dict[str, list[JsonObject]] = {}
@@ -111,6 +113,37 @@ class Store:
         for child in self.children(session_id):
             self.delete(child["id"])
         del self.sessions[session_id], self.messages[session_id]
+        self._applied.pop(session_id, None)
+
+    def replay(self, events: list[JsonObject]) -> JsonObject:
+        """Apply events, each of which has the next number. opencode 1.15 counts none: each has to be the first."""
+        for event in events:
+            applied = self._applied.setdefault(event["aggregateID"], [])
+            if event["seq"] < len(applied):
+                if applied[event["seq"]] != event["id"]:
+                    raise failed()
+                continue
+            if event["seq"] > len(applied):
+                raise failed()
+            self._apply(event["type"], deepcopy(event["data"]))
+            if self._counts_events:
+                applied.append(event["id"])
+        return {"sessionID": events[0]["aggregateID"]}
+
+    def _apply(self, kind: str, data: JsonObject) -> None:
+        session_id: str = data["sessionID"]
+        if kind == "session.created.1":
+            if session_id in self.sessions:
+                raise failed()
+            self.messages[session_id] = []
+        if "info" in data and kind.startswith("session."):
+            self.sessions[session_id] = data["info"]
+        elif kind == "message.updated.1":
+            if data["info"]["id"] not in {row["info"]["id"] for row in self.messages[session_id]}:
+                self.messages[session_id].append({"info": data["info"], "parts": []})
+        elif kind == "message.part.updated.1":
+            parts = self.message(session_id, data["part"]["messageID"])["parts"]
+            parts[:] = [*(part for part in parts if part["id"] != data["part"]["id"]), data["part"]]
 
     def children(self, session_id: str) -> list[JsonObject]:
         self.session(session_id)
