@@ -120,10 +120,6 @@ class Trash:
         except OSError as error:
             raise unavailable(error) from error
 
-    def remove(self, entry: Entry) -> None:
-        """Remove an entry, so that it can't be restored any more."""
-        _remove_tree(entry.folder)
-
     def remove_old(self) -> None:
         """Remove entries that are too old, and incomplete ones of processes that were killed."""
         with suppress(OSError):
