@@ -1,5 +1,7 @@
 """The benchmarks in short, with margins that hold on any machine. `python -m tests.benchmarks` has the figures."""
 
+from collections.abc import Awaitable, Callable, Mapping
+from math import inf
 from pathlib import Path
 from statistics import median
 
@@ -20,7 +22,18 @@ from tests.benchmarks.measuring import ratios
 
 SIZES = (1_000, 20_000)
 TIMES = 2  # that a call may take among twenty times as many sessions, which looking at each would take
-TRIES = 3  # since a busy machine can spoil one
+TRIES = 3  # at most, since a busy machine can spoil one
+
+
+async def assert_below(limits: Mapping[str, float], measure: Callable[[], Awaitable[Mapping[str, float]]]) -> None:
+    """Measure until each value has been below its limit once, and fail if `TRIES` times are not enough."""
+    best = dict.fromkeys(limits, inf)
+    for _ in range(TRIES):
+        values = await measure()
+        best = {name: min(value, values[name]) for name, value in best.items()}
+        if all(best[name] < limit for name, limit in limits.items()):
+            return
+    pytest.fail(f"The best of {TRIES} tries were {best}, and must be below {dict(limits)}")
 
 
 @pytest.mark.timing
@@ -37,25 +50,31 @@ def test_a_large_result_is_faster_than_through_a_plain_server(tmp_path: Path) ->
 async def test_a_list_and_a_session_take_as_long_among_many_as_among_few(tmp_path: Path) -> None:
     for size in SIZES:
         bench_growth.build(tmp_path / f"{size}.db", size, size)
-    tries = [await bench_growth.measure(tmp_path, SIZES) for _ in range(TRIES)]
-    for operation in ("list", "get"):
-        assert min(median(ratios(taken[operation], "20000", "1000")) for taken in tries) < TIMES
-    bench_growth.plot(tries[0], SIZES, tmp_path / "growth.png")
+
+    async def measure() -> dict[str, float]:
+        taken = await bench_growth.measure(tmp_path, SIZES)
+        bench_growth.plot(taken, SIZES, tmp_path / "growth.png")
+        return {operation: median(ratios(taken[operation], "20000", "1000")) for operation in ("list", "get")}
+
+    await assert_below({"list": TIMES, "get": TIMES}, measure)
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.timing
 async def test_a_list_of_several_stores_takes_less_than_the_lists_of_each(tmp_path: Path) -> None:
-    tries = [(await bench_several.measure(tmp_path, 1_000))[0].value for _ in range(TRIES)]
-    assert min(tries) < 1
+    async def measure() -> dict[str, float]:
+        return {"list": (await bench_several.measure(tmp_path, 1_000))[0].value}
+
+    await assert_below({"list": 1}, measure)
 
 
 @pytest.mark.timing
 async def test_an_overlay_adds_little_to_a_get_and_to_a_list(tmp_path: Path) -> None:
-    tries = [await bench_overlay.measure(tmp_path, 1_000) for _ in range(TRIES)]
-    values = [{figure.name: figure.value for figure in figures} for figures in tries]
-    assert min(each["get through an overlay ÷ get"] for each in values) < 1 + TIMES  # each reads a database once
-    assert min(each["list through an overlay ÷ list"] for each in values) < TIMES
+    async def measure() -> dict[str, float]:
+        return {figure.name: figure.value for figure in await bench_overlay.measure(tmp_path, 1_000)}
+
+    get, whole_list = "get through an overlay ÷ get", "list through an overlay ÷ list"
+    await assert_below({get: 1 + TIMES, whole_list: TIMES}, measure)  # for a get, each reads a database once
 
 
 async def test_results_are_a_fraction_of_the_size_of_agentos_responses() -> None:
@@ -68,10 +87,12 @@ async def test_results_are_a_fraction_of_the_size_of_agentos_responses() -> None
 @pytest.mark.timing
 async def test_a_list_of_claude_code_reads_few_files_and_a_history_only_the_end_of_one(tmp_path: Path) -> None:
     bench_claude_code.write_sessions(tmp_path / "lists", 2_000, kilobytes=20)
-    lists = [await bench_claude_code.list_figures(tmp_path / "lists", rounds=5) for _ in range(TRIES)]
-    first, later = (min(figures[place].value for figures in lists) for place in (0, 1))
-    assert first < 8
-    assert later < 2
+
+    async def measure() -> dict[str, float]:
+        first, later, *_ = await bench_claude_code.list_figures(tmp_path / "lists", rounds=5)
+        return {"first": first.value, "later": later.value}
+
+    await assert_below({"first": 8, "later": 2}, measure)
     long, _, memory = await bench_claude_code.history_figures(tmp_path / "histories", megabytes=20, rounds=5)
     assert long.value < TIMES
     assert memory.value < TIMES
@@ -80,10 +101,12 @@ async def test_a_list_of_claude_code_reads_few_files_and_a_history_only_the_end_
 @pytest.mark.timing
 async def test_a_list_of_codex_reads_few_files_and_a_history_only_the_end_of_one(tmp_path: Path) -> None:
     bench_codex.write_threads(tmp_path / "lists", 2_000, kilobytes=20)
-    lists = [await bench_codex.list_figures(tmp_path / "lists", rounds=5) for _ in range(TRIES)]
-    first, later = (min(figures[place].value for figures in lists) for place in (0, 1))
-    assert first < 8
-    assert later < 1
+
+    async def measure() -> dict[str, float]:
+        first, later, *_ = await bench_codex.list_figures(tmp_path / "lists", rounds=5)
+        return {"first": first.value, "later": later.value}
+
+    await assert_below({"first": 8, "later": 1}, measure)
     figures = await bench_codex.history_figures(tmp_path / "histories", megabytes=20, rounds=5)
     values = {figure.name: figure.value for figure in figures}
     for kind in ("paginated", "legacy"):
