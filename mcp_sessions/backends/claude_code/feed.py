@@ -36,4 +36,4 @@ class ClaudeCodeFeed:
 
 def _messages(opened: TranscriptFile, position: Position) -> Iterator[MessageAtPosition]:
     start = position or NEWEST
-    return placed(Conversation(opened).items(start), start)
+    return placed(Conversation(opened, only_texts=True).items(start), start)
