@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -94,7 +94,7 @@ class FileLocks:
 
         If the file can't be locked, log a warning and go on without a lock.
         """
-        file = self._open(name)
+        file = _open(self._path(name))
         held = LockFile(file)
         try:
             if file is not None:
@@ -106,31 +106,47 @@ class FileLocks:
     @contextmanager
     def try_lock(self, name: str) -> Generator[bool]:
         """Hold the lock of this name, and yield True. Yield False, without waiting, if it is held elsewhere."""
-        file = self._open(name)
-        if file is None:
-            yield True
-            return
-        try:
-            is_held = True
-            try:
-                _try_lock(file)
-            except OSError as error:
-                is_held = error.errno not in _LOCKED_ELSEWHERE
-                if is_held:
-                    _warn(error)
+        with _hold(self._path(name)) as is_held:
             yield is_held
-        finally:
-            os.close(file)
 
-    def _open(self, name: str) -> int | None:
-        """Open the file of a lock. If that fails, log a warning and return None."""
+    @contextmanager
+    def try_all(self) -> Generator[bool]:
+        """Hold all locks that were ever used, and yield True. Yield False if one of them is held elsewhere."""
+        with ExitStack() as stack:
+            yield all(stack.enter_context(_hold(path)) for path in sorted(self.folder.glob("*.lock")))
+
+    def _path(self, name: str) -> Path:
         digest = blake2b(name.encode(errors="backslashreplace"), digest_size=1).digest()
-        path = self.folder / f"{int.from_bytes(digest) % _FILES:02x}.lock"
+        return self.folder / f"{int.from_bytes(digest) % _FILES:02x}.lock"
+
+
+@contextmanager
+def _hold(path: Path) -> Generator[bool]:
+    """Hold the lock that is this file, and yield True. Yield False, without waiting, if it is held elsewhere."""
+    file = _open(path)
+    if file is None:
+        yield True
+        return
+    try:
+        is_held = True
         try:
-            return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            _try_lock(file)
         except OSError as error:
-            _warn(error)
-            return None
+            is_held = error.errno not in _LOCKED_ELSEWHERE
+            if is_held:
+                _warn(error)
+        yield is_held
+    finally:
+        os.close(file)
+
+
+def _open(path: Path) -> int | None:
+    """Open the file of a lock. If that fails, log a warning and return None."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        _warn(error)
+        return None
 
 
 async def _lock(file: int) -> None:

@@ -12,7 +12,7 @@ from mcp_sessions.caller import Caller
 from mcp_sessions.cli.refusals import refuse
 from mcp_sessions.config.build import build_backends, open_index
 from mcp_sessions.config.settings import BadSetting, Settings
-from mcp_sessions.errors import Invalid, SessionsError, replace_unprintable
+from mcp_sessions.errors import Busy, Invalid, SessionsError, replace_unprintable
 
 _WIDTH = 30
 _SECONDS_BETWEEN_LINES = 2
@@ -39,7 +39,10 @@ async def _index_all(settings: Settings, rebuild: bool) -> int:
     if rebuild:
         async with open_index(settings) as store:
             await store.open()  # refuses an index of a newer version
-            await store.rebuild()
+            with store.all_sync_locks() as are_held:
+                if not are_held:
+                    raise Busy("another process is updating the index. Wait for it to finish, then try again.")
+                await store.rebuild()
     status = 0
     for name, backend in backends.items():
         indexed = _index_of(backend)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_sessions.backends.layers.index import Indexed
+from mcp_sessions.backends.layers.index import Indexed, IndexStore
 from mcp_sessions.cli.main import main
 from mcp_sessions.config.build import build_backend, build_backends
 from mcp_sessions.config.settings import Settings
@@ -66,6 +66,20 @@ def test_the_command_indexes_everything_and_shows_how_far_it_is(
     assert out == "claude: complete\nstore: has an index of its own\n" * 2
     assert ("[##############################] claude: 2 of 2 sessions\n" in err) == is_terminal
     assert not (tmp_path / "store.db").exists()
+
+
+def test_an_index_that_is_being_updated_is_not_rebuilt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    conversation([], datetime.now(UTC), name="Fruit", number=1).write(tmp_path)
+    arguments = ("--backend", f"claude-code://{tmp_path}")
+    assert _main(tmp_path, *arguments) == 0
+    file = tmp_path / "index.db"
+    inode = file.stat().st_ino
+    with IndexStore(file).sync_lock("another backend") as is_held:
+        assert is_held
+        assert _main(tmp_path, *arguments, "--rebuild") == 1
+    assert "another process is updating the index. Wait for it to finish" in capsys.readouterr().err
+    assert file.stat().st_ino == inode
+    assert _main(tmp_path, *arguments, "--rebuild") == 0
 
 
 def test_the_command_says_what_it_could_not_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

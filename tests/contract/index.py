@@ -24,6 +24,11 @@ class IndexHarness(Harness):
     modules = frozenset({"test_search", "test_paging", "test_cursors", "test_scoping"})
     of: ClassVar[type[Harness]]
 
+    def __init_subclass__(cls) -> None:
+        cls.capabilities = cls.of.capabilities | {Capability.SEARCH_SESSIONS}
+        cls.absent_id = cls.of.absent_id
+        cls.deviations = cls.of.deviations
+
     def __init__(self) -> None:
         self._harness = self.of()
         self._inner = SessionBackend()
@@ -46,26 +51,18 @@ class IndexOnCustom(IndexHarness):
 
     name = "index-custom"
     of = JsonFolderHarness
-    capabilities = JsonFolderHarness.capabilities | {Capability.SEARCH_SESSIONS}
-    deviations: ClassVar = JsonFolderHarness.deviations
 
 
 class IndexOnGuayaba(IndexHarness):
     name = "index-guayaba"
     is_variant = True
     of = GuayabaMaster
-    capabilities = GuayabaMaster.capabilities
-    absent_id = GuayabaMaster.absent_id
-    deviations: ClassVar = GuayabaMaster.deviations
 
 
 class IndexOnAgentOs(IndexHarness):
     name = "index-agentos"
     is_variant = True
     of = FakeAgentOs3
-    capabilities = FakeAgentOs3.capabilities
-    absent_id = FakeAgentOs3.absent_id
-    deviations: ClassVar = FakeAgentOs3.deviations
 
 
 class IndexOnClaudeCode(IndexHarness):
@@ -73,27 +70,18 @@ class IndexOnClaudeCode(IndexHarness):
 
     name = "index-claude-code"
     of = ClaudeCodeHarness
-    capabilities = ClaudeCodeHarness.capabilities
-    absent_id = ClaudeCodeHarness.absent_id
-    deviations: ClassVar = ClaudeCodeHarness.deviations
 
 
 class IndexOnCodex(IndexHarness):
     name = "index-codex"
     is_variant = True
     of = CodexHarness
-    capabilities = CodexHarness.capabilities
-    absent_id = CodexHarness.absent_id
-    deviations: ClassVar = CodexHarness.deviations
 
 
 class IndexOnLegacyCodex(IndexHarness):
     name = "index-codex-legacy"
     is_variant = True
     of = LegacyCodexHarness
-    capabilities = LegacyCodexHarness.capabilities
-    absent_id = LegacyCodexHarness.absent_id
-    deviations: ClassVar = LegacyCodexHarness.deviations
 
 
 INDEXES: tuple[type[Harness], ...] = (

@@ -1,6 +1,7 @@
 """The search index over files of Claude Code and Codex: what it reads of them, and what it finds."""
 
 import os
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from mcp_sessions.models import HistoryQuery, SearchPage
 
 from ..support.claude_transcripts import Transcript
 from ..support.codex_rollouts import Rollout, name_in_index
+from ..text.test_sanitize import CREDENTIALS
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "8"))
 QUERIES = ("apple", "ap*", '"red apple"', "C++", "a.b()", "apple C++", "苹", "\U0001f680")
@@ -227,3 +229,31 @@ def test_the_index_finds_what_a_search_without_one_finds(rounds: list[list[tuple
 
     with TemporaryDirectory() as folder:
         anyio.run(main, Path(folder))
+
+
+async def test_no_credential_of_a_transcript_is_in_the_file_of_the_index(tmp_path: Path) -> None:
+    secrets = [secret for _, secret in CREDENTIALS]
+    transcript = _transcript(*(f"apple {secret} pear" for secret in secrets))
+    transcript.write(tmp_path)
+    async with _indexed(tmp_path) as backend:
+        page = await backend.search_sessions("apple pear", limit=100)
+        assert (len(page.hits), page.complete) == (len(secrets), True)
+        data = b"".join(path.read_bytes() for path in (tmp_path / "cache").glob("index.db*") if path.is_file())
+    words = [max(re.findall("[A-Za-z0-9]+", secret), key=len)[4:].lower() for secret in secrets]
+    assert [word for word in words if word.encode() in data.lower()] == []
+
+
+async def test_a_file_that_can_not_be_read_makes_a_search_incomplete_and_fails_nothing(tmp_path: Path) -> None:
+    readable, unreadable = _transcript("an apple"), _transcript("an apple")
+    readable.write(tmp_path)
+    path = unreadable.write(tmp_path)
+    async with _indexed(tmp_path) as backend:
+        assert len(_found(await backend.search_sessions("apple"))) == 2
+        path.unlink()
+        path.symlink_to(path.name)
+        page = await backend.search_sessions("apple")
+        assert ([hit.session_id for hit in page.hits], page.complete) == ([readable.id], False)
+        assert "could not be read" in page.note
+        path.unlink()
+        unreadable.write(tmp_path)
+        assert len(_found(await backend.search_sessions("apple"))) == 2

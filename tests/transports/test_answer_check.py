@@ -35,10 +35,10 @@ class Server:
         return self.responds(1)
 
     def responds(self, request_id: int, result: Result = TOOLS) -> bool:
-        return self.left_to_send(request_id, result) == b""
+        return self.bytes_to_send(request_id, result) == b""
 
-    def left_to_send(self, request_id: int, result: Result) -> bytes:
-        return self.check.left_to_send(request_id, response(request_id, result))
+    def bytes_to_send(self, request_id: int, result: Result) -> bytes:
+        return self.check.bytes_to_send(request_id, response(request_id, result))
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_an_error_is_not_stored_and_removes_what_was(cache: AnswerCache) -> None
     server = Server(cache, 1)
     server.check.on_request(1, "tools/list", {})
     error = {"jsonrpc": "2.0", "id": 1, "error": {"code": -32603, "message": "Internal server error"}}
-    assert server.check.left_to_send(1, json.dumps(error).encode()) == b""
+    assert server.check.bytes_to_send(1, json.dumps(error).encode()) == b""
     assert LIST_KEY not in cache.answers
 
 
@@ -106,7 +106,7 @@ def test_a_difference_is_logged_and_replaces_the_stored_answer(
 def test_a_response_that_was_not_sent_early_is_left_to_send(cache: AnswerCache) -> None:
     server = Server(cache)
     server.check.on_request(1, "tools/list", {})
-    assert server.left_to_send(1, TOOLS) == response(1, TOOLS)
+    assert server.bytes_to_send(1, TOOLS) == response(1, TOOLS)
 
 
 @pytest.mark.parametrize("kind", ["tools", "prompts"])
@@ -114,11 +114,11 @@ def test_a_client_is_told_that_a_list_sent_early_was_out_of_date(kind: str, cach
     server = Server(cache, 1)
     server.check.on_request(0, "initialize", {})
     server.check.on_request(1, f"{kind}/list", {})
-    sent = json.loads(server.left_to_send(1, {kind: []}))
+    sent = json.loads(server.bytes_to_send(1, {kind: []}))
     assert sent == {"jsonrpc": "2.0", "method": f"notifications/{kind}/list_changed"}
 
 
 def test_a_client_of_a_later_protocol_is_told_nothing_that_it_did_not_ask_for(cache: AnswerCache) -> None:
     server = Server(cache, 1)
     server.check.on_request(1, "tools/list", {})
-    assert server.left_to_send(1, {"tools": []}) == b""
+    assert server.bytes_to_send(1, {"tools": []}) == b""

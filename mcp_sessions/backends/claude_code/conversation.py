@@ -83,8 +83,16 @@ class _Turn:
     def items(self) -> list[HistoryItem]:
         """Return the messages of this turn, oldest first, without their positions."""
         answer = self.answer_lines
-        names = {call.id: call.name for record in answer for call in record.content.calls}
+        blocks = (block for record in answer for block in record.content.call_blocks)
+        names = {text_in(block, "id"): text_in(block, "name") for block in blocks}
         return [*([_message(answer)] if answer else []), *(_result(record, names) for record in self.all_results)]
+
+    def texts(self) -> list[HistoryItem]:
+        """Return the message of this turn with its id, role, text, time and origin only, none if these are results."""
+        answer = self.answer_lines
+        if not answer:
+            return []
+        return [HistoryItem(_text_message(answer), NEWEST, origin=answer[0].origin)]
 
     def records_of(self, message_id: str) -> list[Record]:
         """Return the lines of a message of this turn, none if it has no such message."""
@@ -96,18 +104,22 @@ class _Turn:
 
 @dataclass(slots=True)
 class Conversation:
-    """The messages of a session or of a subagent. Reading them adds to `notes` what readers should know."""
+    """The messages of a session or of a subagent. Reading them adds to `notes` what readers should know.
+
+    `only_texts`: leave out the results of tools, and everything of a message that no search looks at.
+    """
 
     file: TranscriptFile
     of_subagent: bool = False
     notes: list[str] = field(default_factory=list[str])
+    only_texts: bool = False
 
     def items(self, position: Position = NEWEST) -> Iterator[HistoryItem]:
         """Yield the messages that come after a position, newest first. Raise `Invalid` if it no longer exists."""
         offset, mode, index, digest = position
         limit = index if mode else _ALL
         for turn in self._turns(Start(offset, mode, digest)):
-            items = turn.items()
+            items = turn.texts() if self.only_texts else turn.items()
             for place in range(min(len(items), limit) - 1, -1, -1):
                 start, above = (turn.start, place) if place else (turn.next, _ALL)
                 yield items[place]._replace(position=(start.offset, start.mode, above, start.digest))
@@ -184,18 +196,26 @@ class Conversation:
                     yield record
 
 
+def _text_message(lines: Sequence[Record]) -> Message:
+    """Return the message of a line, or of the lines of an answer, without tool calls and attachments."""
+    first = lines[0]
+    return Message(
+        id=first.uuid,
+        role="system" if first.is_compaction else "assistant" if first.type == "assistant" else "user",
+        text=_COMPACTED if first.is_compaction else "\n".join(filter(None, (line.content.text for line in lines))),
+        created_at=time_in(first.fields),
+    )
+
+
 def _message(lines: Sequence[Record]) -> HistoryItem:
     """Return the message of a line, or of the lines of an answer, without its position."""
     first = lines[0]
     contents = [record.content for record in lines]
-    message = Message(
-        id=first.uuid,
-        role="system" if first.is_compaction else "assistant" if first.type == "assistant" else "user",
-        text=_COMPACTED if first.is_compaction else "\n".join(filter(None, (content.text for content in contents))),
-        created_at=time_in(first.fields),
-        tool_calls=tuple(call for content in contents for call in content.calls),
-        attachments=tuple(item for content in contents for item in content.attachments),
-    )
+    more = {
+        "tool_calls": tuple(call for content in contents for call in content.calls),
+        "attachments": tuple(item for content in contents for item in content.attachments),
+    }
+    message = _text_message(lines).model_copy(update=more)
     status = next(filter(None, (record.status for record in lines)), "")
     return HistoryItem(message, NEWEST, first.is_prompt, answer_tokens(lines), status, first.origin)
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from ..transcript_feed import MessageAtPosition, OpenTranscript, Position, TranscriptState
-from ..transcripts.feed import placed, transcript_state
+from ..transcripts.feed import transcript_state, with_positions
 from ..transcripts.lines import TranscriptFile, open_transcript
 from .conversation import NEWEST, Conversation
 from .sessions import Catalogue
@@ -37,4 +37,4 @@ class ClaudeCodeFeed:
 
 def _messages(opened: TranscriptFile, position: Position) -> Iterator[MessageAtPosition]:
     start = position or NEWEST
-    return placed(Conversation(opened).items(start), start)
+    return with_positions(Conversation(opened, only_texts=True).items(start), start)

@@ -35,23 +35,17 @@ class Record:
     offset: int
     end: int
     fields: JsonObject
+    uuid: str
+    type: str
 
-    @cached_property
-    def uuid(self) -> str:
-        return text_in(self.fields, "uuid")
-
-    @cached_property
+    @property
     def parent(self) -> str:
         """The line before this one, in a compacted conversation the one before the compaction."""
         return text_in(self.fields, "parentUuid") or (
             text_in(self.fields, "logicalParentUuid") if self.is_compaction else ""
         )
 
-    @cached_property
-    def type(self) -> str:
-        return text_in(self.fields, "type")
-
-    @cached_property
+    @property
     def message(self) -> JsonObject:
         return object_in(self.fields, "message")
 
@@ -86,7 +80,7 @@ class Record:
         source = object_in(self.fields, "forkedFrom")
         return f"{text_in(source, 'sessionId')}/{text_in(source, 'messageUuid')}" if source else ""
 
-    @cached_property
+    @property
     def is_result(self) -> bool:
         return self.type == "user" and self.content.is_result
 
@@ -121,9 +115,10 @@ def read_record(line: Line) -> Record | None:
     if _BOOKKEEPING.match(line.data):
         return None
     fields = parse(line.data)
-    if fields is None or fields.get("type") not in _TYPES or not text_in(fields, "uuid"):
+    if fields is None:
         return None
-    return Record(line.offset, line.end, fields)
+    kind, uuid = text_in(fields, "type"), text_in(fields, "uuid")
+    return Record(line.offset, line.end, fields, uuid, kind) if uuid and kind in _TYPES else None
 
 
 def may_belong_to_answer(line: Line) -> bool:

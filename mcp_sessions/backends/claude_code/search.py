@@ -50,7 +50,7 @@ def _read(file: SessionFile, stops_at: float, query: SearchQuery) -> Transcript:
     with open_transcript(file.path, stops_at) as transcript:
         found = [
             item.message
-            for item in Conversation(transcript).items()
+            for item in Conversation(transcript, only_texts=True).items()
             if item.message.role != "tool" and query.may_match(item.message.text)
         ]
     return Transcript(found[::-1], file.state.size)

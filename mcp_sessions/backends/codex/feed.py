@@ -7,7 +7,7 @@ from functools import partial
 from ... import cursors
 from ...errors import NotFound, SessionsError
 from ..transcript_feed import MessageAtPosition, OpenTranscript, Position, TranscriptState
-from ..transcripts.feed import placed, transcript_state
+from ..transcripts.feed import transcript_state, with_positions
 from .catalogue import Catalogue, Entry
 from .conversation import NEWEST, Conversation
 from .details import lineage_of
@@ -54,4 +54,4 @@ class CodexFeed:
 
 def _messages(lineage: Lineage, position: Position) -> Iterator[MessageAtPosition]:
     start = position or NEWEST
-    return placed(Conversation(lineage, only_own=True, names_tools=False).items(start), start)
+    return with_positions(Conversation(lineage, only_own=True, names_tools=False).items(start), start)

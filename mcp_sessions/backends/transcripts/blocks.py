@@ -14,10 +14,13 @@ _CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
 
 @dataclass(slots=True)
 class Content:
-    """What the blocks of a message say. `result_of` has the ids of the tool calls whose results the blocks are."""
+    """What the blocks of a message say. `result_of` has the ids of the tool calls whose results the blocks are.
+
+    `call_blocks` are those of the message's tool calls.
+    """
 
     texts: list[str] = field(default_factory=list[str])
-    calls: list[ToolCall] = field(default_factory=list[ToolCall])
+    call_blocks: list[JsonObject] = field(default_factory=list[JsonObject])
     attachments: list[Attachment] = field(default_factory=list[Attachment])
     result_of: list[str] = field(default_factory=list[str])
     is_result: bool = False
@@ -25,6 +28,13 @@ class Content:
     @property
     def text(self) -> str:
         return "\n".join(self.texts)
+
+    @property
+    def calls(self) -> list[ToolCall]:
+        return [
+            ToolCall(id=text_in(block, "id"), name=text_in(block, "name"), arguments=json_of(block.get("input")))
+            for block in self.call_blocks
+        ]
 
     def add(self, content: Json) -> None:
         """Add the content of a message: a text, or blocks. An unknown block becomes an attachment of its type."""
@@ -38,9 +48,7 @@ class Content:
         if kind in _TEXTS:
             self.texts += [text] if (text := text_in(block, "text")) else []
         elif kind in _CALLS:
-            self.calls.append(
-                ToolCall(id=text_in(block, "id"), name=text_in(block, "name"), arguments=json_of(block.get("input")))
-            )
+            self.call_blocks.append(block)
         elif kind == "tool_result":
             self.is_result = True
             self.result_of.append(text_in(block, "tool_use_id"))

@@ -8,7 +8,7 @@ from .file_memory import FileState
 from .history import HistoryItem
 
 
-def placed(items: Iterator[HistoryItem], start: Position) -> Iterator[MessageAtPosition]:
+def with_positions(items: Iterator[HistoryItem], start: Position) -> Iterator[MessageAtPosition]:
     """Yield messages with the positions at which they begin. `start` is the one of the first item."""
     for item in items:
         yield MessageAtPosition(item.message, start, item.origin)

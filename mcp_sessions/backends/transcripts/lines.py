@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic_core import from_json
+
 from ...errors import NotFound, Timeout, Unavailable
 from ...json_documents import JsonObject, is_object
 
@@ -38,9 +40,12 @@ def parse(data: bytes) -> JsonObject | None:
     If an object has a key twice, the last one counts.
     """
     try:
-        value = json.loads(data.decode(errors="replace"))
-    except (ValueError, RecursionError):
-        return None
+        value = from_json(data, cache_strings="keys")
+    except ValueError:  # it refuses some lines that `json` can read, such as those with half of a surrogate pair
+        try:
+            value = json.loads(data.decode(errors="replace"))
+        except (ValueError, RecursionError):
+            return None
     return value if is_object(value) else None
 
 
@@ -89,7 +94,10 @@ class TranscriptFile:
             data = self.read(start, position - start)
             upper = len(data)
             while (newline := data.rfind(b"\n", 0, upper)) >= 0:
-                yield from self._joined(start + newline + 1, [data[newline + 1 : upper], *reversed(pieces)])
+                if pieces:
+                    yield from self._joined(start + newline + 1, [data[newline + 1 : upper], *reversed(pieces)])
+                elif newline + 1 < upper:
+                    yield Line(start + newline + 1, data[newline + 1 : upper])
                 pieces, upper = [], newline
             pieces = _limited([*pieces, data[:upper]])
             position = start

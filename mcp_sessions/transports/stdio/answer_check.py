@@ -34,7 +34,7 @@ class AnswerCheck:
         self._requests_left -= 1
         self._requests.setdefault(request_id, (method, self._keys.key_of(method, params)))
 
-    def left_to_send(self, request_id: str | int | None, response: bytes) -> bytes:
+    def bytes_to_send(self, request_id: str | int | None, response: bytes) -> bytes:
         """Return the response, or nothing if it was sent early. Store it for the next start if it is a result.
 
         If it differs from what was sent, that is logged, and what is returned tells the client to ask again, where the

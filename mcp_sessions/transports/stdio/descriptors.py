@@ -112,16 +112,16 @@ class MessageWriter:
             raise MCPError(code=INTERNAL_ERROR, message="Internal server error") from error
         if isinstance(message, JSONRPCRequest):
             self.awaited_replies.add(message.id)
-        self.write(self._left_to_send(message, line))
+        self.write(self._bytes_to_send(message, line))
         while self.is_full:
             await self._wait_for_change()
         if self.is_broken:
             raise anyio.BrokenResourceError
 
-    def _left_to_send(self, message: JSONRPCMessage, line: bytes) -> bytes:
+    def _bytes_to_send(self, message: JSONRPCMessage, line: bytes) -> bytes:
         if self._check is None or not isinstance(message, JSONRPCResponse | JSONRPCError):
             return line
-        return self._check.left_to_send(message.id, line)
+        return self._check.bytes_to_send(message.id, line)
 
     def write(self, line: bytes) -> None:
         """Write as much of `line` as possible without blocking, and the rest when the client has read more."""

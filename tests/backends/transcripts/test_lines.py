@@ -107,6 +107,7 @@ def test_what_is_no_file_is_not_found_and_what_can_not_be_read_is_unavailable(tm
     [
         (b'{"a":1,"a":2}', {"a": 2}),
         (b'{"a":"\xff"}', {"a": "\ufffd"}),
+        (b'{"a":"\\ud83d"}', {"a": "\ud83d"}),
         (b"{", None),
         (b"[]", None),
         (b"", None),

@@ -22,9 +22,10 @@ from .tables import IndexedSession, Place, Text
 
 _AT_ONCE = 8
 _PAGE = 200
-_SETTLED = 60_000_000
+_TIME_PRECISION = 60_000_000
 """Microseconds after which a session whose time is unchanged is not read again, since a system's times may be rough."""
-_FEW = 10
+_MAX_LOST = 10
+"""Up to so many sessions are removed at once, even if these are most of the indexed ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class ListedSource:
         """Remove sessions that the system no longer lists, unless these are so many that its list may be at fault."""
         indexed = await self.store.scan(lambda tx: tables.ids(tx, self.name, self.scope))
         gone = indexed - listed
-        if len(gone) > max(_FEW, len(indexed) // 5):
+        if len(gone) > max(_MAX_LOST, len(indexed) // 5):
             return
 
         def drop(tx: Transaction) -> None:
@@ -91,7 +92,7 @@ class ListedSource:
             or known.owner != self._owner(session, known)
         ):
             return False
-        return known.read_at - known.changed_at > _SETTLED
+        return known.read_at - known.changed_at > _TIME_PRECISION
 
     def _owner(self, session: Session, known: IndexedSession | None) -> str:
         return self.scope or session.user_id or (known.owner if known else "")

@@ -141,6 +141,12 @@ class IndexStore:
         with self._locks.try_lock(source) as is_held:
             yield is_held
 
+    @contextmanager
+    def all_sync_locks(self) -> Generator[bool]:
+        """Hold the locks to update any source, and yield True. Yield False if a call or process holds one of them."""
+        with self._locks.try_all() as are_held:
+            yield are_held
+
     async def write(self, work: Callable[[Transaction], T]) -> T:
         with _translate_errors(self._used) as database:
             return await database.write(work)

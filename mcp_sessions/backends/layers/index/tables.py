@@ -230,7 +230,7 @@ def newest(tx: Transaction, source: str, session_id: str, limit: int) -> dict[st
     return {message_id: (digest, number) for message_id, digest, number in rows}
 
 
-def move(tx: Transaction, session_key: int, number: int, position: str) -> None:
+def set_position(tx: Transaction, session_key: int, number: int, position: str) -> None:
     """Write where a message is to be read now."""
     tx.run("UPDATE places SET position = ? WHERE session_key = ? AND number = ?", position, session_key, number)
 

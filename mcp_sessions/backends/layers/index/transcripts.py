@@ -33,7 +33,8 @@ _KNOWN = 64
 _BATCH_CHARACTERS = 2_000_000
 _BATCH_SESSIONS = 200
 _BATCH_SECONDS = 0.5
-_FEW = 10
+_MAX_LOST = 10
+"""Up to so many sessions are removed even if no file is left: more of them may be on a disk that is missing."""
 _NOT_SEARCHED = ("system", "tool")
 _Waiting = deque[tuple[str, TranscriptState]]
 _Known = Mapping[str, Mapping[str, tuple[bytes, int]]]
@@ -87,7 +88,7 @@ class TranscriptSource:
 
     async def _drop(self, gone: AbstractSet[str], count: int) -> None:
         """Remove sessions whose files are gone. Remove none if all are gone, since a disk may be missing."""
-        if not gone or self.feed.unreadable or (len(gone) == count > _FEW):
+        if not gone or self.feed.unreadable or (len(gone) == count > _MAX_LOST):
             return
 
         def drop(tx: Transaction) -> None:
@@ -171,7 +172,7 @@ class TranscriptSource:
                 tx, self.name, reading.session_id, "", changed_at, is_readable=is_readable, state=state
             )
             if reading.after:
-                tables.move(tx, key, reading.after, reading.position)
+                tables.set_position(tx, key, reading.after, reading.position)
             tables.put_texts(tx, reading.labels, key, reading.texts or (), above=reading.after)
             tables.put_part(tx, reading.labels, key, Text("name", "", changed_at, reading.name))
 
