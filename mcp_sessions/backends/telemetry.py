@@ -7,7 +7,16 @@ database clients. No span contains a URL, id, credential, SQL statement or store
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
-from opentelemetry.trace import Span, SpanKind, StatusCode, get_current_span, get_tracer, use_span
+from opentelemetry.trace import (
+    ProxyTracerProvider,
+    Span,
+    SpanKind,
+    StatusCode,
+    get_current_span,
+    get_tracer,
+    get_tracer_provider,
+    use_span,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from ..errors import Conflict, Invalid, NotFound, SessionsError
@@ -16,6 +25,11 @@ _tracer = get_tracer("mcp_sessions")
 _propagator = TraceContextTextMapPropagator()  # only the trace id: a caller's baggage is never passed on
 
 _CALLER_ERRORS = (Invalid, NotFound, Conflict)
+
+
+def records_spans() -> bool:
+    """Return whether this process has an OpenTelemetry SDK."""
+    return not isinstance(get_tracer_provider(), ProxyTracerProvider)
 
 
 def start_span(name: str, attributes: Mapping[str, str | int]) -> Span | None:

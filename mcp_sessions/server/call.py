@@ -36,7 +36,7 @@ from ..output.render import leave_out_repeated, payload_of, render
 from .argument_errors import explain_validation_error, read_arguments
 from .audit_log import AuditEntry
 from .confirmation import UNREADABLE_ANSWER
-from .context import CURRENT, AppRequest, app_of, caller_backend, current_session, find_current, resolve_id
+from .context import CURRENT, Request, caller_backend, current_session, find_current, resolve_id
 from .input_schema import input_schema, with_choices
 from .list_changes import announce_list_change
 from .tool_spec import SCOPES, ToolSpec
@@ -82,32 +82,34 @@ class SessionTool(Tool):
     async def run(
         self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
     ) -> CallToolResult | InputRequiredResult:
-        app = app_of(context)
-        audit = None if self.is_read_only else app.audit
+        spec, request = self._spec, context.request_context  # once each: an attribute of a model is slow
+        app = request.lifespan_context
+        audit = None if spec.effect == "read" else app.audit
         started_at = monotonic()
         result: Model | InputRequiredResult | None = None
         code = OutcomeUnknown.code  # stays if the call is cancelled
         try:
             if audit is not None:
                 audit.require_writable()
-            app.admit(self.scope)
+            app.admit(SCOPES[spec.effect])
             # Some clients send a list as a string.
             arguments = read_arguments(self.fn_metadata.pre_parse_json(arguments), self.parameters)
             if _names_current(arguments):
-                await find_current(context)
-            result = await self._call_function(_resolve(arguments, context), context)
-            answer = result if isinstance(result, InputRequiredResult) else _to_result(result, arguments, context)
+                await find_current(request)
+            result = await self._call_function(_resolve(arguments, request), context)
+            answer = result if isinstance(result, InputRequiredResult) else _to_result(result, arguments, request)
             code = ""
         except SessionsError as error:
             code, answer = error.code, error_result(error)
         except Exception as error:
-            code, answer = Internal.code, error_result(_internal_error(error, self.name, context.request_id))
+            code, answer = Internal.code, error_result(_internal_error(error, self.name, str(request.request_id)))
         finally:
             if audit is not None and not isinstance(result, InputRequiredResult):  # that result only asks the user
-                target, seconds = _target(arguments, context), monotonic() - started_at
-                entry = AuditEntry(app.subject, self.name, arguments, target, context.request_id, seconds, result, code)
+                target, seconds = _target(arguments, request), monotonic() - started_at
+                request_id = str(request.request_id)
+                entry = AuditEntry(app.subject, self.name, arguments, target, request_id, seconds, result, code)
                 audit.write(entry)
-        if self.changes_list and not code and _has_changed(result):
+        if spec.changes_list and not code and _has_changed(result):
             await announce_list_change(context)
         return answer
 
@@ -146,16 +148,16 @@ class SessionTool(Tool):
                 return None
 
 
-def _resolve(arguments: JsonObject, context: AppRequest) -> JsonObject:
+def _resolve(arguments: JsonObject, request: Request) -> JsonObject:
     """Return the arguments with canonical session ids, also for `"current"`, and the cursor decrypted."""
     resolved = dict(arguments)
     if isinstance(resolved.get("cursor"), str):
-        resolved["cursor"] = app_of(context).decrypt_cursor(resolved["cursor"])
+        resolved["cursor"] = request.lifespan_context.decrypt_cursor(resolved["cursor"])
     if isinstance(resolved.get("session_id"), str):
-        resolved["session_id"] = resolve_id(resolved["session_id"], context)
+        resolved["session_id"] = resolve_id(resolved["session_id"], request)
     if is_array(resolved.get("session_ids")):
         ids = resolved["session_ids"]
-        resolved["session_ids"] = [resolve_id(id, context) if isinstance(id, str) else id for id in ids]
+        resolved["session_ids"] = [resolve_id(id, request) if isinstance(id, str) else id for id in ids]
     return resolved
 
 
@@ -164,13 +166,13 @@ def _has_changed(result: Model | InputRequiredResult | None) -> bool:
     return isinstance(result, Model) and not (isinstance(result, BulkResult) and not result.succeeded)
 
 
-def _to_result(result: Model, arguments: JsonObject, context: AppRequest) -> CallToolResult:
+def _to_result(result: Model, arguments: JsonObject, request: Request) -> CallToolResult:
     """Return the model as a tool result for this caller, cut to the character budget."""
-    app = app_of(context)
+    app = request.lifespan_context
     payload = payload_of(result, app.operator.sanitize)
     if isinstance(result, SessionDetail) and arguments.get("state_path"):
         payload["state"] = result.state  # `payload_of` leaves out an empty one, but the caller asked for it
-    current = current_session(context)
+    current = current_session(request)
     if current is not None:
         if _names_current(arguments):
             payload["resolved_from"] = current.resolved_from
@@ -192,13 +194,13 @@ def _mark_current(payload: JsonObject, session_id: str) -> None:
             session["is_current"] = True
 
 
-def _target(arguments: JsonObject, context: AppRequest) -> str:
+def _target(arguments: JsonObject, request: Request) -> str:
     """Return the canonical id of the session that a call names; `"current"` if there is no current session."""
     session_id = arguments.get("session_id")
     if not isinstance(session_id, str):
         return ""
     try:
-        return resolve_id(session_id, context)
+        return resolve_id(session_id, request)
     except Invalid:
         return session_id
 

@@ -119,9 +119,9 @@ def _unconfirmed_error(reason: str, app: AppContext) -> ConfirmationRequired:
 
 async def _refuse_current(session_ids: Sequence[str], context: AppRequest) -> None:
     """Raise `Invalid` if the current session is among these, or a backend's error if that can't be determined."""
-    if any(may_be_current(session_id, context) for session_id in session_ids):
-        await find_current(context)
-    current = current_session(context)
+    if any(may_be_current(session_id, context.request_context) for session_id in session_ids):
+        await find_current(context.request_context)
+    current = current_session(context.request_context)
     if current is not None and current.id in session_ids:
         raise Invalid(
             f"{quoted(current.id)} is the current session, which can't be deleted. Use archive_session instead."

@@ -1,8 +1,10 @@
 """The server's context for a request: settings, caller, current session and backend."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from mcp.server import ServerRequestContext
 from mcp.server.mcpserver import Context, Resolve
 
 from ..backends.base import SessionBackend
@@ -15,6 +17,8 @@ from .identity import caller_of
 from .rate_limit import RateLimiter
 
 AppRequest = Context["AppContext"]
+Request = ServerRequestContext["AppContext", Any]
+"""The `request_context` of an `AppRequest`. Read it once for a call, since the SDK takes microseconds to return it."""
 
 CURRENT = "current"
 META_KEY = "mcp-sessions/session"
@@ -78,33 +82,33 @@ def app_of(context: AppRequest) -> AppContext:
     return context.request_context.lifespan_context
 
 
-def current_session(context: AppRequest) -> CurrentSession | None:
+def current_session(request: Request) -> CurrentSession | None:
     """Return the session that is named by the request's `_meta`, else by its header, its client or the setting.
 
     Its id is canonical. It is only a hint: it gives no access to a session. With several backends, a hint without a
     backend's name means the backend without a name, unless `find_current` has found the session in another one.
     """
-    app = app_of(context)
-    hint = _current_hint(context)
+    app = request.lifespan_context
+    hint = _current_hint(request)
     if hint is None:
         return None
     found = app.found_hints.get((app.caller.subject, hint.id))
     return CurrentSession(found or app.backend.canonical_id(hint.id), hint.resolved_from)
 
 
-def may_be_current(session_id: str, context: AppRequest) -> bool:
+def may_be_current(session_id: str, request: Request) -> bool:
     """Return whether a canonical id may be the current session's. Call `find_current` to be certain."""
-    hint = _current_hint(context)
-    return hint is not None and app_of(context).backend.may_be_hint(hint.id, session_id)
+    hint = _current_hint(request)
+    return hint is not None and request.lifespan_context.backend.may_be_hint(hint.id, session_id)
 
 
-async def find_current(context: AppRequest) -> None:
+async def find_current(request: Request) -> None:
     """Find the current session's id if the hint lacks its backend's name. Remember the id for `current_session`.
 
     Raise `Invalid` if several backends have such a session, or the error of one that could not answer.
     """
-    app = app_of(context)
-    hint = _current_hint(context)
+    app = request.lifespan_context
+    hint = _current_hint(request)
     if hint is None:
         return
     key = (app.caller.subject, hint.id)
@@ -116,10 +120,10 @@ async def find_current(context: AppRequest) -> None:
         app.found_hints[key] = found
 
 
-def _current_hint(context: AppRequest) -> CurrentSession | None:
+def _current_hint(request: Request) -> CurrentSession | None:
     """Return the current session's id as the request or the setting gives it."""
-    request, headers = context.request_context, context.headers  # once each, since every access takes microseconds
     app, meta = request.lifespan_context, request.meta or {}
+    headers: Mapping[str, str] | None = getattr(request.request, "headers", None)
     named = meta.get(META_KEY)
     header = headers.get(HEADER, "") if headers is not None else ""
     client = app.backend.session_in_meta(meta)
@@ -130,13 +134,13 @@ def _current_hint(context: AppRequest) -> CurrentSession | None:
     return next((CurrentSession(hint, source) for hint, source in found), None)
 
 
-def resolve_id(session_id: str, context: AppRequest) -> str:
+def resolve_id(session_id: str, request: Request) -> str:
     """Return the canonical id of a session, or of the current one for `"current"`. Raise `Invalid` if none is set."""
     if not session_id:
         raise Invalid('"session_id" is empty. Give an id that list_sessions returned, or "current".')
     if session_id != CURRENT:
-        return app_of(context).backend.canonical_id(session_id)
-    current = current_session(context)
+        return request.lifespan_context.backend.canonical_id(session_id)
+    current = current_session(request)
     if current is None:
         raise Invalid(
             f'there is no current session. Set _meta["{META_KEY}"] of the request, the header X-Session-Id '

@@ -59,8 +59,8 @@ def add_resources(server: MCPServer[AppContext]) -> None:
         with _errors_for_client():
             backend = _backend(app)
             if session_id == CURRENT:
-                await find_current(context)
-            detail = await backend.get_session(resolve_id(session_id, context))
+                await find_current(context.request_context)
+            detail = await backend.get_session(resolve_id(session_id, context.request_context))
         return compact(fit(detail, payload_of(detail, app.operator.sanitize), app.max_chars))
 
     @server.resource(
@@ -76,8 +76,8 @@ def add_resources(server: MCPServer[AppContext]) -> None:
         with _errors_for_client():
             backend = _backend(app)
             if session_id == CURRENT:
-                await find_current(context)
-            page = await backend.get_session_history(resolve_id(session_id, context), limit=200)
+                await find_current(context.request_context)
+            page = await backend.get_session_history(resolve_id(session_id, context.request_context), limit=200)
         # Two thirds: a line break takes two characters in JSON, and up to three as a quoted line.
         return _markdown(fit(page, payload_of(page, app.operator.sanitize), app.max_chars * 2 // 3))
 

@@ -267,12 +267,11 @@ class AgentOsBackend(HttpBackend):
             "archived_at" if ARCHIVED_AT in item.path else item.path[0]
             for item in self._rechecker.overwritten_values(session)
         }
-        note = (
-            f"A run overwrote a change of {', '.join(sorted(overwritten))}. The change will be made again shortly."
-            if overwritten
-            else ""
-        )
-        return session.to_detail().model_copy(update={"note": note})
+        detail = session.to_detail()
+        if not overwritten:
+            return detail
+        note = f"A run overwrote a change of {', '.join(sorted(overwritten))}. The change will be made again shortly."
+        return detail.model_copy(update={"note": note})
 
     async def _warn_if_open(self) -> None:
         """Log a warning if AgentOS lists sessions without a credential: some versions do, although a key is set."""

@@ -34,7 +34,7 @@ class ConnectionPool:
         self._max_queued = max_queued
         self._queued = 0
         self._seconds_per_request = 1.0  # a moving average
-        self._slots = anyio.Semaphore(concurrency)
+        self._slots = anyio.Semaphore(concurrency, fast_acquire=True)
 
     async def __aenter__(self) -> None:
         try:

@@ -20,10 +20,13 @@ from ..auth.access import Access
 from ..auth.bearer import METADATA_PATH
 from .endpoint import Endpoint
 from .limits import ConcurrencyLimit, limit_body
+from .plain_answers import PlainAnswers
 
 PATH = "/mcp"
 _READY_SECONDS = 1
 _ANSWER_SECONDS = 3  # shorter than the usual timeout of a probe
+_CHECKED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+"""The SDK's settings after `HostCheck`, which has checked the host and the origin already."""
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 _PORT = re.compile(r"^(\[[0-9a-f:.]+\]|[^:]*)(:\d+)?$")
@@ -69,7 +72,7 @@ def http_app(server: MCPServer[Any], address: str, check: ReadinessCheck, access
         assert access.authentication is not None
         return access.authentication.metadata(url)
 
-    app = Endpoint(_mcp_app(server, access.max_body))
+    app = Endpoint(_mcp_app(server, access.max_body), PlainAnswers(server, _CHECKED))
     app = ConcurrencyLimit(limit_body(app, access.max_body), access.max_concurrent)
     routes = [
         Route("/healthz", HostCheck(_endpoint(health), probe_hosts)),
@@ -88,13 +91,13 @@ def http_app(server: MCPServer[Any], address: str, check: ReadinessCheck, access
 
 def _mcp_app(server: MCPServer[Any], max_body: int) -> ASGIApp:
     # Called only to create the session manager: the application's own router would serve one path only.
-    # `json_response` is off, since a client that disconnects cancels its call only if the response is a stream.
+    # `json_response` is off, since a client that disconnects cancels its call only if the response is a stream, and
+    # since progress is sent only in a stream. `PlainAnswers` answers most calls with JSON.
     server.streamable_http_app(
         stateless_http=True,
         json_response=False,
         max_request_body_size=max_body,
-        # `_HostCheck` has checked the host and the origin already.
-        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+        transport_security=_CHECKED,
     )
     return server.session_manager.handle_request
 

@@ -1,4 +1,4 @@
-"""A uvicorn connection with a timeout for the headers of a request."""
+"""A uvicorn connection with a timeout for the headers of a request, which cancels the request when it is lost."""
 
 import asyncio
 
@@ -7,6 +7,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADER_SECONDS = 10
 """How long a request's headers may take, from its first byte, or from when the connection was made."""
+
+CANCEL = "mcp_sessions.cancel"
+"""The key in a request's scope for the function that cancels the request."""
 
 
 class HeaderTimeoutConnection(H11Protocol):
@@ -25,6 +28,8 @@ class HeaderTimeoutConnection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._cancel_timeout()
+        if self.cycle and not self.cycle.response_complete and CANCEL in self.cycle.scope:
+            self.cycle.scope[CANCEL]()
 
     def _expect_headers(self) -> None:
         if self.conn.their_state is not h11.IDLE:

@@ -5,16 +5,19 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..frames import Refusal, read_frame
+from .plain_answers import PlainAnswers
 
 
 class Endpoint:
     """An application that passes on POST requests with one JSON-RPC message, and answers all others itself.
 
+    `plain` gets the messages that it accepts, and `app` the others.
     The first ASGI message must have the whole body, as `RequestBodyLimitMiddleware` provides it.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, plain: PlainAnswers | None = None) -> None:
         self._app = app
+        self._plain = plain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
@@ -34,7 +37,8 @@ class Endpoint:
         async def replay() -> Message:
             return unread.pop() if unread else await receive()
 
-        await self._app(_with_accept(scope), replay, send)
+        app = self._plain if self._plain is not None and self._plain.accepts(scope, frame) else self._app
+        await app(_with_accept(scope), replay, send)
 
 
 def _with_accept(scope: Scope) -> Scope:

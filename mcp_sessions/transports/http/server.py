@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ...config.settings import BadSetting
 from ..auth.access import Access
 from .app import PATH, ReadinessCheck, http_app
-from .connections import HeaderTimeoutConnection
+from .connections import CANCEL, HeaderTimeoutConnection
 
 DRAIN_SECONDS = 5
 # Longer than clients and load balancers keep a connection, so that the server doesn't close one as a request arrives.
@@ -152,6 +152,7 @@ class StoppableApp:
 
         with anyio.CancelScope() as call:
             self._running.add(call)
+            scope[CANCEL] = call.cancel
             try:
                 await self._app(scope, receive, send_and_record)
             finally:
