@@ -72,7 +72,7 @@ def http_app(server: MCPServer[Any], address: str, check: ReadinessCheck, access
         assert access.authentication is not None
         return access.authentication.metadata(url)
 
-    app = Endpoint(_mcp_app(server, access.max_body), PlainAnswers(server, _CHECKED))
+    app = Endpoint(_mcp_app(server, access.max_body), PlainAnswers(server.session_manager, _CHECKED))
     app = ConcurrencyLimit(limit_body(app, access.max_body), access.max_concurrent)
     routes = [
         Route("/healthz", HostCheck(_endpoint(health), probe_hosts)),

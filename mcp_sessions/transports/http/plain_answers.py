@@ -5,10 +5,10 @@ call. Here a call that takes long becomes a stream then, and `connections.py` ca
 """
 
 import asyncio
+from importlib.metadata import version
 from typing import Any
 
-from mcp.server import MCPServer
-from mcp.server._streamable_http_modern import handle_modern_request
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
@@ -21,18 +21,22 @@ from .connections import CANCEL
 
 PING_SECONDS = 15  # as the SDK's
 _STREAM = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache, no-transform")]
+_IS_SDK_KNOWN = version("mcp").startswith("2.3.")
+"""Whether the internal function of the SDK is the one that this module calls. Otherwise all calls get a stream."""
 
 
 class PlainAnswers:
     """An application that answers calls of protocol version 2026-07-28 with JSON."""
 
-    def __init__(self, server: MCPServer[Any], security: TransportSecuritySettings) -> None:
-        self._server = server
+    def __init__(self, manager: StreamableHTTPSessionManager, security: TransportSecuritySettings) -> None:
+        self._manager = manager
         self._security = security
 
     def accepts(self, scope: Scope, message: JSONRPCMessage) -> bool:
         """Return whether this application can answer the message: a call that sends no progress notifications."""
-        if CANCEL not in scope or not isinstance(message, JSONRPCRequest) or message.method != "tools/call":
+        if not _IS_SDK_KNOWN or CANCEL not in scope:
+            return False
+        if not isinstance(message, JSONRPCRequest) or message.method != "tools/call":
             return False
         headers = Headers(scope=scope)
         return (
@@ -43,11 +47,12 @@ class PlainAnswers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # The SDK has no public way to choose between JSON and a stream for each request.
-        lowlevel = self._server._lowlevel_server  # pyright: ignore[reportPrivateUsage]
-        state = self._server.session_manager._lifespan_state  # pyright: ignore[reportPrivateUsage]
+        from mcp.server._streamable_http_modern import handle_modern_request
+
+        state: Any = self._manager._lifespan_state  # pyright: ignore[reportPrivateUsage]
         answer = LateAnswer(send, PING_SECONDS)
         try:
-            await handle_modern_request(lowlevel, self._security, True, state, scope, receive, answer.send)
+            await handle_modern_request(self._manager.app, self._security, True, state, scope, receive, answer.send)
         finally:
             answer.stop()
 
