@@ -92,12 +92,10 @@ class SessionDetail(Session):
     """The JSON Pointer to the part of the state that `state` is; "" if it is the whole state."""
 
     def with_state_at(self, pointer: str) -> "SessionDetail":
-        """Return the session with a `state` that is only the value at a JSON Pointer (RFC 6901).
+        """Return a copy whose `state` is only the value at a JSON Pointer (RFC 6901).
 
         Raise `Invalid` if the pointer is malformed, `NotFound` if it has no value.
         """
-        if not pointer:
-            return self
         return self.model_copy(update={"state": resolve_pointer(self.state, pointer), "state_path": pointer})
 
 

@@ -56,7 +56,8 @@ async def get_session(
 
     For its messages, call get_session_history.
     """
-    return (await backend.get_session(session_id)).with_state_at(state_path)
+    session = await backend.get_session(session_id)
+    return session.with_state_at(state_path) if state_path else session
 
 
 @sessions.tool("Search sessions", requires=Capability.SEARCH_SESSIONS, effect="read")

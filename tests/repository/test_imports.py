@@ -76,7 +76,7 @@ RULES = {
     "output": f"{VOCABULARY} text mcp",
     "tools": f"{VOCABULARY} backends.base server.context server.confirmation server.tool_spec",
     # `backends.layers`: `create_server` accepts several backends.
-    "server": f"{VOCABULARY} text output tools pages backends.base backends.layers mcp",
+    "server": f"{VOCABULARY} text output tools pages backends.base backends.layers backends.telemetry mcp",
     "pages": "",
     "transports.auth": f"{VOCABULARY} server.identity config.settings mcp",
     "transports.frames": f"{VOCABULARY} server mcp",
