@@ -20,7 +20,11 @@ from starlette.types import Message, Receive, Scope, Send
 from .connections import CANCEL
 
 PING_SECONDS = 15  # as the SDK's
-_STREAM = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache, no-transform")]
+_STREAM = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),  # else nginx keeps events back
+]
 _IS_SDK_KNOWN = version("mcp").startswith("2.3.")
 """Whether the internal function of the SDK is the one that this module calls. Otherwise all calls get a stream."""
 
