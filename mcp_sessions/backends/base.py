@@ -116,6 +116,10 @@ class SessionBackend:
         """Return the id of the session open in the client that started this process, "" if unknown. Must not wait."""
         return ""
 
+    async def find_client_sessions(self) -> Sequence[str]:
+        """Return the sessions that may be `client_session`, after asking the system. Called only to find "current"."""
+        return ()
+
     def session_in_meta(self, meta: Mapping[str, object]) -> str:
         """Return the id of the session that a request of a client of this system names in its `_meta`, "" if none."""
         return ""

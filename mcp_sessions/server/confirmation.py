@@ -17,7 +17,16 @@ from ..json_documents import JsonObject
 from ..models import (
     SessionDetail,
 )
-from .context import AppContext, AppRequest, Backend, app_of, current_session, find_current, may_be_current
+from .context import (
+    AppContext,
+    AppRequest,
+    Backend,
+    app_of,
+    current_session,
+    find_current,
+    find_in_client,
+    may_be_current,
+)
 
 _MODERN = "2026-07-28"
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -119,13 +128,15 @@ def _unconfirmed_error(reason: str, app: AppContext) -> ConfirmationRequired:
 
 async def _refuse_current(session_ids: Sequence[str], context: AppRequest) -> None:
     """Raise `Invalid` if the current session is among these, or a backend's error if that can't be determined."""
-    if any(may_be_current(session_id, context.request_context) for session_id in session_ids):
-        await find_current(context.request_context)
-    current = current_session(context.request_context)
-    if current is not None and current.id in session_ids:
-        raise Invalid(
-            f"{quoted(current.id)} is the current session, which can't be deleted. Use archive_session instead."
-        )
+    request = context.request_context
+    if any(may_be_current(session_id, request) for session_id in session_ids):
+        await find_current(request)
+    current = current_session(request)
+    for session_id in [current.id] if current else await find_in_client(request):
+        if session_id in session_ids:
+            raise Invalid(
+                f"{quoted(session_id)} is the current session, which can't be deleted. Use archive_session instead."
+            )
 
 
 async def _ask(

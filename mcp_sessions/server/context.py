@@ -1,6 +1,7 @@
 """The server's context for a request: settings, caller, current session and backend."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NamedTuple
 
@@ -9,7 +10,7 @@ from mcp.server.mcpserver import Context, Resolve
 
 from ..backends.base import SessionBackend
 from ..caller import Caller, Scope
-from ..errors import Invalid, Unauthorized
+from ..errors import Invalid, Unauthorized, quoted
 from .audit_log import AuditLog
 from .confirm_mode import ConfirmMode
 from .cursor_cipher import CursorCipher
@@ -24,6 +25,9 @@ CURRENT = "current"
 META_KEY = "mcp-sessions/session"
 HEADER = "x-session-id"
 _MAX_FOUND_HINTS = 1_000
+_MAX_NAMED = 10
+_found_in_client: ContextVar[tuple[str, str]] = ContextVar("_found_in_client", default=("", ""))
+"""The id of a request, and of the session that `find_current` found for it. Several requests may share a context."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,16 @@ def app_of(context: AppRequest) -> AppContext:
 def current_session(request: Request) -> CurrentSession | None:
     """Return the session that is named by the request's `_meta`, else by its header, its client or the setting.
 
+    If there is none, return the one that `find_current` has found for this request.
+
     Its id is canonical. It is only a hint: it gives no access to a session. With several backends, a hint without a
     backend's name means the backend without a name, unless `find_current` has found the session in another one.
     """
     app = request.lifespan_context
     hint = _current_hint(request)
     if hint is None:
-        return None
+        request_id, found = _found_in_client.get()
+        return CurrentSession(found, "client") if found and request_id == str(request.request_id) else None
     found = app.found_hints.get((app.caller.subject, hint.id))
     return CurrentSession(found or app.backend.canonical_id(hint.id), hint.resolved_from)
 
@@ -105,11 +112,14 @@ def may_be_current(session_id: str, request: Request) -> bool:
 async def find_current(request: Request) -> None:
     """Find the current session's id if the hint lacks its backend's name. Remember the id for `current_session`.
 
-    Raise `Invalid` if several backends have such a session, or the error of one that could not answer.
+    Without a hint, ask the backend for the session that is open in the client that started this process.
+
+    Raise `Invalid` if the session may be one of several, or the error of a backend that could not answer.
     """
     app = request.lifespan_context
     hint = _current_hint(request)
     if hint is None:
+        _found_in_client.set((str(request.request_id), _only(await find_in_client(request))))
         return
     key = (app.caller.subject, hint.id)
     if key in app.found_hints:
@@ -118,6 +128,22 @@ async def find_current(request: Request) -> None:
         if len(app.found_hints) >= _MAX_FOUND_HINTS:
             app.found_hints.clear()
         app.found_hints[key] = found
+
+
+async def find_in_client(request: Request) -> Sequence[str]:
+    """Return the ids of the sessions that may be open in the client that started this process. Ask the backend."""
+    if getattr(request.request, "headers", None) is not None:  # over HTTP, the client did not start it
+        return ()
+    app = request.lifespan_context
+    return await app.backend.for_caller(app.caller).find_client_sessions()
+
+
+def _only(session_ids: Sequence[str]) -> str:
+    """Return the only id, "" if there is none. Raise `Invalid` if there are several."""
+    if len(session_ids) > 1:
+        ids = " or ".join(map(quoted, session_ids[:_MAX_NAMED]))
+        raise Invalid(f'the current session may be any of {len(session_ids)}: {ids}. Give its id instead of "current".')
+    return session_ids[0] if session_ids else ""
 
 
 def _current_hint(request: Request) -> CurrentSession | None:

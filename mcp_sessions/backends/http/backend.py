@@ -15,6 +15,7 @@ OPERATIONS = (
     "find_session_ids",
     "get_session_for_deletion",
     "resolve_hint",
+    "find_client_sessions",
     "check_reachable",
     "examine",
 )

@@ -77,6 +77,9 @@ class Wrapper(SessionBackend):
     def client_session(self) -> str:
         return self.inner.client_session()
 
+    async def find_client_sessions(self) -> Sequence[str]:
+        return await self.inner.find_client_sessions()
+
     def session_in_meta(self, meta: Mapping[str, object]) -> str:
         return self.inner.session_in_meta(meta)
 

@@ -75,6 +75,13 @@ class Api:
         """Return how many sessions a session started, and they in turn: opencode deletes them with it."""
         return len(await self.descendants(session_id))
 
+    async def running_in(self, directory: str) -> Sequence[str]:
+        """Return the sessions in a folder in which this server runs a turn now."""
+        statuses = (await self.http.read(path("session", "status"), params={"directory": directory})).json()
+        if not is_object(statuses):
+            raise BadResponse("opencode's answer does not say which sessions run. Check the version of opencode.")
+        return [id for id in statuses if is_session_id(id) and text_in(object_in(statuses, id), "type") != "idle"]
+
     async def export(self, session_id: str) -> JsonObject:
         """Return a session with all messages, as `opencode export` does. Raise `Unsupported` if they are too large."""
         info = (await self._read_of(session_id)).json()

@@ -29,6 +29,7 @@ from ..validation import NAME_LENGTH, session_name, session_type
 from . import OpencodeOptions, creation
 from .api import Api
 from .checks import examine
+from .client import client_folder
 from .deletion import Deletion, deletion_note, deletion_notice
 from .details import change_of, detail_of
 from .reading import ReadingBackend
@@ -100,6 +101,14 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
     def watches_names(self) -> bool:
         """Whether new names are watched, which an automatic title may replace."""
         return self._titles.is_watching
+
+    async def find_client_sessions(self) -> Sequence[str]:
+        """Return the sessions with a running turn in the folder of the opencode that started this process.
+
+        opencode does not say which session makes a call. But the turn that makes it is running.
+        """
+        folder = client_folder()
+        return await self._api.running_in(folder) if folder else ()
 
     def _prepare_view(self) -> None:
         self._credential = self._configured_credential.for_caller(self.caller)

@@ -30,6 +30,8 @@ from .writer import not_made
 
 _RESTORING_FROM = (1, 15)
 """The first version of opencode with which it is tested that sessions can be restored."""
+_BEGUN = "restoring"
+"""The name of the file in an entry that says that its restoration has begun."""
 _IMPORT = "Its own command `opencode import` can, from the copies in the folder `deleted` of mcp-sessions' data."
 
 
@@ -62,7 +64,7 @@ class Deletion:
         return can_restore
 
     async def restore(self, session_id: str) -> bool:
-        """Restore a session that was deleted. Return False if there is no copy of it, or nothing to restore.
+        """Restore a session that was deleted. Return False if there is no copy of it, or the session is there.
 
         A repetition completes what an interrupted call has begun. Raise `Conflict` if the session was changed since.
         """
@@ -73,14 +75,18 @@ class Deletion:
             if entry is None:
                 return False
             copies = [await run_sync(_read_copy, path) for path in _files(entry)]
-            is_missing = not await self._has(copies[0])
-            if is_missing:
+            is_complete = await self._has(copies[0])
+            if not is_complete:
+                # Never write an old copy over a session that is there: one whose deletion was interrupted, or imported.
+                if not _is_begun(entry) and await self._is_there(copies[0]):
+                    return False
                 if not _can_restore(await self.api.version()):
                     raise Unsupported(f"this version of opencode can't restore a deleted session. {_IMPORT}")
+                await run_sync(_begin, entry)
                 for copy in reversed(copies):  # the session itself comes last: if it is complete, all others are
                     await self._restore_one(copy)
             await run_sync(self.trash.remove, entry)
-        return is_missing
+        return not is_complete
 
     async def _copy(self, session_id: str) -> None:
         """Put a session and those that it started into the trash, each as opencode's export."""
@@ -215,6 +221,18 @@ def _write(path: Path, document: JsonObject) -> None:
 
 def _files(entry: Entry) -> Sequence[Path]:
     return [entry.folder / str(number) for number in range(len(entry.paths))]
+
+
+def _begin(entry: Entry) -> None:
+    """Note that the restoration of an entry has begun, so that what is there of the session is part of it."""
+    try:
+        (entry.folder / _BEGUN).touch(mode=0o600)
+    except OSError as error:
+        raise unavailable(error) from error
+
+
+def _is_begun(entry: Entry) -> bool:
+    return (entry.folder / _BEGUN).exists()
 
 
 def _read_copy(path: Path) -> JsonObject:

@@ -1,6 +1,5 @@
 """The backends for opencode's own database on this machine."""
 
-import os
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -17,6 +16,7 @@ from ..health import Check, Report
 from ..options import BackendOptions
 from . import OpencodeDatabaseOptions
 from .backend import OpencodeBackend
+from .client import client_folder
 from .database import Database
 from .deletion import deletion_notice
 from .on_demand import ServerOnDemand
@@ -24,8 +24,6 @@ from .reading import ReadingBackend
 from .server_process import ServerProcess
 from .source import Source
 
-_CLIENT = "OPENCODE_PID"
-"""The variable that opencode sets for the servers that it starts."""
 _START_SECONDS = 60
 """How long before this server starts the turn may have begun: opencode starts it in the first turn."""
 
@@ -47,10 +45,9 @@ class LocalOpencodeReader(ReadingBackend):
         opencode does not say which session makes a call. But the turn that makes it is running: this is the session if
         no other turn runs in the same folder.
         """
-        if _CLIENT not in os.environ:
-            return ""
-        with suppress(SessionsError, OSError):
-            running = self._database.running_in(os.getcwd(), self._earliest_turn)  # noqa: PTH109
+        folder = client_folder()
+        with suppress(SessionsError):
+            running = self._database.running_in(folder, self._earliest_turn) if folder else ()
             return running[0] if len(running) == 1 else ""
         return ""
 

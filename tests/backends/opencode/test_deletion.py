@@ -72,11 +72,30 @@ async def test_a_session_that_was_changed_while_it_was_only_partly_there_is_not_
     async with faked(TRIP) as (fake, backend, (session_id,)):
         session = deepcopy(fake.store.sessions[session_id])
         await backend.delete_session(session_id)
+        fake.faults.append(Fault(Response(200, sent="none"), "POST", "replay"))
+        with pytest.raises(SessionsError):
+            await backend.restore_session(session_id)
         event = {"id": "evt_1", "aggregateID": session_id, "seq": 0, "type": "session.created.1"}
         fake.store.replay([event | {"data": {"sessionID": session_id, "info": session | {"title": "Newer"}}}])
         with pytest.raises(Conflict, match="changed since"):
             await backend.restore_session(session_id)
         assert fake.store.sessions[session_id]["title"] == "Newer"
+
+
+@pytest.mark.parametrize("version", ["1.18.33", "1.15.13"])
+async def test_an_old_copy_is_not_written_over_a_session_that_is_there(version: str) -> None:
+    """Another program has imported it, changed it and archived it."""
+    async with faked(TRIP, version=version) as (fake, backend, (session_id,)):
+        session, messages = deepcopy((fake.store.sessions[session_id], fake.store.messages[session_id]))
+        await backend.delete_session(session_id)
+        fake.store.sessions[session_id], fake.store.messages[session_id] = session, messages[:-1]
+        await backend.rename_session(session_id, "Newer")
+        await backend.archive_session(session_id)
+        before = deepcopy(fake.store.messages)
+        await backend.restore_session(session_id)
+        restored = fake.store.sessions[session_id]
+        assert (restored["title"], restored["time"]["archived"]) == ("Newer", 0)
+        assert fake.store.messages == before
 
 
 @pytest.mark.parametrize("route", ["children", "message"])

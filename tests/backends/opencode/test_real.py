@@ -91,6 +91,34 @@ async def test_a_name_given_in_the_first_turn_is_written_again_after_the_automat
                 pass
 
 
+async def test_the_session_whose_turn_runs_in_the_clients_folder_is_found(
+    server: Opencode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENCODE_PID", "1")
+    model = running_model()
+    model.title_allowed.set()
+    model.answer_allowed.clear()
+    async with (
+        open_backend(server.backend_url, token=server.password, data_folder=str(tmp_path)) as backend,
+        app_of(server) as app,
+    ):
+        try:
+            here, _ = [(await app.post("/session", params={"directory": str(tmp_path)})).json() for _ in range(2)]
+            elsewhere = (await app.post("/session")).json()
+            turn: JsonObject = {"parts": [{"type": "text", "text": "Hello"}]}
+            for session in (elsewhere, here):
+                model.answer_requested.clear()
+                (await app.post(f"/session/{session['id']}/prompt_async", json=turn)).raise_for_status()
+                assert await to_thread.run_sync(model.answer_requested.wait, 60)
+            assert await backend.find_client_sessions() == [here["id"]]
+        finally:
+            model.answer_allowed.set()
+        with anyio.fail_after(60):
+            while await backend.find_client_sessions():  # noqa: ASYNC110 - another process
+                await anyio.sleep(0.1)
+
+
 @pytest.mark.parametrize("is_local", [False, True], ids=["server", "database"])
 async def test_a_deleted_session_is_restored_as_it_was_with_the_sessions_that_it_started(
     server: Opencode, tmp_path: Path, *, is_local: bool

@@ -1,4 +1,4 @@
-"""A language model that answers offline, over OpenAI's protocol. Its titles wait until a test allows them."""
+"""A language model that answers offline, over OpenAI's protocol. A test decides when it answers."""
 
 import json
 from functools import cache
@@ -12,11 +12,17 @@ _WAIT_SECONDS = 60
 
 
 class StubModel:
-    """A model at `url`. `title_requested` is set by a request for a title, which is answered after `title_allowed`."""
+    """A model at `url`. `title_requested` is set by a request for a title, which is answered after `title_allowed`.
+
+    Other requests are answered at once, unless a test clears `answer_allowed`. They set `answer_requested`.
+    """
 
     def __init__(self) -> None:
         self.title_requested = Event()
         self.title_allowed = Event()
+        self.answer_requested = Event()
+        self.answer_allowed = Event()
+        self.answer_allowed.set()
         handler = type("Handler", (_Handler,), {"model": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
@@ -30,6 +36,8 @@ class StubModel:
     def answer(self, prompt: str) -> str:
         """Return the answer to all messages of a request, as JSON."""
         if "title generator" not in prompt:
+            self.answer_requested.set()
+            self.answer_allowed.wait(_WAIT_SECONDS)
             return "Yes."
         self.title_requested.set()
         self.title_allowed.wait(_WAIT_SECONDS)

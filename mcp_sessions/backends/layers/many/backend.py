@@ -93,6 +93,14 @@ class Many(Router):
         """Return the session of the client that started this process, of the first member that knows one."""
         return self._first((member, member.backend.client_session()) for member in self._members.values())
 
+    async def find_client_sessions(self) -> Sequence[str]:
+        """Return the full ids of what the members find. A member that can't answer finds nothing."""
+        members = [*self._members.values()]
+        answers = await ask_all(members, lambda one: self._view(one).find_client_sessions(), self._seconds_per_member)
+        return [
+            ResultConverter(self._ids, one).full_id(own_id) for one, ids in answers.results.items() for own_id in ids
+        ]
+
     def session_in_meta(self, meta: Mapping[str, object]) -> str:
         """Return the session that a request says it comes from, in the words of the first member that knows them."""
         return self._first((member, member.backend.session_in_meta(meta)) for member in self._members.values())

@@ -105,6 +105,8 @@ class FakeOpencode:
                 return _json({"healthy": True, "version": self.version})
             case "GET", ["experimental", "session"]:
                 return _page(*self.store.listed(query))
+            case "GET", ["session", "status"]:
+                return _json(self.store.statuses(query.get("directory", "/work/trip")))
             case "POST", ["session"]:
                 return _json(self.store.create(content))
             case "POST", ["sync", "replay"] if not self._is_old:

@@ -46,6 +46,8 @@ class Store:
         self._numbers = count(1)
         self.sessions: dict[str, JsonObject] = {}
         self.messages: dict[str, list[JsonObject]] = {}
+        self.running: list[str] = []
+        """The sessions in which a turn runs, which a test sets."""
 
     def add(self, seed: SeededSession) -> str:
         session_id: str = seed.session["id"]
@@ -73,6 +75,11 @@ class Store:
         page = rows[:limit]
         shown = [row | {"project": {"id": "global", "worktree": "/"}} for row in page]
         return shown, str(page[-1]["time"]["updated"]) if len(rows) > limit else ""
+
+    def statuses(self, directory: str) -> JsonObject:
+        """Return the status of each session that runs in a folder. The others are left out."""
+        running = [id for id in self.running if self.sessions[id]["directory"] == directory]
+        return {session_id: {"type": "busy"} for session_id in running}
 
     def create(self, content: JsonObject) -> JsonObject:
         now = self._milliseconds()
