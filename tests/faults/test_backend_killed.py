@@ -20,7 +20,7 @@ from ..support.fakes.http import Response
 from ..support.store_processes import PATIENCE, context
 from .cases import code_of
 
-KILLS = int(os.environ.get("KILLS", "100")) // 4
+KILLS = int(os.environ.get("KILLS", "60")) // 4
 
 
 class TellingAgentOs(FakeAgentOs):

@@ -13,7 +13,7 @@ from ..support.http_server import Server, running
 from ..support.stdio_mutations import FRAMES, mutated
 
 CLIENTS = 8
-EACH = FRAMES // 5 // CLIENTS
+EACH = FRAMES // 10 // CLIENTS
 ACCEPT = "application/json, text/event-stream"
 GOOD: Mapping[str, str] = {"Content-Type": "application/json", "Accept": ACCEPT}
 STRANGE: list[tuple[str, str]] = [

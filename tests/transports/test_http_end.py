@@ -89,7 +89,7 @@ async def test_a_running_call_completes_at_shutdown_and_new_ones_are_refused(era
             await call.begun()
             server.process.terminate()
             await refuses_connections(server)
-            await anyio.sleep(1)  # what streams an answer looks every half second whether to break off
+            await anyio.sleep(0.6)  # what streams an answer looks every half second whether to break off
             await write(pipe, "done")
         assert call.result is not None
         assert text_of(call.result) == "done"

@@ -13,7 +13,7 @@ from tests.support.http_calls import Calls, calls
 from tests.support.http_server import Server, running
 
 CLIENTS = 64
-CALLS = 10_000
+CALLS = 3_000
 ERAS = ("2026-07-28", "2025-11-25")
 
 

@@ -12,7 +12,6 @@ from ...json_documents import Json, JsonObject, is_array, is_object
 from ...models import Session
 
 _SESSION_ID = re.compile(r"ses_[A-Za-z0-9]{1,100}")
-_MESSAGE_ID = re.compile(r"msg_[A-Za-z0-9_-]{1,100}")
 _DEFAULT_TITLE = re.compile(r"(?:New session|Child session) - \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 """The title of a session that nobody has named: opencode replaces it in the session's first turn."""
 _LATEST = 253_402_300_799_999
@@ -27,11 +26,6 @@ def is_session_id(text: str) -> bool:
 def is_default_title(title: str) -> bool:
     """Return whether the title is one that opencode gives to a new session."""
     return _DEFAULT_TITLE.fullmatch(title) is not None
-
-
-def is_message_id(text: str) -> bool:
-    """Return whether the text can be a message's id."""
-    return _MESSAGE_ID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

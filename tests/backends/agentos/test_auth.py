@@ -13,7 +13,7 @@ from mcp_sessions.errors import Forbidden, NotFound, Unauthorized
 from mcp_sessions.models import SessionFilter
 
 from ...support.real_agentos import JWT_KEY, opened, session, signed
-from ...support.servers.agentos_process import VERSIONS, Version
+from ...support.servers.agentos_process import SECURITY_KEY, VERSIONS, Version
 
 Call = Callable[[SessionBackend], Awaitable[object]]
 READS: tuple[Call, ...] = (
@@ -30,7 +30,6 @@ WRITES: tuple[Call, ...] = (
 )
 DELETIONS: tuple[Call, ...] = (lambda backend: backend.delete_session("s"),)
 SCOPES = ("sessions:read", "sessions:write", "sessions:delete")
-KEY = "the-security-key"
 
 on_each = pytest.mark.parametrize("version", VERSIONS)
 
@@ -53,7 +52,7 @@ async def test_an_open_server_needs_no_credential(version: Version) -> None:
 
 @on_each
 async def test_the_security_key_opens_all_operations(version: Version) -> None:
-    async with opened(version, security_key=KEY, token=KEY, seeds=[session("s")]) as case:
+    async with opened(version, security_key=SECURITY_KEY, token=SECURITY_KEY, seeds=[session("s")]) as case:
         for call in (*READS, *WRITES, *DELETIONS):
             await call(case.backend)
 
@@ -61,11 +60,11 @@ async def test_the_security_key_opens_all_operations(version: Version) -> None:
 @on_each
 @pytest.mark.parametrize("wrong", ["", "another-key"])
 async def test_a_missing_or_wrong_key_is_unauthorized(version: Version, wrong: str) -> None:
-    async with opened(version, security_key=KEY, token=wrong, seeds=[session("s")]) as case:
+    async with opened(version, security_key=SECURITY_KEY, token=wrong, seeds=[session("s")]) as case:
         for call in (*READS, *WRITES, *DELETIONS):
             with pytest.raises(Unauthorized) as caught:
                 await call(case.backend)
-            assert KEY not in caught.value.text
+            assert SECURITY_KEY not in caught.value.text
         assert list((await case.server.rows())["agno_sessions"]) == ["s"]
 
 

@@ -27,7 +27,7 @@ from ...support.fakes.agentos_requests import (
     get,
 )
 from ...support.real_agentos import ASYNC
-from ...support.servers.agentos_process import VERSIONS, AgentOs, Database, Version, running
+from ...support.servers.agentos_process import SECURITY_KEY, VERSIONS, AgentOs, Database, Version, running
 
 on_each = pytest.mark.parametrize("version", VERSIONS)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -184,8 +184,8 @@ async def test_a_run_overwrites_changes_made_during_it(version: Version, in_flig
 
 @on_each
 async def test_a_security_key_is_required_like_by_the_real_server(version: Version) -> None:
-    real = running(version, security_key="secret")
-    async with FakeAgentOs(version, security_key="secret") as fake:
+    real = running(version, security_key=SECURITY_KEY)
+    async with FakeAgentOs(version, security_key=SECURITY_KEY) as fake:
         await compare(Side(real.origin), Side(fake.url), WITH_A_KEY)
 
 

@@ -15,7 +15,7 @@ from mcp_sessions.models import SessionFilter
 
 from ...contract.operations import ADDRESSED
 from ...support.real_agentos import POISON, opened, session
-from ...support.servers.agentos_process import VERSIONS, Version
+from ...support.servers.agentos_process import SECURITY_KEY, VERSIONS, Version
 
 on_each = pytest.mark.parametrize("version", VERSIONS)
 LARGE = 200_000
@@ -198,7 +198,7 @@ async def test_d15_the_doctor_does_not_warn_of_a_key_that_protects(
     version: Version, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        async with opened(version, token="the-key", security_key="the-key", seeds=[session("s")]) as case:
+        async with opened(version, token=SECURITY_KEY, security_key=SECURITY_KEY, seeds=[session("s")]) as case:
             async with case.server.client() as nobody:
                 assert (await nobody.get("/sessions")).status_code == 401
             assert len((await case.backend.list_sessions(SessionFilter())).sessions) == 1

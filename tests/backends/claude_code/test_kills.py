@@ -21,7 +21,7 @@ from ...support.store_processes import PATIENCE, context
 from .folders import opened
 from .test_protection import HELLO, remove_as_claude_code
 
-KILLS = int(os.environ.get("KILLS", "4"))
+KILLS = int(os.environ.get("KILLS", "2"))
 MOMENT = datetime.now(UTC) - timedelta(hours=1)
 SESSION = conversation((), MOMENT, number=1).id
 STEPS = {"os.link", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.utime"}

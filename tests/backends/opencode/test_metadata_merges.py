@@ -64,4 +64,4 @@ if are_installed():  # else it is not there, rather than skipped
         (session_id,) = server.seed(seeded(Seed(name="Trip")))
         local = f"opencode://{server.database}?command={server.program}&timeout=120"
         urls = [server.backend_url, local] * 2
-        await merge_at_the_same_time(urls, session_id, tmp_path, changes=5, token=server.password)
+        await merge_at_the_same_time(urls, session_id, tmp_path, changes=3, token=server.password)

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from mcp_sessions.json_documents import JsonObject
 
+from ..servers.agentos_process import SECURITY_KEY
+
 START = 1_700_000_000
 
 
@@ -276,7 +278,10 @@ TWO_TABLE_CONVERSATION = [
 
 WITH_A_KEY = [
     get("/sessions/x")._replace(authorization=given)
-    for given in ("", "Bearer secret", "bearer secret", "Bearer wrong", "secret", "wrong", "Basic secret", "Bearer")
+    for given in (
+        *("", f"Bearer {SECURITY_KEY}", f"bearer {SECURITY_KEY}", "Bearer wrong"),
+        *(SECURITY_KEY, "wrong", f"Basic {SECURITY_KEY}", "Bearer"),
+    )
 ]
 
 IN_FLIGHT = [

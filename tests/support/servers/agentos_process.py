@@ -29,6 +29,8 @@ Version = Literal["3.1.10", "2.5.6"]
 Installed = Version | Literal["newest"]
 VERSIONS: tuple[Version, ...] = ("3.1.10", "2.5.6")
 Database = Literal["sqlite", "postgresql"]
+SECURITY_KEY = "the-security-key"
+"""The key of each server that has one: another key needs another process that imports agno, which takes seconds."""
 
 _PROGRAM = Path(__file__).parent / "agentos" / "serve.py"
 _START_SECONDS = 120
