@@ -56,7 +56,7 @@ class LocalServer {
         requestState: result.requestState, inputResponses: { [key]: { action: "accept", content: {} } },
       });
     }
-    afterDeletion(session, contentOf(result));
+    afterDeletion(session, contentOf(result).note);
   }
 }
 

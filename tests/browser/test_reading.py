@@ -1,5 +1,7 @@
 """How the page finds things: in a long session, and among the sessions of several backends."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,6 +26,18 @@ async def store_session(path: Path, name: str, *texts: str) -> None:
             await store.append_messages(session.id, messages)
 
 
+@contextmanager
+def disconnected(browser: Browser) -> Generator[None]:
+    """Refuse the page's requests, and expect only their failures on its console."""
+    unlimited = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    browser.command("Network.emulateNetworkConditions", offline=True, **unlimited)
+    try:
+        yield
+    finally:
+        browser.command("Network.emulateNetworkConditions", offline=False, **unlimited)
+    assert [line for line in browser.console() if "ERR_INTERNET_DISCONNECTED" not in line] == []
+
+
 async def archive_session(path: Path, name: str) -> None:
     async with opened(path) as store:
         await store.archive_session((await store.create_session(name=name)).id)
@@ -36,7 +50,12 @@ def test_a_word_is_found_in_older_messages_which_are_loaded_for_it(browser: Brow
     browser.script("document.querySelector('.row').click()")
     assert browser.wait("document.querySelectorAll('#messages > li').length") == 50
     browser.click("#find")
-    browser.type("needle")
+    with disconnected(browser):
+        browser.type("needle")
+        browser.wait("document.querySelector('#undo').textContent.includes('Run `mcp-sessions browse` again.')")
+        found = "return document.querySelector('#found').textContent"
+        assert browser.script(found) == "Not in these 50 messages. Enter looks further."
+    browser.press("Enter")
     browser.wait("document.querySelector('#found').textContent === '1 of 1'")
     browser.press("Control+a")
     browser.type("unicorn")
@@ -182,18 +201,10 @@ def test_sessions_of_several_backends_are_one_list_that_can_be_restricted_and_sa
 def test_a_page_without_its_server_says_how_to_start_it_and_can_load_again(
     browser: Browser, browse: Open, path: Path
 ) -> None:
-    def connect(is_connected: bool) -> None:
-        unlimited = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
-        browser.command("Network.emulateNetworkConditions", offline=not is_connected, **unlimited)
-
     browser.open(browse(path))
     browser.wait("document.querySelector('#none').textContent === 'No sessions yet.'")
-    connect(False)
-    try:
+    with disconnected(browser):
         browser.script("document.querySelector('#views button:nth-child(2)').click()")
         browser.wait("document.querySelector('#none').textContent.includes('Run `mcp-sessions browse` again.')")
-    finally:
-        connect(True)
     browser.click("#further")
     browser.wait("document.querySelector('#none').textContent.startsWith('Nothing is archived')")
-    assert [line for line in browser.console() if "ERR_INTERNET_DISCONNECTED" not in line] == []
