@@ -226,7 +226,7 @@ def _files(entry: Entry) -> Sequence[Path]:
 
 
 def _begin(entry: Entry) -> None:
-    """Note that the restoration of an entry has begun, so that what is there of the session is part of it."""
+    """Record that the restoration of an entry has begun, so that what is there of the session is part of it."""
     try:
         (entry.folder / _BEGUN).touch(mode=0o600)
     except OSError as error:
