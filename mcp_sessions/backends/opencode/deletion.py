@@ -1,7 +1,7 @@
-"""Deleting sessions, of which copies are kept in a trash, and restoring them from these.
+"""Deletes sessions, after copying them into a trash, and restores them from there.
 
-opencode itself keeps nothing of a deleted session, and its API has no import. But it accepts a session as the events
-that made it, which is meant for workspaces on several machines (`/sync/replay`).
+opencode itself keeps nothing of a deleted session, and its API has no import. But its route `/sync/replay`, which is
+meant for workspaces on several machines, accepts the events that make a session.
 """
 
 import json
@@ -29,7 +29,7 @@ from .wire import is_session_id, object_in, objects_in, text_in
 from .writer import not_made
 
 _RESTORING_FROM = (1, 15)
-"""The first version of opencode with which it is tested that sessions can be restored."""
+"""The earliest version of opencode on which restoring is tested."""
 _BEGUN = "restoring"
 """The name of the file in an entry that says that its restoration has begun."""
 _IMPORT = "Its own command `opencode import` can, from the copies in the folder `deleted` of mcp-sessions' data."
@@ -66,7 +66,7 @@ class Deletion:
     async def restore(self, session_id: str) -> bool:
         """Restore a session that was deleted. Return False if there is no copy of it, or the session is there.
 
-        A repetition completes what an interrupted call has begun. Raise `Conflict` if the session was changed since.
+        Complete what an earlier call began that was interrupted. Raise `Conflict` if the session was changed since.
         """
         if not is_session_id(session_id):
             return False
@@ -130,14 +130,16 @@ class Deletion:
     async def _restore_one(self, copy: JsonObject) -> None:
         """Let opencode apply the events that make a session. Raise an error if the session is not complete then.
 
-        opencode 1.15 does not count a session's events by default. So it fails after the first one, and accepts each of
-        the others as if that was the first. An event that was applied before changes nothing.
+        opencode 1.15 does not count the events of a session, so that it expects the number 0 for each. If it gets
+        several events, it applies the first and fails. Therefore the others are sent one by one, with that number.
+        Applying an event twice changes nothing.
         """
         if await self._has(copy):
             return
         events = [*_events(copy)]
         if not await self._replay(copy, events):
-            for event in events[await self._is_there(copy) :]:
+            is_created = await self._is_there(copy)
+            for event in events[1:] if is_created else events:
                 if not await self._replay(copy, [event | {"seq": 0}]):
                     break
         if not await self._is_there(copy):
@@ -166,7 +168,7 @@ class Deletion:
         return True
 
     async def _has(self, copy: JsonObject) -> bool:
-        """Return whether opencode has the session, with all messages that its copy has."""
+        """Return whether opencode has the session, with all messages and parts that its copy has."""
         try:
             found = _parts_by_message((await self.api.messages(_id_of(copy))).rows)
         except NotFound:
@@ -224,7 +226,7 @@ def _files(entry: Entry) -> Sequence[Path]:
 
 
 def _begin(entry: Entry) -> None:
-    """Note that the restoration of an entry has begun, so that what is there of the session is part of it."""
+    """Record that the restoration of an entry has begun, so that what is there of the session is part of it."""
     try:
         (entry.folder / _BEGUN).touch(mode=0o600)
     except OSError as error:
@@ -258,10 +260,10 @@ def _parts_by_message(rows: Sequence[JsonObject]) -> Mapping[str, set[str]]:
 
 
 def _events(copy: JsonObject) -> Iterator[JsonObject]:
-    """Yield the events that make a session. Their ids are the same each time, as opencode compares them."""
+    """Yield the events that make a session. Their ids are the same each time, since opencode compares them."""
     info = object_in(copy, "info")
     session_id = _id_of(copy)
-    for number, (kind, data) in enumerate(_facts(info, objects_in(copy, "messages"))):
+    for number, (kind, data) in enumerate(_event_data(info, objects_in(copy, "messages"))):
         digest = blake2b(f"{session_id} {number}".encode(), digest_size=13).hexdigest()
         yield {
             "id": f"evt_{digest}",
@@ -272,7 +274,8 @@ def _events(copy: JsonObject) -> Iterator[JsonObject]:
         }
 
 
-def _facts(info: JsonObject, rows: Sequence[JsonObject]) -> Iterator[tuple[str, JsonObject]]:
+def _event_data(info: JsonObject, rows: Sequence[JsonObject]) -> Iterator[tuple[str, JsonObject]]:
+    """Yield the type and the data of each event."""
     yield "session.created", {"info": info}
     for row in rows:
         message = object_in(row, "info")

@@ -92,8 +92,8 @@ async def test_a_session_or_its_copy_is_whole_after_a_kill(tool: str, version: s
         url = f"opencode+{fake.origin}"
         before = deepcopy((fake.store.sessions, fake.store.messages))
 
-        async def prepare() -> None:
-            if tool == "restore_session":
+        async def prepare(*, is_deleted: bool = tool == "restore_session") -> None:
+            if is_deleted:
                 async with open_backend(url, data_folder=str(tmp_path)) as backend:
                     await backend.delete_session(ids[0])
 
@@ -102,6 +102,8 @@ async def test_a_session_or_its_copy_is_whole_after_a_kill(tool: str, version: s
                 await backend.restore_session(ids[0])
                 assert (fake.store.sessions, fake.store.messages) == before
 
+        await prepare(is_deleted=True)
+        await recover()  # the folders are there now, so that each run has the same steps at least
         await prepare()
         steps = await run_process(fake, tmp_path, tool, ids[0])
         requests = fake.steps
