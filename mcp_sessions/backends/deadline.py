@@ -19,6 +19,16 @@ def deadline(seconds: float) -> Generator[None]:
         _deadline.reset(token)
 
 
+@contextmanager
+def no_deadline() -> Generator[None]:
+    """Make calls without a deadline, in a task that goes on after the call that started it."""
+    token = _deadline.set(None)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
 def time_limit(seconds: float) -> float:
     """Return the end of a wait of `seconds`, or the deadline if that is earlier, on the event loop's clock."""
     ends, limit = anyio.current_time() + seconds, _deadline.get()

@@ -19,6 +19,7 @@ from ...errors import Busy, Conflict, NotFound, OutcomeUnknown, SessionsError, T
 from ...json_documents import JsonObject
 from ...models import Change, Clearable, NewMessage, SessionDetail, iso
 from ..base import Capability
+from ..deadline import no_deadline
 from ..file_locks import FileLocks
 from ..transcripts.file_copies import unavailable
 from ..transcripts.file_creation import remove_abandoned
@@ -166,7 +167,8 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         """Repeat a name if it is far from the end of the transcript. Return whether to look again later."""
         for _ in range(tries):
             try:
-                return await self._change(session_id, lambda changes: changes.repeat_name(session_id, name))
+                with no_deadline():  # that of the call that renamed the session ends before
+                    return await self._change(session_id, lambda changes: changes.repeat_name(session_id, name))
             except (Busy, Conflict):  # another program was writing at that moment
                 continue
             except SessionsError as error:

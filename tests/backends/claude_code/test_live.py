@@ -14,6 +14,7 @@ from mcp.client import Client
 from mcp_sessions import create_server, open_backend
 from mcp_sessions.backends.claude_code import backend as backend_module
 from mcp_sessions.backends.claude_code.live import live_sessions
+from mcp_sessions.backends.deadline import deadline, remaining
 from mcp_sessions.server.context import META_KEY
 
 from ...support.claude_transcripts import Transcript
@@ -123,6 +124,23 @@ async def test_the_name_of_an_open_session_stays_where_claude_codes_own_list_loo
                 while b"A name" not in path.read_bytes()[-64 * 1024 :]:  # noqa: ASYNC110 - it is a file
                     await anyio.sleep(0.01)
         assert (await backend.get_session(sessions[0])).name == "A name"
+
+
+async def test_a_name_is_still_repeated_after_the_deadline_of_the_call_that_gave_it(
+    tmp_path: Path, sessions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_module, "_NAMES_REPEATED_EVERY", 0.01)
+    register(tmp_path, os.getppid(), sessions[0])
+    path = _transcript(tmp_path, sessions[0])
+    async with opened(tmp_path) as backend:
+        with deadline(0.5):
+            await backend.rename_session(sessions[0], "A name")
+            while remaining(1):  # noqa: ASYNC110 - it is a clock
+                await anyio.sleep(0.01)
+        _write_much(path)
+        with anyio.fail_after(5):
+            while b"A name" not in path.read_bytes()[-64 * 1024 :]:  # noqa: ASYNC110 - it is a file
+                await anyio.sleep(0.01)
 
 
 @pytest.mark.parametrize("is_renamed", [False, True])
