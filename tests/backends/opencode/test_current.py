@@ -56,6 +56,7 @@ async def test_it_is_the_only_session_that_runs_in_the_clients_folder_when_it_is
         await peer.call("rename_session", session_id=full_id, name="Trip")
         assert [row.get("is_current") for row in listed["sessions"]] == [None] * 3
         assert asked(fake) == 4
+        assert "is the current session" in await peer.error("delete_session", session_id=full_id)
 
 
 async def test_it_is_an_error_if_several_sessions_run_there_or_none_does(project: str) -> None:
