@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from mcp_sessions.config.build import build_backend
 from mcp_sessions.config.settings import Settings
 from mcp_sessions.models import HistoryQuery, NewMessage, SessionFilter
@@ -65,9 +67,11 @@ async def test_a_project_that_several_agents_worked_in_is_one_list_and_one_searc
         assert (await backend.list_sessions(SessionFilter(project="/w/app"))).total == 3
 
 
-async def test_a_store_alone_says_that_its_sessions_have_no_project() -> None:
-    async with build_backend(Settings(backend=("sqlite:///:memory:",))) as backend:
+@pytest.mark.parametrize("urls", [["sqlite:///:memory:"], ["sqlite:///:memory:", "b=sqlite:///:memory:"]])
+async def test_stores_alone_say_that_their_sessions_have_no_project(urls: list[str]) -> None:
+    async with build_backend(Settings(backend=tuple(urls))) as backend:
         listed = await backend.list_sessions(SessionFilter(project="/w"))
-        assert (listed.sessions, listed.total, listed.note) == ((), 0, "The sessions of this backend have no project.")
+        assert (listed.sessions, listed.total) == ((), 0)
+        assert listed.note.endswith("The sessions of this backend have no project.")
         found = await backend.search_sessions("apple", project="/w")
         assert (found.hits, found.complete, found.note) == ((), True, listed.note)

@@ -66,6 +66,8 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         self._read_only = read_only
         self._open = AsyncExitStack()
         self._tasks: TaskGroup | None = None
+        self._given_names: dict[str, str] = {}
+        """The names that are repeated, by the ids of the sessions, which are open."""
 
     async def __aenter__(self) -> Self:
         """Finish deletions during which a process was killed, and remove from our trash what is too old.
@@ -90,6 +92,7 @@ class ClaudeCodeBackend(ClaudeCodeReader):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._tasks = None
         await self._open.aclose()
 
     async def _renew_copies(self) -> None:
@@ -147,18 +150,27 @@ class ClaudeCodeBackend(ClaudeCodeReader):
     async def rename_session(self, session_id: str, name: str) -> Change:
         """Rename a session, also one that is open in Claude Code."""
         change = await self._change(session_id, lambda changes: changes.rename(session_id, name))
-        if self._tasks and session_id in await self._in_thread(lambda _: live_sessions(self._folder.root)):
-            self._tasks.start_soon(self._keep_name, session_id, str(change.changed["name"]))
+        with suppress(SessionsError):  # the name was given all the same
+            if session_id in await self._in_thread(lambda _: live_sessions(self._folder.root)):
+                self._keep_name(session_id, str(change.changed["name"]))
         return change
 
-    async def _keep_name(self, session_id: str, name: str) -> None:
-        """Repeat a name near the end of a transcript until the session is closed or named otherwise, or we end."""
+    def _keep_name(self, session_id: str, name: str) -> None:
+        is_kept = session_id in self._given_names
+        self._given_names[session_id] = name
+        if self._tasks and not is_kept:
+            self._tasks.start_soon(self._repeat_names, session_id)
+
+    async def _repeat_names(self, session_id: str) -> None:
+        """Repeat the name near the end of a transcript until the session is closed or named elsewhere, or we end."""
         is_open = True
         try:
             while is_open:
                 await anyio.sleep(_NAMES_REPEATED_EVERY)
-                is_open = await self._repeat_name(session_id, name)
+                name = self._given_names[session_id]
+                is_open = await self._repeat_name(session_id, name) or name != self._given_names[session_id]
         finally:
+            name = self._given_names.pop(session_id)
             if is_open:
                 with anyio.move_on_after(1, shield=True):
                     await self._repeat_name(session_id, name, tries=_TRIES_AT_END)
@@ -171,7 +183,7 @@ class ClaudeCodeBackend(ClaudeCodeReader):
                     return await self._change(session_id, lambda changes: changes.repeat_name(session_id, name))
             except (Busy, Conflict):  # another program was writing at that moment
                 continue
-            except SessionsError as error:
+            except (SessionsError, OSError) as error:
                 logger.warning("the name of session %s is not repeated: %s", session_id, error)
                 return False
         return True

@@ -89,9 +89,9 @@ class Changes:
         Claude Code's own list looks for a name only in the last 64 KiB of a transcript. An open Claude Code may write
         more than that in one turn, and repeats a name only if it has given it, or has found it there.
         """
-        file, facts = self.find(session_id)
-        if facts.title != name:
-            return False  # it was given another name
+        file, facts = self.find(session_id, or_copy=True)
+        if file.is_kept or facts.title != name:
+            return False  # Claude Code has removed it, or it was given another name
         with open_transcript(file.path, self.catalogue.stops_at) as transcript:
             is_found = has_title_near_end(transcript)
         if not is_found:

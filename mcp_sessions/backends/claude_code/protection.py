@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...errors import NotFound, SessionsError
+from ...errors import NotFound
 from ..transcripts.file_copies import unavailable
 from ..transcripts.kept_files import KeptFiles, transcripts_in
 from ..transcripts.trash import Trash
@@ -92,7 +92,7 @@ class Protection:
             entry = self._of_copies(trash).add(session_id, copies)
         try:
             yield
-        except SessionsError:
+        except BaseException:
             if entry is not None:
                 trash.remove(entry)
             raise

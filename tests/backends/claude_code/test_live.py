@@ -143,6 +143,27 @@ async def test_a_name_is_still_repeated_after_the_deadline_of_the_call_that_gave
                 await anyio.sleep(0.01)
 
 
+async def test_only_the_last_name_is_repeated_until_claude_code_removes_the_session(
+    tmp_path: Path, sessions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_module, "_NAMES_REPEATED_EVERY", 0.01)
+    register(tmp_path, os.getppid(), sessions[0])
+
+    def repeating() -> int:
+        return sum("_repeat_names" in (task.name or "") for task in anyio.get_running_tasks())
+
+    async with opened(tmp_path) as backend:
+        for name in ("First", "Second", "Second"):
+            await backend.rename_session(sessions[0], name)
+        assert repeating() == 1
+        await backend.protect_session(sessions[0])
+        _transcript(tmp_path, sessions[0]).unlink()
+        with anyio.fail_after(5):
+            while repeating():  # noqa: ASYNC110 - nothing tells of its end
+                await anyio.sleep(0.01)
+        assert "This is a copy" in (await backend.get_session(sessions[0])).note
+
+
 @pytest.mark.parametrize("is_renamed", [False, True])
 async def test_when_the_server_ends_a_name_is_repeated_unless_there_is_another_one(
     is_renamed: bool, tmp_path: Path, sessions: list[str]

@@ -105,7 +105,9 @@ async def _ask(
 
 def _note(answers: Answers[P], next_cursor: str) -> str:
     """Return the members' notes, and which members are missing. On the last page, say how to get their rows."""
-    said = {member: page.note for member, page in answers.results.items() if page.note not in ("", NO_PROJECTS)}
+    said = {member: page.note for member, page in answers.results.items()}
+    if set(said.values()) != {NO_PROJECTS}:  # else it explains why nothing is found
+        said = {member: note for member, note in said.items() if note not in ("", NO_PROJECTS)}
     notes = [f"{labels}: {note}" for note, labels in labels_by_text(said).items()]
     if answers.errors:
         notes.append(answers.note())
