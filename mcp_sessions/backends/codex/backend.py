@@ -19,16 +19,9 @@ from .app_server import AppServers, RequestRefused, ResponseLost
 from .catalogue import Catalogue, Entry
 from .checks import examine_program
 from .details import lineage_of
-from .family import is_active, is_archived, is_deleted, with_subagents
+from .family import filter_threads, is_active, is_archived, is_deleted, listing, note_on_subagents, with_subagents
 from .fork_points import find_fork, turn_ending_with
-from .guards import (
-    are_growing,
-    listing,
-    refuse_if_archived,
-    refuse_if_forked,
-    refuse_if_moved,
-    refuse_if_open,
-)
+from .guards import are_growing, deletable, refuse_if_archived, refuse_if_moved, refuse_if_open
 from .reader import CHANGES, CodexReader
 from .requests import Request, refusal_error
 
@@ -75,8 +68,8 @@ class CodexBackend(CodexReader):
         """Return a session, and know its subagents for the notice. Raise `Conflict` if Codex would not delete it."""
 
         def read(catalogue: Catalogue) -> tuple[SessionDetail, Sequence[str]]:
-            family = _deletable(catalogue, session_id)
-            return self._details(catalogue).read(session_id), [member.id for member in family[1:]]
+            family = deletable(catalogue, session_id)
+            return self._details(catalogue).read(session_id), [member.id for member in family]
 
         session, self._subagents[session_id] = await self._read(read)
         return session
@@ -117,23 +110,23 @@ class CodexBackend(CodexReader):
             family = [member for member in with_subagents(catalogue, entry) if not member.file.is_archived]
             refuse_if_moved(catalogue, family)
             refuse_if_open(catalogue, family)
-            return requests.archive(session_id, is_growing=are_growing(family)), [member.id for member in family[1:]]
+            return requests.archive(session_id, is_growing=are_growing(family)), [member.id for member in family]
 
-        request, subagents = await self._read(prepare)
+        request, ids = await self._read(prepare)
         if request is None:
             return Change(
                 session_id=session_id,
                 version=await self._version(session_id),
                 note="It was archived already; nothing was changed.",
             )
-        await self._send(request, lambda catalogue, _: is_archived(catalogue, session_id))
+        note = await self._send_for_family(request, ids, "archived", is_archived)
         session = await self.get_session(session_id)
         return Change(
             session_id=session_id,
             changed={"archived_at": _shown_time(session)},
             previous={"archived_at": ""},
             version=session.version,
-            note=await self._note_on(subagents, "archived", is_archived),
+            note=note,
         )
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
@@ -146,14 +139,13 @@ class CodexBackend(CodexReader):
                 return None, ()
             family = [member for member in with_subagents(catalogue, entry) if member.file.is_archived]
             refuse_if_moved(catalogue, family)
-            return requests.unarchive(session_id), [member.id for member in family[1:]]
+            return requests.unarchive(session_id), [member.id for member in family]
 
         before = await self.get_session(session_id)
-        request, subagents = await self._read(prepare)
+        request, ids = await self._read(prepare)
         change = Change(session_id=session_id, note="It was active already.")
         if request is not None:
-            await self._send(request, lambda catalogue, _: is_active(catalogue, session_id))
-            theirs = await self._note_on(subagents, "restored", is_active)
+            theirs = await self._send_for_family(request, ids, "restored", is_active)
             note = f"Codex counts it as changed now. {theirs}".strip()
             archived_at = {"archived_at": _shown_time(before)}
             change = Change(session_id=session_id, changed={"archived_at": ""}, previous=archived_at, note=note)
@@ -179,15 +171,14 @@ class CodexBackend(CodexReader):
         """Delete a session with those of its subagents, for good. Refused while Codex has one of them open."""
 
         def prepare(catalogue: Catalogue) -> tuple[Request, Sequence[str]]:
-            family = _deletable(catalogue, session_id)
+            family = deletable(catalogue, session_id)
             check_version(session_id, self._details(catalogue).version(family[0]), expected_version)
             is_legacy, is_growing = catalogue.is_legacy(family[0]), are_growing(family)
             request = requests.delete(session_id, is_legacy=is_legacy, is_growing=is_growing)
-            return request, [member.id for member in family[1:]]
+            return request, [member.id for member in family]
 
-        request, subagents = await self._read(prepare)
-        await self._send(request, lambda catalogue, _: is_deleted(catalogue, session_id))
-        theirs = await self._note_on(subagents, "deleted", is_deleted)
+        request, ids = await self._read(prepare)
+        theirs = await self._send_for_family(request, ids, "deleted", is_deleted)
         return Change(session_id=session_id, note=f"Deleted for good: it can't be restored. {theirs}".strip())
 
     async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
@@ -235,6 +226,26 @@ class CodexBackend(CodexReader):
         with ExitStack() as files:
             return turn_ending_with(lineage_of(catalogue, entry, catalogue.stops_at, files), message_id)
 
+    async def _send_for_family(
+        self, request: Request, ids: Sequence[str], done: str, is_done: Callable[[Catalogue, str], bool]
+    ) -> str:
+        """Send a request that changes a session and those of its subagents. Return a note on the subagents'."""
+        session_id, *subagents = ids
+        changed: list[str] = []
+
+        def is_made(catalogue: Catalogue, _: JsonObject) -> bool:
+            changed[:] = filter_threads(catalogue, subagents, is_done)
+            is_whole = is_done(catalogue, session_id)
+            if changed and not is_whole:
+                raise OutcomeUnknown(
+                    f"Codex has {done} sessions of the session's subagents, but not the session itself: "
+                    f"{listing(changed)}. Try again."
+                )
+            return is_whole
+
+        await self._send(request, is_made)
+        return note_on_subagents(subagents, changed, done)
+
     async def _send(self, request: Request, is_done: Callable[[Catalogue, JsonObject], bool]) -> None:
         """Send a request to Codex, and read whether the change was made. Raise an error if it was not.
 
@@ -263,19 +274,6 @@ class CodexBackend(CodexReader):
         if not is_made:
             raise failure
 
-    async def _note_on(self, subagents: Sequence[str], done: str, is_done: Callable[[Catalogue, str], bool]) -> str:
-        """Return a note on the subagents' sessions that Codex should have changed too, as they are read now."""
-        if not subagents:
-            return ""
-        try:
-            changed = await self._read(lambda catalogue: [id for id in subagents if is_done(catalogue, id)])
-        except SessionsError:
-            return f"Whether the sessions of its subagents were {done} too is unknown: {listing(subagents)}."
-        others = [id for id in subagents if id not in changed]
-        notes = [f"The sessions of its subagents were {done} too: {listing(changed)}."] if changed else []
-        notes += [f"Codex has not {done} these sessions of its subagents: {listing(others)}."] if others else []
-        return " ".join(notes)
-
     async def _version(self, session_id: str) -> str:
         """Return the version after a change, or "" if it can't be read: the change was made all the same."""
         try:
@@ -285,15 +283,6 @@ class CodexBackend(CodexReader):
 
     async def _read(self, work: Callable[[Catalogue], T]) -> T:
         return await self._in_thread(lambda stops_at: work(self._catalogue(stops_at)))
-
-
-def _deletable(catalogue: Catalogue, session_id: str) -> list[Entry]:
-    """Return a thread and those of its subagents. Raise `Conflict` if Codex would not delete them."""
-    family = with_subagents(catalogue, catalogue.find(session_id))
-    refuse_if_moved(catalogue, family)
-    refuse_if_open(catalogue, family)
-    refuse_if_forked(catalogue, family)
-    return family
 
 
 def _shown_time(session: SessionDetail) -> str:

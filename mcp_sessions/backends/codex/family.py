@@ -1,8 +1,12 @@
 """The threads that a change of another thread concerns, those of its subagents and its forks, and how they are now."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
+from ...errors import SessionsError
 from .catalogue import Catalogue, Entry
+
+_MOST_NAMED = 10
 
 
 def with_subagents(catalogue: Catalogue, entry: Entry) -> list[Entry]:
@@ -33,6 +37,25 @@ def is_deleted(catalogue: Catalogue, thread_id: str) -> bool:
     return thread_id not in catalogue.threads
 
 
+def filter_threads(
+    catalogue: Catalogue, thread_ids: Sequence[str], is_wanted: Callable[[Catalogue, str], bool]
+) -> list[str]:
+    """Return the threads for which a function returns True. One that can't be read is left out."""
+    found: list[str] = []
+    for thread_id in thread_ids:
+        with suppress(SessionsError):
+            found += [thread_id] if is_wanted(catalogue, thread_id) else []
+    return found
+
+
+def note_on_subagents(subagents: Sequence[str], changed: Sequence[str], done: str) -> str:
+    """Return a note on the threads of subagents, "" if there are none. `done` is a participle."""
+    others = [thread_id for thread_id in subagents if thread_id not in changed]
+    notes = [f"The sessions of its subagents were {done} too: {listing(changed)}."] if changed else []
+    notes += [f"Codex has not {done} these sessions of its subagents: {listing(others)}."] if others else []
+    return " ".join(notes)
+
+
 def forks_of(catalogue: Catalogue, family: Sequence[Entry]) -> list[str]:
     """Return the ids of other threads whose files continue one of these threads."""
     ids = {member.id for member in family}
@@ -48,3 +71,9 @@ def _bases(catalogue: Catalogue, entry: Entry) -> list[str]:
     found = [entry._replace(file=file) for file in entry.thread.files]
     metas = [catalogue.facts(one).meta for one in found if catalogue.is_thread(one)]
     return [meta.base.thread_id for meta in metas if meta is not None and meta.base is not None]
+
+
+def listing(ids: Sequence[str]) -> str:
+    """Return ids as a part of a sentence, at most ten of them."""
+    named = ", ".join(ids[:_MOST_NAMED])
+    return f"{named} and {len(ids) - _MOST_NAMED} more" if len(ids) > _MOST_NAMED else named

@@ -7,14 +7,13 @@ from pathlib import Path
 
 from ...errors import Conflict
 from .catalogue import Catalogue, Entry
-from .family import forks_of
+from .family import forks_of, listing, with_subagents
 from .home import state_of
 from .live import is_open
 
 OPEN = "Codex has this session open. Close it there, then try again."
 GROWING = "this session was changed in the last minute, so Codex may have it open. Close it there, and try again later."
 _GROWING_SECONDS = 60
-_MOST_NAMED = 10
 
 
 def refuse_if_moved(catalogue: Catalogue, family: Sequence[Entry]) -> None:
@@ -59,7 +58,10 @@ def are_growing(family: Sequence[Entry]) -> bool:
     return any(time.time() - state_of(member.file).mtime / 10**9 < _GROWING_SECONDS for member in family)
 
 
-def listing(ids: Sequence[str]) -> str:
-    """Return ids as a part of a sentence, at most ten of them."""
-    named = ", ".join(ids[:_MOST_NAMED])
-    return f"{named} and {len(ids) - _MOST_NAMED} more" if len(ids) > _MOST_NAMED else named
+def deletable(catalogue: Catalogue, session_id: str) -> list[Entry]:
+    """Return a thread and those of its subagents. Raise `Conflict` if Codex would not delete them."""
+    family = with_subagents(catalogue, catalogue.find(session_id))
+    refuse_if_moved(catalogue, family)
+    refuse_if_open(catalogue, family)
+    refuse_if_forked(catalogue, family)
+    return family

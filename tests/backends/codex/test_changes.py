@@ -11,7 +11,7 @@ import pytest
 from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.config.build import build_backend
 from mcp_sessions.config.settings import Settings
-from mcp_sessions.errors import Conflict, Invalid, Unsupported
+from mcp_sessions.errors import Conflict, Invalid, OutcomeUnknown, Unsupported
 from mcp_sessions.models import Message
 
 from ...support.codex_client import installed_codex, is_installed
@@ -99,6 +99,20 @@ async def test_subagents_that_codex_leaves_as_they_are_are_named_in_the_note(hom
         note = (await backend.archive_session(PARENT)).note
         assert note == f"Codex has not archived these sessions of its subagents: {CHILD}."
         assert CHILD in {session.id for session in await listed(backend)}
+
+
+async def test_subagents_that_were_changed_without_the_session_itself_are_named_in_the_error(
+    home: Path, tmp_path: Path
+) -> None:
+    async with changing(home, fake_codex(tmp_path, fault="partly:thread/archive")) as backend:
+        with pytest.raises(OutcomeUnknown) as caught:
+            await backend.archive_session(PARENT)
+        assert "Codex has archived sessions" in caught.value.text
+        assert CHILD in caught.value.text
+    async with changing(home, fake_codex(tmp_path)) as backend:
+        assert CHILD in {session.id for session in await listed(backend, archived=True)}
+        await backend.archive_session(PARENT)
+        assert PARENT in {session.id for session in await listed(backend, archived=True)}
 
 
 async def test_all_files_of_a_reverted_thread_are_archived_restored_and_deleted(home: Path, program: Path) -> None:

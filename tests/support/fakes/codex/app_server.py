@@ -4,7 +4,7 @@ Its arguments are the version to tell, and a fault, `KIND:METHOD`, when a reques
 `hang` never answers it; `late` carries it out and never answers; `exit` ends without an answer; `crash` carries it out
 and ends; `lie` answers without doing anything; `error` refuses it; `deaf` hangs, ignores the end of its stdin, and
 leaves a child that does too; `foreign` answers as another program would; `unknown` does not know the method; `alone`
-carries it out without the threads of subagents.
+carries it out without the threads of subagents; `partly` carries it out only for those, and ends.
 """
 
 import json
@@ -56,7 +56,11 @@ def answer(home: Home, request: dict[str, Any], version: str, *, does_nothing: b
 def be_faulty(kind: str, home: Home, request: dict[str, Any]) -> None:
     if kind in ("late", "crash"):
         answer(home, request, "")
-    if kind in ("exit", "crash"):
+    if kind == "partly":
+        _, *subagents = home.family(request["params"]["threadId"])
+        for thread_id in subagents:
+            answer(home, request | {"params": {"threadId": thread_id}}, "")
+    if kind in ("exit", "crash", "partly"):
         sys.exit()
     if kind == "error":
         send({"id": request["id"], "error": {"code": -32603, "message": f"broken at {home.root}/sessions/secret"}})

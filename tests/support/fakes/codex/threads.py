@@ -45,10 +45,10 @@ class Home:
         return {}
 
     def archive(self, params: Params) -> Params:
-        for thread_id in self._family(params["threadId"]):
+        for thread_id in self.family(params["threadId"]):
             self._refuse_if_locked(thread_id)
         self._active(params["threadId"])
-        for thread_id in self._family(params["threadId"]):
+        for thread_id in self.family(params["threadId"]):
             for file in self._files(thread_id):
                 self._move(thread_id, file, self.root / "archived_sessions" / file.name, archived_at=int(time.time()))
         return {}
@@ -57,7 +57,7 @@ class Home:
         thread_id = params["threadId"]
         if not any("archived_sessions" in file.parts for file in self._files(thread_id)):
             raise Refusal(f"no archived rollout found for thread id {thread_id}")
-        for member in self._family(thread_id):
+        for member in self.family(thread_id):
             for file in self._files(member):
                 day = file.name.removeprefix("rollout-")[:10].replace("-", "/")
                 self._move(member, file, self.root / "sessions" / day / file.name, archived_at=None)
@@ -65,7 +65,7 @@ class Home:
 
     def delete(self, params: Params) -> Params:
         thread_id = params["threadId"]
-        family = self._family(thread_id)
+        family = self.family(thread_id)
         if not self._files(thread_id):
             raise Refusal(f"no rollout found for thread id {thread_id}")
         for file in self.root.rglob("rollout-*.jsonl"):
@@ -120,7 +120,7 @@ class Home:
             raise Refusal(f"no rollout found for thread id {thread_id}")
         return found
 
-    def _family(self, thread_id: str) -> list[str]:
+    def family(self, thread_id: str) -> list[str]:
         """Return a thread and those of its subagents."""
         parents = {meta["id"]: parent_of(meta) for meta in map(meta_of, self.root.rglob("rollout-*.jsonl")) if meta}
         family = [thread_id]
