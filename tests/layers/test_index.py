@@ -6,14 +6,14 @@ import json
 import os
 import sqlite3
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
 
 from examples.custom_backend import JsonFolder
 from mcp_sessions.backends.base import SessionBackend
-from mcp_sessions.backends.layers.index import Indexed, IndexStore, labels, schema, store
+from mcp_sessions.backends.layers.index import Indexed, IndexStore, labels, schema, store, tables
 from mcp_sessions.errors import Unavailable
 from mcp_sessions.models import HistoryQuery, SearchPage
 
@@ -222,3 +222,13 @@ async def test_an_index_made_before_there_were_projects_is_filled_anew(
     async with _indexed(folder, file) as backend:
         assert _found(await backend.search_sessions("apple", project="/w")) == [("b", "an apple")]
         assert len(_found(await backend.search_sessions("apple"))) == 3
+
+
+async def test_copies_of_a_hit_are_looked_for_only_among_the_messages_of_the_same_second(
+    folder: Path, file: Path
+) -> None:
+    async with _indexed(folder, file) as backend:
+        await backend.search_sessions("apple")
+    with closing(sqlite3.connect(file)) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {tables.PLACES} WHERE p.key IN (1){tables.NO_COPY}").fetchall()
+    assert any("q USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in step for *_, step in plan), plan

@@ -15,19 +15,22 @@ _NAMES = 1 << 52  # added to the keys of names, which are searched before messag
 _EPOCH = 1_577_836_800  # 2020-01-01
 _KEYS_PER_SECOND = 1 << 10
 _AT_ONCE = 500
-_PLACES = "SELECT p.key, s.id, p.part, p.message_id, p.position FROM places p JOIN sessions s ON s.key = p.session_key"
-_NO_COPY = f"""
+PLACES = "SELECT p.key, s.id, p.part, p.message_id, p.position FROM places p JOIN sessions s ON s.key = p.session_key"
+NO_COPY = f"""
     AND NOT (p.origin <> '' AND EXISTS (
         SELECT 1 FROM sessions t JOIN places q ON q.session_key = t.key
         WHERE t.source = s.source AND t.id = substr(p.origin, 1, instr(p.origin, '/') - 1)
         AND q.message_id = substr(p.origin, instr(p.origin, '/') + 1) AND t.key <> s.key))
     AND NOT (p.number > 0 AND EXISTS (
-        SELECT 1 FROM places q JOIN sessions t ON t.key = q.session_key
+        SELECT 1 FROM places q CROSS JOIN sessions t ON t.key = q.session_key
         WHERE q.key > p.key AND q.key < (p.key / {_KEYS_PER_SECOND} + 1) * {_KEYS_PER_SECOND} AND q.number > 0
         AND q.message_id = p.message_id AND q.digest = p.digest AND t.source = s.source AND t.key <> s.key
         AND q.origin IN ('', p.origin)))
 """
-"""Conditions that a place is not a copy. Claude Code's forks name the original; older copies have its id and time."""
+"""Conditions that a place is not a copy. Claude Code's forks name the original; older copies have its id and time.
+
+CROSS JOIN keeps SQLite from reading all messages of the source for each place, instead of those of the same second.
+"""
 
 
 class Text(NamedTuple):
@@ -276,5 +279,5 @@ def find(tx: Transaction, labels: str, words: Sequence[str], *, below: int, limi
         limit,
     )
     keys = [key for (key,) in rows]
-    found = tx.all(f"{_PLACES} WHERE p.key IN ({', '.join('?' * len(keys))}){_NO_COPY} ORDER BY p.key DESC", *keys)
+    found = tx.all(f"{PLACES} WHERE p.key IN ({', '.join('?' * len(keys))}){NO_COPY} ORDER BY p.key DESC", *keys)
     return [Place(*row) for row in found], keys[-1] if len(keys) == limit else 0
