@@ -87,7 +87,7 @@ def _import(store: OverlayStore, file: Path) -> int:
     print(f"Added {result.added:,} values; {result.equal:,} were there already.")
     if not result.different:
         return 0
-    print(f"{len(result.different):,} differ from what the overlay has, or can't be compared. That was kept:")
+    print(f"{len(result.different):,} differ from what the overlay has, or can't be compared. Its values were kept:")
     _print_values(result.different)
     return 1
 

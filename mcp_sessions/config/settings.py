@@ -112,7 +112,7 @@ class Settings:
         parsers.choice("auto", "user", "code", "off"),
     )
     max_chars: int = _setting(
-        24_000, "N", "maximum number of characters in a result, 2000 to 400000", number(int, 2_000, 400_000)
+        24_000, "N", "maximum number of characters in a result's text, 2000 to 400000", number(int, 2_000, 400_000)
     )
     redact: bool = _setting(
         True,
@@ -164,7 +164,7 @@ class Settings:
         parsers.hosts,
     )
     tokens: str = _setting(
-        "", "FILE", "over HTTP: the accepted tokens, as `mcp-sessions token new` prints them", parsers.not_empty
+        "", "FILE", "over HTTP: file with a line from `mcp-sessions token new` for each token", parsers.not_empty
     )
     jwt_issuer: str = _setting("", "URL", "over HTTP: accept JWTs of this issuer (their `iss`)", parsers.not_empty)
     jwt_audience: str = _setting(
@@ -177,7 +177,7 @@ class Settings:
     backend_tokens: str = _setting(
         "",
         "FILE",
-        "JSON object of each subject and its credential, or its credentials by backend name",
+        "JSON object that maps each subject to its credential, or to its credentials by backend name",
         parsers.not_empty,
     )
     own_credentials: bool = _setting(
@@ -201,11 +201,15 @@ class Settings:
     audit: str = _setting(
         "",
         "FILE",
-        "over HTTP: file to log changes to, one line of JSON each; - is stderr, the default with authentication",
+        "file to log changes to, one line of JSON each; - is stderr, the default over HTTP with authentication",
         parsers.not_empty,
     )
     state_key: str = _setting(
-        "", "", "over HTTP: a secret of 32 characters or more, shared by all replicas", parsers.state_key, secret=True
+        "",
+        "",
+        "over HTTP: secret of 32 characters or more for cursors and confirmation codes, the same on all replicas",
+        parsers.state_key,
+        secret=True,
     )
 
     backend_credentials: Mapping[str, str] = field(default_factory=dict[str, str])

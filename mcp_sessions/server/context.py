@@ -46,7 +46,7 @@ class AppContext:
     cursor_cipher: CursorCipher | None
     audit: AuditLog | None
     found_hints: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
-    """(subject, hint) → the id that `find_current` found for the hint at the current session."""
+    """(subject, hint) → the id that `find_current` found for it. A hint is a client's id for the current session."""
 
     @property
     def caller(self) -> Caller:

@@ -49,7 +49,7 @@ class ListChangeStreams:
 async def declare_list_changes(ctx: Request, call_next: CallNext, *, of_sessions: bool) -> HandlerResult:
     """Correct the declared capabilities: the SDK declares the same for all transports and all kinds of lists.
 
-    The tools and the prompts change only where an answer from the cache was out of date (`transports/stdio`). Of that,
+    The lists of tools and prompts change only if a cached answer was out of date (`transports/stdio`). Of that,
     only clients of earlier versions are notified.
     """
     result = await call_next(ctx)

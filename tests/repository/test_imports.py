@@ -88,7 +88,7 @@ RULES = {
 }
 """part → what of ours, and whether the SDK (`mcp`), it may import beside itself; the longest name that fits decides.
 
-One system's backend never imports another's, and only `cli` and `config` know all parts.
+One system's backend never imports another's, and only `cli` knows all parts.
 """
 
 
