@@ -30,11 +30,10 @@ def session_files(catalogue: Catalogue, session_id: str) -> list[Path]:
 
 def _files_in(folder: Path) -> Iterator[Path]:
     """Yield the files in a folder and the folders in it. Raise `Unsupported` if one of these is a link."""
-    # `Path.is_symlink` raises in a folder that can't be entered.
-    if os.path.islink(folder):  # noqa: PTH114
+    if os.path.islink(folder):  # noqa: PTH114 - `Path.is_symlink` raises in a folder that can't be entered
         raise Unsupported("the folder of this session is a link, which is not followed. Move its files yourself.")
     for parent, folders, files in os.walk(folder):
-        if any(os.path.islink(Path(parent, name)) for name in folders):  # noqa: PTH114
+        if any(os.path.islink(Path(parent, name)) for name in folders):  # noqa: PTH114 - as above
             raise Unsupported("the folder of this session has a link in it. Remove the link, then try again.")
         for name in files:
             yield Path(parent, name)

@@ -96,7 +96,7 @@ def open_opencode_database(url: str, options: OpencodeDatabaseOptions, context: 
         return LocalOpencodeReader(database, options)
 
     try:
-        directory = options.directory or os.getcwd()  # noqa: PTH109
+        directory = options.directory or str(Path.cwd())
     except OSError as error:
         raise Invalid("the working folder does not exist any more. Name another one in the option directory") from error
 

@@ -1,6 +1,7 @@
 """What opencode tells the MCP servers that it starts: little, and not which session makes a call."""
 
 import os
+from pathlib import Path
 
 VARIABLE = "OPENCODE_PID"
 """The variable that opencode sets for the servers that it starts."""
@@ -9,6 +10,6 @@ VARIABLE = "OPENCODE_PID"
 def client_folder() -> str:
     """Return the folder of the opencode that started this process, "" if another program did."""
     try:
-        return os.getcwd() if VARIABLE in os.environ else ""  # noqa: PTH109
+        return str(Path.cwd()) if VARIABLE in os.environ else ""
     except OSError:  # the folder was removed
         return ""

@@ -110,6 +110,13 @@ def _write_much(path: Path) -> None:
         file.write(b'{"type":"api-request-blob","value":"' + b"x" * 100_000 + b'"}\n')
 
 
+async def _write_much_and_wait_for_the_name(path: Path) -> None:
+    _write_much(path)
+    with anyio.fail_after(5):
+        while b"A name" not in path.read_bytes()[-64 * 1024 :]:  # noqa: ASYNC110, ASYNC240 - a local file
+            await anyio.sleep(0.01)
+
+
 async def test_the_name_of_an_open_session_stays_where_claude_codes_own_list_looks_for_it(
     tmp_path: Path, sessions: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,10 +126,7 @@ async def test_the_name_of_an_open_session_stays_where_claude_codes_own_list_loo
     async with opened(tmp_path) as backend:
         await backend.rename_session(sessions[0], "A name")
         for _ in range(2):
-            _write_much(path)
-            with anyio.fail_after(5):
-                while b"A name" not in path.read_bytes()[-64 * 1024 :]:  # noqa: ASYNC110 - it is a file
-                    await anyio.sleep(0.01)
+            await _write_much_and_wait_for_the_name(path)
         assert (await backend.get_session(sessions[0])).name == "A name"
 
 
@@ -137,10 +141,7 @@ async def test_a_name_is_still_repeated_after_the_deadline_of_the_call_that_gave
             await backend.rename_session(sessions[0], "A name")
             while remaining(1):  # noqa: ASYNC110 - it is a clock
                 await anyio.sleep(0.01)
-        _write_much(path)
-        with anyio.fail_after(5):
-            while b"A name" not in path.read_bytes()[-64 * 1024 :]:  # noqa: ASYNC110 - it is a file
-                await anyio.sleep(0.01)
+        await _write_much_and_wait_for_the_name(path)
 
 
 async def test_only_the_last_name_is_repeated_until_claude_code_removes_the_session(
