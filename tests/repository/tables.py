@@ -120,7 +120,7 @@ def results_table(page: Path) -> str:
             yield f"`{model.__name__}`", f"those of `Session`, {fields}" if base is Session else fields, meaning
 
     returned = table(("result", "fields", "meaning"), rows(_PAGES))
-    return f"{returned}\n\nThe objects inside of these:\n\n{table(('object', 'fields', 'meaning'), rows(_ROWS))}"
+    return f"{returned}\n\nThe objects in these results:\n\n{table(('object', 'fields', 'meaning'), rows(_ROWS))}"
 
 
 def errors_table(page: Path) -> str:
