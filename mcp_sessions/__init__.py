@@ -1,4 +1,4 @@
-"""An MCP server that lets agents look after their sessions, over whichever system holds them."""
+"""An MCP server that lets agents look after their sessions, whichever system stores the sessions."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    # Loaded when asked for: `mcp-sessions --help` need not wait for the SDK's half a second.
+    # Loaded on first use, so that `mcp-sessions --help` doesn't wait half a second for the SDK.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

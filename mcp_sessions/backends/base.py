@@ -105,11 +105,11 @@ class SessionBackend:
         return session_id
 
     def may_be_hint(self, hint: str, session_id: str) -> bool:
-        """Return whether a client's hint at its current session may mean the session with this canonical id."""
+        """Return whether a client's hint about its current session may mean the session with this canonical id."""
         return self.canonical_id(hint) == session_id
 
     async def resolve_hint(self, hint: str) -> str:
-        """Return the canonical id for a client's hint at its current session, "" if it was looked for and not found."""
+        """Return the canonical id for a client's hint about its current session, "" if no session fits the hint."""
         return self.canonical_id(hint)
 
     def client_session(self) -> str:
@@ -117,7 +117,7 @@ class SessionBackend:
         return ""
 
     async def find_client_sessions(self) -> Sequence[str]:
-        """Return the sessions that may be `client_session`, after asking the system. Called only to find "current"."""
+        """Ask the system which sessions may be `client_session`, and return them. Called only to find "current"."""
         return ()
 
     def session_in_meta(self, meta: Mapping[str, object]) -> str:
@@ -158,7 +158,7 @@ class SessionBackend:
         page = await self.list_sessions(SessionFilter(), limit=limit)
         ids = [session.id for session in page.sessions if session.id.startswith(prefix)]
         if prefix not in ids:
-            with suppress(SessionsError):  # most prefixes are not a complete id, or not even a valid one
+            with suppress(SessionsError):  # most prefixes are not a complete id, and some are not even a valid one
                 ids.insert(0, (await self.get_session(prefix)).id)
         return ids[:limit]
 
@@ -178,9 +178,8 @@ class SessionBackend:
 
     def changes(self, since: datetime | None) -> AsyncGenerator[Session]:
         """Yield the active and archived sessions updated since a time, newest first, each once. None yields all.
-
-        Sessions that were updated up to 2 seconds before `since` may be yielded too. A session that changes meanwhile
-        may be left out: call again with `since` set to the time of the first session to get it.
+        Sessions that were updated up to 2 seconds before `since` may be yielded too. A session that changes during the
+        walk may be left out. To get it, call again with `since` set to the time of the first session.
         """
         return feeds.changes(self, since)
 
@@ -205,7 +204,7 @@ class SessionBackend:
         self._refuse(Capability.SEARCH_SESSIONS)
 
     def create_targets(self) -> Sequence[str]:
-        """Return the names of the backends to choose from for a new session, "" for one without a name. () if none."""
+        """Return the backends that can create a session, by name ("" for none). Empty if there is no choice."""
         return ()
 
     def creating_in(self, name: str) -> Self:
@@ -236,7 +235,7 @@ class SessionBackend:
         self._refuse(Capability.RESTORE_SESSION)
 
     async def protect_session(self, session_id: str, *, is_protected: bool = True) -> None:
-        """Keep a session that its system would remove by itself, or no longer. For an overlay, which archives it."""
+        """Protect a session from removal by its system, or stop protecting it. Called by an overlay that archives."""
 
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         """Delete a session. `note` says until when it can be restored, or that it can't be."""

@@ -9,7 +9,7 @@ from ..models import BulkAction, BulkResult, Change, Failure, SessionDetail, Tar
 
 
 class Actions(Protocol):
-    """The actions on one session that bulk actions are made of, and what they need to refuse one."""
+    """The actions on one session that bulk actions are made of, and what they need to refuse a session."""
 
     async def get_session(self, session_id: str) -> SessionDetail: ...
 
@@ -76,6 +76,7 @@ async def apply_one(
     if action == "restore":
         return await backend.restore_session(session_id)
     if expected_versions is not None and session_id not in expected_versions:
-        await backend.get_session(session_id)  # raises the error that kept it out of the question, if it persists
+        # If the error that kept the session out of the question persists, this raises it.
+        await backend.get_session(session_id)
         raise NotFound(f"session {quoted(session_id)} was not found when the user was asked to confirm. Ask again.")
     return await backend.delete_session(session_id, expected_version=(expected_versions or {}).get(session_id, ""))

@@ -4,8 +4,8 @@ How these versions differ:
 
 * Before 2.5.13, there is no `/info`, so the version is guessed from the routes that exist.
 * Before 2.6.0, AgentOS doesn't look up the type of a session: it takes the type from the request's `type`, or `agent`.
-  It returns a session as whatever type is sent, and a write with a wrong type erases all runs of a workflow session.
-  A list has sessions of one type only, and its items have no type, owner, component or metadata.
+  It returns a session as the type that the request names, and a write with a wrong type erases all runs of a workflow
+  session. A list has sessions of one type only, and its items have no type, owner, component or metadata.
 * Before 2.6.7, PATCH ignores `table`: it changes the session with the same id in the default table instead.
 
 To delete this module, use `Api` in place of `ApiOfAnyVersion` and `fetch_version` in place of `fetch_any_version` in
@@ -62,7 +62,7 @@ class ApiOfAnyVersion(Api):
 
     async def check_access(self, session_id: str, owner: str) -> None:
         if await self.version() < FINDS_TYPES:
-            await self.find(session_id, owner)  # finds the type for the requests that follow
+            await self.find(session_id, owner)  # learns the type, which the next requests need
         else:
             await super().check_access(session_id, owner)
 
@@ -77,8 +77,8 @@ class ApiOfAnyVersion(Api):
         """Return a session, and whether its type is certain.
 
         The id of its component proves the type. On PostgreSQL, only a request with the session's own type finds it,
-        which proves the type too. On other databases, requests with several types find a session without a component:
-        it is then returned as an agent's session.
+        which proves the type too. On other databases, requests of several types find a session without a component,
+        which is then returned as an agent's session.
         """
         first = self._types.get(session_id, "agent")
         candidates: list[AgentOsSession] = []
@@ -222,7 +222,8 @@ async def fetch_any_version(http: HttpClient) -> Version:
         try:
             description = (await http.read("/openapi.json")).json()
         except NotFound:
-            # An AgentOS may hide this document. Assume the oldest version: what is safe with it is safe with all.
+            # An AgentOS may hide this document. Assume the oldest version: what is safe with that version is safe with
+            # all.
             if await _is_healthy(http):
                 return UnknownVersion(*OLDEST)
             raise error from None

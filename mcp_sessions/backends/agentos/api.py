@@ -35,7 +35,7 @@ class Api:
         return await self._version.get(self.http, fresh=fresh)
 
     async def find(self, session_id: str, owner: str) -> AgentOsSession:
-        """Return a session. Raise `NotFound` if the owner has no such session."""
+        """Return a session. Raise `NotFound` if the owner has no session with this id."""
         found = await self._read_session(session_id, owner)
         if found.id != session_id or (owner and found.user_id != owner):
             raise not_found(session_id)
@@ -45,7 +45,7 @@ class Api:
         return read_session((await self._read(session_id, owner)).json())
 
     async def check_access(self, session_id: str, owner: str) -> None:
-        """Raise `NotFound` if the session is another user's. AgentOS itself may show its runs."""
+        """Raise `NotFound` if the session is another user's. AgentOS itself may show that session's runs."""
         if owner:
             await self.find(session_id, owner)
 

@@ -94,7 +94,7 @@ class AgentOsBackend(HttpBackend):
         self._credential = self._configured_credential.for_caller(self.caller)
 
     async def check_reachable(self) -> None:
-        """Raise an error if AgentOS can't be reached with the credential, or, if each caller has one, at all."""
+        """Raise an error if AgentOS can't be reached, or refuses a credential that all callers share."""
         if not self._credential.is_missing:
             await super().check_reachable()
             return
@@ -119,7 +119,7 @@ class AgentOsBackend(HttpBackend):
         return self._accounts.get(self._credential).writer
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-        """List sessions. `pages.py` documents how paging copes with changes, and when it can miss a session."""
+        """List sessions. `pages.py` says how paging handles changes, and when it can miss a session."""
         check_text(filter.query, "query", NAME_LENGTH)
         check_text(filter.agent_id, "agent_id", NAME_LENGTH)
         if filter.type:
@@ -210,8 +210,8 @@ class AgentOsBackend(HttpBackend):
         await self._writer.delete(session_id, self._owner, expected_version=expected_version)
         # Seen on 2.5.6 and 3.1.10: when a run ends, it saves its session even if that was deleted.
         note = (
-            "Deleted for good, with its runs. If a run of this session is executing now, the session is created again "
-            "when that run ends."
+            "Deleted permanently, with its runs. If a run of this session is executing now, the session is created "
+            "again when that run ends."
         )
         return Change(session_id=session_id, note=note)
 

@@ -31,7 +31,8 @@ async def open_walk(
     large_pages: bool = False,
     includes_start: bool = False,
 ) -> tuple[Walk, tuple[int, ...]]:
-    """Return a walk that begins after the cursor's session (at it, if `includes_start`), and the cursor's numbers.
+    """Return a walk that begins after the cursor's session (with `includes_start`, at that session), and the cursor's
+    numbers.
 
     The first `extra` of these numbers have a meaning to the caller only. `stops_at` (anyio's clock): when to stop
     looking for sessions that paging missed.

@@ -84,7 +84,7 @@ class PageReader:
             ) from error
 
     def failures_near(self, first: int, last: int) -> set[int]:
-        """Return the failed offsets from `first` to `last`, and those directly before and after."""
+        """Return the failed offsets from `first` to `last`, and those directly before and after this range."""
         while first - 1 in self.failed:
             first -= 1
         while last + 1 in self.failed:
@@ -122,7 +122,8 @@ async def read_all(fetch: Fetch, stops_at: float) -> UnsortedList | None:
     except (ServerFailed, TooLarge):
         return None
     failed_count = len(reader.failed)
-    # If a session was read twice, or the length differs, the list changed meanwhile or its database can't sort by id.
+    # If a session was read twice, or the length differs, the list changed during the read or its database can't sort by
+    # id.
     is_complete = len(sessions) == count and totals == {count + failed_count}
     return UnsortedList(list(sessions.values()), failed_count, is_complete)
 

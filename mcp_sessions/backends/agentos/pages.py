@@ -2,7 +2,7 @@
 
 AgentOS orders by time alone. We order by time, and rows with the same time (a group) by a digest of their ids, so a
 group is read completely before any row of it is returned. A cursor has a key of that order, and a hint: the offset of
-the upstream row. If rows before that one were removed since, reading begins on an earlier page.
+the upstream row. If rows before that one have been removed since then, reading begins on an earlier page.
 
 PostgreSQL returns the rows of a group in an order that differs between pages and page sizes. The number of rows in a
 group is certain nevertheless, because the list is sorted by time. If fewer sessions were found than that, or if AgentOS
@@ -178,8 +178,8 @@ class Stream:
     async def _reread_group_from_end(self, group: Sequence[Row], failures: set[int]) -> bool:
         """Read the rows of a small group one by one, with offsets counted from the other end of the list.
 
-        PostgreSQL sorts the whole list to return a page from its second half, so these requests all see one order.
-        Return whether the group is complete.
+        PostgreSQL sorts the whole list to return a page from its second half, so all of these requests see the same
+        order. Return whether the group is complete.
         """
         offsets = failures | {row.offset for row in group}
         total = self._reader.total
@@ -248,7 +248,7 @@ class Stream:
         latest = {row.session.id: row.key for row in rows if self._after is None or row.key > self._after}
         # If a session was changed between two pages, the later row is kept.
         kept = [row for row in self._rows + rows if latest.get(row.session.id, row.key) == row.key]
-        # Rows that were added meanwhile move earlier ones to this page, so the two pages must be sorted together.
+        # Rows added between the two reads move earlier rows to this page, so the two pages must be sorted together.
         self._rows = sorted(kept, key=lambda row: row.key.time)
 
 

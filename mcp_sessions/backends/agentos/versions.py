@@ -53,7 +53,7 @@ class VersionCache:
         self._lock = anyio.Lock()
 
     async def get(self, http: HttpClient, *, fresh: bool = False) -> Version:
-        """Return the version. `fresh`: request it even if it is cached."""
+        """Return the version. `fresh`: request the version even if it is cached."""
         now = anyio.current_time()
         if fresh or self._version is None or now > self._requested_at + _VERSION_SECONDS:
             async with self._lock:

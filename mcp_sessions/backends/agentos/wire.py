@@ -68,12 +68,12 @@ class AgentOsSession:
 
     @property
     def run_progress(self) -> str:
-        """Changes when a run ends, since nearly every run adds messages or tokens."""
+        """A value that changes when a run ends, since nearly every run adds messages or tokens."""
         return f"{self.message_count}/{self.total_tokens}"
 
     @property
     def identity(self) -> str:
-        """Differs from that of a later session with the same id."""
+        """A value that differs between this session and a later session with the same id."""
         return f"{self.created_at} {self.user_id}"
 
     @property

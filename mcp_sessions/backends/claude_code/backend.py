@@ -44,8 +44,7 @@ _TRIES_AT_END = 3
 
 class ClaudeCodeBackend(ClaudeCodeReader):
     """The sessions in Claude Code's folder. Lines are appended to transcripts, and no other byte of them is changed.
-
-    `data_folder` is our own, for what must not be in Claude Code's.
+    `data_folder` is our own folder, for files that must not be in Claude Code's.
     """
 
     capabilities = ClaudeCodeReader.capabilities | {
@@ -67,12 +66,11 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         self._open = AsyncExitStack()
         self._tasks: TaskGroup | None = None
         self._given_names: dict[str, str] = {}
-        """The names that are repeated, by the ids of the sessions, which are open."""
+        """The ids of open sessions, and the names that `_repeat_names` repeats in their transcripts."""
 
     async def __aenter__(self) -> Self:
-        """Finish deletions during which a process was killed, and remove from our trash what is too old.
-
-        Then renew the copies of sessions from time to time, until the backend is left.
+        """Finish deletions during which a process was killed, and remove old sessions from our trash. Then renew the
+        copies of sessions from time to time, until the backend is closed.
         """
         if self._read_only:
             return self
@@ -150,7 +148,7 @@ class ClaudeCodeBackend(ClaudeCodeReader):
     async def rename_session(self, session_id: str, name: str) -> Change:
         """Rename a session, also one that is open in Claude Code."""
         change = await self._change(session_id, lambda changes: changes.rename(session_id, name))
-        with suppress(SessionsError):  # the name was given all the same
+        with suppress(SessionsError):  # the name was given nevertheless
             if session_id in await self._in_thread(lambda _: live_sessions(self._folder.root)):
                 self._keep_name(session_id, str(change.changed["name"]))
         return change
@@ -162,7 +160,7 @@ class ClaudeCodeBackend(ClaudeCodeReader):
             self._tasks.start_soon(self._repeat_names, session_id)
 
     async def _repeat_names(self, session_id: str) -> None:
-        """Repeat the name near the end of a transcript until the session is closed or named elsewhere, or we end."""
+        """Repeat the name near the end of a transcript until the session is closed, gets another name, or we end."""
         is_open = True
         try:
             while is_open:
@@ -179,7 +177,7 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         """Repeat a name if it is far from the end of the transcript. Return whether to look again later."""
         for _ in range(tries):
             try:
-                with no_deadline():  # that of the call that renamed the session ends before
+                with no_deadline():  # the deadline of the call that renamed the session ends before
                     return await self._change(session_id, lambda changes: changes.repeat_name(session_id, name))
             except (Busy, Conflict):  # another program was writing at that moment
                 continue
@@ -209,9 +207,8 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         return await self._change(session_id, change)
 
     async def append_messages(self, session_id: str, messages: Sequence[NewMessage]) -> Change:
-        """Append messages of users and assistants. Refused while the session is open in Claude Code.
-
-        Claude Code would continue after the last message that it knows, and lose the appended ones.
+        """Append messages of users and assistants. Refused while the session is open in Claude Code, which would
+        continue after the last message that it knows, and lose the appended messages.
         """
         return await self._change(session_id, lambda changes: changes.append(session_id, messages))
 
@@ -236,11 +233,11 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         )
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
-        """Restore a session that was deleted, or that Claude Code has removed and we have kept, byte for byte."""
+        """Restore, byte for byte, a session that was deleted, or that Claude Code removed while we had a copy."""
         return await self._change(session_id, lambda changes: self._deletion(changes).restore(session_id, name))
 
     async def protect_session(self, session_id: str, *, is_protected: bool = True) -> None:
-        """Keep copies of a session's files, which stay when Claude Code removes the files, or no longer."""
+        """Keep copies of a session's files, which stay when Claude Code removes the files, or stop keeping them."""
         if self._keep != "off" and "/" not in session_id:
             await self._change(
                 session_id,
@@ -248,11 +245,10 @@ class ClaudeCodeBackend(ClaudeCodeReader):
             )
 
     async def _change(self, session_id: str, work: Callable[[Changes], T]) -> T:
-        """Return the result of a change, during which our other processes don't change the session.
-
-        Raise `OutcomeUnknown` if it takes too long. The session stays locked until the change has ended.
+        """Make a change while our other processes don't change the session, and return its result. Raise
+        `OutcomeUnknown` if the change takes too long. The session stays locked until the change has ended.
         """
-        with suppress(OSError):  # without the folder, `lock` logs a warning and goes on
+        with suppress(OSError):  # without the folder, `lock` logs a warning and continues
             self._locks.open()
         async with self._locks.lock(f"{self._folder.root}/{session_id}") as lock:
             try:

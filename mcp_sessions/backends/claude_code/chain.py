@@ -1,8 +1,8 @@
 """The conversation in a transcript: the chain of lines from its last message back to its first.
 
 A transcript is a tree, since a user can go back and continue differently. Each line names its parent, and the
-conversation is the chain of parents of the last message. A parent stands before its children, so the chain is read
-from the end of the file, and only as far as somebody asks.
+conversation is the chain of parents of the last message. A parent stands before its children, so the chain is read from
+the end of the file, and only as far as the caller needs.
 """
 
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ class Chain:
     notes: list[str] = field(default_factory=list[str])
 
     def links(self, start: Start) -> Iterator[Link]:
-        """Yield the lines of the chain, the last one first. Raise `Invalid` if there is no longer such a start."""
+        """Yield the lines of the chain, the last one first. Raise `Invalid` if the line of `start` no longer exists."""
         if start.mode == Mode.NEWEST:
             lines = self._lines(None)
             last = self._find_leaf(lines)
@@ -153,7 +153,7 @@ class Chain:
             self._add_note(_CUT)
 
     def _lines(self, end: int | None) -> Iterator[Line]:
-        """Yield the lines before an offset, the last one first, without those that were not written to their end."""
+        """Yield the lines before an offset, the last one first. Leave out incomplete lines."""
         for line in self.file.backward(end):
             if not is_torn(line):
                 yield line

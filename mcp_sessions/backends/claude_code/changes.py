@@ -28,7 +28,7 @@ _KEPT_FIELDS = ("cwd", "version", "gitBranch")
 _LAST_PROMPT_LENGTH = 200
 _MILLISECOND = timedelta(milliseconds=1)
 _CLOCK_DIFFERENCE = timedelta(days=1)
-"""A line that is from further in the future has a wrong time."""
+"""If a line's time is further in the future than this, the time is wrong."""
 _TAG_LENGTH = 200
 
 
@@ -71,7 +71,7 @@ class Changes:
         new = session_name(name)
         file, facts = self.find(session_id)
         if not new:
-            raise Invalid('Claude Code can\'t take a name away. Give "name" a visible character.')
+            raise Invalid('Claude Code can\'t remove a name. Give "name" a visible character.')
         append_lines(file.path, title_lines(session_id, new))
         is_live = session_id in live_sessions(self.catalogue.folder.root)
         note = "Claude Code has this session open, and shows the new name there after a restart." if is_live else ""
@@ -84,10 +84,9 @@ class Changes:
         )
 
     def repeat_name(self, session_id: str, name: str) -> bool:
-        """Write an open session's name again if much was written after it. Return whether to look again later.
-
-        Claude Code's own list looks for a name only in the last 64 KiB of a transcript. An open Claude Code may write
-        more than that in one turn, and repeats a name only if it has given it, or has found it there.
+        """Write an open session's name again if much was written after it. Return whether to look again later. Claude
+        Code's own list looks for a name only in the last 64 KiB of a transcript. An open Claude Code may write more
+        than that in one turn. It repeats a name only if it has given the name itself, or has found it in those 64 KiB.
         """
         file, facts = self.find(session_id, or_copy=True)
         if file.is_kept or facts.title != name:
@@ -99,7 +98,7 @@ class Changes:
         return session_id in live_sessions(self.catalogue.folder.root)
 
     def tag(self, session_id: str, tag: Json) -> Change:
-        """Give a session a tag, as `/tag` in Claude Code does. None and "" take it away."""
+        """Give a session a tag, as `/tag` in Claude Code does. None and "" remove the tag."""
         if not (tag is None or isinstance(tag, str)):
             raise Invalid('"metadata.tag" must be a string, since it is the session\'s tag in Claude Code.')
         new = " ".join(check_text(tag or "", "metadata.tag", _TAG_LENGTH).split())
@@ -161,9 +160,9 @@ def title_lines(session_id: str, name: str) -> list[JsonObject]:
 def message_lines(
     session_id: str, messages: Sequence[NewMessage], leaf: Record | None, facts: SessionFacts
 ) -> list[JsonObject]:
-    """Return the lines of messages after a conversation's last one, each with the one before it as its parent.
-
-    Each has a later time than the one before it, since Claude Code before version 2.1 continues after the latest line.
+    """Return the lines of messages that follow a conversation's last line. The parent of each line is the line before
+    it. Each line has a later time than the line before it, since Claude Code before version 2.1 continues after the
+    latest line.
     """
     head = facts.head
     known = {"cwd": head.project, "version": facts.version, "gitBranch": facts.branch}
@@ -220,7 +219,7 @@ def _last_prompt(session_id: str, text: str, leaf: str) -> JsonObject:
 
 
 def _check(message: NewMessage) -> None:
-    """Raise `Invalid` or `Unsupported` unless Claude Code can continue after this message."""
+    """Raise `Invalid` or `Unsupported` if Claude Code can't continue after this message."""
     if message.role not in ("user", "assistant") or message.tool_calls or message.attachments:
         raise Unsupported("only texts of the roles user and assistant can be appended to a session of Claude Code.")
     check_text(message.text, "text", TEXT_LENGTH)

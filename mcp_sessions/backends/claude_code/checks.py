@@ -33,7 +33,8 @@ def _retention(catalogue: Catalogue, mtimes: list[int]) -> Check:
     retention = Retention.of(catalogue.folder.root)
     if retention.days is None:
         text = (
-            "cleanupPeriodDays can't be read from Claude Code's settings, so it isn't known what it removes. Check it"
+            "cleanupPeriodDays can't be read from Claude Code's settings, so it isn't known when sessions are removed. "
+            "Check the settings"
         )
         return Check("retention", text, "warning")
     period = f"Claude Code removes sessions after {retention.days:g} days without a change"

@@ -1,8 +1,8 @@
 """Messages, made from the chain of lines in a transcript.
 
 The lines of one answer of the model are one message, whose id is the uuid of its first line. Where the model called
-several tools at once, each result is a child of its own call, so the chain contains only one of them: the others are
-put back behind the answer.
+several tools at once, each result is a child of its own call, so the chain contains only one of the results. The other
+results are added after the answer.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ NEWEST: Position = (0,) * POSITION_LENGTH
 
 @dataclass(slots=True)
 class _Turn:
-    """A message and the results of the tool calls in it, or results alone. Its lines are in order, the newest first.
+    """A message and the results of the tool calls in it, or only results. Its lines are in order, the newest first.
 
     `inner_results` stand between the lines of the answer. `off_chain` are lines of the answer and results of its calls
     that the chain does not contain, the oldest first; they are among the lines in `passed`. `start` is where reading
@@ -71,7 +71,7 @@ class _Turn:
 
     @property
     def answer_lines(self) -> list[Record]:
-        """All lines of the message, oldest first; none if these are results alone."""
+        """All lines of the message, oldest first; none if the turn has only results."""
         return [*reversed(self.lines), *(record for record in self.off_chain if not record.is_result)]
 
     @property
@@ -88,7 +88,7 @@ class _Turn:
         return [*([_message(answer)] if answer else []), *(_result(record, names) for record in self.all_results)]
 
     def texts(self) -> list[HistoryItem]:
-        """Return the message of this turn with its id, role, text, time and origin only, none if these are results."""
+        """Return the message of this turn with only id, role, text, time and origin; none if it has only results."""
         answer = self.answer_lines
         if not answer:
             return []
@@ -106,7 +106,7 @@ class _Turn:
 class Conversation:
     """The messages of a session or of a subagent. Reading them adds to `notes` what readers should know.
 
-    `only_texts`: leave out the results of tools, and everything of a message that no search looks at.
+    `only_texts`: leave out the results of tools, and the parts of a message that no search looks at.
     """
 
     file: TranscriptFile
@@ -143,7 +143,7 @@ class Conversation:
                 passed = []
 
     def _turns(self, start: Start) -> Iterator[_Turn]:
-        """Yield the turns, newest first. Only the line before results tells whether they are inside of an answer."""
+        """Yield the turns, newest first. Only the line before a result tells whether the result is inside an answer."""
         turn: _Turn | None = None
         results: list[Link] = []
         for link in self._shown(start):
@@ -169,9 +169,8 @@ class Conversation:
             yield _Turn.of(turn.next if turn else start, results)
 
     def _completed(self, turn: _Turn, older: Sequence[Link]) -> _Turn:
-        """Return the turn with the lines of its answer, and the results of its calls, that are not on the chain.
-
-        They are among the lines that the chain passes by from the turn to the next older ones, `older`.
+        """Return the turn with those lines of its answer, and results of its calls, that are not on the chain. These
+        lines are in the file between the turn and the next older links of the chain, `older`.
         """
         passed = [*turn.passed, *(span for link in older for span in link.passed)]
         if not turn.answer_id or not passed:

@@ -1,4 +1,4 @@
-"""Deleting a session, that is moving its files to a trash, and restoring it."""
+"""Deletes a session by moving its files to a trash, and restores it from there."""
 
 import os
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Deletion:
         )
 
     def restore(self, session_id: str, name: str) -> Change:
-        """Move a session back from the trash. Raise `NotFound` if it is not there, `Conflict` for a newer one."""
+        """Move a session back from the trash. Raise `NotFound` if it isn't there, `Conflict` if newer files exist."""
         new = session_name(name)
         note = self._restore(session_id)
         if new:
@@ -75,8 +75,8 @@ class Deletion:
         return note
 
     def _keep_from_removal(self, transcript: Path) -> str:
-        """Let a transcript that Claude Code would remove at once count as changed now, and return a note on that."""
+        """Set the time of change to now if Claude Code would remove the transcript at once. Return a note on that."""
         if not Retention.of(self.changes.catalogue.folder.root).is_due(transcript.stat().st_mtime_ns):
             return ""
         os.utime(transcript)
-        return " Claude Code would have removed it at once because of its age, so its file counts as changed now."
+        return " Claude Code would have removed it at once because of its age, so its file's time of change is now."

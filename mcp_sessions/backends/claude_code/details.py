@@ -17,7 +17,7 @@ _COUNTING_FRACTION = 0.4
 """The counts of a transcript that takes longer than this fraction of a call's time are left out."""
 _KEPT_NOTE = "Claude Code has removed this session. This is a copy that was kept; restore_session puts it back."
 _EXPIRY_NOTES = {"archived": "If you archive it, a copy is kept.", "off": "Archiving it keeps no copy."}
-"""option `keep` → what becomes of a session that Claude Code will remove soon, and of which there is no copy."""
+"""option `keep` → the note on a session that Claude Code will remove soon, and of which there is no copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Counts:
 class Details:
     """Reads sessions in detail. `known` has counts by file. `timeout` is the time of a call in seconds.
 
-    `keep` is the option that tells of which sessions copies are kept.
+    `keep` is the option that says which sessions have copies.
     """
 
     catalogue: Catalogue
@@ -68,7 +68,7 @@ class Details:
         )
 
     def _note(self, file: SessionFile, *, will_expire: bool) -> str:
-        """Return what is kept of a session that Claude Code has removed or will remove soon, "" for any other."""
+        """Return a note on a session that Claude Code has removed or will remove soon, "" for any other session."""
         if file.is_kept:
             return _KEPT_NOTE
         if not will_expire:
@@ -97,5 +97,5 @@ class Details:
 
 
 def version_of(file: SessionFile) -> str:
-    """Return the version of a session: it changes with every line, and when a file takes the place of another."""
+    """Return the version of a session: it changes with every line, and when another file is in its place."""
     return f"{file.state.size}-{file.state.mtime // 1000}"

@@ -1,8 +1,8 @@
 """Facts about a session that a list shows, read from the head and the tail of its transcript.
 
-The title is the last one that was given, wherever it stands. If none was given, it is what Claude Code shows instead:
-its own title, the last prompt, its own summary or the first prompt. Only lines of these types count, since a tool may
-be called with a field of the same name.
+The title is the last one that was given, anywhere in the file. If none was given, it is what Claude Code shows instead:
+its own title, the last prompt, its own summary or the first prompt. Only lines of certain types have titles: a field of
+the same name may also be an argument of a tool.
 """
 
 import re
@@ -20,7 +20,7 @@ _EDGE = 64 * 1024
 _NEAR_END = _EDGE // 2
 _TITLE_LENGTH = 200
 _TITLES = {"custom-title": "customTitle", "ai-title": "aiTitle", "tag": "tag"}
-"""type of a line → its field. The last line of a type counts, wherever it stands."""
+"""type of a line → its field. The last line of a type counts, anywhere in the file."""
 _TAIL_TITLES = {**_TITLES, "last-prompt": "lastPrompt", "summary": "summary"}
 """The same with types that count only near the end of the file."""
 _NO_TITLE = re.compile(r"\s*(?:<ide_[a-z_]+>.*</ide_[a-z_]+>\s*)+", re.DOTALL)
@@ -83,9 +83,8 @@ class _Tail:
 def read_facts(
     file: TranscriptFile, state: FileState, earlier: SessionFacts | None, *, of_subagent: bool = False
 ) -> SessionFacts:
-    """Return the facts of a transcript. `earlier` are those of a state of the file to which lines were appended.
-
-    Without `of_subagent`, those of a subagent's transcript only say that it is one.
+    """Return the facts of a transcript. `earlier`: the facts of the file before lines were appended to it. Without
+    `of_subagent`, the facts of a subagent's transcript only say that it is one.
     """
     head = earlier.head if earlier and (earlier.head.first_prompt or earlier.head.is_side) else read_head(file)
     if head.is_side and not of_subagent:
@@ -113,7 +112,7 @@ def read_facts(
 
 
 def read_head(file: TranscriptFile) -> Head:
-    """Return what the first lines of a transcript say, until they have said everything or are too many."""
+    """Return what the first lines of a transcript say. Stop when everything is known, or after too many lines."""
     head = Head()
     for line in file.forward():
         if line.offset > _EDGE or (head.first_prompt and head.project and head.created_at):
@@ -162,7 +161,7 @@ def _read_tail(file: TranscriptFile) -> _Tail:
 
 
 def _titles_in(line: Line, kinds: dict[str, str]) -> list[tuple[str, str]]:
-    """Return the types of which the line is one, with its title: none or one."""
+    """Return the type and title of a line that has a title, by type; nothing for any other line."""
     if not any(f'"{kind}"'.encode() in line.data for kind in kinds):
         return []
     fields = parse(line.data) or {}
@@ -171,7 +170,7 @@ def _titles_in(line: Line, kinds: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def has_title_near_end(file: TranscriptFile) -> bool:
-    """Return whether the last title that was given is where Claude Code's own list will find it for some time yet."""
+    """Return whether the last given title is near enough to the end for Claude Code's own list to find it."""
     for line in file.backward():
         if line.offset < file.size - _NEAR_END:
             return False

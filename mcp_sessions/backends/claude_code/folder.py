@@ -24,8 +24,8 @@ _AGENT_FILE = re.compile(r"(agent-[0-9A-Za-z_-]{1,64})\.jsonl")
 class SessionFile(NamedTuple):
     """The transcript of a session or of a subagent, and its state when it was found.
 
-    `mtime` is in nanoseconds. It comes first, so that files are ordered by it. `path` is a text, since making a `Path`
-    for each of thousands of files takes longer than finding them.
+    `mtime` is in nanoseconds. It comes first, so that files are ordered by it. `path` is a string, since making a
+    `Path` for each of thousands of files takes longer than finding them.
     """
 
     mtime: int
@@ -80,7 +80,7 @@ class ClaudeFolder:
             ) from error
 
     def walk(self) -> Walk:
-        """Return all sessions, each once: of two files with the same id, the one that was written to last."""
+        """Return all sessions, each once. Of two files with the same id, return the one that was written to last."""
         found: dict[str, SessionFile] = {}
         walk = Walk([])
         for project in self._project_folders(walk):
@@ -113,7 +113,7 @@ class ClaudeFolder:
             walk.unreadable += 1
 
     def find(self, session_id: str) -> SessionFile:
-        """Return the transcript of a session, of two the one that was written to last. Raise `NotFound`."""
+        """Return the transcript of a session; of several, the one that was written to last. Raise `NotFound`."""
         found = max(self._named(f"{session_id}.jsonl", session_id), default=None) if is_session_id(session_id) else None
         if found is not None:
             return found
@@ -136,9 +136,8 @@ class ClaudeFolder:
         return [file.path for file in self._named(f"{session_id}.jsonl", session_id)]
 
     def agents(self, session_id: str) -> list[SessionFile]:
-        """Return the transcripts that may be of a session's subagents.
-
-        Those of Claude Code 2.0 say only inside whose they are.
+        """Return transcripts that may be of a session's subagents. Files of Claude Code 2.0 name the session only
+        inside.
         """
         found: list[SessionFile] = []
         for project in map(Path, self.project_folders()):

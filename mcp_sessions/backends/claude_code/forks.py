@@ -24,7 +24,7 @@ from .conversation import Conversation
 from .records import Record, is_torn, read_record
 
 _LEFT_OUT = ("teamName", "agentName", "slug", "sourceToolAssistantUUID")
-"""Fields that say something only about the session itself."""
+"""Fields that are about the original session only."""
 _LINKS = ("uuid", "parentUuid", "logicalParentUuid")
 _REPLACEMENT = b'{"type":"content-replacement"'
 
@@ -77,7 +77,7 @@ class _Fork:
             file.write(encoded_line(line))
 
     def lines(self, transcript: TranscriptFile, end: int) -> Iterator[JsonObject]:
-        """Yield the lines of the copy, without its title. The last message is from now on as recent as the copy."""
+        """Yield the lines of the copy, without its title. The last message gets the time of the copy."""
         held: JsonObject | None = None
         replacements: list[JsonObject] = []
         for line in transcript.forward(0, end):
@@ -108,7 +108,7 @@ class _Fork:
         )
 
     def _new_uuid(self, uuid: str) -> str:
-        """Return the uuid in the copy of a line, "" for none. It is derived from the old one, so none is remembered."""
+        """Return the uuid in the copy of a line, "" for none. It is derived from the old one, so no table is needed."""
         seen: set[str] = set()
         while uuid in self.progress and uuid not in seen:
             seen.add(uuid)

@@ -1,8 +1,8 @@
 """The Claude Code processes that are running, and the session that each has open.
 
-A process writes `sessions/PID.json`, and changes the session in it with `/clear` and `/resume`. If it is killed, the
-file stays, and another process may get its number: the file counts only if the process began when the file says so.
-The `.key` files beside it hold credentials and are never opened.
+A process writes `sessions/PID.json`, and changes the session in it with `/clear` and `/resume`. If the process is
+killed, the file stays, and another process may get its number. So the file counts only if the process began at the time
+that the file says. The `.key` files beside it hold credentials and are never opened.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Keeping copies of sessions that Claude Code will remove, and putting them back."""
+"""Keeps copies of sessions that Claude Code will remove, and puts them back."""
 
 from collections.abc import Generator, Sequence, Set
 from contextlib import contextmanager, suppress
@@ -16,7 +16,7 @@ from .session_files import session_files
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """Keeps copies of sessions: of all if `keeps_all` is set, else of those that `protect` was called for."""
+    """Keeps copies of sessions: of all sessions if `keeps_all` is set, else of those for which `protect` was called."""
 
     changes: Changes
     kept: KeptFiles
@@ -29,7 +29,7 @@ class Protection:
             self.kept.keep(session_files(self.changes.catalogue, session_id))
 
     def set(self, session_id: str, *, is_protected: bool) -> None:
-        """Keep copies of a session or no longer, as an overlay asks."""
+        """Keep copies of a session, or stop keeping them, as an overlay asks."""
         if is_protected:
             self.protect(session_id)
         else:
@@ -55,7 +55,7 @@ class Protection:
             self.kept.restore(copies)
 
     def renew(self, session_id: str) -> None:
-        """Update the copies of a session, unless it is meanwhile gone or no longer kept."""
+        """Update the copies of a session, unless it is gone or no longer protected by then."""
         with suppress(NotFound):
             if self.keeps_all or self._copies(session_id):
                 self.protect(session_id)
@@ -81,10 +81,9 @@ class Protection:
 
     @contextmanager
     def deletion(self, trash: Trash, session_id: str) -> Generator[None]:
-        """Remove the copies of a session after it was moved to the trash in the block.
-
-        Copies of a conversation that the session's files don't have are in the trash before that. If the process is
-        killed in the block, the session has its copies, or `finish` removes them.
+        """Remove the copies of a session after the block, which moves the session to the trash. Copies of a
+        conversation that the session's files don't have are moved to the trash first. If the process is killed in the
+        block, the session still has its copies, or `finish` removes them.
         """
         copies = self._copies(session_id)
         entry = None
@@ -105,7 +104,7 @@ class Protection:
         return trash.interrupted() | self._of_copies(trash).interrupted() | (in_trash & kept)
 
     def finish(self, trash: Trash, session_id: str) -> None:
-        """Finish deleting or restoring a session, after a process was killed meanwhile."""
+        """Finish deleting or restoring a session, after a process was killed while it did so."""
         of_copies = self._of_copies(trash)
         trash.remove_restored(session_id)
         trash.finish(session_id)

@@ -1,4 +1,4 @@
-"""The operations that only read. Nothing in Claude Code's folder is changed by them."""
+"""The operations that only read. They change nothing in Claude Code's folder."""
 
 import os
 import time
@@ -52,11 +52,10 @@ _TIME_FRACTION = 0.6
 
 
 class ClaudeCodeReader(SessionBackend):
-    """The sessions in Claude Code's folder, as far as reading goes.
-
-    A subagent's transcript is a session of its own, with the id `SESSION/agent-…`: it may be as long as that of the
-    session, and is read in the same way. A list does not have it, since nobody asked for it by itself. It is found
-    through its session: get_session_runs has a run of the same id, with what the subagent was told and its answer.
+    """The sessions in Claude Code's folder, for reading only. A subagent's transcript is a session of its own, with the
+    id `SESSION/agent-…`: it may be as long as the session's transcript, and is read in the same way. Lists leave it
+    out, since no user started it. Callers find it through its session: get_session_runs has a run of the same id, with
+    the subagent's prompt and answer.
     """
 
     title = "Claude Code"
@@ -90,7 +89,8 @@ class ClaudeCodeReader(SessionBackend):
     def client_session(self) -> str:
         """Return the session of the Claude Code process that started this one, "" if it isn't known.
 
-        The variable has the session in which the server was started, which is no longer current after `/clear`.
+        The environment variable names the session in which the server was started, which is no longer current after
+        `/clear`.
         """
         session_id = session_of_ancestor(self._folder.root) or os.environ.get(_VARIABLE, "")
         return session_id if is_session_id(session_id) else ""

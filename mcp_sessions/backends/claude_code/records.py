@@ -20,7 +20,7 @@ _BOOKKEEPING = re.compile(
     rb"permission-mode|atis-latch|cost-state|tools-used|content-replacement|pr-link|last-prompt|custom-title|agent-name|"
     rb'ai-title|tag|summary)"'
 )
-"""The begin of lines that belong to no conversation. Those of requests are large, so they are not parsed."""
+"""The beginnings of lines that belong to no conversation. Lines of requests are large, so they are not parsed."""
 _NO_PROMPT = re.compile(
     r"\s*(?:<local-command-(?:stdout|stderr|caveat)>|<bash-(?:stdout|stderr)>|<task-notification>|"
     r"\[Request interrupted by user)"
@@ -40,7 +40,7 @@ class Record:
 
     @property
     def parent(self) -> str:
-        """The line before this one, in a compacted conversation the one before the compaction."""
+        """The line before this one; for a compaction, the line before the compaction."""
         return text_in(self.fields, "parentUuid") or (
             text_in(self.fields, "logicalParentUuid") if self.is_compaction else ""
         )
@@ -132,5 +132,5 @@ def is_torn(line: Line) -> bool:
 
 
 def answer_tokens(records: Sequence[Record]) -> int:
-    """Return the tokens of an answer, each of whose lines repeats its usage as it was then."""
+    """Return the tokens of an answer. Each of its lines has the usage up to that line."""
     return max((record.tokens for record in records), default=0)

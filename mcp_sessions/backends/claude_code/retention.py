@@ -28,7 +28,7 @@ class Retention:
 
     @classmethod
     def of(cls, root: Path) -> "Retention":
-        """Return what the settings say, those of the administrator first."""
+        """Return what the settings say. The administrator's settings take precedence."""
         managed = Path(_MANAGED.get(sys.platform, "/etc/claude-code/managed-settings.json"))
         for path in (managed, root / "settings.json"):
             try:

@@ -46,7 +46,7 @@ async def search_sessions(
 
 
 def _read(file: SessionFile, stops_at: float, query: SearchQuery) -> Transcript:
-    """Return the messages that may match a query, of which a long transcript has few. Results of tools are left out."""
+    """Return the messages that may match a query; a long transcript has few of these. Results of tools are left out."""
     with open_transcript(file.path, stops_at) as transcript:
         found = [
             item.message

@@ -13,7 +13,7 @@ from .subagents import agent_files
 def session_files(catalogue: Catalogue, session_id: str) -> list[Path]:
     """Return the files of a session, each once: its transcripts, subagents, and outputs in files of their own.
 
-    The transcript that is shown comes first. Copies that are kept don't count. Raise `NotFound` if there is no
+    The transcript that is shown comes first. Our own copies are not among the files. Raise `NotFound` if there is no
     transcript, and `Unsupported` for links to folders.
     """
     catalogue = replace(catalogue, folder=replace(catalogue.folder, kept=None))

@@ -1,4 +1,4 @@
-"""The sessions in Claude Code's folder, with what is known of each, in order."""
+"""The sessions in Claude Code's folder, in order, with the facts about each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -39,8 +39,8 @@ class Catalogue:
 
         `is_kept`: only those of which Claude Code has removed the transcript, or only the others.
 
-        A session was not updated after its file was changed. So one that was updated after the next file was changed
-        is newer than all the others.
+        A session is never updated later than its file is changed. So if a session was updated after the next file was
+        changed, it is newer than all remaining sessions.
         """
         waiting: list[tuple[int, int, Row]] = []
         for file in sorted(self.files(is_kept=is_kept), reverse=True):
@@ -70,11 +70,11 @@ class Catalogue:
         return walk.kept if is_kept else walk.files
 
     def of_copies(self) -> "Catalogue":
-        """Return the sessions that are kept, also those whose transcripts Claude Code has not removed."""
+        """Return the sessions of which we have copies, even if Claude Code has not removed their transcripts."""
         return replace(self, folder=self.folder.kept or self.folder)
 
     def row(self, file: SessionFile, *, by_creation: bool = False) -> Row | None:
-        """Return the session of a file, or None if it is none or can't be read."""
+        """Return the session of a file, or None if the file is no session or can't be read."""
         try:
             facts = self.facts(file)
         except Timeout:

@@ -27,7 +27,7 @@ _match_version = re.compile(r"[^/]*/(\d{1,4})\.(\d{1,6})\.(\d{1,6})").match
 _IDLE_SECONDS = 5.0
 """How long an app-server is kept for the next change."""
 _OWN_VARIABLES = "MCP_SESSIONS_"
-"""Our own settings, which may be credentials, are not for Codex."""
+"""The prefix of our own settings. They may be credentials, so Codex doesn't get them."""
 
 
 class RequestRefused(Exception):
@@ -66,7 +66,7 @@ class AppServer:
         if found is None or (told and not _is_same(told, home)):
             raise BadResponse("the program did not answer as codex does; nothing was changed. Check which one it is.")
         version = (int(found[1]), int(found[2]), int(found[3]))
-        self.version = version if any(version) else _NEWEST  # 0.0.0 is a build of one's own
+        self.version = version if any(version) else _NEWEST  # 0.0.0 is a build from source
 
     async def call(self, method: str, params: JsonObject) -> JsonObject:
         """Return the result of a request. Raise `RequestRefused` or `ResponseLost`."""
@@ -114,9 +114,8 @@ class AppServers:
 
     @asynccontextmanager
     async def use(self, *, keep: bool = True) -> AsyncGenerator[AppServer]:
-        """Yield an app-server that nobody else uses meanwhile.
-
-        It is ended after an error, so that a request that was sent can't be carried out later, and if `keep` is false.
+        """Yield an app-server that no other call uses in the meantime. It is ended if `keep` is false, and after an
+        error, so that a request that was sent can't be carried out later.
         """
         async with self._lock:
             self._uses += 1

@@ -62,7 +62,7 @@ class CodexBackend(CodexReader):
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
         subagents = [id for session_id in session_ids for id in self._subagents.get(session_id, ())]
         theirs = f" The sessions of its subagents are deleted too: {listing(subagents)}." if subagents else ""
-        return f"Codex deletes it for good: this can't be undone. archive_session keeps everything.{theirs}"
+        return f"Codex deletes it permanently: this can't be undone. archive_session keeps everything.{theirs}"
 
     async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
         """Return a session, and know its subagents for the notice. Raise `Conflict` if Codex would not delete it."""
@@ -78,7 +78,7 @@ class CodexBackend(CodexReader):
         """Rename a session, also one that is open in Codex. A name can't be cleared."""
         new = session_name(name)
         if not new:
-            raise Invalid('Codex can\'t take a name away. Give "name" a visible character.')
+            raise Invalid('Codex can\'t remove a name. Give "name" a visible character.')
 
         def prepare(catalogue: Catalogue) -> tuple[Request, str]:
             entry = catalogue.find(session_id)
@@ -97,7 +97,7 @@ class CodexBackend(CodexReader):
             changed={"name": new},
             previous={"name": old},
             version=await self._version(session_id),
-            note="" if old else "It had no name before, and Codex can't take a name away again.",
+            note="" if old else "It had no name before, and Codex can't remove a name.",
         )
 
     async def archive_session(self, session_id: str) -> Change:
@@ -168,7 +168,7 @@ class CodexBackend(CodexReader):
         )
 
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
-        """Delete a session with those of its subagents, for good. Refused while Codex has one of them open."""
+        """Delete a session with those of its subagents, permanently. Refused while Codex has one of them open."""
 
         def prepare(catalogue: Catalogue) -> tuple[Request, Sequence[str]]:
             family = deletable(catalogue, session_id)
@@ -179,7 +179,7 @@ class CodexBackend(CodexReader):
 
         request, ids = await self._read(prepare)
         theirs = await self._send_for_family(request, ids, "deleted", is_deleted)
-        return Change(session_id=session_id, note=f"Deleted for good: it can't be restored. {theirs}".strip())
+        return Change(session_id=session_id, note=f"Deleted permanently: it can't be restored. {theirs}".strip())
 
     async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
         """Fork a session, also one that is open in Codex. `up_to_message_id` is the last message of a turn."""
@@ -249,7 +249,7 @@ class CodexBackend(CodexReader):
     async def _send(self, request: Request, is_done: Callable[[Catalogue, JsonObject], bool]) -> None:
         """Send a request to Codex, and read whether the change was made. Raise an error if it was not.
 
-        Codex's own word does not count: some versions accept what they can't do. After an answer that was lost, the
+        Codex's answer is not trusted: some versions accept requests that they can't carry out. After a lost answer, the
         app-server has been ended, so the change can't be made later.
         """
         answer: JsonObject = {}

@@ -1,4 +1,4 @@
-"""The threads in a home of Codex, with what is known of each, in order.
+"""The threads in a home of Codex, in order, with the facts about each.
 
 The files decide which threads exist and which are archived. The database knows the names of paginated threads, and the
 index those of legacy ones.
@@ -47,7 +47,7 @@ class _Order(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the facts about threads come from, and what was read from files or put in order before."""
+    """The sources of the facts about threads, and caches of what was read from files and of the order."""
 
     home: CodexHome
     database: StateDatabase
@@ -108,7 +108,7 @@ class Catalogue:
         return (entry for entry in entries if self.is_thread(entry))
 
     def _entries(self, archived: bool | None, *, by_creation: bool) -> tuple[list[Entry], bool]:
-        """Return the threads with their places in a list, and whether their files don't matter for these places."""
+        """Return the threads with their places in a list, and whether these don't depend on the threads' files."""
         found: list[Entry] = []
         is_fixed = True
         for thread in self.threads.values():
@@ -160,7 +160,7 @@ class Catalogue:
             return Facts(Meta(mode=entry.row.mode if entry.row else "legacy"), updated=state.mtime // 1000)
 
     def name(self, entry: Entry) -> str:
-        """Return a thread's name, or the begin of its first prompt if it has none."""
+        """Return a thread's name, or the beginning of its first prompt if it has none."""
         given = self.given_name(entry)
         if given:
             return given

@@ -13,7 +13,7 @@ from .catalogue import Catalogue, Entry
 from .live import is_open
 
 _PATIENCE = 10.0
-"""Seconds within which a program must tell its version."""
+"""How many seconds a program may take to print its version."""
 
 
 def examine(catalogue: Catalogue, report: Report) -> None:

@@ -1,4 +1,4 @@
-"""A program that is talked to over its stdin and stdout, and that can't outlive this process.
+"""A child process that communicates over stdin and stdout, and that can't outlive this process.
 
 The program and its children are a process group of their own, whose leader is a shell. The shell waits for the end of
 a pipe that only this process has open for writing. If this process is killed, the pipe ends, and the shell gives the

@@ -25,19 +25,19 @@ NEWEST: Position = (0,) * POSITION_LENGTH
 _UNKNOWN_MODE = "A newer version of Codex wrote this session, so messages may be missing."
 _UNREADABLE = "Lines of the file that can't be read were left out."
 _GROWING = 60
-"""A file that was changed in the last so many seconds may be one that Codex is writing to."""
+"""If a file was changed in the last so many seconds, Codex may be writing to it."""
 _END = 32 * 1024 * 1024
 _LOOK_BACK = 500
-"""How many lines before the result of a tool its call is looked for."""
+"""Within how many lines before the result of a tool the call is looked for."""
 
 
 @dataclass(slots=True)
 class _OpenTurn:
-    """The turn that is being read, from its end to its begin.
+    """The turn that is being read, from its end to its beginning.
 
     `removed`: how many turns are still to be left out, since they were rolled back. `tokens`: those that a paginated
     rollout gives for the turn. A legacy one counts the tokens of the thread: `total` is the count at the end, `before`
-    the one at the begin, and `before_request` the one before the earliest request that was read.
+    the one at the beginning, and `before_request` the one before the earliest request that was read.
     """
 
     removed: int = 0
@@ -71,14 +71,14 @@ class _OpenTurn:
         self.total, self.before, self.before_request = 0, 0, 0
 
     def _add_count(self, info: JsonObject) -> None:
-        """Add a count of the thread's tokens. Codex also writes the last count again at the begin of a turn."""
+        """Add a count of the thread's tokens. Codex also repeats the last count at the beginning of a turn."""
         count = count_in(object_in(info, "total_token_usage"), "total_tokens")
         self.total = self.total or count
         self.before = count
         self.before_request = count - count_in(object_in(info, "last_token_usage"), "total_tokens")
 
     def take(self, item: HistoryItem) -> HistoryItem:
-        """Return the item with what is known of its turn, which is then not said of an older item again.
+        """Return the item with the facts about its turn, which older items of the turn then don't repeat.
 
         A compaction may be a turn of its own, which is no run.
         """
@@ -185,7 +185,7 @@ class Conversation:
         return found.messages
 
     def _add_torn(self, part: Part, line: Line) -> None:
-        """Add a note on a line that was not written to its end, unless it may be being written right now."""
+        """Add a note on an incomplete line, unless Codex may be writing that line at this moment."""
         if line.end < part.opened.size:
             self._add_note(_UNREADABLE)
 

@@ -20,7 +20,7 @@ _COUNTING_FRACTION = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The messages and runs of a thread, with those that it has from the thread that it was forked from."""
+    """The messages and runs of a thread, including those from the thread that it was forked from."""
 
     messages: int
     runs: int
@@ -73,7 +73,7 @@ class Details:
         except SessionsError as error:
             return None, error.message
         counts = Counts(messages, runs)
-        if not lineage.notes:  # else it may be read further when more files are there
+        if not lineage.notes:  # else more of it may be readable once the missing files are back
             self.known.put(path, state, counts)
         return counts, ""
 

@@ -19,7 +19,7 @@ class LineType(Enum):
     META = "what the rollout says of its thread"
     MESSAGE = "a message, or another item of a paginated rollout"
     TOOL = "a call of a tool or its result, as the model saw it"
-    TURN_START = "the begin of a turn"
+    TURN_START = "the beginning of a turn"
     TURN_END = "the end of a turn"
     ROLLBACK = "the last turns are removed"
     TURN_TOKENS = "the tokens of a turn so far"
@@ -45,7 +45,7 @@ OUTPUTS = ("function_call_output", "custom_tool_call_output")
 
 
 def line_type(data: bytes) -> LineType:
-    """Return what a line is, from its begin if it is one that Codex writes.
+    """Return what a line is, if possible from its beginning alone.
 
     Most bytes of a long rollout are in lines that are of no interest, so these are not parsed.
     """

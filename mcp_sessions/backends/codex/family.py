@@ -1,4 +1,4 @@
-"""The threads that a change of another thread concerns, those of its subagents and its forks, and how they are now."""
+"""The threads that a change of another thread affects, those of its subagents and its forks, and their state."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress

@@ -16,7 +16,7 @@ from .lineage import Lineage
 
 
 class CodexFeed:
-    """The threads in a home. Messages that a fork has from another thread are those of the other thread only."""
+    """The threads in a home. Messages that a fork shares with another thread count as the other thread's only."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue

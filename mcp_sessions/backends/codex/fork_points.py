@@ -1,4 +1,4 @@
-"""The turns of a thread, after which Codex can fork it, and the fork that it has made."""
+"""The turns of a thread after which Codex can fork it, and how to find the fork that Codex made."""
 
 from collections.abc import Container
 
@@ -60,7 +60,7 @@ def _turn_of(lineage: Lineage, item: HistoryItem) -> str:
 def find_fork(catalogue: Catalogue, source_id: str, known: Container[str], answer: JsonObject) -> str:
     """Return the id of a thread's new fork, "" if there is none. `known`: the ids of the threads before the fork.
 
-    If the answer of Codex was lost, it is the new thread that says what it was forked from.
+    If Codex's answer was lost, the fork is the new thread that says that it was forked from this one.
     """
     new = [id for id in catalogue.threads if id not in known and catalogue.has(id)]
     given = text_in(object_in(answer, "thread"), "id")

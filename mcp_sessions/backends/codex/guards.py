@@ -1,4 +1,4 @@
-"""Checks before Codex is asked to change a thread, since it answers every refusal with the same code."""
+"""Checks before Codex is asked to change a thread, since all of Codex's refusals have the same code."""
 
 import os
 import time

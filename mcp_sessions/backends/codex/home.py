@@ -24,13 +24,13 @@ _match_name = re.compile(rf"(rollout-[0-9T:-]{{1,40}}-({_UUID})(?:_({_UUID}))?)\
 _DEPTH = 3
 """Year, month and day: how deep the folders of `sessions` are."""
 _SETTLED = 2 * 10**9
-"""In nanoseconds: the time of a folder's last change tells one state from another if it is older than this."""
+"""In nanoseconds: only if a folder's last change is older than this does every further change get another time."""
 
 
 class Rollout(NamedTuple):
     """A file of a thread.
 
-    `path` is a text, since making a `Path` for each of thousands of files takes longer than finding them.
+    `path` is a string, since making a `Path` for each of thousands of files takes longer than finding them.
     """
 
     segment: str
@@ -78,7 +78,7 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """What is in a folder. `has_links`: this may change without a change of the folder.
+    """The contents of a folder. `has_links`: they may change although the folder itself doesn't.
 
     `state` has the folder's inode and time of change, None if the folder must be read again.
     """
@@ -132,9 +132,8 @@ class CodexHome:
         return walk
 
     def _folder(self, path: str, *, is_archived: bool, known: _Folder | None) -> _Folder:
-        """Return what is in a folder, `known` if that is still so.
-
-        A folder that was changed just now may be changed again without getting another time.
+        """Return the contents of a folder; `known` if the folder is unchanged. A folder that was changed just now may
+        be changed again without getting another time.
         """
         try:
             stat = os.stat(path)  # noqa: PTH116 - see `Rollout`

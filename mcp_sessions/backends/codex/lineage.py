@@ -1,6 +1,6 @@
 """The parts of files that a thread consists of, newest first.
 
-A fork and a reverted thread are stored as the begin of another file, their base, and a file with what followed. The
+A fork and a reverted thread are stored as the beginning of another file, their base, and a file with what followed. The
 base may have a base itself.
 """
 
@@ -42,7 +42,7 @@ class Part(NamedTuple):
 
 @dataclass(slots=True)
 class Lineage:
-    """The parts of a thread. Files are opened when they are reached, and closed with `files`.
+    """The parts of a thread. A file is opened when reading reaches it, and closed with `files`.
 
     `find` returns another thread by its id, None if there is none. Reading adds to `notes` what readers should know.
     """
@@ -75,7 +75,7 @@ class Lineage:
             used.add(part.file.stem)
 
     def _part(self, base: Base, used: set[str]) -> Part | None:
-        """Return the begin of the base's file, None if there is no such file."""
+        """Return the beginning of the base's file, None if there is no such file."""
         thread = self.thread if base.thread_id == self.thread.id else self.find(base.thread_id)
         files = thread.segments() if thread else []
         for file in reversed(files):
@@ -86,7 +86,7 @@ class Lineage:
         return None
 
     def _open(self, base: Base, file: Rollout) -> Part | None:
-        """Return the begin of a file, None if the base ends elsewhere or the file can't be read."""
+        """Return the beginning of a file, None if the base ends elsewhere or the file can't be read."""
         files = ExitStack()
         try:
             opened = files.enter_context(open_rollout(file, self.stops_at))

@@ -79,7 +79,7 @@ def open_rollout(file: Rollout, stops_at: float) -> Generator[TranscriptFile]:
 
 
 def read_facts(opened: TranscriptFile, earlier: Facts | None) -> Facts:
-    """Return the facts of a rollout. `earlier` are those of a state of the file to which lines were appended."""
+    """Return the facts of a rollout. `earlier`: the facts of the file before lines were appended to it."""
     meta = earlier.meta if earlier else read_meta(opened)
     if meta is None:
         return Facts(None)
@@ -91,7 +91,7 @@ def read_facts(opened: TranscriptFile, earlier: Facts | None) -> Facts:
 def read_meta(opened: TranscriptFile) -> Meta | None:
     """Return what the first line of a thread says, None if the file has no such line.
 
-    The copy of a thread, as older versions of Codex made it, has the line of the copied thread after its own.
+    In a copy of a thread, as older versions of Codex made it, the first line of the original follows the copy's own.
     """
     for line in opened.forward(0, min(opened.size, _HEAD)):
         if line_type(line.data) is not LineType.META:

@@ -1,6 +1,6 @@
 """Codex's database of threads, of which only `threads` is read.
 
-It has what the files of threads don't have: the names of paginated threads, and when threads were changed or archived.
+It has what the threads' files lack: the names of paginated threads, and when threads were changed or archived.
 Different versions of Codex have different columns. Nothing is changed: not even the files that SQLite keeps beside the
 database, which an ordinary connection would write to.
 """
@@ -60,7 +60,7 @@ class State:
 
 
 _Files = tuple[tuple[int, int, int], ...]
-"""Inode, size and change time of the database and of the file with what was not written to it yet."""
+"""Inode, size and change time of the database and of its write-ahead log."""
 
 
 class StateDatabase:
@@ -113,9 +113,9 @@ class StateDatabase:
     def _connection(self) -> Generator[sqlite3.Connection]:
         """Open the database without changing any file.
 
-        A database without a log is opened as one that nobody changes, since SQLite would create a log otherwise. With
-        a log, SQLite must not write to the index of the log, and can't do without it: if Codex left a log without an
-        index, copies are opened.
+        A database without a log is opened as immutable, since SQLite would create a log otherwise. SQLite needs the
+        index of an existing log, and must not write to it. So if Codex left a log without an index, copies of the files
+        are opened.
         """
         if not self.path.is_file() or self.path.is_symlink():
             raise FileNotFoundError

@@ -127,8 +127,8 @@ async def test_a_session_keeps_its_time_unless_claude_code_would_remove_it_at_on
     async with opened(tmp_path) as backend:
         for transcript in (old, recent):
             await backend.delete_session(transcript.id)
-        assert "counts as changed now" in (await backend.restore_session(old.id)).note
-        assert "counts as changed now" not in (await backend.restore_session(recent.id)).note
+        assert "time of change is now" in (await backend.restore_session(old.id)).note
+        assert "time of change is now" not in (await backend.restore_session(recent.id)).note
     assert old_path.stat().st_mtime >= began - 1
     assert old_path.read_bytes() == old.data
     assert recent_path.stat().st_mtime_ns == before

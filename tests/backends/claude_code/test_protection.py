@@ -185,7 +185,7 @@ async def test_a_session_that_claude_code_would_remove_again_counts_as_changed_n
     async with overlaid(tmp_path) as backend:
         await backend.archive_session(transcript.id)
         path.unlink()
-        assert "counts as changed now" in (await backend.restore_session(transcript.id)).note
+        assert "time of change is now" in (await backend.restore_session(transcript.id)).note
     assert path.stat().st_mtime > (datetime.now(UTC) - DAY).timestamp()
 
 

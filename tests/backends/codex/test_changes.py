@@ -76,8 +76,8 @@ async def test_a_first_name_can_not_be_taken_away_again_and_the_note_says_so(hom
     async with changing(home, program) as backend:
         change = await backend.rename_session(PARENT, "First")
         assert (change.previous, change.changed) == ({"name": ""}, {"name": "First"})
-        assert "can't take a name away" in change.note
-        with pytest.raises(Invalid, match="take a name away"):
+        assert "can't remove a name" in change.note
+        with pytest.raises(Invalid, match="remove a name"):
             await backend.rename_session(PARENT, "")
 
 

@@ -1,4 +1,4 @@
-"""The journal of pending writes: a small SQLite file, so that they survive a restart of this server."""
+"""The journal of pending writes: a small SQLite file, so that pending writes survive a restart of this server."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 PENDING_SECONDS = 600
 """How long a write stays pending: longer than nearly all runs last."""
 _OVERDUE_SECONDS = 3600
-"""How long after that an overdue check is still made, in case no server was running when it was due."""
+"""For how long after that time an overdue check is still made, in case no server was running when it was due."""
 _LOCKED_SECONDS = 1.0
 """How long a statement waits for another process that locks the journal."""
 _SCHEMA = """

@@ -54,14 +54,14 @@ class PendingValue:
         return not self.is_in(document) and _matches_any(self.old_values, (document,), self.path)
 
     def is_in(self, document: JsonObject) -> bool:
-        """Return whether the document has our value. If not, and it is not overwritten, somebody else wrote there."""
+        """Return whether the document has our value. If it has neither ours nor an older one, others wrote it."""
         return json_equal(value_at(document, self.path), self.new)
 
 
 def add_pending_values(
     values: Sequence[PendingValue], before: JsonObject, after: JsonObject, now: float = 0
 ) -> list[PendingValue]:
-    """Return these pending values with a write added that changed `before` to `after`."""
+    """Return these pending values and those of a write that changed `before` to `after`."""
     merged = list(values)
     for path in _changed_paths(before, after):
         outer = next((item for item in merged if path[: len(item.path)] == item.path), None)
@@ -92,7 +92,7 @@ def value_at(document: Json, path: Path) -> Value:
 def json_equal(one: Value, other: Value) -> bool:
     """Return whether two values are equal as JSON. (To Python, `1`, `1.0` and `true` are equal.)"""
     if len(one) == len(other) == 1 and one[0] is other[0]:
-        return True  # a write leaves most of a document as it is, and a state may be large
+        return True  # a write changes only a small part of a document, and a state may be large
     return _json_text(one) == _json_text(other)
 
 
