@@ -62,7 +62,7 @@ class Session(PageItem):
     backend: str = ""
     """The name of the session's backend, where there are several; "" for the one without a name."""
     lasting_id: str = Field(default="", exclude=True, repr=False)
-    """What only this session ever has, where an id changes or is used again; "" if id and creation time identify it."""
+    """Identifies the session permanently if its id may change or be reused; "" if id and creation time identify it."""
 
 
 class SessionDetail(Session):

@@ -38,14 +38,14 @@ async def changes(backend: Reader, since: datetime | None, *, page_size: int = 1
     """Yield the active and archived sessions updated since a time, newest first, each once. None yields all.
 
     A session without `updated_at` is ordered by `archived_at`, and one without either is the oldest. A session that
-    changes meanwhile may be left out; its new time is then later than that of the first session.
+    changes during the walk may be left out; its new time is then later than that of the first session.
     """
     earliest = since.replace(microsecond=0) - _TOLERANCE if since else _EARLIEST
     walks = [_updated_since(backend, earliest, page_size, archived=archived) for archived in (False, True)]
     yielded: set[str] = set()
     async with aclosing(newest_first(walks)) as merged:
         async for session in merged:
-            if session.id not in yielded:  # one that is archived meanwhile appears in both lists
+            if session.id not in yielded:  # a session that is archived during the walk is in both lists
                 yielded.add(session.id)
                 yield session
 

@@ -56,9 +56,9 @@ ReportProgress = Callable[[str, int, int], None]
 class SessionCopyResult:
     """The result of a copy.
 
-    `sessions` and `messages` are the numbers of those that are equal at both ends, `without_user` that of sessions
-    without an owner, `already_there` that of copies that the target had before. `different` has the fields in which
-    a copy differs, and `failed` the error of each session that can't be copied, both by the id in the source.
+    `sessions` and `messages` are the numbers of those that are equal in both backends, `without_user` that of sessions
+    without an owner, `already_there` that of copies that the target had before. `different` has the fields in which a
+    copy differs, and `failed` the error of each session that can't be copied, both by the id in the source.
     `list_notes` are the source's notes on sessions that it could not list.
 
     `absent`, `changed` and `unread` count the facts that the target has no place for, that were changed so that the

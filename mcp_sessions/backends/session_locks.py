@@ -48,7 +48,7 @@ class SessionLocks:
 
     @asynccontextmanager
     async def lock(self, session_id: str) -> AsyncGenerator[None]:
-        """Hold the session's lock, so that no other process of this user changes the session meanwhile."""
+        """Hold the session's lock, so that no other process of this user changes the session at the same time."""
         async with self._locks.setdefault(session_id, anyio.Lock()):
             if not self._has_file_locks:
                 yield

@@ -30,7 +30,7 @@ class TranscriptState(NamedTuple):
 
 
 class MessageAtPosition(NamedTuple):
-    """A message, and the position from which it is the first one that is read.
+    """A message, and the position at which reading begins with this message.
 
     `origin`: the message that it is a copy of, as `SESSION/MESSAGE`, "" if it is none.
     """
@@ -55,7 +55,7 @@ class OpenTranscript:
 
 
 class TranscriptFeed(Protocol):
-    """The transcripts of a backend as they are now. Nothing of them is ever changed."""
+    """The transcripts of a backend as they are now. They are only read."""
 
     @property
     def states(self) -> Mapping[str, TranscriptState]:

@@ -56,7 +56,7 @@ def _open_in_thread(url: str) -> None:
 def _open(url: str) -> None:
     """Open the page in the browser. Print its URL where there is no browser with windows."""
     if _has_windows() and webbrowser.open(url):
-        print("The page is open in your browser. Ctrl-C ends it, and so does half an hour without use.", flush=True)
+        print("The page is open in your browser. It is served until Ctrl-C, or half an hour without use.", flush=True)
     else:
         print(f"Open this page in a browser on this machine. The link works once:\n{url}", flush=True)
 

@@ -45,9 +45,9 @@ def _problems(copied: SessionCopyResult, source: str) -> Iterator[str]:
     if copied.different:
         differences = [f"{excerpt(id)} ({', '.join(fields)})" for id, fields in copied.different.items()]
         yield (
-            f"not the same in both: {_listed(differences)}. They were changed at one end since they were copied, and "
-            "were left unchanged. If the source only has new messages, run the same command again. To copy a session "
-            "anew, delete its copy first."
+            f"not the same in both: {_listed(differences)}. They were changed in one of them since they were copied, "
+            "and were left unchanged. If the source only has new messages, run the same command again. To copy a "
+            "session again, delete its copy first."
         )
     ids: dict[str, list[str]] = {}
     for id, error in copied.failed.items():

@@ -24,7 +24,7 @@ _COMMANDS = {
 _OVERLAY_ACTIONS = {
     "export": "write the overlay's values to a new file",
     "import": "add the values in a file that the overlay lacks; what the overlay has is never changed",
-    "migrate": "move values into the systems that can store them by now; without --apply, only say what would be moved",
+    "migrate": "move values into the systems that can now store them; without --apply, only say what would be moved",
 }
 _OVERLAY_SETTINGS = ("log_level", "overlay", "timeout")
 _MIGRATION_SETTINGS = (*_OVERLAY_SETTINGS, "user", "backend", "token", "trust_env", "allow_http", "agents")
@@ -32,7 +32,7 @@ _BROWSE_SETTINGS = [name for name, setting in SETTINGS.items() if setting.group 
 _WITH_SETTINGS = ("serve", "browse", "doctor", "config", "index")
 _EPILOG = "Each flag also has an environment variable, such as MCP_SESSIONS_MAX_CHARS for --max-chars. The flag wins."
 _CREDENTIALS = (
-    "MCP_SESSIONS_TOKEN is the credential of the backend that is reached over HTTP; if both are, of --from only. "
+    "MCP_SESSIONS_TOKEN is the credential of the backend that is reached over HTTP; if both are, only --from gets it. "
     "Other users of this machine can see a password in a command's URL. Use PGPASSWORD or ~/.pgpass instead."
 )
 
@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
         for name, help in _COMMANDS.items()
     }
     added["config"].add_argument("client", metavar="CLIENT", choices=CLIENTS, help=f"one of {', '.join(CLIENTS)}")
-    added["index"].add_argument("--rebuild", action="store_true", help="make the index anew")
+    added["index"].add_argument("--rebuild", action="store_true", help="build a new index")
     _add_copy(added["copy"])
     _add_overlay(added["overlay"])
     _add_token(added["token"])

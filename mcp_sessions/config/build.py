@@ -47,7 +47,7 @@ def build_backends(settings: Settings) -> Mapping[str, SessionBackend]:
 
 
 def _overlay_opener(settings: Settings) -> OverlayOpener | None:
-    """Return a function that returns the overlay, always the same one. None if there is to be none.
+    """Return a function that always returns the same overlay. Return None if there is no overlay.
 
     Raise `BadSetting` if the setting is not a URL of an overlay, even if no backend needs one.
     """
@@ -62,7 +62,7 @@ def _overlay_opener(settings: Settings) -> OverlayOpener | None:
 def open_overlay(settings: Settings, *, purges: bool = True) -> "OverlayStore":
     """Return the overlay, not yet entered. Raise `BadSetting` for "off" or a malformed URL.
 
-    `purges`: whether opening it deletes what it has kept of deleted sessions for long enough.
+    `purges`: whether opening it deletes the values of sessions that were deleted long enough ago.
     """
     from ..backends.layers.overlay import OverlayStore  # here, since most backends need no overlay
 

@@ -140,7 +140,7 @@ class Settings:
     index: str = _setting(
         lambda: path_in_cache_folder("index.db"),
         "PATH|off",
-        "file of the search index of systems that have none; off reads all sessions for each search",
+        "file of the search index for systems without one; off makes each search read all sessions",
         parsers.not_empty_or_off,
         shown="USER_CACHE_DIR/mcp-sessions/index.db",
     )
@@ -215,7 +215,7 @@ class Settings:
     backend_credentials: Mapping[str, str] = field(default_factory=dict[str, str])
     """Environment variable → credential. MCP_SESSIONS_TOKEN_WORK is for the backend named `work`."""
     is_backend_given: bool = field(default=False, compare=False)
-    """Whether a backend was chosen, be it the default one."""
+    """Whether a backend was given, even if it is the default one."""
 
     @classmethod
     def read(cls, flags: Mapping[str, str | list[str] | None], environ: Mapping[str, str]) -> "Settings":

@@ -36,7 +36,7 @@ class AppContext:
 
     backend: SessionBackend
     operator: Caller
-    """The caller of every request without authentication; with it, the defaults that all callers share."""
+    """The caller of every request without authentication; with authentication, the defaults that all callers share."""
     authenticated: bool
     session: str
     confirm: ConfirmMode

@@ -190,7 +190,7 @@ async def test_a_copy_that_was_changed_is_reported_and_left_unchanged(tmp_path: 
         done = await copied(f"agentos+{fake.url}", tmp_path / "b.db")
     assert done.status == 1
     assert done.out.startswith("3 sessions with 6 messages are the same in both")
-    assert done.err.startswith("mcp-sessions: not the same in both: s1 (name). They were changed at one end since ")
+    assert done.err.startswith("mcp-sessions: not the same in both: s1 (name). They were changed in one of them since ")
     assert (await sessions_in(tmp_path / "b.db"))[0].name == "changed here"
 
 

@@ -1,4 +1,4 @@
-"""The database of a URL."""
+"""Functions that return the database that a URL names."""
 
 from ...errors import Invalid
 from ...sqlite_url import path_of

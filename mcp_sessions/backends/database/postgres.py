@@ -47,7 +47,8 @@ CONNECTIONS = 20
 _RESTART_SECONDS = 10  # calls wait this long for a server that restarts
 _RESTART_TIME_SHARE = 0.8  # of a call's remaining time, at most
 _MAX_LOSSES = 3  # after that, the call itself may be what breaks the connections
-_SEARCH_TIME_FACTOR = 20  # a search may take this many times its processor time, which the server's work is not part of
+_SEARCH_TIME_FACTOR = 20
+"""A search may last this many times its processor time in this process, since most of the work is the server's."""
 
 
 class _Deadline:

@@ -43,7 +43,7 @@ def parameters(url: str, seconds: float) -> dict[str, Any]:
             "the PostgreSQL URL is malformed, or has an option that PostgreSQL's library does not know. Write it as "
             "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and percent-encode special characters, such as %2F for /."
         ) from None
-    # These limits detect a server that has silently disappeared in time for a second try.
+    # These limits detect that a server has silently disappeared, early enough for a second attempt.
     defaults = {
         "fallback_application_name": "mcp-sessions",
         "keepalives_idle": 60,

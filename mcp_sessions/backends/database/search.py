@@ -13,7 +13,7 @@ from .database import DeadlineExceeded, SearchIndex, Transaction
 BUDGET = 0.05
 """Seconds of processor time, so that the result does not depend on the machine's load. Most searches take less."""
 
-_CANDIDATES = 64  # rows read at once when their texts decide
+_CANDIDATES = 64  # rows read at once when the texts decide whether rows match
 
 
 class SearchRows(Protocol):

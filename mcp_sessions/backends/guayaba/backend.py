@@ -104,7 +104,7 @@ class GuayabaBackend(HttpBackend):
         self._credential = self._configured_credential.for_caller(self.caller)
 
     async def check_reachable(self) -> None:
-        """Raise an error if Guayaba can't be reached with the key, or, if each caller has one, at all."""
+        """Raise an error if Guayaba can't be reached, or refuses a key that all callers share."""
         if not self._credential.is_missing:
             await super().check_reachable()
             return
@@ -130,7 +130,7 @@ class GuayabaBackend(HttpBackend):
         return SessionWriter(self._directory, self._locks)
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-        """List sessions. `Directory` documents how changes between two pages affect them."""
+        """List sessions. `Directory` says how changes affect the later pages."""
         check_text(filter.query, "query", NAME_LENGTH)
         if filter.type:
             session_type(filter.type)

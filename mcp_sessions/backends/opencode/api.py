@@ -61,9 +61,9 @@ class Api:
         return [read_session(row) for row in rows_in(reply.json())]
 
     async def descendants(self, session_id: str) -> Sequence[str]:
-        """Return the sessions that a session started, and they in turn. Each follows the one that started it."""
+        """Return the sessions that a session started, directly or through others, each after its parent."""
         found, seen = [session_id], {session_id}
-        for id in found:  # which grows meanwhile
+        for id in found:  # the list grows during the loop
             new = [child.id for child in await self.children(id) if child.id not in seen]
             seen.update(new)
             found += new
@@ -72,7 +72,7 @@ class Api:
         return found[1:]
 
     async def count_children(self, session_id: str) -> int:
-        """Return how many sessions a session started, and they in turn: opencode deletes them with it."""
+        """Return how many sessions a session started, directly or through others: opencode deletes them with it."""
         return len(await self.descendants(session_id))
 
     async def running_in(self, directory: str) -> Sequence[str]:
@@ -131,7 +131,7 @@ class Api:
         return await self._change(read_session, "POST", "session", content=content, params=params)
 
     async def update(self, session_id: str, content: JsonObject) -> OpencodeSession:
-        """Set fields of a session, and return it as it is then."""
+        """Set fields of a session, and return the changed session."""
         try:
             return await self._change(read_session, "PATCH", "session", session_id, content=content)
         except NotFound as error:
@@ -172,9 +172,8 @@ class Api:
         content: JsonObject | None = None,
         params: Mapping[str, str] = {},
     ) -> T:
-        """Send a change, and return what `read` makes of its answer. Raise `AnswerLost` if that can't be read.
-
-        What is posted adds something, so it is sent once.
+        """Send a change, and return what `read` makes of its answer. Raise `AnswerLost` if the answer can't be read. A
+        POST adds something, so it is sent only once.
         """
         is_idempotent = method != "POST"
         reply = await self.http.change(method, path(*route), params=params, json=content, idempotent=is_idempotent)

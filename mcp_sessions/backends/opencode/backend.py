@@ -105,7 +105,7 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
     async def find_client_sessions(self) -> Sequence[str]:
         """Return the sessions with a running turn in the folder of the opencode that started this process.
 
-        opencode does not say which session makes a call. But the turn that makes it is running.
+        opencode does not say which session makes a call. But the turn that makes the call is running.
         """
         folder = client_folder()
         return await self._api.running_in(folder) if folder else ()
@@ -114,7 +114,7 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
         self._credential = self._configured_credential.for_caller(self.caller)
 
     async def check_reachable(self) -> None:
-        """Raise an error if opencode can't be reached with the credential, or, if each caller has one, at all."""
+        """Raise an error if opencode can't be reached, or refuses a credential that all callers share."""
         if not self._credential.is_missing:
             await super().check_reachable()
             return
@@ -253,7 +253,7 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
         session_id = written.after.id
         try:
             newest = await self._api.newest_message(session_id) if written.before.has_default_title else {}
-        except SessionsError:  # the session was renamed, whatever its messages are
+        except SessionsError:  # the session was renamed, even if its messages can't be read
             newest = {}
         if not was_watched and not is_title_due(written.before, newest):
             return ""

@@ -26,7 +26,8 @@ async def create(api: Api, name: str, agent: str, metadata: JsonObject, *, direc
 async def fork(api: Api, session_id: str, up_to_message_id: str) -> OpencodeSession:
     """Copy a session with its messages up to and including one of them; "" for all.
 
-    opencode leaves out the message that it is given and all after it. For one that it doesn't know, it copies all.
+    opencode itself leaves out the message in the request and all later ones. If it doesn't know the message, it copies
+    all.
     """
     if not up_to_message_id:
         await api.session(session_id)
@@ -72,8 +73,8 @@ async def append(api: Api, locks: SessionLocks, session_id: str, texts: Sequence
 async def _append_one(api: Api, session_id: str, text: str, agent: str, newest: str) -> str:
     """Append a message after the newest one, and return its id.
 
-    Without the agent, opencode would let the next turn run with the default one. If its configuration no longer has
-    the agent, it fails.
+    Without the agent, opencode would run the next turn with the default agent. The request fails if opencode's
+    configuration no longer has the agent.
     """
     try:
         return await api.append(session_id, text, agent)

@@ -26,7 +26,7 @@ _NEEDED = {
     "message": {"id", "session_id", "time_created", "data"},
     "part": {"id", "message_id", "data"},
 }
-"""The columns without which no session can be read. Versions of opencode differ in others."""
+"""The columns without which no session can be read. Other columns differ between versions of opencode."""
 _COUNT_CHILDREN = """
 WITH RECURSIVE family(id) AS (
     SELECT id FROM session WHERE id = ? UNION SELECT session.id FROM session JOIN family ON parent_id = family.id
@@ -60,7 +60,7 @@ class Database:
         return await self._read(lambda connection: _session(connection, session_id))
 
     async def count_children(self, session_id: str) -> int:
-        """Return how many sessions a session started, and they in turn: opencode deletes them with it."""
+        """Return how many sessions a session started, directly or through others: opencode deletes them with it."""
         return await self._read(lambda connection: connection.execute(_COUNT_CHILDREN, (session_id,)).fetchone()[0])
 
     async def messages(self, session_id: str) -> MessageRows:
@@ -89,7 +89,7 @@ class Database:
     def running_in(self, directory: str, since: int) -> Sequence[str]:
         """Return the sessions in a folder in which a turn runs that began after a time in milliseconds. Does not wait.
 
-        A message without an end that is older may be one whose opencode was killed.
+        An older message without an end may come from an opencode that was killed.
         """
 
         def read(connection: sqlite3.Connection) -> Sequence[str]:
@@ -116,14 +116,14 @@ class Database:
                     return result
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
-        raise Unavailable("opencode began to write to its database meanwhile. Try again.")
+        raise Unavailable("opencode began to write to its database during the read. Try again.")
 
     def _connect(self, *, has_log: bool) -> sqlite3.Connection:
         """Open the database. Without a write-ahead log, no program has it open.
 
-        SQLite would then create files beside it, unless the database is declared to be immutable. With a log, it would
-        write to the log's index how far it reads, unless it may only read that too. A log that was copied without its
-        index can't be read like this.
+        SQLite would then create files beside it, unless the database is declared to be immutable. With a log, SQLite
+        would record in the log's index how far it reads, unless the index is opened read-only too. A log that was
+        copied without its index can't be read in this way.
         """
         mode = "mode=ro" if has_log else "mode=ro&immutable=1"
         if has_log and self._beside("-shm").exists():
@@ -164,7 +164,7 @@ def _check_columns(connection: sqlite3.Connection) -> None:
     for table, needed in _NEEDED.items():
         if not needed <= _columns(connection, table):
             raise Unsupported(
-                f"the table {table} of opencode's database has not the columns of a known version. "
+                f"the table {table} of opencode's database lacks columns of all known versions. "
                 "Look for a newer mcp-sessions, or use the URL of a running server."
             )
 

@@ -66,7 +66,7 @@ class Deletion:
     async def restore(self, session_id: str) -> bool:
         """Restore a session that was deleted. Return False if there is no copy of it, or the session is there.
 
-        Complete what an earlier call began that was interrupted. Raise `Conflict` if the session was changed since.
+        Complete an earlier restoration that was interrupted. Raise `Conflict` if the session was changed since.
         """
         if not is_session_id(session_id):
             return False
@@ -122,7 +122,7 @@ class Deletion:
         raise not_made(failure)
 
     def _discard(self, session_id: str) -> None:
-        """Remove the copy that was made of a session last."""
+        """Remove the newest copy of a session."""
         if entry := self.trash.find(session_id):
             with suppress(OSError):
                 self.trash.remove(entry)
@@ -130,9 +130,9 @@ class Deletion:
     async def _restore_one(self, copy: JsonObject) -> None:
         """Let opencode apply the events that make a session. Raise an error if the session is not complete then.
 
-        opencode 1.15 does not count the events of a session, so that it expects the number 0 for each. If it gets
-        several events, it applies the first and fails. Therefore the others are sent one by one, with that number.
-        Applying an event twice changes nothing.
+        opencode 1.15 does not count the events of a session, so it expects the number 0 for each. If it gets several
+        events, it applies the first and fails. Therefore the others are sent one by one, with that number. Applying an
+        event twice changes nothing.
         """
         if await self._has(copy):
             return
@@ -146,12 +146,12 @@ class Deletion:
             raise Unavailable(f"opencode did not accept the copy of the deleted session. {_IMPORT}")
         if not await self._has(copy):
             raise Conflict(
-                "the session was only partly restored, and it was changed since. Delete what is there of it in "
-                "opencode, then restore it again."
+                "the session was only partly restored, and it was changed since. Delete the incomplete session "
+                "in opencode, then restore it again."
             )
 
     async def _replay(self, copy: JsonObject, events: Sequence[JsonObject]) -> bool:
-        """Let opencode apply events. Return whether it did not fail."""
+        """Let opencode apply events. Return whether it accepted them."""
         try:
             await self.api.replay(text_in(object_in(copy, "info"), "directory"), events)
         except AnswerLost as lost:
@@ -226,7 +226,7 @@ def _files(entry: Entry) -> Sequence[Path]:
 
 
 def _begin(entry: Entry) -> None:
-    """Record that the restoration of an entry has begun, so that what is there of the session is part of it."""
+    """Record that the restoration of an entry has begun, so that a partly restored session is recognised as such."""
     try:
         (entry.folder / _BEGUN).touch(mode=0o600)
     except OSError as error:

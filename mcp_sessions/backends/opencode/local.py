@@ -25,7 +25,7 @@ from .server_process import ServerProcess
 from .source import Source
 
 _START_SECONDS = 60
-"""How long before this server starts the turn may have begun: opencode starts it in the first turn."""
+"""How many seconds before this server's start the turn may have begun: opencode starts the server in its first turn."""
 
 
 class LocalOpencodeReader(ReadingBackend):
@@ -42,8 +42,8 @@ class LocalOpencodeReader(ReadingBackend):
     def client_session(self) -> str:
         """Return the session of the opencode that started this process, "" if it isn't known.
 
-        opencode does not say which session makes a call. But the turn that makes it is running: this is the session if
-        no other turn runs in the same folder.
+        opencode does not say which session makes a call. But the turn that makes the call is running, so its session is
+        known if no other turn runs in the same folder.
         """
         folder = client_folder()
         with suppress(SessionsError):

@@ -13,12 +13,12 @@ from .backend import OpencodeBackend
 from .server_process import ServerProcess, run_server
 
 _IDLE_SECONDS = 10
-"""A server starts in a second or two, so that it is kept for the next change."""
+"""How long a server is kept for the next change, since starting one takes a second or two."""
 _PAUSE = 0.5
 
 
 class _Run:
-    """One run of the server. `backend` is None until it has started, and if it could not."""
+    """One run of the server. `backend` is None until the server has started, and if it could not start."""
 
     def __init__(self) -> None:
         self.ready = anyio.Event()

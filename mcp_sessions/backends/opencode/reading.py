@@ -30,7 +30,7 @@ _TIME_FRACTION = 0.6
 
 
 class ReadingBackend(SessionBackend):
-    """Reads sessions of opencode. Those that another session started are not listed, but have an id as all others.
+    """Reads sessions of opencode. Sessions that another session started are not listed, but can be read by their ids.
 
     opencode has no users, state or summaries. A session that nobody has named has a default title, which is shown as
     no name.
@@ -44,7 +44,7 @@ class ReadingBackend(SessionBackend):
         return "opencode has no users: everybody who can reach its sessions sees all of them."
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-        """List the sessions of all projects. `walk.py` documents how they are paged."""
+        """List the sessions of all projects. `walk.py` says how they are paged."""
         check_text(filter.query, "query", NAME_LENGTH)
         if filter.type:
             session_type(filter.type)

@@ -28,7 +28,7 @@ _SUPERVISOR = (
     'read -r line; trap "" TERM; kill -TERM 0; sleep 3; kill -KILL 0'
 )
 _START_SECONDS = 60
-"""More than a call waits: a later one then finds the server started."""
+"""Longer than a call waits, so that a later call finds the server started."""
 _END_SECONDS = 3
 _PAUSE = 0.05
 _SWITCHES = ("AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD")
@@ -93,7 +93,7 @@ async def _start(command: list[str], environment: Mapping[str, str], folder: str
 
 
 async def _wait_until_ready(process: Process, output: anyio.Path, origin: str) -> None:
-    """Wait until the server says that it listens at `origin`: another program may have taken the port meanwhile."""
+    """Wait until the server says that it listens at `origin`: another program may have taken the port."""
     ready = f"listening on {origin}".encode()
     with anyio.move_on_after(_START_SECONDS):
         while process.returncode is None:

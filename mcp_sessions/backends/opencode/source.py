@@ -41,7 +41,7 @@ class Source(Protocol):
         ...
 
     async def count_children(self, session_id: str) -> int:
-        """Return how many sessions a session started, and they in turn: opencode deletes them with it."""
+        """Return how many sessions a session started, directly or through others: opencode deletes them with it."""
         ...
 
     async def messages(self, session_id: str) -> MessageRows:

@@ -116,7 +116,7 @@ class TitleWatch:
         return token
 
     def _remove_file(self, session_id: str) -> bool:
-        """Remove the file of a watch. Return whether there was one that was not left by a process that was killed."""
+        """Remove the file of a watch. Return whether there was one, other than a file that a killed process left."""
         if not is_session_id(session_id):
             return False
         path = self._folder / session_id

@@ -129,7 +129,7 @@ def _run(run_id: str, rows: Sequence[JsonObject]) -> Run:
 
 
 def _status(answer: JsonObject) -> str:
-    """Return the status of a run by its last answer. One without an end may be running, or its server was stopped."""
+    """Return the status of a run by its last answer. Without an end, it may be running, or its server was stopped."""
     if answer.get("error"):
         return "error"
     return "completed" if object_in(answer, "time").get("completed") else "unfinished"

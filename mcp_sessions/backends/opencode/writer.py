@@ -88,7 +88,7 @@ class SessionWriter:
     async def _update(
         self, before: OpencodeSession, content: JsonObject, is_made: Callable[[OpencodeSession], bool]
     ) -> OpencodeSession:
-        """Set fields of a session, and return it as it is then. Raise an error unless `is_made` confirms the change."""
+        """Set fields of a session, and return it after the change. Raise an error unless `is_made` confirms this."""
         failure: AnswerLost | None = None
         try:
             after = await self._api.update(before.id, content)

@@ -122,7 +122,7 @@ def is_answered_by_index(filter: SessionFilter, owner: str) -> bool:
 def list_page(tx: Transaction, owner: str, filter: SessionFilter, limit: int, cursor: str) -> SessionPage:
     """Return a page of sessions by keyset pagination.
 
-    Sessions that are created meanwhile don't shift the pages. A session that changes moves if ordered by update time.
+    Sessions created between two calls don't shift the pages. In an order by update time, a session that changes moves.
     """
     walk = cursors.walk("list", owner, *vars(filter).values())
     column, _, direction = filter.order.partition("_")

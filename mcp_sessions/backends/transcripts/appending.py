@@ -1,4 +1,4 @@
-"""Appending lines to a transcript to which other programs append too."""
+"""Appends lines to a transcript to which other programs append too."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from ...json_documents import JsonObject
 from .file_memory import FileState
 from .lines import open_transcript
 
-_CHANGED = "another program changed the session's file meanwhile. Read the session again, then repeat the change."
+_CHANGED = "another program changed the session's file. Read the session again, then repeat the change."
 _READ_BACK_SECONDS = 5
 
 
@@ -32,9 +32,9 @@ def encoded_line(fields: JsonObject) -> bytes:
 def append_lines(path: str, lines: Sequence[JsonObject], *, after: FileState | None = None) -> None:
     """Append lines in one write, and read them back.
 
-    The write begins with a line break if the last line lacks one, so that a line that was cut off stays alone. Raise
-    `NotFound` if there is no file, `Conflict` if it is not in the state `after` or is replaced meanwhile, and
-    `Unavailable` if it can't be written.
+    The write begins with a line break if the last line lacks one, so that an incomplete line stays on a line of its
+    own. Raise `NotFound` if there is no file, `Conflict` if it is not in the state `after` or is replaced during the
+    call, and `Unavailable` if it can't be written.
     """
     data = b"".join(map(encoded_line, lines))
     with _opened_to_append(path) as descriptor:
@@ -49,7 +49,7 @@ def append_lines(path: str, lines: Sequence[JsonObject], *, after: FileState | N
         written = os.write(descriptor, data)
         end = os.lseek(descriptor, 0, os.SEEK_CUR)
         if written < len(data):
-            raise Unavailable("the disk is full, and the change was not written whole. Make room, then repeat it.")
+            raise Unavailable("the disk is full, and the change was not written completely. Make room, then repeat it.")
         os.fsync(descriptor)
     with open_transcript(path, time.monotonic() + _READ_BACK_SECONDS) as transcript:
         is_same = os.fstat(transcript.descriptor).st_ino == found.st_ino

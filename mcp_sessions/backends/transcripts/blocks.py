@@ -57,7 +57,7 @@ class Content:
             self.attachments.append(_attachment(kind, block))
 
     def _add_result(self, content: Json) -> None:
-        """Add the content of a tool's result, in which a result inside of a result counts for nothing."""
+        """Add the content of a tool's result. Ignore a result inside that result."""
         if isinstance(content, str):
             self.add(content)
         for block in objects_in(content):

@@ -1,4 +1,4 @@
-"""Copying and comparing the files of sessions: hard links where the filesystem allows it, else copies."""
+"""Copies and compares the files of sessions: hard links where the filesystem allows it, else copies."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ def has_same_bytes(path: Path, other: Path) -> bool:
 
 
 def is_continued(copy: Path, place: Path) -> bool:
-    """Return whether a file is what was copied, or that and what was appended to it since. Raise `OSError`."""
+    """Return whether a file has the copied contents, perhaps with more appended since. Raise `OSError`."""
     if is_unchanged(copy, place):
         return True
     if place.stat().st_size < copy.stat().st_size:
@@ -52,9 +52,9 @@ def is_unchanged(copy: Path, place: Path) -> bool:
 
 
 def taken() -> Conflict:
-    """Return the error for a file that can't be restored, since there is another one."""
+    """Return the error for a file that can't be restored, since another file is in its place."""
     return Conflict(
-        "there is something newer in the place of this session. Delete or rename that first, then restore it."
+        "there is a newer file in the place of this session. Delete or rename that file, then restore the session."
     )
 
 

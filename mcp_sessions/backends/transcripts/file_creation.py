@@ -1,4 +1,4 @@
-"""Creating files that are seen only when they are complete, and removing what killed processes left of them."""
+"""Creates files that appear only when they are complete, and removes unfinished files of killed processes."""
 
 import os
 import shutil
@@ -21,7 +21,8 @@ def unfinished_path(path: Path) -> Path:
 
 @contextmanager
 def created_file(path: Path, *, like: Path | None = None) -> Generator[BinaryIO]:
-    """Yield a file, only for this user, that appears at `path` at the end of the block, unless that raises an error.
+    """Yield a file, only for this user, that appears at `path` at the end of the block, unless the block raises an
+    error.
 
     It gets the times and permissions of the file `like`. Raise `OSError` if the file can't be written, such as
     `FileExistsError` if there is one at `path`.
@@ -47,8 +48,8 @@ def created_file(path: Path, *, like: Path | None = None) -> Generator[BinaryIO]
 def remove_abandoned(folder: Path) -> None:
     """Remove the unfinished files of killed processes from a folder and the folders in it.
 
-    A file whose process still writes it was changed in the last hour. Its modification time doesn't tell that, since it
-    may be that of the file it is a copy of.
+    A file whose process still writes it was changed in the last hour. Its modification time doesn't show that, since it
+    may be the modification time of the file that it copies.
     """
     for parent, _, names in os.walk(folder):
         for name in names:

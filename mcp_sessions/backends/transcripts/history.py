@@ -22,7 +22,7 @@ _PROMPT_DISTANCE = 200
 
 
 class HistoryItem(NamedTuple):
-    """A message of a transcript, and what its run needs to know of it.
+    """A message of a transcript, and what it says about its run.
 
     `starts_run`: a run begins with this message. `tokens`: those of the answer that the message is.
     `status`: what the message says about how its run ended, "" if nothing.
@@ -82,7 +82,7 @@ def message_page(history: History, query: HistoryQuery, walk: str, *, limit: int
 
 
 def _from(items: Iterator[HistoryItem], message_id: str, before: int) -> tuple[Iterator[HistoryItem], list[str]]:
-    """Return the items from `before` ones in front of a message, and the ids of the messages in front of these."""
+    """Return the items from `before` places ahead of a message on, and the ids of the messages ahead of those."""
     window: deque[HistoryItem] = deque(maxlen=before + 1)
     newer: list[str] = []
     for item in items:

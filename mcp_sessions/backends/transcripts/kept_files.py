@@ -50,7 +50,7 @@ class KeptFiles:
             raise unavailable(error) from error
 
     def restore(self, copies: Sequence[Path]) -> None:
-        """Put the files of a session, of which these are the copies, back where they are missing.
+        """Put the files of a session back from these copies, where the files are missing.
 
         Raise `Conflict` if there is a transcript that doesn't continue its copy, and `Unavailable` if a file can't be
         written.

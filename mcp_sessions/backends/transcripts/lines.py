@@ -1,4 +1,4 @@
-"""Reading a transcript line by line, from either end, whatever its lines contain.
+"""Reads a transcript line by line, from either end, whatever its lines contain.
 
 Lines end with `\n` and nothing else, since U+2028 and other line breaks stand unescaped in JSON strings. A line that is
 no JSON object is skipped: a process was killed while it wrote the line, or the file was damaged.
@@ -70,7 +70,7 @@ class TranscriptFile:
         return os.read(self.descriptor, max(min(length, self.size - offset), 0))
 
     def forward(self, start: int = 0, end: int | None = None) -> Iterator[Line]:
-        """Yield the lines that begin at or after `start`, which is the begin of a line, and before `end`."""
+        """Yield the lines that begin at or after `start`, which is the beginning of a line, and before `end`."""
         stop = self.size if end is None else min(end, self.size)
         pieces: list[bytes | None] = []
         begin = position = start
@@ -86,9 +86,9 @@ class TranscriptFile:
             yield from self._joined(begin, pieces)
 
     def backward(self, end: int | None = None) -> Iterator[Line]:
-        """Yield the lines before `end`, the last one first. `end` is the begin of a line or the end of one."""
+        """Yield the lines before `end`, the last one first. `end` is the beginning or the end of a line."""
         position = self.size if end is None else min(end, self.size)
-        pieces: list[bytes | None] = []  # the parts of a line whose begin is not read yet, the last one first
+        pieces: list[bytes | None] = []  # the parts of a line whose beginning is not read yet, the last one first
         while position > 0:
             start = max(position - _CHUNK, 0)
             data = self.read(start, position - start)

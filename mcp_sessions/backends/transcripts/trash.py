@@ -2,8 +2,8 @@
 
 An entry is a folder with all files of one session and a list of them. It has its final name only when it is complete,
 and no file is removed from its place before. So after a kill, either all files are in their places, or all of them are
-in the trash. The files are hard links where the filesystem allows it: what another program appends meanwhile is in the
-trash too. Otherwise, they are copies.
+in the trash. The files are hard links where the filesystem allows it: what another program appends in the meantime is
+in the trash too. Otherwise, they are copies.
 """
 
 import json
@@ -76,7 +76,7 @@ class Trash:
             raise unavailable(error) from error
 
     def remove(self, entry: Entry) -> None:
-        """Remove an entry for good."""
+        """Remove an entry permanently."""
         with suppress(OSError):
             _remove_tree(entry.folder)
 
@@ -98,7 +98,7 @@ class Trash:
             raise
 
     def find(self, session_id: str) -> Entry | None:
-        """Return what was deleted last of a session, None if nothing of it is in the trash."""
+        """Return the newest entry of a session, None if there is none."""
         return max(self._entries(f"{session_id}."), key=lambda entry: _deleted_at(entry.folder), default=None)
 
     def restore(self, entry: Entry) -> None:
@@ -142,10 +142,9 @@ class Trash:
         }
 
     def finish(self, session_id: str) -> None:
-        """Remove what is in the trash of a session from its place, unless the session is there again.
-
-        Nothing else may change the session meanwhile: one that is just being restored looks like one whose deletion was
-        interrupted.
+        """Remove the files of a session that are in the trash from their original places, unless the session is there
+        again. Nothing else may change the session at the same time: a session that is being restored looks like one
+        whose deletion was interrupted.
         """
         entry = self.find(session_id)
         if entry is not None and not (self.root / entry.paths[0]).exists():
@@ -182,7 +181,7 @@ class Trash:
     def _remove_originals(self, entry: Entry, states: Sequence[FileState]) -> bool:
         """Remove the files that are in the trash from their places. Return whether the first one could be removed.
 
-        A file that is another one than in the trash stays. `states` are those of the files before they were copied.
+        A file that differs from the one in the trash stays. `states` are those of the files before they were copied.
         """
         for number, path in enumerate(entry.paths):
             stored, place = entry.folder / str(number), self.root / path

@@ -1,4 +1,4 @@
-"""Taking values out of a line whose shape is not known for sure. A value of another type counts as missing."""
+"""Functions that take values out of a line whose shape is uncertain. A value of another type counts as missing."""
 
 import json
 from datetime import UTC, datetime
@@ -49,7 +49,7 @@ def time_in(record: JsonObject, key: str = "timestamp") -> datetime | None:
 
 
 def time_of_milliseconds(milliseconds: float) -> datetime | None:
-    """Return the time so many milliseconds after 1970, None for 0 and for times that can't be told."""
+    """Return the time so many milliseconds after 1970, None for 0 and for times that Python can't represent."""
     try:
         return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
     except (ValueError, OverflowError, OSError):

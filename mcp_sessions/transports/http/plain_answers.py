@@ -1,7 +1,8 @@
 """Answers calls without an event stream, for which the SDK starts two tasks in each call.
 
 A stream is for progress notifications, for pings during a long call, and so that a client that disconnects cancels its
-call. Here a call that takes long becomes a stream then, and `connections.py` cancels the calls of a lost connection.
+call. Here, the answer becomes a stream only once a call takes long, and `connections.py` cancels the calls of a lost
+connection.
 """
 
 import asyncio

@@ -37,8 +37,8 @@ class AnswerCheck:
     def bytes_to_send(self, request_id: str | int | None, response: bytes) -> bytes:
         """Return the response, or nothing if it was sent early. Store it for the next start if it is a result.
 
-        If it differs from what was sent, that is logged, and what is returned tells the client to ask again, where the
-        protocol has a notification for it.
+        If it differs from what was sent, log that, and return a notification that tells the client to ask again, if the
+        protocol has one.
         """
         if request_id is None or request_id not in self._requests:
             return response

@@ -43,7 +43,8 @@ async def serve_both_eras(
     """Serve until `reader` ends. `run` is called with each request's metadata and the handler to call."""
     lowlevel = server._lowlevel_server  # pyright: ignore[reportPrivateUsage]  # MCPServer has no public access to it
     async with lowlevel.lifespan(lowlevel) as state:
-        # `initialize` is handled before the next message is read, so that a client need not wait for the response.
+        # `initialize` is handled before the next message is read, so that a client doesn't have to wait for the
+        # response.
         inline = frozenset({"initialize"})
         dispatcher = JSONRPCDispatcher[TransportContext](reader, writer, inline_methods=inline)
         connection = Connection.for_loop(dispatcher)

@@ -13,7 +13,7 @@ def labels_of(source: str, owner: str, project: str) -> str:
 
 
 def searched_labels(source: str, owner: str, project: str) -> str:
-    """Return the labels of all texts to search: those of one user unless `owner` is "", and of one project likewise."""
+    """Return the labels that a text must have to be searched. "" as owner or project stands for all."""
     parts = project_parts(project)
     return _labels(source, owner, [parts] if parts else [])
 

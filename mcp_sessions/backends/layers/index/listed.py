@@ -72,7 +72,7 @@ class ListedSource:
         return sessions, True
 
     async def _sweep(self, listed: set[str]) -> None:
-        """Remove sessions that the system no longer lists, unless these are so many that its list may be at fault."""
+        """Remove sessions that the system no longer lists, unless there are so many that the list may be incomplete."""
         indexed = await self.store.scan(lambda tx: tables.ids(tx, self.name, self.scope))
         gone = indexed - listed
         if len(gone) > max(_MAX_LOST, len(indexed) // 5):

@@ -10,7 +10,7 @@ from ...database.times import now_micros
 from .tables import Place
 
 Progress = Callable[[int, int], Awaitable[None]]
-"""Is told how many sessions of how many were indexed."""
+"""A callback that receives how many sessions are indexed, and how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,5 +63,5 @@ def found_message(session_name: str, message: Message) -> FoundText:
 
 
 def micros(moment: datetime | None) -> int:
-    """Return a time in microseconds since 1970, now if it is later than that, and 0 if there is none."""
+    """Return a time in microseconds since 1970, but not later than now; 0 for None."""
     return min(round(moment.timestamp() * 1e6), now_micros()) if moment else 0

@@ -171,7 +171,7 @@ def put_session(
 
 
 def put_texts(tx: Transaction, labels: str, session_key: int, texts: Iterable[Text], *, above: int) -> None:
-    """Index texts in place of the session's texts with numbers above a number. Those that are equal stay."""
+    """Replace the session's texts with numbers greater than `above` by these texts. Equal texts stay as they are."""
     rows = tx.all(
         "SELECT part, message_id, digest, key FROM places WHERE session_key = ? AND number > ?", session_key, above
     )

@@ -1,7 +1,7 @@
 """Indexes sessions that are files, and reads hits in them.
 
-A file that grew is read from its end to the newest message that is indexed. What comes before is as it was, since
-nothing in a transcript is changed. So an appended message costs its own bytes.
+A file that grew is read from its end back to the newest message that is indexed. The part before that is unchanged,
+since transcripts only grow. So to index an appended message, only the message itself is read.
 """
 
 import time
@@ -34,7 +34,7 @@ _BATCH_CHARACTERS = 2_000_000
 _BATCH_SESSIONS = 200
 _BATCH_SECONDS = 0.5
 _MAX_LOST = 10
-"""Up to so many sessions are removed even if no file is left: more of them may be on a disk that is missing."""
+"""If no file is left, at most so many sessions are removed: more may be on a disk that is missing."""
 _NOT_SEARCHED = ("system", "tool")
 _Waiting = deque[tuple[str, TranscriptState]]
 _Known = Mapping[str, Mapping[str, tuple[bytes, int]]]
@@ -212,7 +212,7 @@ class TranscriptSource:
             return None
 
     async def _look_for(self, place: Place) -> FoundText | None:
-        """Return a text by way of the backend, which reads more of the file."""
+        """Return a text through the backend, which reads more of the file."""
         try:
             session = await self.backend.get_session(place.session_id)
             if place.part == "name":

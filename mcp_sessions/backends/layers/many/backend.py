@@ -102,7 +102,7 @@ class Many(Router):
         ]
 
     def session_in_meta(self, meta: Mapping[str, object]) -> str:
-        """Return the session that a request says it comes from, in the words of the first member that knows them."""
+        """Return the session that a request names in its `_meta`, as the first member that finds one there reads it."""
         return self._first((member, member.backend.session_in_meta(meta)) for member in self._members.values())
 
     def _first(self, found: Iterable[tuple[Member, str]]) -> str:

@@ -37,7 +37,7 @@ class Answers(Generic[T]):
 def join_notes(notes: Mapping[Member, str]) -> str:
     """Return the members' notes as one text. If there are several members, each note begins with its members' labels.
 
-    A note of several members is in it once.
+    A note that several members gave appears once.
     """
     by_text = labels_by_text({member: note for member, note in notes.items() if note})
     return " ".join(f"{labels}: {note}" if len(notes) > 1 else note for note, labels in by_text.items())

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class MemberCall(Generic[T]):
-    """A call that runs in a task of its own, so that nobody has to wait for one that can't be cancelled.
+    """A call that runs in a task of its own, so that its caller can stop waiting even if it can't be cancelled.
 
     `label`: the member's name in errors. `work`: what to call once `wait_until_open` returns. `result` waits until
     `seconds` after this object is created.

@@ -33,9 +33,9 @@ Guard = Callable[[SessionDetail], None]
 class Overlay(OverlayReader):
     """A backend with the operations that its system lacks: archive, restore, state, metadata and summary.
 
-    A field that the system can store is stored there. The others are kept in `store`, and where one is set there, it is
-    shown instead of what the system says. The version of a session is `SYSTEM+OVERLAY`, such as `7+2`. If the system
-    has no versions, `SYSTEM` is a hash of the session's identity.
+    A field that the system can store is stored there. The other fields are kept in `store`, and a value there is shown
+    instead of the system's. The version of a session is `SYSTEM+OVERLAY`, such as `7+2`. If the system has no versions,
+    `SYSTEM` is a hash of the session's identity.
     """
 
     async def archive_session(self, session_id: str) -> Change:
@@ -210,7 +210,7 @@ class Overlay(OverlayReader):
             new = edit(before)
             if not new:
                 return Change(session_id=session.id, version=before.version)
-            # An empty value needs no place, unless the system has another one, which it hides.
+            # Store an empty value only if it has to hide a value of the system.
             kept = {name: value if value or getattr(session, name) else None for name, value in new.items()}
             after = found._replace(version=facts.write(tx, self._source, found, kept))
             return Change(
@@ -246,7 +246,7 @@ class Overlay(OverlayReader):
         return session.version
 
     async def _store_initial_values(self, session: SessionDetail, values: Mapping[str, Any]) -> SessionDetail:
-        """Return a session that was just created, after keeping values of it. If that fails, `note` says so."""
+        """Store values of a session that was just created, and return the session. If that fails, `note` says so."""
 
         def work(tx: Transaction) -> SessionDetail:
             facts.write(tx, self._source, facts.lock_session(tx, self._source, session), values)

@@ -270,7 +270,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "summary": _instance(str),
     "gone_at": _instance(int),
 }
-"""What reads a field of a row, and raises an error if the value is damaged: a SQLite file may have any."""
+"""Functions that read a field of a row, and raise an error for a damaged value: a SQLite file may have any value."""
 
 
 def _storable(text: str) -> str:
@@ -279,7 +279,7 @@ def _storable(text: str) -> str:
 
 
 def _time(micros: Any) -> datetime:
-    """Return the time, or the nearest one that Python has: a damaged one must not keep other sessions from a list."""
+    """Return the time, or the nearest one that Python has: a damaged time must not keep other sessions from a list."""
     try:
         return to_datetime(micros)
     except (ValueError, TypeError, OverflowError, OSError):

@@ -28,7 +28,7 @@ _ABOUT_ONE_SESSION = (Conflict, Invalid, Unsupported)
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What became of a fact, or would become of it.
+    """The outcome of moving a fact, or what it would be.
 
     `moved`: it is in the system now. `equal`: it was there already. These two are removed from the overlay. The others
     stay: `different`, since the system has another value; `not found`, since it has no such session; and `failed`,
@@ -126,7 +126,7 @@ class _Migration:
         return await self._system.update_session(session.id, summary=value, expected_version=expected)
 
     async def _remove(self, row: Facts, field: str, value: Any, session: SessionDetail) -> None:
-        """Remove a fact from the overlay, unless it was changed meanwhile."""
+        """Remove a fact from the overlay, unless it has been changed since it was read."""
 
         def work(tx: Transaction) -> None:
             found = facts.lock_session(tx, self._source, session)

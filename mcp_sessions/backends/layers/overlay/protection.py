@@ -29,7 +29,7 @@ class ProtectingOverlay(MetadataOverlay):
         return native.model_copy(update={"changed": changed, "previous": previous, "version": own.version})
 
     async def _protect(self, session_id: str, *, is_protected: bool) -> str:
-        """Let the system keep a session, or no longer. Return a note if that fails."""
+        """Let the system protect a session, or stop protecting it. Return a note if that fails."""
         if "archived_at" not in self._kept:
             return ""
         try:

@@ -46,9 +46,9 @@ class OverlayOptions(BackendOptions):
 class OverlayStore:
     """The database of an overlay. Each `Overlay` on it enters it, and it is closed when the last one leaves.
 
-    `path` is the file of a SQLite database, "" for any other one. What is kept of a session stays for `keep_deleted`
-    days after it was deleted, or without a limit if that is None. Reading does not create a SQLite file. On PostgreSQL,
-    the first call creates the tables.
+    `path` is the file of a SQLite database, "" for any other one. The values of a deleted session stay for
+    `keep_deleted` days, or without a limit if that is None. Reading does not create a SQLite file. On PostgreSQL, the
+    first call creates the tables.
     """
 
     def __init__(
@@ -73,9 +73,9 @@ class OverlayStore:
     def from_url(cls, url: str, *, purges: bool = True, **options: Any) -> "OverlayStore":
         """Return the overlay at `sqlite:///PATH?keep_deleted=DAYS` or `postgresql://…`, not yet opened.
 
-        `purges`: whether opening it deletes what it has kept of deleted sessions for long enough. `options`: those of
-        `OverlayOptions`, such as `timeout`, the seconds that one call may take in all. The URL's own win. Raise
-        `Invalid` if the URL is malformed, or if the library for PostgreSQL is not installed.
+        `purges`: whether opening it deletes the values of sessions that were deleted long enough ago. `options`: those
+        of `OverlayOptions`, such as `timeout`, the seconds that one call may take in all. Options in the URL take
+        precedence. Raise `Invalid` if the URL is malformed, or if the library for PostgreSQL is not installed.
         """
         address, texts = split_options(url, options_of(OverlayOptions), owner="overlay")
         values = options | parse_options(OverlayOptions, texts, owner="overlay")
@@ -157,7 +157,7 @@ class OverlayStore:
             return done
 
     def exists(self) -> bool:
-        """Return whether there is an overlay. One on PostgreSQL always is: the first call creates it."""
+        """Return whether the overlay exists. On PostgreSQL, return True, since the first call creates it."""
         if self._file is None:
             return True
         try:

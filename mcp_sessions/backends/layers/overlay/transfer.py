@@ -47,7 +47,7 @@ class DamagedValue(NamedTuple):
 
 @dataclass(slots=True)
 class ImportResult:
-    """How many lines were added, and were there already.
+    """The numbers of lines that were added, and of lines that the overlay already had.
 
     `different` has the lines that differ from what is kept here, or whose session has a damaged value here.
     """
@@ -76,7 +76,7 @@ async def export_lines(store: OverlayStore, damaged: list[DamagedValue]) -> Asyn
 
 
 def read_lines(lines: Iterable[str]) -> list[Line]:
-    """Return the facts in the lines of an export. Raise `Invalid`, with the line's number, for one that has none."""
+    """Return the facts in the lines of an export. Raise `Invalid`, with the number of a line that has none."""
     found: list[Line] = []
     for number, text in enumerate(lines, 1):
         if text.strip():
@@ -89,7 +89,7 @@ def read_lines(lines: Iterable[str]) -> list[Line]:
 
 
 async def import_lines(store: OverlayStore, lines: Sequence[Line]) -> ImportResult:
-    """Add the facts that the overlay lacks. Never change one that it has."""
+    """Add the facts that the overlay lacks. Never change a fact that it has."""
     result = ImportResult()
     for start in range(0, len(lines), _BATCH):
         batch = await store.write(partial(_import_batch, lines[start : start + _BATCH]))
