@@ -1,8 +1,8 @@
 """An agent on Agno's AgentOS that gives its own session a name, in the middle of a run.
 
-Agno wants an environment of its own: `pip install "agno[os,mcp]" aiosqlite`. mcp-sessions may be in the same one or in
-another: MCP_SESSIONS_COMMAND says how to start it, else it is looked for on PATH and in this environment.
-No key is needed: the model here is a few lines that say what a real one would. `python examples/agentos.py`
+Install Agno with `pip install "agno[os,mcp]" aiosqlite`. mcp-sessions may be in the same environment or in another one:
+MCP_SESSIONS_COMMAND is the command that starts it; by default, it is looked for on the PATH and in this environment.
+No API key is needed, since a few lines of code stand in for the model. Run it with `python examples/agentos.py`.
 """
 
 import json
@@ -37,7 +37,7 @@ PATIENCE = 30
 
 @dataclass
 class Offline(Model):
-    """Names the session first, then answers: what a model does that is told to name its sessions."""
+    """Stands in for a model that was told to name its sessions: it names the session, then answers."""
 
     id: str = "offline"
 
@@ -66,13 +66,13 @@ class Offline(Model):
 
 
 def session_header(run_context: RunContext | None = None) -> dict[str, str]:
-    """Which session "current" is, told with every call of a run; the first connection belongs to none."""
+    """Return the header that says which session is "current", for every call of a run."""
     return {"X-Session-Id": run_context.session_id} if run_context else {}
 
 
 @contextmanager
 def serving_agents(agent: Agent) -> Iterator[str]:
-    """AgentOS on a free port of this machine; its address."""
+    """Serve AgentOS on a free port of this machine, and yield its address."""
     listener = socket.create_server(("127.0.0.1", 0))
     app = AgentOS(agents=[agent], telemetry=False).get_app()
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
@@ -87,7 +87,7 @@ def serving_agents(agent: Agent) -> Iterator[str]:
 
 @contextmanager
 def serving_sessions(backend: str, folder: str) -> Iterator[str]:
-    """mcp-sessions on a free port, over the sessions of that AgentOS; its address."""
+    """Serve the sessions of that AgentOS with mcp-sessions on a free port, and yield the URL."""
     found = shutil.which("mcp-sessions")
     command = shlex.split(os.environ.get("MCP_SESSIONS_COMMAND", "")) or (
         [found] if found else [sys.executable, "-m", "mcp_sessions"]
@@ -118,10 +118,10 @@ def main(folder: str) -> None:
         print(f"AgentOS serves the agent at {address}")
         with serving_sessions(f"agentos+{address}", folder) as url:
             print(f"mcp-sessions serves its sessions at {url}")
-            # Each needs the other's address, so the tool comes last; with fixed ports it is given to Agent(...).
+            # Each server needs the other's address, so the tool is added last. With fixed ports, pass it to Agent(...).
             agent.tools.append(MCPTools(transport="streamable-http", url=url, header_provider=session_header))
 
-            # AgentOS keeps a session that a run begins only once that run has ended; this one is there before it.
+            # AgentOS stores the session of a new run only when the run has ended, so create the session first.
             new = {"agent_id": agent.id, "session_name": "Untitled"}
             session_id = http.post("/sessions", json=new).raise_for_status().json()["session_id"]
             print(f"The user asks: {QUESTION}")
@@ -129,13 +129,13 @@ def main(folder: str) -> None:
             run = http.post(f"/agents/{agent.id}/runs", data=form).raise_for_status().json()
             print(f"The agent answers: {run['content']}")
 
-            # AgentOS saves a run's own copy of the session when the run ends, which takes the new name back;
-            # mcp-sessions remembers what it changed, and within a few seconds writes it again.
-            print(f"After the run the session is called: {name_of(http, session_id)}")
+            # When the run ends, AgentOS saves the run's copy of the session, which still has the old name. mcp-sessions
+            # notices that, and writes the new name again within a few seconds.
+            print(f"After the run, the session is called: {name_of(http, session_id)}")
             until = time.monotonic() + PATIENCE
             while name_of(http, session_id) != NAME:
                 if time.monotonic() > until:
-                    sys.exit(f"After {PATIENCE} s it still is.")
+                    sys.exit(f"After {PATIENCE} s, the session still has that name.")
                 time.sleep(0.2)
             print(f"And a little later: {NAME}")
 

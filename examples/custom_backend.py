@@ -1,7 +1,7 @@
-"""A backend of your own: sessions as JSON files in a folder, which can be read, and renamed.
+"""A backend of your own: sessions are JSON files in a folder, and can be read and renamed.
 
-Run it with `python examples/custom_backend.py FOLDER`. A file ID.json is {"name": "…", "user_id": "…", "messages":
-[{"role": "user", "text": "…"}]}, with whatever else a `SessionDetail` and a `Message` have.
+Run it with `python examples/custom_backend.py FOLDER`. A file ID.json has {"name": "…", "user_id": "…", "messages":
+[{"role": "user", "text": "…"}]}, and may have any other field of `SessionDetail` and `Message`.
 """
 
 import json
@@ -45,7 +45,7 @@ class JsonFolder(ReadAllBackend):
         return [Message.model_validate({**message, "id": f"m{number}"}) for number, message in said]
 
     async def rename_session(self, session_id: str, name: str) -> Change:
-        before = await self.get_session(session_id)  # raises NotFound where it isn't the caller's
+        before = await self.get_session(session_id)  # raises NotFound if it isn't the caller's
         new = self._folder / f"{session_id}.json.new"
         new.write_text(json.dumps(self._read(session_id) | {"name": name}), encoding="utf-8")
         new.replace(self._folder / f"{session_id}.json")

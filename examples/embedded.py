@@ -1,6 +1,6 @@
-"""The server inside a program of your own: no process, no pipe, the same tools.
+"""The server inside a program of your own: the same tools, without another process.
 
-Run it with `python examples/embedded.py [FILE]`; without a file the sessions live in memory.
+Run it with `python examples/embedded.py [FILE]`; without FILE, the sessions are kept in memory.
 """
 
 import sys
