@@ -143,6 +143,8 @@ class Conversation:
             type = line_type(line.data)
             if type in (LineType.MESSAGE, LineType.TOOL):
                 yield from self._of_line(part, line, turn, None)
+            elif type is LineType.ROLLBACK and self._is_paginated(part):
+                continue  # Codex ignores it there
             elif type is not LineType.OTHER:
                 turn.add(type, line)
         if part.opened.oversized_lines:
