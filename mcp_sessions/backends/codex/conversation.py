@@ -119,28 +119,32 @@ class Conversation:
         is_found = not any(position)
         turn = _OpenTurn(status=self.status if is_found else "")
         for part in self.lineage.parts():
-            if self.only_own and part.is_shared:
-                return
-            end = part.end
+            begin, end = self.lineage.end_of_shared(part) if self.only_own else 0, part.end
             if not is_found and part.digest == digest:
-                line = part.opened.line_at(offset) if offset < end else None
+                line = part.opened.line_at(offset) if begin <= offset < end else None
                 if line is None:
                     break
                 yield from self._of_line(part, line, turn, count)
                 is_found, end = True, offset
             if is_found:
-                yield from self._of_part(part, end, turn)
+                yield from self._of_part(part, begin, end, turn)
+            if begin:
+                break  # what is older is also shared
         if not is_found:
             raise Invalid('"cursor" points to a message that no longer exists. Leave it out to start from the newest.')
 
-    def _of_part(self, part: Part, end: int, turn: _OpenTurn) -> Iterator[HistoryItem]:
+    def _of_part(self, part: Part, begin: int, end: int, turn: _OpenTurn) -> Iterator[HistoryItem]:
         for line in part.opened.backward(end):
+            if line.offset < begin:
+                break
             if not (line.data.startswith(b"{") and line.data.endswith((b"}", b"}\r"))):
                 self._add_torn(part, line)
                 continue
             type = line_type(line.data)
             if type in (LineType.MESSAGE, LineType.TOOL):
                 yield from self._of_line(part, line, turn, None)
+            elif type is LineType.ROLLBACK and self._is_paginated(part):
+                continue  # Codex ignores it there
             elif type is not LineType.OTHER:
                 turn.add(type, line)
         if part.opened.oversized_lines:

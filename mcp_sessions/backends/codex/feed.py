@@ -49,7 +49,8 @@ class CodexFeed:
         with ExitStack() as files:
             lineage = lineage_of(catalogue, entry, stops_at, files)
             name, project = catalogue.name(entry), catalogue.project(entry)
-            yield OpenTranscript(name, catalogue.created_at(entry), partial(_messages, lineage), project)
+            messages = partial(_messages, lineage)
+            yield OpenTranscript(name, catalogue.created_at(entry), messages, project, lineage.bases())
 
 
 def _messages(lineage: Lineage, position: Position) -> Iterator[MessageAtPosition]:

@@ -4,9 +4,9 @@ A fork and a reverted thread are stored as the beginning of another file, their 
 base may have a base itself.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ... import cursors
@@ -23,17 +23,13 @@ _MOST_PARTS = 200
 
 
 class Part(NamedTuple):
-    """The lines of a file before `end`. `digest` identifies the file in cursors.
-
-    `is_shared`: the lines are also those of another thread, as it is now.
-    """
+    """The lines of a file before `end`. `digest` identifies the file in cursors."""
 
     thread_id: str
     file: Rollout
     opened: TranscriptFile
     meta: Meta
     end: int
-    is_shared: bool = False
 
     @property
     def digest(self) -> int:
@@ -74,6 +70,37 @@ class Lineage:
             part = older
             used.add(part.file.stem)
 
+    def end_of_shared(self, part: Part) -> int:
+        """Return where the lines of a part end that the thread of its file shows too, 0 if it shows none of them.
+
+        The thread that a fork was made from shows less of its older file after a revert.
+        """
+        thread = self.find(part.thread_id) if part.thread_id != self.thread.id else None
+        if thread is None:
+            return 0
+        newest = thread.segments()[-1]
+        if newest.stem == part.file.stem:
+            return part.end
+        try:
+            with ExitStack() as files:
+                shown = Lineage(thread, newest, self.find, self.stops_at, files).parts()
+                return next((min(part.end, other.end) for other in shown if other.file.stem == part.file.stem), 0)
+        except Timeout:
+            raise
+        except SessionsError:
+            return 0  # nothing can be shown of it
+
+    def bases(self) -> Sequence[str]:
+        """Return the threads whose files decide which messages are shared, also those that are missing."""
+        found: dict[str, None] = {}
+        with ExitStack() as files:
+            for part in replace(self, files=files, notes=[]).parts():
+                if self.end_of_shared(part):
+                    break
+                if part.meta.base and part.meta.base.thread_id != self.thread.id:
+                    found[part.meta.base.thread_id] = None
+        return [*found]
+
     def _part(self, base: Base, used: set[str]) -> Part | None:
         """Return the beginning of the base's file, None if there is no such file."""
         thread = self.thread if base.thread_id == self.thread.id else self.find(base.thread_id)
@@ -81,8 +108,7 @@ class Lineage:
         for file in reversed(files):
             part = self._open(base, file) if file.stem not in used else None
             if part is not None:
-                is_current = base.thread_id != self.thread.id and file == files[-1]
-                return part._replace(is_shared=is_current)
+                return part
         return None
 
     def _open(self, base: Base, file: Rollout) -> Part | None:

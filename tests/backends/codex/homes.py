@@ -11,6 +11,7 @@ from typing import Any
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.json_documents import Json, JsonObject
 from mcp_sessions.models import HistoryQuery, Message, Session, SessionDetail, SessionFilter
 
 from ...contract.walks import history_pages, oldest_first
@@ -53,6 +54,22 @@ def rollout(text: str = "question", *, legacy: bool = False, moment: datetime = 
     made = Rollout(legacy=legacy, moment=moment)
     made.turn(text, "answer", moment)
     return made
+
+
+def thread(*texts: str, thread_id: str = "", base: JsonObject | None = None, **meta: Json) -> Rollout:
+    """Return a file with a turn for each text, after the turns of its base."""
+    fields: JsonObject = {"history_base": base} if base else {}
+    ordinal = base["end_ordinal_exclusive"] if base else 0
+    made = Rollout(thread_id, moment=NOW, ordinal=ordinal, **fields, **meta)
+    for text in texts:
+        made.turn(text, f"re {text}", NOW)
+    return made
+
+
+def after(made: Rollout, turns: int) -> int:
+    """Return the number of lines up to the end of a turn."""
+    ends = [place for place, line in enumerate(made.lines, 1) if b'"task_complete"' in line]
+    return ends[turns - 1]
 
 
 @asynccontextmanager

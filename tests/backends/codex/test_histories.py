@@ -116,6 +116,13 @@ async def test_the_history_of_an_unknown_kind_is_that_of_the_events_in_it(tmp_pa
     )
 
 
+async def test_a_paginated_thread_shows_all_turns_since_codex_reverts_it_by_a_new_file(tmp_path: Path) -> None:
+    made = rollout()
+    made.event("thread_rolled_back", NOW, num_turns=1)
+    made.write(tmp_path)
+    assert await texts_of(tmp_path, made.id) == ["question", "answer"]
+
+
 async def test_turns_that_were_rolled_back_are_left_out_of_each_page(tmp_path: Path) -> None:
     made = Rollout(legacy=True, moment=NOW)
     for number, back in ((1, 0), (2, 1), (3, 0), (4, 0), (5, 2), (6, 0), (7, 9), (8, 0)):

@@ -5,33 +5,17 @@ from pathlib import Path
 import pytest
 
 from mcp_sessions.errors import Invalid
-from mcp_sessions.json_documents import Json, JsonObject
+from mcp_sessions.json_documents import JsonObject
 
 from ...support.codex_rollouts import Rollout
-from .homes import NOW, messages_of, note_of, opened, session_of, texts_of
+from .homes import NOW, after, messages_of, note_of, opened, session_of, texts_of, thread
 
 MISSING = "The beginning of this conversation is missing: it is in another file, which is gone or damaged."
 SEGMENTS = tuple(f"01a22000-c6df-7461-a923-a3ed361d88a{digit}" for digit in range(4))
 
 
-def thread(*texts: str, thread_id: str = "", base: JsonObject | None = None, **meta: Json) -> Rollout:
-    """Return a file with a turn for each text, after the turns of its base."""
-    fields: JsonObject = {"history_base": base} if base else {}
-    ordinal = base["end_ordinal_exclusive"] if base else 0
-    made = Rollout(thread_id, moment=NOW, ordinal=ordinal, **fields, **meta)
-    for text in texts:
-        made.turn(text, f"re {text}", NOW)
-    return made
-
-
 def said(*texts: str) -> list[str]:
     return [each for text in texts for each in (text, f"re {text}")]
-
-
-def after(made: Rollout, turns: int) -> int:
-    """Return the number of lines up to the end of a turn."""
-    ends = [place for place, line in enumerate(made.lines, 1) if b'"task_complete"' in line]
-    return ends[turns - 1]
 
 
 @pytest.mark.parametrize("limit", [1, 3, 200])

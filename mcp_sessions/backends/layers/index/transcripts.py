@@ -21,7 +21,7 @@ from ...database.database import Transaction
 from ...database.times import now_micros
 from ...deadline import remaining
 from ...gather import map_concurrently
-from ...transcript_feed import NEWEST, OpenTranscript, TranscriptFeed, TranscriptState
+from ...transcript_feed import NEWEST, OpenTranscript, TranscriptFeed, TranscriptState, bases_in
 from . import tables
 from .labels import labels_of
 from .source import Coverage, FoundText, Progress, found_message, micros
@@ -70,10 +70,13 @@ class TranscriptSource:
     progress: Progress
 
     async def update(self, stops_at: float) -> Coverage:
-        states = self.feed.states
         indexed, marks = await self.store.scan(
             lambda tx: (tables.states(tx, self.name), tables.marks(tx, self.name, ""))
         )
+        states = {
+            session_id: state.with_bases(bases_in(indexed.get(session_id, "")), self.feed.states)
+            for session_id, state in self.feed.states.items()
+        }
         await self._drop(indexed.keys() - states.keys(), len(indexed))
         changed = [item for item in states.items() if indexed.get(item[0]) != item[1].state]
         if not changed and marks:
@@ -151,6 +154,7 @@ class TranscriptSource:
             with self.feed.open(session_id, stops_at) as transcript:
                 if transcript is None:
                     return _Reading(session_id, state)
+                state = self.feed.states[session_id].with_bases(transcript.bases, self.feed.states)
                 labels = labels_of(self.name, "", transcript.project)
                 return _read(session_id, state, transcript, known, labels)
         except Timeout:
