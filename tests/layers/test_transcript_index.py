@@ -103,6 +103,26 @@ async def test_after_a_user_went_back_only_the_new_branch_is_found(tmp_path: Pat
         assert page.hits[0].message_id == branch
 
 
+async def test_more_messages_of_one_second_than_it_has_keys_are_each_found_once(tmp_path: Path) -> None:
+    many, one = _transcript(), _transcript()
+    sent = {many.prompt(f"apple {number}", NOW) for number in range(2_100)}
+    sent |= {one.prompt(f"apple {number}", NOW + timedelta(seconds=number)) for number in range(1, 4)}
+    many.write(tmp_path)
+    one.write(tmp_path)
+    async with _indexed(tmp_path) as backend:
+        await backend.search_sessions("apple")
+        sent |= {many.prompt(f"apple {number}", NOW) for number in range(5)}
+        many.write(tmp_path)
+        found: list[str] = []
+        cursor = ""
+        while cursor or not found:
+            page = await backend.search_sessions("apple", limit=50, cursor=cursor)
+            found += [hit.message_id for hit in page.hits]
+            cursor = page.next_cursor
+    assert len(found) == len(sent)
+    assert set(found) == sent
+
+
 async def test_a_file_that_is_replaced_is_read_anew(tmp_path: Path) -> None:
     transcript = _transcript("apple one")
     path = transcript.write(tmp_path)

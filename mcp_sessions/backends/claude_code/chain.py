@@ -7,7 +7,6 @@ the end of the file, and only as far as the caller needs.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import NamedTuple
 
 from ... import cursors
@@ -21,8 +20,11 @@ _BROKEN = (
 _CUT = "The beginning of this conversation is missing in its file."
 
 
-class Mode(IntEnum):
-    """Where a chain begins: at the last message, at a line, at the parent of a line, or with the line before it."""
+class Mode:
+    """Where a chain begins: at the last message, at a line, at the parent of a line, or with the line before it.
+
+    The modes are numbers of a cursor. Python 3.11 is slow to look up the members of an `Enum`.
+    """
 
     NEWEST = 0
     LINE = 1
@@ -38,7 +40,7 @@ class Start(NamedTuple):
     digest: int = 0
 
     @classmethod
-    def at(cls, record: Record, mode: Mode) -> "Start":
+    def at(cls, record: Record, mode: int) -> "Start":
         return cls(record.offset, mode, cursors.digest(record.uuid, 5))
 
 
@@ -89,7 +91,7 @@ class Chain:
         yield from self._in_file_order(last.offset, is_resumed=start.mode == Mode.PREVIOUS)
 
     def _record_at(self, start: Start) -> Record:
-        line = self.file.line_at(start.offset) if start.mode in set(Mode) else None
+        line = self.file.line_at(start.offset) if start.mode <= Mode.PREVIOUS else None
         record = read_record(line) if line else None
         if record is None or cursors.digest(record.uuid, 5) != start.digest:
             raise Invalid('"cursor" points to a message that no longer exists. Leave it out to start from the newest.')

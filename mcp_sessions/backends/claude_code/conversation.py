@@ -46,11 +46,10 @@ class _Turn:
 
     def add(self, links: Sequence[Link]) -> None:
         """Add older lines, the newest first."""
-        for link in links:
+        for record, passed, self.is_in_file_order in links:
             results = self.inner_results if self.lines else self.results
-            (results if link.record.is_result else self.lines).append(link.record)
-            self.passed += link.passed
-            self.is_in_file_order = link.is_in_file_order
+            (results if record.is_result else self.lines).append(record)
+            self.passed += passed
 
     def continues_with(self, record: Record) -> bool:
         """Return whether an older line is part of the same answer."""
@@ -72,7 +71,7 @@ class _Turn:
     @property
     def answer_lines(self) -> list[Record]:
         """All lines of the message, oldest first; none if the turn has only results."""
-        return [*reversed(self.lines), *(record for record in self.off_chain if not record.is_result)]
+        return [*self.lines[::-1], *[record for record in self.off_chain if not record.is_result]]
 
     @property
     def all_results(self) -> list[Record]:
@@ -135,12 +134,13 @@ class Conversation:
 
     def _shown(self, start: Start) -> Iterator[Link]:
         """Yield the lines of the chain that are messages or compactions."""
-        passed: list[Span] = []
-        for link in Chain(self.file, self.of_subagent, self.notes).links(start):
-            passed += link.passed
-            if link.record.is_compaction or link.record.is_shown(of_subagent=self.of_subagent):
-                yield link._replace(passed=passed)
-                passed = []
+        before: list[Span] = []
+        for record, passed, is_in_file_order in Chain(self.file, self.of_subagent, self.notes).links(start):
+            passed = [*before, *passed] if before else passed
+            is_yielded = record.is_compaction or record.is_shown(of_subagent=self.of_subagent)
+            if is_yielded:
+                yield Link(record, passed, is_in_file_order)
+            before = [] if is_yielded else passed
 
     def _turns(self, start: Start) -> Iterator[_Turn]:
         """Yield the turns, newest first. Only the line before a result tells whether the result is inside an answer."""

@@ -6,10 +6,9 @@ docs/backends/claude-code.md describes the format.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from ...json_documents import JsonObject
-from ..transcripts.blocks import Content
+from ..transcripts.blocks import Content, has_result
 from ..transcripts.lines import Line, parse
 from ..transcripts.values import count_in, object_in, text_in
 
@@ -28,15 +27,23 @@ _NO_PROMPT = re.compile(
 _INTERRUPTED = "[Request interrupted by user"
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)  # not frozen, which would make a search that reads all lines slower
 class Record:
-    """A line that is part of a conversation."""
+    """A line that is part of a conversation.
+
+    `message` is empty if the line has none. `answer_id` is the id that all lines of one answer of the model have in
+    common, "" for other lines.
+    """
 
     offset: int
     end: int
     fields: JsonObject
     uuid: str
     type: str
+    message: JsonObject
+    answer_id: str
+    is_result: bool
+    _content: Content | None = None
 
     @property
     def parent(self) -> str:
@@ -46,27 +53,20 @@ class Record:
         )
 
     @property
-    def message(self) -> JsonObject:
-        return object_in(self.fields, "message")
-
-    @cached_property
-    def answer_id(self) -> str:
-        """The id that all lines of one answer of the model have in common, "" for other lines."""
-        return text_in(self.message, "id") if self.type == "assistant" else ""
-
-    @cached_property
     def content(self) -> Content:
-        content = Content()
-        content.add(self.message.get("content"))
-        return content
+        if self._content is None:
+            self._content = Content()
+            self._content.add(self.message.get("content"))
+        return self._content
 
     def is_shown(self, *, of_subagent: bool) -> bool:
         """Return whether Claude Code shows this line as a message of the session, or of a subagent of it."""
+        get = self.fields.get
         return (
             self.type in ("user", "assistant")
-            and not self.fields.get("isMeta")
-            and not self.fields.get("teamName")
-            and (of_subagent or not self.fields.get("isSidechain"))
+            and not get("isMeta")
+            and not get("teamName")
+            and (of_subagent or not get("isSidechain"))
         )
 
     @property
@@ -81,15 +81,11 @@ class Record:
         return f"{text_in(source, 'sessionId')}/{text_in(source, 'messageUuid')}" if source else ""
 
     @property
-    def is_result(self) -> bool:
-        return self.type == "user" and self.content.is_result
-
-    @property
     def is_prompt(self) -> bool:
         """Whether a user wrote this, as a prompt or command, and not Claude Code in the user's name."""
         return (
             self.type == "user"
-            and not self.content.is_result
+            and not self.is_result
             and not self.fields.get("isCompactSummary")
             and not _NO_PROMPT.match(self.content.text)
             and object_in(self.fields, "origin").get("kind") != "task-notification"
@@ -117,8 +113,13 @@ def read_record(line: Line) -> Record | None:
     fields = parse(line.data)
     if fields is None:
         return None
-    kind, uuid = text_in(fields, "type"), text_in(fields, "uuid")
-    return Record(line.offset, line.end, fields, uuid, kind) if uuid and kind in _TYPES else None
+    type, uuid = text_in(fields, "type"), text_in(fields, "uuid")
+    if not uuid or type not in _TYPES:
+        return None
+    message = object_in(fields, "message")
+    answer_id = text_in(message, "id") if type == "assistant" else ""
+    is_result = type == "user" and has_result(message.get("content"))
+    return Record(line.offset, line.end, fields, uuid, type, message, answer_id, is_result)
 
 
 def may_belong_to_answer(line: Line) -> bool:

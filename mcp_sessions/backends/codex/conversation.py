@@ -12,7 +12,7 @@ from ...models import Message
 from ..transcripts.history import HistoryItem, Position
 from ..transcripts.lines import Line, TranscriptFile, parse
 from ..transcripts.values import count_in, object_in, text_in
-from .events import CALLS, LineType, line_type, payload_of
+from .events import CALLS, LineType, is_tool_item, line_type, payload_of
 from .home import state_of
 from .lineage import Lineage, Part
 from .live import is_open
@@ -29,6 +29,8 @@ _GROWING = 60
 _END = 32 * 1024 * 1024
 _LOOK_BACK = 500
 """Within how many lines before the result of a tool the call is looked for."""
+_MESSAGES = (LineType.MESSAGE, LineType.TOOL)
+_IGNORED_BY_SEARCHES = tuple({*LineType} - {LineType.MESSAGE, LineType.ROLLBACK})
 
 
 @dataclass(slots=True)
@@ -98,12 +100,13 @@ class _OpenTurn:
 class Conversation:
     """The messages of a thread.
 
-    `only_own`: leave out the messages that another thread has too. `names_tools`: look up the names of tools for their
-    results, which a legacy rollout only has in the call. `status` is that of a turn which has no end yet.
+    `for_search`: leave out the messages that another thread has too, tools, and what is known of turns. `names_tools`:
+    look up the names of tools for their results, which a legacy rollout only has in the call. `status` is that of a
+    turn which has no end yet.
     """
 
     lineage: Lineage
-    only_own: bool = False
+    for_search: bool = False
     names_tools: bool = True
     status: str = ""
     _modes: dict[int, bool] = field(default_factory=dict[int, bool])
@@ -119,7 +122,7 @@ class Conversation:
         is_found = not any(position)
         turn = _OpenTurn(status=self.status if is_found else "")
         for part in self.lineage.parts():
-            begin, end = self.lineage.end_of_shared(part) if self.only_own else 0, part.end
+            begin, end = self.lineage.end_of_shared(part) if self.for_search else 0, part.end
             if not is_found and part.digest == digest:
                 line = part.opened.line_at(offset) if begin <= offset < end else None
                 if line is None:
@@ -141,7 +144,9 @@ class Conversation:
                 self._add_torn(part, line)
                 continue
             type = line_type(line.data)
-            if type in (LineType.MESSAGE, LineType.TOOL):
+            if self.for_search and (type in _IGNORED_BY_SEARCHES or is_tool_item(line.data)):
+                continue
+            if type in _MESSAGES:
                 yield from self._of_line(part, line, turn, None)
             elif type is LineType.ROLLBACK and self._is_paginated(part):
                 continue  # Codex ignores it there
@@ -160,10 +165,9 @@ class Conversation:
         if turn.removed:
             turn.removed -= found.starts_run
             return
-        numbered = list(enumerate(self._named(part, line, found)))[:count]
-        for place, message in reversed(numbered):
-            item = HistoryItem(message, (part.digest, line.offset, place), found.starts_run)
-            yield turn.take(item)
+        messages = self._named(part, line, found)[:count]
+        for place in reversed(range(len(messages))):
+            yield turn.take(HistoryItem(messages[place], (part.digest, line.offset, place), found.starts_run))
 
     def _is_paginated(self, part: Part) -> bool:
         if part.meta.mode in ("legacy", "paginated"):

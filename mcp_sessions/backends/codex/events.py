@@ -2,6 +2,7 @@
 
 import re
 from enum import Enum
+from functools import lru_cache
 
 from ...json_documents import JsonObject
 from ..transcripts.lines import parse
@@ -42,6 +43,8 @@ _EVENTS = {
 }
 CALLS = ("function_call", "custom_tool_call", "local_shell_call", "web_search_call")
 OUTPUTS = ("function_call_output", "custom_tool_call_output")
+_ITEM = b'"item":{"type":"'
+_TEXT_ITEMS = (b'UserMessage"', b'AgentMessage"', b'ContextCompaction"')
 
 
 def line_type(data: bytes) -> LineType:
@@ -51,14 +54,24 @@ def line_type(data: bytes) -> LineType:
     """
     match = _begin(data)
     if match is not None:
-        return _type_of(match[1].decode(), (match[2] or b"").decode())
+        return _type_of(*match.groups(b""))
     record = parse(data)
     return (
-        _type_of(text_in(record, "type"), text_in(object_in(record, "payload"), "type")) if record else LineType.OTHER
+        _type_of(text_in(record, "type").encode(), text_in(object_in(record, "payload"), "type").encode())
+        if record
+        else LineType.OTHER
     )
 
 
-def _type_of(type: str, inner: str) -> LineType:
+def is_tool_item(data: bytes) -> bool:
+    """Return whether a line that is a message or an item is the use of a tool, as far as its begin tells."""
+    at = data.find(_ITEM, 0, 500)
+    return at >= 0 and not data.startswith(_TEXT_ITEMS, at + len(_ITEM))
+
+
+@lru_cache(256)
+def _type_of(type_bytes: bytes, inner_bytes: bytes) -> LineType:
+    type, inner = type_bytes.decode(), inner_bytes.decode()
     if type == "event_msg":
         return _EVENTS.get(inner, LineType.OTHER)
     if type == "response_item":

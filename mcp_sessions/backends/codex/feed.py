@@ -55,4 +55,4 @@ class CodexFeed:
 
 def _messages(lineage: Lineage, position: Position) -> Iterator[MessageAtPosition]:
     start = position or NEWEST
-    return with_positions(Conversation(lineage, only_own=True, names_tools=False).items(start), start)
+    return with_positions(Conversation(lineage, for_search=True).items(start), start)

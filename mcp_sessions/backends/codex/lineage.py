@@ -30,10 +30,11 @@ class Part(NamedTuple):
     opened: TranscriptFile
     meta: Meta
     end: int
+    digest: int
 
-    @property
-    def digest(self) -> int:
-        return cursors.digest(self.file.stem, 5)
+    @classmethod
+    def of(cls, thread_id: str, file: Rollout, opened: TranscriptFile, meta: Meta, end: int) -> "Part":
+        return cls(thread_id, file, opened, meta, end, cursors.digest(file.stem, 5))
 
 
 @dataclass(slots=True)
@@ -53,7 +54,7 @@ class Lineage:
     def parts(self) -> Iterator[Part]:
         """Yield the parts, the one with the newest messages first."""
         opened = self.files.enter_context(open_rollout(self.file, self.stops_at))
-        part = Part(self.thread.id, self.file, opened, read_meta(opened) or Meta(), opened.size)
+        part = Part.of(self.thread.id, self.file, opened, read_meta(opened) or Meta(), opened.size)
         used = {self.file.stem}
         while True:
             yield part
@@ -119,7 +120,7 @@ class Lineage:
             meta = read_meta(opened)
             if meta is not None and _ends_line(opened, base):
                 self.files.push(files.pop_all())
-                return Part(base.thread_id, file, opened, meta, base.end_offset)
+                return Part.of(base.thread_id, file, opened, meta, base.end_offset)
         except Timeout:
             raise
         except Unsupported:

@@ -5,6 +5,8 @@ has an `item_completed` event for each message and each tool.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 
 from ...json_documents import Json, JsonObject, is_array, is_object
 from ...models import Attachment, Message, ToolCall
@@ -33,8 +35,8 @@ def read_messages(line: Line, *, is_paginated: bool) -> LineMessages | None:
     """Return the messages in a line, None if it has none that are shown in a rollout of this kind."""
     record = parse(line.data) or {}
     payload = object_in(record, "payload")
-    base = Message(id=f"byte-{line.offset}", role="assistant", created_at=time_in(record))
-    return _of_item(base, payload) if is_paginated else _of_legacy(base, payload)
+    id, created_at = f"byte-{line.offset}", time_in(record)
+    return _of_item(id, created_at, payload) if is_paginated else _of_legacy(id, created_at, payload)
 
 
 def prompt_in(data: bytes) -> str:
@@ -52,53 +54,51 @@ def call_name(payload: JsonObject) -> str:
     return text_in(payload, "name") or text_in(payload, "type").removesuffix("_call")
 
 
-def _of_legacy(base: Message, payload: JsonObject) -> LineMessages | None:
+def _of_legacy(id: str, created_at: datetime | None, payload: JsonObject) -> LineMessages | None:
     type = text_in(payload, "type")
+    message = partial(Message, id=id, created_at=created_at)
     if type == "user_message":
         images = [_image(url) for url in _texts(payload.get("images"))]
         images += [_image(f"file://{path}") for path in _texts(payload.get("local_images"))]
-        fields = {"role": "user", "text": text_in(payload, "message"), "attachments": tuple(images)}
-        return LineMessages((base.model_copy(update=fields),), starts_run=True)
+        prompt = message(role="user", text=text_in(payload, "message"), attachments=tuple(images))
+        return LineMessages((prompt,), starts_run=True)
     if type == "agent_message":
-        return LineMessages((base.model_copy(update={"text": text_in(payload, "message")}),))
+        return LineMessages((message(role="assistant", text=text_in(payload, "message")),))
     if type == "context_compacted":
-        return LineMessages((_compaction(base),))
+        return LineMessages((message(role="system", text=_COMPACTED),))
     if type in CALLS:
         call = ToolCall(id=text_in(payload, "call_id"), name=call_name(payload), arguments=_arguments(payload))
-        return LineMessages((base.model_copy(update={"tool_calls": (call,)}),))
+        return LineMessages((message(role="assistant", tool_calls=(call,)),))
     if type in OUTPUTS:
         content = Content()
         content.add(payload.get("output"))
-        fields = {"role": "tool", "text": content.text, "attachments": tuple(content.attachments)}
-        return LineMessages((base.model_copy(update=fields),), result_of=text_in(payload, "call_id"))
+        result = message(role="tool", text=content.text, attachments=tuple(content.attachments))
+        return LineMessages((result,), result_of=text_in(payload, "call_id"))
     return None
 
 
-def _of_item(base: Message, payload: JsonObject) -> LineMessages | None:
+def _of_item(line_id: str, created_at: datetime | None, payload: JsonObject) -> LineMessages | None:
     item = object_in(payload, "item")
-    id = text_in(item, "id") or base.id
-    begin, end = (time_of_milliseconds(count_in(payload, f"{key}_at_ms")) for key in ("started", "completed"))
-    base = base.model_copy(update={"id": id, "created_at": begin or base.created_at})
+    id = text_in(item, "id") or line_id
+    created_at = time_of_milliseconds(count_in(payload, "started_at_ms")) or created_at
+    message = partial(Message, id=id, created_at=created_at)
     type = text_in(item, "type")
     if type in ("UserMessage", "AgentMessage"):
         content = _content(item)
         is_prompt = type == "UserMessage"
-        role = "user" if is_prompt else "assistant"
-        fields = {"role": role, "text": "".join(content.texts), "attachments": tuple(content.attachments)}
-        return LineMessages((base.model_copy(update=fields),), starts_run=is_prompt)
+        text, attachments = "".join(content.texts), tuple(content.attachments)
+        said = message(role="user" if is_prompt else "assistant", text=text, attachments=attachments)
+        return LineMessages((said,), starts_run=is_prompt)
     if type == "ContextCompaction":
-        return LineMessages((_compaction(base),))
+        return LineMessages((message(role="system", text=_COMPACTED),))
     tool = _tool(type, item)
     if tool is None:
         return None
     name, arguments, output = tool
-    call = base.model_copy(update={"tool_calls": (ToolCall(id=id, name=name, arguments=arguments),)})
-    fields = {"id": f"{id}-result", "role": "tool", "text": output, "tool_name": name}
-    return LineMessages((call, base.model_copy(update={**fields, "created_at": end or base.created_at})))
-
-
-def _compaction(base: Message) -> Message:
-    return base.model_copy(update={"role": "system", "text": _COMPACTED})
+    call = message(role="assistant", tool_calls=(ToolCall(id=id, name=name, arguments=arguments),))
+    ended_at = time_of_milliseconds(count_in(payload, "completed_at_ms")) or created_at
+    result = Message(id=f"{id}-result", role="tool", text=output, tool_name=name, created_at=ended_at)
+    return LineMessages((call, result))
 
 
 def _content(item: JsonObject) -> Content:

@@ -203,7 +203,7 @@ class CodexReader(SessionBackend):
         def read(entry: Entry, query: SearchQuery) -> Transcript:
             with ExitStack() as files:
                 lineage = lineage_of(catalogue, entry, stops_at, files)
-                found = matching(Conversation(lineage, only_own=True, names_tools=False).items(), query)
+                found = matching(Conversation(lineage, for_search=True).items(), query)
             unfinished.extend(() if found.is_complete else [entry.id])
             return Transcript(found.messages, state_of(entry.file).size)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from ...json_documents import Json, JsonObject, is_array
+from ...json_documents import Json, JsonObject, is_array, is_object
 from ...models import Attachment, ToolCall
 from .values import json_of, object_in, objects_in, text_in, valid_text
 
@@ -23,7 +23,6 @@ class Content:
     call_blocks: list[JsonObject] = field(default_factory=list[JsonObject])
     attachments: list[Attachment] = field(default_factory=list[Attachment])
     result_of: list[str] = field(default_factory=list[str])
-    is_result: bool = False
 
     @property
     def text(self) -> str:
@@ -50,7 +49,6 @@ class Content:
         elif kind in _CALLS:
             self.call_blocks.append(block)
         elif kind == "tool_result":
-            self.is_result = True
             self.result_of.append(text_in(block, "tool_use_id"))
             self._add_result(block.get("content"))
         elif kind and kind not in _HIDDEN:
@@ -63,6 +61,11 @@ class Content:
         for block in objects_in(content):
             if text_in(block, "type") != "tool_result":
                 self._add_block(block)
+
+
+def has_result(content: Json) -> bool:
+    """Return whether one of the blocks of a message is the result of a tool call."""
+    return is_array(content) and any(is_object(block) and block.get("type") == "tool_result" for block in content)
 
 
 def _attachment(kind: str, block: JsonObject) -> Attachment:

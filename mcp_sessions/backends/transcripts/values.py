@@ -16,7 +16,9 @@ def valid_text(text: str) -> str:
 def text_in(record: JsonObject, key: str) -> str:
     """Return the string at a key, or ""."""
     value = record.get(key)
-    return valid_text(value) if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return value if value.isascii() else valid_text(value)
 
 
 def object_in(record: JsonObject, key: str) -> JsonObject:

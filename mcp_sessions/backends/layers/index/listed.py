@@ -18,7 +18,8 @@ from ...gather import map_concurrently
 from . import tables
 from .source import Coverage, FoundText, Progress, found_message, micros
 from .store import IndexStore
-from .tables import IndexedSession, Place, Text
+from .tables import IndexedSession, Place
+from .texts import Text
 
 _AT_ONCE = 8
 _PAGE = 200

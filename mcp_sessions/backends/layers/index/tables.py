@@ -1,19 +1,15 @@
 """Statements on the index: which sessions it has, and where their words are."""
 
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
 from typing import NamedTuple
 
-from ....text.words import index_text
 from ...database.database import Transaction
 from ...database.fts5 import phrases
 from ...database.times import now_micros
 from .labels import labels_of
+from .texts import KEYS_PER_SECOND, NewText, Text, insert_texts
 
 MAX_KEY = 1 << 58  # has 18 digits, the most that a cursor accepts
-_NAMES = 1 << 52  # added to the keys of names, which are searched before messages
-_EPOCH = 1_577_836_800  # 2020-01-01
-_KEYS_PER_SECOND = 1 << 10
 _AT_ONCE = 500
 PLACES = "SELECT p.key, s.id, p.part, p.message_id, p.position FROM places p JOIN sessions s ON s.key = p.session_key"
 NO_COPY = f"""
@@ -23,7 +19,7 @@ NO_COPY = f"""
         AND q.message_id = substr(p.origin, instr(p.origin, '/') + 1) AND t.key <> s.key))
     AND NOT (p.number > 0 AND EXISTS (
         SELECT 1 FROM places q CROSS JOIN sessions t ON t.key = q.session_key
-        WHERE q.key > p.key AND q.key < (p.key / {_KEYS_PER_SECOND} + 1) * {_KEYS_PER_SECOND} AND q.number > 0
+        WHERE q.key > p.key AND q.key < (p.key / {KEYS_PER_SECOND} + 1) * {KEYS_PER_SECOND} AND q.number > 0
         AND q.message_id = p.message_id AND q.digest = p.digest AND t.source = s.source AND t.key <> s.key
         AND q.origin IN ('', p.origin)))
 """
@@ -31,26 +27,6 @@ NO_COPY = f"""
 
 CROSS JOIN keeps SQLite from reading all messages of the source for each place, instead of those of the same second.
 """
-
-
-class Text(NamedTuple):
-    """A name or a message, as a model may see it.
-
-    `part` is `name` or `message`. `number` and `position` are those of a message in a file.
-    """
-
-    part: str
-    message_id: str
-    created_at: int
-    text: str
-    number: int = 0
-    position: str = ""
-    origin: str = ""
-
-    def digest(self, labels: str) -> bytes:
-        """Return a value that copies of a message in other files have too. `labels` are those of `labels_of`."""
-        time = self.created_at if self.number else ""
-        return blake2b(f"{labels}\0{time}\0{self.text}".encode(), digest_size=8).digest()
 
 
 class IndexedSession(NamedTuple):
@@ -167,53 +143,28 @@ def put_session(
 ) -> None:
     """Index a session's texts in place of its earlier ones. None means that they can't be read."""
     key = put_row(tx, source, session_id, owner, changed_at, is_readable=texts is not None)
-    put_texts(tx, labels_of(source, owner, project), key, texts or (), above=-1)
+    insert_texts(tx, replace_texts(tx, labels_of(source, owner, project), key, texts or (), above=-1))
 
 
-def put_texts(tx: Transaction, labels: str, session_key: int, texts: Iterable[Text], *, above: int) -> None:
-    """Replace the session's texts with numbers greater than `above` by these texts. Equal texts stay as they are."""
+def replace_texts(
+    tx: Transaction, labels: str, session_key: int, texts: Iterable[Text], *, above: int
+) -> list[NewText]:
+    """Remove the session's texts with numbers greater than `above` that are not among these. Return the new ones."""
     rows = tx.all(
         "SELECT part, message_id, digest, key FROM places WHERE session_key = ? AND number > ?", session_key, above
     )
     obsolete = {(part, message_id, digest): place for part, message_id, digest, place in rows}
+    new: list[NewText] = []
     for text in texts:
         digest = text.digest(labels)
         known = obsolete.pop((text.part, text.message_id, digest), 0)
         if known == 0:
-            _insert(tx, labels, session_key, text, digest)
+            new.append(NewText(session_key, labels, text, digest))
         elif text.number:
             tx.run("UPDATE places SET number = ?, position = ? WHERE key = ?", text.number, text.position, known)
     for place in obsolete.values():
         drop_place(tx, place)
-
-
-def _insert(tx: Transaction, labels: str, session_key: int, text: Text, digest: bytes) -> None:
-    first = max(text.created_at // 1_000_000 - _EPOCH, 0) * _KEYS_PER_SECOND + (0 if text.part == "message" else _NAMES)
-    key = _free_key(tx, first)
-    tx.run(
-        "INSERT INTO places (key, session_key, part, message_id, digest, origin, number, position)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        key,
-        session_key,
-        text.part,
-        text.message_id,
-        digest,
-        text.origin,
-        text.number,
-        text.position,
-    )
-    tx.run("INSERT INTO text_index (rowid, owner, words) VALUES (?, ?, ?)", key, labels, index_text(text.text))
-
-
-def _free_key(tx: Transaction, first: int) -> int:
-    """Return an unused key from `first` on, after those of the same second."""
-    size = _KEYS_PER_SECOND
-    while True:
-        row = tx.one("SELECT max(key) FROM places WHERE key >= ? AND key < ?", first, first + size)
-        last: int | None = row[0] if row else None
-        if last is None or last + 1 < first + size:
-            return max(first, 1 if last is None else last + 1)
-        size *= 2  # there are more texts in this second than it has keys
+    return new
 
 
 def mark_unreadable(tx: Transaction, *, source: str, session_id: str) -> None:
@@ -238,8 +189,8 @@ def set_position(tx: Transaction, session_key: int, number: int, position: str) 
     tx.run("UPDATE places SET position = ? WHERE session_key = ? AND number = ?", position, session_key, number)
 
 
-def put_part(tx: Transaction, labels: str, session_key: int, text: Text) -> None:
-    """Index a session's name in place of its earlier one. An empty text removes it."""
+def replace_part(tx: Transaction, labels: str, session_key: int, text: Text) -> list[NewText]:
+    """Remove a session's earlier name if it is another one. Return the name if it is new, nothing if it is empty."""
     digest = text.digest(labels)
     rows = tx.all(
         "SELECT key, digest FROM places WHERE session_key = ? AND number = 0 AND part = ?", session_key, text.part
@@ -249,8 +200,7 @@ def put_part(tx: Transaction, labels: str, session_key: int, text: Text) -> None
         is_known = is_known or known == digest
         if known != digest:
             drop_place(tx, key)
-    if text.text and not is_known:
-        _insert(tx, labels, session_key, text, digest)
+    return [NewText(session_key, labels, text, digest)] if text.text and not is_known else []
 
 
 def drop_place(tx: Transaction, key: int) -> None:

@@ -26,7 +26,8 @@ from . import tables
 from .labels import labels_of
 from .source import Coverage, FoundText, Progress, found_message, micros
 from .store import IndexStore
-from .tables import Place, Text
+from .tables import Place
+from .texts import NewText, Text, insert_texts
 
 _KNOWN = 64
 """How many indexed messages of a session are looked at to find where a file was continued."""
@@ -165,6 +166,7 @@ class TranscriptSource:
             return _Reading(session_id, state, texts=None)
 
     def _write(self, tx: Transaction, batch: Sequence[_Reading]) -> None:
+        new: list[NewText] = []
         for reading in batch:
             if reading.is_gone:
                 tables.drop_session(tx, self.name, reading.session_id)
@@ -177,8 +179,9 @@ class TranscriptSource:
             )
             if reading.after:
                 tables.set_position(tx, key, reading.after, reading.position)
-            tables.put_texts(tx, reading.labels, key, reading.texts or (), above=reading.after)
-            tables.put_part(tx, reading.labels, key, Text("name", "", changed_at, reading.name))
+            new += tables.replace_texts(tx, reading.labels, key, reading.texts or (), above=reading.after)
+            new += tables.replace_part(tx, reading.labels, key, Text("name", "", changed_at, reading.name))
+        insert_texts(tx, new)
 
     async def read(self, places: Sequence[Place]) -> Sequence[FoundText | None]:
         stops_at = time.monotonic() + remaining(self.backend.options.timeout)

@@ -1,0 +1,105 @@
+"""Texts of the index, and how they are inserted: many with each statement, in the order of their keys."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+from ....text.words import index_text
+from ...database.database import Transaction
+
+KEYS_PER_SECOND = 1 << 10
+_NAMES = 1 << 52  # added to the keys of names, which are searched before messages
+_EPOCH = 1_577_836_800  # 2020-01-01
+_ROWS = 200  # of one statement
+
+
+class Text(NamedTuple):
+    """A name or a message, as a model may see it.
+
+    `part` is `name` or `message`. `number` and `position` are those of a message in a file.
+    """
+
+    part: str
+    message_id: str
+    created_at: int
+    text: str
+    number: int = 0
+    position: str = ""
+    origin: str = ""
+
+    def digest(self, labels: str) -> bytes:
+        """Return a value that copies of a message in other files have too. `labels` are those of `labels_of`."""
+        time = self.created_at if self.number else ""
+        return blake2b(f"{labels}\0{time}\0{self.text}".encode(), digest_size=8).digest()
+
+    @property
+    def first_key(self) -> int:
+        """The first key of the second from which the text is."""
+        seconds = max(self.created_at // 1_000_000 - _EPOCH, 0)
+        return seconds * KEYS_PER_SECOND + (0 if self.part == "message" else _NAMES)
+
+
+class NewText(NamedTuple):
+    """A text to insert, the key of its session, the labels of the session's texts, and the text's digest."""
+
+    session_key: int
+    labels: str
+    text: Text
+    digest: bytes
+
+
+def insert_texts(tx: Transaction, texts: Iterable[NewText]) -> None:
+    """Insert texts. Of those from the same second, the last ones get the largest keys.
+
+    FTS5 begins another segment for each row whose key is not above the one before. SQLite works in parallel to Python
+    during a statement, but has to wait for Python after each.
+    """
+    ordered = sorted(texts, key=lambda new: new.text.first_key)
+    taken = _last_keys(tx, [*dict.fromkeys(new.text.first_key for new in ordered)])
+    places: list[tuple[object, ...]] = []
+    words: list[tuple[object, ...]] = []
+    key = 0
+    for session_key, labels, text, digest in ordered:
+        first = text.first_key
+        key = max(key + 1, taken[first] + 1 if first in taken else first)
+        if key >= first + KEYS_PER_SECOND:  # there are more texts in this second than it has keys
+            key = _free_key(tx, key)
+        places.append((key, session_key, text.part, text.message_id, digest, text.origin, text.number, text.position))
+        words.append((key, labels, index_text(text.text)))
+    _insert(tx, "places (key, session_key, part, message_id, digest, origin, number, position)", places)
+    _insert(tx, "text_index (rowid, owner, words)", words)
+
+
+def _last_keys(tx: Transaction, firsts: Sequence[int]) -> Mapping[int, int]:
+    """Return the largest key that is in use of each second that has one, by the first key of the second."""
+    found: dict[int, int] = {}
+    for start in range(0, len(firsts), _ROWS):
+        some = firsts[start : start + _ROWS]
+        rows = tx.all(
+            f"WITH seconds (first) AS (VALUES {', '.join(['(?)'] * len(some))}) SELECT first,"
+            " (SELECT max(key) FROM places WHERE key >= first AND key < first + ?) FROM seconds",
+            *some,
+            KEYS_PER_SECOND,
+        )
+        found |= {first: last for first, last in rows if last is not None}
+    return found
+
+
+def _free_key(tx: Transaction, first: int) -> int:
+    """Return an unused key from `first` on."""
+    size = KEYS_PER_SECOND
+    while True:
+        row = tx.one("SELECT max(key) FROM places WHERE key >= ? AND key < ?", first, first + size)
+        last: int | None = row[0] if row else None
+        if last is None or last + 1 < first + size:
+            return first if last is None else last + 1
+        size *= 2
+
+
+def _insert(tx: Transaction, columns: str, rows: Sequence[tuple[object, ...]]) -> None:
+    for start in range(0, len(rows), _ROWS):
+        some = rows[start : start + _ROWS]
+        row = f"({', '.join('?' * len(some[0]))})"
+        tx.run(
+            f"INSERT INTO {columns} VALUES {', '.join([row] * len(some))}", *(value for row in some for value in row)
+        )
