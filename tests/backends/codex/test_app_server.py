@@ -1,7 +1,6 @@
 """App-servers that hang, end, answer late or wrongly, and what is left of them."""
 
 import os
-import sys
 from pathlib import Path
 
 import anyio
@@ -11,7 +10,7 @@ from mcp_sessions.backends.codex import app_server
 from mcp_sessions.errors import BadResponse, OutcomeUnknown, SessionsError, Timeout, Unavailable, Unsupported
 
 from ...support.fakes.codex import fake_codex
-from .homes import copy_fixtures_in_place, labelled, listed, opened, session_of
+from .homes import copy_fixtures_in_place, labelled, listed, opened
 
 THREAD = labelled("legacy_named")
 RENAME, FORK = "thread/name/set", "thread/fork"
@@ -138,27 +137,3 @@ async def test_our_own_settings_are_not_passed_on(home: Path, tmp_path: Path, mo
     environment = app_server.program_environment("/opt/codex/bin/codex")
     assert "MCP_SESSIONS_TOKEN" not in environment
     assert environment["PATH"].endswith(f"{os.pathsep}/opt/codex/bin")
-
-
-_CHANGE = """
-import anyio, sys
-from mcp_sessions.backends.registry import open_backend
-async def main():
-    async with open_backend(sys.argv[1], command=sys.argv[2]) as backend:
-        await backend.rename_session(sys.argv[3], "new")
-anyio.run(main)
-"""
-
-
-@pytest.mark.slow
-async def test_nothing_is_left_behind_if_we_are_killed(home: Path, tmp_path: Path) -> None:
-    program = str(fake_codex(tmp_path, fault=f"deaf:{RENAME}"))
-    (home / "processes").touch()
-    command = [sys.executable, "-c", _CHANGE, f"codex://{home}", program, THREAD]
-    with anyio.fail_after(PATIENCE):
-        async with await anyio.open_process(command, stderr=None) as process:
-            while len(processes_of(home)) < 2:  # noqa: ASYNC110 - the program and its child
-                await anyio.sleep(0.02)
-            process.kill()
-    await wait_for_end(home)
-    assert (await session_of(home, THREAD)).name == "Legacy lantern notes"

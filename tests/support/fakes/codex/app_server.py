@@ -4,7 +4,8 @@ Its arguments are the version to tell, and a fault, `KIND:METHOD`, when a reques
 `hang` never answers it; `late` carries it out and never answers; `exit` ends without an answer; `crash` carries it out
 and ends; `lie` answers without doing anything; `error` refuses it; `deaf` hangs, ignores the end of its stdin, and
 leaves a child that does too; `foreign` answers as another program would; `unknown` does not know the method; `alone`
-carries it out without the threads of subagents; `partly` carries it out only for those, and ends.
+carries it out without the threads of subagents; `partly` carries it out only for those, and ends. One that waits then
+makes the file `reached` in the home.
 """
 
 import json
@@ -72,9 +73,11 @@ def be_faulty(kind: str, home: Home, request: dict[str, Any]) -> None:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         note_process(home.root, child.pid)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        (home.root / "reached").touch()
         time.sleep(600)
     home.is_alone = kind == "alone"
     if kind in ("hang", "late", "error", "unknown", "foreign"):
+        (home.root / "reached").touch()
         sys.stdin.read()
         sys.exit()
 
