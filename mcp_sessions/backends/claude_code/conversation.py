@@ -37,6 +37,7 @@ class _Turn:
     off_chain: list[Record] = field(default_factory=list[Record])
     passed: list[Span] = field(default_factory=list[Span])
     is_in_file_order: bool = False
+    _next: Start | None = None
 
     @classmethod
     def of(cls, start: Start, links: Sequence[Link]) -> "_Turn":
@@ -65,8 +66,10 @@ class _Turn:
 
     @property
     def next(self) -> Start:
-        """Where reading continues after this turn."""
-        return Start.at(self.oldest, Mode.PREVIOUS if self.is_in_file_order else Mode.PARENT)
+        """Where reading continues after this turn, of which all lines must be known."""
+        if self._next is None:
+            self._next = Start.at(self.oldest, Mode.PREVIOUS if self.is_in_file_order else Mode.PARENT)
+        return self._next
 
     @property
     def answer_lines(self) -> list[Record]:
@@ -201,7 +204,7 @@ def _text_message(lines: Sequence[Record]) -> Message:
     return Message(
         id=first.uuid,
         role="system" if first.is_compaction else "assistant" if first.type == "assistant" else "user",
-        text=_COMPACTED if first.is_compaction else "\n".join(filter(None, (line.content.text for line in lines))),
+        text=_COMPACTED if first.is_compaction else "\n".join(filter(None, [line.content.text for line in lines])),
         created_at=time_in(first.fields),
     )
 

@@ -181,7 +181,7 @@ def has_title_near_end(file: TranscriptFile) -> bool:
 
 def _search_titles(file: TranscriptFile, start: int, end: int) -> dict[str, str]:
     """Return the last title of each type among these lines."""
-    lines = (line for line in file.forward(start, end) if b'-title"' in line.data or b'"tag"' in line.data)
+    lines = file.forward(start, end, containing=[f'"{kind}"'.encode() for kind in _TITLES])
     return {kind: title for line in lines for kind, title in _titles_in(line, _TITLES)}
 
 

@@ -113,7 +113,7 @@ def read_record(line: Line) -> Record | None:
     fields = parse(line.data)
     if fields is None:
         return None
-    type, uuid = text_in(fields, "type"), text_in(fields, "uuid")
+    type, uuid = fields.get("type"), text_in(fields, "uuid")
     if not uuid or type not in _TYPES:
         return None
     message = object_in(fields, "message")

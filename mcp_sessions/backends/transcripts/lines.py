@@ -8,7 +8,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,16 +69,21 @@ class TranscriptFile:
         os.lseek(self.descriptor, offset, os.SEEK_SET)  # `os.pread` is missing on Windows
         return os.read(self.descriptor, max(min(length, self.size - offset), 0))
 
-    def forward(self, start: int = 0, end: int | None = None) -> Iterator[Line]:
-        """Yield the lines that begin at or after `start`, which is the beginning of a line, and before `end`."""
+    def forward(self, start: int = 0, end: int | None = None, *, containing: Sequence[bytes] = ()) -> Iterator[Line]:
+        """Yield the lines that begin at or after `start`, which is the beginning of a line, and before `end`.
+
+        Of lines that have none of the texts `containing`, leave out most.
+        """
         stop = self.size if end is None else min(end, self.size)
         pieces: list[bytes | None] = []
         begin = position = start
         while begin < stop and (data := self.read(position, _CHUNK)):
             used = 0
+            is_wanted = not containing or any(text in data for text in containing)
             while begin < stop and (newline := data.find(b"\n", used)) >= 0:
-                yield from self._joined(begin, [*pieces, data[used:newline]])
-                pieces, used = [], newline + 1
+                if is_wanted or pieces:
+                    yield from self._joined(begin, [*pieces, data[used:newline]])
+                pieces, used = [], (newline if is_wanted else data.rfind(b"\n")) + 1
                 begin = position + used
             pieces = _limited([*pieces, data[used:]])
             position += len(data)

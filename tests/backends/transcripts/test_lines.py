@@ -46,6 +46,8 @@ def test_lines_end_with_a_newline_and_nothing_else(
     expected = lines_of(b"".join(parts))
     assert read(path) == (expected, expected)
     with open_transcript(path, time.monotonic() + SOON) as file:
+        sought = [line for line in file.forward(containing=[b"xx", b"}"]) if b"xx" in line.data or b"}" in line.data]
+        assert sought == [line for line in expected if b"xx" in line.data or b"}" in line.data]
         for place, line in enumerate(expected):
             assert file.line_at(line.offset) == line
             assert list(file.backward(line.offset))[::-1] == expected[:place]
