@@ -54,9 +54,8 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         own["early"] = early = start_early(settings, environ)
         if early:
             early.wait()
-    gc.disable()  # importing makes no garbage, and collecting takes a tenth of the start-up time
+    gc.disable()  # importing makes no garbage, and collecting takes a twentieth of a start
     module = import_module(f".{command}", __package__)
     gc.freeze()
-    gc.set_threshold(10_000)  # a response of 100 KB is thousands of objects without garbage cycles
     gc.enable()
     return module.run(settings, **own)

@@ -42,6 +42,7 @@ CALLS = 60  # of each way in a round
 CALLERS = 64
 SIZES = {"2 KB": 2_000, "200 KB": 200_000}
 STDIO_GOALS = {"2 KB": 1.8, "200 KB": 2.1}
+PLAIN_GOALS = {"2 KB": (0.95, 0.7), "200 KB": (0.35, 0.3)}  # over HTTP and over stdio
 SENTENCE = "The second option costs a little more and leaves a whole afternoon free, so I would take that one. "
 
 
@@ -195,7 +196,11 @@ def call_figures(folder: Path, url: str, asked: Asked, size: str, rounds: int = 
             rounds=rounds,
             calls=CALLS,
         )
-        many = {"direct": direct.at_once, "http": partial(posts_at_once, http, posted)}
+        many = {
+            "direct": direct.at_once,
+            "http": partial(posts_at_once, http, posted),
+            "plain http": partial(posts_at_once, plain_http, http_call("fetch", path=asked.path)),
+        }
         throughput = in_turns(many, rounds=rounds, calls=4 * CALLERS)
     return [
         Figure(f"HTTP call ÷ direct, {size}", ratios(latency, "http", "direct"), 2.0),
@@ -203,6 +208,9 @@ def call_figures(folder: Path, url: str, asked: Asked, size: str, rounds: int = 
         Figure(
             f"calls a second of {CALLERS} callers ÷ direct, {size}", ratios(throughput, "direct", "http"), 0.6, True
         ),
+        Figure(f"the same of a plain server, {size}", ratios(throughput, "direct", "plain http")),
+        Figure(f"HTTP call ÷ a plain server's, {size}", ratios(latency, "http", "plain http"), PLAIN_GOALS[size][0]),
+        Figure(f"stdio call ÷ a plain server's, {size}", ratios(latency, "stdio", "plain stdio"), PLAIN_GOALS[size][1]),
         Figure(f"a plain server's HTTP call ÷ direct, {size}", ratios(latency, "plain http", "direct")),
         Figure(f"a plain server's stdio call ÷ direct, {size}", ratios(latency, "plain stdio", "direct")),
         Figure(f"the direct request after a rest ÷ without one, {size}", ratios(latency, "rested", "direct")),

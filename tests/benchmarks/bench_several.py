@@ -1,4 +1,4 @@
-"""How much longer a list of several stores takes than the lists of each store.
+"""What several stores in one server cost beside servers with one store each.
 
 python -m tests.benchmarks.bench_several [--sessions 100000]
 """
@@ -19,10 +19,11 @@ from tests.benchmarks.store_seeds import build
 
 NAMES = ("", "b", "c")
 MOST = 1.5
+MOST_OF_GET = 1.2
 
 
 async def measure(folder: Path, sessions: int) -> Sequence[Figure]:
-    """Compare `list_sessions` of three stores in one server with the same call of three servers, one store each."""
+    """Compare a list and a get of three stores in one server with those of three servers, one store each."""
     for name in NAMES:
         build(folder / f"store{name}.db", sessions, 0)
 
@@ -37,9 +38,24 @@ async def measure(folder: Path, sessions: int) -> Sequence[Figure]:
             for client in each:
                 await client.call_tool("list_sessions", {})
 
-        taken = await timed({"each": call_each, "all": lambda: all_in_one.call_tool("list_sessions", {})}, calls=10)
-    name = f"list of three stores ÷ lists of each, {sessions:,} sessions"
-    return [Figure(name, ratios(taken, "all", "each"), MOST)]
+        listed = (await each[-1].call_tool("list_sessions", {"limit": 1})).structured_content
+        assert listed is not None
+        one = listed["sessions"][0]["id"]
+        taken = await timed(
+            {
+                "each": call_each,
+                "all": lambda: all_in_one.call_tool("list_sessions", {}),
+                "get of one": lambda: each[-1].call_tool("get_session", {"session_id": one}),
+                "get of all": lambda: all_in_one.call_tool("get_session", {"session_id": f"{NAMES[-1]}/{one}"}),
+            },
+            calls=10,
+        )
+    return [
+        Figure(f"list of three stores ÷ lists of each, {sessions:,} sessions", ratios(taken, "all", "each"), MOST),
+        Figure(
+            "get from one of three stores ÷ from the only one", ratios(taken, "get of all", "get of one"), MOST_OF_GET
+        ),
+    ]
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ def test_a_large_result_is_faster_than_through_a_plain_server(tmp_path: Path) ->
         measured = bench_calls.call_figures(tmp_path, url, asked["200 KB"], "200 KB", rounds=3)
     values = {figure.name: figure.value for figure in measured}
     for way in ("HTTP", "stdio"):
-        assert values[f"{way} call ÷ direct, 200 KB"] < values[f"a plain server's {way} call ÷ direct, 200 KB"]
+        assert values[f"{way} call ÷ a plain server's, 200 KB"] < 1
 
 
 @pytest.mark.timing
@@ -61,11 +61,12 @@ async def test_a_list_and_a_session_take_as_long_among_many_as_among_few(tmp_pat
 
 
 @pytest.mark.timing
-async def test_a_list_of_several_stores_takes_less_than_the_lists_of_each(tmp_path: Path) -> None:
+async def test_a_list_of_several_stores_takes_less_than_the_lists_of_each_and_a_get_as_long(tmp_path: Path) -> None:
     async def measure() -> dict[str, float]:
-        return {"list": (await bench_several.measure(tmp_path, 1_000))[0].value}
+        whole_list, get = await bench_several.measure(tmp_path, 1_000)
+        return {"list": whole_list.value, "get": get.value}
 
-    await assert_below({"list": 1}, measure)
+    await assert_below({"list": 1, "get": 1.5}, measure)
 
 
 @pytest.mark.timing

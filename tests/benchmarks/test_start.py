@@ -15,8 +15,10 @@ def test_the_tools_are_listed_before_an_empty_server_has_loaded_the_sdk(tmp_path
 
 
 @pytest.mark.timing
-def test_several_servers_that_start_at_once_answer_before_as_many_empty_ones(tmp_path: Path) -> None:
-    assert starts_at_once(tmp_path, rounds=1, servers=3)[0][0] < 0.5
+def test_five_servers_that_start_at_once_list_their_tools_before_one_empty_server_does(tmp_path: Path) -> None:
+    beside_as_many, beside_one = starts_at_once(tmp_path, rounds=2)
+    assert min(beside_as_many) < 0.5
+    assert min(beside_one) < 1
 
 
 def test_a_clients_configuration_is_printed_without_loading_the_sdk() -> None:
