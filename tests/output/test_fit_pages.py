@@ -111,7 +111,7 @@ def numbered(rows: Sequence[Message], times: int) -> list[Message]:
     return [row.model_copy(update={"id": f"m{number}"}) for number, row in enumerate([*rows] * times, 1)]
 
 
-HISTORIES = st.builds(numbered, st.lists(MESSAGES, min_size=1, max_size=6), st.sampled_from([1, 1, 3, 20]))
+HISTORIES = st.builds(numbered, st.lists(MESSAGES, min_size=1, max_size=6), st.sampled_from([1, 1, 3, 6]))
 
 
 @quick
@@ -167,7 +167,7 @@ ROWS: dict[str, tuple[type[Model], tuple[str, ...], Callable[..., Model]]] = {
 @given(
     st.sampled_from(sorted(ROWS)),
     st.lists(st.tuples(texts(), texts(600), texts(600)), max_size=8),
-    st.sampled_from([1, 3, 40]),
+    st.sampled_from([1, 3, 10]),
     st.integers(1, 100),
     LIMITS,
 )
