@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from ..models import Message
 
@@ -13,35 +13,44 @@ Position = tuple[int, ...]
 NEWEST: Position = ()
 
 
-class TranscriptState(NamedTuple):
-    """The state of a session's file.
+class FileState(NamedTuple):
+    """What tells one state of a file from another without reading it. `mtime` is in nanoseconds.
 
-    `state` differs after every change: it has a name of the file, its size, and anything else, with spaces between.
-    Bases, which are other sessions, have the form `ID=FILE`. `changed_at` is in microseconds since 1970.
+    `names`: a digest of the names that the session has in other files, 0 if it has none there. `bases`: the sessions
+    whose files decide which messages are shared with them, and the inodes of these files, 0 for those that are missing.
     """
 
-    state: str
-    changed_at: int
+    inode: int
+    size: int
+    mtime: int
+    names: int = 0
+    bases: tuple[tuple[str, int], ...] = ()
 
-    def with_bases(self, ids: Iterable[str], states: Mapping[str, "TranscriptState"]) -> "TranscriptState":
-        """Return the state with bases and the files that these have now, "" for one that is missing."""
-        files = [f"{id}={states[id].state.split()[0] if id in states else ''}" for id in ids]
-        return self._replace(state=" ".join([self.state, *files]))
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the state of a text, or one that no file has if the text has another form."""
+        try:
+            inode, size, mtime, names, *bases = text.split()
+            pairs = (base.split("=") for base in bases)
+            return cls(int(inode), int(size), int(mtime), int(names), tuple((id, int(base)) for id, base in pairs))
+        except ValueError:
+            return cls(0, 0, 0)
 
-    def continues(self, earlier: str) -> bool:
-        """Return whether something was appended to a file that was in the state `earlier`, as far as can be told."""
-        (file, size, *_), (known, known_size, *_) = self.state.split(), (*earlier.split(), "", "")
-        is_same = file == known and _bases(self.state) == _bases(earlier)
-        return is_same and int(size) >= int(known_size)
+    def __str__(self) -> str:
+        return " ".join([*map(str, self[:-1]), *(f"{id}={inode}" for id, inode in self.bases)])
 
+    @property
+    def changed_at(self) -> int:
+        """The time of the last change in microseconds since 1970."""
+        return self.mtime // 1000
 
-def bases_in(state: str) -> Sequence[str]:
-    """Return the ids of a state's bases."""
-    return [base.partition("=")[0] for base in _bases(state)]
+    def with_bases(self, ids: Iterable[str], states: Mapping[str, Self]) -> Self:
+        """Return the state with bases, which have these states now."""
+        return self._replace(bases=tuple((id, states[id].inode if id in states else 0) for id in ids))
 
-
-def _bases(state: str) -> Sequence[str]:
-    return [word for word in state.split() if "=" in word]
+    def may_continue(self, earlier: Self) -> bool:
+        """Return whether this may be the same file after something was appended to it."""
+        return self.inode == earlier.inode and self.size >= earlier.size and self.bases == earlier.bases
 
 
 class MessageAtPosition(NamedTuple):
@@ -74,7 +83,7 @@ class TranscriptFeed(Protocol):
     """The transcripts of a backend as they are now. They are only read."""
 
     @property
-    def states(self) -> Mapping[str, TranscriptState]:
+    def states(self) -> Mapping[str, FileState]:
         """The states of all sessions by their ids."""
         ...
 

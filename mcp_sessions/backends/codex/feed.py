@@ -6,8 +6,8 @@ from functools import partial
 
 from ... import cursors
 from ...errors import NotFound, SessionsError
-from ..transcript_feed import MessageAtPosition, OpenTranscript, Position, TranscriptState
-from ..transcripts.feed import transcript_state, with_positions
+from ..transcript_feed import FileState, MessageAtPosition, OpenTranscript, Position
+from ..transcripts.feed import with_positions
 from .catalogue import Catalogue, Entry
 from .conversation import NEWEST, Conversation
 from .details import lineage_of
@@ -21,13 +21,13 @@ class CodexFeed:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._entries: dict[str, Entry] = {}
-        self.states: Mapping[str, TranscriptState] = dict(self._states())
+        self.states: Mapping[str, FileState] = dict(self._states())
         self.unreadable = catalogue.unreadable
 
-    def _states(self) -> Iterator[tuple[str, TranscriptState]]:
+    def _states(self) -> Iterator[tuple[str, FileState]]:
         for entry in self._catalogue.entries():
             try:
-                state = transcript_state(entry.file.path, state_of(entry.file))
+                state = state_of(entry.file)
             except NotFound:  # removed meanwhile
                 continue
             except SessionsError:
@@ -37,7 +37,7 @@ class CodexFeed:
             row = entry.row
             names = (self._catalogue.index.get(entry.id, ""), (row.name, row.preview) if row else ())
             # The names of threads are not in their files.
-            yield entry.id, state._replace(state=f"{state.state} {cursors.digest(repr(names), 4):x}")
+            yield entry.id, state._replace(names=cursors.digest(repr(names), 4))
 
     @contextmanager
     def open(self, session_id: str, stops_at: float) -> Generator[OpenTranscript | None]:

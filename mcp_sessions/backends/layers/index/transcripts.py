@@ -21,7 +21,7 @@ from ...database.database import Transaction
 from ...database.times import now_micros
 from ...deadline import remaining
 from ...gather import map_concurrently
-from ...transcript_feed import NEWEST, OpenTranscript, TranscriptFeed, TranscriptState, bases_in
+from ...transcript_feed import NEWEST, FileState, OpenTranscript, TranscriptFeed
 from . import tables
 from .labels import labels_of
 from .source import Coverage, FoundText, Progress, found_message, micros
@@ -37,7 +37,7 @@ _BATCH_SECONDS = 0.5
 _MAX_LOST = 10
 """If no file is left, at most so many sessions are removed: more may be on a disk that is missing."""
 _NOT_SEARCHED = ("system", "tool")
-_Waiting = deque[tuple[str, TranscriptState]]
+_Waiting = deque[tuple[str, FileState]]
 _Known = Mapping[str, Mapping[str, tuple[bytes, int]]]
 """session id → message id → the digest and number of one of its newest messages."""
 
@@ -51,7 +51,7 @@ class _Reading:
     """
 
     session_id: str
-    state: TranscriptState
+    state: FileState
     labels: str = ""
     name: str = ""
     texts: Sequence[Text] | None = ()
@@ -71,47 +71,64 @@ class TranscriptSource:
     progress: Progress
 
     async def update(self, stops_at: float) -> Coverage:
-        indexed, marks = await self.store.scan(
-            lambda tx: (tables.states(tx, self.name), tables.marks(tx, self.name, ""))
-        )
-        states = {
-            session_id: state.with_bases(bases_in(indexed.get(session_id, "")), self.feed.states)
-            for session_id, state in self.feed.states.items()
+        known = await self.store.known_states(self.name)
+        indexed = known.states
+        states = dict(self.feed.states)
+        states |= {
+            id: states[id].with_bases(dict(state.bases), states)
+            for id, state in indexed.items()
+            if state.bases and id in states
         }
-        await self._drop(indexed.keys() - states.keys(), len(indexed))
-        changed = [item for item in states.items() if indexed.get(item[0]) != item[1].state]
-        if not changed and marks:
+        if indexed == states and known.is_complete:
+            # The next comparison is faster if most of the states are the same objects.
+            self.store.remember_states(self.name, known._replace(states=states))
             return Coverage(unreadable=self.feed.unreadable)
-        known = {key for key in indexed.keys() & states.keys() if states[key].continues(indexed[key])}
-        waiting = deque(sorted(changed, key=lambda item: -item[1].changed_at))
-        await self._index(waiting, known, time.monotonic() + stops_at - anyio.current_time())
+        is_swept = await self._drop(indexed.keys() - states.keys(), len(indexed))
+        changed = [item for item in states.items() if indexed.get(item[0]) != item[1]]
+        continued = {id for id, state in changed if id in indexed and state.may_continue(indexed[id])}
+        waiting = deque(sorted(changed, key=lambda item: -item[1].mtime))
+        read = await self._index(waiting, continued, time.monotonic() + stops_at - anyio.current_time())
         if not waiting:
-            now = now_micros()
-            await self.store.write(lambda tx: tables.set_marks(tx, self.name, "", now, now))
+            is_readable = await self.store.write_update(self._finish)
+            if is_swept and is_readable:
+                self.store.remember_states(self.name, known._replace(states=states | read, is_complete=True))
         return Coverage(len(waiting), unreadable=self.feed.unreadable)
 
-    async def _drop(self, gone: AbstractSet[str], count: int) -> None:
-        """Remove sessions whose files are gone. Remove none if all are gone, since a disk may be missing."""
-        if not gone or self.feed.unreadable or (len(gone) == count > _MAX_LOST):
-            return
+    def _finish(self, tx: Transaction) -> bool:
+        """Write that all files are indexed. Return whether all of them could be read."""
+        now = now_micros()
+        tables.set_marks(tx, self.name, "", now, now)
+        return not tables.unreadable(tx, self.name, "")
+
+    async def _drop(self, gone: AbstractSet[str], count: int) -> bool:
+        """Remove sessions whose files are gone. Remove none if all are gone, since a disk may be missing.
+
+        Return whether none is left.
+        """
+        if not gone:
+            return True
+        if self.feed.unreadable or (len(gone) == count > _MAX_LOST):
+            return False
 
         def drop(tx: Transaction) -> None:
             for session_id in gone:
                 tables.drop_session(tx, self.name, session_id)
 
-        await self.store.write(drop)
+        await self.store.write_update(drop)
+        return True
 
-    async def _index(self, waiting: _Waiting, known_ids: AbstractSet[str], stops_at: float) -> None:
+    async def _index(self, waiting: _Waiting, known_ids: AbstractSet[str], stops_at: float) -> dict[str, FileState]:
         """Read and index sessions until a time, and remove them from `waiting`. Read some while others are written.
 
-        `known_ids` are those of sessions of which an earlier state is indexed.
+        `known_ids` are those of sessions of which an earlier state is indexed. Return the states that were read.
         """
         total = len(waiting)
+        states: dict[str, FileState] = {}
         batch: list[_Reading] = []
 
         async def write() -> list[_Reading]:
             if batch:
-                await self.store.write(lambda tx: self._write(tx, batch))
+                await self.store.write_update(lambda tx: self._write(tx, batch))
             return []
 
         async def read() -> list[_Reading]:
@@ -125,7 +142,8 @@ class TranscriptSource:
             if done:
                 await self.progress(done, total)
             if not batch:
-                return
+                return states
+            states |= {reading.session_id: reading.state for reading in batch}
 
     async def _known(self, ids: Sequence[str]) -> _Known:
         def read(tx: Transaction) -> _Known:
@@ -149,7 +167,7 @@ class TranscriptSource:
         return batch
 
     def _read(
-        self, session_id: str, state: TranscriptState, known: Mapping[str, tuple[bytes, int]], stops_at: float
+        self, session_id: str, state: FileState, known: Mapping[str, tuple[bytes, int]], stops_at: float
     ) -> _Reading:
         try:
             with self.feed.open(session_id, stops_at) as transcript:
@@ -173,7 +191,7 @@ class TranscriptSource:
                 continue
             is_readable = reading.texts is not None
             # One that can't be read is tried again by each update.
-            state, changed_at = reading.state.state if is_readable else "", reading.state.changed_at
+            state, changed_at = str(reading.state) if is_readable else "", reading.state.changed_at
             key = tables.put_row(
                 tx, self.name, reading.session_id, "", changed_at, is_readable=is_readable, state=state
             )
@@ -233,7 +251,7 @@ class TranscriptSource:
 
 def _read(
     session_id: str,
-    state: TranscriptState,
+    state: FileState,
     transcript: OpenTranscript,
     known: Mapping[str, tuple[bytes, int]],
     labels: str,
