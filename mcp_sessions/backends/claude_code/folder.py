@@ -42,7 +42,7 @@ class SessionFile(NamedTuple):
 
 
 @dataclass(slots=True)
-class Walk:
+class FolderContents:
     """The transcripts that were found, copies of those that are missing, and how many could not be looked at."""
 
     files: list[SessionFile]
@@ -79,10 +79,10 @@ class ClaudeFolder:
                 "claude-code:///PATH, or in CLAUDE_CONFIG_DIR."
             ) from error
 
-    def walk(self) -> Walk:
+    def walk(self) -> FolderContents:
         """Return all sessions, each once. Of two files with the same id, return the one that was written to last."""
         found: dict[str, SessionFile] = {}
-        walk = Walk([])
+        walk = FolderContents([])
         for project in self._project_folders(walk):
             self._add_sessions(project, found, walk)
         walk.files = list(found.values())
@@ -90,7 +90,7 @@ class ClaudeFolder:
         walk.kept = [file._replace(is_kept=True) for file in kept if file.id not in found]
         return walk
 
-    def _project_folders(self, walk: Walk) -> list[str]:
+    def _project_folders(self, walk: FolderContents) -> list[str]:
         try:
             with os.scandir(self.projects) as entries:
                 return [entry.path for entry in entries]
@@ -101,7 +101,7 @@ class ClaudeFolder:
             walk.unreadable += 1
             return []
 
-    def _add_sessions(self, project: str, found: dict[str, SessionFile], walk: Walk) -> None:
+    def _add_sessions(self, project: str, found: dict[str, SessionFile], walk: FolderContents) -> None:
         try:
             with os.scandir(project) as entries:
                 for entry in entries:
@@ -129,7 +129,7 @@ class ClaudeFolder:
 
     def project_folders(self) -> list[str]:
         """Return the folders of all projects."""
-        return self._project_folders(Walk([]))
+        return self._project_folders(FolderContents([]))
 
     def copies(self, session_id: str) -> list[str]:
         """Return the paths of all transcripts with this id, which may be in several projects."""
@@ -151,7 +151,7 @@ class ClaudeFolder:
         return found + [file._replace(is_kept=True) for file in kept if file.id not in ids]
 
 
-def _add(entry: "os.DirEntry[str]", found: dict[str, SessionFile], walk: Walk) -> None:
+def _add(entry: "os.DirEntry[str]", found: dict[str, SessionFile], walk: FolderContents) -> None:
     try:
         stat = entry.stat()
     except FileNotFoundError:
