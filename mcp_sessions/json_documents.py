@@ -1,5 +1,6 @@
-"""JSON values: their types, JSON Merge Patch (RFC 7396) and JSON Pointer (RFC 6901)."""
+"""JSON values: types, reading members of any type, JSON Merge Patch (RFC 7396) and JSON Pointer (RFC 6901)."""
 
+from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from .errors import Invalid, NotFound, quoted
@@ -14,6 +15,18 @@ def is_object(value: Json) -> TypeGuard[JsonObject]:
 
 def is_array(value: Json) -> TypeGuard[list[Json]]:
     return isinstance(value, list)
+
+
+def text_in(value: Mapping[str, Json], key: str) -> str:
+    """Return the string at a key; "" for anything else."""
+    found = value.get(key)
+    return found if isinstance(found, str) else ""
+
+
+def object_in(value: Mapping[str, Json], key: str) -> JsonObject:
+    """Return the object at a key; an empty one for anything else."""
+    found = value.get(key)
+    return found if is_object(found) else {}
 
 
 def is_equal(one: Json, other: Json) -> bool:

@@ -72,7 +72,7 @@ def _is_copy(copy: NewMessage, original: NewMessage) -> bool:
     )
 
 
-async def read_record(backend: SessionBackend, session_id: str) -> SessionRecord:
+async def read_session_record(backend: SessionBackend, session_id: str) -> SessionRecord:
     """Return a session with all messages of its history, including those of tools."""
     detail = await backend.get_session(session_id)
     pages: list[MessagePage] = []

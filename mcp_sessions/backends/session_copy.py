@@ -34,7 +34,7 @@ from .session_content import (
     SessionRecord,
     absent_facts,
     content_of,
-    read_record,
+    read_session_record,
     unread_facts,
 )
 
@@ -167,7 +167,7 @@ class _SessionCopy:
     async def _read_original(self, session_id: str) -> SessionRecord | None:
         """Return a session of the source, or None if it can't be read although the source answers other calls."""
         try:
-            return await self._source.call(read_record(self._source.backend, session_id))
+            return await self._source.call(read_session_record(self._source.backend, session_id))
         except (*_SESSION_ERRORS, *TEMPORARY) as error:
             if isinstance(error, TEMPORARY):
                 await self._source.call(self._source.backend.check_reachable())
@@ -208,7 +208,7 @@ class _SessionCopy:
         return created.id
 
     async def _read_copy(self, session_id: str) -> SessionRecord:
-        return await self._target.call(read_record(self._target.backend, self._copies[session_id]))
+        return await self._target.call(read_session_record(self._target.backend, self._copies[session_id]))
 
     async def compare(self, session_id: str) -> None:
         """Compare a session, read anew, with its copy."""

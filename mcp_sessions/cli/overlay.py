@@ -15,8 +15,8 @@ from mcp_sessions.backends.layers.overlay import OverlayStore
 from mcp_sessions.backends.layers.overlay.migration import Move, has_facts, migrate
 from mcp_sessions.backends.layers.overlay.transfer import (
     DamagedValue,
+    ExportLine,
     ImportResult,
-    Line,
     export_lines,
     import_lines,
     read_lines,
@@ -92,12 +92,12 @@ def _import(store: OverlayStore, file: Path) -> int:
     return 1
 
 
-async def _add(store: OverlayStore, lines: Sequence[Line]) -> ImportResult:
+async def _add(store: OverlayStore, lines: Sequence[ExportLine]) -> ImportResult:
     async with store:
         return await import_lines(store, lines)
 
 
-def _print_values(values: Sequence[Line | DamagedValue]) -> None:
+def _print_values(values: Sequence[ExportLine | DamagedValue]) -> None:
     for value in values[:_SHOWN]:
         print(f"  {value.field} of {quoted(value.session_id)} in {quoted(value.source)}")
     if len(values) > _SHOWN:

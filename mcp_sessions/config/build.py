@@ -11,7 +11,7 @@ from ..backends.base import SessionBackend
 from ..backends.capability import OVERLAY_FIELDS
 from ..backends.flag_errors import name_flag_in_errors
 from ..backends.layers.many import combine_backends
-from ..backends.layers.read_only import ReadOnlyBackend
+from ..backends.layers.read_only_backend import ReadOnlyBackend
 from ..backends.registry import known_options, open_backend, options_in, system_of
 from ..errors import Invalid
 from .backend_addresses import BackendAddress, read_addresses

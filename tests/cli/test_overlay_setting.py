@@ -9,8 +9,8 @@ from mcp.client import Client
 
 from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.backends.layers.overlay import Overlay
-from mcp_sessions.backends.layers.overlay.transfer import Line, export_lines, import_lines
-from mcp_sessions.backends.layers.read_only import ReadOnlyBackend
+from mcp_sessions.backends.layers.overlay.transfer import ExportLine, export_lines, import_lines
+from mcp_sessions.backends.layers.read_only_backend import ReadOnlyBackend
 from mcp_sessions.backends.registry import system_of
 from mcp_sessions.cli.main import main
 from mcp_sessions.config.build import build_backend, build_backends, build_server, open_overlay
@@ -61,7 +61,7 @@ async def test_values_of_deleted_sessions_are_kept_as_long_as_deleted_sessions(
     tmp_path: Path, flags: dict[str, str | list[str] | None], is_kept: bool
 ) -> None:
     gone_at = datetime.now(UTC) - timedelta(days=4)
-    line = Line("s:", "i", "i", "", "summary", "x", gone_at)
+    line = ExportLine("s:", "i", "i", "", "summary", "x", gone_at)
     settings = Settings.read({"overlay": f"sqlite:///{tmp_path}/o.db", **flags}, {})
     for purges in (False, True):
         async with open_overlay(settings, purges=purges) as store:

@@ -9,7 +9,7 @@ import pytest
 from mcp.client import Client
 
 from mcp_sessions.backends.layers.many import Many
-from mcp_sessions.backends.layers.read_only import ReadOnlyBackend
+from mcp_sessions.backends.layers.read_only_backend import ReadOnlyBackend
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.cli.main import main
 from mcp_sessions.config.backend_addresses import split_backends

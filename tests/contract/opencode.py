@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.opencode.backend import OpencodeBackend
-from mcp_sessions.backends.opencode.local import LocalOpencodeReader
+from mcp_sessions.backends.opencode.local_backend import LocalOpencodeReader
 from mcp_sessions.backends.registry import open_backend
 
 from ..support.fakes.opencode import FakeOpencode, seeded

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.backends.layers.overlay import Overlay, OverlayStore
-from mcp_sessions.backends.layers.read_only import READ_OPERATIONS, ReadOnlyBackend
+from mcp_sessions.backends.layers.read_only_backend import READ_OPERATIONS, ReadOnlyBackend
 from mcp_sessions.caller import Caller
 
 from ..support.servers.postgres_process import is_installed, running

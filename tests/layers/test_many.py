@@ -12,7 +12,7 @@ from mcp_sessions.backends.base import REQUIRED, Capability, SessionBackend
 from mcp_sessions.backends.layers.many import Many, combine_backends
 from mcp_sessions.backends.layers.many.ids import Ids
 from mcp_sessions.backends.layers.many.router import Router
-from mcp_sessions.backends.layers.read_only import ReadOnlyBackend
+from mcp_sessions.backends.layers.read_only_backend import ReadOnlyBackend
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Invalid, NotFound, Unsupported

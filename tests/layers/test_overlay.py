@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mcp_sessions.backends.base import Capability
-from mcp_sessions.backends.layers.read_only import ReadOnlyBackend
+from mcp_sessions.backends.layers.read_only_backend import ReadOnlyBackend
 from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Conflict, Invalid, NotFound, Unsupported
 from mcp_sessions.models import Change, SessionFilter

@@ -5,14 +5,14 @@ from contextlib import suppress
 from uuid import uuid4
 
 from ...errors import BadResponse, Forbidden, NotFound, OutcomeUnknown, Unauthorized, Unsupported
-from ...json_documents import JsonObject, is_array, is_object
+from ...json_documents import JsonObject, is_array, is_object, object_in, text_in
 from ..http.client import MAX_BYTES, HttpClient, Reply, ServerFailed, path
 from ..http.credentials import ANONYMOUS
 from .api_errors import not_found
 from .page_reader import UpstreamPage
 from .session_paths import session_path
 from .versions import PREVIEWS, SEPARATE_RUNS, Version, VersionCache
-from .wire import TYPES, AgentOsSession, object_in, read_session, text_in
+from .wire import TYPES, AgentOsSession, read_session
 
 _MAX_PAGE_BYTES = 32 * 1024 * 1024
 Parameters = Mapping[str, str | int]

@@ -3,9 +3,8 @@
 import re
 
 from ...errors import Forbidden, Invalid, NotFound, SessionsError, quoted
-from ...json_documents import is_object
+from ...json_documents import is_object, text_in
 from ..http.client import Reply
-from .wire import text_in
 
 
 def explain(reply: Reply, credential: str) -> SessionsError | None:

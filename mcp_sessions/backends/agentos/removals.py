@@ -2,9 +2,9 @@
 
 import re
 
-from ...json_documents import Json, JsonObject, is_array, is_object
+from ...json_documents import Json, JsonObject, is_array, is_object, object_in
 from .recheck.values import json_equal
-from .wire import AgentOsSession, object_in
+from .wire import AgentOsSession
 
 RESERVED = ("agno_component_version", "agno_dispatch_chain", "agno_dispatch_depth")
 """The keys that AgentOS removes from any metadata, since a run would obey them (agno ≥ 2.7)."""

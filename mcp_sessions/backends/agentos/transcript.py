@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ...errors import BadResponse
-from ...json_documents import Json, JsonObject, is_array, is_object
+from ...json_documents import Json, JsonObject, is_array, is_object, object_in, text_in
 from ...models import (
     Attachment,
     HistoryQuery,
@@ -23,7 +23,7 @@ from ...models import (
     Run,
     ToolCall,
 )
-from .wire import TYPES, object_in, parse_time, text_in
+from .wire import TYPES, parse_time
 
 _ROLES: dict[str, Role] = {
     "system": "system",

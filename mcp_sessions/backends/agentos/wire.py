@@ -1,13 +1,12 @@
 """Readers for AgentOS's JSON, in which every field may be missing, null or of an unexpected type."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
 
 from ...errors import BadResponse
-from ...json_documents import Json, JsonObject, is_array, is_object
+from ...json_documents import Json, JsonObject, is_array, is_object, object_in, text_in
 from ...models import (
     Session,
     SessionDetail,
@@ -173,18 +172,6 @@ def _tokens(value: JsonObject) -> int | None:
         if isinstance(found, int) and not isinstance(found, bool):
             return found
     return None
-
-
-def text_in(value: Mapping[str, Json], key: str) -> str:
-    """Return the string at a key; "" for anything else."""
-    found = value.get(key)
-    return found if isinstance(found, str) else ""
-
-
-def object_in(value: Mapping[str, Json], key: str) -> JsonObject:
-    """Return the object at a key; an empty one for anything else."""
-    found = value.get(key)
-    return found if is_object(found) else {}
 
 
 def parse_time(value: Json) -> datetime | None:

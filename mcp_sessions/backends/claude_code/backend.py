@@ -30,9 +30,9 @@ from . import ClaudeCodeOptions
 from .changes import Changes
 from .deletion import Deletion
 from .forks import write_fork
-from .live import live_sessions
 from .protection import Protection
 from .reader import ClaudeCodeReader
+from .running_processes import live_sessions
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

@@ -19,8 +19,8 @@ from .conversation import Conversation
 from .details import version_of
 from .facts import SessionFacts, has_title_near_end
 from .folder import SessionFile
-from .live import live_sessions
 from .records import Record
+from .running_processes import live_sessions
 from .sessions import Catalogue
 
 _KEPT_FIELDS = ("cwd", "version", "gitBranch")

@@ -3,8 +3,8 @@
 from collections import Counter
 
 from ..health import Check, Report
-from .live import live_sessions
 from .retention import Retention
+from .running_processes import live_sessions
 from .sessions import Catalogue
 
 

@@ -38,7 +38,7 @@ class SessionFile(NamedTuple):
 
 
 @dataclass(slots=True)
-class Walk:
+class FolderContents:
     """The transcripts that were found, copies of those that are missing, and how many could not be looked at."""
 
     files: list[SessionFile]
@@ -76,10 +76,10 @@ class ClaudeFolder:
                 "claude-code:///PATH, or in CLAUDE_CONFIG_DIR."
             ) from error
 
-    def walk(self) -> Walk:
+    def walk(self) -> FolderContents:
         """Return all sessions, each once. Of two files with the same id, return the one that was written to last."""
         found: dict[str, SessionFile] = {}
-        walk = Walk([])
+        walk = FolderContents([])
         with self.memory.current():
             for project in self._project_folders(walk):
                 self._add_sessions(project, found, walk)
@@ -88,7 +88,7 @@ class ClaudeFolder:
         walk.kept = [file._replace(is_kept=True) for file in kept if file.id not in found]
         return walk
 
-    def _project_folders(self, walk: Walk) -> list[str]:
+    def _project_folders(self, walk: FolderContents) -> list[str]:
         try:
             with os.scandir(self.projects) as entries:
                 return [entry.path for entry in entries]
@@ -99,13 +99,13 @@ class ClaudeFolder:
             walk.unreadable += 1
             return []
 
-    def _add_sessions(self, project: str, found: dict[str, SessionFile], walk: Walk) -> None:
+    def _add_sessions(self, project: str, found: dict[str, SessionFile], walk: FolderContents) -> None:
         for file in self.memory.get(project) or self._sessions_in(project, walk):
             known = found.get(file.id)
             if known is None or known.mtime < file.mtime:
                 found[file.id] = file
 
-    def _sessions_in(self, project: str, walk: Walk) -> Sequence[SessionFile]:
+    def _sessions_in(self, project: str, walk: FolderContents) -> Sequence[SessionFile]:
         files: list[SessionFile] = []
         is_remembered = True
         try:
@@ -150,7 +150,7 @@ class ClaudeFolder:
 
     def project_folders(self) -> list[str]:
         """Return the folders of all projects."""
-        return self._project_folders(Walk([]))
+        return self._project_folders(FolderContents([]))
 
     def copies(self, session_id: str) -> list[str]:
         """Return the paths of all transcripts with this id, which may be in several projects."""

@@ -10,8 +10,8 @@ from ...models import Session, SessionFilter, SessionPage
 from ...text.words import fold_name
 from ..project_filter import in_project
 from .folder import SessionFile
-from .live import live_sessions
 from .retention import Retention
+from .running_processes import live_sessions
 from .sessions import Catalogue, Key, Row
 
 _KEPT_NOTE = "Claude Code has removed these sessions, and copies were kept. restore_session puts one back."

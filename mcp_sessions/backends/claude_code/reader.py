@@ -39,7 +39,7 @@ from .facts import SessionFacts
 from .feed import ClaudeCodeFeed
 from .folder import ClaudeFolder, SessionFile, is_session_id
 from .listing import list_page
-from .live import session_of_ancestor
+from .running_processes import session_of_ancestor
 from .search import search_sessions
 from .sessions import Catalogue
 from .subagents import agent_runs

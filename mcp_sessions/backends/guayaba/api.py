@@ -10,11 +10,11 @@ from typing import NamedTuple
 import anyio
 
 from ...errors import BadResponse, Forbidden, NotFound, SessionsError, Unavailable, Unsupported, quoted
-from ...json_documents import Json, JsonObject, is_array, is_object
+from ...json_documents import Json, JsonObject, is_array, is_object, text_in
 from ..gather import map_concurrently
 from ..http.client import HttpClient, Reply, TooLarge, path
 from .uuids import is_uuid
-from .wire import GuayabaSession, read_archives, read_sessions, text_in
+from .wire import GuayabaSession, read_archives, read_sessions
 
 MAX_MESSAGES = 1000
 _MESSAGE_LIMITS = (MAX_MESSAGES, 200, 40, 8)
@@ -40,7 +40,7 @@ def explain(reply: Reply, credential: str) -> SessionsError | None:
     return None
 
 
-class History(NamedTuple):
+class GuayabaHistory(NamedTuple):
     """The newest messages of a session as Guayaba returns them. At most `limit` were requested."""
 
     answer: Json
@@ -71,7 +71,7 @@ class Api:
         """Return all archived sessions of an agent."""
         return read_archives(await self._read_list(agent, "archives"), agent)
 
-    async def history(self, session: GuayabaSession) -> History:
+    async def history(self, session: GuayabaSession) -> GuayabaHistory:
         """Return the newest messages of an active session.
 
         Guayaba returns at most a thousand. If their response is too large, fewer are requested.
@@ -84,7 +84,7 @@ class Api:
                 reply = await self.http.read(route, json=content, max_bytes=_MAX_HISTORY_BYTES)
             except TooLarge:
                 continue
-            return History(reply.json(), limit, len(reply.body))
+            return GuayabaHistory(reply.json(), limit, len(reply.body))
         raise BadResponse("the newest messages of this session are too large to read. Read them in Guayaba itself.")
 
     async def rename(self, session: GuayabaSession, name: str) -> None:

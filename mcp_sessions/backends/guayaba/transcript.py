@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 from ...errors import BadResponse
-from ...json_documents import Json, JsonObject, is_array, is_object
+from ...json_documents import Json, JsonObject, is_array, is_object, text_in
 from ...models import (
     Attachment,
     Message,
     Role,
     ToolCall,
 )
-from .wire import parse_milliseconds, rows_in, text_in
+from .wire import parse_milliseconds, rows_in
 
 _ROLES: dict[str, Role] = {
     "user": "user",

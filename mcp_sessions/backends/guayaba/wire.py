@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 
 from ...errors import BadResponse
-from ...json_documents import Json, JsonObject, is_array, is_object
+from ...json_documents import Json, JsonObject, is_array, is_object, text_in
 from ...models import (
     Session,
 )
@@ -122,12 +122,6 @@ def rows_in(answer: Json) -> list[JsonObject]:
     if not is_array(found) or not all(is_object(row) for row in found):
         raise BadResponse("Guayaba's answer is not a list. Check the backend's URL.")
     return found
-
-
-def text_in(row: JsonObject, key: str) -> str:
-    """Return the string at a key; "" for anything else."""
-    found = row.get(key)
-    return found if isinstance(found, str) else ""
 
 
 def parse_milliseconds(value: Json) -> datetime | None:

@@ -83,7 +83,7 @@ def open_opencode_database(url: str, options: OpencodeDatabaseOptions, context: 
 
     Raise `Invalid` for any other URL.
     """
-    from .local import LocalOpencodeBackend, LocalOpencodeReader
+    from .local_backend import LocalOpencodeBackend, LocalOpencodeReader
 
     path = os.fsdecode(unquote_to_bytes(url.removeprefix("opencode:").partition("?")[0]))
     if (path and not path.startswith("///")) or path == "///" or "\0" in path:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from ...errors import BadResponse, NotFound, Unsupported
-from ...json_documents import Json, JsonObject, is_object
+from ...json_documents import Json, JsonObject, is_object, object_in, text_in
 from ..http.client import AnswerLost, HttpClient, Reply, TooLarge, path
 from .source import MessageRows, SessionRows, absent_session
 from .transcript import read_messages
-from .wire import OpencodeSession, is_session_id, object_in, read_session, rows_in, text_in
+from .wire import OpencodeSession, is_session_id, read_session, rows_in
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Api:
         return version
 
     async def sessions(self, *, before: int | None, limit: int) -> SessionRows:
-        """Return at most `limit` sessions. `Source` documents which."""
+        """Return at most `limit` sessions. `OpencodeSource` documents which."""
         params: dict[str, str | int] = {"archived": "true", "roots": "true", "limit": limit}
         try:
             reply = await self.http.read(

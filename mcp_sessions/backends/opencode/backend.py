@@ -32,8 +32,8 @@ from .checks import examine
 from .client import client_folder
 from .deletion import Deletion, deletion_note, deletion_notice
 from .details import change_of, detail_of
-from .reading import ReadingBackend
-from .source import Source
+from .reader import OpencodeReader
+from .source import OpencodeSource
 from .titles import WATCH_SECONDS, TitleWatch, is_title_due
 from .writer import SessionWriter, Written, check_metadata
 
@@ -48,7 +48,7 @@ _AUTOMATIC_TITLE = (
 )
 
 
-class OpencodeBackend(ReadingBackend, HttpBackend):
+class OpencodeBackend(OpencodeReader, HttpBackend):
     """Sessions of an opencode server, through its REST API."""
 
     title = "opencode"
@@ -133,7 +133,7 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
         return Api(self._http.with_credential(self._credential))
 
     @property
-    def _source(self) -> Source:
+    def _source(self) -> OpencodeSource:
         return self._api
 
     @property
@@ -154,7 +154,7 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
         metadata: JsonObject | None = None,
     ) -> SessionDetail:
         """Create a session in the folder of the option `directory`, or the one that the server runs in."""
-        title = _title(name)
+        title = _valid_title(name)
         if session_type(type) != "agent":
             raise Unsupported(f'opencode has no sessions of the type "{type}". Leave the type out.')
         if state:
@@ -168,7 +168,7 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
 
     async def rename_session(self, session_id: str, name: str) -> Change:
         """Rename a session; `""` gives it a default title again. `titles.py` documents how the name is kept."""
-        title = _title(name)
+        title = _valid_title(name)
         was_watched = self._titles.stop(session_id)
         written = await self._writer.rename(session_id, title)
         note = await self._watch(written, was_watched=was_watched) if title else ""
@@ -183,7 +183,7 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
         """Restore an archived session, or a deleted one with those that it started. Rename it if `name` is given."""
-        title = _title(name)
+        title = _valid_title(name)
         if await self._deletion.restore(session_id):
             return await self._change_of_restored(session_id, title)
         was_watched = bool(title) and self._titles.stop(session_id)
@@ -238,7 +238,7 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
         return Change(session_id=session_id, version=version, note=note)
 
     async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
-        title = _title(name)
+        title = _valid_title(name)
         copy = await creation.fork(self._api, session_id, up_to_message_id)
         if not title:
             return detail_of(copy)
@@ -262,7 +262,7 @@ class OpencodeBackend(ReadingBackend, HttpBackend):
         return f"{_AUTOMATIC_TITLE}Look at it again in a minute."
 
 
-def _title(name: str) -> str:
+def _valid_title(name: str) -> str:
     """Return a valid name without surrounding spaces."""
     title = session_name(name)
     if any(unicodedata.category(char) == "Cc" for char in title):

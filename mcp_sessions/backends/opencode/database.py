@@ -10,11 +10,11 @@ import anyio
 from anyio.to_thread import run_sync
 
 from ...errors import SessionsError, Timeout, Unavailable, Unsupported
-from ...json_documents import Json, JsonObject, is_object
+from ...json_documents import Json, JsonObject, is_object, object_in, text_in
 from ..deadline import remaining
 from ..http.responses import read_json
 from .source import MessageRows, SessionRows, absent_session
-from .wire import OpencodeSession, is_session_id, object_in, read_session, text_in
+from .wire import OpencodeSession, is_session_id, read_session
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ SELECT count(*) - 1 FROM family
 _OPTIONAL = ("agent", "metadata", "tokens_input", "tokens_output", "tokens_reasoning")
 
 
-class Database:
+class OpencodeDatabase:
     """Reads the sessions in a database file. `timeout`: seconds that one read may take."""
 
     def __init__(self, path: Path, *, timeout: float) -> None:
@@ -44,7 +44,7 @@ class Database:
         self._timeout = timeout
 
     async def sessions(self, *, before: int | None, limit: int) -> SessionRows:
-        """Return at most `limit` sessions. `Source` documents which."""
+        """Return at most `limit` sessions. `OpencodeSource` documents which."""
 
         def read(connection: sqlite3.Connection) -> SessionRows:
             condition = "parent_id IS NULL AND (:before IS NULL OR time_updated < :before)"

@@ -17,15 +17,15 @@ from tempfile import TemporaryDirectory
 from anyio.to_thread import run_sync
 
 from ...errors import Conflict, NotFound, OutcomeUnknown, SessionsError, Unavailable, Unsupported
-from ...json_documents import Json, JsonObject
+from ...json_documents import Json, JsonObject, object_in, text_in
 from ...models import iso
 from ..http.client import AnswerLost, ServerFailed
 from ..session_locks import SessionLocks
 from ..transcripts.lines import parse
-from ..transcripts.trash import Entry, Trash, unavailable
+from ..transcripts.trash import Trash, TrashEntry, unavailable
 from ..validation import check_version
 from .api import Api
-from .wire import is_session_id, object_in, objects_in, text_in
+from .wire import is_session_id, objects_in
 from .writer import not_made
 
 _RESTORING_FROM = (1, 15)
@@ -221,11 +221,11 @@ def _write(path: Path, document: JsonObject) -> None:
         os.fsync(file.fileno())
 
 
-def _files(entry: Entry) -> Sequence[Path]:
+def _files(entry: TrashEntry) -> Sequence[Path]:
     return [entry.folder / str(number) for number in range(len(entry.paths))]
 
 
-def _begin(entry: Entry) -> None:
+def _begin(entry: TrashEntry) -> None:
     """Record that the restoration of an entry has begun, so that a partly restored session is recognised as such."""
     try:
         (entry.folder / _BEGUN).touch(mode=0o600)
@@ -233,7 +233,7 @@ def _begin(entry: Entry) -> None:
         raise unavailable(error) from error
 
 
-def _is_begun(entry: Entry) -> bool:
+def _is_begun(entry: TrashEntry) -> bool:
     return (entry.folder / _BEGUN).exists()
 
 

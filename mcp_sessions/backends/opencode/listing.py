@@ -6,13 +6,19 @@ from ... import cursors
 from ...models import SessionFilter, SessionPage
 from ...text.words import fold_name
 from ..project_filter import in_project
-from .source import Source
+from .source import OpencodeSource
 from .walk import Position, Walk, position_of
 from .wire import OpencodeSession
 
 
 async def list_sessions(
-    source: Source, filter: SessionFilter, limit: int, cursor: str, *, sanitize: Callable[[str], str], owner: str
+    source: OpencodeSource,
+    filter: SessionFilter,
+    limit: int,
+    cursor: str,
+    *,
+    sanitize: Callable[[str], str],
+    owner: str,
 ) -> SessionPage:
     """Return a page. Orders other than `updated_desc` read the list of all sessions first."""
     walk_id = cursors.walk("list", owner, *vars(filter).values())
@@ -30,7 +36,7 @@ async def list_sessions(
 
 
 async def _read_newest(
-    source: Source,
+    source: OpencodeSource,
     filter: SessionFilter,
     is_wanted: Callable[[OpencodeSession], bool],
     count: int,
@@ -50,7 +56,10 @@ async def _read_newest(
 
 
 async def _read_sorted(
-    source: Source, filter: SessionFilter, is_wanted: Callable[[OpencodeSession], bool], after: tuple[int, ...] | None
+    source: OpencodeSource,
+    filter: SessionFilter,
+    is_wanted: Callable[[OpencodeSession], bool],
+    after: tuple[int, ...] | None,
 ) -> tuple[Sequence[OpencodeSession], int]:
     """Return all wanted sessions after a place in the filter's order, and the number of all wanted sessions."""
     sign = -1 if filter.order.endswith("desc") else 1

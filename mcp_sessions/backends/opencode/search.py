@@ -7,7 +7,7 @@ from ...text.search_query import SearchQuery
 from ..project_filter import in_project
 from ..scan_search import Candidate, Search, Transcript
 from ..scan_search import Position as SearchPosition
-from .source import Source
+from .source import OpencodeSource
 from .transcript import read_messages
 from .walk import Walk, position_of
 from .wire import OpencodeSession, as_datetime
@@ -17,7 +17,7 @@ _RECENT = 64
 
 
 async def search_sessions(
-    source: Source,
+    source: OpencodeSource,
     caller: Caller,
     query: SearchQuery,
     limit: int,

@@ -26,7 +26,7 @@ class MessageRows(NamedTuple):
     size: int
 
 
-class Source(Protocol):
+class OpencodeSource(Protocol):
     """A place that has opencode's sessions. Every error is a `SessionsError`."""
 
     async def sessions(self, *, before: int | None, limit: int) -> SessionRows:

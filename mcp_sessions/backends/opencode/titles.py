@@ -17,10 +17,10 @@ import anyio
 from anyio.abc import TaskGroup
 
 from ...errors import NotFound, SessionsError
-from ...json_documents import JsonObject
+from ...json_documents import JsonObject, object_in, text_in
 from ..session_locks import SessionLocks
 from .api import Api
-from .wire import OpencodeSession, is_default_title, is_session_id, milliseconds, object_in, text_in
+from .wire import OpencodeSession, is_default_title, is_session_id, milliseconds
 
 logger = logging.getLogger(__name__)
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from ...json_documents import JsonObject
+from ...json_documents import JsonObject, object_in, text_in
 from ...models import Attachment, Message, Run, ToolCall
-from .wire import as_datetime, json_text, milliseconds, object_in, objects_in, text_in, total_tokens
+from .wire import as_datetime, json_text, milliseconds, objects_in, total_tokens
 
 _TEXT_PART, _TOOL_PART, _FILE_PART = "text", "tool", "file"
 

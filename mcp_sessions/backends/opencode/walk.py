@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from ...errors import BadResponse
-from .source import Source
+from .source import OpencodeSource
 from .wire import OpencodeSession
 
 _FIRST_PAGE, _PAGE = 100, 1000
@@ -31,7 +31,7 @@ class Walk:
     a page's last time are read again with the next page. `start`: where to begin, if not at the newest session.
     """
 
-    def __init__(self, source: Source, start: Position | None = None) -> None:
+    def __init__(self, source: OpencodeSource, start: Position | None = None) -> None:
         self._source = source
         self._start = sort_key(start) if start else None
         self._before = start[0] + 1 if start else None

@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 from ... import cursors
 from ...errors import BadResponse
-from ...json_documents import Json, JsonObject, is_array, is_object
+from ...json_documents import Json, JsonObject, is_array, is_object, object_in, text_in
 from ...models import Session
 
 _SESSION_ID = re.compile(r"ses_[A-Za-z0-9]{1,100}")
@@ -117,18 +117,6 @@ def rows_in(value: Json) -> list[JsonObject]:
     if not is_array(value) or not all(is_object(row) for row in value):
         raise BadResponse("opencode's answer is not a list. Check the backend's URL and the version of opencode.")
     return value
-
-
-def text_in(row: JsonObject, key: str) -> str:
-    """Return the string at a key; "" for anything else."""
-    found = row.get(key)
-    return found if isinstance(found, str) else ""
-
-
-def object_in(row: JsonObject, key: str) -> JsonObject:
-    """Return the object at a key; an empty one for anything else."""
-    found = row.get(key)
-    return found if is_object(found) else {}
 
 
 def objects_in(row: JsonObject, key: str) -> list[JsonObject]:

@@ -31,7 +31,7 @@ _ABANDONED_AFTER = 60 * 60
 _DAY = 24 * 60 * 60
 
 
-class Entry(NamedTuple):
+class TrashEntry(NamedTuple):
     """A deleted session: its folder in the trash, and the paths of its files in the system's folder."""
 
     folder: Path
@@ -68,19 +68,19 @@ class Trash:
         except OSError as error:
             raise unavailable(error) from error
 
-    def add(self, session_id: str, paths: Sequence[Path]) -> Entry:
+    def add(self, session_id: str, paths: Sequence[Path]) -> TrashEntry:
         """Put the files of a session into the trash, and leave them in their places. Raise `Unavailable`."""
         try:
             return self._add(session_id, paths)
         except OSError as error:
             raise unavailable(error) from error
 
-    def remove(self, entry: Entry) -> None:
+    def remove(self, entry: TrashEntry) -> None:
         """Remove an entry permanently."""
         with suppress(OSError):
             _remove_tree(entry.folder)
 
-    def _add(self, session_id: str, paths: Sequence[Path]) -> Entry:
+    def _add(self, session_id: str, paths: Sequence[Path]) -> TrashEntry:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         incomplete = self.folder / f"{_INCOMPLETE}{uuid4()}"
         incomplete.mkdir(mode=0o700)
@@ -92,16 +92,16 @@ class Trash:
                 json.dump({"session_id": session_id, "paths": relative}, file)
                 file.flush()
                 os.fsync(file.fileno())
-            return Entry(incomplete.rename(self.folder / f"{session_id}.{time.time_ns()}"), relative)
+            return TrashEntry(incomplete.rename(self.folder / f"{session_id}.{time.time_ns()}"), relative)
         except BaseException:
             shutil.rmtree(incomplete, ignore_errors=True)
             raise
 
-    def find(self, session_id: str) -> Entry | None:
+    def find(self, session_id: str) -> TrashEntry | None:
         """Return the newest entry of a session, None if there is none."""
         return max(self._entries(f"{session_id}."), key=lambda entry: _deleted_at(entry.folder), default=None)
 
-    def restore(self, entry: Entry) -> None:
+    def restore(self, entry: TrashEntry) -> None:
         """Move the files of an entry back to their places. The file that makes them a session comes last.
 
         Raise `Conflict` if another file is in the place of one, and `Unavailable` if one can't be written.
@@ -168,7 +168,7 @@ class Trash:
             if relative in entry.paths
         )
 
-    def _entries(self, prefix: str) -> Iterator[Entry]:
+    def _entries(self, prefix: str) -> Iterator[TrashEntry]:
         with suppress(OSError):
             for folder in self.folder.iterdir():
                 if folder.name.startswith(prefix) and not folder.name.startswith(_INCOMPLETE):
@@ -176,9 +176,9 @@ class Trash:
                         fields = parse((folder / _LIST).read_bytes()) or {}
                         paths = fields.get("paths")
                         if is_array(paths) and paths:
-                            yield Entry(folder, [str(path) for path in paths])
+                            yield TrashEntry(folder, [str(path) for path in paths])
 
-    def _remove_originals(self, entry: Entry, states: Sequence[FileState]) -> bool:
+    def _remove_originals(self, entry: TrashEntry, states: Sequence[FileState]) -> bool:
         """Remove the files that are in the trash from their places. Return whether the first one could be removed.
 
         A file that differs from the one in the trash stays. `states` are those of the files before they were copied.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mcp_sessions.backends.base import SessionBackend
-from mcp_sessions.backends.claude_code.live import live_sessions
+from mcp_sessions.backends.claude_code.running_processes import live_sessions
 from mcp_sessions.models import HistoryQuery, SessionFilter
 
 from .folders import EXPECTED, FIXTURES, copy_fixtures, listed, messages_of, opened

@@ -13,7 +13,7 @@ from mcp.client import Client
 
 from mcp_sessions import create_server, open_backend
 from mcp_sessions.backends.claude_code import backend as backend_module
-from mcp_sessions.backends.claude_code.live import live_sessions
+from mcp_sessions.backends.claude_code.running_processes import live_sessions
 from mcp_sessions.backends.deadline import deadline, remaining
 from mcp_sessions.server.context import META_KEY
 

@@ -154,9 +154,9 @@ async def test_a_newer_transcript_is_neither_overwritten_nor_does_it_replace_the
         path.unlink()
         stump.write(tmp_path)
         await backend.archive_session(transcript.id)
-        assert "something newer" in (await backend.restore_session(transcript.id)).note
+        assert "a newer file" in (await backend.restore_session(transcript.id)).note
         assert isinstance(backend, Wrapper)
-        with pytest.raises(Conflict, match="something newer"):
+        with pytest.raises(Conflict, match="a newer file"):
             await backend.inner.restore_session(transcript.id)
         assert path.read_bytes() == stump.data
         path.unlink()

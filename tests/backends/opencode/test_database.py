@@ -90,7 +90,7 @@ async def test_tables_of_an_unknown_version_are_refused(tmp_path: Path) -> None:
     filled(tmp_path)
     with closing(sqlite3.connect(tmp_path / "opencode.db")) as connection:
         connection.execute("ALTER TABLE session RENAME COLUMN time_archived TO archived")
-    with pytest.raises(Unsupported, match="not the columns of a known version"):
+    with pytest.raises(Unsupported, match="lacks columns of all known versions"):
         await read_all(tmp_path)
 
 

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from anyio import to_thread
 
-from mcp_sessions.backends.opencode import on_demand
+from mcp_sessions.backends.opencode import server_on_demand
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.json_documents import JsonObject
 from mcp_sessions.models import NewMessage, SessionFilter
@@ -203,7 +203,7 @@ async def test_changes_of_a_database_are_made_by_a_server_that_is_ended_after_th
     server: Opencode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database is that of another server that runs, as when opencode is open."""
-    monkeypatch.setattr(on_demand, "_IDLE_SECONDS", 0)
+    monkeypatch.setattr(server_on_demand, "_IDLE_SECONDS", 0)
     running_before = processes_on(server)
     async with open_backend(local_url(server, tmp_path), data_folder=str(tmp_path)) as local:
         created = await local.create_session(name="Trip")

@@ -21,7 +21,7 @@ from ...database.database import Transaction
 from ...session_updates import check_update, updated_fields, updated_state
 from ...validation import check_version, json_text, session_name
 from . import facts
-from .facts import Facts
+from .facts import OverlayFacts
 from .reader import OverlayReader
 
 Edit = Callable[[SessionDetail], Mapping[str, Any]]
@@ -150,7 +150,7 @@ class Overlay(OverlayReader):
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         """Delete a session in the system. What the overlay keeps of it stays for `keep_deleted` days."""
         expected = await self._native_version(session_id, expected_version)
-        row: Facts | None = None
+        row: OverlayFacts | None = None
         with suppress(SessionsError):  # deleting a session does not need the overlay
             if await self._has_facts():
                 row = await self._row(await self._find(session_id))
@@ -276,7 +276,7 @@ def _at_number(expected: str) -> Guard:
     return guard
 
 
-def _at_row(change: Change, row: Facts | None) -> Change:
+def _at_row(change: Change, row: OverlayFacts | None) -> Change:
     version = row.full_version(change.version) if row else f"{change.version}+0"
     return change.model_copy(update={"version": version})
 

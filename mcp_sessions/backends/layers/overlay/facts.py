@@ -22,7 +22,7 @@ T = TypeVar("T")
 _PURGED_AT_ONCE = 100  # rows in one transaction, so that other changes don't wait long
 
 
-class Facts(NamedTuple):
+class OverlayFacts(NamedTuple):
     """A row of the table `facts`, without its source. None means not set."""
 
     identity: str
@@ -49,15 +49,15 @@ class Facts(NamedTuple):
         return {name: value for name, value in values.items() if value is not None and name in kept}
 
 
-class Row(NamedTuple):
-    """What can be read of a row, and the names of its damaged values."""
+class FactsRow(NamedTuple):
+    """A row of the table `facts`: what can be read of it, and the names of its damaged values."""
 
     source: str
-    facts: Facts
+    facts: OverlayFacts
     damaged: Sequence[str]
 
 
-_COLUMNS = ", ".join(Facts._fields)
+_COLUMNS = ", ".join(OverlayFacts._fields)
 
 
 def session_identity(session: Session) -> str:
@@ -68,13 +68,13 @@ def session_identity(session: Session) -> str:
     return _storable(session.id) + created
 
 
-def empty_row(session: Session) -> Facts:
+def empty_row(session: Session) -> OverlayFacts:
     """Return the facts of a session of which nothing is kept."""
     session_id, user_id = _storable(session.id), _storable(session.user_id)
-    return Facts(session_identity(session), session_id, user_id, 0, None, None, None, None, None)
+    return OverlayFacts(session_identity(session), session_id, user_id, 0, None, None, None, None, None)
 
 
-def show(session: SessionDetail, facts: Facts, kept: frozenset[str]) -> SessionDetail:
+def show(session: SessionDetail, facts: OverlayFacts, kept: frozenset[str]) -> SessionDetail:
     """Return the session with the facts."""
     values = facts.values(kept)
     if session.system_metadata and "metadata" in values:
@@ -84,13 +84,13 @@ def show(session: SessionDetail, facts: Facts, kept: frozenset[str]) -> SessionD
     return session.model_copy(update=values | update)
 
 
-def find(tx: Transaction, source: str, session: Session) -> Facts:
+def find(tx: Transaction, source: str, session: Session) -> OverlayFacts:
     """Return what is kept about a session."""
     row = tx.one(f"SELECT {_COLUMNS} FROM facts WHERE source = ? AND identity = ?", source, session_identity(session))
     return _facts(row) if row else empty_row(session)
 
 
-def lock_or_create(tx: Transaction, source: str, new: Facts) -> Facts:
+def lock_or_create(tx: Transaction, source: str, new: OverlayFacts) -> OverlayFacts:
     """Return what is kept about a session, for changing it in this transaction. Create its row if there is none.
 
     `new`: the row to create.
@@ -108,14 +108,14 @@ def lock_or_create(tx: Transaction, source: str, new: Facts) -> Facts:
     return _facts(row)
 
 
-def lock_session(tx: Transaction, source: str, session: Session) -> Facts:
+def lock_session(tx: Transaction, source: str, session: Session) -> OverlayFacts:
     """Return what is kept about a session that the system has, for changing it, with the id that it has now."""
     new = empty_row(session)
     facts = lock_or_create(tx, source, new)
     return facts._replace(session_id=new.session_id, user_id=new.user_id or facts.user_id, gone_at=None)
 
 
-def write(tx: Transaction, source: str, facts: Facts, values: Mapping[str, Any]) -> int:
+def write(tx: Transaction, source: str, facts: OverlayFacts, values: Mapping[str, Any]) -> int:
     """Set fields of a locked row. None removes a field. Return the new version."""
     columns = {name: _stored(name, value) for name, value in values.items()}
     columns |= {"session_id": facts.session_id, "user_id": facts.user_id, "gone_at": facts.gone_at}
@@ -127,7 +127,7 @@ def write(tx: Transaction, source: str, facts: Facts, values: Mapping[str, Any])
     return facts.version + 1
 
 
-def mark_gone(tx: Transaction, source: str, facts: Facts) -> None:
+def mark_gone(tx: Transaction, source: str, facts: OverlayFacts) -> None:
     """Record that a session was deleted."""
     tx.run(
         "UPDATE facts SET gone_at = ? WHERE source = ? AND identity = ? AND gone_at IS NULL",
@@ -189,14 +189,14 @@ def all_archived(tx: Transaction, source: str) -> dict[str, datetime]:
     return {identity: _time(archived_at) for identity, archived_at in rows}
 
 
-def page(tx: Transaction, after: tuple[str, str], limit: int) -> list[Row]:
+def page(tx: Transaction, after: tuple[str, str], limit: int) -> list[FactsRow]:
     """Return the next rows of all systems, in the order of source and identity."""
     rows = tx.all(
         f"SELECT source, {_COLUMNS} FROM facts WHERE source > ? OR (source = ? AND identity > ?)"
         " ORDER BY source, identity LIMIT ?",
         *(after[0], after[0], after[1], limit),
     )
-    return [Row(source, *_readable(row)) for source, *row in rows]
+    return [FactsRow(source, *_readable(row)) for source, *row in rows]
 
 
 def purge(tx: Transaction, keep_days: int) -> bool:
@@ -225,7 +225,7 @@ def _stored(name: str, value: Any) -> object:
     return to_micros(value) if isinstance(value, datetime) else value
 
 
-def _facts(row: Sequence[Any]) -> Facts:
+def _facts(row: Sequence[Any]) -> OverlayFacts:
     facts, damaged = _readable(row)
     if damaged:
         raise BadResponse(
@@ -234,9 +234,9 @@ def _facts(row: Sequence[Any]) -> Facts:
     return facts
 
 
-def _readable(row: Sequence[Any]) -> tuple[Facts, list[str]]:
+def _readable(row: Sequence[Any]) -> tuple[OverlayFacts, list[str]]:
     """Return a row without its damaged values, and their names."""
-    facts, damaged = Facts(*row), list[str]()
+    facts, damaged = OverlayFacts(*row), list[str]()
     values: JsonObject = {}
     for name, read in _READERS.items():
         try:

@@ -12,7 +12,7 @@ from ...base import SessionBackend
 from ...capability import OVERLAY_FIELDS
 from ...database.database import Transaction
 from . import facts
-from .facts import Facts, Row
+from .facts import FactsRow, OverlayFacts
 from .store import OverlayStore
 
 Outcome = Literal["moved", "equal", "different", "not found", "failed"]
@@ -56,7 +56,7 @@ async def migrate(system: SessionBackend, store: OverlayStore, *, source: str, a
     migration = _Migration(system, store, source, apply=apply)
     after = (source, "")
     while fields:
-        rows = await store.scan(partial(facts.page, after=after, limit=_BATCH), list[Row]())
+        rows = await store.scan(partial(facts.page, after=after, limit=_BATCH), list[FactsRow]())
         own = [row for row in rows if row.source == source]
         for _, row, damaged in own:
             values = row.values(fields)
@@ -80,7 +80,7 @@ class _Migration:
         self._source = source
         self._apply = apply
 
-    async def moves(self, row: Facts, values: dict[str, Any]) -> AsyncGenerator[Move]:
+    async def moves(self, row: OverlayFacts, values: dict[str, Any]) -> AsyncGenerator[Move]:
         """Move the values of a session, which is archived last, since a system may refuse changes after that."""
         for field in reversed(values):
             try:
@@ -92,7 +92,7 @@ class _Migration:
             else:
                 yield Move(row.session_id, field, outcome)
 
-    async def _move(self, row: Facts, field: str, value: Any) -> Outcome:
+    async def _move(self, row: OverlayFacts, field: str, value: Any) -> Outcome:
         session = await self._find(row, row.session_id)
         native = getattr(session, field)
         if _is_equal(field, native, value):
@@ -108,7 +108,7 @@ class _Migration:
             await self._remove(row, field, value, session)
         return "moved"
 
-    async def _find(self, row: Facts, session_id: str) -> SessionDetail:
+    async def _find(self, row: OverlayFacts, session_id: str) -> SessionDetail:
         session = await self._system.get_session(session_id)
         if facts.session_identity(session) != row.identity:
             raise NotFound("a new session has this id.")
@@ -125,7 +125,7 @@ class _Migration:
             return await self._system.update_session(session.id, metadata=value, expected_version=expected)
         return await self._system.update_session(session.id, summary=value, expected_version=expected)
 
-    async def _remove(self, row: Facts, field: str, value: Any, session: SessionDetail) -> None:
+    async def _remove(self, row: OverlayFacts, field: str, value: Any, session: SessionDetail) -> None:
         """Remove a fact from the overlay, unless it has been changed since it was read."""
 
         def work(tx: Transaction) -> None:

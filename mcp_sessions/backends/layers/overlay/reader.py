@@ -15,7 +15,7 @@ from ...deadline import deadline, remaining
 from ...health import Report
 from ..wrapper import Wrapper
 from . import facts
-from .facts import Facts, session_identity
+from .facts import OverlayFacts, session_identity
 from .lists import PageAt, active_page, archived_page
 from .store import OverlayStore
 
@@ -89,7 +89,7 @@ class OverlayReader(Wrapper):
 
         return facts.show(session, await self._row(session), self._kept)
 
-    async def _row(self, session: Session) -> Facts:
+    async def _row(self, session: Session) -> OverlayFacts:
         """Return what the overlay keeps of a session that the system has. Raise an error if it can't be read."""
         new = facts.empty_row(session)
         row = await self._store.read(lambda tx: facts.find(tx, self._source, session), default=new)

@@ -15,7 +15,7 @@ from ...database.database import Transaction
 from ...database.times import to_datetime, to_micros
 from ...validation import SUMMARY_LENGTH, json_text
 from . import facts
-from .facts import Facts, Row
+from .facts import FactsRow, OverlayFacts
 from .store import OverlayStore
 
 _BATCH = 100  # rows or lines in one transaction
@@ -24,7 +24,7 @@ _TEXTS = ("source", "identity", "session_id", "user_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ExportLine:
     """A field of a session that an overlay keeps."""
 
     source: str
@@ -54,14 +54,14 @@ class ImportResult:
 
     added: int = 0
     equal: int = 0
-    different: list[Line] = field(default_factory=list[Line])
+    different: list[ExportLine] = field(default_factory=list[ExportLine])
 
 
 async def export_lines(store: OverlayStore, damaged: list[DamagedValue]) -> AsyncGenerator[str]:
     """Yield a line for each field that is kept, in a fixed order. Add the values that can't be read to `damaged`."""
     after = ("", "")
     while True:
-        rows = await store.scan(partial(facts.page, after=after, limit=_BATCH), list[Row]())
+        rows = await store.scan(partial(facts.page, after=after, limit=_BATCH), list[FactsRow]())
         for source, row, unreadable in rows:
             damaged += [DamagedValue(source, row.session_id, name) for name in unreadable]
             for name, value in row.values(frozenset(OVERLAY_FIELDS)).items():
@@ -75,9 +75,9 @@ async def export_lines(store: OverlayStore, damaged: list[DamagedValue]) -> Asyn
         after = rows[-1].source, rows[-1].facts.identity
 
 
-def read_lines(lines: Iterable[str]) -> list[Line]:
+def read_lines(lines: Iterable[str]) -> list[ExportLine]:
     """Return the facts in the lines of an export. Raise `Invalid`, with the number of a line that has none."""
-    found: list[Line] = []
+    found: list[ExportLine] = []
     for number, text in enumerate(lines, 1):
         if text.strip():
             try:
@@ -88,7 +88,7 @@ def read_lines(lines: Iterable[str]) -> list[Line]:
     return found
 
 
-async def import_lines(store: OverlayStore, lines: Sequence[Line]) -> ImportResult:
+async def import_lines(store: OverlayStore, lines: Sequence[ExportLine]) -> ImportResult:
     """Add the facts that the overlay lacks. Never change a fact that it has."""
     result = ImportResult()
     for start in range(0, len(lines), _BATCH):
@@ -99,10 +99,10 @@ async def import_lines(store: OverlayStore, lines: Sequence[Line]) -> ImportResu
     return result
 
 
-def _import_batch(lines: Sequence[Line], tx: Transaction) -> ImportResult:
+def _import_batch(lines: Sequence[ExportLine], tx: Transaction) -> ImportResult:
     result = ImportResult()
     for line in lines:
-        new = Facts(line.identity, line.session_id, line.user_id, 0, None, None, None, None, None)
+        new = OverlayFacts(line.identity, line.session_id, line.user_id, 0, None, None, None, None, None)
         try:
             row = facts.lock_or_create(tx, line.source, new)
         except BadResponse:  # another line's session may be in order
@@ -125,7 +125,7 @@ def _exported(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def _read_line(text: str) -> Line:
+def _read_line(text: str) -> ExportLine:
     read = json.loads(text)
     if not is_object(read) or read.keys() - {"gone_at"} != {*_TEXTS, "field", "value"}:
         raise ValueError
@@ -135,7 +135,7 @@ def _read_line(text: str) -> Line:
     if not (texts["source"] and texts["identity"]):
         raise ValueError
     gone_at = _read_time(read["gone_at"]) if "gone_at" in read else None
-    return Line(**texts, field=read["field"], value=_read_value(read["field"], read["value"]), gone_at=gone_at)
+    return ExportLine(**texts, field=read["field"], value=_read_value(read["field"], read["value"]), gone_at=gone_at)
 
 
 def _read_value(name: Any, value: Any) -> Any:

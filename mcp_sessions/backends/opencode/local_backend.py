@@ -17,18 +17,18 @@ from ..options import BackendOptions
 from . import OpencodeDatabaseOptions
 from .backend import OpencodeBackend
 from .client import client_folder
-from .database import Database
+from .database import OpencodeDatabase
 from .deletion import deletion_notice
-from .on_demand import ServerOnDemand
-from .reading import ReadingBackend
+from .reader import OpencodeReader
+from .server_on_demand import ServerOnDemand
 from .server_process import ServerProcess
-from .source import Source
+from .source import OpencodeSource
 
 _START_SECONDS = 60
 """How many seconds before this server's start the turn may have begun: opencode starts the server in its first turn."""
 
 
-class LocalOpencodeReader(ReadingBackend):
+class LocalOpencodeReader(OpencodeReader):
     """Sessions in opencode's database, which is only read. No program has to run."""
 
     title = "opencode's database"
@@ -36,7 +36,7 @@ class LocalOpencodeReader(ReadingBackend):
 
     def __init__(self, path: Path, options: BackendOptions) -> None:
         self.options = options
-        self._database = Database(path, timeout=options.timeout)
+        self._database = OpencodeDatabase(path, timeout=options.timeout)
         self._earliest_turn = round((time.time() - _START_SECONDS) * 1000)
 
     def client_session(self) -> str:
@@ -56,7 +56,7 @@ class LocalOpencodeReader(ReadingBackend):
         report(Check("backend", f"{self._database.path} can be read"))
 
     @property
-    def _source(self) -> Source:
+    def _source(self) -> OpencodeSource:
         return self._database
 
 

@@ -22,14 +22,14 @@ from ..validation import NAME_LENGTH, session_type
 from .details import detail_of
 from .listing import list_sessions
 from .search import search_sessions
-from .source import MessageRows, Source
+from .source import MessageRows, OpencodeSource
 from .transcript import read_messages, read_runs
 
 _TIME_FRACTION = 0.6
 """A search returns what it has found after this fraction of a call's time."""
 
 
-class ReadingBackend(SessionBackend):
+class OpencodeReader(SessionBackend):
     """Reads sessions of opencode. Sessions that another session started are not listed, but can be read by their ids.
 
     opencode has no users, state or summaries. A session that nobody has named has a default title, which is shown as
@@ -37,7 +37,7 @@ class ReadingBackend(SessionBackend):
     """
 
     @property
-    def _source(self) -> Source:
+    def _source(self) -> OpencodeSource:
         raise NotImplementedError
 
     def why_no_user_scoping(self) -> str:
