@@ -12,6 +12,7 @@ from ..errors import Invalid, SessionsError, Unsupported, quoted
 from ..json_documents import JsonObject
 from ..models import (
     DEFAULT_HISTORY,
+    ROLES,
     BulkAction,
     BulkResult,
     Change,
@@ -19,6 +20,7 @@ from ..models import (
     HistoryQuery,
     MessagePage,
     NewMessage,
+    Role,
     RunPage,
     SearchPage,
     Session,
@@ -53,6 +55,8 @@ class SessionBackend:
     title: str
     """The system's name, as used in sentences such as "This backend (TITLE) …"."""
     capabilities: frozenset[Capability] = REQUIRED
+    appended_roles: frozenset[Role] = ROLES
+    """The roles of the messages that `append_messages` accepts."""
     has_search_index: bool = False
     """Whether `search_sessions` searches all sessions by an index, rather than by reading them one by one."""
     options: BackendOptions = BackendOptions()

@@ -25,7 +25,7 @@ from ..errors import (
     Unsupported,
 )
 from ..json_documents import JsonObject, is_object
-from ..models import NewMessage, Session, SessionFilter
+from ..models import ROLES, NewMessage, Session, SessionFilter
 from .base import Capability, SessionBackend
 from .flag_errors import name_flag_in_errors
 from .session_content import (
@@ -89,9 +89,13 @@ class BackendArgument:
             return await operation
 
 
-def missing_operations(target: SessionBackend) -> list[Capability]:
-    """Return the operations that a backend lacks and that the target of a copy needs."""
-    return [capability for capability in _NEEDED if capability not in target.capabilities]
+def why_no_target(backend: SessionBackend) -> str:
+    """Return what a backend lacks to be the target of a copy, as the predicate of a sentence, or "" for nothing."""
+    missing = [capability for capability in _NEEDED if capability not in backend.capabilities]
+    if missing:
+        return f"has no {', '.join(missing)}"
+    refused = sorted(ROLES - backend.appended_roles)
+    return f"accepts no messages of the role {' or '.join(refused)}" if refused else ""
 
 
 async def copy_sessions(

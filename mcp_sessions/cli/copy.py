@@ -15,7 +15,7 @@ from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.flag_errors import name_flag_in_errors
 from mcp_sessions.backends.options import HttpOptions, options_of, split_options
 from mcp_sessions.backends.registry import mask_passwords, open_backend
-from mcp_sessions.backends.session_copy import TEMPORARY, BackendArgument, copy_sessions, missing_operations
+from mcp_sessions.backends.session_copy import TEMPORARY, BackendArgument, copy_sessions, why_no_target
 from mcp_sessions.backends.sql.backend import SqlBackend
 from mcp_sessions.backends.sql.store_argument import StoreArgument
 from mcp_sessions.backends.sql.store_copy import copy_store, require_copyable
@@ -67,11 +67,11 @@ def _open(
 
 
 def _require_operations(target: str, settings: Settings) -> None:
-    """Raise `BadSetting` if the target lacks an operation that a copy needs, whether or not it has a credential."""
+    """Raise `BadSetting` if the target can't store what a copy has, whether or not it has a credential."""
     backend = _open(_TO, target, settings, callers_have_credentials=True)
-    if missing := missing_operations(backend):
+    if why_not := why_no_target(backend):
         raise BadSetting(
-            f"{_TO}: {backend.title} has no {', '.join(missing)}, so nothing can be copied into it. "
+            f"{_TO}: {backend.title} {why_not}, so nothing can be copied into it. "
             "Name a store: sqlite:///PATH or postgresql://…"
         )
 

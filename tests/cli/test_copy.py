@@ -212,6 +212,11 @@ async def test_sessions_without_a_user_are_counted(sessions: int, told: str, tmp
             "guayaba:",
             "--to: Guayaba has no create_session, append_messages, update_session, so nothing can be copied into it",
         ),
+        (
+            "sqlite:///{}/a.db",
+            "opencode+http://127.0.0.1:1",
+            "--to: opencode accepts no messages of the role assistant or system or tool, so nothing can be copied",
+        ),
         ("sqlite:///{}/a.db", "postgresql://[", "--to: "),
     ],
 )

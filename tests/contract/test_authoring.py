@@ -1,10 +1,12 @@
 """Creating sessions, appending messages and forking."""
 
+from typing import get_args
+
 import pytest
 
 from mcp_sessions.backends.base import Capability
-from mcp_sessions.errors import Invalid, NotFound
-from mcp_sessions.models import HistoryQuery, NewMessage, SessionFilter
+from mcp_sessions.errors import Invalid, NotFound, Unsupported
+from mcp_sessions.models import HistoryQuery, NewMessage, Role, SessionFilter
 
 from .harness import Seed, System
 from .samples import WEATHER, exchanges
@@ -58,6 +60,21 @@ async def test_either_all_messages_are_appended_or_none(system: System, last: li
     with pytest.raises(Invalid):
         await system.backend.append_messages(session_id, messages)
     assert await system.snapshot(session_id) == before
+
+
+@pytest.mark.owes(APPEND)
+@pytest.mark.parametrize("role", get_args(Role))
+async def test_messages_of_the_roles_that_a_backend_names_can_be_appended_and_no_others(
+    system: System, role: Role
+) -> None:
+    session_id = await system.seed_one(Seed(runs=exchanges(1)))
+    appending = system.backend.append_messages(session_id, [NewMessage(role=role, text="One")])
+    if role in system.backend.appended_roles:
+        await appending
+        assert await _texts(system, session_id) == ["question 1", "answer 1", "One"]
+    else:
+        with pytest.raises(Unsupported):
+            await appending
 
 
 @pytest.mark.owes(FORK)

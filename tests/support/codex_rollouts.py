@@ -128,12 +128,12 @@ class Rollout:
         """The ordinal of the next line."""
         return self._ordinal
 
-    def base(self, *, lines: int | None = None) -> JsonObject:
+    def base(self, *, lines: int | None = None, segment: str = "") -> JsonObject:
         """Return the `history_base` of a fork after so many lines of this file, all by default."""
         kept = self.lines[:lines]
         end = self._ordinal - (len(self.lines) - len(kept))
         return {
-            "thread_id": self.id,
+            "thread_id": segment or self.id,
             "end_ordinal_exclusive": end,
             "end_byte_offset": sum(map(len, kept)),
         }

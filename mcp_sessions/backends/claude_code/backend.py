@@ -27,7 +27,7 @@ from ..transcripts.kept_files import KeptFiles
 from ..transcripts.trash import Trash
 from ..validation import check_version
 from . import ClaudeCodeOptions
-from .changes import Changes
+from .changes import APPENDED_ROLES, Changes
 from .deletion import Deletion
 from .forks import write_fork
 from .protection import Protection
@@ -54,6 +54,7 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         Capability.DELETE_SESSION,
         Capability.RESTORE_SESSION,
     }
+    appended_roles = APPENDED_ROLES
 
     def __init__(self, root: Path, options: ClaudeCodeOptions, data_folder: Path, *, read_only: bool = False) -> None:
         # A digest, since the names of folders must not get too long.

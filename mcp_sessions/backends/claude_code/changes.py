@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from ...errors import Conflict, Invalid, NotFound, Unsupported, quoted
 from ...json_documents import Json, JsonObject
-from ...models import Change, NewMessage, iso
+from ...models import Change, NewMessage, Role, iso
 from ...text.validate import check_text
 from ..transcripts.appending import append_lines
 from ..transcripts.lines import open_transcript
@@ -23,6 +23,7 @@ from .records import Record
 from .running_processes import live_sessions
 from .sessions import Catalogue
 
+APPENDED_ROLES: frozenset[Role] = frozenset({"user", "assistant"})
 _KEPT_FIELDS = ("cwd", "version", "gitBranch")
 """The fields of a conversation's last line that new lines repeat."""
 _LAST_PROMPT_LENGTH = 200
@@ -220,7 +221,7 @@ def _last_prompt(session_id: str, text: str, leaf: str) -> JsonObject:
 
 def _check(message: NewMessage) -> None:
     """Raise `Invalid` or `Unsupported` if Claude Code can't continue after this message."""
-    if message.role not in ("user", "assistant") or message.tool_calls or message.attachments:
+    if message.role not in APPENDED_ROLES or message.tool_calls or message.attachments:
         raise Unsupported("only texts of the roles user and assistant can be appended to a session of Claude Code.")
     check_text(message.text, "text", TEXT_LENGTH)
     if not message.text.strip():

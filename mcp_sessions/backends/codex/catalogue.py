@@ -75,10 +75,18 @@ class Catalogue:
     @property
     def threads(self) -> Mapping[str, Thread]:
         """The threads by their ids."""
+        return self._walked().threads
+
+    def thread_with(self, file_id: str) -> Thread | None:
+        """Return the thread that has a file, None if there is none. Its first file has the id of the thread."""
+        walk = self._walked()
+        return walk.threads.get(file_id) or walk.segments.get(file_id)
+
+    def _walked(self) -> Walk:
         if self._walk is None:
             self._walk = self.home.walk()
             self.unreadable += self._walk.unreadable
-        return self._walk.threads
+        return self._walk
 
     def find(self, thread_id: str) -> Entry:
         """Return a thread. Raise `NotFound`, or `BadResponse` if its file is not one of a thread."""

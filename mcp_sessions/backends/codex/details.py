@@ -86,4 +86,4 @@ class Details:
 
 def lineage_of(catalogue: Catalogue, entry: Entry, stops_at: float, files: ExitStack) -> Lineage:
     """Return the parts of a thread, whose files are closed with `files`."""
-    return Lineage(entry.thread, entry.file, lambda thread_id: catalogue.threads.get(thread_id), stops_at, files)
+    return Lineage(entry.thread, entry.file, catalogue.thread_with, stops_at, files)

@@ -70,7 +70,8 @@ def _bases(catalogue: Catalogue, entry: Entry) -> list[str]:
     """Return the ids of the threads that the files of a thread continue."""
     found = [entry._replace(file=file) for file in entry.thread.files]
     metas = [catalogue.facts(one).meta for one in found if catalogue.is_thread(one)]
-    return [meta.base.thread_id for meta in metas if meta is not None and meta.base is not None]
+    bases = [catalogue.thread_with(meta.base.file_id) for meta in metas if meta is not None and meta.base is not None]
+    return [base.id for base in bases if base is not None]
 
 
 def listing(ids: Sequence[str]) -> str:

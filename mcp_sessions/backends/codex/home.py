@@ -70,9 +70,13 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """The threads that were found by their ids, and the number of files and folders that could not be read."""
+    """The threads that were found by their ids, and the number of files and folders that could not be read.
+
+    `segments` has the threads by the ids of their further files.
+    """
 
     threads: Mapping[str, Thread]
+    segments: Mapping[str, Thread]
     unreadable: int
 
 
@@ -103,7 +107,7 @@ class CodexHome:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._last: tuple[Mapping[str, _Folder], Walk] = {}, Walk({}, 0)  # one object, since threads share it
+        self._last: tuple[Mapping[str, _Folder], Walk] = {}, Walk({}, {}, 0)  # one object, since threads share it
 
     def check(self) -> None:
         """Raise `Unavailable` unless the folder exists and can be read."""
@@ -179,6 +183,7 @@ class CodexHome:
 
 def _threads_in(folders: Iterable[_Folder]) -> Walk:
     threads: dict[str, Thread] = {}
+    segments: dict[str, Thread] = {}
     unreadable = 0
     for folder in folders:
         unreadable += folder.unreadable
@@ -187,7 +192,9 @@ def _threads_in(folders: Iterable[_Folder]) -> Walk:
             if thread is None:
                 thread = threads[file.thread_id] = Thread(file.thread_id, [], cursors.digest(file.thread_id, 7))
             thread.files.append(file)
-    return Walk(threads, unreadable)
+            if file.segment:
+                segments[file.segment] = thread
+    return Walk(threads, segments, unreadable)
 
 
 def state_of(file: Rollout) -> FileState:

@@ -41,7 +41,8 @@ class Part(NamedTuple):
 class Lineage:
     """The parts of a thread. A file is opened when reading reaches it, and closed with `files`.
 
-    `find` returns another thread by its id, None if there is none. Reading adds to `notes` what readers should know.
+    `find` returns the thread that has a file with an id, None if there is none. Reading adds to `notes` what readers
+    should know.
     """
 
     thread: Thread
@@ -98,13 +99,14 @@ class Lineage:
             for part in replace(self, files=files, notes=[]).parts():
                 if self.end_of_shared(part):
                     break
-                if part.meta.base and part.meta.base.thread_id != self.thread.id:
-                    found[part.meta.base.thread_id] = None
-        return [*found]
+                if part.meta.base:
+                    thread = self.find(part.meta.base.file_id)
+                    found[thread.id if thread else part.meta.base.file_id] = None
+        return [id for id in found if id != self.thread.id]
 
     def _part(self, base: Base, used: set[str]) -> Part | None:
         """Return the beginning of the base's file, None if there is no such file."""
-        thread = self.thread if base.thread_id == self.thread.id else self.find(base.thread_id)
+        thread = self.find(base.file_id)
         files = thread.segments() if thread else []
         for file in reversed(files):
             part = self._open(base, file) if file.stem not in used else None
@@ -120,7 +122,7 @@ class Lineage:
             meta = read_meta(opened)
             if meta is not None and _ends_line(opened, base):
                 self.files.push(files.pop_all())
-                return Part.of(base.thread_id, file, opened, meta, base.end_offset)
+                return Part.of(file.thread_id, file, opened, meta, base.end_offset)
         except Timeout:
             raise
         except Unsupported:

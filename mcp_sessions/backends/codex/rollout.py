@@ -22,9 +22,12 @@ _PREVIEW = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The thread that a rollout continues, and where its part of that thread ends."""
+    """The file that a rollout continues, and where its part of that file ends.
 
-    thread_id: str
+    `file_id` is the id of a thread for its first file, and of the segment for a further one.
+    """
+
+    file_id: str
     end_ordinal: int
     end_offset: int
 

@@ -40,6 +40,7 @@ class Wrapper(SessionBackend):
         self.inner = inner
         self.title = inner.title
         self.capabilities = inner.capabilities
+        self.appended_roles = inner.appended_roles
         self.has_search_index = inner.has_search_index
         self.options = inner.options
 

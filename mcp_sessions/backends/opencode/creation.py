@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ...errors import BadResponse, Invalid, NotFound, OutcomeUnknown, SessionsError, Unsupported, quoted
 from ...json_documents import JsonObject
-from ...models import NewMessage
+from ...models import NewMessage, Role
 from ...text.validate import check_text
 from ..http.client import AnswerLost, ServerFailed
 from ..session_locks import SessionLocks
@@ -12,6 +12,8 @@ from ..validation import TEXT_LENGTH
 from .api import Api
 from .transcript import message_id_of, successor_of
 from .wire import OpencodeSession
+
+APPENDED_ROLES: frozenset[Role] = frozenset({"user"})
 
 
 async def create(api: Api, name: str, agent: str, metadata: JsonObject, *, directory: str) -> OpencodeSession:
@@ -47,7 +49,7 @@ def texts_of(messages: Sequence[NewMessage]) -> list[str]:
         raise Invalid('"messages" is empty. Give at least one.')
     for message in messages:
         check_text(message.text, "text", TEXT_LENGTH)
-        if message.role != "user":
+        if message.role not in APPENDED_ROLES:
             raise Unsupported("opencode accepts messages of the role user only. Leave the others out.")
         if not message.text or message.tool_calls or message.tool_name or message.attachments:
             raise Unsupported("opencode accepts messages with a text and nothing else. Give each a text.")

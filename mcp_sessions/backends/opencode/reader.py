@@ -19,6 +19,7 @@ from .. import paging
 from ..base import SessionBackend
 from ..deadline import remaining
 from ..validation import NAME_LENGTH, session_type
+from .creation import APPENDED_ROLES
 from .details import detail_of
 from .listing import list_sessions
 from .search import search_sessions
@@ -35,6 +36,8 @@ class OpencodeReader(SessionBackend):
     opencode has no users, state or summaries. A session that nobody has named has a default title, which is shown as
     no name.
     """
+
+    appended_roles = APPENDED_ROLES
 
     @property
     def _source(self) -> OpencodeSource:

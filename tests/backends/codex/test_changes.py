@@ -123,6 +123,11 @@ async def test_all_files_of_a_reverted_thread_are_archived_restored_and_deleted(
         assert len([*(home / "archived_sessions").glob(f"*{thread_id}*")]) == 2
         await backend.restore_session(thread_id)
         assert await texts_of(home, thread_id) == before
+        fork = await backend.fork_session(thread_id)
+        assert [message.text for message in await messages_of(backend, fork.id)] == before
+        with pytest.raises(Conflict, match=fork.id):
+            await backend.delete_session(thread_id)
+        await backend.delete_session(fork.id)
         await backend.delete_session(thread_id)
     assert not [path for path in states_in(home) if thread_id in path.name and path.suffix == ".jsonl"]
 

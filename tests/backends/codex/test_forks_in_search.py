@@ -74,7 +74,7 @@ async def test_a_fork_of_a_reverted_thread_has_only_what_that_thread_does_not_sh
     home = tmp_path / "home"
     base = thread("a", "b")
     newer = revert(base, 1, "c", "d")
-    fork = thread("e", base=newer.base(lines=after(newer, 1)))
+    fork = thread("e", base=newer.base(lines=after(newer, 1), segment=SEGMENT))
     base.write(home)
     newer.write(home, segment=SEGMENT)
     fork.write(home)

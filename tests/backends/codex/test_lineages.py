@@ -39,8 +39,8 @@ async def test_a_fork_of_a_fork_begins_with_the_messages_before_each_fork(tmp_pa
 async def test_a_thread_that_was_reverted_twice_goes_on_in_its_newest_file(tmp_path: Path, limit: int) -> None:
     made = thread("a", "b", "c")
     again = thread("d", "e", thread_id=made.id, base=made.base(lines=after(made, 2)))
-    last = thread("f", thread_id=made.id, base=again.base(lines=after(again, 1)))
-    fork = thread("g", base=again.base(), forked_from_id=made.id)
+    last = thread("f", thread_id=made.id, base=again.base(lines=after(again, 1), segment=SEGMENTS[1]))
+    fork = thread("g", base=again.base(segment=SEGMENTS[1]), forked_from_id=made.id)
     for file, segment in ((last, SEGMENTS[2]), (again, SEGMENTS[1]), (made, ""), (fork, "")):
         file.write(tmp_path, segment=segment)
     async with opened(tmp_path) as backend:

@@ -75,6 +75,7 @@ class Router(SessionBackend):
         self._is_view = False
         self.title = " and ".join(member.label for member in self._members.values())
         self.capabilities = frozenset(capability for one in backends.values() for capability in one.capabilities)
+        self.appended_roles = frozenset(role for one in backends.values() for role in one.appended_roles)
         self.has_search_index = all(one.has_search_index for one in backends.values())
         self.options = BackendOptions(timeout=max(one.options.timeout for one in backends.values()))
 

@@ -68,9 +68,10 @@ class Home:
         family = self.family(thread_id)
         if not self._files(thread_id):
             raise Refusal(f"no rollout found for thread id {thread_id}")
+        files = [file_id_of(file) for member in family for file in self._files(member)]
         for file in self.root.rglob("rollout-*.jsonl"):
             base: Params = meta_of(file).get("history_base") or {}
-            if base.get("thread_id") in family and meta_of(file)["id"] not in family:
+            if base.get("thread_id") in files and meta_of(file)["id"] not in family:
                 raise Refusal(f"cannot delete thread {thread_id}: forked history still references it")
         for member in family:
             self._refuse_if_locked(member)
@@ -101,7 +102,7 @@ class Home:
             ordinal = json.loads(rest.splitlines()[-1])["ordinal"] + 1
             line["ordinal"] = ordinal
             end_of_base = {"end_ordinal_exclusive": ordinal, "end_byte_offset": end}
-            meta["history_base"] = {"thread_id": params["threadId"], **end_of_base}
+            meta["history_base"] = {"thread_id": file_id_of(source), **end_of_base}
             rest = b""
         path.write_bytes(json.dumps(line).encode() + b"\n" + rest)
         self._copy_row(params["threadId"], thread_id, path)
@@ -180,6 +181,11 @@ def lines_of(file: Path) -> Iterator[tuple[int, Params]]:
     for line in file.read_bytes().splitlines(keepends=True):
         end += len(line)
         yield end, json.loads(line)
+
+
+def file_id_of(file: Path) -> str:
+    """Return the id of a file: that of its thread, or of its segment."""
+    return file.stem[-36:]
 
 
 def meta_of(file: Path) -> Params:
