@@ -18,6 +18,7 @@ from tests.benchmarks import (
     bench_claude_code,
     bench_codex,
     bench_growth,
+    bench_index,
     bench_overlay,
     bench_peer,
     bench_several,
@@ -51,6 +52,7 @@ def main() -> None:
         print_table(title, bench_claude_code.measure(bench_claude_code.SESSIONS))
         title = f"Codex, {bench_codex.SESSIONS:,} threads of {bench_codex.KILOBYTES} KB"
         print_table(title, bench_codex.measure(bench_codex.SESSIONS))
+        print_table(f"The search index of {bench_index.MEGABYTES} MB of each kind", bench_index.measure(folder))
         for size in sizes:
             build(folder / f"{size}.db", size, size)
         largest = folder / f"{sizes[-1]}.db"

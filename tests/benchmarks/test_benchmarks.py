@@ -1,6 +1,7 @@
 """The benchmarks in short, with margins that hold on any machine. `python -m tests.benchmarks` has the figures."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
 from math import inf
 from pathlib import Path
 from statistics import median
@@ -117,6 +118,20 @@ async def test_a_list_of_codex_reads_few_files_and_a_history_only_the_end_of_one
 
 @pytest.mark.timing
 async def test_the_search_index_is_small_and_much_faster_than_reading_the_files(tmp_path: Path) -> None:
-    _, size, *_, search, _ = await bench_index.figures(tmp_path, 4)
+    _, _, size, *_, search, _ = await bench_index.figures(tmp_path, 4)
     assert size.is_reached
     assert search.value < 0.5
+
+
+@pytest.mark.timing
+async def test_an_index_costs_little_more_than_one_by_hand(tmp_path: Path) -> None:
+    tries = count()  # each in a folder of its own
+
+    async def measure() -> dict[str, float]:
+        folder = tmp_path / str(next(tries))
+        claude_code = await bench_index.figures(folder / "claude-code", 4)
+        codex = await bench_index.codex_figures(folder / "codex", 4)
+        return {figure.name: figure.value for figure in (*claude_code, *codex)}
+
+    by_hand = "index ÷ an index by hand"
+    await assert_below({by_hand: 3.5, f"{by_hand}, paginated": 3.5, f"{by_hand}, legacy": 3.5}, measure)
