@@ -2,7 +2,7 @@
 
 What is compared is measured in turns within the run, so that ratios hold on a busy machine; times don't. With
 MCP_SESSIONS_AGENTOS also beside real AgentOS servers (`.ci/agentos FOLDER` makes their environments), and with
-MCP_SESSIONS_PEERS beside other programs (docs/benchmarks.md). It takes some four minutes.
+MCP_SESSIONS_PEERS beside other programs (docs/benchmarks.md). It takes some five minutes.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from tests.benchmarks import (
     bench_index,
     bench_overlay,
     bench_peer,
+    bench_profile,
     bench_several,
     bench_size,
     bench_start,
@@ -40,6 +41,7 @@ def main() -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         bench_calls.main()
+        bench_profile.print_profiles(folder)
         if are_installed():
             bench_peer.main()
         if peers := os.environ.get(bench_alternatives.VARIABLE):

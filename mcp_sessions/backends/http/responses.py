@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import anyio
 import httpx2
+from pydantic_core import from_json
 
 from ...errors import (
     BadResponse,
@@ -89,9 +90,11 @@ class Reply:
 def read_json(body: bytes) -> Json:
     """Return the value of JSON text. Raise `BadResponse` if it isn't JSON.
 
-    Numbers outside JSON's range (NaN, Infinity, 1e999) become None, and unpaired surrogates, which can't be
-    encoded as UTF-8, become U+FFFD.
+    NaN and Infinity, which JSON lacks, become None, and unpaired surrogates, which can't be encoded as UTF-8, become
+    U+FFFD. A number beyond a float's range (1e999) becomes infinity or None.
     """
+    with suppress(ValueError):  # for what only Python's parser accepts: NaN, surrogates, deep nesting
+        return from_json(body, allow_inf_nan=False, cache_strings="keys")  # in half the time of Python's parser
     try:
         value = _DECODER.decode(body.decode())
         return _without_surrogates(value) if _SURROGATE.search(body) else value

@@ -22,6 +22,8 @@ from mcp_sessions.errors import (
     Unauthorized,
     Unavailable,
 )
+from mcp_sessions.models import SessionDetail
+from mcp_sessions.output.render import payload_of
 from tests.support.servers.toxic_server import Answer, Connection, ToxicServer, endless, raw, toxic_server, whole
 
 TOKEN = "hunter2-the-token"
@@ -163,6 +165,12 @@ async def test_what_is_no_json_is_a_bad_response(body: bytes) -> None:
 async def test_numbers_that_json_lacks_are_left_out() -> None:
     async with toxic_server(whole(200, b"[NaN, -Infinity, 1e999, 1.5, 2]")) as server, client_of(server) as client:
         assert (await client.read("/sessions")).json() == [None, None, None, 1.5, 2]
+
+
+async def test_a_number_that_is_too_large_for_a_float_is_not_shown_as_a_number() -> None:
+    async with toxic_server(whole(200, b'{"n": 1e999}')) as server, client_of(server) as client:
+        state = (await client.read("/sessions")).json()
+    assert payload_of(SessionDetail(id="a", state=state), str)["state"] == {"n": None}
 
 
 async def test_a_refused_connection_is_unavailable_for_reads_and_changes() -> None:
