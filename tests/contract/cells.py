@@ -114,13 +114,13 @@ def _variant(harness: type[Harness]) -> list[pytest.MarkDecorator]:
 
 
 def _owed(mark: pytest.Mark, harness: type[Harness]) -> list[Capability | None]:
-    declared = harness.capabilities
+    declared, differing = harness.capabilities, harness.operations or set(Capability)
     if mark.name == "owes":
-        return [None] if declared >= set(mark.args) else []
+        return [None] if declared >= set(mark.args) and (differing & set(mark.args) or not mark.args) else []
     if not declared >= set(mark.kwargs.get("given", ())):
         return []
     asked = set(Capability) - declared if mark.name == "refuses" else declared & set(mark.args)
-    return [capability for capability in Capability if capability in asked]
+    return [capability for capability in Capability if capability in asked & differing]
 
 
 def _deviation(

@@ -47,6 +47,8 @@ class Harness(ABC):
     """Whether this is a variant of another harness, whose tests have the mark `variants`."""
     modules: ClassVar[frozenset[str]] = frozenset()
     """For a variant of another harness: the modules of the suite in which it can differ. Empty: all modules."""
+    operations: ClassVar[frozenset[Capability]] = frozenset()
+    """For a variant of another harness: the operations in which it can differ. Empty: all operations."""
     deviations: ClassVar[Mapping[str, str]] = {}
     """Tests known to fail on this system (`test_name`, or `test_name[capability]`), with the reason.
 

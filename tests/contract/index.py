@@ -17,6 +17,8 @@ from .guayaba_fake import GuayabaMaster
 from .harness import Harness, Seed
 from .several import Opened
 
+ADDED = frozenset({Capability.SEARCH_SESSIONS})
+
 
 class IndexHarness(Harness):
     """A new index on the backend of another harness, in the modules on what the index adds."""
@@ -25,7 +27,7 @@ class IndexHarness(Harness):
     of: ClassVar[type[Harness]]
 
     def __init_subclass__(cls) -> None:
-        cls.capabilities = cls.of.capabilities | {Capability.SEARCH_SESSIONS}
+        cls.capabilities = cls.of.capabilities | ADDED
         cls.absent_id = cls.of.absent_id
         cls.deviations = cls.of.deviations
 
@@ -56,12 +58,14 @@ class IndexOnCustom(IndexHarness):
 class IndexOnGuayaba(IndexHarness):
     name = "index-guayaba"
     is_variant = True
+    operations = ADDED
     of = GuayabaMaster
 
 
 class IndexOnAgentOs(IndexHarness):
     name = "index-agentos"
     is_variant = True
+    operations = ADDED
     of = FakeAgentOs3
 
 
@@ -75,12 +79,14 @@ class IndexOnClaudeCode(IndexHarness):
 class IndexOnCodex(IndexHarness):
     name = "index-codex"
     is_variant = True
+    operations = ADDED
     of = CodexHarness
 
 
 class IndexOnLegacyCodex(IndexHarness):
     name = "index-codex-legacy"
     is_variant = True
+    operations = ADDED
     of = LegacyCodexHarness
 
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -158,13 +159,30 @@ def main() -> None:
     server = ForkServer(sys.argv[1])
     gc.freeze()
     os.write(1, b"ready\n")
-    arguments = server.serve()
-    if arguments[0] == "-m":
-        sys.argv = arguments[1:]
-        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
-    else:
-        sys.argv = arguments
-        runpy.run_path(arguments[0], run_name="__main__")
+    status = _status_of(server.serve())
+    # As Python ends, but without freeing all that is imported, which would copy most of the fork server's memory.
+    threading._shutdown()  # pyright: ignore - Python has no public name for it
+    atexit._run_exitfuncs()  # pyright: ignore - the same
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _status_of(arguments: list[str]) -> int:
+    """Run what Python was asked to run, and return the status that Python would end with."""
+    try:
+        if arguments[0] == "-m":
+            sys.argv = arguments[1:]
+            runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = arguments
+            runpy.run_path(arguments[0], run_name="__main__")
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        print(end.code, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

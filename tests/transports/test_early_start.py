@@ -16,6 +16,7 @@ import pytest
 from mcp_sessions.cli.early_start import settings_hash
 from mcp_sessions.config.settings import Settings
 
+from ..support.fork_server import forked
 from ..support.stdio_client import Frame, call, initialize, modern, notification, request
 
 pytestmark = pytest.mark.slow
@@ -25,10 +26,11 @@ DISCOVERY = [modern(1, "server/discover"), modern(2, "tools/list"), modern(3, "p
 
 
 class Installation:
-    """A user's folders, in which the command is started again and again."""
+    """A user's folders, in which a command of Python is started again and again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, command: Sequence[str]) -> None:
         self.folder = folder
+        self._command = command
         self.cache = folder / "cache"
         self.logged = ""
         self.notified: list[str] = []
@@ -39,7 +41,7 @@ class Installation:
         """Send the frames, and return the responses by their ids; one that comes twice fails the test."""
         ours = {"XDG_DATA_HOME": str(self.folder / "data"), "XDG_CACHE_HOME": str(self.cache)}
         done = subprocess.run(
-            [sys.executable, "-m", "mcp_sessions", *arguments],
+            [*self._command, *arguments],
             input="".join(json.dumps(frame) + "\n" for frame in frames),
             env={**os.environ, **ours, **variables},
             capture_output=True,
@@ -68,7 +70,7 @@ class Installation:
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Installation:
-    return Installation(tmp_path)
+    return Installation(tmp_path, forked("-m", "mcp_sessions"))
 
 
 def tool_names(response: Frame) -> list[str]:
@@ -76,7 +78,8 @@ def tool_names(response: Frame) -> list[str]:
 
 
 @pytest.mark.parametrize("opening", [HANDSHAKE, DISCOVERY], ids=["handshake", "discover"])
-def test_the_second_start_gives_the_same_answers_from_the_cache(opening: list[Frame], installed: Installation) -> None:
+def test_the_second_start_gives_the_same_answers_from_the_cache(opening: list[Frame], tmp_path: Path) -> None:
+    installed = Installation(tmp_path, [sys.executable, "-m", "mcp_sessions"])
     first = installed.start(opening)
     assert installed.start(opening) == first
     assert installed.logged == ""
