@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from ..models import Message
 
@@ -14,19 +14,34 @@ NEWEST: Position = ()
 
 
 class TranscriptState(NamedTuple):
-    """The state of a session's file.
+    """What tells one state of a session's file from another without reading it. `mtime` is in nanoseconds.
 
-    `state` differs after every change: it has a name of the file, its size, and anything else, with spaces between.
-    `changed_at` is in microseconds since 1970.
+    `names`: a digest of the names that the session has in other files, 0 if it has none there.
     """
 
-    state: str
-    changed_at: int
+    inode: int
+    size: int
+    mtime: int
+    names: int = 0
 
-    def continues(self, earlier: str) -> bool:
-        """Return whether something was appended to a file that was in the state `earlier`, as far as can be told."""
-        (file, size, *_), (known, known_size, *_) = self.state.split(), (*earlier.split(), "", "")[:2]
-        return file == known and int(size) >= int(known_size)
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the state of a text, or one that no file has if the text has another form."""
+        numbers = text.split()
+        is_state = len(numbers) == len(cls._fields) and all(map(str.isdigit, numbers))
+        return cls(*map(int, numbers)) if is_state else cls(0, 0, 0)
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self))
+
+    @property
+    def changed_at(self) -> int:
+        """The time of the last change in microseconds since 1970."""
+        return self.mtime // 1000
+
+    def may_continue(self, earlier: Self) -> bool:
+        """Return whether this may be the same file after something was appended to it."""
+        return self.inode == earlier.inode and self.size >= earlier.size
 
 
 class MessageAtPosition(NamedTuple):

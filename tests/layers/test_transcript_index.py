@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_sessions.backends.base import SessionBackend
-from mcp_sessions.backends.layers.index import Indexed, IndexStore
+from mcp_sessions.backends.database.database import Transaction
+from mcp_sessions.backends.layers.index import Indexed, IndexStore, tables
 from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.backends.transcript_feed import TranscriptState
 from mcp_sessions.backends.transcripts.lines import TranscriptFile
 from mcp_sessions.models import HistoryQuery, SearchPage
 
@@ -176,6 +178,45 @@ async def test_sessions_whose_files_are_gone_leave_the_index(tmp_path: Path) -> 
         assert len(_found(await backend.search_sessions("apple"))) == 2
         path.unlink()
         assert _found(await backend.search_sessions("apple")) == [(kept.id, "an apple")]
+
+
+@pytest.mark.parametrize("is_other_process", [False, True])
+async def test_a_session_that_was_deleted_and_restored_is_found_again(is_other_process: bool, tmp_path: Path) -> None:
+    transcript = _transcript("an apple")
+    path = transcript.write(tmp_path)
+    async with _indexed(tmp_path) as backend, _indexed(tmp_path) as other:
+        assert len(_found(await backend.search_sessions("apple"))) == 1
+        before = path.stat()
+        changing = other if is_other_process else backend
+        await changing.delete_session(transcript.id)
+        await changing.restore_session(transcript.id)
+        after = path.stat()
+        assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
+        assert len(_found(await backend.search_sessions("apple"))) == 1
+
+
+async def test_a_search_reads_from_the_index_which_files_it_has_only_if_another_process_changed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transcript = _transcript("an apple")
+    transcript.write(tmp_path)
+    reads: list[str] = []
+    original = tables.states
+
+    def counted(tx: Transaction, source: str) -> dict[str, TranscriptState]:
+        reads.append(source)
+        return original(tx, source)
+
+    monkeypatch.setattr(tables, "states", counted)
+    async with _indexed(tmp_path) as backend, _indexed(tmp_path) as other:
+        for count in range(1, 4):
+            assert len(_found(await backend.search_sessions("apple"))) == count
+            transcript.prompt("an apple", NOW + timedelta(hours=count))
+            transcript.write(tmp_path)
+        assert reads == ["tests"]
+        assert len(_found(await other.search_sessions("apple"))) == 4
+        assert len(_found(await backend.search_sessions("apple"))) == 4
+    assert reads == ["tests"] * 3
 
 
 @pytest.mark.parametrize("is_fork", [True, False])

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from ..transcript_feed import MessageAtPosition, OpenTranscript, Position, TranscriptState
-from ..transcripts.feed import transcript_state, with_positions
+from ..transcripts.feed import with_positions
 from ..transcripts.lines import TranscriptFile, open_transcript
 from .conversation import NEWEST, Conversation
 from .sessions import Catalogue
@@ -19,7 +19,7 @@ class ClaudeCodeFeed:
         self._files = {file.id: file for file in catalogue.files()}
         self.unreadable = catalogue.unreadable
         self.states: Mapping[str, TranscriptState] = {
-            file.id: transcript_state(file.path, file.state) for file in self._files.values()
+            file.id: TranscriptState(file.inode, file.size, file.mtime) for file in self._files.values()
         }
 
     @contextmanager

@@ -7,7 +7,7 @@ from functools import partial
 from ... import cursors
 from ...errors import NotFound, SessionsError
 from ..transcript_feed import MessageAtPosition, OpenTranscript, Position, TranscriptState
-from ..transcripts.feed import transcript_state, with_positions
+from ..transcripts.feed import with_positions
 from .catalogue import Catalogue, Entry
 from .conversation import NEWEST, Conversation
 from .details import lineage_of
@@ -27,7 +27,7 @@ class CodexFeed:
     def _states(self) -> Iterator[tuple[str, TranscriptState]]:
         for entry in self._catalogue.entries():
             try:
-                state = transcript_state(entry.file.path, state_of(entry.file))
+                state = state_of(entry.file)
             except NotFound:  # removed meanwhile
                 continue
             except SessionsError:
@@ -37,7 +37,7 @@ class CodexFeed:
             row = entry.row
             names = (self._catalogue.index.get(entry.id, ""), (row.name, row.preview) if row else ())
             # The names of threads are not in their files.
-            yield entry.id, state._replace(state=f"{state.state} {cursors.digest(repr(names), 4):x}")
+            yield entry.id, TranscriptState(*state, names=cursors.digest(repr(names), 4))
 
     @contextmanager
     def open(self, session_id: str, stops_at: float) -> Generator[OpenTranscript | None]:

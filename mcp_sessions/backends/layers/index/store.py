@@ -1,10 +1,10 @@
 """The file of the search index, opened on first use and rebuilt when it is damaged."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import anyio
 
@@ -16,6 +16,7 @@ from ...database.sqlite_file import Identity, file_identity
 from ...database.times import to_datetime
 from ...file_locks import FileLocks
 from ...health import Check, Report
+from ...transcript_feed import TranscriptState
 from . import schema, tables
 
 T = TypeVar("T")
@@ -35,6 +36,18 @@ class UnusableIndex(Unavailable):
     """The index's file can't be read or written now."""
 
 
+class KnownStates(NamedTuple):
+    """In which states the files of a system were indexed.
+
+    `version` differs after every change to the index but those of `write_update`.
+    """
+
+    version: tuple[int, int]
+    states: Mapping[str, TranscriptState]
+    is_complete: bool
+    """Whether all files that there were have been indexed once."""
+
+
 class IndexStore:
     """The full-text index of all backends of a server. Each `Indexed` enters it; the last one that leaves closes it.
 
@@ -48,6 +61,8 @@ class IndexStore:
         self._identity: Identity | None = None
         self._opening = anyio.Lock()
         self._users = 0
+        self._writes = 0
+        self._known: dict[str, KnownStates] = {}
 
     async def __aenter__(self) -> Self:
         self._users += 1
@@ -129,6 +144,7 @@ class IndexStore:
         database = sqlite_database(url_of(self._path), schema.SQLITE, seconds=_BUSY_SECONDS)
         await database.open(lambda tx: False)
         self._identity = file_identity(str(self._path))
+        self._known.clear()
         return database
 
     def _remove_file(self) -> None:
@@ -147,7 +163,32 @@ class IndexStore:
         with self._locks.try_all() as are_held:
             yield are_held
 
+    async def known_states(self, source: str) -> KnownStates:
+        """Return in which states the files of a system were indexed, from memory if the index has not changed."""
+
+        def read(tx: Transaction) -> KnownStates:
+            version, known = (tables.version(tx), self._writes), self._known.get(source)
+            if known is None or known.version != version:
+                known = KnownStates(version, tables.states(tx, source), tables.marks(tx, source, "") is not None)
+            return known
+
+        known = await self.scan(read)
+        self.remember_states(source, known)
+        return known
+
+    def remember_states(self, source: str, known: KnownStates) -> None:
+        """Keep what `known_states` returned, with the changes that `write_update` made since."""
+        self._known[source] = known
+
     async def write(self, work: Callable[[Transaction], T]) -> T:
+        try:
+            return await self.write_update(work)
+        finally:
+            self._writes += 1
+
+    async def write_update(self, work: Callable[[Transaction], T]) -> T:
+        """Write what a system's files contain, while holding its `sync_lock`."""
+        self._known.clear()
         with _translate_errors(self._used) as database:
             return await database.write(work)
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from ...database.database import Transaction
 from ...database.fts5 import phrases
 from ...database.times import now_micros
+from ...transcript_feed import TranscriptState
 from .labels import labels_of
 from .texts import KEYS_PER_SECOND, NewText, Text, insert_texts
 
@@ -48,6 +49,13 @@ class Place(NamedTuple):
     position: str
 
 
+def version(tx: Transaction) -> int:
+    """Return a number that differs after every change that other connections made to the file."""
+    row = tx.one("PRAGMA data_version")
+    assert row is not None
+    return row[0]
+
+
 def marks(tx: Transaction, source: str, scope: str) -> tuple[int, int] | None:
     """Return the time up to which all changes of the scope's sessions are indexed, and that of the last sweep."""
     row = tx.one("SELECT mark, swept_at FROM marks WHERE source = ? AND scope = ?", source, scope)
@@ -85,9 +93,10 @@ def ids(tx: Transaction, source: str, owner: str) -> set[str]:
     return {session_id for session_id, its_owner in rows if not owner or its_owner == owner}
 
 
-def states(tx: Transaction, source: str) -> dict[str, str]:
+def states(tx: Transaction, source: str) -> dict[str, TranscriptState]:
     """Return the states in which the files of sessions were read, by the sessions' ids."""
-    return dict(tx.all("SELECT id, state FROM sessions WHERE source = ?", source))
+    rows = tx.all("SELECT id, state FROM sessions WHERE source = ?", source)
+    return {session_id: TranscriptState.parse(state) for session_id, state in rows}
 
 
 def count(tx: Transaction, source: str) -> int:

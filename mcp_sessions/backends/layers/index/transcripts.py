@@ -72,31 +72,43 @@ class TranscriptSource:
 
     async def update(self, stops_at: float) -> Coverage:
         states = self.feed.states
-        indexed, marks = await self.store.scan(
-            lambda tx: (tables.states(tx, self.name), tables.marks(tx, self.name, ""))
-        )
-        await self._drop(indexed.keys() - states.keys(), len(indexed))
-        changed = [item for item in states.items() if indexed.get(item[0]) != item[1].state]
-        if not changed and marks:
+        known = await self.store.known_states(self.name)
+        indexed = known.states
+        if indexed == states and known.is_complete:
             return Coverage(unreadable=self.feed.unreadable)
-        known = {key for key in indexed.keys() & states.keys() if states[key].continues(indexed[key])}
-        waiting = deque(sorted(changed, key=lambda item: -item[1].changed_at))
-        await self._index(waiting, known, time.monotonic() + stops_at - anyio.current_time())
+        is_swept = await self._drop(indexed.keys() - states.keys(), len(indexed))
+        changed = [item for item in states.items() if indexed.get(item[0]) != item[1]]
+        continued = {id for id, state in changed if id in indexed and state.may_continue(indexed[id])}
+        waiting = deque(sorted(changed, key=lambda item: -item[1].mtime))
+        await self._index(waiting, continued, time.monotonic() + stops_at - anyio.current_time())
         if not waiting:
-            now = now_micros()
-            await self.store.write(lambda tx: tables.set_marks(tx, self.name, "", now, now))
+            is_readable = await self.store.write_update(self._finish)
+            if is_swept and is_readable:
+                self.store.remember_states(self.name, known._replace(states=states, is_complete=True))
         return Coverage(len(waiting), unreadable=self.feed.unreadable)
 
-    async def _drop(self, gone: AbstractSet[str], count: int) -> None:
-        """Remove sessions whose files are gone. Remove none if all are gone, since a disk may be missing."""
-        if not gone or self.feed.unreadable or (len(gone) == count > _MAX_LOST):
-            return
+    def _finish(self, tx: Transaction) -> bool:
+        """Write that all files are indexed. Return whether all of them could be read."""
+        now = now_micros()
+        tables.set_marks(tx, self.name, "", now, now)
+        return not tables.unreadable(tx, self.name, "")
+
+    async def _drop(self, gone: AbstractSet[str], count: int) -> bool:
+        """Remove sessions whose files are gone. Remove none if all are gone, since a disk may be missing.
+
+        Return whether none is left.
+        """
+        if not gone:
+            return True
+        if self.feed.unreadable or (len(gone) == count > _MAX_LOST):
+            return False
 
         def drop(tx: Transaction) -> None:
             for session_id in gone:
                 tables.drop_session(tx, self.name, session_id)
 
-        await self.store.write(drop)
+        await self.store.write_update(drop)
+        return True
 
     async def _index(self, waiting: _Waiting, known_ids: AbstractSet[str], stops_at: float) -> None:
         """Read and index sessions until a time, and remove them from `waiting`. Read some while others are written.
@@ -108,7 +120,7 @@ class TranscriptSource:
 
         async def write() -> list[_Reading]:
             if batch:
-                await self.store.write(lambda tx: self._write(tx, batch))
+                await self.store.write_update(lambda tx: self._write(tx, batch))
             return []
 
         async def read() -> list[_Reading]:
@@ -169,7 +181,7 @@ class TranscriptSource:
                 continue
             is_readable = reading.texts is not None
             # One that can't be read is tried again by each update.
-            state, changed_at = reading.state.state if is_readable else "", reading.state.changed_at
+            state, changed_at = str(reading.state) if is_readable else "", reading.state.changed_at
             key = tables.put_row(
                 tx, self.name, reading.session_id, "", changed_at, is_readable=is_readable, state=state
             )
