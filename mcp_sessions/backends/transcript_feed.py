@@ -13,8 +13,8 @@ Position = tuple[int, ...]
 NEWEST: Position = ()
 
 
-class TranscriptState(NamedTuple):
-    """What tells one state of a session's file from another without reading it. `mtime` is in nanoseconds.
+class FileState(NamedTuple):
+    """What tells one state of a file from another without reading it. `mtime` is in nanoseconds.
 
     `names`: a digest of the names that the session has in other files, 0 if it has none there.
     """
@@ -73,7 +73,7 @@ class TranscriptFeed(Protocol):
     """The transcripts of a backend as they are now. Nothing of them is ever changed."""
 
     @property
-    def states(self) -> Mapping[str, TranscriptState]:
+    def states(self) -> Mapping[str, FileState]:
         """The states of all sessions by their ids."""
         ...
 

@@ -17,7 +17,7 @@ from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.database.database import Transaction
 from mcp_sessions.backends.layers.index import Indexed, IndexStore, tables
 from mcp_sessions.backends.registry import open_backend
-from mcp_sessions.backends.transcript_feed import TranscriptState
+from mcp_sessions.backends.transcript_feed import FileState
 from mcp_sessions.backends.transcripts.lines import TranscriptFile
 from mcp_sessions.models import HistoryQuery, SearchPage
 
@@ -203,7 +203,7 @@ async def test_a_search_reads_from_the_index_which_files_it_has_only_if_another_
     reads: list[str] = []
     original = tables.states
 
-    def counted(tx: Transaction, source: str) -> dict[str, TranscriptState]:
+    def counted(tx: Transaction, source: str) -> dict[str, FileState]:
         reads.append(source)
         return original(tx, source)
 

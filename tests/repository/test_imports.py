@@ -18,7 +18,7 @@ SHARED = (
     "backends.base backends.backend_type backends.options backends.environment backends.health backends.deadline "
     "backends.validation backends.paging backends.file_locks backends.session_locks backends.write_access "
     "backends.gather backends.telemetry backends.flag_errors backends.session_updates backends.transcript_feed "
-    "backends.project_filter"
+    "backends.project_filter backends.filesystems"
 )
 ANY_BACKEND = f"{VOCABULARY} text {SHARED} backends.scan_search backends.http"
 RULES = {
@@ -44,6 +44,7 @@ RULES = {
     "backends.paging": VOCABULARY,
     "backends.project_filter": f"{VOCABULARY} text",
     "backends.file_locks": "errors",
+    "backends.filesystems": "",
     "backends.session_locks": "backends.file_locks backends.write_access",
     "backends.write_access": "",
     "backends.flag_errors": "errors",

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from ..transcripts.file_memory import FileState
+from ..transcript_feed import FileState
 from ..transcripts.lines import Line, TranscriptFile, parse
 from ..transcripts.runs import microseconds
 from ..transcripts.values import object_in, text_in, time_in

@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
-from ..transcript_feed import MessageAtPosition, OpenTranscript, Position, TranscriptState
+from ..transcript_feed import FileState, MessageAtPosition, OpenTranscript, Position
 from ..transcripts.feed import with_positions
 from ..transcripts.lines import TranscriptFile, open_transcript
 from .conversation import NEWEST, Conversation
@@ -18,9 +18,7 @@ class ClaudeCodeFeed:
         self._catalogue = catalogue
         self._files = {file.id: file for file in catalogue.files()}
         self.unreadable = catalogue.unreadable
-        self.states: Mapping[str, TranscriptState] = {
-            file.id: TranscriptState(file.inode, file.size, file.mtime) for file in self._files.values()
-        }
+        self.states: Mapping[str, FileState] = {id: file.state for id, file in self._files.items()}
 
     @contextmanager
     def open(self, session_id: str, stops_at: float) -> Generator[OpenTranscript | None]:

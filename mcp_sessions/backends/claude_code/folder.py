@@ -7,13 +7,14 @@ sessions as `agent-….jsonl`. Only names of these forms are ever joined to a pa
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import NotFound, Unavailable, quoted
-from ..transcripts.file_memory import FileState
+from ..transcript_feed import FileState
+from ..transcripts.folder_memory import FolderMemory
 
 _UUID = "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 _is_session_file = re.compile(rf"{_UUID}\.jsonl").fullmatch
@@ -31,14 +32,9 @@ class SessionFile(NamedTuple):
     mtime: int
     id: str
     path: str
-    inode: int
-    size: int
+    state: FileState
     is_kept: bool = False
     """Whether this is our copy of a transcript that Claude Code has removed."""
-
-    @property
-    def state(self) -> FileState:
-        return FileState(self.inode, self.size, self.mtime)
 
 
 @dataclass(slots=True)
@@ -64,6 +60,7 @@ class ClaudeFolder:
 
     root: Path
     kept: "ClaudeFolder | None" = None
+    memory: FolderMemory[Sequence[SessionFile]] = field(default_factory=FolderMemory[Sequence[SessionFile]])
 
     @property
     def projects(self) -> Path:
@@ -83,8 +80,9 @@ class ClaudeFolder:
         """Return all sessions, each once: of two files with the same id, the one that was written to last."""
         found: dict[str, SessionFile] = {}
         walk = Walk([])
-        for project in self._project_folders(walk):
-            self._add_sessions(project, found, walk)
+        with self.memory.current():
+            for project in self._project_folders(walk):
+                self._add_sessions(project, found, walk)
         walk.files = list(found.values())
         kept = self.kept.walk().files if self.kept else ()
         walk.kept = [file._replace(is_kept=True) for file in kept if file.id not in found]
@@ -102,15 +100,38 @@ class ClaudeFolder:
             return []
 
     def _add_sessions(self, project: str, found: dict[str, SessionFile], walk: Walk) -> None:
+        for file in self.memory.get(project) or self._sessions_in(project, walk):
+            known = found.get(file.id)
+            if known is None or known.mtime < file.mtime:
+                found[file.id] = file
+
+    def _sessions_in(self, project: str, walk: Walk) -> Sequence[SessionFile]:
+        files: list[SessionFile] = []
+        is_remembered = True
         try:
             with os.scandir(project) as entries:
                 for entry in entries:
-                    if _is_session_file(entry.name):
-                        _add(entry, found, walk)
+                    if not _is_session_file(entry.name):
+                        continue
+                    try:
+                        stat = entry.stat()
+                    except FileNotFoundError:
+                        continue  # removed meanwhile
+                    except OSError:
+                        walk.unreadable += 1
+                        is_remembered = False
+                        continue
+                    # A file may be changed by way of its other name, in another folder.
+                    is_remembered = is_remembered and stat.st_nlink == 1 and not entry.is_symlink()
+                    files.append(_session_file(entry.name[:-6], entry.path, stat))
         except (FileNotFoundError, NotADirectoryError):
-            pass
+            return ()
         except OSError:
             walk.unreadable += 1
+            return files
+        if is_remembered:
+            self.memory.put(project, files)
+        return files
 
     def find(self, session_id: str) -> SessionFile:
         """Return the transcript of a session, of two the one that was written to last. Raise `NotFound`."""
@@ -123,7 +144,7 @@ class ClaudeFolder:
 
     def _named(self, name: str, id: str) -> Iterator[SessionFile]:
         for project in self.project_folders():
-            file = _session_file(id, os.path.join(project, name))  # noqa: PTH118 - see `SessionFile`
+            file = _find_file(id, os.path.join(project, name))  # noqa: PTH118 - see `SessionFile`
             if file is not None:
                 yield file
 
@@ -145,30 +166,19 @@ class ClaudeFolder:
             paths = [*project.glob("agent-*.jsonl"), *(project / session_id / "subagents").rglob("agent-*.jsonl")]
             for path in paths:
                 match = _AGENT_FILE.fullmatch(path.name)
-                file = _session_file(f"{session_id}/{match[1]}", str(path)) if match else None
+                file = _find_file(f"{session_id}/{match[1]}", str(path)) if match else None
                 found += [file] if file else []
         ids = {file.id for file in found}
         kept = self.kept.agents(session_id) if self.kept else ()
         return found + [file._replace(is_kept=True) for file in kept if file.id not in ids]
 
 
-def _add(entry: "os.DirEntry[str]", found: dict[str, SessionFile], walk: Walk) -> None:
+def _find_file(id: str, path: str) -> SessionFile | None:
     try:
-        stat = entry.stat()
-    except FileNotFoundError:
-        return  # removed meanwhile
-    except OSError:
-        walk.unreadable += 1
-        return
-    id = entry.name[:-6]
-    known = found.get(id)
-    if known is None or known.mtime < stat.st_mtime_ns:
-        found[id] = SessionFile(stat.st_mtime_ns, id, entry.path, stat.st_ino, stat.st_size)
-
-
-def _session_file(id: str, path: str) -> SessionFile | None:
-    try:
-        stat = os.stat(path)  # noqa: PTH116 - see `SessionFile`
+        return _session_file(id, path, os.stat(path))  # noqa: PTH116 - see `SessionFile`
     except OSError:
         return None
-    return SessionFile(stat.st_mtime_ns, id, path, stat.st_ino, stat.st_size)
+
+
+def _session_file(id: str, path: str, stat: os.stat_result) -> SessionFile:
+    return SessionFile(stat.st_mtime_ns, id, path, FileState(stat.st_ino, stat.st_size, stat.st_mtime_ns))

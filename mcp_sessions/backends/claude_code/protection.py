@@ -70,7 +70,7 @@ class Protection:
         found: list[str] = []
         for file in catalogue.files(is_kept=False):
             copy = kept.get(file.id)
-            is_copied = copy is not None and (copy.inode == file.inode or copy.state[1:] == file.state[1:])
+            is_copied = copy is not None and (copy.state.inode == file.state.inode or copy.state[1:] == file.state[1:])
             if (copy or self.keeps_all) and not (is_copied and file.mtime < since):
                 found.append(file.id)
         return found

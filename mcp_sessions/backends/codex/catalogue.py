@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ...errors import BadResponse, NotFound, SessionsError, Timeout, Unsupported, quoted
-from ..transcripts.file_memory import FileMemory, FileState
+from ..transcript_feed import FileState
+from ..transcripts.file_memory import FileMemory
 from ..transcripts.runs import microseconds
 from ..transcripts.values import time_of_milliseconds
 from .home import CodexHome, Rollout, Thread, Walk, state_of

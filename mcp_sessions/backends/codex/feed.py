@@ -6,7 +6,7 @@ from functools import partial
 
 from ... import cursors
 from ...errors import NotFound, SessionsError
-from ..transcript_feed import MessageAtPosition, OpenTranscript, Position, TranscriptState
+from ..transcript_feed import FileState, MessageAtPosition, OpenTranscript, Position
 from ..transcripts.feed import with_positions
 from .catalogue import Catalogue, Entry
 from .conversation import NEWEST, Conversation
@@ -21,10 +21,10 @@ class CodexFeed:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._entries: dict[str, Entry] = {}
-        self.states: Mapping[str, TranscriptState] = dict(self._states())
+        self.states: Mapping[str, FileState] = dict(self._states())
         self.unreadable = catalogue.unreadable
 
-    def _states(self) -> Iterator[tuple[str, TranscriptState]]:
+    def _states(self) -> Iterator[tuple[str, FileState]]:
         for entry in self._catalogue.entries():
             try:
                 state = state_of(entry.file)
@@ -37,7 +37,7 @@ class CodexFeed:
             row = entry.row
             names = (self._catalogue.index.get(entry.id, ""), (row.name, row.preview) if row else ())
             # The names of threads are not in their files.
-            yield entry.id, TranscriptState(*state, names=cursors.digest(repr(names), 4))
+            yield entry.id, state._replace(names=cursors.digest(repr(names), 4))
 
     @contextmanager
     def open(self, session_id: str, stops_at: float) -> Generator[OpenTranscript | None]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ... import cursors
 from ...errors import NotFound, Unavailable
-from ..transcripts.file_memory import FileState
+from ..transcript_feed import FileState
 
 _UUID = "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 _is_thread_id = re.compile(_UUID).fullmatch

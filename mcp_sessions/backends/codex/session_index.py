@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...errors import SessionsError, Timeout
-from ..transcripts.file_memory import FileState
+from ..transcript_feed import FileState
 from ..transcripts.lines import open_transcript, parse
 from ..transcripts.values import text_in
 

@@ -18,6 +18,7 @@ from typing import TypeVar
 from anyio import CancelScope, CapacityLimiter, to_thread
 
 from ...errors import Timeout, Unavailable
+from ..filesystems import is_local
 from ..health import Report
 from .database import DeadlineExceeded, Row, SearchIndex, Transaction
 from .fts5 import Fts5Index
@@ -26,7 +27,7 @@ from .sqlite_checks import examine
 from .sqlite_errors import translate_errors
 from .sqlite_file import NOWHERE, Identity, file_identity, private_file_mode, refuse_leftover_journal
 from .sqlite_schema import migrate, require_current_schema, require_file, transaction
-from .sqlite_wal import is_local, wal_is_safe
+from .sqlite_wal import wal_is_safe
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

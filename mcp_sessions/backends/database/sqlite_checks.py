@@ -8,11 +8,12 @@ from contextlib import closing
 from pathlib import Path
 
 from ...errors import Unavailable
+from ..filesystems import MOUNTS, is_local
 from ..health import Check, Report
 from .schemas import SqliteSchema
 from .sqlite_file import write_obstacles
 from .sqlite_schema import schema_version, transaction
-from .sqlite_wal import MOUNTS, is_local, wal_is_safe
+from .sqlite_wal import wal_is_safe
 
 
 def examine(path: str, schema: SqliteSchema, connect: Callable[[], sqlite3.Connection], report: Report) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from ...errors import Conflict, NotFound, Unavailable
 from ...json_documents import JsonObject
-from .file_memory import FileState
+from ..transcript_feed import FileState
 from .lines import open_transcript
 
 _CHANGED = "another program changed the session's file meanwhile. Read the session again, then repeat the change."

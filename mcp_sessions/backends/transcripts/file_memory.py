@@ -1,21 +1,11 @@
 """What was read from a file, kept until the file changes."""
 
 from collections import OrderedDict
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
+
+from ..transcript_feed import FileState
 
 T = TypeVar("T")
-
-
-class FileState(NamedTuple):
-    """What tells one state of a file from another without reading it. `mtime` is in nanoseconds."""
-
-    inode: int
-    size: int
-    mtime: int
-
-    def may_continue(self, earlier: "FileState") -> bool:
-        """Return whether this may be the same file after something was appended to it."""
-        return self.inode == earlier.inode and self.size >= earlier.size
 
 
 class FileMemory(Generic[T]):

@@ -20,8 +20,8 @@ from uuid import uuid4
 
 from ...errors import Conflict, NotFound, Unsupported
 from ...json_documents import is_array
+from ..transcript_feed import FileState
 from .file_copies import has_same_bytes, is_continued, link_or_copy, taken, unavailable
-from .file_memory import FileState
 from .lines import parse
 
 _LIST = "files.json"

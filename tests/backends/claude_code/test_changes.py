@@ -13,8 +13,8 @@ import pytest
 from anyio import from_thread
 
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.transcript_feed import FileState
 from mcp_sessions.backends.transcripts import appending
-from mcp_sessions.backends.transcripts.file_memory import FileState
 from mcp_sessions.errors import Busy, Conflict, Invalid, NotFound, Unsupported
 from mcp_sessions.json_documents import JsonObject
 from mcp_sessions.models import Attachment, NewMessage, ToolCall

@@ -7,7 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mcp_sessions.backends.database.sqlite_wal import is_local, wal_is_safe
+from mcp_sessions.backends.database.sqlite_wal import wal_is_safe
+from mcp_sessions.backends.filesystems import is_local
 
 from ...support.store_files import connected, opened
 from ...support.store_processes import context, run_together

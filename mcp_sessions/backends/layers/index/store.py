@@ -16,7 +16,7 @@ from ...database.sqlite_file import Identity, file_identity
 from ...database.times import to_datetime
 from ...file_locks import FileLocks
 from ...health import Check, Report
-from ...transcript_feed import TranscriptState
+from ...transcript_feed import FileState
 from . import schema, tables
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class KnownStates(NamedTuple):
     """
 
     version: tuple[int, int]
-    states: Mapping[str, TranscriptState]
+    states: Mapping[str, FileState]
     is_complete: bool
     """Whether all files that there were have been indexed once."""
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ...database.database import Transaction
 from ...database.fts5 import phrases
 from ...database.times import now_micros
-from ...transcript_feed import TranscriptState
+from ...transcript_feed import FileState
 from .labels import labels_of
 from .texts import KEYS_PER_SECOND, NewText, Text, insert_texts
 
@@ -93,10 +93,10 @@ def ids(tx: Transaction, source: str, owner: str) -> set[str]:
     return {session_id for session_id, its_owner in rows if not owner or its_owner == owner}
 
 
-def states(tx: Transaction, source: str) -> dict[str, TranscriptState]:
+def states(tx: Transaction, source: str) -> dict[str, FileState]:
     """Return the states in which the files of sessions were read, by the sessions' ids."""
     rows = tx.all("SELECT id, state FROM sessions WHERE source = ?", source)
-    return {session_id: TranscriptState.parse(state) for session_id, state in rows}
+    return {session_id: FileState.parse(state) for session_id, state in rows}
 
 
 def count(tx: Transaction, source: str) -> int:

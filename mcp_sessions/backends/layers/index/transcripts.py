@@ -21,7 +21,7 @@ from ...database.database import Transaction
 from ...database.times import now_micros
 from ...deadline import remaining
 from ...gather import map_concurrently
-from ...transcript_feed import NEWEST, OpenTranscript, TranscriptFeed, TranscriptState
+from ...transcript_feed import NEWEST, FileState, OpenTranscript, TranscriptFeed
 from . import tables
 from .labels import labels_of
 from .source import Coverage, FoundText, Progress, found_message, micros
@@ -37,7 +37,7 @@ _BATCH_SECONDS = 0.5
 _MAX_LOST = 10
 """Up to so many sessions are removed even if no file is left: more of them may be on a disk that is missing."""
 _NOT_SEARCHED = ("system", "tool")
-_Waiting = deque[tuple[str, TranscriptState]]
+_Waiting = deque[tuple[str, FileState]]
 _Known = Mapping[str, Mapping[str, tuple[bytes, int]]]
 """session id → message id → the digest and number of one of its newest messages."""
 
@@ -51,7 +51,7 @@ class _Reading:
     """
 
     session_id: str
-    state: TranscriptState
+    state: FileState
     labels: str = ""
     name: str = ""
     texts: Sequence[Text] | None = ()
@@ -75,6 +75,8 @@ class TranscriptSource:
         known = await self.store.known_states(self.name)
         indexed = known.states
         if indexed == states and known.is_complete:
+            # The next comparison is faster if most of the states are the same objects.
+            self.store.remember_states(self.name, known._replace(states=states))
             return Coverage(unreadable=self.feed.unreadable)
         is_swept = await self._drop(indexed.keys() - states.keys(), len(indexed))
         changed = [item for item in states.items() if indexed.get(item[0]) != item[1]]
@@ -158,7 +160,7 @@ class TranscriptSource:
         return batch
 
     def _read(
-        self, session_id: str, state: TranscriptState, known: Mapping[str, tuple[bytes, int]], stops_at: float
+        self, session_id: str, state: FileState, known: Mapping[str, tuple[bytes, int]], stops_at: float
     ) -> _Reading:
         try:
             with self.feed.open(session_id, stops_at) as transcript:
@@ -241,7 +243,7 @@ class TranscriptSource:
 
 def _read(
     session_id: str,
-    state: TranscriptState,
+    state: FileState,
     transcript: OpenTranscript,
     known: Mapping[str, tuple[bytes, int]],
     labels: str,
