@@ -27,9 +27,11 @@ class FileState(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the state of a text, or one that no file has if the text has another form."""
-        numbers = text.split()
-        is_state = len(numbers) == len(cls._fields) and all(map(str.isdigit, numbers))
-        return cls(*map(int, numbers)) if is_state else cls(0, 0, 0)
+        try:
+            inode, size, mtime, names = map(int, text.split())
+        except ValueError:
+            return cls(0, 0, 0)
+        return cls(inode, size, mtime, names)
 
     def __str__(self) -> str:
         return " ".join(map(str, self))

@@ -34,9 +34,10 @@ class FolderMemory(Generic[T]):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._inotify: _Inotify | None = None
+        self._watch = _NONE
         self._known: dict[int, dict[str, T]] = {}
         """By the watch, which is the folder's inode, and by the path, since an inode may have several."""
-        self._is_reliable: dict[int, bool] = {}
+        self._is_local: dict[int, bool] = {}  # by the device, since reading the mount table takes a millisecond
 
     @contextmanager
     def current(self) -> Generator[None]:
@@ -47,20 +48,22 @@ class FolderMemory(Generic[T]):
 
     def get(self, folder: str) -> T | None:
         """Return what is known of a folder. If it is not known, changes to it are watched from now on."""
-        return self._known.get(self._watch(folder), {}).get(folder)
+        self._inotify = self._inotify or _Inotify()
+        self._watch = self._inotify.watch(folder)
+        return self._known.get(self._watch, {}).get(folder)
 
     def put(self, folder: str, contents: T) -> None:
-        """Remember what was read of a folder after `get`."""
-        watch = self._watch(folder)
-        if watch not in self._is_reliable:
-            self._is_reliable[watch] = watch != _NONE and is_local(Path(folder))
-        if self._is_reliable[watch]:
-            self._known.setdefault(watch, {})[folder] = contents
-
-    def _watch(self, folder: str) -> int:
-        """Return the watch of the folder that is at a path now."""
-        self._inotify = self._inotify or _Inotify()
-        return self._inotify.watch(folder)
+        """Remember what was read of the folder of the last `get`."""
+        if self._watch == _NONE:
+            return
+        try:
+            device = os.stat(folder).st_dev  # noqa: PTH116 - `folder` is a text
+        except OSError:
+            return  # removed meanwhile
+        if device not in self._is_local:
+            self._is_local[device] = is_local(Path(folder))
+        if self._is_local[device]:
+            self._known.setdefault(self._watch, {})[folder] = contents
 
     def _forget_changed(self) -> None:
         for watch in self._inotify.changed() if self._inotify else ():

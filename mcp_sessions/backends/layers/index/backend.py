@@ -27,7 +27,8 @@ from .transcripts import TranscriptSource
 
 _SHARE_OF_TIME = 0.4
 """The part of a call's time for updating the index, and also the part for reading the hits."""
-_AT_ONCE = 16
+_FEWEST_PLACES = 8
+"""How many places are looked at in a round, even if fewer hits are missing."""
 _UPDATED_ELSEWHERE = (
     "Another call or process is updating the search index, so new messages may be missing. Repeat the call."
 )
@@ -107,7 +108,8 @@ class Indexed(Wrapper):
         notes = [note, missing]
         while below and len(hits) <= limit and anyio.current_time() < stops_at:
             try:
-                places, below = await self._store.search(_search_work(labels, query, below))
+                count = max(limit + 1 - len(hits), _FEWEST_PLACES)
+                places, below = await self._store.search(_search_work(labels, query, below, count))
             except DeadlineExceeded:
                 break
             hits += self._hits(places, await source.read(places), query, walk)
@@ -210,10 +212,12 @@ class Indexed(Wrapper):
             return
 
 
-def _search_work(labels: str, query: SearchQuery, below: int) -> Callable[[Transaction], tuple[list[Place], int]]:
+def _search_work(
+    labels: str, query: SearchQuery, below: int, limit: int
+) -> Callable[[Transaction], tuple[list[Place], int]]:
     """Return the function that finds places in a transaction."""
 
     def find(tx: Transaction) -> tuple[list[Place], int]:
-        return tables.find(tx, labels, query.words, below=below, limit=_AT_ONCE)
+        return tables.find(tx, labels, query.words, below=below, limit=limit)
 
     return find

@@ -95,7 +95,8 @@ def ids(tx: Transaction, source: str, owner: str) -> set[str]:
 
 def states(tx: Transaction, source: str) -> dict[str, FileState]:
     """Return the states in which the files of sessions were read, by the sessions' ids."""
-    rows = tx.all("SELECT id, state FROM sessions WHERE source = ?", source)
+    # Reading the whole table is faster than looking up each row of its index.
+    rows = tx.all("SELECT id, state FROM sessions NOT INDEXED WHERE source = ?", source)
     return {session_id: FileState.parse(state) for session_id, state in rows}
 
 
