@@ -19,7 +19,7 @@ from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.models import NewMessage, SearchPage
 
 from ..support.claude_transcripts import Transcript, conversation
-from ..support.store_processes import PATIENCE, context, run_together
+from ..support.store_processes import PATIENCE, context, obey_permissions, run_together
 
 KILLS = int(os.environ.get("KILLS", "2"))
 SESSIONS, MESSAGES = 12, 10
@@ -134,3 +134,42 @@ async def test_on_a_full_disk_the_sessions_themselves_are_searched(size: int, tm
             resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert len(page.hits) >= 1
     assert page.note.startswith("The search index can't be used, so the sessions themselves were read:")
+
+
+def search_without_rights(folder: Path) -> None:
+    """Run in a process that can't write to the folder of the index."""
+    obey_permissions()
+    page = anyio.run(_searched, folder, "apple")
+    assert ([hit.session_name for hit in page.hits], page.complete, page.note) == (["apple"], True, "")
+    conversation([], NOW, name="apple", number=2).write(folder)
+    page = anyio.run(_searched, folder, "apple")
+    assert ([hit.session_name for hit in page.hits], page.complete) == (["apple", "apple"], True)
+    assert page.note.startswith("The search index can't be used, so the sessions themselves were read:")
+
+
+@pytest.mark.parametrize("folder_mode", [0o500, 0o700])
+def test_an_index_that_can_not_be_written_to_is_used_as_long_as_it_is_current(folder_mode: int, tmp_path: Path) -> None:
+    conversation([], NOW, name="apple", number=1).write(tmp_path)
+    assert anyio.run(_searched, tmp_path, "apple").complete
+    (tmp_path / "cache" / "index.db").chmod(0o400)
+    (tmp_path / "cache" / "index.locks").chmod(0o500)
+    (tmp_path / "cache").chmod(folder_mode)
+    before = (tmp_path / "cache" / "index.db").read_bytes()
+    run_together([context().Process(target=search_without_rights, args=(tmp_path,))])
+    (tmp_path / "cache").chmod(0o700)
+    assert (tmp_path / "cache" / "index.db").read_bytes() == before
+
+
+def search_without_a_cache(folder: Path) -> None:
+    """Run in a process that can't create the folder of the index."""
+    obey_permissions()
+    page = anyio.run(_searched, folder, "apple")
+    assert ([hit.session_name for hit in page.hits], page.complete) == (["apple"], True)
+    assert page.note.startswith("The search index can't be used, so the sessions themselves were read:")
+
+
+def test_without_the_right_to_create_an_index_the_sessions_themselves_are_searched(tmp_path: Path) -> None:
+    conversation([], NOW, name="apple", number=1).write(tmp_path)
+    (tmp_path / "cache").mkdir(mode=0o500)
+    run_together([context().Process(target=search_without_a_cache, args=(tmp_path,))])
+    assert not list((tmp_path / "cache").iterdir())

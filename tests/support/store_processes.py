@@ -1,5 +1,6 @@
 """Processes of their own that work on one store file."""
 
+import ctypes
 import multiprocessing
 from collections.abc import Awaitable, Callable, Sequence
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -49,3 +50,11 @@ def run_together(processes: Sequence[ForkServerProcess]) -> None:
         process.kill()
     assert not hanging
     assert [process.exitcode for process in processes] == [0] * len(processes)
+
+
+def obey_permissions() -> None:
+    """Give up this process's capabilities, on systems that have them."""
+    capset = getattr(ctypes.CDLL(None), "capset", None)
+    if capset is not None:
+        version_3 = (ctypes.c_uint32 * 2)(0x20080522, 0)
+        assert capset(version_3, (ctypes.c_uint32 * 6)()) == 0

@@ -1,6 +1,5 @@
 """Full disks and read-only files."""
 
-import ctypes
 import os
 import resource
 import signal
@@ -15,7 +14,7 @@ from mcp_sessions.errors import Unavailable
 from mcp_sessions.models import NewMessage, SessionFilter
 
 from ...support.store_files import assert_whole, connected, contents, opened
-from ...support.store_processes import context, on_store, run_together
+from ...support.store_processes import context, obey_permissions, on_store, run_together
 
 TEXT = "lorem ipsum " * 500
 
@@ -76,7 +75,7 @@ def read_only(path: Path, session_id: str) -> None:
                 with pytest.raises(Unavailable, match="can't write to the store's file; nothing was changed"):
                     await call
 
-    _obey_permissions()
+    obey_permissions()
     anyio.run(main)
 
 
@@ -87,7 +86,7 @@ def rename_without_rights(path: Path, session_id: str, expected: str | None) -> 
         async with opened(path) as store:
             await store.rename_session(session_id, "Renamed")
 
-    _obey_permissions()
+    obey_permissions()
     if expected is None:
         anyio.run(main)
     else:
@@ -98,18 +97,10 @@ def rename_without_rights(path: Path, session_id: str, expected: str | None) -> 
 
 def read_and_exit(path: Path) -> None:
     """Read a file in WAL mode, and leave its log behind as a killed program does."""
-    _obey_permissions()
+    obey_permissions()
     connection = sqlite3.connect(path)
     connection.execute("SELECT * FROM sessions").fetchall()
     os._exit(0)
-
-
-def _obey_permissions() -> None:
-    """Give up this process's capabilities, on systems that have them."""
-    capset = getattr(ctypes.CDLL(None), "capset", None)
-    if capset is not None:
-        version_3 = (ctypes.c_uint32 * 2)(0x20080522, 0)
-        assert capset(version_3, (ctypes.c_uint32 * 6)()) == 0
 
 
 async def _create(path: Path) -> str:
