@@ -22,6 +22,7 @@ from tests.benchmarks import (
     bench_overlay,
     bench_peer,
     bench_profile,
+    bench_search,
     bench_several,
     bench_size,
     bench_start,
@@ -55,6 +56,7 @@ def main() -> None:
         title = f"Codex, {bench_codex.SESSIONS:,} threads of {bench_codex.KILOBYTES} KB"
         print_table(title, bench_codex.measure(bench_codex.SESSIONS))
         print_table(f"The search index of {bench_index.MEGABYTES} MB of each kind", bench_index.measure(folder))
+        print_table("A search beside others", bench_search.measure(folder / "search"))
         for size in sizes:
             build(folder / f"{size}.db", size, size)
         largest = folder / f"{sizes[-1]}.db"

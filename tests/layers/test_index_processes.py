@@ -147,19 +147,17 @@ def search_without_rights(folder: Path) -> None:
     assert page.note.startswith("The search index can't be used, so the sessions themselves were read:")
 
 
-@pytest.mark.parametrize("modes", [(0o500, 0o600), (0o500, 0o400), (0o700, 0o400)])
-def test_an_index_that_can_not_be_written_to_is_used_as_long_as_it_is_current(
-    modes: tuple[int, int], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("folder_mode", [0o500, 0o700])
+def test_an_index_that_can_not_be_written_to_is_used_as_long_as_it_is_current(folder_mode: int, tmp_path: Path) -> None:
     conversation([], NOW, name="apple", number=1).write(tmp_path)
     assert anyio.run(_searched, tmp_path, "apple").complete
-    (tmp_path / "cache" / "index.db").chmod(modes[1])
+    (tmp_path / "cache" / "index.db").chmod(0o400)
     (tmp_path / "cache" / "index.locks").chmod(0o500)
-    (tmp_path / "cache").chmod(modes[0])
+    (tmp_path / "cache").chmod(folder_mode)
     before = (tmp_path / "cache" / "index.db").read_bytes()
     run_together([context().Process(target=search_without_rights, args=(tmp_path,))])
     (tmp_path / "cache").chmod(0o700)
-    assert modes[1] == 0o600 or (tmp_path / "cache" / "index.db").read_bytes() == before
+    assert (tmp_path / "cache" / "index.db").read_bytes() == before
 
 
 def search_without_a_cache(folder: Path) -> None:

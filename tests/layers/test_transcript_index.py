@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +24,7 @@ from mcp_sessions.models import HistoryQuery, SearchPage
 
 from ..support.claude_transcripts import Transcript
 from ..support.codex_rollouts import Rollout, name_in_index
-from ..text.test_sanitize import CREDENTIALS
+from ..text.test_sanitize import CREDENTIALS, LABELLED
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "8"))
 QUERIES = ("apple", "ap*", '"red apple"', "C++", "a.b()", "apple C++", "苹", "\U0001f680")
@@ -292,16 +293,30 @@ def test_the_index_finds_what_a_search_without_one_finds(rounds: list[list[tuple
         anyio.run(main, Path(folder))
 
 
+def _words(texts: Iterable[str]) -> set[str]:
+    return {word.lower() for text in texts for word in re.findall("[A-Za-z0-9]+", text)}
+
+
 async def test_no_credential_of_a_transcript_is_in_the_file_of_the_index(tmp_path: Path) -> None:
-    secrets = [secret for _, secret in CREDENTIALS]
-    transcript = _transcript(*(f"apple {secret} pear" for secret in secrets))
+    shapes = [("", secret, "", kind) for kind, secret in CREDENTIALS] + LABELLED
+    transcript = _transcript(*(f"apple {before}{secret}{end} pear" for before, secret, end, _ in shapes))
     transcript.write(tmp_path)
     async with _indexed(tmp_path) as backend:
         page = await backend.search_sessions("apple pear", limit=100)
-        assert (len(page.hits), page.complete) == (len(secrets), True)
-        data = b"".join(path.read_bytes() for path in (tmp_path / "cache").glob("index.db*") if path.is_file())
-    words = [max(re.findall("[A-Za-z0-9]+", secret), key=len)[4:].lower() for secret in secrets]
-    assert [word for word in words if word.encode() in data.lower()] == []
+        assert (len(page.hits), page.complete) == (len(shapes), True)
+    cache = tmp_path / "cache"
+    data = b"".join(path.read_bytes() for path in cache.glob("index.db*") if path.is_file()).lower()
+    with closing(sqlite3.connect(cache / "index.db")) as connection:  # in the file, words have no common beginnings
+        connection.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab (main, text_index, row)")
+        words = {word for (word,) in connection.execute("SELECT term FROM words")}
+    assert words >= {"apple", "pear", "redacted", "authorization", "bearer"}
+    around = _words(f"{before} {end} {kind}" for before, _, end, kind in shapes) | {
+        "end",
+        "rsa",
+    }  # of a key's last line
+    parts = _words(secret for _, secret, _, _ in shapes) - around
+    assert parts & words == set()
+    assert [part for part in parts if len(part) > 8 and part[4:].encode() in data] == []
 
 
 async def test_a_file_that_can_not_be_read_makes_a_search_incomplete_and_fails_nothing(tmp_path: Path) -> None:

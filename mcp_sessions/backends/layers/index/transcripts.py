@@ -88,17 +88,15 @@ class TranscriptSource:
         continued = {id for id, state in changed if id in indexed and state.may_continue(indexed[id])}
         waiting = deque(sorted(changed, key=lambda item: -item[1].mtime))
         read = await self._index(waiting, continued, time.monotonic() + stops_at - anyio.current_time())
-        if not waiting:
-            is_readable = await self.store.write_update(self._finish)
-            if is_swept and is_readable:
-                self.store.remember_states(self.name, known._replace(states=states | read, is_complete=True))
+        if not changed:
+            await self.store.write_update(self._mark_as_complete)
+        if is_swept and not waiting and not await self.store.scan(lambda tx: tables.unreadable(tx, self.name, "")):
+            self.store.remember_states(self.name, known._replace(states=states | read, is_complete=True))
         return Coverage(len(waiting), unreadable=self.feed.unreadable)
 
-    def _finish(self, tx: Transaction) -> bool:
-        """Write that all files are indexed. Return whether all of them could be read."""
+    def _mark_as_complete(self, tx: Transaction) -> None:
         now = now_micros()
         tables.set_marks(tx, self.name, "", now, now)
-        return not tables.unreadable(tx, self.name, "")
 
     async def _drop(self, gone: AbstractSet[str], count: int) -> bool:
         """Remove sessions whose files are gone. Remove none if all are gone, since a disk may be missing.
@@ -125,10 +123,11 @@ class TranscriptSource:
         total = len(waiting)
         states: dict[str, FileState] = {}
         batch: list[_Reading] = []
+        is_last = False
 
         async def write() -> list[_Reading]:
             if batch:
-                await self.store.write_update(lambda tx: self._write(tx, batch))
+                await self.store.write_update(lambda tx: self._write(tx, batch, is_last=is_last))
             return []
 
         async def read() -> list[_Reading]:
@@ -138,6 +137,7 @@ class TranscriptSource:
             ids = [session_id for session_id, _ in list(waiting)[:_BATCH_SESSIONS] if session_id in known_ids]
             known = await self._known(ids)
             done = total - len(waiting)
+            is_last = not waiting
             _, batch = await map_concurrently(lambda work: work(), (write, read))
             if done:
                 await self.progress(done, total)
@@ -183,7 +183,7 @@ class TranscriptSource:
         except SessionsError:
             return _Reading(session_id, state, texts=None)
 
-    def _write(self, tx: Transaction, batch: Sequence[_Reading]) -> None:
+    def _write(self, tx: Transaction, batch: Sequence[_Reading], *, is_last: bool) -> None:
         new: list[NewText] = []
         for reading in batch:
             if reading.is_gone:
@@ -200,6 +200,8 @@ class TranscriptSource:
             new += tables.replace_texts(tx, reading.labels, key, reading.texts or (), above=reading.after)
             new += tables.replace_part(tx, reading.labels, key, Text("name", "", changed_at, reading.name))
         insert_texts(tx, new)
+        if is_last:  # in the same transaction, since each waits for the disk
+            self._mark_as_complete(tx)
 
     async def read(self, places: Sequence[Place]) -> Sequence[FoundText | None]:
         stops_at = time.monotonic() + remaining(self.backend.options.timeout)

@@ -1,0 +1,114 @@
+"""How fast `search_sessions` searches Claude Code's files by its index, beside other ways to search the same files.
+
+python -m tests.benchmarks.bench_search [--megabytes 100]
+
+The other ways: the same call without an index; a query of a table of SQLite's FTS5 with the texts of all messages,
+which nothing keeps up to date; and ripgrep if it is installed, which only finds the files with a word.
+"""
+
+import argparse
+import json
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from itertools import cycle
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.benchmarks.bench_alternatives import Ask, seconds_of
+from tests.benchmarks.bench_index import MEGABYTES, Corpus
+from tests.benchmarks.clients import OURS, StdioServer, line
+from tests.benchmarks.measuring import Figure, in_turns, print_table, ratios
+from tests.support.stdio_client import call
+
+ROUNDS = 9
+CALLS = 8
+LIMIT = 10
+
+
+def measure(root: Path, megabytes: float = MEGABYTES) -> list[Figure]:
+    """Compare whole calls of the tool over stdio with other ways to search the same files, by elapsed time."""
+    corpus = Corpus()
+    corpus.write_sessions(root, megabytes)
+    words = corpus.vocabulary[20:28]
+    ours = [*OURS, "--backend", f"claude-code://{root}", "--index"]
+    with ExitStack() as stack:
+        indexed = stack.enter_context(StdioServer(root, [*ours, str(root / "index.db")]))
+        scanning = stack.enter_context(StdioServer(root, [*ours, "off"]))
+        by_hand = stack.enter_context(closing(index_by_hand(root)))
+        peers: dict[str, Ask] = {
+            "the same call with --index off": search_by(scanning, words),
+            "a query of SQLite's FTS5 with texts, by hand": query_by_hand(by_hand, words),
+        }
+        if program := shutil.which("rg"):
+            peers["ripgrep, only the names of files"] = run_ripgrep(program, root, words)
+        asked = {"ours": search_by(indexed, words), **peers}
+        taken = in_turns({name: seconds_of(ask) for name, ask in asked.items()}, rounds=ROUNDS, calls=CALLS)
+    return [
+        Figure("search_sessions over stdio, ms", [value * 1000 for value in taken["ours"]], 20),
+        *(Figure(f"search_sessions ÷ {name}", ratios(taken, "ours", name)) for name in peers),
+    ]
+
+
+def search_by(server: StdioServer, words: Sequence[str]) -> Ask:
+    queries = cycle(words)
+
+    def ask() -> None:
+        answer = server.ask(line(call(1, "search_sessions", query=next(queries), limit=LIMIT)))
+        assert json.loads(answer)["result"]["structuredContent"]["hits"], answer
+
+    ask()
+    return ask
+
+
+def index_by_hand(root: Path) -> sqlite3.Connection:
+    """Index the texts of all messages with their sessions, and nothing else: no redaction, no forks, no changes."""
+    connection = sqlite3.connect(root / "by_hand.db")
+    connection.execute("CREATE VIRTUAL TABLE texts USING fts5 (session UNINDEXED, message UNINDEXED, text)")
+    for path in sorted((root / "projects").rglob("*.jsonl"), key=lambda path: path.stat().st_mtime):
+        lines = [json.loads(text) for text in path.read_text().splitlines()]
+        for fields in (fields for fields in lines if fields["type"] in ("user", "assistant")):
+            content = fields["message"]["content"]
+            blocks = [{"text": content}] if isinstance(content, str) else content
+            text = "\n".join(block["text"] for block in blocks if "text" in block)
+            row = (fields["sessionId"], fields["uuid"], text)
+            connection.execute("INSERT INTO texts (session, message, text) VALUES (?, ?, ?)", row)
+    connection.commit()
+    return connection
+
+
+def query_by_hand(connection: sqlite3.Connection, words: Sequence[str]) -> Ask:
+    queries = cycle(words)
+    statement = (
+        "SELECT session, message, snippet(texts, 2, '', '', '…', 24) FROM texts"
+        f" WHERE texts MATCH ? ORDER BY rowid DESC LIMIT {LIMIT}"
+    )
+
+    def ask() -> None:
+        assert connection.execute(statement, [next(queries)]).fetchall()
+
+    return ask
+
+
+def run_ripgrep(program: str, root: Path, words: Sequence[str]) -> Ask:
+    queries = cycle(words)
+
+    def ask() -> None:
+        command = [program, "--ignore-case", "--word-regexp", "--files-with-matches", next(queries), root / "projects"]
+        assert subprocess.run(command, capture_output=True, check=True).stdout
+
+    return ask
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--megabytes", type=float, default=MEGABYTES)
+    given = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        print_table("A search beside others", measure(Path(folder), given.megabytes))
+
+
+if __name__ == "__main__":
+    main()
