@@ -41,7 +41,7 @@ def bases_in(state: str) -> Sequence[str]:
 
 
 def _bases(state: str) -> Sequence[str]:
-    return [word for word in state.split() if "=" in word]
+    return [word for word in state.split() if "=" in word] if "=" in state else []
 
 
 class MessageAtPosition(NamedTuple):

@@ -73,10 +73,10 @@ class TranscriptSource:
         indexed, marks = await self.store.scan(
             lambda tx: (tables.states(tx, self.name), tables.marks(tx, self.name, ""))
         )
-        states = {
-            session_id: state.with_bases(bases_in(indexed.get(session_id, "")), self.feed.states)
-            for session_id, state in self.feed.states.items()
-        }
+        states = dict(self.feed.states)
+        for session_id in states.keys() & indexed.keys():
+            if bases := bases_in(indexed[session_id]):
+                states[session_id] = states[session_id].with_bases(bases, self.feed.states)
         await self._drop(indexed.keys() - states.keys(), len(indexed))
         changed = [item for item in states.items() if indexed.get(item[0]) != item[1].state]
         if not changed and marks:
