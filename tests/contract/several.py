@@ -108,6 +108,7 @@ class ManyWithAgentOs(ManyHarness):
                 "test_a_caller_limited_to_a_user_can_do_everything_with_its_own_sessions",
                 "test_appended_messages_follow_the_others_in_order",
                 "test_either_all_messages_are_appended_or_none",
+                "test_messages_of_the_roles_that_a_backend_names_can_be_appended_and_no_others",
                 "test_appending_to_a_fork_does_not_change_its_source",
             ),
             _NO_APPENDING,

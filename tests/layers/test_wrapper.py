@@ -15,7 +15,7 @@ from mcp_sessions.backends.options import BackendOptions
 from mcp_sessions.caller import Caller
 from mcp_sessions.errors import Invalid, Unauthorized
 
-VALUES = {"title", "capabilities", "options", "has_search_index"}
+VALUES = {"title", "capabilities", "options", "appended_roles", "has_search_index"}
 """The attributes that a wrapper copies from the inner backend when it is created."""
 OF_VIEWS = {"caller", "for_caller", "creating_in"}
 """The attributes that concern views. A wrapper's view wraps a view of the inner backend."""

@@ -54,22 +54,35 @@ class CodexClient:
 
     def names(self) -> dict[str, str]:
         """Return the name of each thread that Codex offers to resume."""
-        requests: list[dict[str, Any]] = [
-            {
-                "id": 1,
-                "method": "initialize",
-                "params": {"clientInfo": {"name": "test", "title": None, "version": "1"}},
-            },
-            {"method": "initialized"},
-            {"id": 2, "method": "thread/list", "params": {"limit": 100, "sourceKinds": ["cli", "vscode", "exec"]}},
-        ]
+        (listed,) = self._call(("thread/list", {"limit": 100, "sourceKinds": ["cli", "vscode", "exec"]}))
+        return {thread["id"]: thread["name"] or "" for thread in listed["data"]}
+
+    def turns(self, thread_id: str) -> dict[str, list[str]]:
+        """Return the prompts and answers of each turn that Codex continues a thread with, by the turns' ids."""
+        (resumed,) = self._call(("thread/resume", {"threadId": thread_id}))
+        return {
+            turn["id"]: [text for item in turn["items"] for text in _texts(item)] for turn in resumed["thread"]["turns"]
+        }
+
+    def revert(self, thread_id: str, turn_id: str) -> None:
+        """Take back a turn and all after it."""
+        thread = {"threadId": thread_id}
+        self._call(("thread/resume", thread), ("thread/revert", {**thread, "beforeTurnId": turn_id}))
+
+    def _call(self, *calls: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the results of requests that are made one after the other, in an app-server of their own."""
+        hello = {"clientInfo": {"name": "test", "title": None, "version": "1"}}
         process = self._start("app-server")
         assert process.stdin is not None and process.stdout is not None
+        results: list[dict[str, Any]] = []
         with process, process.stdin as stdin:
-            stdin.write("".join(json.dumps(request) + "\n" for request in requests))
-            stdin.flush()
-            answer = next(data for data in map(json.loads, process.stdout) if data.get("id") == 2)
-        return {thread["id"]: thread["name"] or "" for thread in answer["result"]["data"]}
+            for number, (method, params) in enumerate((("initialize", hello), *calls)):
+                stdin.write(json.dumps({"id": number, "method": method, "params": params}) + "\n")
+                stdin.flush()
+                results.append(
+                    next(data for data in map(json.loads, process.stdout) if data.get("id") == number)["result"]
+                )
+        return results[1:]
 
     def _run(self, *arguments: str) -> None:
         with self._start(*arguments) as process:
@@ -91,3 +104,9 @@ class CodexClient:
             stderr=subprocess.STDOUT if "exec" in arguments else subprocess.DEVNULL,
             text=True,
         )
+
+
+def _texts(item: dict[str, Any]) -> list[str]:
+    if item["type"] == "userMessage":
+        return [part["text"] for part in item["content"]]
+    return [item["text"]] if item["type"] == "agentMessage" else []

@@ -78,6 +78,30 @@ async def test_codex_names_and_finds_the_thread_it_is_in(
     assert [hit["session_id"] for hit in found["hits"]] == [thread_id]
 
 
+async def test_a_thread_that_was_reverted_and_its_forks_are_shown_as_codex_continues_them(client: CodexClient) -> None:
+    asked = 0
+
+    def ask(thread_id: str) -> None:
+        nonlocal asked
+        asked += 1
+        client.ask(f"Question {asked}", resume=thread_id)
+
+    def shown(thread_id: str) -> list[str]:
+        return [text for texts in client.turns(thread_id).values() for text in texts]
+
+    thread_id = labelled("reverted")
+    async with opened(client.home, command=str(installed_codex())) as backend:
+        for kept in (-1, -1, 0):  # the last turn, that of the new file, and all turns
+            turns = await anyio.to_thread.run_sync(client.turns, thread_id)
+            await anyio.to_thread.run_sync(client.revert, thread_id, [*turns][kept])
+            await anyio.to_thread.run_sync(ask, thread_id)
+            fork = await backend.fork_session(thread_id)
+            for session_id in (thread_id, fork.id):
+                texts = await anyio.to_thread.run_sync(shown, session_id)
+                assert texts[-2:] == [f"Question {asked}", ANSWER]
+                assert await texts_of(client.home, session_id) == texts
+
+
 def result_in(request: dict[str, Any]) -> dict[str, Any]:
     """Return the result of the last tool call, as the model gets it."""
     output = request["input"][-1]["output"]
