@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from itertools import chain
+from operator import itemgetter
 from typing import NamedTuple
 
 from ....text.words import index_text
@@ -54,13 +56,12 @@ def insert_texts(tx: Transaction, texts: Iterable[NewText]) -> None:
     FTS5 begins another segment for each row whose key is not above the one before. SQLite works in parallel to Python
     during a statement, but has to wait for Python after each.
     """
-    ordered = sorted(texts, key=lambda new: new.text.first_key)
-    taken = _last_keys(tx, [*dict.fromkeys(new.text.first_key for new in ordered)])
+    ordered = sorted(((new.text.first_key, new) for new in texts), key=itemgetter(0))
+    taken = _last_keys(tx, [*dict.fromkeys(first for first, _ in ordered)])
     places: list[tuple[object, ...]] = []
     words: list[tuple[object, ...]] = []
     key = 0
-    for session_key, labels, text, digest in ordered:
-        first = text.first_key
+    for first, (session_key, labels, text, digest) in ordered:
         key = max(key + 1, taken[first] + 1 if first in taken else first)
         if key >= first + KEYS_PER_SECOND:  # there are more texts in this second than it has keys
             key = _free_key(tx, key)
@@ -100,6 +101,4 @@ def _insert(tx: Transaction, columns: str, rows: Sequence[tuple[object, ...]]) -
     for start in range(0, len(rows), _ROWS):
         some = rows[start : start + _ROWS]
         row = f"({', '.join('?' * len(some[0]))})"
-        tx.run(
-            f"INSERT INTO {columns} VALUES {', '.join([row] * len(some))}", *(value for row in some for value in row)
-        )
+        tx.run(f"INSERT INTO {columns} VALUES {', '.join([row] * len(some))}", *chain.from_iterable(some))
