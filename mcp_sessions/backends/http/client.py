@@ -214,7 +214,7 @@ class HttpClient:
         target = self._base_path + f"{path}{query}".encode()
         if len(target) > _MAX_TARGET:
             raise Invalid("the arguments are too long for a URL. Shorten them.")
-        # The target is an extension, since httpx2 takes longer to parse a URL than to send the request.
+        # The target is an extension, since to parse a URL takes httpx2 a fifth of a request.
         return httpx2.Request(method, self._url, headers=headers, content=body, extensions={"target": target})
 
     async def _send_with_retries(self, exchange: Exchange) -> Reply:
