@@ -6,7 +6,7 @@ from ...models import (
     SessionDetail,
 )
 from ...text.validate import check_text
-from ..http.client import AnswerLost, Redirected
+from ..http.client import AnswerLost, Redirect
 from ..validation import NAME_LENGTH, json_text, session_name, session_type
 from .api import Api
 from .recheck.writer import SessionWriter
@@ -57,7 +57,7 @@ async def create(
             ) from error
         raise lost.not_made_error() from error
     except SessionsError as error:
-        if lost and isinstance(lost.failure, Redirected) and isinstance(error, Redirected):
+        if lost and isinstance(lost.failure, Redirect) and isinstance(error, Redirect):
             raise lost.not_made_error() from error  # a server that redirects every request is not an AgentOS
         raise OutcomeUnknown(
             f"AgentOS was asked to create session {quoted(session_id)}, but reading it back failed, so it may or may "

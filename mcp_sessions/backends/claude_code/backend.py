@@ -21,7 +21,7 @@ from ...models import Change, Clearable, NewMessage, SessionDetail, iso
 from ..base import Capability
 from ..deadline import no_deadline
 from ..file_locks import FileLocks
-from ..transcripts.file_copies import unavailable
+from ..transcripts.file_copies import file_error
 from ..transcripts.file_creation import remove_abandoned
 from ..transcripts.kept_files import KeptFiles
 from ..transcripts.trash import Trash
@@ -118,20 +118,20 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         except SessionsError as error:
             return error
         except OSError as error:
-            return unavailable(error)
+            return file_error(error)
         return None
 
     def _renew_copy(self, session_id: str, changes: Changes) -> None:
         self._protection(changes).renew(session_id)
 
     def _interrupted(self, stops_at: float) -> Set[str]:
-        return self._protection(Changes(self._catalogue(stops_at))).interrupted(self._trash)
+        return self._protection(Changes(self._catalogue(stops_at))).interrupted_sessions(self._trash)
 
     def _finish(self, session_id: str, changes: Changes) -> None:
         self._protection(changes).finish(self._trash, session_id)
 
     def _outdated(self, stops_at: float) -> Sequence[str]:
-        return self._protection(Changes(self._catalogue(stops_at))).outdated()
+        return self._protection(Changes(self._catalogue(stops_at))).outdated_sessions()
 
     def _protection(self, changes: Changes) -> Protection:
         return Protection(changes, self._kept, keeps_all=self._keep == "all")

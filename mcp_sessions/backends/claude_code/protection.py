@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import NotFound
-from ..transcripts.file_copies import unavailable
+from ..transcripts.file_copies import file_error
 from ..transcripts.kept_files import KeptFiles, transcripts_in
 from ..transcripts.trash import Trash
 from .changes import Changes
@@ -60,7 +60,7 @@ class Protection:
             if self.keeps_all or self._copies(session_id):
                 self.protect(session_id)
 
-    def outdated(self) -> Sequence[str]:
+    def outdated_sessions(self) -> Sequence[str]:
         """Return the sessions whose copies may be out of date, or which should have copies and have none."""
         catalogue = self.changes.catalogue
         kept = {file.id: file for file in catalogue.of_copies().files()}
@@ -97,11 +97,11 @@ class Protection:
             raise
         self.kept.release(copies)
 
-    def interrupted(self, trash: Trash) -> Set[str]:
+    def interrupted_sessions(self, trash: Trash) -> Set[str]:
         """Return the sessions that may be half deleted or half restored, after a process was killed."""
         in_trash = trash.session_ids()
         kept = {file.id for file in self.changes.catalogue.of_copies().files()} if in_trash else set[str]()
-        return trash.interrupted() | self._of_copies(trash).interrupted() | (in_trash & kept)
+        return trash.interrupted_sessions() | self._of_copies(trash).interrupted_sessions() | (in_trash & kept)
 
     def finish(self, trash: Trash, session_id: str) -> None:
         """Finish deleting or restoring a session, after a process was killed while it did so."""
@@ -114,7 +114,7 @@ class Protection:
             try:
                 is_deleted = all(of_copies.contains(session_id, copy) for copy in transcripts_in(copies))
             except OSError as error:
-                raise unavailable(error) from error
+                raise file_error(error) from error
             if is_deleted:
                 self.kept.release(copies)
 

@@ -28,11 +28,11 @@ from ..options import HttpOptions
 from .attempt import MAX_BYTES, Exchange
 from .connections import ConnectionPool
 from .credentials import ANONYMOUS, Credential
-from .responses import Redirected, Reply, ResponseReader, ServerFailed, TooLarge, no_explanation
+from .responses import Redirect, Reply, ResponseReader, ServerFailed, TooLarge, no_explanation
 from .retry import ENDED, NOT_RUN, AttemptFailure, FailureKind, connection_error_reason, retry_delay
 from .urls import Authorization, bearer, path, request_headers, server_attributes, validate_base_url
 
-__all__ = ["MAX_BYTES", "AnswerLost", "HttpClient", "Redirected", "Reply", "ServerFailed", "TooLarge", "path"]
+__all__ = ["MAX_BYTES", "AnswerLost", "HttpClient", "Redirect", "Reply", "ServerFailed", "TooLarge", "path"]
 
 _CONNECT_SECONDS = 3.0
 _MAX_SECONDS_FOR_READ_BACK = 5

@@ -63,7 +63,7 @@ class TooLarge(BadResponse):
     """A 2xx response with a body that is longer than the limit."""
 
 
-class Redirected(BadResponse):
+class Redirect(BadResponse):
     """A redirect. It is not followed, because the credential may not be sent to another address."""
 
 
@@ -162,7 +162,7 @@ class ResponseReader:
             message = f"{self.system} answered with a redirect (HTTP {status}), which is not followed."
             return AttemptFailure(
                 FailureKind.REDIRECTED,
-                Redirected(f"{message} Set the backend's URL to the address of {self.system} itself."),
+                Redirect(f"{message} Set the backend's URL to the address of {self.system} itself."),
             )
         error = await self._explain(response)
         if status == 429:

@@ -22,7 +22,7 @@ from ...models import iso
 from ..http.client import AnswerLost, ServerFailed
 from ..session_locks import SessionLocks
 from ..transcripts.lines import parse
-from ..transcripts.trash import Trash, TrashEntry, unavailable
+from ..transcripts.trash import Trash, TrashEntry, file_error
 from ..validation import check_version
 from .api import Api
 from .wire import is_session_id, objects_in
@@ -100,7 +100,7 @@ class Deletion:
                     await run_sync(_write, paths[-1], await self.api.export(member))
                 await run_sync(replace(self.trash, root=Path(folder)).put, session_id, paths)
         except OSError as error:
-            raise unavailable(error) from error
+            raise file_error(error) from error
 
     async def _delete(self, session_id: str) -> None:
         failure: AnswerLost | None = None
@@ -230,7 +230,7 @@ def _begin(entry: TrashEntry) -> None:
     try:
         (entry.folder / _BEGUN).touch(mode=0o600)
     except OSError as error:
-        raise unavailable(error) from error
+        raise file_error(error) from error
 
 
 def _is_begun(entry: TrashEntry) -> bool:
@@ -241,7 +241,7 @@ def _read_copy(path: Path) -> JsonObject:
     try:
         copy = parse(path.read_bytes()) or {}
     except OSError as error:
-        raise unavailable(error) from error
+        raise file_error(error) from error
     if not is_session_id(_id_of(copy)):
         raise Unavailable(f"the copy of the deleted session is damaged. Look at {path}.")
     return copy

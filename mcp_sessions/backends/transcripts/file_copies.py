@@ -51,14 +51,14 @@ def is_unchanged(copy: Path, place: Path) -> bool:
     return (copied.st_size, copied.st_mtime_ns) == (found.st_size, found.st_mtime_ns) or place.samefile(copy)
 
 
-def taken() -> Conflict:
+def newer_file_error() -> Conflict:
     """Return the error for a file that can't be restored, since another file is in its place."""
     return Conflict(
         "there is a newer file in the place of this session. Delete or rename that file, then restore the session."
     )
 
 
-def unavailable(error: OSError) -> Unavailable:
+def file_error(error: OSError) -> Unavailable:
     """Return the error for files that can't be moved or copied."""
     return Unavailable(
         f"the session's files can't be moved or copied ({error.strerror}). Check permissions and the disk."

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import Unsupported
-from .file_copies import is_continued, is_unchanged, link_or_copy, taken, unavailable
+from .file_copies import file_error, is_continued, is_unchanged, link_or_copy, newer_file_error
 from .file_creation import unfinished_path
 
 _MARKER = "renewed"
@@ -47,7 +47,7 @@ class KeptFiles:
                     if stat.S_ISREG(path.lstat().st_mode):
                         self._renew(path)
         except OSError as error:
-            raise unavailable(error) from error
+            raise file_error(error) from error
 
     def restore(self, copies: Sequence[Path]) -> None:
         """Put the files of a session back from these copies, where the files are missing.
@@ -62,9 +62,9 @@ class KeptFiles:
                 place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 link_or_copy(copy, place)
         except FileExistsError as error:
-            raise taken() from error
+            raise newer_file_error() from error
         except OSError as error:
-            raise unavailable(error) from error
+            raise file_error(error) from error
 
     def release(self, copies: Sequence[Path]) -> None:
         """Remove copies. Raise `Unavailable` if one can't be removed."""
@@ -77,7 +77,7 @@ class KeptFiles:
                     with suppress(OSError):  # it is not empty
                         folder.rmdir()
         except OSError as error:
-            raise unavailable(error) from error
+            raise file_error(error) from error
 
     def renewed_at(self) -> int:
         """Return when all copies were looked at last, in nanoseconds since 1970, 0 if never."""
@@ -100,7 +100,7 @@ class KeptFiles:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise unavailable(error) from error
+            raise file_error(error) from error
 
     def _renew(self, path: Path) -> None:
         copy = self._moved(path, self.root, self.folder)
@@ -132,4 +132,4 @@ def _is_there(copy: Path, place: Path) -> bool:
             return True
     except FileNotFoundError:
         return False
-    raise taken()
+    raise newer_file_error()

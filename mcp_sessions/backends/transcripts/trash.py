@@ -21,7 +21,7 @@ from uuid import uuid4
 from ...errors import Conflict, NotFound, Unsupported
 from ...json_documents import is_array
 from ..transcript_feed import FileState
-from .file_copies import has_same_bytes, is_continued, link_or_copy, taken, unavailable
+from .file_copies import file_error, has_same_bytes, is_continued, link_or_copy, newer_file_error
 from .lines import parse
 
 _LIST = "files.json"
@@ -66,14 +66,14 @@ class Trash:
         except FileNotFoundError as error:
             raise Conflict("the session's files were changed while it was deleted. Try again.") from error
         except OSError as error:
-            raise unavailable(error) from error
+            raise file_error(error) from error
 
     def add(self, session_id: str, paths: Sequence[Path]) -> TrashEntry:
         """Put the files of a session into the trash, and leave them in their places. Raise `Unavailable`."""
         try:
             return self._add(session_id, paths)
         except OSError as error:
-            raise unavailable(error) from error
+            raise file_error(error) from error
 
     def remove(self, entry: TrashEntry) -> None:
         """Remove an entry permanently."""
@@ -114,11 +114,11 @@ class Trash:
                 link_or_copy(stored, place)
             _remove_tree(entry.folder)
         except FileExistsError as error:
-            raise taken() from error
+            raise newer_file_error() from error
         except FileNotFoundError as error:
             raise NotFound("the deleted session is no longer in the trash.") from error
         except OSError as error:
-            raise unavailable(error) from error
+            raise file_error(error) from error
 
     def remove_old(self) -> None:
         """Remove entries that are too old, and incomplete ones of processes that were killed."""
@@ -133,7 +133,7 @@ class Trash:
         """Return the sessions of which something is in the trash."""
         return {entry.folder.name.partition(".")[0] for entry in self._entries("")}
 
-    def interrupted(self) -> set[str]:
+    def interrupted_sessions(self) -> set[str]:
         """Return the sessions in the trash of which some files are in their places, after a process was killed."""
         return {
             entry.folder.name.partition(".")[0]
@@ -220,7 +220,7 @@ def _is_there(stored: Path, place: Path) -> bool:
     except FileNotFoundError:
         stored.stat()
         return False
-    raise taken()
+    raise newer_file_error()
 
 
 def _deleted_at(folder: Path) -> int:

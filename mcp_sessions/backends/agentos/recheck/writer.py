@@ -15,7 +15,7 @@ from ....models import (
     iso,
 )
 from ...deadline import deadline
-from ...http.client import AnswerLost, Redirected
+from ...http.client import AnswerLost, Redirect
 from ...session_locks import SessionLocks
 from ...validation import check_version
 from ..api import Api
@@ -148,7 +148,7 @@ class SessionWriter:
                 after = await self._read_back(before, owner, None)
         if has_fields(after, fields):
             return after
-        if isinstance(error, AnswerLost) and (not error.ended or isinstance(error.failure, Redirected)):
+        if isinstance(error, AnswerLost) and (not error.ended or isinstance(error.failure, Redirect)):
             raise error.not_made_error() from error
         return None
 

@@ -58,12 +58,12 @@ class Overlay(OverlayReader):
                 raise
             return await self._with_full_version(await self.inner.restore_session(session_id, name=name))
         if session.archived_at:
-            return await self._restore_natively(session, name)
+            return await self._restore_in_system(session, name)
         change = await self._change(session_id, lambda shown: {"archived_at": None} if shown.archived_at else {})
         change = change if change.changed else _with_note(change, "It was active already.")
         return await self._rename_restored(change, new) if new else change
 
-    async def _restore_natively(self, session: SessionDetail, name: str) -> Change:
+    async def _restore_in_system(self, session: SessionDetail, name: str) -> Change:
         if Capability.RESTORE_SESSION not in self.inner.capabilities:
             raise Unsupported(f"{self.title} archived this session itself, and can't restore it. Restore it there.")
         return await self._with_full_version(await self.inner.restore_session(session.id, name=name))
@@ -79,7 +79,7 @@ class Overlay(OverlayReader):
         self, session_id: str, changes: JsonObject, *, mode: StateMode = "merge", expected_version: str = ""
     ) -> Change:
         if "state" not in self._kept:
-            expected = await self._native_version(session_id, expected_version)
+            expected = await self._system_version(session_id, expected_version)
             change = await self.inner.update_session_state(session_id, changes, mode=mode, expected_version=expected)
             return await self._with_full_version(change)
         json_text(changes, "changes")
@@ -121,7 +121,7 @@ class Overlay(OverlayReader):
         if len(own) == len(named):
             return await self._change(session_id, edit, _at_version(expected_version))
         if not own:
-            expected = await self._native_version(session_id, expected_version)
+            expected = await self._system_version(session_id, expected_version)
             return await self._with_full_version(
                 await self.inner.update_session(
                     session_id, metadata=metadata, summary=summary, clear=clear, expected_version=expected
@@ -129,7 +129,7 @@ class Overlay(OverlayReader):
             )
         before = await self._read(await self._find(session_id))
         json_text(edit(before).get("metadata", {}), "metadata")  # before anything is changed
-        expected = await self._native_version(session_id, expected_version)
+        expected = await self._system_version(session_id, expected_version)
         rest, text, cleared = values([field for field in named if field not in own])
         change = await self.inner.update_session(
             session_id, metadata=rest, summary=text, clear=cleared, expected_version=expected
@@ -149,7 +149,7 @@ class Overlay(OverlayReader):
 
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         """Delete a session in the system. What the overlay keeps of it stays for `keep_deleted` days."""
-        expected = await self._native_version(session_id, expected_version)
+        expected = await self._system_version(session_id, expected_version)
         row: OverlayFacts | None = None
         with suppress(SessionsError):  # deleting a session does not need the overlay
             if await self._has_facts():
@@ -237,7 +237,7 @@ class Overlay(OverlayReader):
     async def _has_facts(self) -> bool:
         return await self._store.read(lambda tx: facts.has_any(tx, self._source), default=False)
 
-    async def _native_version(self, session_id: str, expected_version: str) -> str:
+    async def _system_version(self, session_id: str, expected_version: str) -> str:
         """Return the part of an expected version that the system checks. Raise `Conflict` if it is not the current."""
         if not expected_version:
             return ""

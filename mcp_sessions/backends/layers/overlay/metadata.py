@@ -33,7 +33,7 @@ class MetadataOverlay(Overlay):
         rest = {key: value for key, value in (metadata or {}).items() if key not in native}
         expected, change = expected_version, Change(session_id=session_id)
         if native:
-            own = await self._native_version(session_id, expected)
+            own = await self._system_version(session_id, expected)
             change = await self.inner.update_session(session_id, metadata=native, expected_version=own)
             expected = f"{change.version}+{expected.rpartition('+')[2]}" if expected else ""
         if rest or summary or clear:

@@ -19,9 +19,9 @@ class ProtectingOverlay(MetadataOverlay):
         change = await super().restore_session(session_id, name=name)
         return _with_note(change, await self._protect(change.session_id, is_protected=False))
 
-    async def _restore_natively(self, session: SessionDetail, name: str) -> Change:
+    async def _restore_in_system(self, session: SessionDetail, name: str) -> Change:
         """Restore a session in the system, and in the overlay too if it is archived in both."""
-        native = await super()._restore_natively(session, name)
+        native = await super()._restore_in_system(session, name)
         own = await super().restore_session(native.session_id)
         if not own.changed:
             return native
