@@ -13,9 +13,10 @@ import sqlite3
 import subprocess
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from itertools import cycle
+from itertools import count, cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from tests.benchmarks.bench_alternatives import Ask, seconds_of
 from tests.benchmarks.bench_index import MEGABYTES, Corpus
@@ -31,7 +32,7 @@ LIMIT = 10
 def measure(root: Path, megabytes: float = MEGABYTES) -> list[Figure]:
     """Compare whole calls of the tool over stdio with other ways to search the same files, by elapsed time."""
     corpus = Corpus()
-    corpus.write_sessions(root, megabytes)
+    _, newest = corpus.write_sessions(root, megabytes)
     words = corpus.vocabulary[20:28]
     ours = [*OURS, "--backend", f"claude-code://{root}", "--index"]
     with ExitStack() as stack:
@@ -44,10 +45,14 @@ def measure(root: Path, megabytes: float = MEGABYTES) -> list[Figure]:
         }
         if program := shutil.which("rg"):
             peers["ripgrep, only the names of files"] = run_ripgrep(program, root, words)
-        asked = {"ours": search_by(indexed, words), **peers}
+        while not _page(indexed, words[0])["complete"]:
+            pass
+        ours_after = append_and_search(indexed, newest)
+        asked = {"ours": search_by(indexed, words), "after an append": ours_after, **peers}
         taken = in_turns({name: seconds_of(ask) for name, ask in asked.items()}, rounds=ROUNDS, calls=CALLS)
     return [
         Figure("search_sessions over stdio, ms", [value * 1000 for value in taken["ours"]], 20),
+        Figure("appending a message and finding it, ms", [value * 1000 for value in taken["after an append"]], 20),
         *(Figure(f"search_sessions ÷ {name}", ratios(taken, "ours", name)) for name in peers),
     ]
 
@@ -56,10 +61,29 @@ def search_by(server: StdioServer, words: Sequence[str]) -> Ask:
     queries = cycle(words)
 
     def ask() -> None:
-        answer = server.ask(line(call(1, "search_sessions", query=next(queries), limit=LIMIT)))
-        assert json.loads(answer)["result"]["structuredContent"]["hits"], answer
+        assert _page(server, next(queries))["hits"]
 
-    ask()
+    return ask
+
+
+def _page(server: StdioServer, query: str) -> dict[str, Any]:
+    answer = server.ask(line(call(1, "search_sessions", query=query, limit=LIMIT)))
+    return json.loads(answer)["result"]["structuredContent"]
+
+
+def append_and_search(server: StdioServer, path: Path) -> Ask:
+    """Return a function that appends a message with a new word to a session, and searches for it."""
+    last = next(fields for text in reversed(path.read_text().splitlines()) if "uuid" in (fields := json.loads(text)))
+    numbers = count(1)
+
+    def ask() -> None:
+        word = f"appended{next(numbers)}"
+        message = {"id": word, "role": "assistant", "content": [{"type": "text", "text": word}]}
+        last.update(parentUuid=last["uuid"], uuid=f"00000000-0000-4000-8000-{word[8:]:>012}", message=message)
+        with path.open("a") as file:
+            file.write(json.dumps(last) + "\n")
+        assert len(_page(server, word)["hits"]) == 1
+
     return ask
 
 

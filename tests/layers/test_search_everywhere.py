@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import anyio
 import pytest
 
 from mcp_sessions.config.build import build_backend
@@ -13,11 +14,15 @@ from ..contract.agentos import as_json
 from ..contract.harness import Seed
 from ..support import claude_transcripts, codex_rollouts
 from ..support.fakes.agentos import FakeAgentOs
+from ..support.servers import agentos_process
 
 NOW = datetime.now(UTC) - timedelta(days=1)
+_RUN = (NewMessage(role="user", text="We chose a red apple"), NewMessage(role="assistant", text="Yes"))
+AGENTOS_SESSION = as_json(Seed(name="untitled", runs=[_RUN], moment=NOW + timedelta(hours=2)))
 
 
-async def test_one_search_finds_a_phrase_in_each_system_newest_first(tmp_path: Path) -> None:
+async def _search_each(tmp_path: Path, agentos_url: str) -> None:
+    """Search Claude Code, Codex and an AgentOS that has the session `AGENTOS_SESSION`, which is the newest one."""
     claude, codex = tmp_path / "claude", tmp_path / "codex"
     transcript = claude_transcripts.Transcript()
     transcript.prompt("Why the red apple?", NOW)
@@ -27,19 +32,38 @@ async def test_one_search_finds_a_phrase_in_each_system_newest_first(tmp_path: P
     rollout.turn("A red apple, please", "", NOW + timedelta(hours=1))
     rollout.write(codex)
     codex_rollouts.name_in_index(codex, rollout.id, "untitled")
+    urls = (f"claude=claude-code://{claude}", f"codex=codex://{codex}", f"agents={agentos_url}")
+    index, overlay = str(tmp_path / "index.db"), f"sqlite:///{tmp_path / 'overlay.db'}"
+    async with build_backend(Settings(backend=urls, index=index, overlay=overlay)) as backend:
+        with anyio.fail_after(60):
+            while not (
+                page := await backend.search_sessions('"red apple"')
+            ).complete:  # a slow server needs a repetition
+                assert "not indexed yet" in page.note
+        assert (page.note, page.next_cursor) == ("", "")
+        assert [hit.session_id.partition("/")[0] for hit in page.hits] == ["agents", "codex", "claude"]
+        for hit in page.hits:
+            found = await backend.get_session_history(hit.session_id, HistoryQuery(around=hit.message_id))
+            (message,) = [message for message in found.messages if message.id == hit.message_id]
+            assert "red apple" in message.text
+
+
+async def test_one_search_finds_a_phrase_in_each_system_newest_first(tmp_path: Path) -> None:
     async with FakeAgentOs("3.1.10") as agentos:
-        run = (NewMessage(role="user", text="We chose a red apple"), NewMessage(role="assistant", text="Yes"))
-        agentos.seed(as_json(Seed(name="untitled", runs=[run], moment=NOW + timedelta(hours=2))))
-        urls = (f"claude=claude-code://{claude}", f"codex=codex://{codex}", f"agents=agentos+{agentos.url}")
-        index, overlay = str(tmp_path / "index.db"), f"sqlite:///{tmp_path / 'overlay.db'}"
-        async with build_backend(Settings(backend=urls, index=index, overlay=overlay)) as backend:
-            page = await backend.search_sessions('"red apple"')
-            assert (page.complete, page.note, page.next_cursor) == (True, "", "")
-            assert [hit.session_id.partition("/")[0] for hit in page.hits] == ["agents", "codex", "claude"]
-            for hit in page.hits:
-                found = await backend.get_session_history(hit.session_id, HistoryQuery(around=hit.message_id))
-                (message,) = [message for message in found.messages if message.id == hit.message_id]
-                assert "red apple" in message.text
+        agentos.seed(AGENTOS_SESSION)
+        await _search_each(tmp_path, f"agentos+{agentos.url}")
+
+
+if agentos_process.are_installed():  # else the test does not exist, rather than being skipped
+
+    @pytest.mark.parametrize("version", agentos_process.VERSIONS)
+    async def test_one_search_finds_a_phrase_in_a_real_agentos_too(
+        version: agentos_process.Version, tmp_path: Path
+    ) -> None:
+        server = agentos_process.running(version)
+        await server.clear()
+        await server.seed(AGENTOS_SESSION)
+        await _search_each(tmp_path, server.backend_url)
 
 
 async def test_a_project_that_several_agents_worked_in_is_one_list_and_one_search(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ from typing import NamedTuple
 class SqliteSchema(NamedTuple):
     """The tables of a SQLite file. `kind` says what such a file is, as in "not a session store".
 
-    `application_id` marks such files, so that no other SQLite file is ever changed.
+    `application_id` marks such files, so that no other SQLite file is ever changed. `synchronous` is the value of
+    SQLite's pragma: `FULL`, or `NORMAL` for what can be made anew after a power loss.
     """
 
     kind: str
     application_id: int
     migrations: tuple[str, ...]
+    synchronous: str = "FULL"
 
 
 class PostgresSchema(NamedTuple):

@@ -1,7 +1,7 @@
 """SQLite: one connection for writing, on a worker thread, and one for short reads, on the event loop.
 
-Durability: `synchronous=FULL` in both journal modes, so an acknowledged change survives a killed process, and a power
-loss too if the disk really flushes when asked to.
+Durability: an acknowledged change survives a killed process. With `synchronous=FULL`, in both journal modes, it
+survives a power loss too, if the disk really flushes when asked to.
 
 Journal mode: with SQLite 3.7.0–3.51.2, except 3.50.7 and 3.44.6, several processes can corrupt a file in WAL mode
 (https://sqlite.org/wal.html, "the WAL-reset bug"). So WAL is chosen only for a new file, with a fixed SQLite, on a
@@ -239,7 +239,7 @@ class SqliteDatabase:
         )
         try:
             connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA synchronous = FULL")  # reads the file, so it may have to wait for a lock
+            connection.execute(f"PRAGMA synchronous = {self._schema.synchronous}")  # may have to wait for a lock
         except BaseException:
             connection.close()
             raise

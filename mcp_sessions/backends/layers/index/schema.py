@@ -46,4 +46,4 @@ _ADD_PROJECTS = """
 """
 """Empties the index: `text_index.owner` had no words for the folder of a session's project."""
 
-SQLITE = SqliteSchema("mcp-sessions index", 0x6D637069, (_TABLES, _ADD_PROJECTS))  # "mcpi"
+SQLITE = SqliteSchema("mcp-sessions index", 0x6D637069, (_TABLES, _ADD_PROJECTS), synchronous="NORMAL")  # "mcpi"
