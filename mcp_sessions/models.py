@@ -6,14 +6,13 @@ Fields with `exclude=True` are not part of a result. `output` uses them to conti
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import ceil, floor
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from .json_documents import Json, JsonObject, resolve_pointer
 
 Role = Literal["system", "user", "assistant", "tool"]
-ROLES: frozenset[Role] = frozenset(get_args(Role))
 Order = Literal["updated_desc", "updated_asc", "created_desc", "created_asc"]
 BulkAction = Literal["archive", "restore", "delete"]
 StateMode = Literal["merge", "replace"]

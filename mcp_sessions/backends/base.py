@@ -5,14 +5,13 @@ from contextlib import suppress
 from copy import copy
 from datetime import datetime
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn, Self, get_args
 
 from ..caller import Caller
 from ..errors import Invalid, SessionsError, Unsupported, quoted
 from ..json_documents import JsonObject
 from ..models import (
     DEFAULT_HISTORY,
-    ROLES,
     BulkAction,
     BulkResult,
     Change,
@@ -48,15 +47,13 @@ class SessionBackend:
 
     A subclass declares its `capabilities` and overrides exactly those methods; the others raise `Unsupported`.
     Methods raise only `SessionsError`s. They raise `NotFound` if a session does not exist or is not the caller's
-    (`self.caller.user_id`). `title`, `capabilities` and `options` may differ from instance to instance, and don't
-    change after an instance is created.
+    (`self.caller.user_id`). `title`, `capabilities` and `options` don't change after an instance is made.
     """
 
     title: str
     """The system's name, as used in sentences such as "This backend (TITLE) …"."""
     capabilities: frozenset[Capability] = REQUIRED
-    appended_roles: frozenset[Role] = ROLES
-    """The roles of the messages that `append_messages` accepts."""
+    appended_roles: frozenset[Role] = frozenset(get_args(Role))  # of the messages that `append_messages` accepts
     has_search_index: bool = False
     """Whether `search_sessions` searches all sessions by an index, rather than by reading them one by one."""
     options: BackendOptions = BackendOptions()

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Seque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from ..caller import Caller
 from ..errors import (
@@ -25,7 +25,7 @@ from ..errors import (
     Unsupported,
 )
 from ..json_documents import JsonObject, is_object
-from ..models import ROLES, NewMessage, Session, SessionFilter
+from ..models import NewMessage, Role, Session, SessionFilter
 from .base import Capability, SessionBackend
 from .flag_errors import name_flag_in_errors
 from .session_content import (
@@ -94,7 +94,7 @@ def why_no_target(backend: SessionBackend) -> str:
     missing = [capability for capability in _NEEDED if capability not in backend.capabilities]
     if missing:
         return f"has no {', '.join(missing)}"
-    refused = sorted(ROLES - backend.appended_roles)
+    refused = sorted(frozenset(get_args(Role)) - backend.appended_roles)
     return f"accepts no messages of the role {' or '.join(refused)}" if refused else ""
 
 
