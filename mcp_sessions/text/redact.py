@@ -95,16 +95,17 @@ _TOKENS = (
 )
 
 # These are searched for in the whole text: their hints are too short or too common for the search in long words.
+# No group is possessive: Python before 3.11.5 matches some of them wrongly (cpython issue 106052).
 _PRIVATE_KEY = _LabelShape(
     "private key",
     re.compile(
         r"(-----BEGIN[ A-Z0-9%+]{1,40}?PRIVATE[ %20+]{1,3}KEY[BLOCK %20+]{0,8}-----(?:"
         # Up to the end line, but not a text that only mentions both lines or has dots instead of a key.
         r"(?=(?:[^-]|-(?!----)){0,400}?[A-Za-z0-9+/]{16})"
-        r"[^-]*+(?:-(?!----)[^-]*+)*+-----END[ A-Z0-9%+]{1,40}?KEY[BLOCK %20+]{0,8}-----"
+        r"[^-]*+(?:-(?!----)[^-]*+)*-----END[ A-Z0-9%+]{1,40}?KEY[BLOCK %20+]{0,8}-----"
         # Or, without an end line, as far as it looks like a key.
-        r"|(?:GAP*+[A-Z][A-Za-z-]{2,20}: [^\n\\]{1,100}+){0,4}+GAP*+[A-Za-z0-9+/]{32,}+={0,2}"
-        r"(?:GAP++[A-Za-z0-9+/]{16,}+={0,2})*+"
+        r"|(?:GAP*[A-Z][A-Za-z-]{2,20}: [^\n\\]{1,100}+){0,4}GAP*[A-Za-z0-9+/]{32,}+={0,2}"
+        r"(?:GAP+[A-Za-z0-9+/]{16,}+={0,2})*"
         r"))".replace("GAP", r"(?:[\s>|\"'`]|\\[nrt])")
     ),
     ("-----BEGIN",),
@@ -125,10 +126,8 @@ _PASSWORD = _LabelShape(
 # Without brackets, since a mark or a placeholder may follow.
 _GAP = r"(?:[^\w\n\[<{$]|%[0-9A-Fa-f]{2}){1,8}"
 # A token has a digit within its first characters or is a long run of letters, unlike a word in prose or a name in code.
-_OPAQUE = (
-    r"(?=[\w~+/=.-]{0,80}?\d|[A-Za-z]{20,200}+(?![(\w~+/.-]))((?:\w{1,8}\.){0,2}[\w~+/=-]{8,}+(?:\.[\w~+/=-]++)*+)"
-)
-_BASE64_OF_PAIR = r"((?:[\w+/-]{4}){2,200}+(?:[\w+/-]{2}==|[\w+/-]{3}=)?)(?![\w+/=-])"
+_OPAQUE = r"(?=[\w~+/=.-]{0,80}?\d|[A-Za-z]{20,200}+(?![(\w~+/.-]))((?:\w{1,8}\.){0,2}[\w~+/=-]{8,}+(?:\.[\w~+/=-]++)*)"
+_BASE64_OF_PAIR = r"((?:[\w+/-]{4}){2,200}(?:[\w+/-]{2}==|[\w+/-]{3}=)?)(?![\w+/=-])"
 _AUTHORIZATION = (
     _LabelShape(
         "bearer token",

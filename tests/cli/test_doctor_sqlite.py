@@ -122,7 +122,7 @@ async def test_the_pending_migration_of_an_older_store_is_reported(
 def test_a_filesystem_that_may_be_remote_is_a_warning(
     examined: Examine, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_sessions.backends.database.sqlite_wal._LOCAL_FILESYSTEMS", frozenset[str]())
+    monkeypatch.setattr("mcp_sessions.backends.filesystems._LOCAL", frozenset[str]())
     assert names(examined("--backend", f"sqlite:///{path}")[1], "warning") == ["filesystem"]
 
 

@@ -1,59 +1,20 @@
 """The search index over files of Claude Code and Codex: what it reads of them, and what it finds."""
 
-import os
-import re
-import sqlite3
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import anyio
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.database.database import Transaction
-from mcp_sessions.backends.layers.index import Indexed, IndexStore, tables
-from mcp_sessions.backends.registry import open_backend
+from mcp_sessions.backends.layers.index import tables
 from mcp_sessions.backends.transcript_feed import FileState
 from mcp_sessions.backends.transcripts.lines import TranscriptFile
-from mcp_sessions.models import HistoryQuery, SearchPage
+from mcp_sessions.models import HistoryQuery
 
 from ..support.claude_transcripts import Transcript
 from ..support.codex_rollouts import Rollout, name_in_index
-from ..text.test_sanitize import CREDENTIALS, LABELLED
-
-EXAMPLES = int(os.environ.get("EXAMPLES", "8"))
-QUERIES = ("apple", "ap*", '"red apple"', "C++", "a.b()", "apple C++", "苹", "\U0001f680")
-TEXTS = st.lists(
-    st.sampled_from(
-        ("apple", "red apple", "Äpple", "apples", "C++", "C", "a.b()", "a b", "红苹果", "\U0001f680", "pear")
-    ),
-    min_size=1,
-    max_size=4,
-).map(" ".join)
-STEPS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9), TEXTS), min_size=1, max_size=6)
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-
-@asynccontextmanager
-async def _indexed(folder: Path, url: str = "") -> AsyncGenerator[SessionBackend]:
-    """Open an index on the sessions in a folder."""
-    data = str(folder / "data")
-    inner = open_backend(url) if url else open_backend(f"claude-code://{folder}", data_folder=data)
-    async with Indexed(inner, IndexStore(folder / "cache" / "index.db"), source="tests") as backend:
-        yield backend
-
-
-def _transcript(*texts: str, id: str = "") -> Transcript:
-    transcript = Transcript(id)
-    transcript.title("untitled")  # else its name is the first prompt
-    for number, text in enumerate(texts):
-        transcript.prompt(text, NOW + timedelta(seconds=number))
-    return transcript
+from .transcript_indexes import NOW, found, open_index, transcript_of
 
 
 def _states(folder: Path) -> Mapping[Path, tuple[int, bytes]]:
@@ -61,18 +22,13 @@ def _states(folder: Path) -> Mapping[Path, tuple[int, bytes]]:
     return {path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"") for path in paths}
 
 
-def _found(page: SearchPage) -> Sequence[tuple[str, str]]:
-    assert (page.complete, page.note) == (True, "")
-    return [(hit.session_id, hit.snippet) for hit in page.hits]
-
-
 async def test_messages_appended_to_a_file_are_found_and_only_they_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transcript = _transcript(*(f"apple {number} {'padding ' * 50}" for number in range(2_000)))
+    transcript = transcript_of(*(f"apple {number} {'padding ' * 50}" for number in range(2_000)))
     path = transcript.write(tmp_path)
-    async with _indexed(tmp_path) as backend:
-        assert [snippet.split()[:2] for _, snippet in _found(await backend.search_sessions('"apple 7"'))] == [
+    async with open_index(tmp_path) as backend:
+        assert [snippet.split()[:2] for _, snippet in found(await backend.search_sessions('"apple 7"'))] == [
             ["apple", "7"]
         ]
         read: list[int] = []
@@ -86,33 +42,33 @@ async def test_messages_appended_to_a_file_are_found_and_only_they_are_read(
         monkeypatch.setattr(TranscriptFile, "read", counted)
         transcript.prompt("a pear", NOW + timedelta(hours=1))
         transcript.write(tmp_path)
-        assert _found(await backend.search_sessions("pear")) == [(transcript.id, "a pear")]
+        assert found(await backend.search_sessions("pear")) == [(transcript.id, "a pear")]
     assert sum(read) < 1_000_000 < path.stat().st_size
 
 
-async def test_after_a_user_went_back_only_the_new_branch_is_found(tmp_path: Path) -> None:
-    transcript = _transcript("apple one")
+async def test_after_a_user_went_back_only_the_new_branch_isfound(tmp_path: Path) -> None:
+    transcript = transcript_of("apple one")
     first = transcript.last
     transcript.prompt("apple two", NOW + timedelta(seconds=1))
     transcript.write(tmp_path)
-    async with _indexed(tmp_path) as backend:
-        assert len(_found(await backend.search_sessions("apple"))) == 2
+    async with open_index(tmp_path) as backend:
+        assert len(found(await backend.search_sessions("apple"))) == 2
         branch = transcript.link(
             "user", NOW + timedelta(seconds=2), parent=first, message={"role": "user", "content": "apple three"}
         )
         transcript.write(tmp_path)
         page = await backend.search_sessions("apple")
-        assert [snippet for _, snippet in _found(page)] == ["apple three", "apple one"]
+        assert [snippet for _, snippet in found(page)] == ["apple three", "apple one"]
         assert page.hits[0].message_id == branch
 
 
 async def test_more_messages_of_one_second_than_it_has_keys_are_each_found_once(tmp_path: Path) -> None:
-    many, one = _transcript(), _transcript()
+    many, one = transcript_of(), transcript_of()
     sent = {many.prompt(f"apple {number}", NOW) for number in range(2_100)}
     sent |= {one.prompt(f"apple {number}", NOW + timedelta(seconds=number)) for number in range(1, 4)}
     many.write(tmp_path)
     one.write(tmp_path)
-    async with _indexed(tmp_path) as backend:
+    async with open_index(tmp_path) as backend:
         await backend.search_sessions("apple")
         sent |= {many.prompt(f"apple {number}", NOW) for number in range(5)}
         many.write(tmp_path)
@@ -127,23 +83,23 @@ async def test_more_messages_of_one_second_than_it_has_keys_are_each_found_once(
 
 
 async def test_a_file_that_is_replaced_is_read_anew(tmp_path: Path) -> None:
-    transcript = _transcript("apple one")
+    transcript = transcript_of("apple one")
     path = transcript.write(tmp_path)
-    async with _indexed(tmp_path) as backend:
-        assert len(_found(await backend.search_sessions("apple"))) == 1
-        other = _transcript("a pear and more than before " * 10, id=transcript.id)
+    async with open_index(tmp_path) as backend:
+        assert len(found(await backend.search_sessions("apple"))) == 1
+        other = transcript_of("a pear and more than before " * 10, id=transcript.id)
         path.unlink()
         other.write(tmp_path)
-        assert _found(await backend.search_sessions("apple")) == []
-        assert len(_found(await backend.search_sessions("pear"))) == 1
+        assert found(await backend.search_sessions("apple")) == []
+        assert len(found(await backend.search_sessions("pear"))) == 1
 
 
 async def test_indexing_changes_no_byte_and_no_time_of_the_files(tmp_path: Path) -> None:
-    transcript = _transcript("an apple")
+    transcript = transcript_of("an apple")
     transcript.write(tmp_path)
     before = _states(tmp_path)
-    async with _indexed(tmp_path) as backend:
-        assert len(_found(await backend.search_sessions("apple"))) == 1
+    async with open_index(tmp_path) as backend:
+        assert len(found(await backend.search_sessions("apple"))) == 1
     assert before and _states(tmp_path) == before
 
 
@@ -152,54 +108,54 @@ async def test_a_renamed_session_is_found_only_by_its_new_name(tmp_path: Path) -
     transcript.prompt("hello", NOW)
     transcript.title("Fruit")
     transcript.write(tmp_path)
-    async with _indexed(tmp_path) as backend:
-        assert _found(await backend.search_sessions("fruit")) == [(transcript.id, "")]
+    async with open_index(tmp_path) as backend:
+        assert found(await backend.search_sessions("fruit")) == [(transcript.id, "")]
         await backend.rename_session(transcript.id, "Vegetables")
-        assert _found(await backend.search_sessions("fruit")) == []
-        assert _found(await backend.search_sessions("vegetables")) == [(transcript.id, "")]
+        assert found(await backend.search_sessions("fruit")) == []
+        assert found(await backend.search_sessions("vegetables")) == [(transcript.id, "")]
 
 
 async def test_a_session_whose_project_is_not_known_at_first_is_found_in_it_later(tmp_path: Path) -> None:
     transcript = Transcript()
     transcript.title("apple")
     path = transcript.write(tmp_path)
-    async with _indexed(tmp_path) as backend:
-        assert _found(await backend.search_sessions("apple")) == [(transcript.id, "")]
+    async with open_index(tmp_path) as backend:
+        assert found(await backend.search_sessions("apple")) == [(transcript.id, "")]
         transcript.prompt("red apple", NOW)
         path.write_bytes(transcript.data)
         page = await backend.search_sessions("apple", project="/home/user")
-        assert _found(page) == [(transcript.id, ""), (transcript.id, "red apple")]
+        assert found(page) == [(transcript.id, ""), (transcript.id, "red apple")]
 
 
 async def test_sessions_whose_files_are_gone_leave_the_index(tmp_path: Path) -> None:
-    kept, gone = _transcript("an apple"), _transcript("an apple")
+    kept, gone = transcript_of("an apple"), transcript_of("an apple")
     for transcript in (kept, gone):
         path = transcript.write(tmp_path)
-    async with _indexed(tmp_path) as backend:
-        assert len(_found(await backend.search_sessions("apple"))) == 2
+    async with open_index(tmp_path) as backend:
+        assert len(found(await backend.search_sessions("apple"))) == 2
         path.unlink()
-        assert _found(await backend.search_sessions("apple")) == [(kept.id, "an apple")]
+        assert found(await backend.search_sessions("apple")) == [(kept.id, "an apple")]
 
 
 @pytest.mark.parametrize("is_other_process", [False, True])
 async def test_a_session_that_was_deleted_and_restored_is_found_again(is_other_process: bool, tmp_path: Path) -> None:
-    transcript = _transcript("an apple")
+    transcript = transcript_of("an apple")
     path = transcript.write(tmp_path)
-    async with _indexed(tmp_path) as backend, _indexed(tmp_path) as other:
-        assert len(_found(await backend.search_sessions("apple"))) == 1
+    async with open_index(tmp_path) as backend, open_index(tmp_path) as other:
+        assert len(found(await backend.search_sessions("apple"))) == 1
         before = path.stat()
         changing = other if is_other_process else backend
         await changing.delete_session(transcript.id)
         await changing.restore_session(transcript.id)
         after = path.stat()
         assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
-        assert len(_found(await backend.search_sessions("apple"))) == 1
+        assert len(found(await backend.search_sessions("apple"))) == 1
 
 
 async def test_a_search_reads_from_the_index_which_files_it_has_only_if_another_process_changed_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transcript = _transcript("an apple")
+    transcript = transcript_of("an apple")
     transcript.write(tmp_path)
     reads: list[str] = []
     original = tables.states
@@ -209,22 +165,22 @@ async def test_a_search_reads_from_the_index_which_files_it_has_only_if_another_
         return original(tx, source)
 
     monkeypatch.setattr(tables, "states", counted)
-    async with _indexed(tmp_path) as backend, _indexed(tmp_path) as other:
+    async with open_index(tmp_path) as backend, open_index(tmp_path) as other:
         for count in range(1, 4):
-            assert len(_found(await backend.search_sessions("apple"))) == count
+            assert len(found(await backend.search_sessions("apple"))) == count
             transcript.prompt("an apple", NOW + timedelta(hours=count))
             transcript.write(tmp_path)
         assert reads == ["tests"]
-        assert len(_found(await other.search_sessions("apple"))) == 4
-        assert len(_found(await backend.search_sessions("apple"))) == 4
+        assert len(found(await other.search_sessions("apple"))) == 4
+        assert len(found(await backend.search_sessions("apple"))) == 4
     assert reads == ["tests"] * 3
 
 
 @pytest.mark.parametrize("is_fork", [True, False])
 async def test_a_message_and_its_copies_in_other_sessions_are_one_hit(is_fork: bool, tmp_path: Path) -> None:
-    transcript = _transcript("an apple")
+    transcript = transcript_of("an apple")
     transcript.write(tmp_path)
-    async with _indexed(tmp_path) as backend:
+    async with open_index(tmp_path) as backend:
         newest = transcript.id
         ids = {newest}
         for _ in range(2):
@@ -247,84 +203,24 @@ async def test_a_thread_of_codex_is_read_on_and_found_by_a_name_that_is_in_anoth
     rollout = Rollout(legacy=True, moment=NOW)
     rollout.turn("an apple", "", NOW)
     rollout.write(tmp_path)
-    async with _indexed(tmp_path, f"codex://{tmp_path}") as backend:
+    async with open_index(tmp_path, f"codex://{tmp_path}") as backend:
         assert [hit.message_id != "" for hit in (await backend.search_sessions("apple")).hits] == [False, True]
         name_in_index(tmp_path, rollout.id, "Fruit")
         rollout.turn("a pear", "", NOW)
         rollout.write(tmp_path)
         page = await backend.search_sessions("pear")
-        assert _found(page) == [(rollout.id, "a pear")]
+        assert found(page) == [(rollout.id, "a pear")]
         around = HistoryQuery(around=page.hits[0].message_id)
         assert (await backend.get_session_history(rollout.id, around)).focus == page.hits[0].message_id
-        assert _found(await backend.search_sessions("fruit")) == [(rollout.id, "")]
-
-
-@settings(max_examples=EXAMPLES, deadline=None)
-@given(st.lists(STEPS, min_size=1, max_size=3))
-def test_the_index_finds_what_a_search_without_one_finds(rounds: list[list[tuple[int, int, str]]]) -> None:
-    """Each step adds a message to one of three sessions, after its last message or after an earlier one."""
-
-    async def places(backend: SessionBackend, query: str) -> list[tuple[str, str, str]]:
-        page = await backend.search_sessions(query, limit=100)
-        assert (page.complete, page.next_cursor) == (True, "")
-        return sorted((hit.session_id, hit.message_id, hit.snippet) for hit in page.hits)
-
-    async def main(folder: Path) -> None:
-        transcripts = [_transcript(id=f"00000000-0000-4000-8000-00000000000{number}") for number in range(3)]
-        uuids: list[list[str]] = [[], [], []]
-        count = 0
-        async with (
-            _indexed(folder) as indexed,
-            open_backend(f"claude-code://{folder}", data_folder=str(folder / "data")) as plain,
-        ):
-            for steps in rounds:
-                for number, back, text in steps:
-                    count += 1
-                    known = uuids[number]
-                    parent = known[-1 - back] if back < len(known) and back < 3 else (known[-1] if known else None)
-                    message = {"role": "user", "content": text}
-                    moment = NOW + timedelta(seconds=count)
-                    known.append(transcripts[number].link("user", moment, parent=parent, message=message))
-                    transcripts[number].write(folder)
-                for query in QUERIES:
-                    assert await places(indexed, query) == await places(plain, query)
-
-    with TemporaryDirectory() as folder:
-        anyio.run(main, Path(folder))
-
-
-def _words(texts: Iterable[str]) -> set[str]:
-    return {word.lower() for text in texts for word in re.findall("[A-Za-z0-9]+", text)}
-
-
-async def test_no_credential_of_a_transcript_is_in_the_file_of_the_index(tmp_path: Path) -> None:
-    shapes = [("", secret, "", kind) for kind, secret in CREDENTIALS] + LABELLED
-    transcript = _transcript(*(f"apple {before}{secret}{end} pear" for before, secret, end, _ in shapes))
-    transcript.write(tmp_path)
-    async with _indexed(tmp_path) as backend:
-        page = await backend.search_sessions("apple pear", limit=100)
-        assert (len(page.hits), page.complete) == (len(shapes), True)
-    cache = tmp_path / "cache"
-    data = b"".join(path.read_bytes() for path in cache.glob("index.db*") if path.is_file()).lower()
-    with closing(sqlite3.connect(cache / "index.db")) as connection:  # in the file, words have no common beginnings
-        connection.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab (main, text_index, row)")
-        words = {word for (word,) in connection.execute("SELECT term FROM words")}
-    assert words >= {"apple", "pear", "redacted", "authorization", "bearer"}
-    around = _words(f"{before} {end} {kind}" for before, _, end, kind in shapes) | {
-        "end",
-        "rsa",
-    }  # of a key's last line
-    parts = _words(secret for _, secret, _, _ in shapes) - around
-    assert parts & words == set()
-    assert [part for part in parts if len(part) > 8 and part[4:].encode() in data] == []
+        assert found(await backend.search_sessions("fruit")) == [(rollout.id, "")]
 
 
 async def test_a_file_that_can_not_be_read_makes_a_search_incomplete_and_fails_nothing(tmp_path: Path) -> None:
-    readable, unreadable = _transcript("an apple"), _transcript("an apple")
+    readable, unreadable = transcript_of("an apple"), transcript_of("an apple")
     readable.write(tmp_path)
     path = unreadable.write(tmp_path)
-    async with _indexed(tmp_path) as backend:
-        assert len(_found(await backend.search_sessions("apple"))) == 2
+    async with open_index(tmp_path) as backend:
+        assert len(found(await backend.search_sessions("apple"))) == 2
         path.unlink()
         path.symlink_to(path.name)
         page = await backend.search_sessions("apple")
@@ -332,4 +228,4 @@ async def test_a_file_that_can_not_be_read_makes_a_search_incomplete_and_fails_n
         assert "could not be read" in page.note
         path.unlink()
         unreadable.write(tmp_path)
-        assert len(_found(await backend.search_sessions("apple"))) == 2
+        assert len(found(await backend.search_sessions("apple"))) == 2
