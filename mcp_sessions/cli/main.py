@@ -1,6 +1,5 @@
 """The entry point of the `mcp-sessions` command: read the settings, set up logging, run a subcommand."""
 
-import gc
 import logging
 import os
 import sys
@@ -54,8 +53,5 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         own["early"] = early = start_early(settings, environ)
         if early:
             early.wait()
-    gc.disable()  # importing makes no garbage, and collecting takes a twentieth of a start
     module = import_module(f".{command}", __package__)
-    gc.freeze()
-    gc.enable()
     return module.run(settings, **own)

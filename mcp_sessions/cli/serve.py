@@ -1,6 +1,5 @@
 """`mcp-sessions serve`: serve the configured backend over stdio or HTTP."""
 
-import gc
 import signal
 import sys
 from collections.abc import Generator, Sequence
@@ -72,7 +71,6 @@ def _over_stdio(backend: SessionBackend, settings: Settings, early: EarlyAnswers
         if sys.stdin.isatty():
             backends = shown_backends(settings.backend)
             print(_TERMINAL_HELP.format(backend=backends, clients=", ".join(CLIENTS)), file=sys.stderr)
-        gc.freeze()  # as in main.py, for the objects made since
         anyio.run(serve_stdio, server, server.is_change, early)
     return 0
 
@@ -87,7 +85,6 @@ def _over_http(backend: SessionBackend, settings: Settings) -> int:
         server = build_server(backend, settings, audit, authenticated=authenticated)
         announce = partial(_announce, settings, http_warnings(settings, authenticated=authenticated))
         with listen(settings.host, settings.port, access) as listener:
-            gc.freeze()
             ended_by = anyio.run(serve_http, server, listener, backend.check_reachable, announce, access)
     return 130 if ended_by == signal.SIGINT else 0
 

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from tests.benchmarks.clients import OURS, SDK, StdioServer, environment, line
-from tests.benchmarks.measuring import Block, Figure, in_turns, kilobytes, print_table, processor_seconds, ratios
+from tests.benchmarks.measuring import Block, Figure, in_turns, kilobytes, print_table, ratios
 from tests.support.stdio_client import call, initialize, notification, request
 
 ROUNDS = 15
@@ -79,19 +79,6 @@ def memory(folder: Path, rounds: int) -> list[float]:
     return [after_call(OURS, "list_sessions") / after_call(SDK, "hello") for _ in range(rounds)]
 
 
-def collector_settings(folder: Path, rounds: int) -> list[float]:
-    """Return the processor time up to the first call ÷ that without the settings of the garbage collector."""
-
-    def used(command: Sequence[str], _: int) -> float:
-        with StdioServer(folder, command) as server:
-            server.ask(line(call(1, "list_sessions")))
-            return processor_seconds(server.process.pid)
-
-    without = "import gc\ngc.disable = gc.freeze = lambda: None\nfrom mcp_sessions.cli.main import main\nmain()"
-    variants = {"ours": partial(used, OURS), "without": partial(used, (sys.executable, "-c", without, "serve"))}
-    return ratios(in_turns(variants, rounds=rounds, calls=1), "ours", "without")
-
-
 def command_processor_time(rounds: int) -> dict[str, list[float]]:
     """Return the processor time of each command ÷ that of importing the SDK."""
 
@@ -130,7 +117,6 @@ def measure(folder: Path, rounds: int) -> list[Figure]:
         Figure(f"{AT_ONCE} starts at once to tools/list ÷ {AT_ONCE} hello servers", beside_as_many, 0.4),
         Figure(f"{AT_ONCE} starts at once to tools/list ÷ one hello server", beside_one, 1.0),
         Figure("resident memory after the first call ÷ an SDK hello server", memory(folder, 5), 1.0),
-        Figure("processor time of a start ÷ without the collector's settings", collector_settings(folder, rounds), 1.0),
         *(
             Figure(f"processor time of {name} ÷ importing the SDK", values, 0.25)
             for name, values in command_processor_time(rounds // 3).items()
