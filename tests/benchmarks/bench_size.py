@@ -11,7 +11,6 @@ from tests.benchmarks.agentos_seeds import stored_sessions
 from tests.benchmarks.measuring import Figure, print_table
 from tests.support.fakes.agentos import FakeAgentOs
 
-MAX_LISTED = 8_000  # characters of tools/list
 MESSAGES = 50
 WHOLE = 400_000  # characters, so that nothing is cut
 SENTENCE = "The second option costs a little more and leaves a whole afternoon free, so I would take that one. "
@@ -42,9 +41,6 @@ async def of_agentos() -> list[Figure]:
 
 
 async def of_the_store() -> list[Figure]:
-    async with Client(create_server(open_backend("sqlite:///:memory:"))) as client:
-        listed = await client.list_tools()
-        shown = sum(len(tool.model_dump_json(by_alias=True, exclude_none=True)) for tool in listed.tools)
     backend = open_backend("sqlite:///:memory:")
     async with Client(create_server(backend, max_chars=WHOLE)) as client:
         session = await backend.create_session(name="long")
@@ -53,7 +49,6 @@ async def of_the_store() -> list[Figure]:
             await backend.append_messages(session.id, turn)
         history = await text_of(client, "get_session_history", session_id=session.id, limit=MESSAGES)
     return [
-        Figure("tools/list, default toolsets, characters", [shown], MAX_LISTED),
         Figure(f"history of {MESSAGES} of the store ÷ its texts alone, characters", [len(history) / SAID], 1.2),
     ]
 
