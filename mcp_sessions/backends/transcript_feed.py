@@ -70,6 +70,7 @@ class OpenTranscript:
 
     `messages` yields the messages from a position on, newest first, without those that another session has too. It
     raises `Invalid` if there is no such position any more. `bases`: the sessions whose files decide which these are.
+    `ids_are_unique`: a message of another session with the same id is a copy.
     """
 
     name: str
@@ -77,6 +78,7 @@ class OpenTranscript:
     messages: Callable[[Position], Iterator[MessageAtPosition]]
     project: str = ""
     bases: Sequence[str] = ()
+    ids_are_unique: bool = False
 
 
 class TranscriptFeed(Protocol):

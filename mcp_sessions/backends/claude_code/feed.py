@@ -30,7 +30,8 @@ class ClaudeCodeFeed:
             return
         with open_transcript(file.path, stops_at) as opened:
             head = facts.head
-            yield OpenTranscript(facts.title, head.created_at, partial(_messages, opened), head.project)
+            messages = partial(_messages, opened)
+            yield OpenTranscript(facts.title, head.created_at, messages, head.project, ids_are_unique=True)
 
 
 def _messages(opened: TranscriptFile, position: Position) -> Iterator[MessageAtPosition]:

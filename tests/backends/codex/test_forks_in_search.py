@@ -160,3 +160,13 @@ async def test_an_index_opens_no_file_of_a_fork_unless_something_changed(
         assert not reads
         assert (await found(backend))[fork.id] == "bc"
         assert reads
+
+
+async def test_the_same_prompt_in_two_threads_at_the_same_time_is_found_in_both(
+    backend: SessionBackend, tmp_path: Path
+) -> None:
+    threads = [Rollout(legacy=True, moment=NOW) for _ in range(2)]  # ids of messages are places in the file
+    for made in threads:
+        made.turn("a", "re a", NOW)
+        made.write(tmp_path / "home")
+    assert await found(backend) == {made.id: "a" for made in threads}

@@ -18,7 +18,8 @@ _ROWS = 200  # of one statement
 class Text(NamedTuple):
     """A name or a message, as a model may see it.
 
-    `part` is `name` or `message`. `number` and `position` are those of a message in a file.
+    `part` is `name` or `message`. `number` and `position` are those of a message in a file. `session_id` is set if a
+    message of another session can have the same id by chance.
     """
 
     part: str
@@ -28,11 +29,12 @@ class Text(NamedTuple):
     number: int = 0
     position: str = ""
     origin: str = ""
+    session_id: str = ""
 
     def digest(self, labels: str) -> bytes:
         """Return a value that copies of a message in other files have too. `labels` are those of `labels_of`."""
         time = self.created_at if self.number else ""
-        return blake2b(f"{labels}\0{time}\0{self.text}".encode(), digest_size=8).digest()
+        return blake2b(f"{labels}\0{self.session_id}\0{time}\0{self.text}".encode(), digest_size=8).digest()
 
     @property
     def first_key(self) -> int:

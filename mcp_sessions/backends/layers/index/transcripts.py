@@ -261,6 +261,7 @@ def _read(
     """Read the messages that are not among the `known` ones, which are the newest that are indexed."""
     found: list[Text] = []
     after, position = 0, ""
+    only_here = "" if transcript.ids_are_unique else session_id
     for placed in transcript.messages(NEWEST):
         message = placed.message
         if message.role in _NOT_SEARCHED or not message.text:
@@ -275,6 +276,7 @@ def _read(
             1,
             position,
             placed.origin,
+            only_here,
         )
         digest, number = known.get(message.id, (b"", 0))
         if number and digest == text.digest(labels):
