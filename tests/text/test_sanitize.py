@@ -5,7 +5,7 @@ import re
 import string
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Sequence
-from time import perf_counter
+from time import thread_time
 from uuid import UUID
 
 import pytest
@@ -291,10 +291,10 @@ def test_sanitizing_time_grows_linearly_with_the_length(piece: str) -> None:
     times: list[list[float]] = [[], []]
     for _ in range(40):
         for texts, taken in zip(([quarter] * 4, [quarter * 4]), times, strict=True):
-            start = perf_counter()
+            start = thread_time()
             for text in texts:
                 sanitize(text, redact_credentials=True)
-            taken.append(perf_counter() - start)
+            taken.append(thread_time() - start)
         if len(times[0]) > 2 and min(times[1]) < 1.7 * min(times[0]):
             return
     pytest.fail(f"{min(times[1]) / min(times[0]):.1f} times as long")

@@ -162,7 +162,7 @@ async def test_the_server_runs_over_sockets_and_terminals(kind: str) -> None:
     os.close(far)
     try:
         os.write(near, b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n[]\n')
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             lines = b""
             while lines.count(b"\n") < 2:
                 await anyio.wait_readable(near)
