@@ -27,7 +27,7 @@ from ..transcripts.kept_files import KeptFiles
 from ..transcripts.trash import Trash
 from ..validation import check_version
 from . import ClaudeCodeOptions
-from .changes import APPENDED_ROLES, Changes
+from .changes import APPENDED_ROLES, SessionWriter
 from .deletion import Deletion
 from .forks import write_fork
 from .protection import Protection
@@ -121,22 +121,22 @@ class ClaudeCodeBackend(ClaudeCodeReader):
             return file_error(error)
         return None
 
-    def _renew_copy(self, session_id: str, changes: Changes) -> None:
+    def _renew_copy(self, session_id: str, changes: SessionWriter) -> None:
         self._protection(changes).renew(session_id)
 
     def _interrupted(self, stops_at: float) -> Set[str]:
-        return self._protection(Changes(self._catalogue(stops_at))).interrupted_sessions(self._trash)
+        return self._protection(SessionWriter(self._catalogue(stops_at))).interrupted_sessions(self._trash)
 
-    def _finish(self, session_id: str, changes: Changes) -> None:
+    def _finish(self, session_id: str, changes: SessionWriter) -> None:
         self._protection(changes).finish(self._trash, session_id)
 
     def _outdated(self, stops_at: float) -> Sequence[str]:
-        return self._protection(Changes(self._catalogue(stops_at))).outdated_sessions()
+        return self._protection(SessionWriter(self._catalogue(stops_at))).outdated_sessions()
 
-    def _protection(self, changes: Changes) -> Protection:
+    def _protection(self, changes: SessionWriter) -> Protection:
         return Protection(changes, self._kept, keeps_all=self._keep == "all")
 
-    def _deletion(self, changes: Changes) -> Deletion:
+    def _deletion(self, changes: SessionWriter) -> Deletion:
         return Deletion(changes, self._trash, self._protection(changes))
 
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
@@ -201,7 +201,7 @@ class ClaudeCodeBackend(ClaudeCodeReader):
             self._refuse(Capability.UPDATE_SESSION)
         tag = (metadata or {}).get("tag")
 
-        def change(changes: Changes) -> Change:
+        def change(changes: SessionWriter) -> Change:
             check_version(session_id, changes.version(session_id), expected_version)
             return changes.tag(session_id, tag)
 
@@ -218,7 +218,9 @@ class ClaudeCodeBackend(ClaudeCodeReader):
 
         def work(stops_at: float) -> SessionDetail:
             catalogue = self._catalogue(stops_at)
-            return self._details(catalogue).read(write_fork(Changes(catalogue), session_id, up_to_message_id, name))
+            return self._details(catalogue).read(
+                write_fork(SessionWriter(catalogue), session_id, up_to_message_id, name)
+            )
 
         try:
             return await self._in_thread(work)
@@ -245,7 +247,7 @@ class ClaudeCodeBackend(ClaudeCodeReader):
                 lambda changes: self._protection(changes).set(session_id, is_protected=is_protected),
             )
 
-    async def _change(self, session_id: str, work: Callable[[Changes], T]) -> T:
+    async def _change(self, session_id: str, work: Callable[[SessionWriter], T]) -> T:
         """Make a change while our other processes don't change the session, and return its result. Raise
         `OutcomeUnknown` if the change takes too long. The session stays locked until the change has ended.
         """
@@ -253,7 +255,9 @@ class ClaudeCodeBackend(ClaudeCodeReader):
             self._locks.open()
         async with self._locks.lock(f"{self._folder.root}/{session_id}") as lock:
             try:
-                return await self._in_thread(lock.until_done(lambda stops_at: work(Changes(self._catalogue(stops_at)))))
+                return await self._in_thread(
+                    lock.until_done(lambda stops_at: work(SessionWriter(self._catalogue(stops_at))))
+                )
             except Timeout as error:
                 raise OutcomeUnknown(
                     "the change took too long, so it isn't known whether it was made. Read the session to find out."

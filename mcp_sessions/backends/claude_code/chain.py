@@ -20,7 +20,7 @@ _BROKEN = (
 _CUT = "The beginning of this conversation is missing in its file."
 
 
-class Mode:
+class StartMode:
     """Where a chain begins: at the last message, at a line, at the parent of a line, or with the line before it.
 
     The modes are numbers of a cursor. Python 3.11 is slow to look up the members of an `Enum`.
@@ -32,33 +32,33 @@ class Mode:
     PREVIOUS = 3
 
 
-class Start(NamedTuple):
+class ChainStart(NamedTuple):
     """The line where a chain begins, by its offset and a digest of its uuid, and how it begins there."""
 
     offset: int = 0
-    mode: int = Mode.NEWEST
+    mode: int = StartMode.NEWEST
     digest: int = 0
 
     @classmethod
-    def at(cls, record: Record, mode: int) -> "Start":
+    def at(cls, record: Record, mode: int) -> "ChainStart":
         return cls(record.offset, mode, cursors.digest(record.uuid, 5))
 
 
-class Span(NamedTuple):
+class LineSpan(NamedTuple):
     """Where a line begins and ends."""
 
     offset: int
     end: int
 
 
-class Link(NamedTuple):
+class ChainLink(NamedTuple):
     """A line of the chain, and the lines between it and the next newer one that may belong to an answer.
 
     `is_in_file_order`: the line was found by its place in the file, since a parent is missing.
     """
 
     record: Record
-    passed: list[Span]
+    passed: list[LineSpan]
     is_in_file_order: bool = False
 
 
@@ -70,9 +70,9 @@ class Chain:
     of_subagent: bool = False
     notes: list[str] = field(default_factory=list[str])
 
-    def links(self, start: Start) -> Iterator[Link]:
+    def links(self, start: ChainStart) -> Iterator[ChainLink]:
         """Yield the lines of the chain, the last one first. Raise `Invalid` if the line of `start` no longer exists."""
-        if start.mode == Mode.NEWEST:
+        if start.mode == StartMode.NEWEST:
             lines = self._lines(None)
             last = self._find_leaf(lines)
         else:
@@ -80,18 +80,18 @@ class Chain:
             lines = self._lines(last.offset)
         if last is None:
             return
-        if start.mode in (Mode.NEWEST, Mode.LINE):
-            yield Link(last, [])
-        if start.mode != Mode.PREVIOUS:
+        if start.mode in (StartMode.NEWEST, StartMode.LINE):
+            yield ChainLink(last, [])
+        if start.mode != StartMode.PREVIOUS:
             for link in self._parents(last, lines):
                 yield link
                 last = link.record
             if not last.parent:
                 return
-        yield from self._in_file_order(last.offset, is_resumed=start.mode == Mode.PREVIOUS)
+        yield from self._in_file_order(last.offset, is_resumed=start.mode == StartMode.PREVIOUS)
 
-    def _record_at(self, start: Start) -> Record:
-        line = self.file.line_at(start.offset) if start.mode <= Mode.PREVIOUS else None
+    def _record_at(self, start: ChainStart) -> Record:
+        line = self.file.line_at(start.offset) if start.mode <= StartMode.PREVIOUS else None
         record = read_record(line) if line else None
         if record is None or cursors.digest(record.uuid, 5) != start.digest:
             raise Invalid('"cursor" points to a message that no longer exists. Leave it out to start from the newest.')
@@ -119,23 +119,23 @@ class Chain:
                 in_branch.add(record.parent)
         return None
 
-    def _parents(self, child: Record, lines: Iterator[Line]) -> Iterator[Link]:
+    def _parents(self, child: Record, lines: Iterator[Line]) -> Iterator[ChainLink]:
         """Yield the parents of a line, up to the first one that has none, or whose parent is missing."""
-        passed: list[Span] = []
+        passed: list[LineSpan] = []
         sought = child.parent
         pattern = sought.encode()
         for line in lines if sought else ():
             record = read_record(line) if pattern in line.data else None
             if record is not None and record.uuid == sought:
-                yield Link(record, passed)
+                yield ChainLink(record, passed)
                 passed, sought = [], record.parent
                 pattern = sought.encode()
                 if not sought:
                     return
             elif may_belong_to_answer(line):
-                passed.append(Span(line.offset, line.end))
+                passed.append(LineSpan(line.offset, line.end))
 
-    def _in_file_order(self, end: int, *, is_resumed: bool) -> Iterator[Link]:
+    def _in_file_order(self, end: int, *, is_resumed: bool) -> Iterator[ChainLink]:
         """Yield all messages before an offset, the last one first. Of lines with the same uuid, the last one counts."""
         is_first = True
         seen: set[str] | None = None
@@ -150,7 +150,7 @@ class Chain:
                 self._add_note(_BROKEN)
                 seen.add(record.uuid)
                 is_first = False
-                yield Link(record, [], is_in_file_order=True)
+                yield ChainLink(record, [], is_in_file_order=True)
         if is_first and not is_resumed:
             self._add_note(_CUT)
 

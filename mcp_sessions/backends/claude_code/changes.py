@@ -14,6 +14,7 @@ from ..transcripts.appending import append_lines
 from ..transcripts.lines import open_transcript
 from ..transcripts.values import text_in, time_in
 from ..validation import TEXT_LENGTH, session_name
+from .catalogue import Catalogue
 from .chain import Chain
 from .conversation import Conversation
 from .details import version_of
@@ -21,7 +22,6 @@ from .facts import SessionFacts, has_title_near_end
 from .folder import SessionFile
 from .records import Record
 from .running_processes import live_sessions
-from .sessions import Catalogue
 
 APPENDED_ROLES: frozenset[Role] = frozenset({"user", "assistant"})
 _KEPT_FIELDS = ("cwd", "version", "gitBranch")
@@ -41,7 +41,7 @@ class FoundSession(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class SessionWriter:
     """Changes the sessions of a folder."""
 
     catalogue: Catalogue

@@ -3,26 +3,26 @@
 from collections import Counter
 
 from ..health import Check, Report
+from .catalogue import Catalogue
 from .retention import Retention
 from .running_processes import live_sessions
-from .sessions import Catalogue
 
 
 def examine(catalogue: Catalogue, report: Report) -> None:
     """Pass each check to `report`. Raise `Unavailable` if the folder can't be read."""
     catalogue.folder.check()
     report(Check("folder", str(catalogue.folder.root)))
-    rows = list(catalogue.newest_first(is_kept=False))
+    entries = list(catalogue.newest_first(is_kept=False))
     live = live_sessions(catalogue.folder.root)
-    report(Check("sessions", f"{len(rows):,}, of which {len(live):,} are open in a running Claude Code"))
-    versions = Counter(row.facts.version for row in rows if row.facts.version)
+    report(Check("sessions", f"{len(entries):,}, of which {len(live):,} are open in a running Claude Code"))
+    versions = Counter(entry.facts.version for entry in entries if entry.facts.version)
     if versions:
         shown = ", ".join(f"{version} ({count:,})" for version, count in versions.most_common(5))
         report(Check("versions", f"written by Claude Code {shown}"))
     kept = {file.id for file in catalogue.of_copies().files()}
-    report(_retention(catalogue, [row.file.mtime for row in rows if row.file.id not in kept]))
+    report(_retention(catalogue, [entry.file.mtime for entry in entries if entry.file.id not in kept]))
     if kept:
-        removed = len(kept - {row.file.id for row in rows})
+        removed = len(kept - {entry.file.id for entry in entries})
         report(Check("copies", f"kept of {len(kept):,} sessions, of which Claude Code has removed {removed:,}"))
     if catalogue.unreadable:
         text = f"{catalogue.unreadable:,} can't be read, and are left out. Check their permissions"

@@ -12,7 +12,7 @@ from ...models import Message
 from ..transcripts.history import HistoryItem, Position
 from ..transcripts.lines import Line, TranscriptFile
 from ..transcripts.values import text_in, time_in
-from .chain import Chain, Link, Mode, Span, Start
+from .chain import Chain, ChainLink, ChainStart, LineSpan, StartMode
 from .records import Record, answer_tokens, read_record
 
 _COMPACTED = "The conversation was compacted here. The model no longer sees the messages before this one."
@@ -30,22 +30,22 @@ class _Turn:
     this turn again begins.
     """
 
-    start: Start
+    start: ChainStart
     lines: list[Record] = field(default_factory=list[Record])
     inner_results: list[Record] = field(default_factory=list[Record])
     results: list[Record] = field(default_factory=list[Record])
     off_chain: list[Record] = field(default_factory=list[Record])
-    passed: list[Span] = field(default_factory=list[Span])
+    passed: list[LineSpan] = field(default_factory=list[LineSpan])
     is_in_file_order: bool = False
-    _next: Start | None = None
+    _next: ChainStart | None = None
 
     @classmethod
-    def of(cls, start: Start, links: Sequence[Link]) -> "_Turn":
-        turn = cls(Start.at(links[0].record, Mode.LINE) if start.mode == Mode.NEWEST else start)
+    def of(cls, start: ChainStart, links: Sequence[ChainLink]) -> "_Turn":
+        turn = cls(ChainStart.at(links[0].record, StartMode.LINE) if start.mode == StartMode.NEWEST else start)
         turn.add(links)
         return turn
 
-    def add(self, links: Sequence[Link]) -> None:
+    def add(self, links: Sequence[ChainLink]) -> None:
         """Add older lines, the newest first."""
         for record, passed, self.is_in_file_order in links:
             results = self.inner_results if self.lines else self.results
@@ -65,10 +65,10 @@ class _Turn:
         return (self.lines or self.results)[-1]
 
     @property
-    def next(self) -> Start:
+    def next(self) -> ChainStart:
         """Where reading continues after this turn, of which all lines must be known."""
         if self._next is None:
-            self._next = Start.at(self.oldest, Mode.PREVIOUS if self.is_in_file_order else Mode.PARENT)
+            self._next = ChainStart.at(self.oldest, StartMode.PREVIOUS if self.is_in_file_order else StartMode.PARENT)
         return self._next
 
     @property
@@ -120,7 +120,7 @@ class Conversation:
         """Yield the messages that come after a position, newest first. Raise `Invalid` if it no longer exists."""
         offset, mode, index, digest = position
         limit = index if mode else _ALL
-        for turn in self._turns(Start(offset, mode, digest)):
+        for turn in self._turns(ChainStart(offset, mode, digest)):
             items = turn.texts() if self.only_texts else turn.items()
             for place in range(min(len(items), limit) - 1, -1, -1):
                 start, above = (turn.start, place) if place else (turn.next, _ALL)
@@ -129,26 +129,26 @@ class Conversation:
 
     def end_of(self, message_id: str) -> int | None:
         """Return where the last line of a message ends, None if there is no such message."""
-        for turn in self._turns(Start()):
+        for turn in self._turns(ChainStart()):
             records = turn.records_of(message_id)
             if records:
                 return max(record.end for record in records)
         return None
 
-    def _shown(self, start: Start) -> Iterator[Link]:
+    def _shown(self, start: ChainStart) -> Iterator[ChainLink]:
         """Yield the lines of the chain that are messages or compactions."""
-        before: list[Span] = []
+        before: list[LineSpan] = []
         for record, passed, is_in_file_order in Chain(self.file, self.of_subagent, self.notes).links(start):
             passed = [*before, *passed] if before else passed
             is_yielded = record.is_compaction or record.is_shown(of_subagent=self.of_subagent)
             if is_yielded:
-                yield Link(record, passed, is_in_file_order)
+                yield ChainLink(record, passed, is_in_file_order)
             before = [] if is_yielded else passed
 
-    def _turns(self, start: Start) -> Iterator[_Turn]:
+    def _turns(self, start: ChainStart) -> Iterator[_Turn]:
         """Yield the turns, newest first. Only the line before a result tells whether the result is inside an answer."""
         turn: _Turn | None = None
-        results: list[Link] = []
+        results: list[ChainLink] = []
         for link in self._shown(start):
             if link.record.is_result:
                 results.append(link)
@@ -171,7 +171,7 @@ class Conversation:
         if results:
             yield _Turn.of(turn.next if turn else start, results)
 
-    def _completed(self, turn: _Turn, older: Sequence[Link]) -> _Turn:
+    def _completed(self, turn: _Turn, older: Sequence[ChainLink]) -> _Turn:
         """Return the turn with those lines of its answer, and results of its calls, that are not on the chain. These
         lines are in the file between the turn and the next older links of the chain, `older`.
         """
@@ -187,7 +187,7 @@ class Conversation:
         turn.off_chain = sorted(found.values(), key=lambda record: (text_in(record.fields, "timestamp"), record.offset))
         return turn
 
-    def _read(self, spans: Sequence[Span], texts: set[str]) -> Iterator[Record]:
+    def _read(self, spans: Sequence[LineSpan], texts: set[str]) -> Iterator[Record]:
         """Yield the shown lines that contain any of these texts."""
         patterns = [text.encode() for text in texts]
         for span in spans:

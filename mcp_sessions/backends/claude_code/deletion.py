@@ -9,7 +9,7 @@ from ...errors import NotFound
 from ...models import Change, iso
 from ..transcripts.trash import Trash
 from ..validation import check_version, session_name
-from .changes import Changes
+from .changes import SessionWriter
 from .details import version_of
 from .folder import is_session_id
 from .protection import Protection
@@ -21,7 +21,7 @@ from .session_files import session_files
 class Deletion:
     """Moves sessions to a trash, and back."""
 
-    changes: Changes
+    changes: SessionWriter
     trash: Trash
     protection: Protection
 

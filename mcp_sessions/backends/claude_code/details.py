@@ -7,10 +7,10 @@ from ...errors import NotFound, Timeout, quoted
 from ...models import SessionDetail
 from ..transcripts.file_memory import FileMemory
 from ..transcripts.lines import open_transcript
+from .catalogue import Catalogue, CatalogueEntry
 from .conversation import Conversation
 from .folder import SessionFile
 from .listing import FolderStatus
-from .sessions import Catalogue, Row
 from .subagents import read_description
 
 _COUNTING_FRACTION = 0.4
@@ -21,7 +21,7 @@ _EXPIRY_NOTES = {"archived": "If you archive it, a copy is kept.", "off": "Archi
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class SessionCounts:
     """The messages and runs of a session, and the tokens of all of its answers."""
 
     messages: int
@@ -30,14 +30,14 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Details:
+class DetailReader:
     """Reads sessions in detail. `known` has counts by file. `timeout` is the time of a call in seconds.
 
     `keep` is the option that says which sessions have copies.
     """
 
     catalogue: Catalogue
-    known: FileMemory[Counts]
+    known: FileMemory[SessionCounts]
     timeout: float
     keep: str
 
@@ -48,7 +48,7 @@ class Details:
         facts = self.catalogue.facts(file, of_subagent=bool(slash))
         if not (slash or facts.is_session):
             raise NotFound(f"no session {quoted(session_id)}. Call list_sessions for valid ids.")
-        fields = FolderStatus(self.catalogue).fields_of(Row((0, 0), file, facts))
+        fields = FolderStatus(self.catalogue).fields_of(CatalogueEntry((0, 0), file, facts))
         if slash:
             description = read_description(file)
             fields |= {"name": description.name or facts.title, "agent_id": description.agent_type, "expires_at": None}
@@ -79,7 +79,7 @@ class Details:
             return _EXPIRY_NOTES.get(self.keep, "")
         return "A copy of it is kept."
 
-    def _counts(self, file: SessionFile, *, of_subagent: bool) -> Counts | None:
+    def _counts(self, file: SessionFile, *, of_subagent: bool) -> SessionCounts | None:
         """Return the counts of a transcript, None if it takes too long to read it."""
         counts = self.known.get(file.path, file.state)
         if counts is None:
@@ -91,7 +91,7 @@ class Details:
                         messages, runs, tokens = messages + 1, runs + item.starts_run, tokens + item.tokens
             except Timeout:
                 return None
-            counts = Counts(messages, runs, tokens)
+            counts = SessionCounts(messages, runs, tokens)
             self.known.put(file.path, file.state, counts)
         return counts
 

@@ -29,7 +29,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class TranscriptHead:
     """What the first lines of a transcript say. `is_side` means that it is a subagent's."""
 
     is_side: bool = False
@@ -51,7 +51,7 @@ class SessionFacts:
     titles, and have `earlier_titles`.
     """
 
-    head: Head
+    head: TranscriptHead
     title: str = ""
     tag: str = ""
     branch: str = ""
@@ -111,9 +111,9 @@ def read_facts(
     )
 
 
-def read_head(file: TranscriptFile) -> Head:
+def read_head(file: TranscriptFile) -> TranscriptHead:
     """Return what the first lines of a transcript say. Stop when everything is known, or after too many lines."""
-    head = Head()
+    head = TranscriptHead()
     for line in file.forward():
         if line.offset > _EDGE or (head.first_prompt and head.project and head.created_at):
             break
@@ -123,7 +123,7 @@ def read_head(file: TranscriptFile) -> Head:
     return head
 
 
-def _with_record(head: Head, record: Record) -> Head:
+def _with_record(head: TranscriptHead, record: Record) -> TranscriptHead:
     """Return the head with what a further line says."""
     fields, is_first = record.fields, not (head.created_at or head.session_id)
     forked_from = text_in(object_in(fields, "forkedFrom"), "sessionId")
@@ -185,7 +185,7 @@ def _search_titles(file: TranscriptFile, start: int, end: int) -> dict[str, str]
     return {kind: title for line in lines for kind, title in _titles_in(line, _TITLES)}
 
 
-def _title(file: TranscriptFile, titles: dict[str, str], summary_leaf: str, head: Head) -> str:
+def _title(file: TranscriptFile, titles: dict[str, str], summary_leaf: str, head: TranscriptHead) -> str:
     given = titles.get("custom-title")
     if given:
         return given

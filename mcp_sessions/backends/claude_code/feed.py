@@ -7,8 +7,8 @@ from functools import partial
 from ..transcript_feed import FileState, MessageAtPosition, OpenTranscript, Position
 from ..transcripts.feed import with_positions
 from ..transcripts.lines import TranscriptFile, open_transcript
+from .catalogue import Catalogue
 from .conversation import NEWEST, Conversation
-from .sessions import Catalogue
 
 
 class ClaudeCodeFeed:

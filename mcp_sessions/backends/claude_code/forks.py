@@ -19,7 +19,7 @@ from ..transcripts.file_creation import created_file
 from ..transcripts.lines import Line, TranscriptFile, open_transcript, parse
 from ..transcripts.values import text_in
 from ..validation import session_name
-from .changes import Changes, timestamp, title_lines
+from .changes import SessionWriter, timestamp, title_lines
 from .conversation import Conversation
 from .records import Record, is_torn, read_record
 
@@ -29,7 +29,7 @@ _LINKS = ("uuid", "parentUuid", "logicalParentUuid")
 _REPLACEMENT = b'{"type":"content-replacement"'
 
 
-def write_fork(changes: Changes, session_id: str, up_to_message_id: str, name: str) -> str:
+def write_fork(changes: SessionWriter, session_id: str, up_to_message_id: str, name: str) -> str:
     """Write a copy of a session beside it, and return its id.
 
     `up_to_message_id` is the last message to copy, "" for all. Raise `NotFound` if there is no such message.

@@ -9,10 +9,10 @@ from ... import cursors
 from ...models import Session, SessionFilter, SessionPage
 from ...text.words import fold_name
 from ..project_filter import in_project
+from .catalogue import Catalogue, CatalogueEntry, Key
 from .folder import SessionFile
 from .retention import Retention
 from .running_processes import live_sessions
-from .sessions import Catalogue, Key, Row
 
 _KEPT_NOTE = "Claude Code has removed these sessions, and copies were kept. restore_session puts one back."
 
@@ -35,26 +35,26 @@ def list_page(
         return sign * key[0], key[1]
 
     part, is_in_project = fold_name(filter.query), in_project(filter.project)
-    rows: list[Row] = []
+    entries: list[CatalogueEntry] = []
     count, is_more = 0, False
-    for row in catalogue.ordered(filter.order, is_kept=filter.archived):
-        if not (filter.is_in_time(row.facts.updated_at) and is_in_project(row.facts.head.project)):
+    for entry in catalogue.ordered(filter.order, is_kept=filter.archived):
+        if not (filter.is_in_time(entry.facts.updated_at) and is_in_project(entry.facts.head.project)):
             continue
-        if part not in fold_name(sanitize(row.facts.title)):
+        if part not in fold_name(sanitize(entry.facts.title)):
             continue
         count += 1
-        if after is not None and order(row.key) <= order(after):
+        if after is not None and order(entry.key) <= order(after):
             continue
-        if len(rows) == limit:
+        if len(entries) == limit:
             is_more = True
             break
-        rows.append(row)
+        entries.append(entry)
     about = FolderStatus(catalogue)
     notes = [f"{catalogue.unreadable} sessions could not be read."] if catalogue.unreadable else []
-    notes += [_KEPT_NOTE] if rows and filter.archived else []
+    notes += [_KEPT_NOTE] if entries and filter.archived else []
     return SessionPage(
-        sessions=tuple(Session(**about.fields_of(row), cursor=cursors.mark(walk, *row.key)) for row in rows),
-        next_cursor=cursors.mark(walk, *rows[-1].key) if is_more else "",
+        sessions=tuple(Session(**about.fields_of(entry), cursor=cursors.mark(walk, *entry.key)) for entry in entries),
+        next_cursor=cursors.mark(walk, *entries[-1].key) if is_more else "",
         total=None if is_more or catalogue.unreadable else count,
         note=" ".join(notes),
     )
@@ -67,18 +67,18 @@ class FolderStatus:
         self._live = live_sessions(catalogue.folder.root)
         self._retention = Retention.of(catalogue.folder.root)
 
-    def fields_of(self, row: Row) -> dict[str, Any]:
+    def fields_of(self, entry: CatalogueEntry) -> dict[str, Any]:
         """Return the fields of a `Session`."""
         return {
-            "id": row.file.id,
-            "name": row.facts.title,
+            "id": entry.file.id,
+            "name": entry.facts.title,
             "type": "agent",
-            "project": row.facts.head.project,
-            "created_at": row.facts.head.created_at,
-            "updated_at": row.facts.updated_at,
-            "archived_at": _removed_at(row.file) if row.file.is_kept else None,
-            "expires_at": None if row.file.is_kept else self._retention.expires_at(row.file.mtime),
-            "is_live": row.file.id in self._live,
+            "project": entry.facts.head.project,
+            "created_at": entry.facts.head.created_at,
+            "updated_at": entry.facts.updated_at,
+            "archived_at": _removed_at(entry.file) if entry.file.is_kept else None,
+            "expires_at": None if entry.file.is_kept else self._retention.expires_at(entry.file.mtime),
+            "is_live": entry.file.id in self._live,
         }
 
 

@@ -9,7 +9,7 @@ from ...errors import NotFound
 from ..transcripts.file_copies import file_error
 from ..transcripts.kept_files import KeptFiles, transcripts_in
 from ..transcripts.trash import Trash
-from .changes import Changes
+from .changes import SessionWriter
 from .retention import Retention
 from .session_files import session_files
 
@@ -18,7 +18,7 @@ from .session_files import session_files
 class Protection:
     """Keeps copies of sessions: of all sessions if `keeps_all` is set, else of those for which `protect` was called."""
 
-    changes: Changes
+    changes: SessionWriter
     kept: KeptFiles
     keeps_all: bool
 

@@ -32,16 +32,16 @@ from ..transcripts.lines import open_transcript
 from ..transcripts.runs import run_page
 from ..validation import NAME_LENGTH, session_type
 from . import ClaudeCodeOptions
+from .catalogue import Catalogue
 from .checks import examine
 from .conversation import NEWEST, POSITION_LENGTH, Conversation
-from .details import Counts, Details
+from .details import DetailReader, SessionCounts
 from .facts import SessionFacts
 from .feed import ClaudeCodeFeed
 from .folder import ClaudeFolder, SessionFile, is_session_id
 from .listing import list_page
 from .running_processes import session_of_ancestor
 from .search import search_sessions
-from .sessions import Catalogue
 from .subagents import agent_runs
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class ClaudeCodeReader(SessionBackend):
         self._keep = options.keep
         self._folder = ClaudeFolder(root, kept=ClaudeFolder(kept))
         self._facts: FileMemory[SessionFacts] = FileMemory()
-        self._counts: FileMemory[Counts] = FileMemory()
+        self._counts: FileMemory[SessionCounts] = FileMemory()
 
     @property
     def keeps(self) -> frozenset[str]:
@@ -122,7 +122,7 @@ class ClaudeCodeReader(SessionBackend):
         def find(stops_at: float) -> Sequence[str]:
             catalogue = self._catalogue(stops_at)
             files = [file for file in sorted(catalogue.files(), reverse=True) if file.id.startswith(prefix)]
-            ids = [file.id for file in files if catalogue.row(file) is not None]
+            ids = [file.id for file in files if catalogue.entry(file) is not None]
             return sorted(ids, key=lambda found: found != prefix)[:limit]
 
         return await self._in_thread(find)
@@ -182,8 +182,8 @@ class ClaudeCodeReader(SessionBackend):
             conversation = Conversation(transcript, of_subagent="/" in session_id)
             yield History(session_id, conversation.items(position), conversation.notes), file
 
-    def _details(self, catalogue: Catalogue) -> Details:
-        return Details(catalogue, self._counts, self.options.timeout, self._keep)
+    def _details(self, catalogue: Catalogue) -> DetailReader:
+        return DetailReader(catalogue, self._counts, self.options.timeout, self._keep)
 
     def _catalogue(self, stops_at: float) -> Catalogue:
         return Catalogue(self._folder, self._facts, stops_at)

@@ -8,10 +8,10 @@ from ...text.search_query import SearchQuery
 from ..project_filter import in_project
 from ..scan_search import Candidate, Transcript
 from ..transcripts.lines import open_transcript
-from ..transcripts.search import Searched, TranscriptSearch
+from ..transcripts.search import SearchableSession, TranscriptSearch
+from .catalogue import Catalogue
 from .conversation import Conversation
 from .folder import SessionFile
-from .sessions import Catalogue
 
 
 async def search_sessions(
@@ -27,13 +27,15 @@ async def search_sessions(
     """Search for `seconds`."""
     is_in_project = in_project(project)
 
-    def newest_first() -> Iterator[Searched[SessionFile]]:
-        for row in catalogue.newest_first():
-            head = row.facts.head
+    def newest_first() -> Iterator[SearchableSession[SessionFile]]:
+        for entry in catalogue.newest_first():
+            head = entry.facts.head
             if not is_in_project(head.project):
                 continue
-            candidate = Candidate(id=row.file.id, name=row.facts.title, created_at=head.created_at, position=row.key)
-            yield Searched(candidate, row.file)
+            candidate = Candidate(
+                id=entry.file.id, name=entry.facts.title, created_at=head.created_at, position=entry.key
+            )
+            yield SearchableSession(candidate, entry.file)
 
     def read(file: SessionFile, query: SearchQuery) -> Transcript:
         return _read(file, catalogue.stops_at, query)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...errors import Unsupported
-from .sessions import Catalogue
+from .catalogue import Catalogue
 from .subagents import agent_files
 
 

@@ -8,29 +8,29 @@ from ...errors import SessionsError, Timeout
 from ...models import Run
 from ..transcripts.lines import open_transcript, parse
 from ..transcripts.values import text_in
+from .catalogue import Catalogue
 from .conversation import Conversation
 from .facts import read_head
 from .folder import SessionFile
-from .sessions import Catalogue
 
 _MOST_BYTES = 64 * 1024
 
 
-class Description(NamedTuple):
+class SubagentDescription(NamedTuple):
     """What the file beside a subagent's transcript says about it."""
 
     name: str = ""
     agent_type: str = ""
 
 
-def read_description(file: SessionFile) -> Description:
+def read_description(file: SessionFile) -> SubagentDescription:
     """Return the description of a subagent. Claude Code writes one since version 2.1."""
     try:
         with Path(file.path).with_suffix(".meta.json").open("rb") as opened:
             fields = parse(opened.read(_MOST_BYTES)) or {}
     except OSError:
-        return Description()
-    return Description(text_in(fields, "description"), text_in(fields, "agentType"))
+        return SubagentDescription()
+    return SubagentDescription(text_in(fields, "description"), text_in(fields, "agentType"))
 
 
 def agent_runs(catalogue: Catalogue, file: SessionFile) -> Sequence[Run]:

@@ -14,16 +14,24 @@ from ...models import Change, SessionDetail, iso
 from ..deadline import remaining
 from ..health import Report
 from ..validation import check_version, session_name
-from . import CodexOptions, requests
+from . import CodexOptions, change_requests
 from .app_server import AppServers, RequestRefused, ResponseLost
-from .catalogue import Catalogue, Entry
+from .catalogue import Catalogue, CatalogueEntry
+from .change_requests import ChangeRequest, refusal_error
 from .checks import examine_program
 from .details import lineage_of
-from .family import filter_threads, is_active, is_archived, is_deleted, listing, note_on_subagents, with_subagents
 from .fork_points import find_fork, turn_ending_with
-from .guards import are_growing, deletable, refuse_if_archived, refuse_if_moved, refuse_if_open
+from .preconditions import are_growing, deletable, refuse_if_archived, refuse_if_moved, refuse_if_open
 from .reader import CHANGES, CodexReader
-from .requests import Request, refusal_error
+from .related_threads import (
+    filter_threads,
+    is_active,
+    is_archived,
+    is_deleted,
+    listing,
+    note_on_subagents,
+    with_subagents,
+)
 
 T = TypeVar("T")
 
@@ -80,11 +88,11 @@ class CodexBackend(CodexReader):
         if not new:
             raise Invalid('Codex can\'t remove a name. Give "name" a visible character.')
 
-        def prepare(catalogue: Catalogue) -> tuple[Request, str]:
+        def prepare(catalogue: Catalogue) -> tuple[ChangeRequest, str]:
             entry = catalogue.find(session_id)
             refuse_if_moved(catalogue, [entry])
             refuse_if_archived(entry)
-            request = requests.rename(session_id, new, is_legacy=catalogue.is_legacy(entry))
+            request = change_requests.rename(session_id, new, is_legacy=catalogue.is_legacy(entry))
             return request, catalogue.given_name(entry)
 
         def is_renamed(catalogue: Catalogue, _: JsonObject) -> bool:
@@ -103,14 +111,14 @@ class CodexBackend(CodexReader):
     async def archive_session(self, session_id: str) -> Change:
         """Archive a session with those of its subagents. Refused while Codex has one of them open."""
 
-        def prepare(catalogue: Catalogue) -> tuple[Request | None, Sequence[str]]:
+        def prepare(catalogue: Catalogue) -> tuple[ChangeRequest | None, Sequence[str]]:
             entry = catalogue.find(session_id)
             if entry.file.is_archived:
                 return None, ()
             family = [member for member in with_subagents(catalogue, entry) if not member.file.is_archived]
             refuse_if_moved(catalogue, family)
             refuse_if_open(catalogue, family)
-            return requests.archive(session_id, is_growing=are_growing(family)), [member.id for member in family]
+            return change_requests.archive(session_id, is_growing=are_growing(family)), [member.id for member in family]
 
         request, ids = await self._read(prepare)
         if request is None:
@@ -133,13 +141,13 @@ class CodexBackend(CodexReader):
         """Restore an archived session with those of its subagents, and rename it if `name` is given."""
         new = session_name(name)
 
-        def prepare(catalogue: Catalogue) -> tuple[Request | None, Sequence[str]]:
+        def prepare(catalogue: Catalogue) -> tuple[ChangeRequest | None, Sequence[str]]:
             entry = catalogue.find(session_id)
             if not entry.file.is_archived:
                 return None, ()
             family = [member for member in with_subagents(catalogue, entry) if member.file.is_archived]
             refuse_if_moved(catalogue, family)
-            return requests.unarchive(session_id), [member.id for member in family]
+            return change_requests.unarchive(session_id), [member.id for member in family]
 
         before = await self.get_session(session_id)
         request, ids = await self._read(prepare)
@@ -170,11 +178,11 @@ class CodexBackend(CodexReader):
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         """Delete a session with those of its subagents, permanently. Refused while Codex has one of them open."""
 
-        def prepare(catalogue: Catalogue) -> tuple[Request, Sequence[str]]:
+        def prepare(catalogue: Catalogue) -> tuple[ChangeRequest, Sequence[str]]:
             family = deletable(catalogue, session_id)
             check_version(session_id, self._details(catalogue).version(family[0]), expected_version)
             is_legacy, is_growing = catalogue.is_legacy(family[0]), are_growing(family)
-            request = requests.delete(session_id, is_legacy=is_legacy, is_growing=is_growing)
+            request = change_requests.delete(session_id, is_legacy=is_legacy, is_growing=is_growing)
             return request, [member.id for member in family]
 
         request, ids = await self._read(prepare)
@@ -185,13 +193,13 @@ class CodexBackend(CodexReader):
         """Fork a session, also one that is open in Codex. `up_to_message_id` is the last message of a turn."""
         new = session_name(name)
 
-        def prepare(catalogue: Catalogue) -> tuple[Request, frozenset[str], bool]:
+        def prepare(catalogue: Catalogue) -> tuple[ChangeRequest, frozenset[str], bool]:
             entry = catalogue.find(session_id)
             refuse_if_moved(catalogue, [entry])
             refuse_if_archived(entry)
             turn = self._turn(catalogue, entry, up_to_message_id) if up_to_message_id else ""
             is_legacy = catalogue.is_legacy(entry)
-            request = requests.fork(session_id, last_turn=turn, is_legacy=is_legacy)
+            request = change_requests.fork(session_id, last_turn=turn, is_legacy=is_legacy)
             return request, frozenset(catalogue.threads), is_legacy
 
         forked = ""
@@ -222,12 +230,12 @@ class CodexBackend(CodexReader):
             ) from error
         return session.model_copy(update={"note": f"{session.note} {note}".strip()})
 
-    def _turn(self, catalogue: Catalogue, entry: Entry, message_id: str) -> str:
+    def _turn(self, catalogue: Catalogue, entry: CatalogueEntry, message_id: str) -> str:
         with ExitStack() as files:
             return turn_ending_with(lineage_of(catalogue, entry, catalogue.stops_at, files), message_id)
 
     async def _send_for_family(
-        self, request: Request, ids: Sequence[str], done: str, is_done: Callable[[Catalogue, str], bool]
+        self, request: ChangeRequest, ids: Sequence[str], done: str, is_done: Callable[[Catalogue, str], bool]
     ) -> str:
         """Send a request that changes a session and those of its subagents. Return a note on the subagents'."""
         session_id, *subagents = ids
@@ -246,7 +254,7 @@ class CodexBackend(CodexReader):
         await self._send(request, is_made)
         return note_on_subagents(subagents, changed, done)
 
-    async def _send(self, request: Request, is_done: Callable[[Catalogue, JsonObject], bool]) -> None:
+    async def _send(self, request: ChangeRequest, is_done: Callable[[Catalogue, JsonObject], bool]) -> None:
         """Send a request to Codex, and read whether the change was made. Raise an error if it was not.
 
         Codex's answer is not trusted: some versions accept requests that they can't carry out. After a lost answer, the

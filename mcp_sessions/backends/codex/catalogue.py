@@ -14,10 +14,10 @@ from ..transcript_feed import FileState
 from ..transcripts.file_memory import FileMemory
 from ..transcripts.runs import microseconds
 from ..transcripts.values import time_of_milliseconds
-from .home import CodexHome, Rollout, Thread, Walk, state_of
-from .rollout import Facts, Meta, open_rollout, read_facts
+from .home import CodexHome, HomeContents, Rollout, Thread, state_of
+from .rollout import RolloutFacts, SessionMeta, open_rollout, read_facts
 from .session_index import SessionIndex
-from .state_database import State, StateDatabase, StateRow
+from .state_database import StateDatabase, StateRow, StateSnapshot
 
 _NAME_LENGTH = 200
 
@@ -25,7 +25,7 @@ Key = tuple[int, int]
 """The place of a thread in a list: a time in microseconds since 1970, and a digest of its id."""
 
 
-class Entry(NamedTuple):
+class CatalogueEntry(NamedTuple):
     """A thread, the file that is the thread as it is now, and what the database says of it."""
 
     thread: Thread
@@ -43,52 +43,52 @@ class _Order(NamedTuple):
 
     threads: Mapping[str, Thread]
     rows: Mapping[str, StateRow]
-    entries: list[Entry]
+    entries: list[CatalogueEntry]
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class CatalogueSources:
     """The sources of the facts about threads, and caches of what was read from files and of the order."""
 
     home: CodexHome
     database: StateDatabase
     index: SessionIndex
-    facts: FileMemory[Facts] = field(default_factory=FileMemory[Facts])
+    facts: FileMemory[RolloutFacts] = field(default_factory=FileMemory[RolloutFacts])
     orders: dict[tuple[str, bool | None], _Order] = field(default_factory=dict[tuple[str, bool | None], _Order])
 
 
 class Catalogue:
     """The threads of a home as they are now. `unreadable` counts those that could not be read."""
 
-    def __init__(self, sources: Sources, stops_at: float) -> None:
+    def __init__(self, sources: CatalogueSources, stops_at: float) -> None:
         self.home = sources.home
         self.stops_at = stops_at
-        self.state: State = sources.database.read(stops_at)
+        self.state: StateSnapshot = sources.database.read(stops_at)
         self.index: Mapping[str, str]
         self.index, note = sources.index.read(stops_at)
         self.notes = [text for text in (self.state.note, note) if text]
         self.unreadable = 0
         self._sources = sources
         self._known = sources.facts
-        self._walk: Walk | None = None
+        self._contents: HomeContents | None = None
 
     @property
     def threads(self) -> Mapping[str, Thread]:
         """The threads by their ids."""
-        return self._walked().threads
+        return self._read_home().threads
 
     def thread_with(self, file_id: str) -> Thread | None:
         """Return the thread that has a file, None if there is none. Its first file has the id of the thread."""
-        walk = self._walked()
-        return walk.threads.get(file_id) or walk.segments.get(file_id)
+        contents = self._read_home()
+        return contents.threads.get(file_id) or contents.segments.get(file_id)
 
-    def _walked(self) -> Walk:
-        if self._walk is None:
-            self._walk = self.home.walk()
-            self.unreadable += self._walk.unreadable
-        return self._walk
+    def _read_home(self) -> HomeContents:
+        if self._contents is None:
+            self._contents = self.home.walk()
+            self.unreadable += self._contents.unreadable
+        return self._contents
 
-    def find(self, thread_id: str) -> Entry:
+    def find(self, thread_id: str) -> CatalogueEntry:
         """Return a thread. Raise `NotFound`, or `BadResponse` if its file is not one of a thread."""
         thread = self.threads.get(thread_id)
         if thread is None:
@@ -103,7 +103,7 @@ class Catalogue:
         thread = self.threads.get(thread_id)
         return thread is not None and self.is_thread(self._entry(thread))
 
-    def ordered(self, order: str, *, archived: bool | None = None) -> Iterator[Entry]:
+    def ordered(self, order: str, *, archived: bool | None = None) -> Iterator[CatalogueEntry]:
         """Yield the threads that are archived or not in an order."""
         known = self._sources.orders.get((order, archived))
         if known is not None and known.threads is self.threads and known.rows is self.state.rows:
@@ -116,9 +116,9 @@ class Catalogue:
                 self._sources.orders[order, archived] = _Order(self.threads, self.state.rows, entries)
         return (entry for entry in entries if self.is_thread(entry))
 
-    def _entries(self, archived: bool | None, *, by_creation: bool) -> tuple[list[Entry], bool]:
+    def _entries(self, archived: bool | None, *, by_creation: bool) -> tuple[list[CatalogueEntry], bool]:
         """Return the threads with their places in a list, and whether these don't depend on the threads' files."""
-        found: list[Entry] = []
+        found: list[CatalogueEntry] = []
         is_fixed = True
         for thread in self.threads.values():
             row = self.state.rows.get(thread.id)
@@ -126,17 +126,17 @@ class Catalogue:
             if archived in (None, file.is_archived):
                 known = (row.created if by_creation else row.updated) if row else 0
                 is_fixed = is_fixed and known > 0
-                time = known * 1000 or self._time(Entry(thread, file, row), by_creation=by_creation)
+                time = known * 1000 or self._time(CatalogueEntry(thread, file, row), by_creation=by_creation)
                 if time is not None:
-                    found.append(Entry(thread, file, row, (time, thread.digest)))
+                    found.append(CatalogueEntry(thread, file, row, (time, thread.digest)))
         return found, is_fixed
 
-    def project(self, entry: Entry) -> str:
+    def project(self, entry: CatalogueEntry) -> str:
         """Return the folder that a thread works in, "" if it is unknown."""
         meta = self.facts(entry).meta
         return (meta.project if meta else "") or (entry.row.project if entry.row else "")
 
-    def is_thread(self, entry: Entry) -> bool:
+    def is_thread(self, entry: CatalogueEntry) -> bool:
         """Return whether the file of a thread can be read and is one."""
         try:
             return self.facts(entry).meta is not None
@@ -148,8 +148,8 @@ class Catalogue:
             self.unreadable += 1
             return False
 
-    def facts(self, entry: Entry) -> Facts:
-        """Return the facts of a thread's file. Those of a packed file that can't be unpacked are empty.
+    def facts(self, entry: CatalogueEntry) -> RolloutFacts:
+        """Return the facts of a thread's file. Those of a compressed file that can't be decompressed are empty.
 
         Raise the errors of `open_rollout`.
         """
@@ -160,15 +160,16 @@ class Catalogue:
             self._known.put(entry.file.path, state, facts)
         return facts
 
-    def _read(self, entry: Entry, state: FileState) -> Facts:
+    def _read(self, entry: CatalogueEntry, state: FileState) -> RolloutFacts:
         earlier = self._known.earlier(entry.file.path, state) if entry.file.is_plain else None
         try:
             with open_rollout(entry.file, self.stops_at) as opened:
                 return read_facts(opened, earlier)
         except Unsupported:
-            return Facts(Meta(mode=entry.row.mode if entry.row else "legacy"), updated=state.mtime // 1000)
+            mode = entry.row.mode if entry.row else "legacy"
+            return RolloutFacts(SessionMeta(mode=mode), updated=state.mtime // 1000)
 
-    def name(self, entry: Entry) -> str:
+    def name(self, entry: CatalogueEntry) -> str:
         """Return a thread's name, or the beginning of its first prompt if it has none."""
         given = self.given_name(entry)
         if given:
@@ -176,36 +177,36 @@ class Catalogue:
         preview = (entry.row.preview if entry.row else "") or self.facts(entry).preview
         return " ".join(preview[: 2 * _NAME_LENGTH].split())[:_NAME_LENGTH]
 
-    def given_name(self, entry: Entry) -> str:
+    def given_name(self, entry: CatalogueEntry) -> str:
         """Return the name that a thread was given, "" if it has none."""
         if self.is_legacy(entry):
             return self.index.get(entry.id, "")
         return entry.row.name if entry.row else ""
 
-    def is_legacy(self, entry: Entry) -> bool:
+    def is_legacy(self, entry: CatalogueEntry) -> bool:
         """Return whether a thread is legacy, so that its name is in the index."""
         meta = self.facts(entry).meta
         return ((meta.mode if meta else "") or (entry.row.mode if entry.row else "")) == "legacy"
 
-    def updated_at(self, entry: Entry) -> datetime | None:
+    def updated_at(self, entry: CatalogueEntry) -> datetime | None:
         """Return when a thread was changed last."""
         time = self._time(entry)
         return time_of_milliseconds(time / 1000) if time else None
 
-    def created_at(self, entry: Entry) -> datetime | None:
+    def created_at(self, entry: CatalogueEntry) -> datetime | None:
         """Return when a thread was created."""
         time = self._time(entry, by_creation=True)
         return time_of_milliseconds(time / 1000) if time else None
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[CatalogueEntry]:
         """Yield all threads without opening a file, so that some of them may not be readable."""
         return map(self._entry, self.threads.values())
 
-    def _entry(self, thread: Thread) -> Entry:
+    def _entry(self, thread: Thread) -> CatalogueEntry:
         row = self.state.rows.get(thread.id)
-        return Entry(thread, thread.segments(row.path if row else "")[-1], row)
+        return CatalogueEntry(thread, thread.segments(row.path if row else "")[-1], row)
 
-    def _time(self, entry: Entry, *, by_creation: bool = False) -> int | None:
+    def _time(self, entry: CatalogueEntry, *, by_creation: bool = False) -> int | None:
         """Return the time of a thread in microseconds, None if it can't be read."""
         known = (entry.row.created if by_creation else entry.row.updated) if entry.row else 0
         if known:

@@ -9,8 +9,8 @@ import anyio
 from ...errors import excerpt
 from ..health import Check, Report
 from .app_server import program_environment
-from .catalogue import Catalogue, Entry
-from .live import is_open
+from .catalogue import Catalogue, CatalogueEntry
+from .open_threads import is_open
 
 _PATIENCE = 10.0
 """How many seconds a program may take to print its version."""
@@ -39,7 +39,7 @@ def examine(catalogue: Catalogue, report: Report) -> None:
         report(Check("files", text, "warning"))
 
 
-def _database(catalogue: Catalogue, entries: Sequence[Entry]) -> Check:
+def _database(catalogue: Catalogue, entries: Sequence[CatalogueEntry]) -> Check:
     if catalogue.notes:
         return Check("database", f"{' '.join(catalogue.notes).removesuffix('.')}. Restore it from a backup", "warning")
     root = str(catalogue.home.root)

@@ -12,11 +12,11 @@ from ...models import Message
 from ..transcripts.history import HistoryItem, Position
 from ..transcripts.lines import Line, TranscriptFile, parse
 from ..transcripts.values import count_in, object_in, text_in
-from .events import CALLS, LineType, is_tool_item, line_type, payload_of
 from .home import state_of
-from .lineage import Lineage, Part
-from .live import is_open
+from .line_types import CALLS, LineType, is_tool_item, line_type, payload_of
+from .lineage import Lineage, RolloutPart
 from .messages import LineMessages, call_name, read_messages
+from .open_threads import is_open
 from .rollout import open_rollout
 
 POSITION_LENGTH = 3
@@ -136,7 +136,7 @@ class Conversation:
         if not is_found:
             raise Invalid('"cursor" points to a message that no longer exists. Leave it out to start from the newest.')
 
-    def _of_part(self, part: Part, begin: int, end: int, turn: _OpenTurn) -> Iterator[HistoryItem]:
+    def _of_part(self, part: RolloutPart, begin: int, end: int, turn: _OpenTurn) -> Iterator[HistoryItem]:
         for line in part.opened.backward(end):
             if line.offset < begin:
                 break
@@ -155,7 +155,7 @@ class Conversation:
         if part.opened.oversized_lines:
             self._add_note(_UNREADABLE)
 
-    def _of_line(self, part: Part, line: Line, turn: _OpenTurn, count: int | None) -> Iterator[HistoryItem]:
+    def _of_line(self, part: RolloutPart, line: Line, turn: _OpenTurn, count: int | None) -> Iterator[HistoryItem]:
         """Yield the messages of a line, or the first `count` of them, newest first."""
         found = read_messages(line, is_paginated=self._is_paginated(part))
         if found is None:
@@ -169,7 +169,7 @@ class Conversation:
         for place in reversed(range(len(messages))):
             yield turn.take(HistoryItem(messages[place], (part.digest, line.offset, place), found.starts_run))
 
-    def _is_paginated(self, part: Part) -> bool:
+    def _is_paginated(self, part: RolloutPart) -> bool:
         if part.meta.mode in ("legacy", "paginated"):
             return part.meta.mode == "paginated"
         self._add_note(_UNKNOWN_MODE)
@@ -179,7 +179,7 @@ class Conversation:
             self._modes[part.digest] = "item_completed" in types
         return self._modes[part.digest]
 
-    def _named(self, part: Part, line: Line, found: LineMessages) -> tuple[Message, ...]:
+    def _named(self, part: RolloutPart, line: Line, found: LineMessages) -> tuple[Message, ...]:
         """Return the messages of a line. The result of a tool has the tool's name, which is in the line of the call."""
         if not (found.result_of and self.names_tools):
             return found.messages
@@ -192,7 +192,7 @@ class Conversation:
                     return tuple(message.model_copy(update={"tool_name": name}) for message in found.messages)
         return found.messages
 
-    def _add_torn(self, part: Part, line: Line) -> None:
+    def _add_torn(self, part: RolloutPart, line: Line) -> None:
         """Add a note on an incomplete line, unless Codex may be writing that line at this moment."""
         if line.end < part.opened.size:
             self._add_note(_UNREADABLE)

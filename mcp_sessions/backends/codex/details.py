@@ -8,7 +8,7 @@ from ... import cursors
 from ...errors import SessionsError, Timeout
 from ...models import SessionDetail
 from ..transcripts.file_memory import FileMemory
-from .catalogue import Catalogue, Entry
+from .catalogue import Catalogue, CatalogueEntry
 from .conversation import Conversation
 from .home import state_of
 from .lineage import Lineage
@@ -19,7 +19,7 @@ _COUNTING_FRACTION = 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class ThreadCounts:
     """The messages and runs of a thread, including those from the thread that it was forked from."""
 
     messages: int
@@ -27,11 +27,11 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Details:
+class DetailReader:
     """Reads threads in detail. `known` has counts by file. `timeout` is the time of a call in seconds."""
 
     catalogue: Catalogue
-    known: FileMemory[Counts]
+    known: FileMemory[ThreadCounts]
     timeout: float
 
     def read(self, session_id: str) -> SessionDetail:
@@ -55,7 +55,7 @@ class Details:
             note=" ".join([*self.catalogue.notes, *([note] if note else [])]),
         )
 
-    def _counts(self, entry: Entry) -> tuple[Counts | None, str]:
+    def _counts(self, entry: CatalogueEntry) -> tuple[ThreadCounts | None, str]:
         """Return the counts of a thread and a note. There are none if it takes too long, or it can't be read."""
         path, state = entry.file.path, state_of(entry.file)
         counts = self.known.get(path, state)
@@ -72,18 +72,18 @@ class Details:
             return None, ""
         except SessionsError as error:
             return None, error.message
-        counts = Counts(messages, runs)
+        counts = ThreadCounts(messages, runs)
         if not lineage.notes:  # else more of it may be readable once the missing files are back
             self.known.put(path, state, counts)
         return counts, ""
 
-    def version(self, entry: Entry) -> str:
+    def version(self, entry: CatalogueEntry) -> str:
         """Return the version of a thread, which changes with its file and its name."""
         state = state_of(entry.file)
         known = cursors.digest(repr((self.catalogue.name(entry), entry.file.is_archived)), 4)
         return f"{state.size}-{state.mtime // 1000}-{known:x}"
 
 
-def lineage_of(catalogue: Catalogue, entry: Entry, stops_at: float, files: ExitStack) -> Lineage:
+def lineage_of(catalogue: Catalogue, entry: CatalogueEntry, stops_at: float, files: ExitStack) -> Lineage:
     """Return the parts of a thread, whose files are closed with `files`."""
     return Lineage(entry.thread, entry.file, catalogue.thread_with, stops_at, files)

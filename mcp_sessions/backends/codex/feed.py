@@ -8,7 +8,7 @@ from ... import cursors
 from ...errors import NotFound, SessionsError
 from ..transcript_feed import FileState, MessageAtPosition, OpenTranscript, Position
 from ..transcripts.feed import with_positions
-from .catalogue import Catalogue, Entry
+from .catalogue import Catalogue, CatalogueEntry
 from .conversation import NEWEST, Conversation
 from .details import lineage_of
 from .home import state_of
@@ -20,7 +20,7 @@ class CodexFeed:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, CatalogueEntry] = {}
         self.states: Mapping[str, FileState] = dict(self._states())
         self.unreadable = catalogue.unreadable
 

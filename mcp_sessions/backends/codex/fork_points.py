@@ -8,7 +8,7 @@ from ..transcripts.history import HistoryItem
 from ..transcripts.values import object_in, text_in
 from .catalogue import Catalogue
 from .conversation import Conversation
-from .events import LineType, line_type, payload_of
+from .line_types import LineType, line_type, payload_of
 from .lineage import Lineage
 
 

@@ -2,7 +2,7 @@
 
 `sessions/YYYY/MM/DD/rollout-TIME-THREAD.jsonl` is a thread, and `archived_sessions/rollout-….jsonl` an archived one.
 After a revert, a thread has a further file, `rollout-TIME-THREAD_SEGMENT.jsonl`: the newest is the thread as it is now,
-and refers to the older ones. Codex may pack a file as `.jsonl.zst`. Only files with names of these forms are opened,
+and refers to the older ones. Codex may compress a file to `.jsonl.zst`. Only files with such names are opened,
 and no link that leads out of the home is followed.
 """
 
@@ -38,7 +38,7 @@ class Rollout(NamedTuple):
     stem: str
     """The file's name without its extension."""
     is_plain: bool
-    """Whether the file is not packed."""
+    """Whether the file is not compressed."""
     path: str
     is_archived: bool
     thread_id: str
@@ -56,7 +56,7 @@ class Thread:
         """Return one file of each segment, oldest first. The last one is the thread as it is now.
 
         Of several copies, this is the one that the database names (`recorded_path`), else the newest by name. Of a
-        plain and a packed file of the same name, the plain one counts.
+        plain and a compressed file of the same name, the plain one counts.
         """
         if len(self.files) == 1:
             return self.files
@@ -69,7 +69,7 @@ class Thread:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class HomeContents:
     """The threads that were found by their ids, and the number of files and folders that could not be read.
 
     `segments` has the threads by the ids of their further files.
@@ -107,7 +107,8 @@ class CodexHome:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._last: tuple[Mapping[str, _Folder], Walk] = {}, Walk({}, {}, 0)  # one object, since threads share it
+        # one object, since threads share it
+        self._last: tuple[Mapping[str, _Folder], HomeContents] = ({}, HomeContents({}, {}, 0))
 
     def check(self) -> None:
         """Raise `Unavailable` unless the folder exists and can be read."""
@@ -119,7 +120,7 @@ class CodexHome:
                 "CODEX_HOME."
             ) from error
 
-    def walk(self) -> Walk:
+    def walk(self) -> HomeContents:
         """Return all threads, the same object as before if nothing has changed. No file is opened."""
         known, last = self._last
         found: dict[str, _Folder] = {}
@@ -131,9 +132,9 @@ class CodexHome:
             pending += [(inner, depth - 1) for inner in folder.folders] if depth else []
         if len(found) == len(known) and all(found[path] is known.get(path) for path in found):
             return last
-        walk = _threads_in(found.values())
-        self._last = found, walk
-        return walk
+        contents = _threads_in(found.values())
+        self._last = found, contents
+        return contents
 
     def _folder(self, path: str, *, is_archived: bool, known: _Folder | None) -> _Folder:
         """Return the contents of a folder; `known` if the folder is unchanged. A folder that was changed just now may
@@ -181,7 +182,7 @@ class CodexHome:
             return False
 
 
-def _threads_in(folders: Iterable[_Folder]) -> Walk:
+def _threads_in(folders: Iterable[_Folder]) -> HomeContents:
     threads: dict[str, Thread] = {}
     segments: dict[str, Thread] = {}
     unreadable = 0
@@ -194,7 +195,7 @@ def _threads_in(folders: Iterable[_Folder]) -> Walk:
             thread.files.append(file)
             if file.segment:
                 segments[file.segment] = thread
-    return Walk(threads, segments, unreadable)
+    return HomeContents(threads, segments, unreadable)
 
 
 def state_of(file: Rollout) -> FileState:

@@ -14,26 +14,26 @@ from ...errors import SessionsError, Timeout, Unsupported
 from ..transcripts.lines import TranscriptFile, parse
 from ..transcripts.values import count_in
 from .home import Rollout, Thread
-from .rollout import Base, Meta, open_rollout, read_meta
+from .rollout import RolloutBase, SessionMeta, open_rollout, read_meta
 
 _MISSING = "The beginning of this conversation is missing: it is in another file, which is gone or damaged."
-_PACKED = "The beginning of this conversation is in a file that is packed. Install mcp-sessions[zstd] to read it."
+_COMPRESSED = "The beginning of this conversation is in a compressed file. Install mcp-sessions[zstd] to read it."
 _TOO_LONG = "The beginning of this conversation is not shown, since it is in too many files."
 _MOST_PARTS = 200
 
 
-class Part(NamedTuple):
+class RolloutPart(NamedTuple):
     """The lines of a file before `end`. `digest` identifies the file in cursors."""
 
     thread_id: str
     file: Rollout
     opened: TranscriptFile
-    meta: Meta
+    meta: SessionMeta
     end: int
     digest: int
 
     @classmethod
-    def of(cls, thread_id: str, file: Rollout, opened: TranscriptFile, meta: Meta, end: int) -> "Part":
+    def of(cls, thread_id: str, file: Rollout, opened: TranscriptFile, meta: SessionMeta, end: int) -> "RolloutPart":
         return cls(thread_id, file, opened, meta, end, cursors.digest(file.stem, 5))
 
 
@@ -52,10 +52,10 @@ class Lineage:
     files: ExitStack
     notes: list[str] = field(default_factory=list[str])
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[RolloutPart]:
         """Yield the parts, the one with the newest messages first."""
         opened = self.files.enter_context(open_rollout(self.file, self.stops_at))
-        part = Part.of(self.thread.id, self.file, opened, read_meta(opened) or Meta(), opened.size)
+        part = RolloutPart.of(self.thread.id, self.file, opened, read_meta(opened) or SessionMeta(), opened.size)
         used = {self.file.stem}
         while True:
             yield part
@@ -72,7 +72,7 @@ class Lineage:
             part = older
             used.add(part.file.stem)
 
-    def end_of_shared(self, part: Part) -> int:
+    def end_of_shared(self, part: RolloutPart) -> int:
         """Return where the lines of a part end that the thread of its file shows too, 0 if it shows none of them.
 
         The thread that a fork was made from shows less of its older file after a revert.
@@ -104,7 +104,7 @@ class Lineage:
                     found[thread.id if thread else part.meta.base.file_id] = None
         return [id for id in found if id != self.thread.id]
 
-    def _part(self, base: Base, used: set[str]) -> Part | None:
+    def _part(self, base: RolloutBase, used: set[str]) -> RolloutPart | None:
         """Return the beginning of the base's file, None if there is no such file."""
         thread = self.find(base.file_id)
         files = thread.segments() if thread else []
@@ -114,7 +114,7 @@ class Lineage:
                 return part
         return None
 
-    def _open(self, base: Base, file: Rollout) -> Part | None:
+    def _open(self, base: RolloutBase, file: Rollout) -> RolloutPart | None:
         """Return the beginning of a file, None if the base ends elsewhere or the file can't be read."""
         files = ExitStack()
         try:
@@ -122,11 +122,11 @@ class Lineage:
             meta = read_meta(opened)
             if meta is not None and _ends_line(opened, base):
                 self.files.push(files.pop_all())
-                return Part.of(file.thread_id, file, opened, meta, base.end_offset)
+                return RolloutPart.of(file.thread_id, file, opened, meta, base.end_offset)
         except Timeout:
             raise
         except Unsupported:
-            self._add_note(_PACKED)
+            self._add_note(_COMPRESSED)
         except SessionsError:
             pass  # another file may be the base
         finally:
@@ -134,11 +134,11 @@ class Lineage:
         return None
 
     def _add_note(self, note: str) -> None:
-        if note not in self.notes and not (note == _MISSING and _PACKED in self.notes):
+        if note not in self.notes and not (note == _MISSING and _COMPRESSED in self.notes):
             self.notes.append(note)
 
 
-def _ends_line(opened: TranscriptFile, base: Base) -> bool:
+def _ends_line(opened: TranscriptFile, base: RolloutBase) -> bool:
     """Return whether the last line of the base ends in this file at the offset that the fork names."""
     if base.end_offset > opened.size:
         return False

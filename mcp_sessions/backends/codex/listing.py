@@ -10,9 +10,9 @@ from ...models import Session, SessionFilter, SessionPage
 from ...text.words import fold_name
 from ..project_filter import in_project
 from ..transcripts.values import time_of_milliseconds
-from .catalogue import Catalogue, Entry, Key
+from .catalogue import Catalogue, CatalogueEntry, Key
 from .home import state_of
-from .live import is_open
+from .open_threads import is_open
 
 
 def list_page(
@@ -33,7 +33,7 @@ def list_page(
         return sign * key[0], key[1]
 
     part, is_in_project = fold_name(filter.query), in_project(filter.project)
-    entries: list[Entry] = []
+    entries: list[CatalogueEntry] = []
     count, is_more = 0, False
     for entry in catalogue.ordered(filter.order, archived=filter.archived):
         if not (filter.is_in_time(catalogue.updated_at(entry)) and is_in_project(catalogue.project(entry))):
@@ -58,7 +58,7 @@ def list_page(
     )
 
 
-def fields_of(catalogue: Catalogue, entry: Entry) -> dict[str, Any]:
+def fields_of(catalogue: Catalogue, entry: CatalogueEntry) -> dict[str, Any]:
     """Return the fields of a `Session`."""
     return {
         "id": entry.id,
@@ -72,7 +72,7 @@ def fields_of(catalogue: Catalogue, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _archived_at(entry: Entry) -> datetime | None:
+def _archived_at(entry: CatalogueEntry) -> datetime | None:
     """Return when a thread was archived: if Codex did not record it, when the file was moved or changed otherwise."""
     recorded = time_of_milliseconds(entry.row.archived) if entry.row else None
     if recorded is not None:

@@ -13,7 +13,7 @@ from ...models import Attachment, Message, ToolCall
 from ..transcripts.blocks import Content
 from ..transcripts.lines import Line, parse
 from ..transcripts.values import count_in, json_of, object_in, objects_in, text_in, time_in, time_of_milliseconds
-from .events import CALLS, OUTPUTS, payload_of
+from .line_types import CALLS, OUTPUTS, payload_of
 
 _COMPACTED = "The conversation was compacted here. The model no longer sees the messages before this one."
 _IMAGES = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "gif": "gif", "webp": "webp"}

@@ -32,13 +32,13 @@ from ..scan_search import Candidate, Transcript
 from ..transcripts.file_memory import FileMemory
 from ..transcripts.history import History, message_page
 from ..transcripts.runs import run_page
-from ..transcripts.search import Searched, TranscriptSearch, matching
+from ..transcripts.search import SearchableSession, TranscriptSearch, matching
 from ..validation import NAME_LENGTH, session_type
 from . import CodexOptions
-from .catalogue import Catalogue, Entry, Sources
+from .catalogue import Catalogue, CatalogueEntry, CatalogueSources
 from .checks import examine
 from .conversation import NEWEST, POSITION_LENGTH, Conversation, status_of_open_turn
-from .details import Counts, Details, lineage_of
+from .details import DetailReader, ThreadCounts, lineage_of
 from .feed import CodexFeed
 from .home import CodexHome, is_thread_id, state_of
 from .listing import list_page
@@ -80,8 +80,8 @@ class CodexReader(SessionBackend):
     def __init__(self, root: Path, options: CodexOptions) -> None:
         self.options = options
         self._home = CodexHome(root)
-        self._sources = Sources(self._home, StateDatabase(root), SessionIndex(root))
-        self._counts: FileMemory[Counts] = FileMemory()
+        self._sources = CatalogueSources(self._home, StateDatabase(root), SessionIndex(root))
+        self._counts: FileMemory[ThreadCounts] = FileMemory()
 
     def why_no_user_scoping(self) -> str:
         return "Codex's threads all belong to the one person in whose home they are."
@@ -192,15 +192,17 @@ class CodexReader(SessionBackend):
         unfinished: list[str] = []
         is_in_project = in_project(project)
 
-        def newest_first() -> Iterator[Searched[Entry]]:
+        def newest_first() -> Iterator[SearchableSession[CatalogueEntry]]:
             for entry in catalogue.ordered("updated_desc"):
                 if not is_in_project(catalogue.project(entry)):
                     continue
                 created_at = catalogue.created_at(entry)
                 name = catalogue.name(entry)
-                yield Searched(Candidate(id=entry.id, name=name, created_at=created_at, position=entry.key), entry)
+                yield SearchableSession(
+                    Candidate(id=entry.id, name=name, created_at=created_at, position=entry.key), entry
+                )
 
-        def read(entry: Entry, query: SearchQuery) -> Transcript:
+        def read(entry: CatalogueEntry, query: SearchQuery) -> Transcript:
             with ExitStack() as files:
                 lineage = lineage_of(catalogue, entry, stops_at, files)
                 found = matching(Conversation(lineage, for_search=True).items(), query)
@@ -227,8 +229,8 @@ class CodexReader(SessionBackend):
     def _catalogue(self, stops_at: float) -> Catalogue:
         return Catalogue(self._sources, stops_at)
 
-    def _details(self, catalogue: Catalogue) -> Details:
-        return Details(catalogue, self._counts, self.options.timeout)
+    def _details(self, catalogue: Catalogue) -> DetailReader:
+        return DetailReader(catalogue, self._counts, self.options.timeout)
 
     async def _in_thread(self, work: Callable[[float], T]) -> T:
         """Return the result of reading files in a thread, which gets the time when it must stop.

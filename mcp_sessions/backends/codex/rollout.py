@@ -10,8 +10,8 @@ from ...json_documents import JsonObject
 from ..transcripts.lines import TranscriptFile, open_transcript, parse
 from ..transcripts.runs import microseconds
 from ..transcripts.values import count_in, object_in, text_in, time_in
-from .events import LineType, line_type
 from .home import Rollout, is_thread_id
+from .line_types import LineType, line_type
 from .messages import prompt_in
 
 _HEAD = 1024 * 1024
@@ -21,7 +21,7 @@ _PREVIEW = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class RolloutBase:
     """The file that a rollout continues, and where its part of that file ends.
 
     `file_id` is the id of a thread for its first file, and of the segment for a further one.
@@ -33,7 +33,7 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
-class Meta:
+class SessionMeta:
     """What the first line of a rollout says. `mode` is "legacy", "paginated", or unknown to us."""
 
     mode: str = "legacy"
@@ -44,17 +44,17 @@ class Meta:
     parent_id: str = ""
     is_subagent: bool = False
     nickname: str = ""
-    base: Base | None = None
+    base: RolloutBase | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RolloutFacts:
     """What a rollout says about its thread. `updated` is the time of the last line in microseconds since 1970.
 
     `meta` is None if the file is not one of a thread.
     """
 
-    meta: Meta | None
+    meta: SessionMeta | None
     preview: str = ""
     updated: int = 0
     tokens: int = 0
@@ -64,34 +64,34 @@ class Facts:
 def open_rollout(file: Rollout, stops_at: float) -> Generator[TranscriptFile]:
     """Open a rollout for reading.
 
-    Raise `Unsupported` if it is packed and there is nothing to unpack it with, and the errors of `open_transcript`.
+    Raise `Unsupported` if it is compressed and no decoder is installed, and the errors of `open_transcript`.
     """
     if file.is_plain:
         with open_transcript(file.path, stops_at) as opened:
             yield opened
         return
     try:
-        from .packed import unpacked
+        from .decompression import decompressed
     except ModuleNotFoundError as error:
         raise Unsupported(
-            "Codex has packed this session's file, and this server can't unpack it. Install mcp-sessions[zstd], or "
+            "Codex has compressed this session's file, and this server has no decoder. Install mcp-sessions[zstd], or "
             "resume the session in Codex."
         ) from error
-    with unpacked(file.path, stops_at) as opened:
+    with decompressed(file.path, stops_at) as opened:
         yield opened
 
 
-def read_facts(opened: TranscriptFile, earlier: Facts | None) -> Facts:
+def read_facts(opened: TranscriptFile, earlier: RolloutFacts | None) -> RolloutFacts:
     """Return the facts of a rollout. `earlier`: the facts of the file before lines were appended to it."""
     meta = earlier.meta if earlier else read_meta(opened)
     if meta is None:
-        return Facts(None)
+        return RolloutFacts(None)
     preview = earlier.preview if earlier else ""
-    facts = _read_tail(opened, Facts(meta, preview or _read_preview(opened, meta)))
+    facts = _read_tail(opened, RolloutFacts(meta, preview or _read_preview(opened, meta)))
     return facts if facts.updated else replace(facts, updated=microseconds(meta.created_at))
 
 
-def read_meta(opened: TranscriptFile) -> Meta | None:
+def read_meta(opened: TranscriptFile) -> SessionMeta | None:
     """Return what the first line of a thread says, None if the file has no such line.
 
     In a copy of a thread, as older versions of Codex made it, the first line of the original follows the copy's own.
@@ -106,7 +106,7 @@ def read_meta(opened: TranscriptFile) -> Meta | None:
     return None
 
 
-def _meta(fields: JsonObject, written_at: datetime | None) -> Meta:
+def _meta(fields: JsonObject, written_at: datetime | None) -> SessionMeta:
     source = object_in(fields, "source")
     spawn = object_in(object_in(source, "subagent") or object_in(source, "subAgent"), "thread_spawn")
     parents = (
@@ -115,7 +115,7 @@ def _meta(fields: JsonObject, written_at: datetime | None) -> Meta:
         text_in(spawn, "parent_thread_id"),
     )
     base = object_in(fields, "history_base")
-    return Meta(
+    return SessionMeta(
         mode=text_in(fields, "history_mode") or "legacy",
         created_at=time_in(fields) or written_at,
         project=text_in(fields, "cwd"),
@@ -124,7 +124,7 @@ def _meta(fields: JsonObject, written_at: datetime | None) -> Meta:
         parent_id=next(filter(is_thread_id, parents), ""),
         is_subagent=bool(spawn) or text_in(fields, "thread_source") == "subagent",
         nickname=text_in(fields, "agent_nickname") or text_in(spawn, "agent_nickname"),
-        base=Base(
+        base=RolloutBase(
             text_in(base, "thread_id"), count_in(base, "end_ordinal_exclusive"), count_in(base, "end_byte_offset")
         )
         if base
@@ -132,7 +132,7 @@ def _meta(fields: JsonObject, written_at: datetime | None) -> Meta:
     )
 
 
-def _read_preview(opened: TranscriptFile, meta: Meta) -> str:
+def _read_preview(opened: TranscriptFile, meta: SessionMeta) -> str:
     """Return the first prompt, "" if there is none."""
     for line in opened.forward(0, min(opened.size, _PREVIEW)):
         if line_type(line.data) is LineType.MESSAGE and (prompt := prompt_in(line.data)):
@@ -140,7 +140,7 @@ def _read_preview(opened: TranscriptFile, meta: Meta) -> str:
     return ""
 
 
-def _read_tail(opened: TranscriptFile, facts: Facts) -> Facts:
+def _read_tail(opened: TranscriptFile, facts: RolloutFacts) -> RolloutFacts:
     """Return the facts with the time of the last line, and the tokens in the last count of them near the end."""
     updated, tokens = 0, 0
     for line in opened.backward():

@@ -52,7 +52,7 @@ class StateRow(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class StateSnapshot:
     """The threads in the database by their ids. `note` says why there are none, "" if the database was read."""
 
     rows: Mapping[str, StateRow] = field(default_factory=dict[str, StateRow])
@@ -69,11 +69,11 @@ class StateDatabase:
     def __init__(self, home: Path) -> None:
         self.path = home / _NAME
         self._log = home / f"{_NAME}-wal"
-        self._known: tuple[_Files, State] | None = None
+        self._known: tuple[_Files, StateSnapshot] | None = None
 
-    def read(self, stops_at: float) -> State:
+    def read(self, stops_at: float) -> StateSnapshot:
         """Return the threads. A database that is missing, damaged or locked has none."""
-        state = State()
+        state = StateSnapshot()
         for _ in range(3):
             files, known = self._files(), self._known
             if known is not None and known[0] == files:
@@ -95,19 +95,19 @@ class StateDatabase:
                 found.append((0, 0, 0))
         return tuple(found)
 
-    def _read(self, stops_at: float) -> State:
+    def _read(self, stops_at: float) -> StateSnapshot:
         try:
             with self._connection() as connection:
                 connection.set_progress_handler(lambda: time.monotonic() > stops_at, 10_000)
                 try:
-                    return State(_rows(connection))
+                    return StateSnapshot(_rows(connection))
                 except sqlite3.OperationalError:  # a text may not be UTF-8, and decoding in Python takes much longer
                     connection.text_factory = _decoded
-                    return State(_rows(connection))
+                    return StateSnapshot(_rows(connection))
         except FileNotFoundError:
-            return State()  # before version 0.120, or with another folder for the database
+            return StateSnapshot()  # before version 0.120, or with another folder for the database
         except (sqlite3.Error, OSError, ValueError):
-            return State(note=_DAMAGED)
+            return StateSnapshot(note=_DAMAGED)
 
     @contextmanager
     def _connection(self) -> Generator[sqlite3.Connection]:

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Searched(Generic[T]):
+class SearchableSession(Generic[T]):
     """A session to search, and what its backend needs to read it."""
 
     candidate: Candidate
@@ -34,7 +34,7 @@ class TranscriptSearch(Generic[T]):
     the id. `read` returns a session's matching messages; see `matching`. Both are called in threads.
     """
 
-    newest_first: Callable[[], Iterator[Searched[T]]]
+    newest_first: Callable[[], Iterator[SearchableSession[T]]]
     read: Callable[[T, SearchQuery], Transcript]
     project: str = ""
 
@@ -45,7 +45,7 @@ class TranscriptSearch(Generic[T]):
         rows = (row for row in self.newest_first() if not position or _is_after(row.candidate.position, position))
         sources: dict[str, T] = {}
 
-        def with_source(row: Searched[T]) -> Candidate:
+        def with_source(row: SearchableSession[T]) -> Candidate:
             sources[row.candidate.id] = row.source
             return row.candidate
 
@@ -55,7 +55,7 @@ class TranscriptSearch(Generic[T]):
             return found, found[-1].position if found else None
 
         async def find(digest: int) -> Candidate | None:
-            def search() -> Searched[T] | None:
+            def search() -> SearchableSession[T] | None:
                 return next((row for row in self.newest_first() if row.candidate.position[1] == digest), None)
 
             row = await anyio.to_thread.run_sync(search)

@@ -106,7 +106,7 @@ async def test_a_fork_has_all_of_a_base_whose_newest_file_can_not_be_read(
     for made in (base, fork):
         made.write(tmp_path / "home")
     damaged = revert(base, 1).write(tmp_path / "home", segment=SEGMENT)
-    damaged.with_name(f"{damaged.name}.zst").write_bytes(b"not packed")
+    damaged.with_name(f"{damaged.name}.zst").write_bytes(b"not compressed")
     damaged.unlink()
     page = await backend.search_sessions("re")
     assert not page.complete

@@ -18,12 +18,12 @@ from ...deadline import deadline, remaining
 from ...health import Report
 from ..wrapper import Wrapper
 from . import tables
+from .indexer import FoundText, Indexer, Progress
 from .labels import searched_labels
-from .listed import ListedSource
-from .source import FoundText, Progress, Source
+from .list_indexer import ListIndexer
 from .store import DamagedIndex, IndexStore, UnusableIndex
 from .tables import Place
-from .transcripts import TranscriptSource
+from .transcript_indexer import TranscriptIndexer
 
 _SHARE_OF_TIME = 0.4
 """The part of a call's time for updating the index, and also the part for reading the hits."""
@@ -100,8 +100,8 @@ class Indexed(Wrapper):
     async def _search(
         self, query: SearchQuery, labels: str, walk: str, below: int, limit: int, note: str
     ) -> SearchPage:
-        source = await self._open_source()
-        missing = await self._update(source)
+        indexer = await self._open_indexer()
+        missing = await self._update(indexer)
         owner = self.caller.user_id
         hits: list[SearchHit] = []
         stops_at = anyio.current_time() + remaining(self.options.timeout) * _SHARE_OF_TIME
@@ -112,7 +112,7 @@ class Indexed(Wrapper):
                 places, below = await self._store.search(_search_work(labels, query, below, count))
             except DeadlineExceeded:
                 break
-            hits += self._hits(places, await source.read(places), query, walk)
+            hits += self._hits(places, await indexer.read(places), query, walk)
         unreadable = await self._store.scan(lambda tx: tables.unreadable(tx, self._source, owner))
         if unreadable:
             notes.append(f"{len(unreadable)} sessions could not be read, among them {', '.join(unreadable[:3])}.")
@@ -128,12 +128,12 @@ class Indexed(Wrapper):
             note=" ".join(filter(None, notes)),
         )
 
-    async def _open_source(self, progress: Progress | None = None) -> Source:
+    async def _open_indexer(self, progress: Progress | None = None) -> Indexer:
         feed = await self.inner.transcript_feed()
         report = progress or self._report
         if feed is not None:
-            return TranscriptSource(self.inner, feed, self._store, self._source, report)
-        return ListedSource(self.inner, self._store, self._source, self.caller.user_id, report)
+            return TranscriptIndexer(self.inner, feed, self._store, self._source, report)
+        return ListIndexer(self.inner, self._store, self._source, self.caller.user_id, report)
 
     async def _report(self, done: int, total: int) -> None:
         await self.caller.progress(done, f"{done} of {total} sessions indexed")
@@ -148,18 +148,18 @@ class Indexed(Wrapper):
         with self._store.sync_lock(self._source) as is_held:
             if not is_held:
                 raise Busy("another process is updating the index. Wait for it to finish, then try again.")
-            source = await self._open_source(progress)
-            note = (await source.update(math.inf)).note
+            indexer = await self._open_indexer(progress)
+            note = (await indexer.update(math.inf)).note
         unreadable = await self._store.scan(lambda tx: tables.unreadable(tx, self._source, self.caller.user_id))
         return f"{note} {len(unreadable)} sessions could not be read.".strip() if unreadable else note
 
-    async def _update(self, source: Source) -> str:
+    async def _update(self, indexer: Indexer) -> str:
         """Index what changed, unless another call or process is doing that. Return a note on what is missing."""
         with self._store.sync_lock(self._source) as is_held:
             if not is_held:
                 return _UPDATED_ELSEWHERE
             stops_at = anyio.current_time() + remaining(self.options.timeout) * _SHARE_OF_TIME
-            return (await source.update(stops_at)).note
+            return (await indexer.update(stops_at)).note
 
     def _hits(
         self, places: Sequence[Place], texts: Sequence[FoundText | None], query: SearchQuery, walk: str

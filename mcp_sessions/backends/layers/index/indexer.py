@@ -46,8 +46,8 @@ class FoundText(NamedTuple):
     text: str
 
 
-class Source(Protocol):
-    """The sessions of one backend, as the index reads them during one call."""
+class Indexer(Protocol):
+    """Indexes the sessions of one backend during one call, and reads hits in them."""
 
     async def update(self, stops_at: float) -> Coverage:
         """Index what changed until a time on the event loop's clock. Return what is missing after that."""

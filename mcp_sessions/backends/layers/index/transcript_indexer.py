@@ -23,8 +23,8 @@ from ...deadline import remaining
 from ...gather import map_concurrently
 from ...transcript_feed import NEWEST, FileState, OpenTranscript, TranscriptFeed
 from . import tables
+from .indexer import Coverage, FoundText, Progress, found_message, micros
 from .labels import labels_of
-from .source import Coverage, FoundText, Progress, found_message, micros
 from .store import IndexStore
 from .tables import Place
 from .texts import NewText, Text, insert_texts
@@ -43,7 +43,7 @@ _Known = Mapping[str, Mapping[str, tuple[bytes, int]]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _SessionTexts:
     """What was read of a session. `after`: the number of the message that it follows, 0 if all of it was read.
 
     `position` is where that message is to be read now. `texts` is None if the file can't be read. `labels` are those of
@@ -61,8 +61,8 @@ class _Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class TranscriptSource:
-    """The sessions of a backend with files. All of them are one user's."""
+class TranscriptIndexer:
+    """Indexes and reads the sessions of a backend with files. All of them are one user's."""
 
     backend: SessionBackend
     feed: TranscriptFeed
@@ -122,15 +122,15 @@ class TranscriptSource:
         """
         total = len(waiting)
         states: dict[str, FileState] = {}
-        batch: list[_Reading] = []
+        batch: list[_SessionTexts] = []
         is_last = False
 
-        async def write() -> list[_Reading]:
+        async def write() -> list[_SessionTexts]:
             if batch:
                 await self.store.write_update(lambda tx: self._write(tx, batch, is_last=is_last))
             return []
 
-        async def read() -> list[_Reading]:
+        async def read() -> list[_SessionTexts]:
             return await anyio.to_thread.run_sync(self._read_batch, waiting, known, stops_at)
 
         while True:
@@ -151,9 +151,9 @@ class TranscriptSource:
 
         return await self.store.scan(read)
 
-    def _read_batch(self, waiting: _Waiting, known: _Known, stops_at: float) -> list[_Reading]:
+    def _read_batch(self, waiting: _Waiting, known: _Known, stops_at: float) -> list[_SessionTexts]:
         """Read sessions, and remove them from `waiting`. Return none if there is no time left."""
-        batch: list[_Reading] = []
+        batch: list[_SessionTexts] = []
         ends, characters = min(time.monotonic() + _BATCH_SECONDS, stops_at), 0
         while waiting and len(batch) < _BATCH_SESSIONS and characters < _BATCH_CHARACTERS and time.monotonic() < ends:
             session_id, state = waiting[0]
@@ -168,22 +168,22 @@ class TranscriptSource:
 
     def _read(
         self, session_id: str, state: FileState, known: Mapping[str, tuple[bytes, int]], stops_at: float
-    ) -> _Reading:
+    ) -> _SessionTexts:
         try:
             with self.feed.open(session_id, stops_at) as transcript:
                 if transcript is None:
-                    return _Reading(session_id, state)
+                    return _SessionTexts(session_id, state)
                 state = self.feed.states[session_id].with_bases(transcript.bases, self.feed.states)
                 labels = labels_of(self.name, "", transcript.project)
                 return _read(session_id, state, transcript, known, labels)
         except Timeout:
             raise
         except NotFound:
-            return _Reading(session_id, state, is_gone=True)
+            return _SessionTexts(session_id, state, is_gone=True)
         except SessionsError:
-            return _Reading(session_id, state, texts=None)
+            return _SessionTexts(session_id, state, texts=None)
 
-    def _write(self, tx: Transaction, batch: Sequence[_Reading], *, is_last: bool) -> None:
+    def _write(self, tx: Transaction, batch: Sequence[_SessionTexts], *, is_last: bool) -> None:
         new: list[NewText] = []
         for reading in batch:
             if reading.is_gone:
@@ -257,7 +257,7 @@ def _read(
     transcript: OpenTranscript,
     known: Mapping[str, tuple[bytes, int]],
     labels: str,
-) -> _Reading:
+) -> _SessionTexts:
     """Read the messages that are not among the `known` ones, which are the newest that are indexed."""
     found: list[Text] = []
     after, position = 0, ""
@@ -285,7 +285,7 @@ def _read(
         found.append(text)
     texts = [text._replace(number=number) for number, text in enumerate(reversed(found), after + 1)]
     name = sanitize(transcript.name, redact_credentials=True)
-    return _Reading(session_id, state, labels, name, texts, after, position)
+    return _SessionTexts(session_id, state, labels, name, texts, after, position)
 
 
 def _numbers(position: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Rollouts that Codex packed with Zstandard, unpacked into a temporary file."""
+"""Decompresses rollouts that Codex has compressed with Zstandard."""
 
 import sys
 import tempfile
@@ -19,8 +19,8 @@ _MOST_BYTES = 4 * 1024**3
 
 
 @contextmanager
-def unpacked(path: str, stops_at: float) -> Generator[TranscriptFile]:
-    """Yield the content of a packed file, which is as large as 4 GiB at most.
+def decompressed(path: str, stops_at: float) -> Generator[TranscriptFile]:
+    """Yield the content of a compressed file, in a temporary file of at most 4 GiB.
 
     Raise `BadResponse` if it is damaged or larger, `Unavailable` if it can't be read.
     """
@@ -30,12 +30,12 @@ def unpacked(path: str, stops_at: float) -> Generator[TranscriptFile]:
                 while data := source.read(_CHUNK):
                     target.write(data)
                     if target.tell() > _MOST_BYTES:
-                        raise BadResponse("the session's file is too large to unpack. Resume the session in Codex.")
+                        raise BadResponse("the session's file is too large to decompress. Resume the session in Codex.")
                     if time.monotonic() > stops_at:
-                        raise Timeout("unpacking the session took too long. Raise the backend's timeout.")
+                        raise Timeout("decompressing the session took too long. Raise the backend's timeout.")
         except (zstd.ZstdError, EOFError) as error:
-            raise BadResponse("the session's packed file is damaged. Restore it from a backup.") from error
+            raise BadResponse("the session's compressed file is damaged. Restore it from a backup.") from error
         except OSError as error:
-            raise Unavailable(f"the session can't be unpacked ({error.strerror}). Check the file.") from error
+            raise Unavailable(f"the session can't be decompressed ({error.strerror}). Check the file.") from error
         target.flush()
         yield TranscriptFile(target.fileno(), target.tell(), stops_at)

@@ -1,4 +1,4 @@
-"""Files that Codex packed: `.jsonl.zst`."""
+"""Files that Codex has compressed: `.jsonl.zst`."""
 
 import sys
 from pathlib import Path
@@ -17,29 +17,29 @@ else:
     from backports import zstd
 
 
-def pack(path: Path, *, keep: bool = False) -> Path:
-    """Pack a file as Codex does."""
-    packed = path.with_name(f"{path.name}.zst")
-    packed.write_bytes(zstd.compress(path.read_bytes()))
+def compress(path: Path, *, keep: bool = False) -> Path:
+    """Compress a file as Codex does."""
+    compressed = path.with_name(f"{path.name}.zst")
+    compressed.write_bytes(zstd.compress(path.read_bytes()))
     if not keep:
         path.unlink()
-    return packed
+    return compressed
 
 
 def without_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the modules missing that unpack."""
-    monkeypatch.delitem(sys.modules, "mcp_sessions.backends.codex.packed", raising=False)
+    """Hide the modules that decompress."""
+    monkeypatch.delitem(sys.modules, "mcp_sessions.backends.codex.decompression", raising=False)
     for name in ("backports.zstd", "compression.zstd", "backports", "compression"):
         monkeypatch.setitem(sys.modules, name, None)
 
 
-async def test_packed_files_are_read_as_the_others_also_as_the_base_of_forks(tmp_path: Path) -> None:
+async def test_compressed_files_are_read_as_the_others_also_as_the_base_of_forks(tmp_path: Path) -> None:
     home = copy_fixtures(tmp_path)
     labels = ("paginated", "fork_of_fork", "legacy_named", "reverted", "archived")
     async with opened(home) as backend:
         before = {label: await backend.export_session(labelled(label)) for label in labels}
     for path in sorted(home.rglob("rollout-*.jsonl")):
-        pack(path)
+        compress(path)
     for exported in before.values():
         exported["session"] |= {"version": "", "archived_at": None}
     async with opened(home) as backend:
@@ -49,26 +49,26 @@ async def test_packed_files_are_read_as_the_others_also_as_the_base_of_forks(tmp
             assert exported == before[label]
 
 
-async def test_of_a_plain_and_a_packed_file_of_one_thread_the_plain_one_counts(tmp_path: Path) -> None:
+async def test_of_a_plain_and_a_compressed_file_of_one_thread_the_plain_one_counts(tmp_path: Path) -> None:
     made = rollout("before")
     path = made.write(tmp_path)
-    pack(path, keep=True)
+    compress(path, keep=True)
     made.turn("after", "reply", made.created_at)
     made.write(tmp_path)
     assert await names_in(tmp_path) == ["before"]
     assert await texts_of(tmp_path, made.id) == ["before", "answer", "after", "reply"]
 
 
-async def test_without_a_decoder_a_packed_thread_is_listed_and_its_history_says_what_to_install(
+async def test_without_a_decoder_a_compressed_thread_is_listed_and_its_history_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, plain = rollout("packed"), rollout("plain")
+    made, plain = rollout("compressed"), rollout("plain")
     plain.write(tmp_path)
     path = made.write(tmp_path)
-    record(tmp_path, made, path, name="Packed", tokens_used=7)
-    pack(path)
+    record(tmp_path, made, path, name="Compressed", tokens_used=7)
+    compress(path)
     without_decoder(monkeypatch)
-    assert sorted(await names_in(tmp_path)) == ["Packed", "plain"]
+    assert sorted(await names_in(tmp_path)) == ["Compressed", "plain"]
     session = await session_of(tmp_path, made.id)
     assert (session.created_at, session.total_tokens, session.message_count) == (made.created_at, 7, None)
     assert "Install mcp-sessions[zstd]" in session.note
@@ -79,30 +79,30 @@ async def test_without_a_decoder_a_packed_thread_is_listed_and_its_history_says_
         assert ([hit.session_id for hit in found.hits], found.complete) == ([plain.id], False)
 
 
-async def test_a_base_that_can_not_be_unpacked_is_said_in_a_note(
+async def test_a_base_that_can_not_be_decompressed_is_said_in_a_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = copy_fixtures(tmp_path)
-    base = pack(file_of(home, labelled("paginated")))
-    packed = base.read_bytes()
-    base.write_bytes(packed[:100])
+    base = compress(file_of(home, labelled("paginated")))
+    compressed = base.read_bytes()
+    base.write_bytes(compressed[:100])
     assert "is gone or damaged" in await note_of(home, labelled("paginated_fork"))
-    base.write_bytes(packed)
+    base.write_bytes(compressed)
     assert await note_of(home, labelled("paginated_fork")) == ""
-    monkeypatch.setattr("mcp_sessions.backends.codex.packed._MOST_BYTES", 10_000)
+    monkeypatch.setattr("mcp_sessions.backends.codex.decompression._MOST_BYTES", 10_000)
     assert "is gone or damaged" in await note_of(home, labelled("paginated_fork"))
     without_decoder(monkeypatch)
     note = await note_of(home, labelled("paginated_fork"))
-    assert note.startswith("The beginning of this conversation is in a file that is packed.")
+    assert note.startswith("The beginning of this conversation is in a compressed file.")
     assert "gone" not in note
 
 
 @pytest.mark.parametrize("cut", [0, 10, 100])
-async def test_a_damaged_packed_file_is_left_out_and_refused_by_id(tmp_path: Path, cut: int) -> None:
+async def test_a_damaged_compressed_file_is_left_out_and_refused_by_id(tmp_path: Path, cut: int) -> None:
     good, bad = rollout("good"), rollout("bad")
     good.write(tmp_path)
-    packed = pack(bad.write(tmp_path))
-    packed.write_bytes(packed.read_bytes()[:cut])
+    compressed = compress(bad.write(tmp_path))
+    compressed.write_bytes(compressed.read_bytes()[:cut])
     async with opened(tmp_path) as backend:
         page = await backend.list_sessions(SessionFilter())
         assert [session.name for session in page.sessions] == ["good"]
@@ -112,6 +112,6 @@ async def test_a_damaged_packed_file_is_left_out_and_refused_by_id(tmp_path: Pat
 
 async def test_a_thread_of_a_home_has_the_file_that_was_moved_by_hand(tmp_path: Path) -> None:
     home = copy_fixtures(tmp_path)
-    packed = pack(file_of(home, labelled("injected")))
-    packed.rename(home / "archived_sessions" / packed.name)
+    compressed = compress(file_of(home, labelled("injected")))
+    compressed.rename(home / "archived_sessions" / compressed.name)
     assert (await session_of(home, labelled("injected"))).archived_at is not None

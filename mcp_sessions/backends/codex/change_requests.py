@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ...errors import BadResponse, Conflict, SessionsError, Unsupported
 from ...json_documents import JsonObject
 from .app_server import Version
-from .guards import GROWING, OPEN
+from .preconditions import GROWING, OPEN
 
 _LOCKS: Version = (0, 147, 0)
 """The first version that locks the threads that it has open."""
@@ -16,7 +16,7 @@ _FORKS_AFTER_A_TURN: Version = (0, 144, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ChangeRequest:
     """A request for one thread. `action` names it in errors: "Codex can't ACTION". `least` can carry it out.
 
     `loads`: Codex keeps a thread open after the request, until it is ended. `is_growing`: the thread may be open in a
@@ -44,31 +44,31 @@ class Request:
             raise Conflict(GROWING)
 
 
-def rename(thread_id: str, name: str, *, is_legacy: bool) -> Request:
+def rename(thread_id: str, name: str, *, is_legacy: bool) -> ChangeRequest:
     least = (0, 0, 0) if is_legacy else _PAGINATED
-    return Request("rename this session", "thread/name/set", {"threadId": thread_id, "name": name}, least)
+    return ChangeRequest("rename this session", "thread/name/set", {"threadId": thread_id, "name": name}, least)
 
 
-def archive(thread_id: str, *, is_growing: bool) -> Request:
-    return Request("archive sessions", "thread/archive", {"threadId": thread_id}, is_growing=is_growing)
+def archive(thread_id: str, *, is_growing: bool) -> ChangeRequest:
+    return ChangeRequest("archive sessions", "thread/archive", {"threadId": thread_id}, is_growing=is_growing)
 
 
-def unarchive(thread_id: str) -> Request:
-    return Request("restore sessions", "thread/unarchive", {"threadId": thread_id})
+def unarchive(thread_id: str) -> ChangeRequest:
+    return ChangeRequest("restore sessions", "thread/unarchive", {"threadId": thread_id})
 
 
-def delete(thread_id: str, *, is_legacy: bool, is_growing: bool) -> Request:
+def delete(thread_id: str, *, is_legacy: bool, is_growing: bool) -> ChangeRequest:
     least = _DELETES if is_legacy else _PAGINATED
-    return Request("delete this session", "thread/delete", {"threadId": thread_id}, least, is_growing=is_growing)
+    return ChangeRequest("delete this session", "thread/delete", {"threadId": thread_id}, least, is_growing=is_growing)
 
 
-def fork(thread_id: str, *, last_turn: str, is_legacy: bool) -> Request:
+def fork(thread_id: str, *, last_turn: str, is_legacy: bool) -> ChangeRequest:
     """Return the request to fork a thread after a turn, "" for all of it."""
     least = (_FORKS_AFTER_A_TURN if last_turn else (0, 0, 0)) if is_legacy else _PAGINATED
     params: JsonObject = {"threadId": thread_id, "excludeTurns": True}
     if last_turn:
         params |= {"lastTurnId": last_turn}
-    return Request("fork this session", "thread/fork", params, least, loads=True)
+    return ChangeRequest("fork this session", "thread/fork", params, least, loads=True)
 
 
 def refusal_error(message: str) -> SessionsError:

@@ -17,8 +17,8 @@ Key = tuple[int, int]
 """The place of a session in a list: a time in microseconds since 1970, and a digest of its id."""
 
 
-class Row(NamedTuple):
-    """A session in a list."""
+class CatalogueEntry(NamedTuple):
+    """A session, its file, and its place in a list."""
 
     key: Key
     file: SessionFile
@@ -34,7 +34,7 @@ class Catalogue:
     stops_at: float
     unreadable: int = 0
 
-    def newest_first(self, *, is_kept: bool | None = None) -> Iterator[Row]:
+    def newest_first(self, *, is_kept: bool | None = None) -> Iterator[CatalogueEntry]:
         """Yield the sessions, the one that was updated last first. Read no more files than necessary.
 
         `is_kept`: only those of which Claude Code has removed the transcript, or only the others.
@@ -42,38 +42,38 @@ class Catalogue:
         A session is never updated later than its file is changed. So if a session was updated after the next file was
         changed, it is newer than all remaining sessions.
         """
-        waiting: list[tuple[int, int, Row]] = []
+        waiting: list[tuple[int, int, CatalogueEntry]] = []
         for file in sorted(self.files(is_kept=is_kept), reverse=True):
             while waiting and -waiting[0][0] > file.mtime // 1000:
                 yield heappop(waiting)[2]
-            row = self.row(file)
-            if row is not None:
-                heappush(waiting, (-row.key[0], row.key[1], row))
+            entry = self.entry(file)
+            if entry is not None:
+                heappush(waiting, (-entry.key[0], entry.key[1], entry))
         while waiting:
             yield heappop(waiting)[2]
 
-    def ordered(self, order: str, *, is_kept: bool) -> Iterator[Row]:
+    def ordered(self, order: str, *, is_kept: bool) -> Iterator[CatalogueEntry]:
         """Yield the sessions in an order. All but the newest first need all files to be read once."""
         if order == "updated_desc":
             return self.newest_first(is_kept=is_kept)
         files, by_creation = self.files(is_kept=is_kept), order.startswith("created")
-        rows = [row for file in files if (row := self.row(file, by_creation=by_creation))]
+        entries = [entry for file in files if (entry := self.entry(file, by_creation=by_creation))]
         sign = -1 if order.endswith("desc") else 1
-        return iter(sorted(rows, key=lambda row: (sign * row.key[0], row.key[1])))
+        return iter(sorted(entries, key=lambda entry: (sign * entry.key[0], entry.key[1])))
 
     def files(self, *, is_kept: bool | None = None) -> list[SessionFile]:
         """Return the files of all sessions. `is_kept`: see `newest_first`."""
-        walk = self.folder.walk()
-        self.unreadable += walk.unreadable
+        contents = self.folder.walk()
+        self.unreadable += contents.unreadable
         if is_kept is None:
-            return walk.files + walk.kept
-        return walk.kept if is_kept else walk.files
+            return contents.files + contents.kept
+        return contents.kept if is_kept else contents.files
 
     def of_copies(self) -> "Catalogue":
         """Return the sessions of which we have copies, even if Claude Code has not removed their transcripts."""
         return replace(self, folder=self.folder.kept or self.folder)
 
-    def row(self, file: SessionFile, *, by_creation: bool = False) -> Row | None:
+    def entry(self, file: SessionFile, *, by_creation: bool = False) -> CatalogueEntry | None:
         """Return the session of a file, or None if the file is no session or can't be read."""
         try:
             facts = self.facts(file)
@@ -87,7 +87,7 @@ class Catalogue:
         if not facts.is_session:
             return None
         time = microseconds(facts.head.created_at) if by_creation else facts.updated
-        return Row((time, cursors.digest(file.id, 7)), file, facts)
+        return CatalogueEntry((time, cursors.digest(file.id, 7)), file, facts)
 
     def find(self, session_id: str) -> SessionFile:
         """Return the transcript of a session, or of a subagent by `SESSION/agent-…`. Raise `NotFound`."""

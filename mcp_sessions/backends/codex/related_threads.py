@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ...errors import SessionsError
-from .catalogue import Catalogue, Entry
+from .catalogue import Catalogue, CatalogueEntry
 
 _MOST_NAMED = 10
 
 
-def with_subagents(catalogue: Catalogue, entry: Entry) -> list[Entry]:
+def with_subagents(catalogue: Catalogue, entry: CatalogueEntry) -> list[CatalogueEntry]:
     """Return a thread, then the threads of its subagents and of theirs, which Codex archives and deletes with it."""
-    children: dict[str, list[Entry]] = {}
+    children: dict[str, list[CatalogueEntry]] = {}
     for other in catalogue.ordered("created_asc"):
         meta = catalogue.facts(other).meta
         if meta is not None and meta.is_subagent:
@@ -56,7 +56,7 @@ def note_on_subagents(subagents: Sequence[str], changed: Sequence[str], done: st
     return " ".join(notes)
 
 
-def forks_of(catalogue: Catalogue, family: Sequence[Entry]) -> list[str]:
+def forks_of(catalogue: Catalogue, family: Sequence[CatalogueEntry]) -> list[str]:
     """Return the ids of other threads whose files continue one of these threads."""
     ids = {member.id for member in family}
     return [
@@ -66,7 +66,7 @@ def forks_of(catalogue: Catalogue, family: Sequence[Entry]) -> list[str]:
     ]
 
 
-def _bases(catalogue: Catalogue, entry: Entry) -> list[str]:
+def _bases(catalogue: Catalogue, entry: CatalogueEntry) -> list[str]:
     """Return the ids of the threads that the files of a thread continue."""
     found = [entry._replace(file=file) for file in entry.thread.files]
     metas = [catalogue.facts(one).meta for one in found if catalogue.is_thread(one)]

@@ -16,7 +16,7 @@ from ...database.database import Transaction
 from ...database.times import MICROS_PER_DAY, now_micros, to_datetime
 from ...gather import map_concurrently
 from . import tables
-from .source import Coverage, FoundText, Progress, found_message, micros
+from .indexer import Coverage, FoundText, Progress, found_message, micros
 from .store import IndexStore
 from .tables import IndexedSession, Place
 from .texts import Text
@@ -30,8 +30,8 @@ _MAX_LOST = 10
 
 
 @dataclass(frozen=True, slots=True)
-class ListedSource:
-    """The sessions that a backend lists, as one caller sees them. `scope` is the caller's user."""
+class ListIndexer:
+    """Indexes and reads the sessions that a backend lists, as one caller sees them. `scope` is the caller's user."""
 
     backend: SessionBackend
     store: IndexStore
