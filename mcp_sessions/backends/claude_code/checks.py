@@ -19,10 +19,10 @@ def examine(catalogue: Catalogue, report: Report) -> None:
     if versions:
         shown = ", ".join(f"{version} ({count:,})" for version, count in versions.most_common(5))
         report(Check("versions", f"written by Claude Code {shown}"))
-    kept = {file.id for file in catalogue.of_copies().files()}
+    kept = catalogue.of_copies().files()
     report(_retention(catalogue, [row.file.mtime for row in rows if row.file.id not in kept]))
     if kept:
-        removed = len(kept - {row.file.id for row in rows})
+        removed = len(kept.keys() - {row.file.id for row in rows})
         report(Check("copies", f"kept of {len(kept):,} sessions, of which Claude Code has removed {removed:,}"))
     if catalogue.unreadable:
         text = f"{catalogue.unreadable:,} can't be read, and are left out. Check their permissions"
