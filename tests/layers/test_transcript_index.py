@@ -1,5 +1,6 @@
 """The search index over files of Claude Code and Codex: what it reads of them, and what it finds."""
 
+import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -174,6 +175,34 @@ async def test_a_search_reads_from_the_index_which_files_it_has_only_if_another_
         assert len(found(await other.search_sessions("apple"))) == 4
         assert len(found(await backend.search_sessions("apple"))) == 4
     assert reads == ["tests"] * 3
+
+
+@pytest.mark.parametrize("system", ["claude-code", "legacy", "paginated"])
+async def test_all_hits_of_a_session_are_read_while_its_file_is_open(
+    system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transcripts = [transcript_of("an apple"), transcript_of("an apple")]
+    rollouts = [Rollout(legacy=system == "legacy", moment=NOW) for _ in range(2)]
+    for number in range(1, 7):  # the messages of both sessions alternate
+        transcripts[number % 2].prompt(f"apple {number}", NOW + timedelta(hours=number))
+        rollouts[number % 2].turn(f"apple {number}", "", NOW + timedelta(hours=number))
+    url = "" if system == "claude-code" else f"codex://{tmp_path}"
+    for file in rollouts if url else transcripts:
+        file.write(tmp_path)
+    async with open_index(tmp_path, url) as backend:
+        await backend.search_sessions("apple")
+        opened: list[str] = []
+        original = os.open
+
+        def counted(path: str, flags: int, mode: int = 0o777) -> int:
+            opened.append(path)
+            return original(path, flags, mode)
+
+        monkeypatch.setattr(os, "open", counted)
+        hits = [snippet for _, snippet in found(await backend.search_sessions("apple")) if snippet.startswith("apple")]
+    assert hits == [f"apple {number}" for number in range(6, 0, -1)]
+    files = [path for path in opened if str(path).endswith(".jsonl")]
+    assert len(files) == len(set(files)) == 2
 
 
 @pytest.mark.parametrize("is_fork", [True, False])

@@ -1,6 +1,6 @@
 """The sessions in Claude Code's folder, in order, with the facts about each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import NamedTuple
@@ -43,7 +43,7 @@ class Catalogue:
         changed, it is newer than all remaining sessions.
         """
         waiting: list[tuple[int, int, CatalogueEntry]] = []
-        for file in sorted(self.files(is_kept=is_kept), reverse=True):
+        for file in sorted(self.files(is_kept=is_kept).values(), reverse=True):
             while waiting and -waiting[0][0] > file.mtime // 1000:
                 yield heappop(waiting)[2]
             entry = self.entry(file)
@@ -56,17 +56,17 @@ class Catalogue:
         """Yield the sessions in an order. All but the newest first need all files to be read once."""
         if order == "updated_desc":
             return self.newest_first(is_kept=is_kept)
-        files, by_creation = self.files(is_kept=is_kept), order.startswith("created")
+        files, by_creation = self.files(is_kept=is_kept).values(), order.startswith("created")
         entries = [entry for file in files if (entry := self.entry(file, by_creation=by_creation))]
         sign = -1 if order.endswith("desc") else 1
         return iter(sorted(entries, key=lambda entry: (sign * entry.key[0], entry.key[1])))
 
-    def files(self, *, is_kept: bool | None = None) -> list[SessionFile]:
-        """Return the files of all sessions. `is_kept`: see `newest_first`."""
+    def files(self, *, is_kept: bool | None = None) -> Mapping[str, SessionFile]:
+        """Return the files of all sessions by their ids. `is_kept`: see `newest_first`."""
         contents = self.folder.walk()
         self.unreadable += contents.unreadable
         if is_kept is None:
-            return contents.files + contents.kept
+            return contents.files | contents.kept
         return contents.kept if is_kept else contents.files
 
     def of_copies(self) -> "Catalogue":

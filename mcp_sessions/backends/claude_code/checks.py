@@ -19,10 +19,10 @@ def examine(catalogue: Catalogue, report: Report) -> None:
     if versions:
         shown = ", ".join(f"{version} ({count:,})" for version, count in versions.most_common(5))
         report(Check("versions", f"written by Claude Code {shown}"))
-    kept = {file.id for file in catalogue.of_copies().files()}
+    kept = catalogue.of_copies().files()
     report(_retention(catalogue, [entry.file.mtime for entry in entries if entry.file.id not in kept]))
     if kept:
-        removed = len(kept - {entry.file.id for entry in entries})
+        removed = len(kept.keys() - {entry.file.id for entry in entries})
         report(Check("copies", f"kept of {len(kept):,} sessions, of which Claude Code has removed {removed:,}"))
     if catalogue.unreadable:
         text = f"{catalogue.unreadable:,} can't be read, and are left out. Check their permissions"

@@ -16,7 +16,7 @@ class ClaudeCodeFeed:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._files = {file.id: file for file in catalogue.files()}
+        self._files = catalogue.files()
         self.unreadable = catalogue.unreadable
         self.states: Mapping[str, FileState] = {id: file.state for id, file in self._files.items()}
 

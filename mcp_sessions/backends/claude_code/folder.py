@@ -7,7 +7,7 @@ sessions as `agent-….jsonl`. Only names of these forms are ever joined to a pa
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -39,10 +39,13 @@ class SessionFile(NamedTuple):
 
 @dataclass(slots=True)
 class FolderContents:
-    """The transcripts that were found, copies of those that are missing, and how many could not be looked at."""
+    """The transcripts that were found, copies of those that are missing, and how many could not be looked at.
 
-    files: list[SessionFile]
-    kept: list[SessionFile] = field(default_factory=list[SessionFile])
+    Both are by the ids of the sessions.
+    """
+
+    files: dict[str, SessionFile] = field(default_factory=dict[str, SessionFile])
+    kept: dict[str, SessionFile] = field(default_factory=dict[str, SessionFile])
     unreadable: int = 0
 
 
@@ -60,7 +63,7 @@ class ClaudeFolder:
 
     root: Path
     kept: "ClaudeFolder | None" = None
-    memory: FolderMemory[Sequence[SessionFile]] = field(default_factory=FolderMemory[Sequence[SessionFile]])
+    memory: FolderMemory[Mapping[str, SessionFile]] = field(default_factory=FolderMemory[Mapping[str, SessionFile]])
 
     @property
     def projects(self) -> Path:
@@ -78,14 +81,16 @@ class ClaudeFolder:
 
     def walk(self) -> FolderContents:
         """Return all sessions, each once. Of two files with the same id, return the one that was written to last."""
-        found: dict[str, SessionFile] = {}
-        walk = FolderContents([])
+        walk = FolderContents()
         with self.memory.current():
             for project in self._project_folders(walk):
-                self._add_sessions(project, found, walk)
-        walk.files = list(found.values())
-        kept = self.kept.walk().files if self.kept else ()
-        walk.kept = [file._replace(is_kept=True) for file in kept if file.id not in found]
+                files = self.memory.get(project) or self._sessions_in(project, walk)
+                # Merging dicts takes a tenth of the time of a loop over thousands of files.
+                newest = {id: max(walk.files[id], files[id]) for id in walk.files.keys() & files.keys()}
+                walk.files |= files
+                walk.files |= newest
+        kept = self.kept.walk().files if self.kept else {}
+        walk.kept = {id: file._replace(is_kept=True) for id, file in kept.items() if id not in walk.files}
         return walk
 
     def _project_folders(self, walk: FolderContents) -> list[str]:
@@ -99,14 +104,8 @@ class ClaudeFolder:
             walk.unreadable += 1
             return []
 
-    def _add_sessions(self, project: str, found: dict[str, SessionFile], walk: FolderContents) -> None:
-        for file in self.memory.get(project) or self._sessions_in(project, walk):
-            known = found.get(file.id)
-            if known is None or known.mtime < file.mtime:
-                found[file.id] = file
-
-    def _sessions_in(self, project: str, walk: FolderContents) -> Sequence[SessionFile]:
-        files: list[SessionFile] = []
+    def _sessions_in(self, project: str, walk: FolderContents) -> Mapping[str, SessionFile]:
+        files: dict[str, SessionFile] = {}
         is_remembered = True
         try:
             with os.scandir(project) as entries:
@@ -123,9 +122,10 @@ class ClaudeFolder:
                         continue
                     # A file may be changed by way of its other name, in another folder.
                     is_remembered = is_remembered and stat.st_nlink == 1 and not entry.is_symlink()
-                    files.append(_session_file(entry.name[:-6], entry.path, stat))
+                    id = entry.name[:-6]
+                    files[id] = _session_file(id, entry.path, stat)
         except (FileNotFoundError, NotADirectoryError):
-            return ()
+            return {}
         except OSError:
             walk.unreadable += 1
             return files
@@ -150,7 +150,7 @@ class ClaudeFolder:
 
     def project_folders(self) -> list[str]:
         """Return the folders of all projects."""
-        return self._project_folders(FolderContents([]))
+        return self._project_folders(FolderContents())
 
     def copies(self, session_id: str) -> list[str]:
         """Return the paths of all transcripts with this id, which may be in several projects."""

@@ -63,12 +63,12 @@ class Protection:
     def outdated_sessions(self) -> Sequence[str]:
         """Return the sessions whose copies may be out of date, or which should have copies and have none."""
         catalogue = self.changes.catalogue
-        kept = {file.id: file for file in catalogue.of_copies().files()}
+        kept = catalogue.of_copies().files()
         if not (kept or self.keeps_all):
             return ()
         since = self.kept.renewed_at()
         found: list[str] = []
-        for file in catalogue.files(is_kept=False):
+        for file in catalogue.files(is_kept=False).values():
             copy = kept.get(file.id)
             is_copied = copy is not None and (copy.state.inode == file.state.inode or copy.state[1:] == file.state[1:])
             if (copy or self.keeps_all) and not (is_copied and file.mtime < since):
@@ -100,7 +100,7 @@ class Protection:
     def interrupted_sessions(self, trash: Trash) -> Set[str]:
         """Return the sessions that may be half deleted or half restored, after a process was killed."""
         in_trash = trash.session_ids()
-        kept = {file.id for file in self.changes.catalogue.of_copies().files()} if in_trash else set[str]()
+        kept = set(self.changes.catalogue.of_copies().files()) if in_trash else set[str]()
         return trash.interrupted_sessions() | self._of_copies(trash).interrupted_sessions() | (in_trash & kept)
 
     def finish(self, trash: Trash, session_id: str) -> None:

@@ -121,7 +121,7 @@ class ClaudeCodeReader(SessionBackend):
     async def find_session_ids(self, prefix: str, *, limit: int = 100) -> Sequence[str]:
         def find(stops_at: float) -> Sequence[str]:
             catalogue = self._catalogue(stops_at)
-            files = [file for file in sorted(catalogue.files(), reverse=True) if file.id.startswith(prefix)]
+            files = [file for file in sorted(catalogue.files().values(), reverse=True) if file.id.startswith(prefix)]
             ids = [file.id for file in files if catalogue.entry(file) is not None]
             return sorted(ids, key=lambda found: found != prefix)[:limit]
 

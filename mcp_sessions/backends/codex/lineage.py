@@ -6,7 +6,7 @@ base may have a base itself.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ... import cursors
@@ -39,7 +39,7 @@ class RolloutPart(NamedTuple):
 
 @dataclass(slots=True)
 class Lineage:
-    """The parts of a thread. A file is opened when reading reaches it, and closed with `files`.
+    """The parts of a thread. A file is opened when reading first reaches it, and closed with `files`.
 
     `find` returns the thread that has a file with an id, None if there is none. Reading adds to `notes` what readers
     should know.
@@ -51,26 +51,27 @@ class Lineage:
     stops_at: float
     files: ExitStack
     notes: list[str] = field(default_factory=list[str])
+    _opened: list[RolloutPart] = field(default_factory=list[RolloutPart])
 
     def parts(self) -> Iterator[RolloutPart]:
         """Yield the parts, the one with the newest messages first."""
-        opened = self.files.enter_context(open_rollout(self.file, self.stops_at))
-        part = RolloutPart.of(self.thread.id, self.file, opened, read_meta(opened) or SessionMeta(), opened.size)
-        used = {self.file.stem}
-        while True:
+        if not self._opened:
+            opened = self.files.enter_context(open_rollout(self.file, self.stops_at))
+            meta = read_meta(opened) or SessionMeta()
+            self._opened.append(RolloutPart.of(self.thread.id, self.file, opened, meta, opened.size))
+        for part in self._opened:  # the loop goes on with what is appended
             yield part
-            base = part.meta.base
-            if base is None:
-                return
-            if len(used) == _MOST_PARTS:
-                self._add_note(_TOO_LONG)
-                return
-            older = self._part(base, used)
-            if older is None:
-                self._add_note(_MISSING)
-                return
-            part = older
-            used.add(part.file.stem)
+            if part is self._opened[-1] and (older := self._older(part)):
+                self._opened.append(older)
+
+    def _older(self, part: RolloutPart) -> RolloutPart | None:
+        """Open the base of the oldest part. Return None, and add a note, if there is one that can't be read."""
+        if part.meta.base is None:
+            return None
+        older = self._part(part.meta.base) if len(self._opened) < _MOST_PARTS else None
+        if older is None:
+            self._add_note(_TOO_LONG if len(self._opened) == _MOST_PARTS else _MISSING)
+        return older
 
     def end_of_shared(self, part: RolloutPart) -> int:
         """Return where the lines of a part end that the thread of its file shows too, 0 if it shows none of them.
@@ -95,17 +96,17 @@ class Lineage:
     def bases(self) -> Sequence[str]:
         """Return the threads whose files decide which messages are shared, also those that are missing."""
         found: dict[str, None] = {}
-        with ExitStack() as files:
-            for part in replace(self, files=files, notes=[]).parts():
-                if self.end_of_shared(part):
-                    break
-                if part.meta.base:
-                    thread = self.find(part.meta.base.file_id)
-                    found[thread.id if thread else part.meta.base.file_id] = None
+        for part in self.parts():
+            if self.end_of_shared(part):
+                break
+            if part.meta.base:
+                thread = self.find(part.meta.base.file_id)
+                found[thread.id if thread else part.meta.base.file_id] = None
         return [id for id in found if id != self.thread.id]
 
-    def _part(self, base: RolloutBase, used: set[str]) -> RolloutPart | None:
+    def _part(self, base: RolloutBase) -> RolloutPart | None:
         """Return the beginning of the base's file, None if there is no such file."""
+        used = {part.file.stem for part in self._opened}
         thread = self.find(base.file_id)
         files = thread.segments() if thread else []
         for file in reversed(files):

@@ -39,8 +39,8 @@ def _scanned(monkeypatch: pytest.MonkeyPatch, folder: ClaudeFolder) -> tuple[lis
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", scandir)
         files = folder.walk().files
-    assert sorted(files) == sorted(ClaudeFolder(folder.root).walk().files)
-    return sorted(set(names) - {"projects"}), files
+    assert files == ClaudeFolder(folder.root).walk().files
+    return sorted(set(names) - {"projects"}), list(files.values())
 
 
 def _append(root: Path) -> None:

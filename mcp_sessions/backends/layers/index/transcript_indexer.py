@@ -205,38 +205,33 @@ class TranscriptIndexer:
 
     async def read(self, places: Sequence[Place]) -> Sequence[FoundText | None]:
         stops_at = time.monotonic() + remaining(self.backend.options.timeout)
-        unreadable: set[str] = set()
-        found = await anyio.to_thread.run_sync(
-            lambda: [self._read_place(place, stops_at, unreadable) for place in places]
-        )
+        found, unreadable = await anyio.to_thread.run_sync(self._read_places, places, stops_at)
         for session_id in unreadable:
             await self.store.write(partial(tables.mark_unreadable, source=self.name, session_id=session_id))
         there = self.feed.states.keys() - unreadable
         return [
-            text or (await self._look_for(place) if place.session_id in there else None)
-            for place, text in zip(places, found, strict=True)
+            found.get(place) or (await self._look_for(place) if place.session_id in there else None) for place in places
         ]
 
-    def _read_place(self, place: Place, stops_at: float, unreadable: set[str]) -> FoundText | None:
-        """Return the text at a place, or None if it has to be looked for. Add a session that can't be read."""
-        if place.session_id not in self.feed.states:
-            return None
-        try:
-            with self.feed.open(place.session_id, stops_at) as transcript:
-                if transcript is None:
-                    return None
-                if place.part == "name":
-                    return FoundText(transcript.name, "", transcript.created_at, transcript.name)
-                placed = next(transcript.messages(_numbers(place.position)), None)
-                is_found = placed is not None and placed.message.id == place.message_id
-                return found_message(transcript.name, placed.message) if placed and is_found else None
-        except (Invalid, NotFound):
-            return None
-        except Timeout:
-            raise
-        except SessionsError:
-            unreadable.add(place.session_id)
-            return None
+    def _read_places(self, places: Sequence[Place], stops_at: float) -> tuple[dict[Place, FoundText], set[str]]:
+        """Return the texts that are still at their places, and the sessions that can't be read. Open each file once."""
+        by_session: dict[str, list[Place]] = {}
+        for place in places:
+            by_session.setdefault(place.session_id, []).append(place)
+        found: dict[Place, FoundText] = {}
+        unreadable: set[str] = set()
+        for session_id in by_session.keys() & self.feed.states.keys():
+            try:
+                with self.feed.open(session_id, stops_at) as transcript:
+                    texts = ((place, _text_at(place, transcript)) for place in by_session[session_id])
+                    found |= {place: text for place, text in texts if text}
+            except Timeout:
+                raise
+            except NotFound:
+                continue
+            except SessionsError:
+                unreadable.add(session_id)
+        return found, unreadable
 
     async def _look_for(self, place: Place) -> FoundText | None:
         """Return a text through the backend, which reads more of the file."""
@@ -249,6 +244,20 @@ class TranscriptIndexer:
             return found_message(session.name, page.messages[0])
         except NotFound:
             return None
+
+
+def _text_at(place: Place, transcript: OpenTranscript | None) -> FoundText | None:
+    """Return the text at a place, or None if it is not there any more."""
+    if transcript is None:
+        return None
+    if place.part == "name":
+        return FoundText(transcript.name, "", transcript.created_at, transcript.name)
+    try:
+        placed = next(transcript.messages(tuple(map(int, place.position.split()))), None)
+    except Invalid:
+        return None
+    is_found = placed is not None and placed.message.id == place.message_id
+    return found_message(transcript.name, placed.message) if placed and is_found else None
 
 
 def _read(
@@ -286,7 +295,3 @@ def _read(
     texts = [text._replace(number=number) for number, text in enumerate(reversed(found), after + 1)]
     name = sanitize(transcript.name, redact_credentials=True)
     return _SessionTexts(session_id, state, labels, name, texts, after, position)
-
-
-def _numbers(position: str) -> tuple[int, ...]:
-    return tuple(map(int, position.split()))
