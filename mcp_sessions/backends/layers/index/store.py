@@ -163,13 +163,18 @@ class IndexStore:
         with self._locks.try_all() as are_held:
             yield are_held
 
-    async def known_states(self, source: str) -> KnownStates:
-        """Return in which states the files of a system were indexed, from memory if the index has not changed."""
+    async def known_states(self, source: str, current: Mapping[str, FileState]) -> KnownStates:
+        """Return in which states the files of a system were indexed, from memory if the index has not changed.
+
+        `current` has the states of the files now.
+        """
 
         def read(tx: Transaction) -> KnownStates:
             version, known = (tables.version(tx), self._writes), self._known.get(source)
             if known is None or known.version != version:
-                known = KnownStates(version, tables.states(tx, source), tables.marks(tx, source, "") is not None)
+                known = KnownStates(
+                    version, tables.states(tx, source, current), tables.marks(tx, source, "") is not None
+                )
             return known
 
         known = await self.scan(read)
