@@ -29,7 +29,7 @@ CALLS = 8
 LIMIT = 10
 
 
-def measure(root: Path, megabytes: float = MEGABYTES) -> list[Figure]:
+def measure(root: Path, megabytes: float = MEGABYTES, rounds: int = ROUNDS) -> list[Figure]:
     """Compare whole calls of the tool over stdio with other ways to search the same files, by elapsed time."""
     corpus = Corpus()
     _, newest = corpus.write_sessions(root, megabytes)
@@ -49,7 +49,7 @@ def measure(root: Path, megabytes: float = MEGABYTES) -> list[Figure]:
             pass
         ours_after = append_and_search(indexed, newest)
         asked = {"ours": search_by(indexed, words), "after an append": ours_after, **peers}
-        taken = in_turns({name: seconds_of(ask) for name, ask in asked.items()}, rounds=ROUNDS, calls=CALLS)
+        taken = in_turns({name: seconds_of(ask) for name, ask in asked.items()}, rounds=rounds, calls=CALLS)
     return [
         Figure("search_sessions over stdio, ms", [value * 1000 for value in taken["ours"]], 20),
         Figure("appending a message and finding it, ms", [value * 1000 for value in taken["after an append"]], 20),
