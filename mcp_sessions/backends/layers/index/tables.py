@@ -106,10 +106,10 @@ def states(tx: Transaction, source: str, current: Mapping[str, FileState]) -> di
     }
 
 
-def count(tx: Transaction, source: str) -> int:
-    """Return how many sessions of a system are in the index."""
+def coverage(tx: Transaction, source: str) -> tuple[int, tuple[int, int] | None, int]:
+    """Return how many sessions of a system are in the index, its marks, and how many sessions could not be read."""
     row = tx.one("SELECT count(*) FROM sessions WHERE source = ?", source)
-    return row[0] if row else 0
+    return row[0] if row else 0, marks(tx, source, ""), len(unreadable(tx, source, ""))
 
 
 def unreadable(tx: Transaction, source: str, owner: str) -> list[str]:
