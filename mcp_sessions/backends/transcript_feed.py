@@ -37,7 +37,8 @@ class FileState(NamedTuple):
             return cls(0, 0, 0)
 
     def __str__(self) -> str:
-        return " ".join([*map(str, self[:-1]), *(f"{id}={inode}" for id, inode in self.bases)])
+        bases = "".join(f" {id}={inode}" for id, inode in self.bases) if self.bases else ""
+        return f"{self.inode} {self.size} {self.mtime} {self.names}{bases}"
 
     @property
     def changed_at(self) -> int:

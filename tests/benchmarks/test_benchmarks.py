@@ -16,6 +16,7 @@ from tests.benchmarks import (
     bench_growth,
     bench_index,
     bench_overlay,
+    bench_search,
     bench_several,
     bench_size,
 )
@@ -121,6 +122,17 @@ async def test_the_search_index_is_small_and_much_faster_than_reading_the_files(
     _, _, size, *_, search, _ = await bench_index.figures(tmp_path, 4)
     assert size.is_reached
     assert search.value < 0.5
+
+
+@pytest.mark.timing
+def test_a_search_over_stdio_is_faster_by_an_index_than_without_and_finds_what_was_appended(tmp_path: Path) -> None:
+    tries = count()  # each in a folder of its own
+
+    async def measure() -> dict[str, float]:
+        figures = bench_search.measure(tmp_path / str(next(tries)), 8, rounds=3)
+        return {figure.name: figure.value for figure in figures}
+
+    anyio.run(assert_below, {"search_sessions ÷ the same call with --index off": 0.5}, measure)
 
 
 @pytest.mark.timing

@@ -4,6 +4,8 @@
 
 import json
 import os
+import re
+import shutil
 import sqlite3
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing
@@ -147,13 +149,35 @@ async def test_a_search_during_another_update_searches_what_is_indexed(folder: P
 
 
 async def test_the_doctor_says_how_large_the_index_is_and_what_it_covers(folder: Path, file: Path) -> None:
-    checks: list[str] = []
-    indexed = Indexed(JsonFolder(folder), IndexStore(file), source="tests")
-    await indexed.examine(lambda check: checks.append(check.text))
-    assert checks[-1] == f"{file} does not exist yet; the first search creates it"
+    async def line() -> str:
+        checks: list[str] = []
+        indexed = Indexed(JsonFolder(folder), IndexStore(file), source="tests")
+        await indexed.examine(lambda check: checks.append(f"{check.status}: {check.text.removeprefix(str(file))}"))
+        return checks[-1]
+
+    def change(statement: str) -> None:
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute(statement)
+
+    assert await line() == "ok:  does not exist yet; the first search creates it"
     assert _found(await _search(folder, file, "apple"))
-    await indexed.examine(lambda check: checks.append(check.text))
-    assert "MB) has 1 sessions of this system and is complete up to" in checks[-1]
+    assert re.fullmatch(
+        r"ok:  \(0\.\d MB\) has 1 session of this system: all that there were at 2\d{3}-\d\d-\d\d \d\d:\d\d UTC\. "
+        r"The next search adds newer messages",
+        await line(),
+    )
+    change("DELETE FROM marks")
+    change("UPDATE sessions SET is_readable = 0")
+    assert (await line()).endswith(
+        "has only 1 session of this system, not all yet. Searches add the others; mcp-sessions index adds them at "
+        "once. 1 could not be read"
+    )
+    change("PRAGMA user_version = 1000")
+    assert (await line()).startswith("warning:  can't be used: a newer mcp-sessions made")
+    _damage(file, 0)
+    assert await line() == "warning:  is damaged; the next search makes a new one"
+    shutil.rmtree(file.with_suffix(".locks"))  # then it may be a file of another kind
+    assert (await line()).startswith("warning:  can't be used: the store's file is damaged")
 
 
 async def test_an_index_that_is_deleted_while_it_is_used_is_made_anew(folder: Path, file: Path) -> None:

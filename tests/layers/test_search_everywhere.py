@@ -16,6 +16,7 @@ from ..support import claude_transcripts, codex_rollouts
 from ..support.fakes.agentos import FakeAgentOs
 from ..support.servers import agentos_process
 
+PATIENCE = 120.0
 NOW = datetime.now(UTC) - timedelta(days=1)
 _RUN = (NewMessage(role="user", text="We chose a red apple"), NewMessage(role="assistant", text="Yes"))
 AGENTOS_SESSION = as_json(Seed(name="untitled", runs=[_RUN], moment=NOW + timedelta(hours=2)))
@@ -34,8 +35,9 @@ async def _search_each(tmp_path: Path, agentos_url: str) -> None:
     codex_rollouts.name_in_index(codex, rollout.id, "untitled")
     urls = (f"claude=claude-code://{claude}", f"codex=codex://{codex}", f"agents={agentos_url}")
     index, overlay = str(tmp_path / "index.db"), f"sqlite:///{tmp_path / 'overlay.db'}"
-    async with build_backend(Settings(backend=urls, index=index, overlay=overlay)) as backend:
-        with anyio.fail_after(60):
+    settings = Settings(backend=urls, index=index, overlay=overlay, timeout=PATIENCE)  # a busy machine may be slow
+    async with build_backend(settings) as backend:
+        with anyio.fail_after(PATIENCE):
             while not (
                 page := await backend.search_sessions('"red apple"')
             ).complete:  # a slow server needs a repetition

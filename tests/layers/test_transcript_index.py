@@ -161,9 +161,9 @@ async def test_a_search_reads_from_the_index_which_files_it_has_only_if_another_
     reads: list[str] = []
     original = tables.states
 
-    def counted(tx: Transaction, source: str) -> dict[str, FileState]:
+    def counted(tx: Transaction, source: str, current: Mapping[str, FileState]) -> dict[str, FileState]:
         reads.append(source)
-        return original(tx, source)
+        return original(tx, source, current)
 
     monkeypatch.setattr(tables, "states", counted)
     async with open_index(tmp_path) as backend, open_index(tmp_path) as other:

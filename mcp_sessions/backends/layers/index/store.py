@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
@@ -86,16 +87,23 @@ class IndexStore:
         try:
             await database.open_existing()
             try:
-                count, marks = await database.scan(lambda tx: (tables.count(tx, source), tables.marks(tx, source, "")))
+                count, marks, unreadable = await database.scan(partial(tables.coverage, source=source))
             finally:
                 await database.close()
         except SessionsError as error:
-            report(Check("index", f"{self._path} can't be used: {error}", "warning"))
+            is_ours = isinstance(error, BadResponse) and self._locks.folder.is_dir()
+            why = "is damaged; the next search makes a new one" if is_ours else f"can't be used: {error}"
+            report(Check("index", f"{self._path} {why}", "warning"))
             return
+        sessions = f"{count:,} session{'' if count == 1 else 's'} of this system"
         state = (
-            f"and is complete up to {to_datetime(marks[0]):%Y-%m-%d %H:%M} UTC" if marks else "and is not complete yet"
+            f"{sessions}: all that there were at {to_datetime(marks[0]):%Y-%m-%d %H:%M} UTC. The next search adds newer"
+            " messages"
+            if marks
+            else f"only {sessions}, not all yet. Searches add the others; mcp-sessions index adds them at once"
         )
-        report(Check("index", f"{self._path} ({size:.1f} MB) has {count:,} sessions of this system {state}"))
+        missing = f". {unreadable:,} could not be read" if unreadable else ""
+        report(Check("index", f"{self._path} ({size:.1f} MB) has {state}{missing}"))
 
     async def open(self) -> str:
         """Open the file, or create it. Return a note if it was damaged and had to be rebuilt.
@@ -163,13 +171,18 @@ class IndexStore:
         with self._locks.try_all() as are_held:
             yield are_held
 
-    async def known_states(self, source: str) -> KnownStates:
-        """Return in which states the files of a system were indexed, from memory if the index has not changed."""
+    async def known_states(self, source: str, current: Mapping[str, FileState]) -> KnownStates:
+        """Return in which states the files of a system were indexed, from memory if the index has not changed.
+
+        `current` has the states of the files now.
+        """
 
         def read(tx: Transaction) -> KnownStates:
             version, known = (tables.version(tx), self._writes), self._known.get(source)
             if known is None or known.version != version:
-                known = KnownStates(version, tables.states(tx, source), tables.marks(tx, source, "") is not None)
+                known = KnownStates(
+                    version, tables.states(tx, source, current), tables.marks(tx, source, "") is not None
+                )
             return known
 
         known = await self.scan(read)

@@ -1,6 +1,6 @@
 """Statements on the index: which sessions it has, and where their words are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ...database.database import Transaction
@@ -93,17 +93,23 @@ def ids(tx: Transaction, source: str, owner: str) -> set[str]:
     return {session_id for session_id, its_owner in rows if not owner or its_owner == owner}
 
 
-def states(tx: Transaction, source: str) -> dict[str, FileState]:
-    """Return the states in which the files of sessions were read, by the sessions' ids."""
-    # Reading the whole table is faster than looking up each row of its index.
+def states(tx: Transaction, source: str, current: Mapping[str, FileState]) -> dict[str, FileState]:
+    """Return the states in which the files of sessions were read, by the sessions' ids.
+
+    `current` has the states of the files now. Where both are equal, the same object is returned.
+    """
+    # Reading the whole table is faster than looking up each row of its index, and making a text than parsing one.
     rows = tx.all("SELECT id, state FROM sessions NOT INDEXED WHERE source = ?", source)
-    return {session_id: FileState.parse(state) for session_id, state in rows}
+    return {
+        session_id: now if (now := current.get(session_id)) and str(now) == state else FileState.parse(state)
+        for session_id, state in rows
+    }
 
 
-def count(tx: Transaction, source: str) -> int:
-    """Return how many sessions of a system are in the index."""
+def coverage(tx: Transaction, source: str) -> tuple[int, tuple[int, int] | None, int]:
+    """Return how many sessions of a system are in the index, its marks, and how many sessions could not be read."""
     row = tx.one("SELECT count(*) FROM sessions WHERE source = ?", source)
-    return row[0] if row else 0
+    return row[0] if row else 0, marks(tx, source, ""), len(unreadable(tx, source, ""))
 
 
 def unreadable(tx: Transaction, source: str, owner: str) -> list[str]:

@@ -71,7 +71,7 @@ class TranscriptIndexer:
     progress: Progress
 
     async def update(self, stops_at: float) -> Coverage:
-        known = await self.store.known_states(self.name)
+        known = await self.store.known_states(self.name, self.feed.states)
         indexed = known.states
         states = dict(self.feed.states)
         states |= {
