@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from functools import partial
 
 from ..transcript_feed import FileState, MessageAtPosition, OpenTranscript, Position
-from ..transcripts.feed import with_positions
 from ..transcripts.lines import TranscriptFile, open_transcript
-from .conversation import NEWEST, Conversation
+from .chain import Start
+from .conversation import Conversation
 from .sessions import Catalogue
 
 
@@ -35,5 +35,4 @@ class ClaudeCodeFeed:
 
 
 def _messages(opened: TranscriptFile, position: Position) -> Iterator[MessageAtPosition]:
-    start = position or NEWEST
-    return with_positions(Conversation(opened, only_texts=True).items(start), start)
+    return Conversation(opened).texts(Start(*position))
