@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol, Self
 
-from ..models import Message
+from ..models import Role
 
 Position = tuple[int, ...]
 """A place in a transcript where reading can begin."""
@@ -54,13 +54,22 @@ class FileState(NamedTuple):
         return self.inode == earlier.inode and self.size >= earlier.size and self.bases == earlier.bases
 
 
+class ShownText(NamedTuple):
+    """What a search needs of a message. A `Message` takes much longer to create."""
+
+    id: str
+    role: Role
+    text: str
+    created_at: datetime | None
+
+
 class MessageAtPosition(NamedTuple):
     """A message, and the position at which reading begins with this message.
 
     `origin`: the message that it is a copy of, as `SESSION/MESSAGE`, "" if it is none.
     """
 
-    message: Message
+    message: ShownText
     position: Position
     origin: str = ""
 
@@ -69,9 +78,9 @@ class MessageAtPosition(NamedTuple):
 class OpenTranscript:
     """A session while its file is open.
 
-    `messages` yields the messages from a position on, newest first, without those that another session has too. It
-    raises `Invalid` if there is no such position any more. `bases`: the sessions whose files decide which these are.
-    `ids_are_unique`: a message of another session with the same id is a copy.
+    `messages` yields the messages from a position on, newest first, without the results of tools and without messages
+    that another session has too. It raises `Invalid` if there is no such position any more. `bases`: the sessions whose
+    files decide which messages are shared. `ids_are_unique`: a message of another session with the same id is a copy.
     """
 
     name: str

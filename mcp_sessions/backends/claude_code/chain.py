@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ... import cursors
 from ...errors import Invalid
 from ..transcripts.lines import Line, TranscriptFile
-from .records import Record, is_torn, may_belong_to_answer, read_record
+from .records import Record, belongs_to_no_conversation, is_torn, may_belong_to_answer, read_record
 
 _BROKEN = (
     "Older messages are in the order of the file, since the link to them is missing. Claude Code may not show them."
@@ -156,7 +156,7 @@ class Chain:
 
     def _lines(self, end: int | None) -> Iterator[Line]:
         """Yield the lines before an offset, the last one first. Leave out incomplete lines."""
-        for line in self.file.backward(end):
+        for line in self.file.backward(end, ignored=belongs_to_no_conversation):
             if not is_torn(line):
                 yield line
             elif line.end < self.file.size:  # else it is being written right now

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...models import Message
+from ..transcript_feed import MessageAtPosition, ShownText
 from ..transcripts.history import HistoryItem, Position
 from ..transcripts.lines import Line, TranscriptFile
 from ..transcripts.values import text_in, time_in
@@ -89,13 +90,6 @@ class _Turn:
         names = {text_in(block, "id"): text_in(block, "name") for block in blocks}
         return [*([_message(answer)] if answer else []), *(_result(record, names) for record in self.all_results)]
 
-    def texts(self) -> list[HistoryItem]:
-        """Return the message of this turn with only id, role, text, time and origin; none if it has only results."""
-        answer = self.answer_lines
-        if not answer:
-            return []
-        return [HistoryItem(_text_message(answer), NEWEST, origin=answer[0].origin)]
-
     def records_of(self, message_id: str) -> list[Record]:
         """Return the lines of a message of this turn, none if it has no such message."""
         answer = self.answer_lines
@@ -106,26 +100,29 @@ class _Turn:
 
 @dataclass(slots=True)
 class Conversation:
-    """The messages of a session or of a subagent. Reading them adds to `notes` what readers should know.
-
-    `only_texts`: leave out the results of tools, and the parts of a message that no search looks at.
-    """
+    """The messages of a session or of a subagent. Reading them adds to `notes` what readers should know."""
 
     file: TranscriptFile
     of_subagent: bool = False
     notes: list[str] = field(default_factory=list[str])
-    only_texts: bool = False
 
     def items(self, position: Position = NEWEST) -> Iterator[HistoryItem]:
         """Yield the messages that come after a position, newest first. Raise `Invalid` if it no longer exists."""
         offset, mode, index, digest = position
         limit = index if mode else _ALL
         for turn in self._turns(ChainStart(offset, mode, digest)):
-            items = turn.texts() if self.only_texts else turn.items()
+            items = turn.items()
             for place in range(min(len(items), limit) - 1, -1, -1):
                 start, above = (turn.start, place) if place else (turn.next, _ALL)
                 yield items[place]._replace(position=(start.offset, start.mode, above, start.digest))
             limit = _ALL
+
+    def texts(self, start: ChainStart = ChainStart()) -> Iterator[MessageAtPosition]:  # noqa: B008
+        """Yield the messages that come after `start`, newest first. Leave out the results of tools."""
+        for turn in self._turns(start, with_results=False):
+            lines = turn.answer_lines
+            yield MessageAtPosition(_text_of(lines), start, lines[0].origin)
+            start = turn.next
 
     def end_of(self, message_id: str) -> int | None:
         """Return where the last line of a message ends, None if there is no such message."""
@@ -135,21 +132,22 @@ class Conversation:
                 return max(record.end for record in records)
         return None
 
-    def _shown(self, start: ChainStart) -> Iterator[ChainLink]:
+    def _shown(self, start: ChainStart, *, with_results: bool) -> Iterator[ChainLink]:
         """Yield the lines of the chain that are messages or compactions."""
         before: list[LineSpan] = []
         for record, passed, is_in_file_order in Chain(self.file, self.of_subagent, self.notes).links(start):
             passed = [*before, *passed] if before else passed
             is_yielded = record.is_compaction or record.is_shown(of_subagent=self.of_subagent)
+            is_yielded = is_yielded and (with_results or not record.is_result)
             if is_yielded:
                 yield ChainLink(record, passed, is_in_file_order)
             before = [] if is_yielded else passed
 
-    def _turns(self, start: ChainStart) -> Iterator[_Turn]:
+    def _turns(self, start: ChainStart, *, with_results: bool = True) -> Iterator[_Turn]:
         """Yield the turns, newest first. Only the line before a result tells whether the result is inside an answer."""
         turn: _Turn | None = None
         results: list[ChainLink] = []
-        for link in self._shown(start):
+        for link in self._shown(start, with_results=with_results):
             if link.record.is_result:
                 results.append(link)
                 continue
@@ -198,26 +196,28 @@ class Conversation:
                     yield record
 
 
-def _text_message(lines: Sequence[Record]) -> Message:
-    """Return the message of a line, or of the lines of an answer, without tool calls and attachments."""
+def _text_of(lines: Sequence[Record]) -> ShownText:
+    """Return the text of a line, or of the lines of an answer."""
     first = lines[0]
-    return Message(
-        id=first.uuid,
-        role="system" if first.is_compaction else "assistant" if first.type == "assistant" else "user",
-        text=_COMPACTED if first.is_compaction else "\n".join(filter(None, [line.content.text for line in lines])),
-        created_at=time_in(first.fields),
-    )
+    if first.is_compaction:
+        return ShownText(first.uuid, "system", _COMPACTED, time_in(first.fields))
+    text = "\n".join(filter(None, [line.content.text for line in lines]))
+    return ShownText(first.uuid, "assistant" if first.type == "assistant" else "user", text, time_in(first.fields))
 
 
 def _message(lines: Sequence[Record]) -> HistoryItem:
     """Return the message of a line, or of the lines of an answer, without its position."""
     first = lines[0]
     contents = [record.content for record in lines]
-    more = {
-        "tool_calls": tuple(call for content in contents for call in content.calls),
-        "attachments": tuple(item for content in contents for item in content.attachments),
-    }
-    message = _text_message(lines).model_copy(update=more)
+    id, role, text, created_at = _text_of(lines)
+    message = Message(
+        id=id,
+        role=role,
+        text=text,
+        created_at=created_at,
+        tool_calls=tuple(call for content in contents for call in content.calls),
+        attachments=tuple(item for content in contents for item in content.attachments),
+    )
     status = next(filter(None, (record.status for record in lines)), "")
     return HistoryItem(message, NEWEST, first.is_prompt, answer_tokens(lines), status, first.origin)
 

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from functools import partial
 
 from ..transcript_feed import FileState, MessageAtPosition, OpenTranscript, Position
-from ..transcripts.feed import with_positions
 from ..transcripts.lines import TranscriptFile, open_transcript
 from .catalogue import Catalogue
-from .conversation import NEWEST, Conversation
+from .chain import ChainStart
+from .conversation import Conversation
 
 
 class ClaudeCodeFeed:
@@ -35,5 +35,4 @@ class ClaudeCodeFeed:
 
 
 def _messages(opened: TranscriptFile, position: Position) -> Iterator[MessageAtPosition]:
-    start = position or NEWEST
-    return with_positions(Conversation(opened, only_texts=True).items(start), start)
+    return Conversation(opened).texts(ChainStart(*position))

@@ -14,12 +14,14 @@ from ..transcripts.values import count_in, object_in, text_in
 
 _TYPES = ("user", "assistant", "system", "attachment", "progress")
 """The types of lines that are linked to each other by `uuid` and `parentUuid`."""
-_BOOKKEEPING = re.compile(
+belongs_to_no_conversation = re.compile(
     rb'\{"type":"(?:api-request|api-request-shape|api-request-blob|file-history-snapshot|queue-operation|mode|'
     rb"permission-mode|atis-latch|cost-state|tools-used|content-replacement|pr-link|last-prompt|custom-title|agent-name|"
     rb'ai-title|tag|summary)"'
-)
-"""The beginnings of lines that belong to no conversation. Lines of requests are large, so they are not parsed."""
+).match
+"""Tells from the beginning of a line whether it belongs to no conversation. Lines of requests are large, so they are
+not parsed.
+"""
 _NO_PROMPT = re.compile(
     r"\s*(?:<local-command-(?:stdout|stderr|caveat)>|<bash-(?:stdout|stderr)>|<task-notification>|"
     r"\[Request interrupted by user)"
@@ -108,7 +110,7 @@ class Record:
 
 def read_record(line: Line) -> Record | None:
     """Return the record in a line, or None if the line belongs to no conversation or can't be read."""
-    if _BOOKKEEPING.match(line.data):
+    if belongs_to_no_conversation(line.data):
         return None
     fields = parse(line.data)
     if fields is None:
@@ -124,7 +126,7 @@ def read_record(line: Line) -> Record | None:
 
 def may_belong_to_answer(line: Line) -> bool:
     """Return whether a line may be part of a model's answer or the result of a tool call in it."""
-    return (b'"tool_result"' in line.data or b'"assistant"' in line.data) and not _BOOKKEEPING.match(line.data)
+    return b'"tool_result"' in line.data or b'"assistant"' in line.data
 
 
 def is_torn(line: Line) -> bool:

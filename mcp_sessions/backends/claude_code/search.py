@@ -8,7 +8,7 @@ from ...text.search_query import SearchQuery
 from ..project_filter import in_project
 from ..scan_search import Candidate, Transcript
 from ..transcripts.lines import open_transcript
-from ..transcripts.search import SearchableSession, TranscriptSearch
+from ..transcripts.search import SearchableSession, TranscriptSearch, matching
 from .catalogue import Catalogue
 from .conversation import Conversation
 from .folder import SessionFile
@@ -50,9 +50,5 @@ async def search_sessions(
 def _read(file: SessionFile, stops_at: float, query: SearchQuery) -> Transcript:
     """Return the messages that may match a query; a long transcript has few of these. Results of tools are left out."""
     with open_transcript(file.path, stops_at) as transcript:
-        found = [
-            item.message
-            for item in Conversation(transcript, only_texts=True).items()
-            if item.message.role != "tool" and query.may_match(item.message.text)
-        ]
+        found = [*matching(Conversation(transcript).texts(), query)]
     return Transcript(found[::-1], file.state.size)

@@ -9,13 +9,14 @@ from pathlib import Path
 from ...errors import Invalid
 from ...json_documents import JsonObject
 from ...models import Message
+from ..transcript_feed import MessageAtPosition
 from ..transcripts.history import HistoryItem, Position
 from ..transcripts.lines import Line, TranscriptFile, parse
 from ..transcripts.values import count_in, object_in, text_in
 from .home import state_of
-from .line_types import CALLS, LineType, is_tool_item, line_type, payload_of
+from .line_types import CALLS, LineType, has_no_text, line_type, payload_of
 from .lineage import Lineage, RolloutPart
-from .messages import LineMessages, call_name, read_messages
+from .messages import LineMessages, call_name, read_messages, read_text
 from .open_threads import is_open
 from .rollout import open_rollout
 
@@ -30,7 +31,6 @@ _END = 32 * 1024 * 1024
 _LOOK_BACK = 500
 """Within how many lines before the result of a tool the call is looked for."""
 _MESSAGES = (LineType.MESSAGE, LineType.TOOL)
-_IGNORED_BY_SEARCHES = tuple({*LineType} - {LineType.MESSAGE, LineType.ROLLBACK})
 
 
 @dataclass(slots=True)
@@ -100,13 +100,11 @@ class _OpenTurn:
 class Conversation:
     """The messages of a thread.
 
-    `for_search`: leave out the messages that another thread has too, tools, and what is known of turns. `names_tools`:
-    look up the names of tools for their results, which a legacy rollout only has in the call. `status` is that of a
-    turn which has no end yet.
+    `names_tools`: look up the names of tools for their results, which a legacy rollout only has in the call. `status`
+    is that of a turn which has no end yet.
     """
 
     lineage: Lineage
-    for_search: bool = False
     names_tools: bool = True
     status: str = ""
     _modes: dict[int, bool] = field(default_factory=dict[int, bool])
@@ -122,30 +120,60 @@ class Conversation:
         is_found = not any(position)
         turn = _OpenTurn(status=self.status if is_found else "")
         for part in self.lineage.parts():
-            begin, end = self.lineage.end_of_shared(part) if self.for_search else 0, part.end
+            end = part.end
             if not is_found and part.digest == digest:
-                line = part.opened.line_at(offset) if begin <= offset < end else None
+                line = part.opened.line_at(offset) if offset < end else None
                 if line is None:
                     break
                 yield from self._of_line(part, line, turn, count)
                 is_found, end = True, offset
             if is_found:
-                yield from self._of_part(part, begin, end, turn)
-            if begin:
-                break  # what is older is also shared
+                yield from self._of_part(part, end, turn)
         if not is_found:
             raise Invalid('"cursor" points to a message that no longer exists. Leave it out to start from the newest.')
 
-    def _of_part(self, part: RolloutPart, begin: int, end: int, turn: _OpenTurn) -> Iterator[HistoryItem]:
-        for line in part.opened.backward(end):
+    def texts(self, offset: int | None = None, digest: int = 0) -> Iterator[MessageAtPosition]:
+        """Yield the messages that begin with the line at an offset in the file with this digest, newest first.
+
+        Leave out the messages that another thread has too, and tools. Raise `Invalid` if there is no such line.
+        """
+        is_found, removed = offset is None, [0]
+        for part in self.lineage.parts():
+            begin, end = self.lineage.end_of_shared(part), part.end
+            if offset is not None and not is_found and part.digest == digest:
+                line = part.opened.line_at(offset) if begin <= offset < end else None
+                if line is None:
+                    break
+                is_found, end = True, line.end
+            if is_found:
+                yield from self._texts_of_part(part, begin, end, removed)
+            if begin:
+                break  # what is older is also shared
+        if not is_found:
+            raise Invalid("There is no such message any more.")
+
+    def _texts_of_part(
+        self, part: RolloutPart, begin: int, end: int, removed: list[int]
+    ) -> Iterator[MessageAtPosition]:
+        """Yield the texts of a part. `removed`: how many turns are to be left out, since they were rolled back."""
+        for line in part.opened.backward(end, ignored=has_no_text):
             if line.offset < begin:
                 break
+            type, is_paginated = line_type(line.data), self._is_paginated(part)
+            if type is LineType.ROLLBACK and not is_paginated:
+                removed[0] += count_in(payload_of(line.data), "num_turns")
+            text = read_text(line, is_paginated=is_paginated) if type is LineType.MESSAGE else None
+            if text is not None and removed[0]:
+                removed[0] -= text.role == "user"
+            elif text is not None:
+                yield MessageAtPosition(text, (line.offset, part.digest))
+
+    def _of_part(self, part: RolloutPart, end: int, turn: _OpenTurn) -> Iterator[HistoryItem]:
+        for line in part.opened.backward(end):
             if not (line.data.startswith(b"{") and line.data.endswith((b"}", b"}\r"))):
                 self._add_torn(part, line)
                 continue
             type = line_type(line.data)
-            if self.for_search and (type in _IGNORED_BY_SEARCHES or is_tool_item(line.data)):
-                continue
             if type in _MESSAGES:
                 yield from self._of_line(part, line, turn, None)
             elif type is LineType.ROLLBACK and self._is_paginated(part):

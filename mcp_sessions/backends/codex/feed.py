@@ -7,9 +7,8 @@ from functools import partial
 from ... import cursors
 from ...errors import NotFound, SessionsError
 from ..transcript_feed import FileState, MessageAtPosition, OpenTranscript, Position
-from ..transcripts.feed import with_positions
 from .catalogue import Catalogue, CatalogueEntry
-from .conversation import NEWEST, Conversation
+from .conversation import Conversation
 from .details import lineage_of
 from .home import state_of
 from .lineage import Lineage
@@ -54,5 +53,4 @@ class CodexFeed:
 
 
 def _messages(lineage: Lineage, position: Position) -> Iterator[MessageAtPosition]:
-    start = position or NEWEST
-    return with_positions(Conversation(lineage, for_search=True).items(start), start)
+    return Conversation(lineage).texts(*position)

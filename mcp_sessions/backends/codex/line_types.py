@@ -8,10 +8,16 @@ from ...json_documents import JsonObject
 from ..transcripts.lines import parse
 from ..transcripts.values import object_in, text_in
 
-_begin = re.compile(
-    rb'\{"timestamp":"[^"\\]{0,40}",(?:"ordinal":[0-9]{1,18},)?'
-    rb'"type":"([a-z_]{1,40})","payload":\{(?:"type":"([a-z_]{1,40})")?'
+_BEGIN = rb'\{"timestamp":"[^"\\]{0,40}",(?:"ordinal":[0-9]{1,18},)?"type":"'
+_begin = re.compile(_BEGIN + rb'([a-z_]{1,40})","payload":\{(?:"type":"([a-z_]{1,40})")?').match
+has_no_text = re.compile(
+    _BEGIN + rb'(?:(?!event_msg")[a-z_]{1,40}"|event_msg","payload":\{"type":"(?:'
+    rb"(?!(?:user_message|agent_message|item_completed|context_compacted|thread_rolled_back)\")[a-z_]{1,40}\"|"
+    rb'item_completed",[^{}]{0,400}"item":\{"type":"(?!(?:UserMessage|AgentMessage|ContextCompaction)")))'
 ).match
+"""Tells from the beginning of a line whether a search ignores it: the use of a tool, and what is neither a message nor
+the removal of turns. Most bytes of a long rollout are in such lines.
+"""
 
 
 class LineType(Enum):
@@ -43,8 +49,6 @@ _EVENTS = {
 }
 CALLS = ("function_call", "custom_tool_call", "local_shell_call", "web_search_call")
 OUTPUTS = ("function_call_output", "custom_tool_call_output")
-_ITEM = b'"item":{"type":"'
-_TEXT_ITEMS = (b'UserMessage"', b'AgentMessage"', b'ContextCompaction"')
 
 
 def line_type(data: bytes) -> LineType:
@@ -61,12 +65,6 @@ def line_type(data: bytes) -> LineType:
         if record
         else LineType.OTHER
     )
-
-
-def is_tool_item(data: bytes) -> bool:
-    """Return whether a line that is a message or an item is the use of a tool, as far as its begin tells."""
-    at = data.find(_ITEM, 0, 500)
-    return at >= 0 and not data.startswith(_TEXT_ITEMS, at + len(_ITEM))
 
 
 @lru_cache(256)

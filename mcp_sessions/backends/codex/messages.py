@@ -9,13 +9,20 @@ from datetime import datetime
 from functools import partial
 
 from ...json_documents import Json, JsonObject, is_array, is_object
-from ...models import Attachment, Message, ToolCall
+from ...models import Attachment, Message, Role, ToolCall
+from ..transcript_feed import ShownText
 from ..transcripts.blocks import Content
 from ..transcripts.lines import Line, parse
 from ..transcripts.values import count_in, json_of, object_in, objects_in, text_in, time_in, time_of_milliseconds
 from .line_types import CALLS, OUTPUTS, payload_of
 
 _COMPACTED = "The conversation was compacted here. The model no longer sees the messages before this one."
+_ROLES_OF_EVENTS: dict[str, Role] = {
+    "user_message": "user",
+    "agent_message": "assistant",
+    "context_compacted": "system",
+}
+_ROLES_OF_ITEMS: dict[str, Role] = {"UserMessage": "user", "AgentMessage": "assistant", "ContextCompaction": "system"}
 _IMAGES = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "gif": "gif", "webp": "webp"}
 
 
@@ -35,8 +42,19 @@ def read_messages(line: Line, *, is_paginated: bool) -> LineMessages | None:
     """Return the messages in a line, None if it has none that are shown in a rollout of this kind."""
     record = parse(line.data) or {}
     payload = object_in(record, "payload")
-    id, created_at = f"byte-{line.offset}", time_in(record)
-    return _of_item(id, created_at, payload) if is_paginated else _of_legacy(id, created_at, payload)
+    text = _text_of(line, record, payload, is_paginated=is_paginated)
+    if text is None:
+        id, created_at = f"byte-{line.offset}", time_in(record)
+        return _of_item(id, created_at, payload) if is_paginated else _of_legacy(id, created_at, payload)
+    attachments = _content(object_in(payload, "item")).attachments if is_paginated else _images(payload)
+    message = Message(**text._asdict(), attachments=tuple(attachments))
+    return LineMessages((message,), starts_run=text.role == "user")
+
+
+def read_text(line: Line, *, is_paginated: bool) -> ShownText | None:
+    """Return the text of a message, None if the line has none that is shown in a rollout of this kind."""
+    record = parse(line.data) or {}
+    return _text_of(line, record, object_in(record, "payload"), is_paginated=is_paginated)
 
 
 def prompt_in(data: bytes) -> str:
@@ -54,18 +72,24 @@ def call_name(payload: JsonObject) -> str:
     return text_in(payload, "name") or text_in(payload, "type").removesuffix("_call")
 
 
+def _text_of(line: Line, record: JsonObject, payload: JsonObject, *, is_paginated: bool) -> ShownText | None:
+    item = object_in(payload, "item") if is_paginated else payload
+    role = (_ROLES_OF_ITEMS if is_paginated else _ROLES_OF_EVENTS).get(text_in(item, "type"))
+    if role is None:
+        return None
+    id, created_at = f"byte-{line.offset}", time_in(record)
+    if is_paginated:
+        id = text_in(item, "id") or id
+        created_at = time_of_milliseconds(count_in(payload, "started_at_ms")) or created_at
+    if role == "system":
+        return ShownText(id, role, _COMPACTED, created_at)
+    text = "".join(_content(item).texts) if is_paginated else text_in(payload, "message")
+    return ShownText(id, role, text, created_at)
+
+
 def _of_legacy(id: str, created_at: datetime | None, payload: JsonObject) -> LineMessages | None:
     type = text_in(payload, "type")
     message = partial(Message, id=id, created_at=created_at)
-    if type == "user_message":
-        images = [_image(url) for url in _texts(payload.get("images"))]
-        images += [_image(f"file://{path}") for path in _texts(payload.get("local_images"))]
-        prompt = message(role="user", text=text_in(payload, "message"), attachments=tuple(images))
-        return LineMessages((prompt,), starts_run=True)
-    if type == "agent_message":
-        return LineMessages((message(role="assistant", text=text_in(payload, "message")),))
-    if type == "context_compacted":
-        return LineMessages((message(role="system", text=_COMPACTED),))
     if type in CALLS:
         call = ToolCall(id=text_in(payload, "call_id"), name=call_name(payload), arguments=_arguments(payload))
         return LineMessages((message(role="assistant", tool_calls=(call,)),))
@@ -81,21 +105,13 @@ def _of_item(line_id: str, created_at: datetime | None, payload: JsonObject) -> 
     item = object_in(payload, "item")
     id = text_in(item, "id") or line_id
     created_at = time_of_milliseconds(count_in(payload, "started_at_ms")) or created_at
-    message = partial(Message, id=id, created_at=created_at)
-    type = text_in(item, "type")
-    if type in ("UserMessage", "AgentMessage"):
-        content = _content(item)
-        is_prompt = type == "UserMessage"
-        text, attachments = "".join(content.texts), tuple(content.attachments)
-        said = message(role="user" if is_prompt else "assistant", text=text, attachments=attachments)
-        return LineMessages((said,), starts_run=is_prompt)
-    if type == "ContextCompaction":
-        return LineMessages((message(role="system", text=_COMPACTED),))
-    tool = _tool(type, item)
+    tool = _tool(text_in(item, "type"), item)
     if tool is None:
         return None
     name, arguments, output = tool
-    call = message(role="assistant", tool_calls=(ToolCall(id=id, name=name, arguments=arguments),))
+    call = Message(
+        id=id, created_at=created_at, role="assistant", tool_calls=(ToolCall(id=id, name=name, arguments=arguments),)
+    )
     ended_at = time_of_milliseconds(count_in(payload, "completed_at_ms")) or created_at
     result = Message(id=f"{id}-result", role="tool", text=output, tool_name=name, created_at=ended_at)
     return LineMessages((call, result))
@@ -158,6 +174,12 @@ def _image(url: str) -> Attachment:
     if attachment.media_type or ending not in _IMAGES:
         return attachment
     return attachment.model_copy(update={"media_type": f"image/{_IMAGES[ending]}"})
+
+
+def _images(payload: JsonObject) -> list[Attachment]:
+    """Return the images of a prompt in a legacy rollout."""
+    paths = [f"file://{path}" for path in _texts(payload.get("local_images"))]
+    return [_image(url) for url in (*_texts(payload.get("images")), *paths)]
 
 
 def _texts(value: Json) -> list[str]:

@@ -32,7 +32,7 @@ from ..scan_search import Candidate, Transcript
 from ..transcripts.file_memory import FileMemory
 from ..transcripts.history import History, message_page
 from ..transcripts.runs import run_page
-from ..transcripts.search import SearchableSession, TranscriptSearch, matching
+from ..transcripts.search import SearchableSession, TranscriptSearch, matches
 from ..validation import NAME_LENGTH, session_type
 from . import CodexOptions
 from .catalogue import Catalogue, CatalogueEntry, CatalogueSources
@@ -205,7 +205,7 @@ class CodexReader(SessionBackend):
         def read(entry: CatalogueEntry, query: SearchQuery) -> Transcript:
             with ExitStack() as files:
                 lineage = lineage_of(catalogue, entry, stops_at, files)
-                found = matching(Conversation(lineage, for_search=True).items(), query)
+                found = matches(Conversation(lineage).texts(), query)
             unfinished.extend(() if found.is_complete else [entry.id])
             return Transcript(found.messages, state_of(entry.file).size)
 

@@ -8,7 +8,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,23 +90,31 @@ class TranscriptFile:
         if begin < stop:
             yield from self._joined(begin, pieces)
 
-    def backward(self, end: int | None = None) -> Iterator[Line]:
-        """Yield the lines before `end`, the last one first. `end` is the beginning or the end of a line."""
+    def backward(
+        self, end: int | None = None, *, ignored: Callable[[bytes], object] = lambda line: False
+    ) -> Iterator[Line]:
+        """Yield the lines before `end`, the last one first. `end` is the beginning or the end of a line.
+
+        Leave out the lines for which `ignored` returns a true value.
+        """
         position = self.size if end is None else min(end, self.size)
         pieces: list[bytes | None] = []  # the parts of a line whose beginning is not read yet, the last one first
         while position > 0:
             start = max(position - _CHUNK, 0)
             data = self.read(start, position - start)
-            upper = len(data)
-            while (newline := data.rfind(b"\n", 0, upper)) >= 0:
-                if pieces:
-                    yield from self._joined(start + newline + 1, [data[newline + 1 : upper], *reversed(pieces)])
-                elif newline + 1 < upper:
-                    yield Line(start + newline + 1, data[newline + 1 : upper])
-                pieces, upper = [], newline
-            pieces = _limited([*pieces, data[:upper]])
+            first, *lines = data.split(b"\n")
+            if lines:
+                offset = start + len(data) - len(lines[-1])
+                joined = self._joined(offset, [lines.pop(), *reversed(pieces)])
+                yield from (line for line in joined if not ignored(line.data))
+                for line in reversed(lines):
+                    offset -= len(line) + 1
+                    if line and not ignored(line):
+                        yield Line(offset, line)
+                pieces = []
+            pieces = _limited([*pieces, first])
             position = start
-        yield from self._joined(0, pieces[::-1])
+        yield from (line for line in self._joined(0, pieces[::-1]) if not ignored(line.data))
 
     def line_at(self, offset: int) -> Line | None:
         """Return the line that begins at an offset, or None if no line begins there."""

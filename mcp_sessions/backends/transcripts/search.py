@@ -13,7 +13,7 @@ from ...errors import Timeout
 from ...models import Message, SearchPage
 from ...text.search_query import SearchQuery
 from ..scan_search import Candidate, Position, Search, Transcript
-from .history import HistoryItem
+from ..transcript_feed import MessageAtPosition
 
 T = TypeVar("T")
 
@@ -75,16 +75,19 @@ class Matches(NamedTuple):
     is_complete: bool
 
 
-def matching(items: Iterator[HistoryItem], query: SearchQuery) -> Matches:
-    """Return the messages that may match a query, of which a long transcript has few. Results of tools are left out.
+def matching(texts: Iterator[MessageAtPosition], query: SearchQuery) -> Iterator[Message]:
+    """Yield the messages that may match a query, of which a long transcript has few."""
+    return (Message(**text.message._asdict()) for text in texts if query.may_match(text.message.text))
 
-    `items` come newest first. If reading them takes too long, those that were read count.
+
+def matches(texts: Iterator[MessageAtPosition], query: SearchQuery) -> Matches:
+    """Return the messages that may match a query.
+
+    `texts` come newest first. If reading them takes too long, those that were read count.
     """
     found: list[Message] = []
     try:
-        for item in items:
-            if item.message.role != "tool" and query.may_match(item.message.text):
-                found.append(item.message)
+        found.extend(matching(texts, query))
     except Timeout:
         return Matches(found[::-1], is_complete=False)
     return Matches(found[::-1], is_complete=True)

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from ....models import Message
 from ...database.times import now_micros
+from ...transcript_feed import ShownText
 from .tables import Place
 
 Progress = Callable[[int, int], Awaitable[None]]
@@ -58,7 +59,7 @@ class Indexer(Protocol):
         ...
 
 
-def found_message(session_name: str, message: Message) -> FoundText:
+def found_message(session_name: str, message: Message | ShownText) -> FoundText:
     return FoundText(session_name, message.role, message.created_at, message.text)
 
 

@@ -38,12 +38,16 @@ _TABLES = """
     );
 """
 
-_ADD_PROJECTS = """
+_EMPTY = """
     DELETE FROM marks;
     DELETE FROM sessions;
     DELETE FROM places;
     INSERT INTO text_index (text_index) VALUES ('delete-all');
 """
-"""Empties the index: `text_index.owner` had no words for the folder of a session's project."""
 
-SQLITE = SqliteSchema("mcp-sessions index", 0x6D637069, (_TABLES, _ADD_PROJECTS), synchronous="NORMAL")  # "mcpi"
+_STEPS = (
+    _TABLES,
+    _EMPTY,  # `text_index.owner` had no words for the folder of a session's project
+    _EMPTY,  # a position in a thread of Codex had other numbers
+)
+SQLITE = SqliteSchema("mcp-sessions index", 0x6D637069, _STEPS, synchronous="NORMAL")  # "mcpi"
