@@ -205,7 +205,7 @@ async def test_d15_the_doctor_does_not_warn_of_a_key_that_protects(
     assert not caplog.records
 
 
-async def test_a_fork_is_refused_by_older_versions_and_the_error_names_the_needed_one() -> None:
+async def test_agno_2_5_6_refuses_a_fork_and_the_error_names_the_needed_version() -> None:
     async with opened("2.5.6", seeds=[session("s")]) as case:
         assert (await case.api.post("/agents/planner/sessions/s/fork")).status_code == 404
         with pytest.raises(Unsupported, match=r"2\.7\.0"):

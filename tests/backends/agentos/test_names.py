@@ -125,7 +125,7 @@ async def test_a_session_without_a_name_can_be_changed_and_archived(
 
 
 @pytest.mark.parametrize("database", DATABASES)
-async def test_before_agno_2_6_a_session_without_data_in_another_table_is_named_or_refused(
+async def test_on_agno_2_5_6_a_session_without_data_in_another_table_is_named_or_refused(
     database: Database,
 ) -> None:
     seed: JsonObject = {"component_id": "archivist", "data": None}

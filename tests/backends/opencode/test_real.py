@@ -203,7 +203,6 @@ async def test_changes_of_a_database_are_made_by_a_server_that_is_ended_after_th
     server: Opencode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database is that of another server that runs, as when opencode is open."""
-    monkeypatch.setattr(server_on_demand, "_IDLE_SECONDS", 0)
     running_before = processes_on(server)
     async with open_backend(local_url(server, tmp_path), data_folder=str(tmp_path)) as local:
         created = await local.create_session(name="Trip")
@@ -220,6 +219,7 @@ async def test_changes_of_a_database_are_made_by_a_server_that_is_ended_after_th
         await local.delete_session(created.id)
         (listed,) = (await local.list_sessions(SessionFilter())).sessions
         assert (listed.id, listed.name) == (fork.id, "Copy")
+        monkeypatch.setattr(server_on_demand, "_IDLE_SECONDS", 0)  # from here on: each start takes seconds
         with anyio.fail_after(60):
             while processes_on(server) != running_before:  # noqa: ASYNC110 - another process
                 await anyio.sleep(0.1)

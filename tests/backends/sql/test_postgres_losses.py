@@ -14,7 +14,7 @@ from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.errors import OutcomeUnknown, SessionsError, Unavailable
 from mcp_sessions.models import NewMessage, SessionFilter
 
-from ...support.databases import EmptyDatabase
+from ...support.databases import EmptyDatabase, until
 from ...support.servers.postgres_process import Postgres
 from ...support.servers.postgres_proxy import Fault, Proxy, before
 
@@ -162,14 +162,13 @@ async def test_calls_succeed_after_a_restart_of_the_server(own_server: Postgres,
     acknowledged: list[str] = []
     counts: list[int] = []
 
-    def restart_often() -> None:
-        for _ in range(3):
-            goal = len(acknowledged) + 40
-            while len(acknowledged) < goal:
-                pass
-            own_server.stop(how)
-            own_server.start()
-        done.set()
+    def restart() -> None:
+        own_server.stop(how)
+        own_server.start()
+
+    async def restart_after(changes: int) -> None:
+        await until(lambda: len(acknowledged) >= changes)
+        await anyio.to_thread.run_sync(restart)
 
     async with postgres.opened() as store, postgres.opened() as other:
         session = await store.create_session()
@@ -179,7 +178,9 @@ async def test_calls_succeed_after_a_restart_of_the_server(own_server: Postgres,
                     through = (store, other)[client % 2]
                     tasks.start_soon(_append, through, session.id, client, done, acknowledged)
                 tasks.start_soon(_read, store, session.id, done, counts)
-                await anyio.to_thread.run_sync(restart_often)
+                for _ in range(3):
+                    await restart_after(len(acknowledged) + 40)
+                done.set()
     rows = postgres.sql("SELECT text FROM mcp_sessions.messages ORDER BY number")
     assert sorted(text for (text,) in rows) == sorted(acknowledged)
     assert counts == sorted(counts)
