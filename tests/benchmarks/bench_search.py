@@ -72,7 +72,12 @@ def measure_corpus(root: Path, megabytes: float, *, is_cold: bool) -> list[Figur
         corpus.write_sessions(root, megabytes)
     subprocess.run([*OURS[:-1], "index", *command], check=True, capture_output=True, env=environment(root))
     words = corpus.vocabulary[20:60]
-    queries = [*words, *map(" ".join, pairwise(words)), *(f"{word[:4]}*" for word in words), *corpus.vocabulary[-40:]]
+    queries = [
+        *words,
+        *map(" ".join, pairwise(words)),
+        *(f"{word[:4]}*" for word in words if len(word) > 4),
+        *corpus.vocabulary[-40:],
+    ]
     newest = max((root / "projects").rglob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
     taken: dict[str, list[tuple[float, float]]] = {}
     for _ in range(FIRST_SEARCHES):

@@ -11,7 +11,7 @@ from ..transcripts.file_memory import FileMemory
 from ..transcripts.lines import open_transcript
 from ..transcripts.runs import microseconds
 from .facts import SessionFacts, read_facts
-from .folder import ClaudeFolder, SessionFile, is_session_id
+from .folder import ClaudeFolder, FolderContents, SessionFile, is_session_id
 
 Key = tuple[int, int]
 """The place of a session in a list: a time in microseconds since 1970, and a digest of its id."""
@@ -63,11 +63,14 @@ class Catalogue:
 
     def files(self, *, is_kept: bool | None = None) -> Mapping[str, SessionFile]:
         """Return the files of all sessions by their ids. `is_kept`: see `newest_first`."""
+        contents = self.contents()
+        return contents.all if is_kept is None else contents.kept if is_kept else contents.files
+
+    def contents(self) -> FolderContents:
+        """Return what is in the folder. Count what can't be read."""
         contents = self.folder.walk()
         self.unreadable += contents.unreadable
-        if is_kept is None:
-            return contents.files | contents.kept
-        return contents.kept if is_kept else contents.files
+        return contents
 
     def of_copies(self) -> "Catalogue":
         """Return the sessions of which we have copies, even if Claude Code has not removed their transcripts."""

@@ -16,9 +16,10 @@ class ClaudeCodeFeed:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._files = catalogue.files()
+        contents = catalogue.contents()
+        self._files = contents.all
+        self.states: Mapping[str, FileState] = contents.states
         self.unreadable = catalogue.unreadable
-        self.states: Mapping[str, FileState] = {id: file.state for id, file in self._files.items()}
 
     @contextmanager
     def open(self, session_id: str, stops_at: float) -> Generator[OpenTranscript | None]:

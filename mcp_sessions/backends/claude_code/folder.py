@@ -5,10 +5,12 @@ so nothing is derived from it. Subagents are in `projects/KEY/UUID/subagents`, a
 sessions as `agent-….jsonl`. Only names of these forms are ever joined to a path.
 """
 
+import operator
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,16 +39,28 @@ class SessionFile(NamedTuple):
     """Whether this is our copy of a transcript that Claude Code has removed."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True)
 class FolderContents:
-    """The transcripts that were found, copies of those that are missing, and how many could not be looked at.
+    """The transcripts that were found, and copies of those that are missing, by the ids of the sessions.
 
-    Both are by the ids of the sessions.
+    `unreadable`: how many could not be looked at. `read`: what was read of each project, from which this was made.
     """
 
-    files: dict[str, SessionFile] = field(default_factory=dict[str, SessionFile])
-    kept: dict[str, SessionFile] = field(default_factory=dict[str, SessionFile])
+    files: Mapping[str, SessionFile] = field(default_factory=dict[str, SessionFile])
+    kept: Mapping[str, SessionFile] = field(default_factory=dict[str, SessionFile])
     unreadable: int = 0
+    read: Sequence[Mapping[str, SessionFile]] = ()
+
+    @cached_property
+    def all(self) -> Mapping[str, SessionFile]:
+        return {**self.files, **self.kept}
+
+    @cached_property
+    def states(self) -> Mapping[str, FileState]:
+        return {id: file.state for id, file in self.all.items()}
+
+
+_NO_FILES: Mapping[str, SessionFile] = {}
 
 
 def is_session_id(text: str) -> bool:
@@ -54,7 +68,7 @@ def is_session_id(text: str) -> bool:
     return bool(_SESSION_ID.fullmatch(text))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClaudeFolder:
     """The folder with Claude Code's configuration and sessions.
 
@@ -64,6 +78,7 @@ class ClaudeFolder:
     root: Path
     kept: "ClaudeFolder | None" = None
     memory: FolderMemory[Mapping[str, SessionFile]] = field(default_factory=FolderMemory[Mapping[str, SessionFile]])
+    _last: FolderContents = field(default_factory=FolderContents)
 
     @property
     def projects(self) -> Path:
@@ -80,31 +95,35 @@ class ClaudeFolder:
             ) from error
 
     def walk(self) -> FolderContents:
-        """Return all sessions, each once. Of two files with the same id, return the one that was written to last."""
-        walk = FolderContents()
-        with self.memory.current():
-            for project in self._project_folders(walk):
-                files = self.memory.get(project) or self._sessions_in(project, walk)
-                # Merging dicts takes a tenth of the time of a loop over thousands of files.
-                newest = {id: max(walk.files[id], files[id]) for id in walk.files.keys() & files.keys()}
-                walk.files |= files
-                walk.files |= newest
-        kept = self.kept.walk().files if self.kept else {}
-        walk.kept = {id: file._replace(is_kept=True) for id, file in kept.items() if id not in walk.files}
-        return walk
+        """Return all sessions, each once; the same object as before if nothing has changed.
 
-    def _project_folders(self, walk: FolderContents) -> list[str]:
+        Of two files with the same id, return the one that was written to last.
+        """
+        errors: list[OSError] = []
+        with self.memory.current():
+            read = [self.memory.get(path) or self._sessions_in(path, errors) for path in self._project_folders(errors)]
+        copies = self.kept.walk().files if self.kept else _NO_FILES
+        read.append(copies)
+        last = self._last
+        is_unchanged = len(read) == len(last.read) and all(map(operator.is_, read, last.read))
+        if not is_unchanged or last.unreadable != len(errors):
+            files = _merged(read[:-1])
+            kept = {id: file._replace(is_kept=True) for id, file in copies.items() if id not in files}
+            last = self._last = FolderContents(files, kept, len(errors), read)
+        return last
+
+    def _project_folders(self, errors: list[OSError]) -> list[str]:
         try:
             with os.scandir(self.projects) as entries:
                 return [entry.path for entry in entries]
         except FileNotFoundError:
             return []
-        except OSError:
+        except OSError as error:
             self.check()
-            walk.unreadable += 1
+            errors.append(error)
             return []
 
-    def _sessions_in(self, project: str, walk: FolderContents) -> Mapping[str, SessionFile]:
+    def _sessions_in(self, project: str, errors: list[OSError]) -> Mapping[str, SessionFile]:
         files: dict[str, SessionFile] = {}
         is_remembered = True
         try:
@@ -116,8 +135,8 @@ class ClaudeFolder:
                         stat = entry.stat()
                     except FileNotFoundError:
                         continue  # removed meanwhile
-                    except OSError:
-                        walk.unreadable += 1
+                    except OSError as error:
+                        errors.append(error)
                         is_remembered = False
                         continue
                     # A file may be changed by way of its other name, in another folder.
@@ -125,13 +144,13 @@ class ClaudeFolder:
                     id = entry.name[:-6]
                     files[id] = _session_file(id, entry.path, stat)
         except (FileNotFoundError, NotADirectoryError):
-            return {}
-        except OSError:
-            walk.unreadable += 1
+            return _NO_FILES
+        except OSError as error:
+            errors.append(error)
             return files
         if is_remembered:
             self.memory.put(project, files)
-        return files
+        return files or _NO_FILES
 
     def find(self, session_id: str) -> SessionFile:
         """Return the transcript of a session; of several, the one that was written to last. Raise `NotFound`."""
@@ -150,7 +169,7 @@ class ClaudeFolder:
 
     def project_folders(self) -> list[str]:
         """Return the folders of all projects."""
-        return self._project_folders(FolderContents())
+        return self._project_folders([])
 
     def copies(self, session_id: str) -> list[str]:
         """Return the paths of all transcripts with this id, which may be in several projects."""
@@ -170,6 +189,16 @@ class ClaudeFolder:
         ids = {file.id for file in found}
         kept = self.kept.agents(session_id) if self.kept else ()
         return found + [file._replace(is_kept=True) for file in kept if file.id not in ids]
+
+
+def _merged(read: Iterable[Mapping[str, SessionFile]]) -> Mapping[str, SessionFile]:
+    """Return the files of all folders: of those with the same id, the one that was written to last."""
+    found: dict[str, SessionFile] = {}
+    for files in read:
+        newest = {id: max(found[id], files[id]) for id in found.keys() & files.keys()}
+        found |= files  # merging dicts takes a tenth of the time of a loop over thousands of files
+        found |= newest
+    return found
 
 
 def _find_file(id: str, path: str) -> SessionFile | None:

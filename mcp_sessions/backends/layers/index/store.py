@@ -47,6 +47,8 @@ class KnownStates(NamedTuple):
     states: Mapping[str, FileState]
     is_complete: bool
     """Whether all files that there were have been indexed once."""
+    files: Mapping[str, FileState] | None = None
+    """The states of the files themselves when these were found to be the indexed ones."""
 
 
 class IndexStore:

@@ -72,6 +72,8 @@ class TranscriptIndexer:
 
     async def update(self, stops_at: float) -> Coverage:
         known = await self.store.known_states(self.name, self.feed.states)
+        if known.files is self.feed.states and known.is_complete:
+            return Coverage(unreadable=self.feed.unreadable)
         indexed = known.states
         states = dict(self.feed.states)
         states |= {
@@ -81,7 +83,7 @@ class TranscriptIndexer:
         }
         if indexed == states and known.is_complete:
             # The next comparison is faster if most of the states are the same objects.
-            self.store.remember_states(self.name, known._replace(states=states))
+            self.store.remember_states(self.name, known._replace(states=states, files=self.feed.states))
             return Coverage(unreadable=self.feed.unreadable)
         is_swept = await self._drop(indexed.keys() - states.keys(), len(indexed))
         changed = [item for item in states.items() if indexed.get(item[0]) != item[1]]
