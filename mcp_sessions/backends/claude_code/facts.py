@@ -9,10 +9,11 @@ import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from ...json_documents import object_in
 from ..transcript_feed import FileState
 from ..transcripts.lines import Line, TranscriptFile, parse
 from ..transcripts.runs import microseconds
-from ..transcripts.values import object_in, text_in, time_in
+from ..transcripts.values import text_in, time_in
 from .folder import is_session_id
 from .records import Record, read_record
 

@@ -7,10 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import anyio
-
 from ... import cursors
-from ...errors import Timeout
 from ...models import (
     DEFAULT_HISTORY,
     HistoryQuery,
@@ -30,6 +27,7 @@ from ..transcripts.file_memory import FileMemory
 from ..transcripts.history import History, message_page
 from ..transcripts.lines import open_transcript
 from ..transcripts.runs import run_page
+from ..transcripts.threads import run_in_thread
 from ..validation import NAME_LENGTH, session_type
 from . import ClaudeCodeOptions
 from .catalogue import Catalogue
@@ -192,13 +190,4 @@ class ClaudeCodeReader(SessionBackend):
         return time.monotonic() + remaining(self.options.timeout)
 
     async def _in_thread(self, work: Callable[[float], T]) -> T:
-        """Return the result of reading files in a thread, which gets the time when it must stop.
-
-        A thread that waits for a file system that does not answer is left behind.
-        """
-        seconds = remaining(self.options.timeout)
-        try:
-            with anyio.fail_after(seconds + 1):
-                return await anyio.to_thread.run_sync(work, time.monotonic() + seconds, abandon_on_cancel=True)
-        except TimeoutError as error:
-            raise Timeout("Claude Code's folder did not answer in time. Raise the backend's timeout.") from error
+        return await run_in_thread(work, seconds=self.options.timeout, place="Claude Code's folder")

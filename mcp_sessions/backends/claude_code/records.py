@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...json_documents import JsonObject
+from ...json_documents import JsonObject, object_in
 from ..transcripts.blocks import Content, has_result
 from ..transcripts.lines import Line, parse
-from ..transcripts.values import count_in, object_in, text_in
+from ..transcripts.values import count_in, text_in
 
 _TYPES = ("user", "assistant", "system", "attachment", "progress")
 """The types of lines that are linked to each other by `uuid` and `parentUuid`."""

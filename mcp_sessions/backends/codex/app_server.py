@@ -15,9 +15,9 @@ import anyio
 from anyio.abc import TaskGroup
 
 from ...errors import BadResponse, Unavailable
-from ...json_documents import JsonObject, is_object
+from ...json_documents import JsonObject, is_object, object_in
 from ..transcripts.lines import parse
-from ..transcripts.values import object_in, text_in
+from ..transcripts.values import text_in
 from .child_process import ChildProcess, ProgramEnded
 
 Version = tuple[int, int, int]

@@ -7,12 +7,12 @@ from itertools import islice
 from pathlib import Path
 
 from ...errors import Invalid
-from ...json_documents import JsonObject
+from ...json_documents import JsonObject, object_in
 from ...models import Message
 from ..transcript_feed import MessageAtPosition
 from ..transcripts.history import HistoryItem, Position
 from ..transcripts.lines import Line, TranscriptFile, parse
-from ..transcripts.values import count_in, object_in, text_in
+from ..transcripts.values import count_in, text_in
 from .home import state_of
 from .line_types import CALLS, LineType, has_no_text, line_type, payload_of
 from .lineage import Lineage, RolloutPart

@@ -3,9 +3,9 @@
 from collections.abc import Container
 
 from ...errors import Invalid, NotFound, Unsupported, quoted
-from ...json_documents import JsonObject
+from ...json_documents import JsonObject, object_in
 from ..transcripts.history import HistoryItem
-from ..transcripts.values import object_in, text_in
+from ..transcripts.values import text_in
 from .catalogue import Catalogue
 from .conversation import Conversation
 from .line_types import LineType, line_type, payload_of

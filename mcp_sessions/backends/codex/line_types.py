@@ -4,9 +4,9 @@ import re
 from enum import Enum
 from functools import lru_cache
 
-from ...json_documents import JsonObject
+from ...json_documents import JsonObject, object_in
 from ..transcripts.lines import parse
-from ..transcripts.values import object_in, text_in
+from ..transcripts.values import text_in
 
 _BEGIN = rb'\{"timestamp":"[^"\\]{0,40}",(?:"ordinal":[0-9]{1,18},)?"type":"'
 _begin = re.compile(_BEGIN + rb'([a-z_]{1,40})","payload":\{(?:"type":"([a-z_]{1,40})")?').match

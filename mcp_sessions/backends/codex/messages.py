@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from ...json_documents import Json, JsonObject, is_array, is_object
+from ...json_documents import Json, JsonObject, is_array, is_object, object_in
 from ...models import Attachment, Message, Role, ToolCall
 from ..transcript_feed import ShownText
 from ..transcripts.blocks import Content
 from ..transcripts.lines import Line, parse
-from ..transcripts.values import count_in, json_of, object_in, objects_in, text_in, time_in, time_of_milliseconds
+from ..transcripts.values import count_in, json_of, objects_in, text_in, time_in, time_of_milliseconds
 from .line_types import CALLS, OUTPUTS, payload_of
 
 _COMPACTED = "The conversation was compacted here. The model no longer sees the messages before this one."

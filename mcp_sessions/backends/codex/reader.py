@@ -7,10 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-import anyio
-
 from ... import cursors
-from ...errors import Timeout, Unsupported
+from ...errors import Unsupported
 from ...json_documents import is_object
 from ...models import (
     DEFAULT_HISTORY,
@@ -33,6 +31,7 @@ from ..transcripts.file_memory import FileMemory
 from ..transcripts.history import History, message_page
 from ..transcripts.runs import run_page
 from ..transcripts.search import SearchableSession, TranscriptSearch, matches
+from ..transcripts.threads import run_in_thread
 from ..validation import NAME_LENGTH, session_type
 from . import CodexOptions
 from .catalogue import Catalogue, CatalogueEntry, CatalogueSources
@@ -233,13 +232,4 @@ class CodexReader(SessionBackend):
         return DetailReader(catalogue, self._counts, self.options.timeout)
 
     async def _in_thread(self, work: Callable[[float], T]) -> T:
-        """Return the result of reading files in a thread, which gets the time when it must stop.
-
-        A thread that waits for a file system that does not answer is left behind.
-        """
-        seconds = remaining(self.options.timeout)
-        try:
-            with anyio.fail_after(seconds + 1):
-                return await anyio.to_thread.run_sync(work, time.monotonic() + seconds, abandon_on_cancel=True)
-        except TimeoutError as error:
-            raise Timeout("Codex's home did not answer in time. Raise the backend's timeout.") from error
+        return await run_in_thread(work, seconds=self.options.timeout, place="Codex's home")

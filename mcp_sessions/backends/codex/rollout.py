@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ...errors import Unsupported
-from ...json_documents import JsonObject
+from ...json_documents import JsonObject, object_in
 from ..transcripts.lines import TranscriptFile, open_transcript, parse
 from ..transcripts.runs import microseconds
-from ..transcripts.values import count_in, object_in, text_in, time_in
+from ..transcripts.values import count_in, text_in, time_in
 from .home import Rollout, is_thread_id
 from .line_types import LineType, line_type
 from .messages import prompt_in

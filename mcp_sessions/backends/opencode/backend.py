@@ -90,10 +90,6 @@ class OpencodeBackend(OpencodeReader, HttpBackend):
     ) -> None:
         await self._open.aclose()
 
-    @property
-    def keeps(self) -> frozenset[str]:
-        return super().keeps - {"summary"}
-
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
         return deletion_notice(self._trash.days)
 

@@ -87,10 +87,6 @@ class LocalOpencodeBackend(LocalOpencodeReader):
     ) -> None:
         await self._open.aclose()
 
-    @property
-    def keeps(self) -> frozenset[str]:
-        return super().keeps - {"summary"}
-
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
         return deletion_notice(self._keep_deleted)
 

@@ -43,6 +43,10 @@ class OpencodeReader(SessionBackend):
     def _source(self) -> OpencodeSource:
         raise NotImplementedError
 
+    @property
+    def keeps(self) -> frozenset[str]:
+        return super().keeps - {"summary"}
+
     def why_no_user_scoping(self) -> str:
         return "opencode has no users: everybody who can reach its sessions sees all of them."
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from ...json_documents import Json, JsonObject, is_array, is_object
+from ...json_documents import Json, JsonObject, is_array, is_object, object_in
 from ...models import Attachment, ToolCall
-from .values import json_of, object_in, objects_in, text_in, valid_text
+from .values import json_of, objects_in, text_in, valid_text
 
 _TEXTS = ("text", "input_text", "output_text")
 _HIDDEN = ("thinking", "redacted_thinking", "reasoning")

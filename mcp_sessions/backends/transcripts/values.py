@@ -14,17 +14,11 @@ def valid_text(text: str) -> str:
 
 
 def text_in(record: JsonObject, key: str) -> str:
-    """Return the string at a key, or ""."""
+    """Return the string at a key, made valid, or ""."""
     value = record.get(key)
     if not isinstance(value, str):
         return ""
     return value if value.isascii() else valid_text(value)
-
-
-def object_in(record: JsonObject, key: str) -> JsonObject:
-    """Return the object at a key, or an empty one."""
-    value = record.get(key)
-    return value if is_object(value) else {}
 
 
 def objects_in(value: Json) -> list[JsonObject]:
