@@ -135,38 +135,42 @@ class Conversation:
     def texts(self, offset: int | None = None, digest: int = 0) -> Iterator[MessageAtPosition]:
         """Yield the messages that begin with the line at an offset in the file with this digest, newest first.
 
-        Leave out the messages that another thread has too, and tools. Raise `Invalid` if there is no such line.
+        The thread's newest file has the digest 0, which keeps the index small. Leave out the messages that another
+        thread has too, and tools. Raise `Invalid` if there is no such line.
         """
-        is_found, removed = offset is None, [0]
+        removed = 0  # how many turns are still to be left out, since they were rolled back
+        for part, line in self._lines_with_text(offset, digest):
+            type, is_paginated = line_type(line.data), self._is_paginated(part)
+            if type is LineType.ROLLBACK and not is_paginated:
+                removed += count_in(payload_of(line.data), "num_turns")
+            text = read_text(line, is_paginated=is_paginated) if type is LineType.MESSAGE else None
+            if text is not None and removed:
+                removed -= text.role == "user"
+            elif text is not None:
+                in_file = self._digest(part)
+                yield MessageAtPosition(text, (line.offset, in_file) if in_file else (line.offset,))
+
+    def _digest(self, part: RolloutPart) -> int:
+        return 0 if part.file is self.lineage.file else part.digest
+
+    def _lines_with_text(self, offset: int | None, digest: int) -> Iterator[tuple[RolloutPart, Line]]:
+        """Yield the lines for `texts`, the last one first."""
+        is_found = offset is None
         for part in self.lineage.parts():
             begin, end = self.lineage.end_of_shared(part), part.end
-            if offset is not None and not is_found and part.digest == digest:
+            if offset is not None and not is_found and digest == self._digest(part):
                 line = part.opened.line_at(offset) if begin <= offset < end else None
                 if line is None:
                     break
                 is_found, end = True, line.end
-            if is_found:
-                yield from self._texts_of_part(part, begin, end, removed)
+            for line in part.opened.backward(end, ignored=has_no_text) if is_found else ():
+                if line.offset < begin:
+                    break
+                yield part, line
             if begin:
                 break  # what is older is also shared
         if not is_found:
             raise Invalid("There is no such message any more.")
-
-    def _texts_of_part(
-        self, part: RolloutPart, begin: int, end: int, removed: list[int]
-    ) -> Iterator[MessageAtPosition]:
-        """Yield the texts of a part. `removed`: how many turns are to be left out, since they were rolled back."""
-        for line in part.opened.backward(end, ignored=has_no_text):
-            if line.offset < begin:
-                break
-            type, is_paginated = line_type(line.data), self._is_paginated(part)
-            if type is LineType.ROLLBACK and not is_paginated:
-                removed[0] += count_in(payload_of(line.data), "num_turns")
-            text = read_text(line, is_paginated=is_paginated) if type is LineType.MESSAGE else None
-            if text is not None and removed[0]:
-                removed[0] -= text.role == "user"
-            elif text is not None:
-                yield MessageAtPosition(text, (line.offset, part.digest))
 
     def _of_part(self, part: RolloutPart, end: int, turn: _OpenTurn) -> Iterator[HistoryItem]:
         for line in part.opened.backward(end):

@@ -147,7 +147,7 @@ def _read_tail(opened: TranscriptFile, facts: RolloutFacts) -> RolloutFacts:
         is_near = line.offset >= opened.size - _TAIL
         if not is_near and (updated or line.offset < opened.size - _PREVIEW):
             break
-        is_count = is_near and line_type(line.data) is LineType.TOKEN_COUNT
+        is_count = is_near and b'"token_count"' in line.data and line_type(line.data) is LineType.TOKEN_COUNT
         record = parse(line.data) if is_count or not updated else None
         if record is not None:
             updated = updated or microseconds(time_in(record))

@@ -1,5 +1,6 @@
 """Sessions that Claude Code 1.0, 2.0 and 2.1 wrote are shown as Claude Code shows them, and not changed by that."""
 
+import math
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import pytest
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.claude_code.running_processes import live_sessions
+from mcp_sessions.backends.transcript_feed import NEWEST
 from mcp_sessions.models import HistoryQuery, SessionFilter
 
 from .folders import EXPECTED, FIXTURES, copy_fixtures, listed, messages_of, opened
@@ -144,3 +146,19 @@ async def test_reading_changes_nothing_starts_nothing_and_opens_no_key(tmp_path:
     assert not [
         event for event, _ in events if event.startswith(("subprocess.", "os.fork", "os.exec", "os.posix_spawn"))
     ]
+
+
+@each_session
+async def test_a_search_reads_the_texts_of_the_history_from_any_of_them_on(expected: dict[str, Any]) -> None:
+    async with opened(FIXTURES / "config") as backend:
+        messages = [message for message in await messages_of(backend, expected["id"]) if message.role != "tool"]
+        feed = await backend.transcript_feed()
+        assert feed is not None
+        with feed.open(expected["id"], math.inf) as transcript:
+            assert transcript is not None
+            found = list(transcript.messages(NEWEST))
+            assert [(text.id, text.role, text.text, text.created_at) for text, *_ in reversed(found)] == [
+                (message.id, message.role, message.text, message.created_at) for message in messages
+            ]
+            for place, text in enumerate(found):
+                assert list(transcript.messages(text.position)) == found[place:]

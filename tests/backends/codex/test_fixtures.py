@@ -1,5 +1,6 @@
 """Threads that Codex 0.98, 0.120 and 0.171 wrote are shown as Codex shows them, and not changed by that."""
 
+import math
 import shutil
 import sqlite3
 import sys
@@ -12,6 +13,7 @@ import anyio
 import pytest
 
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.transcript_feed import NEWEST
 from mcp_sessions.models import HistoryQuery, SessionFilter
 
 from ...support.file_states import PROCESS_EVENTS, states_in, watched
@@ -205,3 +207,22 @@ async def test_what_codex_does_not_show_is_not_found(words: str) -> None:
     assert any(words.encode() in path.read_bytes() for path in HOME.rglob("rollout-*"))
     async with opened(HOME) as backend:
         assert (await backend.search_sessions(words)).hits == ()
+
+
+@each_thread
+async def test_a_search_reads_the_texts_of_the_history_from_any_of_them_on(expected: dict[str, Any]) -> None:
+    """But not the texts that a fork has in common with another thread."""
+    async with opened(HOME) as backend:
+        messages = [message for message in await messages_of(backend, expected["id"]) if message.role != "tool"]
+        feed = await backend.transcript_feed()
+        assert feed is not None
+        with feed.open(expected["id"], math.inf) as transcript:
+            assert transcript is not None
+            found = list(transcript.messages(NEWEST))
+            shown = [message for message in messages if not message.tool_calls]
+            own = shown[-len(found) :] if transcript.bases else shown
+            assert [(text.id, text.role, text.text, text.created_at) for text, *_ in reversed(found)] == [
+                (message.id, message.role, message.text, message.created_at) for message in own
+            ]
+            for place, text in enumerate(found):
+                assert list(transcript.messages(text.position)) == found[place:]

@@ -48,6 +48,8 @@ def test_lines_end_with_a_newline_and_nothing_else(
     with open_transcript(path, time.monotonic() + SOON) as file:
         sought = [line for line in file.forward(containing=[b"xx", b"}"]) if b"xx" in line.data or b"}" in line.data]
         assert sought == [line for line in expected if b"xx" in line.data or b"}" in line.data]
+        kept = list(file.backward(ignored=lambda line: b"x" in line))[::-1]
+        assert kept == [line for line in expected if b"x" not in line.data]
         for place, line in enumerate(expected):
             assert file.line_at(line.offset) == line
             assert list(file.backward(line.offset))[::-1] == expected[:place]

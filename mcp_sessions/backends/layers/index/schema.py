@@ -45,9 +45,17 @@ _EMPTY = """
     INSERT INTO text_index (text_index) VALUES ('delete-all');
 """
 
+_WITHOUT_SIZES = f"""{_EMPTY}
+    DROP TABLE text_index;
+    CREATE VIRTUAL TABLE text_index USING fts5 (
+        owner, words, content = '', columnsize = 0, tokenize = "unicode61 remove_diacritics 2 categories 'L* N* Co M*'"
+    );
+"""
+"""Makes the index smaller: only a ranking of texts would need their numbers of words."""
+
 _STEPS = (
     _TABLES,
     _EMPTY,  # `text_index.owner` had no words for the folder of a session's project
-    _EMPTY,  # a position in a thread of Codex had other numbers
+    _WITHOUT_SIZES,  # and a position in a thread of Codex had other numbers
 )
 SQLITE = SqliteSchema("mcp-sessions index", 0x6D637069, _STEPS, synchronous="NORMAL")  # "mcpi"

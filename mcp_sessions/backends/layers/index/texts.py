@@ -12,7 +12,7 @@ from ...database.database import Transaction
 KEYS_PER_SECOND = 1 << 10
 _NAMES = 1 << 52  # added to the keys of names, which are searched before messages
 _EPOCH = 1_577_836_800  # 2020-01-01
-_ROWS = 1000  # of one statement
+_ROWS = 500  # of one statement
 
 
 class Text(NamedTuple):
