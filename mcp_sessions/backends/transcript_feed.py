@@ -16,8 +16,9 @@ NEWEST: Position = ()
 class FileState(NamedTuple):
     """What tells one state of a file from another without reading it. `mtime` is in nanoseconds.
 
-    `names`: a digest of the names that the session has in other files, 0 if it has none there. `bases`: the sessions
-    whose files decide which messages are shared with them, and the inodes of these files, 0 for those that are missing.
+    `names`: a digest of what other files say of the session, such as its name, 0 if they say nothing. `bases`: the
+    sessions whose files decide which messages are shared with them, and the inodes of these files, 0 for those that are
+    missing.
     """
 
     inode: int

@@ -14,7 +14,7 @@ from mcp_sessions.backends.transcripts.lines import TranscriptFile
 from mcp_sessions.models import HistoryQuery
 
 from ..support.claude_transcripts import Transcript
-from ..support.codex_rollouts import Rollout, name_in_index
+from ..support.codex_rollouts import Rollout, name_in_index, record
 from .transcript_indexes import NOW, found, open_index, transcript_of
 
 
@@ -126,6 +126,18 @@ async def test_a_session_whose_project_is_not_known_at_first_is_found_in_it_late
         path.write_bytes(transcript.data)
         page = await backend.search_sessions("apple", project="/home/user")
         assert found(page) == [(transcript.id, ""), (transcript.id, "red apple")]
+
+
+async def test_a_thread_of_codex_is_found_in_the_project_that_its_database_names_now(tmp_path: Path) -> None:
+    rollout = Rollout(moment=NOW, cwd="")
+    rollout.turn("an apple", "", NOW)
+    path = rollout.write(tmp_path)
+    async with open_index(tmp_path, f"codex://{tmp_path}") as backend:
+        for project in ("/w/app", "/w/app2"):
+            record(tmp_path, rollout, path, cwd=project)
+            page = await backend.search_sessions('"an apple"', project=project)
+            assert [hit.session_id for hit in page.hits] == [rollout.id] * 2
+        assert found(await backend.search_sessions('"an apple"', project="/w/app")) == []
 
 
 async def test_sessions_whose_files_are_gone_leave_the_index(tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ class CodexFeed:
                 continue
             self._entries[entry.id] = entry
             row = entry.row
-            names = (self._catalogue.index.get(entry.id, ""), (row.name, row.preview) if row else ())
-            # The names of threads are not in their files.
+            names = (self._catalogue.index.get(entry.id, ""), (row.name, row.preview, row.project) if row else ())
+            # The names of threads are not in their files, and their projects may not be.
             yield entry.id, state._replace(names=cursors.digest(repr(names), 4))
 
     @contextmanager

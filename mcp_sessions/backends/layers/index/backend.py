@@ -9,7 +9,7 @@ from typing import Self
 import anyio
 
 from .... import cursors
-from ....errors import Busy, SessionsError, Unavailable
+from ....errors import Busy, SessionsError, Timeout, Unavailable
 from ....models import BulkAction, BulkResult, Change, SearchHit, SearchPage
 from ....text.search_query import SearchQuery, parse_query
 from ...base import Capability, SessionBackend
@@ -109,10 +109,12 @@ class Indexed(Wrapper):
         while below and len(hits) <= limit and anyio.current_time() < stops_at:
             try:
                 count = max(limit + 1 - len(hits), _FEWEST_PLACES)
-                places, below = await self._store.search(_search_work(labels, query, below, count))
-            except DeadlineExceeded:
+                places, next_below = await self._store.search(_search_work(labels, query, below, count))
+                texts = await indexer.read(places)
+            except (DeadlineExceeded, Timeout):
                 break
-            hits += self._hits(places, await indexer.read(places), query, walk)
+            hits += self._hits(places, texts, query, walk)
+            below = next_below
         unreadable = await self._store.scan(lambda tx: tables.unreadable(tx, self._source, owner))
         if unreadable:
             notes.append(f"{len(unreadable)} sessions could not be read, among them {', '.join(unreadable[:3])}.")

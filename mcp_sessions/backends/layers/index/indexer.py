@@ -32,7 +32,11 @@ class Coverage:
         notes: list[str] = []
         if self.unreadable:
             notes.append(f"{self.unreadable} files or folders could not be read, so they were not searched.")
-        if self.pending or not self.is_listed:
+        if not self.is_listed and not self.pending:
+            notes.append(
+                "The system did not list all sessions in time, so new messages may be missing. Repeat the call."
+            )
+        if self.pending:
             count = f"{self.pending}{'' if self.is_listed else ' or more'} sessions"
             notes.append(f"{count} are not indexed yet, so they were not searched. Repeat the call to index more.")
         return " ".join(notes)

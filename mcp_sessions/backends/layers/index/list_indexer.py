@@ -1,5 +1,6 @@
 """Indexes the sessions of systems that have no files, and reads hits: one session after the other, newest first."""
 
+import math
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from ....text.sanitize import sanitize
 from ...base import SessionBackend
 from ...database.database import Transaction
 from ...database.times import MICROS_PER_DAY, now_micros, to_datetime
+from ...deadline import deadline
 from ...gather import map_concurrently
 from . import tables
 from .indexer import Coverage, FoundText, Progress, found_message, micros
@@ -65,11 +67,17 @@ class ListIndexer:
     async def _changed(self, since: datetime | None, stops_at: float) -> tuple[list[Session], bool]:
         """Return the sessions that changed since a time, newest first, and whether these are all."""
         sessions: list[Session] = []
-        async with aclosing(self.backend.changes(since)) as changes:
-            async for session in changes:
-                sessions.append(session)
-                if anyio.current_time() >= stops_at:
-                    return sessions, False
+        try:
+            with deadline(stops_at - anyio.current_time()):
+                async with aclosing(self.backend.changes(since)) as changes:
+                    async for session in changes:
+                        sessions.append(session)
+                        if anyio.current_time() >= stops_at:
+                            return sessions, False
+        except Timeout:
+            if stops_at == math.inf:
+                raise
+            return sessions, False
         return sessions, True
 
     async def _sweep(self, listed: set[str]) -> None:
@@ -106,7 +114,8 @@ class ListIndexer:
             try:
                 if anyio.current_time() >= stops_at:
                     break
-                texts = await map_concurrently(self._texts, some)
+                with deadline(stops_at - anyio.current_time()):
+                    texts = await map_concurrently(self._texts, some)
             except (Unavailable, Timeout):
                 break
             for session, (exists, found) in zip(some, texts, strict=True):
