@@ -9,6 +9,7 @@ from ..project_filter import in_project
 from ..scan_search import Candidate, Transcript
 from ..transcripts.lines import open_transcript
 from ..transcripts.search import Searched, TranscriptSearch, matching
+from .chain import Start
 from .conversation import Conversation
 from .folder import SessionFile
 from .sessions import Catalogue
@@ -48,5 +49,5 @@ async def search_sessions(
 def _read(file: SessionFile, stops_at: float, query: SearchQuery) -> Transcript:
     """Return the messages that may match a query; a long transcript has few of these. Results of tools are left out."""
     with open_transcript(file.path, stops_at) as transcript:
-        found = [*matching(Conversation(transcript).texts(), query)]
+        found = [*matching(Conversation(transcript).texts(Start()), query)]
     return Transcript(found[::-1], file.state.size)
