@@ -15,6 +15,7 @@ import pytest
 
 from examples.custom_backend import JsonFolder
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.database.opening import sqlite_database
 from mcp_sessions.backends.layers.index import Indexed, IndexStore, labels, schema, store, tables
 from mcp_sessions.errors import Unavailable
 from mcp_sessions.models import HistoryQuery, SearchPage
@@ -133,6 +134,19 @@ async def test_an_index_of_a_newer_version_is_neither_used_nor_changed(folder: P
     with pytest.raises(Unavailable, match="newer"):
         await _search(folder, file, "apple")
     assert _read(file) == before
+
+
+@pytest.mark.parametrize("version", range(1, len(schema.SQLITE.migrations)))
+async def test_an_index_of_an_earlier_version_is_filled_anew(folder: Path, file: Path, version: int) -> None:
+    earlier = schema.SQLITE._replace(migrations=schema.SQLITE.migrations[:version])
+    row = (
+        "INSERT INTO sessions (source, id, owner, changed_at, read_at, is_readable) VALUES ('tests', 'a', '', 1, 1, 1)"
+    )
+    database = sqlite_database(f"sqlite:///{file}", earlier, seconds=5)
+    await database.open(lambda tx: False)
+    await database.write(lambda tx: tx.run(row))
+    await database.close()
+    assert len(_found(await _search(folder, file, "apple"))) == 2
 
 
 async def test_a_search_during_another_update_searches_what_is_indexed(folder: Path, file: Path) -> None:

@@ -117,7 +117,7 @@ class Conversation:
                 yield items[place]._replace(position=(start.offset, start.mode, above, start.digest))
             limit = _ALL
 
-    def texts(self, start: ChainStart = ChainStart()) -> Iterator[MessageAtPosition]:  # noqa: B008
+    def texts(self, start: ChainStart) -> Iterator[MessageAtPosition]:
         """Yield the messages that come after `start`, newest first. Leave out the results of tools."""
         for turn in self._turns(start, with_results=False):
             lines = turn.answer_lines

@@ -10,6 +10,7 @@ from ..scan_search import Candidate, Transcript
 from ..transcripts.lines import open_transcript
 from ..transcripts.search import SearchableSession, TranscriptSearch, matching
 from .catalogue import Catalogue
+from .chain import ChainStart
 from .conversation import Conversation
 from .folder import SessionFile
 
@@ -50,5 +51,5 @@ async def search_sessions(
 def _read(file: SessionFile, stops_at: float, query: SearchQuery) -> Transcript:
     """Return the messages that may match a query; a long transcript has few of these. Results of tools are left out."""
     with open_transcript(file.path, stops_at) as transcript:
-        found = [*matching(Conversation(transcript).texts(), query)]
+        found = [*matching(Conversation(transcript).texts(ChainStart()), query)]
     return Transcript(found[::-1], file.state.size)

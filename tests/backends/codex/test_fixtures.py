@@ -14,6 +14,7 @@ import pytest
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.transcript_feed import NEWEST
+from mcp_sessions.errors import Invalid
 from mcp_sessions.models import HistoryQuery, SessionFilter
 
 from ...support.file_states import PROCESS_EVENTS, states_in, watched
@@ -226,3 +227,6 @@ async def test_a_search_reads_the_texts_of_the_history_from_any_of_them_on(expec
             ]
             for place, text in enumerate(found):
                 assert list(transcript.messages(text.position)) == found[place:]
+            for position in ((1,), (0, 1)):
+                with pytest.raises(Invalid):
+                    next(transcript.messages(position))
