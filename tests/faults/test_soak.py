@@ -79,7 +79,7 @@ class Client:
 
 @dataclass
 class Usage:
-    """What a process holds while nothing is asked of it."""
+    """The memory and descriptors of an idle process."""
 
     kilobytes: int
     descriptors: int

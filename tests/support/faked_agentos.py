@@ -23,7 +23,7 @@ MINUTE = 60
 
 @dataclass
 class Clock:
-    """The time that the journal goes by; it stands still unless it is moved."""
+    """The clock of the journal. It stands still unless a test moves it."""
 
     now: float
 
@@ -32,7 +32,7 @@ class Clock:
 
 
 class SeenAgentOs(FakeAgentOs):
-    """One whose sessions can all be looked at, and which can be worse than AgentOS is."""
+    """A fake that shows all of its sessions to tests, and can be made to behave worse than AgentOS."""
 
     does_nothing = False
     """It answers a write as if it were done."""
@@ -59,7 +59,7 @@ class SeenAgentOs(FakeAgentOs):
 
 
 class CarelessAgentOs(SeenAgentOs):
-    """One that shows and changes everybody's sessions, whichever user is named."""
+    """A fake that ignores the user: it shows and changes everybody's sessions."""
 
     def _answer(self, request: Request) -> Response:
         named = {key: values for key, values in request.query.items() if key != "user_id"}

@@ -15,7 +15,7 @@ ERAS = pytest.mark.parametrize("era", ["2026-07-28", "2025-11-25"])
 
 
 class Held:
-    """An answer that never comes, until the one who asked is gone."""
+    """A response that is never sent, and ends when the client disconnects."""
 
     def __init__(self) -> None:
         self.asked = anyio.Event()

@@ -48,7 +48,7 @@ async def test_conversations_and_credentials_are_not_logged(era: str, tmp_path: 
 
 
 class Careless:
-    """A verifier that fails, in words that hold what it was given."""
+    """A verifier that fails with a message that contains the token."""
 
     async def verify_token(self, token: str) -> Identity | None:
         if token == "good":
