@@ -8,7 +8,7 @@ from ..errors import Invalid, NotFound, SessionsError, Unsupported, quoted
 from ..models import BulkAction, BulkResult, Change, Failure, SessionDetail, Target
 
 
-class Actions(Protocol):
+class SessionActions(Protocol):
     """The actions on one session that bulk actions are made of, and what they need to refuse a session."""
 
     async def get_session(self, session_id: str) -> SessionDetail: ...
@@ -68,7 +68,7 @@ async def apply_to_each(
 
 
 async def apply_one(
-    backend: Actions, action: BulkAction, session_id: str, expected_versions: Mapping[str, str] | None
+    backend: SessionActions, action: BulkAction, session_id: str, expected_versions: Mapping[str, str] | None
 ) -> Change:
     """Apply an action to one session. Raise `NotFound` for a deletion that the user was not asked about."""
     if action == "archive":

@@ -22,7 +22,7 @@ _TOLERANCE = timedelta(seconds=2)
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
-class Reader(Protocol):
+class SessionReader(Protocol):
     """The operations that every backend has."""
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage: ...
@@ -34,7 +34,7 @@ class Reader(Protocol):
     ) -> MessagePage: ...
 
 
-async def changes(backend: Reader, since: datetime | None, *, page_size: int = 100) -> AsyncGenerator[Session]:
+async def changes(backend: SessionReader, since: datetime | None, *, page_size: int = 100) -> AsyncGenerator[Session]:
     """Yield the active and archived sessions updated since a time, newest first, each once. None yields all.
 
     A session without `updated_at` is ordered by `archived_at`, and one without either is the oldest. A session that
@@ -63,7 +63,7 @@ async def newest_first(walks: Sequence[AsyncGenerator[Session]]) -> AsyncGenerat
 
 
 async def _updated_since(
-    backend: Reader, earliest: datetime, page_size: int, *, archived: bool
+    backend: SessionReader, earliest: datetime, page_size: int, *, archived: bool
 ) -> AsyncGenerator[Session]:
     cursor = ""
     while True:
@@ -81,7 +81,7 @@ def _updated_at(session: Session) -> datetime:
     return session.updated_at or session.archived_at or _EARLIEST
 
 
-async def export_session(backend: Reader, session_id: str, *, page_size: int = 200) -> JsonObject:
+async def export_session(backend: SessionReader, session_id: str, *, page_size: int = 200) -> JsonObject:
     """Return a JSON object with a session's details, its messages, oldest first, and the notes on reading them."""
     session = await backend.get_session(session_id)
     messages: list[Message] = []

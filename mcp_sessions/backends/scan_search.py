@@ -54,7 +54,7 @@ _Match = tuple[Message | None, str]
 """A message (None for the session's name or summary), and its text as the caller sees it."""
 
 
-class Search:
+class ScanSearch:
     """One search call: its query, its caller and the budget that it has spent. `seconds` limits its duration."""
 
     def __init__(self, caller: Caller, query: SearchQuery, walk: str, *, seconds: float) -> None:

@@ -14,7 +14,7 @@ from mcp_sessions.config.backend_addresses import shown_backends
 from mcp_sessions.config.build import build_backend, build_server
 from mcp_sessions.config.settings import OVER_HTTP, SETTINGS, BadSetting, Settings
 from mcp_sessions.errors import SessionsError
-from mcp_sessions.transports.auth.access import Access
+from mcp_sessions.transports.auth.access import AccessRules
 from mcp_sessions.transports.http.page import serve_page
 from mcp_sessions.transports.http.server import listen
 
@@ -29,7 +29,7 @@ def run(settings: Settings) -> int:
         backend = build_backend(settings)
         server = build_server(backend, settings)
         print(f"mcp-sessions: sessions of {shown_backends(settings.backend)}", file=sys.stderr)
-        with listen("127.0.0.1", 0, Access()) as listener:
+        with listen("127.0.0.1", 0, AccessRules()) as listener:
             ended_by = anyio.run(serve_page, server, listener, backend.check_reachable, _open_in_thread)
         status = 130 if ended_by == signal.SIGINT else 0
     except* BadSetting as errors:

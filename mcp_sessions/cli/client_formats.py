@@ -34,7 +34,7 @@ Server = StdioServer | HttpServer
 Reference = Callable[[str], str]
 
 
-class Client(NamedTuple):
+class ClientFormat(NamedTuple):
     """The configuration format of one client, with instructions for the user."""
 
     write: Callable[[Server, Reference], str]
@@ -50,7 +50,7 @@ class Client(NamedTuple):
     """The URL of the backend that holds the client's own sessions, "" if there is none."""
 
 
-def snippet(client: Client, server: Server) -> str:
+def snippet(client: ClientFormat, server: Server) -> str:
     """Return the text for the client's configuration. Raise `BadSetting` if the client would expand part of it."""
     for name, text in _texts(server):
         expanded = re.search(client.expands, text)
@@ -191,8 +191,8 @@ _DOLLAR = r"\$(\w+|\{[^}]+\})"
 
 # Tested with Claude Code 2.1, Codex 0.171, opencode 1.18, Gemini CLI 0.61, Qwen Code 0.15, Copilot CLI 1.0.
 # From their documentation only: Claude Desktop, Cursor, VS Code.
-CLIENTS: Mapping[str, Client] = {
-    "claude-code": Client(
+CLIENTS: Mapping[str, ClientFormat] = {
+    "claude-code": ClientFormat(
         _claude_code,
         "run this in a shell; it adds the server for all of your projects",
         "${{{}}}".format,
@@ -200,29 +200,29 @@ CLIENTS: Mapping[str, Client] = {
         _BRACES,
         own_sessions="claude-code:",
     ),
-    "claude-desktop": Client(
+    "claude-desktop": ClientFormat(
         _claude_desktop,
         "add this to claude_desktop_config.json (Settings, Developer, Edit Config), in "
         "~/Library/Application Support/Claude, %APPDATA%\\Claude or ~/.config/Claude",
         _placeholder,
         "Replace each REPLACE-WITH-YOUR-… with your own value.",
     ),
-    "cursor": Client(
+    "cursor": ClientFormat(
         _cursor,
         "add this to ~/.cursor/mcp.json, or a project's .cursor/mcp.json",
         "${{env:{}}}".format,
         _IN_ENVIRONMENT,
         _BRACES,
     ),
-    "vscode": Client(
+    "vscode": ClientFormat(
         _vscode,
         "add this to a project's .vscode/mcp.json, or to the file that the command MCP: Open User Configuration opens",
         "${{input:{}}}".format,
         "VS Code asks for {} when it first starts the server.",
         _BRACES,
     ),
-    "codex": Client(_codex, "add this to ~/.codex/config.toml", str, _IN_ENVIRONMENT, own_sessions="codex:"),
-    "opencode": Client(
+    "codex": ClientFormat(_codex, "add this to ~/.codex/config.toml", str, _IN_ENVIRONMENT, own_sessions="codex:"),
+    "opencode": ClientFormat(
         _opencode,
         "add this to ~/.config/opencode/opencode.json, or a project's opencode.json",
         "{{env:{}}}".format,
@@ -230,21 +230,21 @@ CLIENTS: Mapping[str, Client] = {
         r"\{(env|file):[^}]*\}",
         own_sessions="opencode:",
     ),
-    "gemini": Client(
+    "gemini": ClientFormat(
         _gemini,
         "add this to ~/.gemini/settings.json, or a project's .gemini/settings.json",
         "${{{}}}".format,
         _IN_ENVIRONMENT,
         _DOLLAR,
     ),
-    "qwen": Client(
+    "qwen": ClientFormat(
         _qwen,
         "add this to ~/.qwen/settings.json, or a project's .qwen/settings.json",
         "${{{}}}".format,
         _IN_ENVIRONMENT,
         _DOLLAR,
     ),
-    "copilot": Client(
+    "copilot": ClientFormat(
         _copilot,
         "add this to ~/.copilot/mcp-config.json, or a project's .mcp.json",
         "${{{}}}".format,

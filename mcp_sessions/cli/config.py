@@ -12,7 +12,7 @@ from mcp_sessions.backends.environment import absolute_path
 from mcp_sessions.backends.layers.many import combine_backends
 from mcp_sessions.backends.options import HttpOptions
 from mcp_sessions.backends.registry import LOCAL, environment_of, make_paths_absolute, mask_passwords
-from mcp_sessions.cli.client_formats import CLIENTS, Client, HttpServer, Server, StdioServer, snippet
+from mcp_sessions.cli.client_formats import CLIENTS, ClientFormat, HttpServer, Server, StdioServer, snippet
 from mcp_sessions.cli.refusals import refuse, refuse_backend
 from mcp_sessions.config.backend_addresses import read_address, read_addresses
 from mcp_sessions.config.build import (
@@ -60,7 +60,7 @@ def _refuse_unusable(backend: SessionBackend, settings: Settings) -> None:
         build_server(backend, settings, authenticated=authenticated)
 
 
-def _names_own_sessions(settings: Settings, client: Client) -> bool:
+def _names_own_sessions(settings: Settings, client: ClientFormat) -> bool:
     """Return whether the snippet is for the client's own sessions."""
     return bool(client.own_sessions) and not settings.is_backend_given and _is_open(settings)
 
@@ -70,7 +70,7 @@ def _is_open(settings: Settings) -> bool:
     return settings.transport == "stdio" and not settings.user
 
 
-def _notes(client: Client, server: Server, text: str) -> Iterator[str]:
+def _notes(client: ClientFormat, server: Server, text: str) -> Iterator[str]:
     """Yield where the snippet goes and what is left to do."""
     yield f"mcp-sessions: {client.instructions}."
     if server.secrets:

@@ -12,7 +12,7 @@ import anyio
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.layers.overlay import OverlayStore
-from mcp_sessions.backends.layers.overlay.migration import Move, has_facts, migrate
+from mcp_sessions.backends.layers.overlay.migration import MoveResult, has_facts, migrate
 from mcp_sessions.backends.layers.overlay.transfer import (
     DamagedValue,
     ExportLine,
@@ -105,7 +105,7 @@ def _print_values(values: Sequence[ExportLine | DamagedValue]) -> None:
 
 
 def _migrate(settings: Settings, store: OverlayStore, *, apply: bool) -> int:
-    moves: list[Move] = []
+    moves: list[MoveResult] = []
     errors: list[SessionsError] = []
     try:
         anyio.run(_move_all, _systems(settings), store, apply, moves, errors)
@@ -116,7 +116,7 @@ def _migrate(settings: Settings, store: OverlayStore, *, apply: bool) -> int:
     return 1 if left or errors else 0
 
 
-def _print_moves(moves: Sequence[Move], *, apply: bool) -> bool:
+def _print_moves(moves: Sequence[MoveResult], *, apply: bool) -> bool:
     """Print what was moved, or would be. Return whether anything stays in the overlay."""
     counts = Counter(move.outcome for move in moves)
     left = [move for move in moves if move.outcome not in ("moved", "equal")]
@@ -147,7 +147,7 @@ async def _move_all(
     systems: Mapping[str, SessionBackend],
     store: OverlayStore,
     apply: bool,
-    moves: list[Move],
+    moves: list[MoveResult],
     errors: list[SessionsError],
 ) -> None:
     """Move the values of each system, and add what became of them to `moves`. A system that fails ends only its own."""

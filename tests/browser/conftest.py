@@ -26,7 +26,7 @@ def _chromium() -> Generator[Browser]:
 
 @pytest.fixture
 def browser(_chromium: Browser) -> Generator[Browser]:
-    """A wide, light window. The test fails if anything was logged on its console, such as a refused request."""
+    """Yield a wide, light window. Fail the test if anything was logged on its console, such as a refused request."""
     _chromium.open("about:blank")
     _chromium.resize(1200, 760)
     _chromium.prefer("light")
@@ -38,7 +38,7 @@ def browser(_chromium: Browser) -> Generator[Browser]:
 
 @pytest.fixture
 def browse() -> Generator[Open]:
-    """A function that starts `mcp-sessions browse` on a store, with more arguments, and returns the URL it prints."""
+    """Yield a function that starts `mcp-sessions browse` on a store, and returns the URL it prints."""
     with ExitStack() as stack:
 
         def start(path: Path, *arguments: str) -> str:
@@ -49,7 +49,7 @@ def browse() -> Generator[Open]:
 
 @pytest.fixture
 def page(browser: Browser, browse: Open, path: Path) -> Browser:
-    """The page of a store with made-up sessions, once it shows them."""
+    """Return the page of a store with made-up sessions, once the page shows them."""
     anyio.run(fill, path)
     browser.open(browse(path))
     browser.wait("document.querySelectorAll('.row').length > 5")

@@ -111,7 +111,7 @@ async def test_sessions_that_the_target_has_purged_are_not_copied_again(tmp_path
 
 
 async def test_a_store_that_has_a_purged_session_again_can_be_opened(tmp_path: Path) -> None:
-    """As copies once made them."""
+    """Open a store as earlier versions of the copy left it."""
     ids = await fill(url(tmp_path / "a.db"), 3)
     change(tmp_path / "a.db", "UPDATE sessions SET purge_at = 1 WHERE purge_at > 0")
     change(tmp_path / "a.db", f"INSERT INTO purged_ids VALUES ('{ids[2]}')")

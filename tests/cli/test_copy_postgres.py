@@ -98,7 +98,7 @@ async def test_sessions_that_the_target_has_purged_are_not_copied_again(
 
 
 async def test_a_store_that_has_a_purged_session_again_can_be_opened(postgres: EmptyDatabase) -> None:
-    """As copies once made them."""
+    """Open a store as earlier versions of the copy left it."""
     ids = await fill(postgres.url, 3)
     postgres.sql("UPDATE mcp_sessions.sessions SET purge_at = 1 WHERE purge_at > 0")
     postgres.sql("INSERT INTO mcp_sessions.purged_ids VALUES (%s)", ids[2])

@@ -52,7 +52,7 @@ SEEDS[1] |= {
 
 
 class AgentOsWithOutage(SeenAgentOs):
-    """One that answers no request from a certain moment on."""
+    """A fake AgentOS that answers 503 while it is down."""
 
     is_down = False
 

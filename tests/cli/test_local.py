@@ -20,7 +20,7 @@ from ..support.snippets import printed, read
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home folder without sessions, to which all agents and the store belong."""
+    """Return a home folder without sessions, for all agents and the store."""
     for variable in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_DATA_HOME"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))

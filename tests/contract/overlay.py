@@ -81,7 +81,7 @@ class OverlayOnGuayaba(OverlayHarness):
             "test_bulk",
             "test_feeds",
             "test_scoping",
-            "test_strangers",
+            "test_other_users",
         }
     )
     of = GuayabaMaster
@@ -132,7 +132,7 @@ class OverlayInPostgres(OverlayOnReadOnly):
     """The same in a PostgreSQL database."""
 
     name = "overlay-postgresql"
-    modules = frozenset({"test_state", "test_changes", "test_list", "test_paging", "test_strangers"})
+    modules = frozenset({"test_state", "test_changes", "test_list", "test_paging", "test_other_users"})
 
     def url(self, folder: Path) -> str:
         server = running()

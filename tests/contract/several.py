@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from mcp_sessions.backends.base import Capability, SessionBackend
 from mcp_sessions.backends.layers.many import Many
-from mcp_sessions.backends.layers.many.ids import Ids
+from mcp_sessions.backends.layers.many.ids import IdConverter
 from mcp_sessions.backends.layers.wrapper import Wrapper
 
 from .agentos_fake import FakeAgentOs3
@@ -36,7 +36,7 @@ class ManyHarness(Harness):
     def __init__(self) -> None:
         self._harnesses = {name: harness() for name, harness in self.of.items()}
         self._backends: dict[str, SessionBackend] = {}
-        self._ids = Ids(self.of)
+        self._ids = IdConverter(self.of)
         self._seeded = 0
 
     @asynccontextmanager
@@ -121,7 +121,7 @@ class ManyWithGuayaba(ManyHarness):
 
     name = "many-sqlite-guayaba-fake-custom"
     is_variant = True
-    modules = frozenset({"test_list", "test_paging", "test_cursors", "test_search", "test_feeds", "test_strangers"})
+    modules = frozenset({"test_list", "test_paging", "test_cursors", "test_search", "test_feeds", "test_other_users"})
     of: ClassVar = {"": SqliteHarness, "guayaba": GuayabaMaster, "folder": JsonFolderHarness}
     capabilities = frozenset(Capability)
     deviations: ClassVar = {

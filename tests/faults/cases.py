@@ -34,7 +34,7 @@ class Case:
         return {tool: self.system.kept(tool) for tool in self.arguments}
 
     async def call_all(self) -> dict[str, str]:
-        """The code that each tool ends with, "" for a result."""
+        """Call each tool. Return the code of its error, "" for a result."""
         codes: dict[str, str] = {}
 
         async def call(tool: str) -> None:
@@ -47,7 +47,7 @@ class Case:
         return codes
 
     def untrue(self, codes: Mapping[str, str], done: Kept) -> list[object]:
-        """Where the system has something else than was told, `done` being all; nothing may be half done."""
+        """Return the tools whose sessions differ from what the results said. `done` is the system after all changes."""
         wrong: list[object] = []
         for tool, kept in self.kept().items():
             unchanged, changed = self.before[tool], done[tool]
@@ -56,14 +56,14 @@ class Case:
         return wrong
 
     async def works(self) -> None:
-        """Whatever only reads is answered."""
+        """Check that all reading tools return results."""
         for tool in self.arguments:
             if TOOLS[tool] == "read":
                 assert code_of(await self.client.call_tool(tool, self.arguments[tool])) == ""
 
 
 def code_of(result: CallToolResult) -> str:
-    """Of the error that is told, or told of the one session that a call is about; it must be in our words alone."""
+    """Return the code of the error in a result, or in the result's only session. Check that the text is our own."""
     told = _told(result)
     code, _, sentence = told.partition(": ")
     assert not told or (code in CODES and sentence.endswith(".")), told
@@ -81,7 +81,7 @@ def _told(result: CallToolResult) -> str:
 
 @asynccontextmanager
 async def begun(system: System, origin: str, folder: Path, seconds: float = 10) -> AsyncGenerator[Case]:
-    """The system is reached at this origin, and found in order."""
+    """Yield a case: a client of a server on the system at this origin, and valid arguments for each tool."""
     async with client_of(system, origin, folder, seconds) as client:
         arguments = await arguments_of(client)
         yield Case(system, client, arguments, {tool: system.kept(tool) for tool in arguments}, seconds)

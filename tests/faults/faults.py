@@ -42,7 +42,7 @@ def _announced(body: bytes, missing: int = 0) -> bytes:
 
 
 def _body(change: Callable[[bytes], bytes]) -> Spoil:
-    """A whole answer with another body."""
+    """Return a fault that replaces the body of a complete response."""
     return lambda reply: whole(reply.status_code, change(reply.content))
 
 
@@ -51,7 +51,7 @@ def _dripped(reply: httpx2.Response) -> Answer:
 
 
 def _twice(body: bytes) -> bytes:
-    """Every member once more, with another value before the true one."""
+    """Return an object with each member twice: first with another value, then with its own."""
     return re.sub(rb'("[a-z_A-Z]+"):', rb'\1:{"0":[]},\1:', body)
 
 

@@ -23,7 +23,7 @@ from ..support.store_processes import PATIENCE, context
 
 
 def serve(path: Path, source: Connection, sink: Connection) -> None:
-    """What the process runs."""
+    """Run the server, in a process of its own."""
     os.dup2(source.fileno(), 0)
     os.dup2(sink.fileno(), 1)
     source.close()
@@ -46,7 +46,7 @@ class PipedServer:
         os.write(self.requests, json.dumps(frame).encode() + b"\n")
 
     def receive(self) -> JsonObject | None:
-        """The next result; None when the server is dead. What is half a line was never answered."""
+        """Return the next result, None if the server is dead. An incomplete line does not count as a result."""
         line = self.answers.readline()
         if not line.endswith(b"\n"):
             return None

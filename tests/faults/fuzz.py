@@ -23,7 +23,7 @@ CALLS = 50  # in one example, on a server of its own
 
 
 def share(part: float) -> settings:
-    """So many of all cases; always the same ones, unless more are asked for."""
+    """Return settings for this share of all cases. The cases are always the same, unless more are asked for."""
     return settings(
         max_examples=max(1, round(CASES * part / CALLS)),
         derandomize="FUZZ_CASES" not in os.environ,
@@ -74,7 +74,7 @@ OBJECTS = st.dictionaries(
 
 
 def fitting(name: str, schema: JsonObject) -> st.SearchStrategy[Any]:
-    """What a parameter allows."""
+    """Return a strategy for values that a parameter accepts."""
     match schema:
         case {"enum": choices}:
             return st.sampled_from(choices)
@@ -100,7 +100,7 @@ def fits_of(schema: JsonObject) -> dict[str, st.SearchStrategy[Any]]:
 
 
 def calls_of(tool: str, schema: JsonObject) -> st.SearchStrategy[tuple[str, JsonObject]]:
-    """Calls of a tool: most fit, in some an argument or two is hostile, and few are quite strange."""
+    """Return a strategy for calls of a tool: most fit, some have one or two hostile arguments; few are malformed."""
     fits, hostile = fits_of(schema), st.sampled_from(HOSTILE)
     required: list[str] = schema.get("required", [])
     optional = {name: value for name, value in fits.items() if name not in required}
@@ -127,7 +127,7 @@ class Caller:
         self._learnt: dict[str, str] = {}
 
     async def call(self, tool: str, arguments: JsonObject) -> None:
-        """What comes of it is a result or an error as it must be; the client holds a result against its schema."""
+        """Call a tool. Check that it returns a documented result or error. The client checks the result's schema."""
         with anyio.fail_after(10):
             result = await self._client.call_tool(tool, {name: self._meant(arguments[name]) for name in arguments})
         text = text_of(result)

@@ -46,7 +46,7 @@ def mutated(body: bytes, steps: Sequence[Step]) -> bytes:
 
 
 def _places(holder: Json) -> Iterator[tuple[Any, Any]]:
-    """Every part there is, as what holds it and where."""
+    """Yield every value in a document, as its container and its key there."""
     items = enumerate(holder) if is_array(holder) else list(holder.items()) if is_object(holder) else ()
     for place, value in items:
         yield holder, place

@@ -29,7 +29,7 @@ TOOLS = {spec.name: spec.effect for toolset in TOOLSETS for spec in toolset.spec
 
 
 def named(tool: str) -> str:
-    """The session of a tool, no part of any other's name."""
+    """Return the name of a tool's session, which is not part of any other name."""
     return f"{tool}-0"
 
 
@@ -45,7 +45,7 @@ class System:
     is_change: Callable[[Received], bool]
 
     def kept(self, tool: str) -> list[str]:
-        """What it keeps of a tool's session, copies included, without what is new in each run."""
+        """Return what the system stores of a tool's session and its copies, without what differs between test runs."""
         rows = [_MINTED.sub("*", json.dumps(row)) for row in self.rows()]
         return sorted(row for row in rows if named(tool) in row)
 
@@ -127,7 +127,7 @@ SYSTEMS: Mapping[str, Callable[[], AbstractAsyncContextManager[System]]] = {
 
 @asynccontextmanager
 async def client_of(system: System, origin: str, folder: Path, seconds: float) -> AsyncGenerator[Client]:
-    """A client of a server on the system, which is reached at this origin; a call has so many seconds."""
+    """Yield a client of a server on the system at this origin. A call has `seconds`."""
     url = system.url(origin)
     backend = open_backend(url, timeout=seconds, token=system.token, data_folder=str(folder))
     async with Client(create_server(backend, toolsets=ALL, confirm="off")) as client:
@@ -135,7 +135,7 @@ async def client_of(system: System, origin: str, folder: Path, seconds: float) -
 
 
 async def arguments_of(client: Client) -> dict[str, dict[str, Any]]:
-    """What to call each tool with that is offered, found out while all is well."""
+    """Return valid arguments for each tool that is offered, found while the system has no faults."""
     offered = [tool.name for tool in (await client.list_tools()).tools]
     ids: dict[str, str] = {}
     for archived in (False, True):

@@ -38,7 +38,7 @@ class TellingAgentOs(FakeAgentOs):
 
 
 def serve(telling: Connection) -> None:
-    """What the process runs; it tells its URL first."""
+    """Run the system in a process of its own, which first sends its URL."""
 
     async def main() -> None:
         async with TellingAgentOs(telling) as fake:
@@ -50,7 +50,7 @@ def serve(telling: Connection) -> None:
 
 
 async def killed_at_work(folder: Path, chance: random.Random) -> tuple[str, int]:
-    """What a change ended with in the middle of which the system was killed, and how often the system made it."""
+    """Kill the system during a change. Return the change's outcome, and how often the system made the change."""
     told, telling = context().Pipe(duplex=False)
     process = context().Process(target=serve, args=(telling,))
     process.start()

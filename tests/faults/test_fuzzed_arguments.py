@@ -25,7 +25,7 @@ Calls = Sequence[tuple[str, JsonObject]]
 
 
 async def answered(caller: Caller, calls: Calls) -> None:
-    """The sessions there are come first, so that later calls can name them."""
+    """Make the calls. The ids of existing sessions come first, so that later calls can use them."""
     for archived in (False, True):
         await caller.call("list_sessions", {"archived": archived})
     for tool, arguments in calls:

@@ -47,7 +47,7 @@ BYTES = [
 
 @pytest.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Server]:
-    """It must still be there at the end, and have told of no failure of its own."""
+    """Yield a server, and check at the end that it still runs and has logged no failure."""
     folder = tmp_path_factory.mktemp("server")
     options = ("--port", "0", "--rate", "0", "--max-concurrent", "256", "--log-level", "ERROR")
     async with running(folder, *options, deadline=3600) as server:
@@ -61,7 +61,7 @@ async def assert_works(client: Calls) -> None:
 
 
 async def send_frames(http: httpx2.AsyncClient, url: str, seed: int, statuses: Counter[int]) -> None:
-    """Each is refused, or answered as what it happens to be; some are given up at once."""
+    """Send frames, and cancel some at once. Check that each is refused, or answered if it is valid by chance."""
     chance = random.Random(seed)
     for number in range(EACH):
         body = mutated(number, chance).replace(b"look", b"list_sessions")

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.load
 
 
 def send_change(server: PipedServer, session_id: str, number: int) -> None:
-    """In turn: append messages, count that in the state, name the session after it."""
+    """Send the next kind of change: append messages, count them in the state, or name the session."""
     step = number // 3 + 1
     match number % 3:
         case 0:
@@ -42,7 +42,7 @@ def send_change(server: PipedServer, session_id: str, number: int) -> None:
 
 
 def made(session: JsonObject) -> int:
-    """How many changes a session has seen; each was made whole."""
+    """Return how many changes a session has. Check that each was made completely."""
     appended, rest = divmod(session.get("message_count", 0), MESSAGES)
     state: JsonObject = session["state"]
     counted: int = state["step"]
@@ -56,9 +56,9 @@ def made(session: JsonObject) -> int:
 def ended_at_work(
     path: Path, session_id: str, known: int, chance: random.Random, how: Signals = SIGKILL
 ) -> tuple[int, int, bool]:
-    """How many changes it found, how many are acknowledged now, and whether the last that was sent is one of them.
+    """Return how many changes were found, how many are acknowledged now, and whether the last one sent is among them.
 
-    `known` are those that had been acknowledged.
+    `known`: the number of changes that were acknowledged before.
     """
     with forked_server(path) as server:
         found = made(server.call("get_session", session_id=session_id))
@@ -108,7 +108,7 @@ def test_a_server_that_is_stopped_makes_exactly_the_changes_it_acknowledges(tmp_
 
 
 def test_messages_appended_one_by_one_can_be_found_incomplete(tmp_path: Path) -> None:
-    """What the other test looks for can be seen."""
+    """Show that the other test would notice incomplete changes."""
     path, message = tmp_path / "sessions.db", {"role": "user", "text": "step1"}
     session_id = created(path)
     with forked_server(path) as server:
@@ -121,7 +121,7 @@ def test_messages_appended_one_by_one_can_be_found_incomplete(tmp_path: Path) ->
 
 
 def change_without_end(path: Path, telling: Connection) -> None:
-    """A client, as a process of its own: it starts a server, tells which, and then of each change that was answered."""
+    """Run a client in a process of its own: start a server, and report its process id and each acknowledged change."""
     pipe = subprocess.PIPE
     command = (sys.executable, "-m", "mcp_sessions", "serve", "--backend", f"sqlite:///{path}", "--toolsets", "all")
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe)
@@ -137,7 +137,7 @@ def change_without_end(path: Path, telling: Connection) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Also when it is dead, and nobody has asked for its status, it isn't."""
+    """Return whether a process runs. A zombie, whose exit status nobody has read yet, does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

@@ -30,7 +30,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 async def done(name: str, tmp_path_factory: pytest.TempPathFactory) -> Kept:
-    """What the system keeps once every tool was called and nothing befell it."""
+    """Return what the system stores after each tool was called without faults."""
     async with SYSTEMS[name]() as system, begun(system, system.origin, tmp_path_factory.mktemp("done")) as case:
         assert set((await case.call_all()).values()) == {""}
         done = case.kept()
@@ -43,7 +43,7 @@ def changing(tools: Iterable[str]) -> set[str]:
 
 
 def assert_sent_once(name: str, system: System, proxy: Proxy, times: int) -> None:
-    """Each change; except on Guayaba, twice where that is the same as once; `times` where it was refused for now."""
+    """Check how often changes were sent: once; `times` if refused; twice if safe to repeat, except on Guayaba."""
     sent = Counter((asked.target, asked.body) for asked in proxy.received if system.is_change(asked))
     for (target, _), counted in sent.items():
         again = name != "guayaba" and not target.partition("?")[0].endswith(MINTS)
@@ -75,7 +75,7 @@ async def test_after_any_fault_of_a_response_the_result_is_true_and_in_time(
 
 @contextmanager
 def unknown() -> Generator[int]:
-    """A port, while no name of a host is known."""
+    """Yield a port, while no host name can be resolved."""
 
     def fails(*_: object, **__: object) -> object:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

@@ -27,7 +27,7 @@ class Done:
 
 
 def are_in_one_order(done: Sequence[Done]) -> bool:
-    """Each change replaced what the one before it had set, each read saw the last, and none saw less than was told."""
+    """Return whether each change replaced the value before it, and each read returned the latest acknowledged value."""
     changes = [call for call in done if call.previous is not None]
     names = {1: "first"} | {call.version: call.name for call in changes}
     follow = all(names.get(call.version - 1) == call.previous for call in changes)

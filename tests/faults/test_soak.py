@@ -79,7 +79,7 @@ class Client:
 
 @dataclass
 class Usage:
-    """What a process holds while nothing is asked of it."""
+    """The memory and descriptors of an idle process."""
 
     kilobytes: int
     descriptors: int
@@ -107,7 +107,7 @@ def over_http(client: Calls) -> Call:
 
 
 async def load(urls: Sequence[str], stdio: Peer, seconds: float, codes: Counter[str]) -> None:
-    """So long; then every client over HTTP is gone."""
+    """Send calls for this many seconds, then disconnect all clients over HTTP."""
     ends_at = anyio.current_time() + seconds
     async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
         ways = [over_stdio(stdio)]
@@ -119,7 +119,7 @@ async def load(urls: Sequence[str], stdio: Peer, seconds: float, codes: Counter[
 
 
 async def misfortune(proxy: Proxy, system: System) -> None:
-    """One fault after the other, with good times between."""
+    """Cause one fault after another, with times without faults between them."""
     chance = random.Random(1)
     while True:
         await anyio.sleep(chance.uniform(0, 0.5))
@@ -133,7 +133,7 @@ async def misfortune(proxy: Proxy, system: System) -> None:
 
 @asynccontextmanager
 async def stdio_server(folder: Path) -> AsyncGenerator[Peer]:
-    """On the embedded store; its stderr goes into the folder."""
+    """Yield a client of a server on the embedded store, whose stderr goes into the folder."""
     command = (sys.executable, "-m", "mcp_sessions", "serve", *OPTIONS)
     with (folder / "stderr").open("wb") as stderr:
         process = await anyio.open_process(command, stderr=stderr, env=environment(folder))

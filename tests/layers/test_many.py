@@ -10,7 +10,7 @@ import pytest
 from mcp_sessions import create_server
 from mcp_sessions.backends.base import REQUIRED, Capability, SessionBackend
 from mcp_sessions.backends.layers.many import Many, combine_backends
-from mcp_sessions.backends.layers.many.ids import Ids
+from mcp_sessions.backends.layers.many.ids import IdConverter
 from mcp_sessions.backends.layers.many.router import Router
 from mcp_sessions.backends.layers.read_only_backend import ReadOnlyBackend
 from mcp_sessions.backends.registry import open_backend
@@ -116,7 +116,7 @@ async def test_a_call_on_a_session_reaches_its_backend_with_the_same_arguments(n
     ],
 )
 def test_every_id_belongs_to_one_session_of_one_backend(session_id: str, name: str, own_id: str) -> None:
-    ids = Ids(["", "work", "work-2"])
+    ids = IdConverter(["", "work", "work-2"])
     assert ids.address(session_id) == (name, own_id)
     assert ids.full_id(name, own_id) == session_id
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_sessions.backends.layers.many import Many
-from mcp_sessions.backends.layers.many.ids import Ids
+from mcp_sessions.backends.layers.many.ids import IdConverter
 from mcp_sessions.backends.layers.many.merge import MemberPage, MergedCursors, encode_position, merge
 from mcp_sessions.backends.registry import open_backend
 from mcp_sessions.models import Session, SessionFilter
@@ -96,13 +96,13 @@ def test_three_stores_behave_as_one_dictionary(steps: list[Step], limits: list[i
 
 @given(st.text("/ab5"), st.sampled_from(["", "a", "ab"]))
 def test_an_own_id_survives_the_conversion_to_a_full_id_and_back(own_id: str, name: str) -> None:
-    ids = Ids(["", "a", "ab"])
+    ids = IdConverter(["", "a", "ab"])
     assert ids.address(ids.full_id(name, own_id)) == (name, own_id)
 
 
 @given(st.text("/ab5"))
 def test_a_full_id_survives_the_conversion_to_an_own_id_and_back(session_id: str) -> None:
-    ids = Ids(["", "a", "ab"])
+    ids = IdConverter(["", "a", "ab"])
     assert ids.full_id(*ids.address(session_id)) == session_id
 
 

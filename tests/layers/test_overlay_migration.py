@@ -13,7 +13,7 @@ from anyio.to_thread import run_sync
 
 from mcp_sessions.backends.base import SessionBackend
 from mcp_sessions.backends.layers.overlay import Overlay, OverlayStore
-from mcp_sessions.backends.layers.overlay.migration import Move, migrate
+from mcp_sessions.backends.layers.overlay.migration import MoveResult, migrate
 from mcp_sessions.backends.layers.overlay.transfer import export_lines
 from mcp_sessions.backends.layers.wrapper import Wrapper
 from mcp_sessions.backends.registry import open_backend, system_of
@@ -64,7 +64,7 @@ async def run(*command: str) -> int:
     return await run_sync(lambda: main(command, {}))
 
 
-async def moves(system: SessionBackend, overlay_path: Path, url: str, *, apply: bool = True) -> list[Move]:
+async def moves(system: SessionBackend, overlay_path: Path, url: str, *, apply: bool = True) -> list[MoveResult]:
     store = OverlayStore.from_url(f"sqlite:///{overlay_path}")
     async with store, system:
         return [move async for move in migrate(system, store, source=system_of(url), apply=apply)]

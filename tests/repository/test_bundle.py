@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def unpacked(folder: Path) -> dict[str, Any]:
-    """The bundle's manifest, once its files are in the folder."""
+    """Unpack the bundle into the folder, and return its manifest."""
     subprocess.run([sys.executable, ROOT / ".ci/bundle", folder / "out.mcpb"], cwd=folder, check=True, timeout=60)
     with ZipFile(folder / "out.mcpb") as bundle:
         bundle.extractall(folder)

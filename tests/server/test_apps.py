@@ -17,7 +17,7 @@ each_connection = pytest.mark.parametrize("connection", ["app_host", "local_serv
 
 
 async def page_of(peer: Peer) -> tuple[dict[str, Any], str]:
-    """The page as `resources/read` returns it, without its text, and the text."""
+    """Return the page as `resources/read` returns it, without its text, and the text."""
     (content,) = (await peer.client.read_resource(URI)).contents
     assert isinstance(content, TextResourceContents)
     return content.model_dump(mode="json", by_alias=True, exclude={"text"}, exclude_none=True), content.text

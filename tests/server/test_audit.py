@@ -35,7 +35,7 @@ class Audited:
         self._seen = 0
 
     async def new(self) -> list[dict[str, Any]]:
-        """The lines that came since it was asked last; the times are checked and left out."""
+        """Return the lines that were added since the last call, without their times, which are checked."""
         lines = (await anyio.Path(self.path).read_text(encoding="utf-8")).splitlines()
         new = [json.loads(line) for line in lines[self._seen :]]
         self._seen = len(lines)
@@ -46,7 +46,7 @@ class Audited:
         return new
 
     async def again(self) -> list[dict[str, Any]]:
-        """All lines."""
+        """Return all lines."""
         self._seen = 0
         return await self.new()
 

@@ -53,7 +53,7 @@ def peer(served: Served, era: str, name: str = "ada") -> Any:
 
 
 async def walk(ada: Calls, tool: str, **arguments: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    """The pages, and the cursors that led from one to the next."""
+    """Return the pages, and the cursors that led from one page to the next."""
     pages = [await ada.call(tool, **arguments)]
     cursors: list[str] = []
     while "next_cursor" in pages[-1]:
@@ -111,7 +111,7 @@ async def test_encrypted_cursors_continue_the_list_of_resources(era: str, served
 
 
 def altered(encrypted: str) -> list[str]:
-    """A cursor as it was not given."""
+    """Return changed copies of an encrypted cursor."""
     half = len(encrypted) // 2
     flipped = "B" if encrypted[half] == "A" else "A"
     plain = cursors.mark(cursors.walk("x"), 1)

@@ -59,7 +59,7 @@ class User:
 async def asking(
     user: User | None, era: str, transport: str, folder: Path, confirm: Literal["auto", "user"] = "auto"
 ) -> AsyncGenerator[Peer]:
-    """A client whose questions go to the user, connected in memory or over stdio."""
+    """Yield a client whose questions go to the user, connected in memory or over stdio."""
     async with AsyncExitStack() as stack:
         stack.enter_context(anyio.fail_after(30))
         if transport == "memory":

@@ -44,7 +44,7 @@ class Notifications:
 
 @asynccontextmanager
 async def listening(era: str, client: Client) -> AsyncGenerator[None]:
-    """In the newer era a client must ask to be told; it is told of resources only."""
+    """Subscribe to changes of resources, which the newer era requires."""
     if era == "legacy":
         yield
         return
@@ -59,7 +59,7 @@ async def accept(context: ClientRequestContext, params: ElicitRequestParams) -> 
 
 
 def promised(client: Client) -> dict[str, bool | None]:
-    """Every flag of the capabilities that promises a notification."""
+    """Return every flag of the capabilities that promises a notification."""
     capabilities = client.server_capabilities
     assert capabilities.tools
     assert capabilities.prompts

@@ -18,7 +18,7 @@ Span = dict[str, Any]
 
 @cache
 def recorded() -> dict[str, Any]:
-    """What `traced.py` prints: a process has one SDK, or none."""
+    """Return what `traced_program.py` prints. It is a process of its own, since a process sets the SDK once."""
     ended = subprocess.run(
         [sys.executable, "-m", "tests.support.traced_program"],
         cwd=ROOT,
@@ -32,7 +32,7 @@ def recorded() -> dict[str, Any]:
 
 
 def spans_of(system: str, call: str) -> list[Span]:
-    """Those of the backend."""
+    """Return the spans of the backend."""
     return [span for span in recorded()[system][call] if span["scope"] == "mcp_sessions"]
 
 

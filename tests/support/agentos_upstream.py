@@ -11,7 +11,7 @@ import anyio
 from hypothesis import strategies as st
 
 from mcp_sessions.backends.agentos.page_reader import Sort, UpstreamPage
-from mcp_sessions.backends.agentos.pages import Key, MergedStream, Stream, WalkSummary
+from mcp_sessions.backends.agentos.pages import MergedStream, SessionStream, SortKey, WalkSummary
 from mcp_sessions.backends.agentos.wire import AgentOsSession
 from mcp_sessions.backends.http.client import ServerFailed, TooLarge
 from mcp_sessions.models import Order
@@ -82,14 +82,14 @@ def stored(id: str, time: int) -> AgentOsSession:
 async def _walked(
     upstreams: Sequence[Upstream], calls: Sequence[int], between: Callable[[], None]
 ) -> tuple[list[str], list[WalkSummary]]:
-    """The ids of a walk in calls that take so many each, the last of them all that is left, and what each met."""
-    after: Key | None = None
+    """Return the ids of a walk in calls of these sizes, the last of which takes the rest, and each call's summary."""
+    after: SortKey | None = None
     hints = (0,) * len(upstreams)
     found: list[str] = []
     summaries: list[WalkSummary] = []
     for count in [*calls, 1000]:
         streams = [
-            Stream(each.fetch, each.order, SIZE, after=after, hint=hint, stops_at=inf)
+            SessionStream(each.fetch, each.order, SIZE, after=after, hint=hint, stops_at=inf)
             for each, hint in zip(upstreams, hints, strict=True)
         ]
         merged = MergedStream(streams)

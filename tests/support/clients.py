@@ -29,14 +29,14 @@ class Peer:
         return await self.client.call_tool(tool, arguments)
 
     async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        """What a call returns; both channels must say the same."""
+        """Return the result of a call. Check that the text block and the structured content are equal."""
         result = await self.result(tool, **arguments)
         assert not result.is_error, text_of(result)
         assert result.structured_content == json.loads(text_of(result))
         return result.structured_content
 
     async def error(self, tool: str, **arguments: Any) -> str:
-        """What a call that fails says."""
+        """Return the error text of a call that fails."""
         result = await self.result(tool, **arguments)
         assert result.is_error, text_of(result)
         assert result.structured_content is None
@@ -44,7 +44,7 @@ class Peer:
         return text_of(result)
 
     async def session(self, *texts: str, name: str = "", user: str = "", **values: Any) -> SessionDetail:
-        """A session with these messages, user and assistant in turn."""
+        """Create a session with these messages, of the user and the assistant in turn."""
         backend = self.backend.for_caller(Caller(user_id=user))
         session = await backend.create_session(name=name, **values)
         if texts:
@@ -56,7 +56,7 @@ class Peer:
 
 @asynccontextmanager
 async def serving(era: str = "2026-07-28", url: str = "sqlite:///:memory:", **options: Any) -> AsyncGenerator[Peer]:
-    """All toolsets unless told otherwise. `client` options: `elicitation` and `messages`, callbacks."""
+    """Yield a client of a server, by default with all toolsets. Options: callbacks for `elicitation`, `messages`."""
     elicitation = options.pop("elicitation", None)
     messages = options.pop("messages", None)
     backend = open_backend(url)

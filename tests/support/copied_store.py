@@ -27,7 +27,7 @@ def copy(source: str, target: str, timeout: float = 60) -> Ended:
 
 
 async def fill(url: str, sessions: int = 12) -> list[str]:
-    """Sessions of two users in every place, with messages, hostile words and all that a row can hold."""
+    """Create sessions of two users: active, archived and deleted ones, with messages and all fields of a row."""
     async with open_backend(url) as backend:
         ids: list[str] = []
         for number in range(sessions):
@@ -50,7 +50,7 @@ async def fill(url: str, sessions: int = 12) -> list[str]:
 
 
 async def shown(backend: SessionBackend, ids: list[str]) -> dict[str, object]:
-    """All that anybody can see of a store, in its order."""
+    """Return everything that callers can see of a store, in its order."""
     seen: dict[str, object] = {}
     for user in ("", "ann", "ben"):
         view = backend.for_caller(Caller(user_id=user))
@@ -70,7 +70,7 @@ async def shown(backend: SessionBackend, ids: list[str]) -> dict[str, object]:
 
 
 async def require_same(source: str, target: str, ids: list[str]) -> None:
-    """Both show the same, and the copy goes on as a store of its own."""
+    """Check that both stores show the same, and that the copy can be changed like any other store."""
     async with open_backend(source) as one, open_backend(target) as other:
         assert await shown(one, ids) == await shown(other, ids)
         added = await other.create_session(name="made later")

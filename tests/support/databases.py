@@ -34,11 +34,11 @@ class EmptyDatabase:
         return self.server.url(self.name)
 
     def opened(self, *, timeout: float = 25, keep_deleted: int = 30) -> SessionBackend:
-        """The store in it, to be entered."""
+        """Return the store in the database, which the caller opens."""
         return open_backend(self.url, timeout=timeout, keep_deleted=keep_deleted)
 
     def below(self, *, timeout: float = 25) -> tuple[PostgresDatabase, SqlBackend]:
-        """The store to be entered, and the database below it."""
+        """Return the store, which the caller opens, and the database under it."""
         database = PostgresDatabase(self.url, seconds=timeout, schema=STORE)
         return database, SqlBackend(database, StoreOptions())
 
@@ -46,11 +46,11 @@ class EmptyDatabase:
         return self.server.sql(statement, *parameters, database=self.name)
 
     def connected(self) -> "closing[psycopg.Connection[tuple[Any, ...]]]":
-        """A connection of another program, without transactions of its own accord."""
+        """Return a connection of another program, in autocommit mode."""
         return closing(self.server.connect(self.name))
 
     def backends(self, condition: str = "true") -> list[int]:
-        """The server's processes that serve a store of ours here."""
+        """Return the ids of the server's processes that serve a store in this database."""
         rows = self.server.sql(
             "SELECT pid FROM pg_stat_activity WHERE application_name = 'mcp-sessions' AND datname = %s"
             f" AND {condition}",
@@ -59,7 +59,7 @@ class EmptyDatabase:
         return [pid for (pid,) in rows]
 
     def assert_whole(self) -> None:
-        """Everything that can be searched for is in the index, and nothing else."""
+        """Check that the search index has all texts that can be searched for, and no others."""
         for table, condition, index in (
             ("messages", "true", "message_index"),
             ("sessions", "name <> ''", "name_index"),
@@ -80,5 +80,5 @@ async def until(holds: Callable[[], object]) -> None:
 
 
 def asleep(tx: Transaction) -> object:
-    """Work that keeps a connection busy for longer than any test lasts."""
+    """Keep a connection busy for longer than any test takes."""
     return tx.one("SELECT pg_sleep(?)", 600)

@@ -13,7 +13,7 @@ TOKEN = "hunter2-the-token"
 
 
 def examining(capsys: pytest.CaptureFixture[str]) -> Examine:
-    """The exit status for these arguments and variables, and of each line the status and the rest."""
+    """Return a function that runs doctor, and returns the exit status and each line's status and text."""
 
     def examine(*arguments: str, **environ: str) -> tuple[int, Told]:
         status = main(["doctor", *arguments], {f"MCP_SESSIONS_{name}": value for name, value in environ.items()})

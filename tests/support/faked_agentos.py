@@ -23,7 +23,7 @@ MINUTE = 60
 
 @dataclass
 class Clock:
-    """The time that the journal goes by; it stands still unless it is moved."""
+    """The clock of the journal. It stands still unless a test moves it."""
 
     now: float
 
@@ -32,7 +32,7 @@ class Clock:
 
 
 class SeenAgentOs(FakeAgentOs):
-    """One whose sessions can all be looked at, and which can be worse than AgentOS is."""
+    """A fake that shows all of its sessions to tests, and can be made to behave worse than AgentOS."""
 
     does_nothing = False
     """It answers a write as if it were done."""
@@ -42,7 +42,7 @@ class SeenAgentOs(FakeAgentOs):
     """Once a write came, it fails on every read."""
 
     def everything(self) -> dict[str, JsonObject]:
-        """All sessions by their ids, without the times of their changes."""
+        """Return all sessions by their ids, without the times of their changes."""
         (table,) = self._system.tables
         ids = table.connection.execute(f"SELECT session_id FROM {table.name}").fetchall()
         rows = {id: stored(self, id) for (id,) in ids}
@@ -59,7 +59,7 @@ class SeenAgentOs(FakeAgentOs):
 
 
 class CarelessAgentOs(SeenAgentOs):
-    """One that shows and changes everybody's sessions, whichever user is named."""
+    """A fake that ignores the user: it shows and changes everybody's sessions."""
 
     def _answer(self, request: Request) -> Response:
         named = {key: values for key, values in request.query.items() if key != "user_id"}
@@ -82,7 +82,7 @@ class GuardedAgentOs(SeenAgentOs):
 
 
 def session(id: str, type: str = "agent", **given: Json) -> JsonObject:
-    """One with a run, as the fake is seeded with it."""
+    """Return a session with one run, as the fake is seeded with it."""
     said = [{"role": "user", "text": f"What of {id}?"}, {"role": "assistant", "text": "All is well."}]
     return {"session_id": id, "type": type, "component_id": COMPONENTS[type], "runs": [said], **given}
 
@@ -91,7 +91,7 @@ def session(id: str, type: str = "agent", **given: Json) -> JsonObject:
 async def on(
     fake: FakeAgentOs, folder: Path, *, seconds: float = 25, recheck: bool = True, query: str = ""
 ) -> AsyncGenerator[SessionBackend]:
-    """The backend, entered anew, with its journal in this folder."""
+    """Yield a newly opened backend on the fake, with its journal in this folder."""
     url = f"agentos+{fake.url}{query}"
     async with open_backend(url, data_folder=str(folder), timeout=seconds, recheck=recheck) as backend:
         yield backend
@@ -101,7 +101,7 @@ async def on(
 async def faked(
     version: Version, folder: Path, *seeds: JsonObject, seconds: float = 25
 ) -> AsyncGenerator[tuple[SeenAgentOs, SessionBackend]]:
-    """A fake with these sessions, and the backend on it."""
+    """Yield a fake with these sessions, and a backend on it."""
     async with SeenAgentOs(version) as fake:
         fake.seed(*seeds)
         async with on(fake, folder, seconds=seconds) as backend:
@@ -138,14 +138,14 @@ def writes(requests: Sequence[Request]) -> list[Request]:
 
 @asynccontextmanager
 async def run_of(fake: FakeAgentOs, session_id: str = "s") -> AsyncGenerator[None]:
-    """While a run of this session is executing; when it ends, it saves the session as it was at its begin."""
+    """Keep a run of a session executing. At its end, the run saves the session as it was when the run began."""
     run = fake.begin_run(session_id)
     yield
     fake.end_run(run, "Go on", "Done")
 
 
 async def settled(fake: FakeAgentOs, clock: Clock, backend: SessionBackend) -> None:
-    """All that is due was checked: of the sessions there are, that with the last id shows it."""
+    """Wait until all checks that are due are made. The session with the last id shows that."""
     sentinel = f"sentinel at {clock.now}"
     async with run_of(fake, "z"):
         await backend.rename_session("z", sentinel)

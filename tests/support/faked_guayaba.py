@@ -35,14 +35,14 @@ class Tools:
     backend: SessionBackend
 
     async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        """What a call returns; both channels must say the same."""
+        """Return the result of a call. Check that the text block and the structured content are equal."""
         result = await self.client.call_tool(tool, arguments)
         assert not result.is_error, text_of(result)
         assert result.structured_content == json.loads(text_of(result))
         return result.structured_content
 
     async def error(self, tool: str, **arguments: Any) -> str:
-        """What a call that fails says."""
+        """Return the error text of a call that fails."""
         result = await self.client.call_tool(tool, arguments)
         assert result.is_error, text_of(result)
         assert "\n" not in text_of(result)
@@ -56,7 +56,7 @@ class Tools:
 async def on(
     fake: FakeGuayaba, token: str = "", *, query: str = "", seconds: float = 25
 ) -> AsyncGenerator[SessionBackend]:
-    """The backend, entered, with the master key unless another is given."""
+    """Yield an open backend, with the master key unless another one is given."""
     token = token or fake.master_key
     async with open_backend(f"guayaba+{fake.url}{query}", token=token, timeout=seconds) as backend:
         yield backend
@@ -66,7 +66,7 @@ async def on(
 async def faked(
     reading: Reading | str = "default", *, seconds: float = 25
 ) -> AsyncGenerator[tuple[FakeGuayaba, SessionBackend]]:
-    """A fake whose first agent has an active and an archived session, and the backend with that agent's key."""
+    """Yield a fake whose first agent has an active and an archived session, and a backend with that agent's key."""
     async with FakeGuayaba(reading) as fake:
         agent = fake.agents[0]
         seed(fake, agent)
@@ -78,7 +78,7 @@ async def faked(
 async def served(
     fake: FakeGuayaba, token: str = "", *, query: str = "", seconds: float = 25, **options: Any
 ) -> AsyncGenerator[Tools]:
-    """A client of our server on the backend. Every toolset is offered, and nothing is asked, unless told otherwise."""
+    """Yield a client of a server on the backend. By default, it offers all toolsets and asks for no confirmation."""
     backend = open_backend(f"guayaba+{fake.url}{query}", token=token or fake.master_key, timeout=seconds)
     options = {"toolsets": ALL, "confirm": "off"} | options
     server = create_server(backend, **options)
@@ -93,13 +93,13 @@ def seed(fake: FakeGuayaba, agent: Agent) -> None:
 
 
 async def archived_id(backend: SessionBackend) -> str:
-    """Of the only archived session."""
+    """Return the id of the only archived session."""
     (session,) = (await backend.list_sessions(SessionFilter(archived=True))).sessions
     return session.id
 
 
 async def outcome(operation: Operation, backend: SessionBackend) -> str:
-    """The code of the error that it ends with, or ""."""
+    """Return the code of the error that an operation raises, "" if it succeeds."""
     try:
         await operation(backend)
     except SessionsError as error:
@@ -109,7 +109,7 @@ async def outcome(operation: Operation, backend: SessionBackend) -> str:
 
 
 def everything(fake: FakeGuayaba) -> Mapping[str, object]:
-    """All that the fake keeps, without the times of changes."""
+    """Return all that the fake stores, without the times of changes."""
     return {
         agent.id: (
             [{name: value for name, value in session.row.items() if name != "updatedAt"} for session in agent.sessions],
@@ -120,7 +120,7 @@ def everything(fake: FakeGuayaba) -> Mapping[str, object]:
 
 
 def posts(fake: FakeGuayaba) -> list[Request]:
-    """Those that may change something."""
+    """Return the requests that may change something."""
     return [
         request
         for request in fake.requests

@@ -17,7 +17,7 @@ from .fakes.opencode import FakeOpencode, seeded
 async def backend_on(
     fake: FakeOpencode, *, query: str = "", folder: str = "", **options: Any
 ) -> AsyncGenerator[SessionBackend]:
-    """The backend, entered, with a folder of its own for locks unless one is given."""
+    """Yield an open backend on the fake, with a folder of its own for locks unless one is given."""
     with TemporaryDirectory() as new_folder:
         url = f"opencode+{fake.origin}{query}"
         async with open_backend(url, data_folder=folder or new_folder, **options) as backend:
@@ -28,11 +28,11 @@ async def backend_on(
 async def faked(
     *seeds: Seed, version: str = "1.18.33", folder: str = ""
 ) -> AsyncGenerator[tuple[FakeOpencode, SessionBackend, Sequence[str]]]:
-    """A fake with these sessions, the backend on it, and the ids."""
+    """Yield a fake with these sessions, a backend on it, and the sessions' ids."""
     async with FakeOpencode(version=version) as fake, backend_on(fake, folder=folder) as backend:
         yield fake, backend, fake.add(*map(seeded, seeds))
 
 
 def said(*texts: str) -> Sequence[Sequence[NewMessage]]:
-    """One run for each text, which has only that message of the user."""
+    """Return one run for each text, with only that message of the user."""
     return [[NewMessage(role="user", text=text)] for text in texts]

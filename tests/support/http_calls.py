@@ -34,13 +34,13 @@ class Calls:
         )
 
     async def call(self, tool: str, *, headers: dict[str, str] | None = None, **arguments: Any) -> dict[str, Any]:
-        """What a call returns that must succeed."""
+        """Return the result of a call, which must succeed."""
         result = await self.result(tool, headers=headers, **arguments)
         assert not result.get("isError"), result
         return result["structuredContent"]
 
     async def result(self, tool: str, *, headers: dict[str, str] | None = None, **arguments: Any) -> dict[str, Any]:
-        """The result, which may be an error's."""
+        """Return the result of a call, which may be an error."""
         response = await self._http.send(self.request(tool, arguments, **(headers or {})))
         assert response.status_code == 200, response.text
         answer = answer_of(response)
@@ -49,7 +49,7 @@ class Calls:
 
 
 def answer_of(response: httpx2.Response) -> dict[str, Any]:
-    """The JSON-RPC answer in a body, or in the only event of a stream."""
+    """Return the JSON-RPC response in a body, or in the only event of a stream."""
     if response.headers["content-type"].startswith("application/json"):
         return response.json()
     (data,) = [line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data: ")]

@@ -38,7 +38,7 @@ class Server:
         return self.url.removesuffix("/mcp")
 
     async def rest(self) -> tuple[int, str, str]:
-        """Its exit status, stdout, and what it said on stderr after its first line, once it has ended."""
+        """Wait for the end. Return the exit status, stdout, and stderr after its first line."""
         assert self.process.stdout is not None
         said = [await _all_of(stream) for stream in (self.process.stdout, self.errors)]
         return await self.process.wait(), said[0], said[1]
@@ -56,7 +56,7 @@ async def running(
     deadline: float = DEADLINE,
     variables: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[Server]:
-    """`mcp-sessions serve --transport http` on a free port, unless told otherwise, with these variables."""
+    """Run `mcp-sessions serve --transport http` with these variables, on a free port unless told otherwise."""
     given = [*(command or forked(*COMMAND[1:])), *(arguments or ("--port", "0"))]
     process = await anyio.open_process(given, env={**environment(folder), **(variables or {})})
     assert process.stderr is not None
@@ -78,7 +78,7 @@ async def running(
 
 @asynccontextmanager
 async def connected(url: str, era: str = "2026-07-28", **headers: str) -> AsyncGenerator[Client]:
-    """A client whose every request has these headers; `_` in their names stands for `-`."""
+    """Yield a client that sends these headers with every request. `_` in their names stands for `-`."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     http = httpx2.AsyncClient(headers=named, timeout=DEADLINE, trust_env=False, verify=False)
     async with http, Client(streamable_http_client(url, http_client=http), mode=era) as client:

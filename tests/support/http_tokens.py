@@ -19,7 +19,7 @@ ACCEPT = {"Accept": "application/json, text/event-stream"}
 
 
 def add(path: Path, subject: str, *scopes: Scope, expires: datetime | None = None) -> str:
-    """A new token of all scopes, unless some are given, whose line is now in the file."""
+    """Return a new token, of all scopes unless some are given, and add its line to the file."""
     token, line = new_token(subject, scopes or tuple(Scope), expires)
     with path.open("a", encoding="utf-8") as file:
         file.write(f"{line}\n")
@@ -27,7 +27,7 @@ def add(path: Path, subject: str, *scopes: Scope, expires: datetime | None = Non
 
 
 async def answer(url: str, *authorization: str) -> httpx2.Response:
-    """To a request with these headers `Authorization`."""
+    """Return the response to a request with these `Authorization` headers."""
     named = [*ACCEPT.items(), *(("Authorization", value) for value in authorization)]
     headers = [(name.encode(), value.encode("latin-1")) for name, value in named]
     async with httpx2.AsyncClient(trust_env=False, verify=False) as http:
@@ -40,7 +40,7 @@ async def status(url: str, *authorization: str) -> int:
 
 @asynccontextmanager
 async def logged(folder: Path, *arguments: str) -> AsyncGenerator[tuple[str, Path]]:
-    """A server that logs all it can: its URL, and the file of its stderr."""
+    """Yield the URL of a server that logs as much as possible, and the file of its stderr."""
     log = folder / "log"
     with log.open("wb") as errors, socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
@@ -59,7 +59,7 @@ async def logged(folder: Path, *arguments: str) -> AsyncGenerator[tuple[str, Pat
 
 @asynccontextmanager
 async def guarded(folder: Path, *arguments: str, **tokens: str) -> AsyncGenerator[tuple[Server, dict[str, str]]]:
-    """A server on a store in a file, and a token for each name; `ada="sessions:read"` has only these scopes."""
+    """Yield a server on a store in a file, and a token for each name. `ada="sessions:read"` limits ada's scopes."""
     path = folder / "tokens"
     path.touch()
     made = {name: add(path, name, *map(Scope, scopes.split())) for name, scopes in tokens.items()}

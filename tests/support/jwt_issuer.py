@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from mcp_sessions import create_server, open_backend
-from mcp_sessions.transports.auth.access import Access
+from mcp_sessions.transports.auth.access import AccessRules
 from mcp_sessions.transports.auth.bearer import Authentication
 from mcp_sessions.transports.auth.jwt import JwtVerifier, KeySet
 from mcp_sessions.transports.http.app import http_app
@@ -30,7 +30,7 @@ ED = ed25519.Ed25519PrivateKey.generate()
 
 
 def jwk(key: Key, kid: str, **more: Any) -> dict[str, Any]:
-    """The public part of a key."""
+    """Return the public part of a key."""
     match key:
         case rsa.RSAPrivateKey():
             shown = RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
@@ -49,7 +49,7 @@ KEYS = jwks(jwk(RSA, "rsa"), jwk(EC, "ec"), jwk(ED, "ed"))
 
 
 def claims(**changes: Any) -> dict[str, Any]:
-    """Those of a good token for an hour, with changes; None leaves one out."""
+    """Return the claims of a token that is valid for an hour, with changes. None leaves a claim out."""
     now = int(time.time())
     good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "exp": now + 3600, "iat": now, "scope": "sessions:read"}
     return {name: value for name, value in {**good, **changes}.items() if value is not None}
@@ -65,9 +65,9 @@ async def reachable() -> None: ...
 
 
 def status_with(keys: KeySet) -> Callable[[str], Any]:
-    """How a request with a JWT is answered, in this process: 405 where it's let in, as GET is then no method."""
+    """Return a function that sends a JWT and returns the response: 405 if it is accepted, since GET is not allowed."""
     authentication = Authentication(verifiers=[JwtVerifier(ISSUER, AUDIENCE, keys, ALGORITHMS)], issuer=ISSUER)
-    access = Access(authentication=authentication)
+    access = AccessRules(authentication=authentication)
     app = http_app(create_server(open_backend()), "127.0.0.1", reachable, access, "http://127.0.0.1:8000/mcp")
 
     async def answer(token: str) -> httpx2.Response:
@@ -80,7 +80,7 @@ def status_with(keys: KeySet) -> Callable[[str], Any]:
 
 @asynccontextmanager
 async def publishing(answer: Callable[[Request], Response]) -> AsyncGenerator[tuple[str, list[Request]]]:
-    """A server's URL, and the requests that came."""
+    """Yield the URL of a server, and the requests that it has received."""
     came: list[Request] = []
 
     async def respond(request: Request) -> Response:

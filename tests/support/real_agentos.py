@@ -50,13 +50,13 @@ class Case:
     backend: SessionBackend
 
     async def seen(self, session_id: str, type: str = "agent") -> JsonObject:
-        """The session as the REST API shows it."""
+        """Return the session as the REST API shows it."""
         answer = await self.api.get(f"/sessions/{session_id}", params={"type": type})
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     async def stored_runs(self) -> dict[str, Json]:
-        """The runs of each session, as they are stored."""
+        """Return the runs of each session, as they are stored."""
         rows = await self.server.rows()
         if "agno_runs" not in rows:
             return {key: _parsed(row["runs"]) for key, row in rows["agno_sessions"].items()}
@@ -66,7 +66,7 @@ class Case:
         }
 
     async def status(self, method: str, path: str, body: str = "") -> int:
-        """What a request is answered with, over a connection of its own: AgentOS closes it after an error."""
+        """Return the status of a request over a connection of its own, since AgentOS closes it after an error."""
         async with self.server.client() as api:
             headers = {"Content-Type": "application/json"} if body else {}
             return (await api.request(method, path, content=body, headers=headers)).status_code
@@ -82,7 +82,7 @@ async def opened(
     query: str = "",
     seeds: Sequence[JsonObject] = (),
 ) -> AsyncGenerator[Case]:
-    """An emptied server with these sessions and the backend on it; `token` is what both its clients send."""
+    """Yield an emptied server with these sessions, and a backend on it. `token` is what both of its clients send."""
     server = running(version, *options, security_key=security_key, database=database)
     await server.clear()
     await server.seed(*seeds)
@@ -93,13 +93,13 @@ async def opened(
 
 
 def _parsed(text: str | None) -> Json:
-    """2.5.6 encodes runs twice."""
+    """Parse JSON, twice for 2.5.6, which encodes runs twice."""
     value = json.loads(text or "null")
     return json.loads(value) if isinstance(value, str) else value
 
 
 def contents(value: Json) -> Json:
-    """Without the empty fields that 2.5.6 drops and adds when it first writes a row."""
+    """Return a value without the empty fields that 2.5.6 drops and adds when it first writes a row."""
     if is_object(value):
         kept = {key: contents(item) for key, item in value.items()}
         return {key: item for key, item in kept.items() if item not in (None, "", [], {})}
@@ -107,13 +107,13 @@ def contents(value: Json) -> Json:
 
 
 def session(id: str, type: str = "agent", **given: Json) -> JsonObject:
-    """A session with one run, as the server's control route takes it."""
+    """Return a session with one run, as the server's control route takes it."""
     said = [{"role": "user", "text": f"What of {id}?"}, {"role": "assistant", "text": "All is well."}]
     return {"session_id": id, "type": type, "component_id": COMPONENTS[type], "runs": [said], **given}
 
 
 def signed(claims: Mapping[str, Json]) -> str:
-    """A JWT (HS256, RFC 7519) with these claims."""
+    """Return a JWT (HS256, RFC 7519) with these claims."""
     parts = [_encoded(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims)]
     signature = hmac.new(JWT_KEY.encode(), ".".join(parts).encode(), hashlib.sha256).digest()
     return ".".join([*parts, _encoded(signature)])

@@ -11,7 +11,7 @@ from mcp_sessions.cli.main import main
 
 
 def read(client: str, snippet: str) -> dict[str, Any]:
-    """The server in a snippet."""
+    """Return the server in a snippet."""
     match client:
         case "claude-code":
             *words, last = shlex.split(snippet)

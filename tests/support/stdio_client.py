@@ -29,7 +29,7 @@ ENVELOPE: Frame = {
 
 
 def request(request_id: object, method: str, **params: Any) -> Frame:
-    """A request of the handshake era, its members in the order in which most clients write them."""
+    """Return a request of the handshake era, its members in the order in which most clients write them."""
     return {"method": method, "params": params, "jsonrpc": "2.0", "id": request_id}
 
 
@@ -79,14 +79,14 @@ class Peer:
             await self.stdin.send(b"".join(line + b"\n" for line in lines))
 
     async def receive(self) -> Frame:
-        """The next line; whatever is not JSON fails the test."""
+        """Return the next line. Fail the test if it is not JSON."""
         with anyio.fail_after(DEADLINE):
             frame: Frame = json.loads(await self.stdout.receive_until(b"\n", 64 * 1024 * 1024))
         self.received.append(frame)
         return frame
 
     async def answer(self, request_id: object) -> Frame:
-        """The answer to a request, past whatever comes before it."""
+        """Return the response to a request, and skip all messages before it."""
         while True:
             frame = await self.receive()
             if "method" not in frame and frame["id"] == request_id:
@@ -97,7 +97,7 @@ class Peer:
         return await self.answer(frame["id"])
 
     async def start(self) -> None:
-        """The handshake of the earlier era."""
+        """Make the handshake of the earlier era."""
         await self.ask(initialize("start"))
         await self.send(notification("notifications/initialized"))
 
@@ -109,7 +109,7 @@ class Peer:
         assert text_of(answer) == "é"
 
     async def rest(self) -> list[Frame]:
-        """What the server still says before it ends."""
+        """Return what the server still sends before it ends."""
         frames: list[Frame] = []
         try:
             while True:
@@ -132,7 +132,7 @@ class Peer:
                 await anyio.sleep(0.02)
 
     def kilobytes(self, field: str) -> int:
-        """A field of /proc/PID/status, such as VmRSS."""
+        """Return a field of /proc/PID/status, such as VmRSS."""
         status = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in status if line.startswith(f"{field}:"))
 
@@ -149,7 +149,7 @@ class Peer:
 
 @asynccontextmanager
 async def serving(folder: Path, mode: str = "ours", arguments: Sequence[str] = ()) -> AsyncGenerator[Peer]:
-    """A server process, by these arguments if given; `folder` gets its stderr and marker file. It must end in order."""
+    """Run a server, by these arguments if given. `folder` gets its stderr and marker file. It must exit with 0."""
     errors = folder / "stderr"
     with errors.open("wb") as stderr:
         process = await anyio.open_process(

@@ -48,7 +48,7 @@ def mutated(number: int, chance: random.Random) -> bytes:
 
 
 def expected(line: bytes) -> tuple[str, ...]:
-    """The ids the line must be answered under, as JSON; written from the protocol, not from our code."""
+    """Return the ids that responses to the line must have, as JSON. Written from the protocol, not from our code."""
     if not line.strip():
         return ()
     text = line.decode(errors="replace").strip()

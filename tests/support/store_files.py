@@ -10,37 +10,37 @@ from mcp_sessions.backends.registry import open_backend
 
 
 def opened(path: Path, *, timeout: float = 25, keep_deleted: int = 30) -> SessionBackend:
-    """The store in a file, to be entered."""
+    """Return the store in a file, which the caller opens."""
     return open_backend(f"sqlite:///{path}", timeout=timeout, keep_deleted=keep_deleted)
 
 
 @contextmanager
 def connected(path: Path) -> Generator[sqlite3.Connection]:
-    """A connection of another program, each of whose statements is a transaction."""
+    """Yield a connection of another program, in autocommit mode."""
     with closing(sqlite3.connect(path, isolation_level=None, timeout=25)) as connection:
         yield connection
 
 
 def dump(path: Path) -> list[str]:
-    """All that a file holds, as SQL."""
+    """Return the content of a file as SQL."""
     with connected(path) as connection:
         return list(connection.iterdump())
 
 
 def shape(path: Path) -> dict[str, str]:
-    """The SQL that made each table and index, whatever its indentation."""
+    """Return the SQL that made each table and index, without its indentation."""
     with connected(path) as connection:
         made = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     return {name: " ".join(sql.split()) for name, sql in made}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The files in a folder, byte for byte. Only while no store in it is open: closing one drops SQLite's locks."""
+    """Return the files in a folder, byte for byte. No store in it may be open: closing a file drops SQLite's locks."""
     return {inside.name: inside.read_bytes() for inside in folder.iterdir()}
 
 
 def assert_whole(path: Path) -> None:
-    """SQLite's own checks: of the file, of references between rows, and of the search index against its texts."""
+    """Run SQLite's own checks: of the file, of references between rows, and of the search index against its texts."""
     with connected(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []

@@ -18,7 +18,7 @@ PATIENCE = 60  # seconds until a process counts as hanging
 
 
 def context() -> ForkServerContext:
-    """Makes processes that fork off one which has imported all this and opened nothing."""
+    """Return a context whose processes fork off one that has imported all of this and opened nothing."""
     made = multiprocessing.get_context("forkserver")
     preloaded = [
         "pytest",  # each process imports the test's module, and with it all of these: in 0.3 s without a preload
@@ -35,7 +35,7 @@ def context() -> ForkServerContext:
 
 
 def on_store(path: Path, work: Callable[[SessionBackend, *A], Awaitable[None]], *arguments: *A) -> None:
-    """What a process runs: open the store, do the work."""
+    """Open the store and do the work, in a process of its own."""
 
     async def main() -> None:
         async with opened(path) as backend:

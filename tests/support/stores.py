@@ -21,7 +21,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """What both databases owe is asked of both, unless a test looks into the file."""
+    """Run each test on both databases, unless it looks into the file."""
     of_one = metafunc.definition.path.name.startswith(("test_sqlite_", "test_postgres_"))
     is_owed = "store" in metafunc.fixturenames and not of_one
     if is_owed and "path" not in inspect.signature(metafunc.function).parameters:
@@ -38,7 +38,7 @@ async def store(request: pytest.FixtureRequest, path: Path) -> AsyncGenerator[Se
 
 @pytest.fixture
 def postgres() -> EmptyDatabase:
-    """An empty database on the server that every test has."""
+    """Return an empty database on the server that all tests share."""
     return empty_database()
 
 
@@ -49,7 +49,7 @@ def empty_database() -> EmptyDatabase:
 
 @pytest.fixture(scope="module")
 def own_server() -> Generator[postgres_process.Postgres]:
-    """One that a test may stop, if it starts it again."""
+    """Yield a server that a test may stop, if it starts it again."""
     server = postgres_process.started()
     yield server
     server.remove()
@@ -63,7 +63,7 @@ def impatient_journal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """What AgentOS's journal goes by."""
+    """Return the clock of AgentOS's journal."""
     made = Clock(time())
     for module in ("journal", "rechecker"):
         monkeypatch.setattr(f"mcp_sessions.backends.agentos.recheck.{module}.time", made)

@@ -36,7 +36,7 @@ class Traced:
 
 
 def described(spans: Sequence[ReadableSpan]) -> list[JsonObject]:
-    """Those of the server and of the backend; the MCP client's are not ours."""
+    """Return the spans of the server and of the backend, without those of the MCP client."""
     names = {span.context.span_id: span.name for span in spans if span.context}
     return [
         {

@@ -118,7 +118,7 @@ def is_installed() -> bool:
 
 @contextmanager
 def chromium() -> Generator[Browser]:
-    """A browser with a profile of its own, from the folder that the variable names."""
+    """Yield a browser with a profile of its own, from the folder that the variable names."""
     folder = Path(os.environ[VARIABLE])
     with (
         TemporaryDirectory(prefix="mcp-sessions-browser-") as profile,

@@ -23,7 +23,7 @@ def opened(path: Path, version: str = "1") -> AnswerCache:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A cache file with one answer."""
+    """Return a cache file with one answer."""
     path = tmp_path / "cache" / "answers.json"
     opened(path).update("key", TOOLS)
     return path

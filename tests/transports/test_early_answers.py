@@ -64,7 +64,7 @@ def keys_of(*frames: Frame) -> list[str]:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> AnswerCache:
-    """A cache that answers `tools/list` with and without a handshake, and the handshake."""
+    """Return a cache that answers `tools/list`, with and without a handshake, and the handshake."""
     cache = AnswerCache(tmp_path / "answers" / "file.json", "1")
     shaken, after = keys_of(initialize(1), LIST)
     for key in (*keys_of(LIST), *keys_of(modern(1, "tools/list")), after):

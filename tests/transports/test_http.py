@@ -15,7 +15,7 @@ from mcp_sessions import create_server, open_backend
 from mcp_sessions.backends.layers.many import Many
 from mcp_sessions.config.settings import BadSetting
 from mcp_sessions.errors import Unavailable
-from mcp_sessions.transports.auth.access import Access
+from mcp_sessions.transports.auth.access import AccessRules
 from mcp_sessions.transports.http.app import http_app
 from mcp_sessions.transports.http.server import listen
 from tests.layers.faulty import Fault, FaultyBackend
@@ -94,7 +94,7 @@ async def test_a_server_whose_backend_does_not_answer_runs_but_is_not_ready() ->
     async def check() -> None:
         raise Unavailable("what nobody outside needs to know")
 
-    app = http_app(create_server(open_backend()), "127.0.0.1", check, Access())
+    app = http_app(create_server(open_backend()), "127.0.0.1", check, AccessRules())
     transport = httpx2.ASGITransport(app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http:
         assert (await http.get("/healthz")).status_code == 200
@@ -112,7 +112,9 @@ async def test_a_server_of_several_backends_is_ready_while_one_of_them_answers()
         ]
         for failing, fault, status in failures:
             failing.faults.now = fault
-            transport = httpx2.ASGITransport(http_app(create_server(many), "127.0.0.1", many.check_reachable, Access()))
+            transport = httpx2.ASGITransport(
+                http_app(create_server(many), "127.0.0.1", many.check_reachable, AccessRules())
+            )
             async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http:
                 assert (await http.get("/readyz")).status_code == status
 
@@ -133,17 +135,17 @@ def refused(folder: Path, *arguments: str) -> str:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "0", "::ffff:10.0.0.1"])
 def test_a_public_address_is_refused(host: str) -> None:
     with pytest.raises(BadSetting, match="others could reach it, which requires authentication"):
-        listen(host, 0, Access())
+        listen(host, 0, AccessRules())
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "LocalHost"])
 def test_every_loopback_address_is_accepted(host: str) -> None:
-    with listen(host, 0, Access()) as listener:
+    with listen(host, 0, AccessRules()) as listener:
         assert listener.getsockname()[1] > 0
 
 
 def test_a_response_is_sent_without_delay() -> None:
-    with listen("127.0.0.1", 0, Access()) as listener, socket.create_connection(listener.getsockname()):
+    with listen("127.0.0.1", 0, AccessRules()) as listener, socket.create_connection(listener.getsockname()):
         connection, _ = listener.accept()
         with connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -34,7 +34,7 @@ async def with_room_for_two(folder: Path) -> AsyncGenerator[tuple[Server, FakeAg
 
 
 def held(fake: FakeAgentOs) -> list[Fault]:
-    """The next two lists of sessions are not answered until they are released."""
+    """Hold the responses to the next two lists of sessions until they are released."""
     faults = [Fault("hold", method="GET", path="/sessions") for _ in range(2)]
     fake.faults += faults
     return faults
@@ -65,7 +65,7 @@ async def test_too_many_concurrent_calls_are_told_to_retry(era: str, tmp_path: P
 
 
 async def free_again(server: Server, era: str) -> None:
-    """Waits for room for two calls at once."""
+    """Wait until the server no longer answers 503."""
     async with calls(server.url, era) as peer, httpx2.AsyncClient(trust_env=False, verify=False) as http:
         with anyio.fail_after(5):
             while (await http.send(peer.request("list_sessions", {}))).status_code == 503:  # noqa: ASYNC110 - a process
@@ -145,7 +145,7 @@ async def test_only_the_caller_over_the_rate_limit_is_told_to_retry(era: str, tm
 
 
 def left(rate: RateLimiter, subject: str) -> int:
-    """How often a caller may call now."""
+    """Return how many calls a caller may make now."""
     for number in count():
         try:
             rate.count(subject)

@@ -21,7 +21,7 @@ def seeded(fake: FakeAgentOs) -> None:
 
 
 def came(fake: FakeAgentOs) -> str:
-    """All that the backend was sent, as it came."""
+    """Return everything that the backend has received."""
     return "\n".join(request.head + request.body.decode("utf-8", "replace") for request in fake.requests)
 
 

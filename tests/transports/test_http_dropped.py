@@ -15,7 +15,7 @@ ERAS = pytest.mark.parametrize("era", ["2026-07-28", "2025-11-25"])
 
 
 class Held:
-    """An answer that never comes, until the one who asked is gone."""
+    """A response that is never sent, and ends when the client disconnects."""
 
     def __init__(self) -> None:
         self.asked = anyio.Event()
@@ -29,7 +29,7 @@ class Held:
 
 
 async def seconds_until_let_go(folder: Path, era: str, times: int) -> list[float]:
-    """From the moment when a client drops its call to that when the backend sees its request dropped."""
+    """Return the seconds between a client's disconnection and the cancellation of the backend's request."""
     taken: list[float] = []
     async with toxic_server() as backend:
         backend.default = whole(404, b"{}")

@@ -9,7 +9,7 @@ import pytest
 
 from mcp_sessions import create_server, open_backend
 from mcp_sessions.server.identity import Identity
-from mcp_sessions.transports.auth.access import Access
+from mcp_sessions.transports.auth.access import AccessRules
 from mcp_sessions.transports.auth.bearer import Authentication
 from mcp_sessions.transports.http.app import http_app
 from tests.support.clients import both_eras
@@ -48,7 +48,7 @@ async def test_conversations_and_credentials_are_not_logged(era: str, tmp_path: 
 
 
 class Careless:
-    """A verifier that fails, in words that hold what it was given."""
+    """A verifier that fails with a message that contains the token."""
 
     async def verify_token(self, token: str) -> Identity | None:
         if token == "good":
@@ -58,7 +58,7 @@ class Careless:
 
 async def test_a_failing_verifier_admits_nobody_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    access = Access(authentication=Authentication(verifiers=[Careless(), Careless()]))
+    access = AccessRules(authentication=Authentication(verifiers=[Careless(), Careless()]))
     app = http_app(create_server(open_backend()), "127.0.0.1", reachable, access, "http://127.0.0.1:8000/mcp")
     transport = httpx2.ASGITransport(app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http:

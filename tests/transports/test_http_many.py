@@ -18,7 +18,7 @@ ERAS = ("2026-07-28", "2025-11-25")
 
 
 class Canary:
-    """A client that looks in every answer for what belongs to others."""
+    """A client that checks each response for other clients' content."""
 
     def __init__(self, number: int, token: str) -> None:
         self._own = f"canary-{number}."

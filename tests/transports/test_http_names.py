@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from mcp_sessions.config.settings import BadSetting
-from mcp_sessions.transports.auth.access import Access
+from mcp_sessions.transports.auth.access import AccessRules
 from mcp_sessions.transports.auth.bearer import Authentication
 from mcp_sessions.transports.http.server import listen
 from tests.support.http_server import Server, running
@@ -106,16 +106,16 @@ async def test_a_request_must_name_one_host(hosts: str, served: tuple[Server, st
 def test_the_error_about_an_incomplete_public_server_names_the_missing_setting(host: str) -> None:
     authentication = Authentication(verifiers=[])
     with pytest.raises(BadSetting) as refused:
-        listen(host, 0, Access())
+        listen(host, 0, AccessRules())
     assert "authentication (--tokens or --jwt-issuer) and the host" in str(refused.value)
     with pytest.raises(BadSetting) as refused:
-        listen(host, 0, Access(allowed_hosts=["sessions.example"]))
+        listen(host, 0, AccessRules(allowed_hosts=["sessions.example"]))
     assert "requires authentication (--tokens or --jwt-issuer). Without" in str(refused.value)
     with pytest.raises(BadSetting) as refused:
-        listen(host, 0, Access(authentication=authentication))
+        listen(host, 0, AccessRules(authentication=authentication))
     assert "which requires the host in the URL that they call (--allowed-host). Without" in str(refused.value)
     if host != "192.0.2.1":
-        with listen(host, 0, Access(authentication=authentication, allowed_hosts=["a.example"])) as listener:
+        with listen(host, 0, AccessRules(authentication=authentication, allowed_hosts=["a.example"])) as listener:
             assert listener.type == socket.SOCK_STREAM
 
 

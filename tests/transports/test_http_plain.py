@@ -9,7 +9,7 @@ import pytest
 from mcp.server import MCPServer
 from starlette.types import Message
 
-from mcp_sessions.transports.auth.access import Access
+from mcp_sessions.transports.auth.access import AccessRules
 from mcp_sessions.transports.http.app import http_app
 from mcp_sessions.transports.http.plain_answers import LateAnswer
 from mcp_sessions.transports.http.server import StoppableApp
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])  # as uvicorn
 
 
 async def reachable() -> None:
-    """A backend that is always there."""
+    """Accept any check, as a backend that is always reachable."""
 
 
 async def test_a_call_without_progress_runs_in_the_task_of_its_request() -> None:
@@ -29,7 +29,7 @@ async def test_a_call_without_progress_runs_in_the_task_of_its_request() -> None
     async def count_tasks() -> str:  # pyright: ignore[reportUnusedFunction]  # it is registered
         return str(len(asyncio.all_tasks()))
 
-    app = StoppableApp(http_app(server, "127.0.0.1", reachable, Access()))
+    app = StoppableApp(http_app(server, "127.0.0.1", reachable, AccessRules()))
     headers = {
         "Accept": "application/json, text/event-stream",
         "MCP-Protocol-Version": "2026-07-28",

@@ -22,7 +22,7 @@ KEY = "a key that both replicas have, and nobody else"
 
 @asynccontextmanager
 async def replicas(postgres: EmptyDatabase, folder: Path) -> AsyncGenerator[tuple[Sequence[Server], str]]:
-    """Two of them, and the token of one user."""
+    """Yield two servers on one database, and the token of one user."""
     token, line = new_token("ann", list(Scope), None)
     (folder / "tokens").write_text(line)
     options = ["--port", "0", "--rate", "0", "--backend", postgres.url]
@@ -60,7 +60,7 @@ class Counter:
                 self.has_begun.set()
 
     async def _count_once(self, peer: Calls, session_id: str) -> bool:
-        """Whether it was said to be done."""
+        """Try to increment the number. Return whether the change was acknowledged."""
         shown = await peer.call("get_session", session_id=session_id)
         changes = {"count": shown["state"]["count"] + 1}
         result = await peer.result(
@@ -72,7 +72,7 @@ class Counter:
 
 
 async def counted_together(servers: Sequence[Server], token: str, times: int, *, killed: bool) -> tuple[int, int]:
-    """What the clients were told was counted, and what is counted then. One server may be killed in the middle."""
+    """Return how many increments were acknowledged, and the stored total. One server may be killed meanwhile."""
     async with AsyncExitStack() as stack:
         peers = [
             [await stack.enter_async_context(calls(server.url, token=token)) for server in servers]

@@ -70,7 +70,7 @@ class Balancer(httpx2.AsyncBaseTransport):
 
 
 async def deleted(replicas: Replicas, after: tuple[str, str]) -> str:
-    """What a deletion says that ada began at the first, and that is gone on with so."""
+    """Return the outcome of ada's deletion, which begins at the first replica and continues at another."""
     async with calls(replicas.urls["first"], token=replicas.tokens["ada"]) as ada:
         id = (await ada.call("create_session", name="asked for"))["id"]
     balancer = Balancer(replicas, ("first", "ada"), after)

@@ -26,7 +26,7 @@ each_path = pytest.mark.parametrize("path", ["/mcp", "/mcp/"])
 
 @pytest.fixture(scope="module")
 async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[tuple[Server, httpx2.AsyncClient]]:
-    """A server that only the bearer of a token may call, and a client that has it."""
+    """Yield a server that requires a token, and a client that has it."""
     folder = tmp_path_factory.mktemp("requests")
     token = add(folder / "tokens", "ada")
     given = ("--port", "0", "--tokens", str(folder / "tokens"), "--max-body", "10000")
@@ -47,7 +47,7 @@ Served = tuple[Server, httpx2.AsyncClient]
 
 
 def listing(era: str) -> tuple[Frame, dict[str, str]]:
-    """A request for the tools, with its headers but for `Accept`."""
+    """Return a request for the tools, and its headers except `Accept`."""
     if era == "2026-07-28":
         return modern(1, "tools/list"), {**MODERN, "Mcp-Method": "tools/list"}
     return request(1, "tools/list"), ERAS[era]

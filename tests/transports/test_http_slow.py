@@ -43,12 +43,12 @@ async def test_one_caller_cannot_use_all_places(tmp_path: Path) -> None:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Less patience than in earnest."""
+    """Shorten the time that a body may take."""
     monkeypatch.setattr(limits, "BODY_SECONDS", 0.05)
 
 
 def receiving(*parts: bytes) -> Receive:
-    """A request's body in these parts, none of which is the last; then nothing more comes."""
+    """Return an ASGI receive function that yields these parts of a body, and then waits forever."""
     left = list(parts)
 
     async def receive() -> Message:

@@ -19,7 +19,7 @@ FLAGS = ["--port", "0", "--jwt-issuer", ISSUER, "--jwt-audience", AUDIENCE]
 
 @pytest.fixture
 def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failed fetch may be repeated at once."""
+    """Let a failed fetch be repeated at once."""
     monkeypatch.setattr("mcp_sessions.transports.auth.jwt._FETCH_INTERVAL", 0)
 
 

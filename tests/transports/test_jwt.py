@@ -60,7 +60,7 @@ def by_hand(header: object, body: object, signature: bytes = b"") -> str:
 
 
 def by_public_key(kid: str) -> str:
-    """Signed with what everybody knows, as if that were a shared secret."""
+    """Return a JWT that is signed with the public key, as if the key were a shared secret."""
     head = f"{part({'alg': 'HS256', 'kid': kid, 'typ': 'JWT'})}.{part(claims())}"
     hmac = jwt.get_algorithm_by_name("HS256")
     return f"{head}.{part(hmac.sign(head.encode(), PEM))}"

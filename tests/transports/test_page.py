@@ -14,8 +14,8 @@ from trio.testing import MockClock
 
 from mcp_sessions import create_server, open_backend
 from mcp_sessions.pages import sessions_page
-from mcp_sessions.transports.auth.access import Access
-from mcp_sessions.transports.http.page import Page, serve_page
+from mcp_sessions.transports.auth.access import AccessRules
+from mcp_sessions.transports.http.page import PageApp, serve_page
 from mcp_sessions.transports.http.server import listen
 from tests.support.http_tokens import ACCEPT
 from tests.support.stdio_client import modern
@@ -42,7 +42,7 @@ class Site:
 async def site() -> AsyncGenerator[Site]:
     backend = open_backend()
     announced: list[str] = []
-    with listen("127.0.0.1", 0, Access()) as listener:
+    with listen("127.0.0.1", 0, AccessRules()) as listener:
         async with anyio.create_task_group() as tasks, httpx2.AsyncClient(trust_env=False, timeout=60) as http:
             is_ready = anyio.Event()
 
@@ -116,7 +116,7 @@ async def test_the_policy_allows_the_pages_own_script_and_style_and_calls_of_its
 
 async def test_it_ends_when_no_request_has_arrived_for_a_while() -> None:
     backend = open_backend()
-    with listen("127.0.0.1", 0, Access()) as listener, anyio.fail_after(20):
+    with listen("127.0.0.1", 0, AccessRules()) as listener, anyio.fail_after(20):
         ended_by = await serve_page(
             create_server(backend), listener, backend.check_reachable, lambda url: None, idle_seconds=0.05
         )
@@ -125,7 +125,7 @@ async def test_it_ends_when_no_request_has_arrived_for_a_while() -> None:
 
 @pytest.mark.parametrize("anyio_backend", [("trio", {"clock": MockClock(autojump_threshold=0)})], ids=["mock clock"])
 async def test_a_request_postpones_the_end() -> None:
-    page = Page(Response(), sessions_page([], "local_server"), idle_seconds=60)
+    page = PageApp(Response(), sessions_page([], "local_server"), idle_seconds=60)
     transport = httpx2.ASGITransport(page)
     async with (
         httpx2.AsyncClient(transport=transport, base_url="http://page") as http,

@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import pytest
 
-from mcp_sessions.transports.stdio.in_flight import BUSY, MAX_IN_FLIGHT
+from mcp_sessions.transports.stdio.calls_in_flight import BUSY, MAX_IN_FLIGHT
 
 from ..benchmarks.bench_stdio import latency_ratio
 from ..support.stdio_client import (

@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mcp_sessions.transports.stdio.in_flight import CHANGE_STOPPED, READ_STOPPED
+from mcp_sessions.transports.stdio.calls_in_flight import CHANGE_STOPPED, READ_STOPPED
 
 from ..benchmarks.bench_stdio import Server
 from ..support import stdio_client

@@ -10,7 +10,7 @@ from ...models import SessionFilter, SessionPage
 from ...text.words import fold_name
 from .agno_before_2_6_7 import FINDS_TYPES, WalkWithoutDetails
 from .api import Api
-from .pages import Key
+from .pages import SortKey
 from .walk import Walk, WalkItem
 from .wire import TYPES, AgentOsSession
 
@@ -42,7 +42,7 @@ async def open_walk(
     if cursor:
         position = cursors.read(cursor, walk_id, extra + 2 + len(hints))
         time, digest, *hints = position[extra:]
-        after = Key(-time if filter.order.endswith("desc") else time, digest - includes_start)
+        after = SortKey(-time if filter.order.endswith("desc") else time, digest - includes_start)
     size = _LARGE_PAGE if large_pages else _SMALL_PAGE
     opened = walk_type(api, owner, filter, size=size, after=after, hints=hints, stops_at=stops_at)
     return opened, position

@@ -28,17 +28,17 @@ _MAX_REREAD_ROWS = 16
 """The largest group that is read again row by row."""
 
 
-class Key(NamedTuple):
+class SortKey(NamedTuple):
     """The position of a session in our order; a smaller key comes first. `time` is negative in descending orders."""
 
     time: int
     digest: int
 
 
-class Row(NamedTuple):
+class UpstreamRow(NamedTuple):
     """A session, its key, and the offset of its row in the upstream list."""
 
-    key: Key
+    key: SortKey
     session: AgentOsSession
     offset: int
 
@@ -56,18 +56,20 @@ class WalkSummary:
     """Whether further sessions may be missing, since a group could not be read completely."""
 
 
-def key_of(session: AgentOsSession, order: Order) -> Key:
+def key_of(session: AgentOsSession, order: Order) -> SortKey:
     """Return the key of a session in this order."""
     timestamp = session.updated_at if order.startswith("updated") else session.created_at
     time = max(int(timestamp.timestamp()), 0) if timestamp else 0
     digest = blake2b(session.id.encode(errors="backslashreplace"), digest_size=7).digest()
-    return Key(-time if order.endswith("desc") else time, int.from_bytes(digest))
+    return SortKey(-time if order.endswith("desc") else time, int.from_bytes(digest))
 
 
-class Stream:
+class SessionStream:
     """One upstream list after the key `after`, row by row, read in pages of `size`."""
 
-    def __init__(self, fetch: Fetch, order: Order, size: int, *, after: Key | None, hint: int, stops_at: float) -> None:
+    def __init__(
+        self, fetch: Fetch, order: Order, size: int, *, after: SortKey | None, hint: int, stops_at: float
+    ) -> None:
         self._fetch = fetch
         self._stops_at = stops_at
         self._reader = PageReader(fetch, "time")
@@ -77,9 +79,9 @@ class Stream:
         self._page = hint // size if after else 0
         self._started = after is None
         self._ended = False
-        self._rows: list[Row] = []
+        self._rows: list[UpstreamRow] = []
         """The rows ahead, sorted by time alone."""
-        self._group: list[Row] = []
+        self._group: list[UpstreamRow] = []
         """The rest of the current group, sorted by key."""
         self._next_offset = 0
         """The offset after the last row that was in a group."""
@@ -100,7 +102,7 @@ class Stream:
         """The offset of the first row ahead."""
         return min((row.offset for row in self._group or self._rows), default=self._page * self._size)
 
-    async def peek(self) -> Row | None:
+    async def peek(self) -> UpstreamRow | None:
         """Return the next row; None at the end."""
         if not self._started:
             self._started = True
@@ -113,7 +115,7 @@ class Stream:
             self._sort_group()
         return self._group[0] if self._group else None
 
-    def take(self) -> Row:
+    def take(self) -> UpstreamRow:
         """Remove and return the row that `peek` returned."""
         row = self._group.pop(0)
         self._after = row.key
@@ -155,14 +157,14 @@ class Stream:
         if not is_complete:
             await self._read_whole_list()
 
-    def _next_group(self) -> list[Row]:
+    def _next_group(self) -> list[UpstreamRow]:
         return list(takewhile(lambda row: row.key.time == self._rows[0].key.time, self._rows))
 
-    async def _reread_group(self, group: Sequence[Row], first: int, last: int) -> bool:
+    async def _reread_group(self, group: Sequence[UpstreamRow], first: int, last: int) -> bool:
         """Read the rows at these offsets with one request. Return whether they contain the whole group."""
         numbered = await read_at_once(self._fetch, max(first - 1, 0), last + 1)
         rows = (
-            [Row(key_of(session, self._order), session, offset) for offset, session in numbered.rows]
+            [UpstreamRow(key_of(session, self._order), session, offset) for offset, session in numbered.rows]
             if numbered
             else []
         )
@@ -175,7 +177,7 @@ class Stream:
             self._replace_group(group, [row for row in rows if row.key.time == time])
         return has_begin and has_end
 
-    async def _reread_group_from_end(self, group: Sequence[Row], failures: set[int]) -> bool:
+    async def _reread_group_from_end(self, group: Sequence[UpstreamRow], failures: set[int]) -> bool:
         """Read the rows of a small group one by one, with offsets counted from the other end of the list.
 
         PostgreSQL sorts the whole list to return a page from its second half, so all of these requests see the same
@@ -196,7 +198,7 @@ class Stream:
                 continue
             if page.total != total:
                 return False  # sessions were added or removed meanwhile
-            rows = [Row(key_of(session, self._order), session, offset) for session in page.rows]
+            rows = [UpstreamRow(key_of(session, self._order), session, offset) for session in page.rows]
             found |= {row.session.id: row for row in rows if row.key.time == time}
         if len(found) != len(offsets) - bool(failed):
             return False
@@ -207,7 +209,7 @@ class Stream:
         self._replace_group(group, found.values())
         return True
 
-    def _replace_group(self, group: Sequence[Row], rows: Collection[Row]) -> None:
+    def _replace_group(self, group: Sequence[UpstreamRow], rows: Collection[UpstreamRow]) -> None:
         """Replace the next group with these rows."""
         ids = {row.session.id for row in rows}
         self._rows = [*rows, *(row for row in self._rows[len(group) :] if row.session.id not in ids)]
@@ -224,7 +226,7 @@ class Stream:
         sessions = {row.session.id: row.session for row in self._rows} if not whole.is_complete else {}
         sessions |= {session.id: session for session in whole.rows}
         keys = sorted((key_of(session, self._order), id) for id, session in sessions.items())
-        rows = [Row(key, sessions[id], offset) for offset, (key, id) in enumerate(keys)]
+        rows = [UpstreamRow(key, sessions[id], offset) for offset, (key, id) in enumerate(keys)]
         self._rows = [row for row in rows if self._after is None or row.key > self._after]
         self._ended = True
         self.failed_count_of_list = whole.failed_count
@@ -244,7 +246,7 @@ class Stream:
         numbered, self._ended = await self._reader.read(self._page, self._size)
         self._page += 1
         self.row_count += len(numbered)
-        rows = [Row(key_of(session, self._order), session, offset) for offset, session in numbered]
+        rows = [UpstreamRow(key_of(session, self._order), session, offset) for offset, session in numbered]
         latest = {row.session.id: row.key for row in rows if self._after is None or row.key > self._after}
         # If a session was changed between two pages, the later row is kept.
         kept = [row for row in self._rows + rows if latest.get(row.session.id, row.key) == row.key]
@@ -255,7 +257,7 @@ class Stream:
 class MergedStream:
     """Several streams in the same order, merged into one."""
 
-    def __init__(self, streams: Sequence[Stream]) -> None:
+    def __init__(self, streams: Sequence[SessionStream]) -> None:
         self._streams = streams
 
     @property
@@ -276,9 +278,9 @@ class MergedStream:
         """The hint of each stream."""
         return tuple(stream.hint for stream in self._streams)
 
-    async def take(self, count: int) -> list[tuple[Row, tuple[int, ...]]]:
+    async def take(self, count: int) -> list[tuple[UpstreamRow, tuple[int, ...]]]:
         """Return the next `count` rows, or fewer at the end, each with the hints to continue after it."""
-        taken: list[tuple[Row, tuple[int, ...]]] = []
+        taken: list[tuple[UpstreamRow, tuple[int, ...]]] = []
         while len(taken) < count:
             heads = [(row.key, number) for number, stream in enumerate(self._streams) if (row := await stream.peek())]
             if not heads:

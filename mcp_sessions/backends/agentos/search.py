@@ -6,7 +6,7 @@ from ... import cursors
 from ...caller import Caller
 from ...models import SearchPage, SessionFilter
 from ...text.search_query import SearchQuery
-from ..scan_search import Candidate, Position, Search, Transcript
+from ..scan_search import Candidate, Position, ScanSearch, Transcript
 from .api import Api
 from .listing import open_walk
 from .transcript import read_transcript
@@ -61,7 +61,7 @@ async def search_sessions(
         ]
         return Transcript(kept, len(reply.body))
 
-    search = Search(caller, query, walk_id, seconds=seconds)
+    search = ScanSearch(caller, query, walk_id, seconds=seconds)
     page = await search.page(next, read, find, limit=limit, cursor=cursor, resume_at=position)
     gaps = walk.gap_note()
     if not gaps:

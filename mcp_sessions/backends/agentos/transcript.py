@@ -23,7 +23,7 @@ from ...models import (
     Run,
     ToolCall,
 )
-from .wire import TYPES, parse_time
+from .wire import TYPES, read_time
 
 _ROLES: dict[str, Role] = {
     "system": "system",
@@ -126,7 +126,7 @@ def read_run(run: JsonObject) -> Run:
 def _started_at(run: JsonObject) -> datetime | None:
     # Agno before 2.6 stored the time when the server started as `created_at` of an agent's run.
     messages = _objects_in(run, "messages")
-    return (parse_time(messages[0].get("created_at")) if messages else None) or parse_time(run.get("created_at"))
+    return (read_time(messages[0].get("created_at")) if messages else None) or read_time(run.get("created_at"))
 
 
 def _messages_with_inner(run: JsonObject, inner: Sequence[JsonObject]) -> list[Message]:
@@ -165,7 +165,7 @@ def _message(message: JsonObject, run_id: str, fallback_id: str) -> Message:
         id=text_in(message, "id") or fallback_id,
         role=_ROLES.get(text_in(message, "role"), "assistant"),
         text=_text_of(message.get("content")),
-        created_at=parse_time(message.get("created_at")),
+        created_at=read_time(message.get("created_at")),
         run_id=run_id,
         tool_calls=tuple(_tool_call(call) for call in _objects_in(message, "tool_calls")),
         tool_name=text_in(message, "tool_name"),

@@ -8,7 +8,7 @@ from ...models import SessionFilter
 from ..http.urls import path_obstacle
 from .api import Api
 from .page_reader import Sort, UpstreamPage
-from .pages import Key, MergedStream, Stream
+from .pages import MergedStream, SessionStream, SortKey
 from .session_paths import PYTHON_API, UNADDRESSABLE
 from .wire import AgentOsSession
 
@@ -20,7 +20,7 @@ class WalkItem(NamedTuple):
     """A session of a walk, with its key and the hints to continue after it."""
 
     session: AgentOsSession
-    key: Key
+    key: SortKey
     hints: tuple[int, ...]
 
     @property
@@ -43,7 +43,7 @@ class Walk:
         filter: SessionFilter,
         *,
         size: int,
-        after: Key | None,
+        after: SortKey | None,
         hints: Sequence[int],
         stops_at: float,
     ) -> None:
@@ -52,7 +52,9 @@ class Walk:
         self._filter = filter
         self._stream = MergedStream(
             [
-                Stream(partial(self._fetch_page, type), filter.order, size, after=after, hint=hint, stops_at=stops_at)
+                SessionStream(
+                    partial(self._fetch_page, type), filter.order, size, after=after, hint=hint, stops_at=stops_at
+                )
                 for type, hint in zip(self.list_types(filter), hints, strict=True)
             ]
         )

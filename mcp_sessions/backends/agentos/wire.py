@@ -46,7 +46,7 @@ class AgentOsSession:
         archived_at = self.metadata.get(ARCHIVED_AT)
         if not archived_at:
             return None
-        return parse_time(archived_at) or self.updated_at or self.created_at or _EPOCH
+        return read_time(archived_at) or self.updated_at or self.created_at or _EPOCH
 
     @property
     def own_metadata(self) -> JsonObject:
@@ -127,7 +127,7 @@ def read_session(value: Json, *, type: str = "") -> AgentOsSession:
     history = value.get("chat_history")
     topics = summary.get("topics")
     type = _type(value) or type or "agent"
-    created_at = _EPOCH if value.get("created_at") is None else parse_time(value["created_at"])
+    created_at = _EPOCH if value.get("created_at") is None else read_time(value["created_at"])
     return AgentOsSession(
         id=text_in(value, "session_id"),
         name=text_in(value, "session_name"),
@@ -135,7 +135,7 @@ def read_session(value: Json, *, type: str = "") -> AgentOsSession:
         agent_id=text_in(value, f"{type}_id"),
         user_id=text_in(value, "user_id"),
         created_at=created_at,
-        updated_at=parse_time(value.get("updated_at")) or created_at,
+        updated_at=read_time(value.get("updated_at")) or created_at,
         state=object_in(value, "session_state"),
         metadata=object_in(value, "metadata"),
         summary=text_in(summary, "summary"),
@@ -174,7 +174,7 @@ def _tokens(value: JsonObject) -> int | None:
     return None
 
 
-def parse_time(value: Json) -> datetime | None:
+def read_time(value: Json) -> datetime | None:
     """Return a time from ISO 8601 or seconds since 1970 (as in messages); None for anything else."""
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):

@@ -42,7 +42,7 @@ class SearchRows(Protocol):
 
 
 @dataclass(frozen=True)
-class Query:
+class CallerSearch:
     """A search: what is searched, the owner of the rows, and a function that returns text as the caller may see it."""
 
     text: SearchQuery
@@ -50,7 +50,9 @@ class Query:
     sanitize: Callable[[str], str]
 
 
-def search(tx: Transaction, index: SearchIndex, rows: SearchRows, query: Query, limit: int, cursor: str) -> SearchPage:
+def search(
+    tx: Transaction, index: SearchIndex, rows: SearchRows, query: CallerSearch, limit: int, cursor: str
+) -> SearchPage:
     """Return a page of hits: names first, then messages, each newest first.
 
     Keys are searched in ranges, so that a search that runs out of time can continue after the last range.
@@ -89,7 +91,7 @@ def _search_ranges(
     tx: Transaction,
     index: SearchIndex,
     rows: SearchRows,
-    query: Query,
+    query: CallerSearch,
     walk: str,
     first_kind: int,
     below: int,
@@ -113,7 +115,7 @@ def _search_ranges(
         below = 0
 
 
-def _finish_hit(hit: SearchHit, text: str, cursor: str, query: Query) -> SearchHit | None:
+def _finish_hit(hit: SearchHit, text: str, cursor: str, query: CallerSearch) -> SearchHit | None:
     """Return the hit with snippet and cursor, or None if the text that the caller may see doesn't match."""
     visible_text = query.sanitize(text)
     if not (query.text.contains_symbols(visible_text) if visible_text == text else query.text.matches(visible_text)):

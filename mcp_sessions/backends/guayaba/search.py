@@ -7,7 +7,7 @@ from ...caller import Caller
 from ...errors import Timeout, Unavailable
 from ...models import SearchPage
 from ...text.search_query import SearchQuery
-from ..scan_search import Candidate, Search, Transcript
+from ..scan_search import Candidate, ScanSearch, Transcript
 from .directory import Directory
 from .listing import gap_note
 from .transcript import read_messages
@@ -51,7 +51,7 @@ async def search_sessions(
             raise Unavailable("Guayaba did not answer in time.") from error
         return Transcript(read_messages(history.answer), history.size)
 
-    search = Search(caller, query, walk_id, seconds=max(stops_at - anyio.current_time(), seconds / 6))
+    search = ScanSearch(caller, query, walk_id, seconds=max(stops_at - anyio.current_time(), seconds / 6))
     page = await search.page(next_candidates, read, find, limit=limit, cursor=cursor, resume_at=position)
     notes = [
         page.note,

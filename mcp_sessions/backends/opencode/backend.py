@@ -35,7 +35,7 @@ from .details import change_of, detail_of
 from .reader import OpencodeReader
 from .source import OpencodeSource
 from .titles import WATCH_SECONDS, TitleWatch, is_title_due
-from .writer import SessionWriter, Written, check_metadata
+from .writer import SessionWriter, WriteResult, check_metadata
 
 _RESTORED = (
     "Restored by storing 0 as the time of archiving, since opencode can't remove it. Its apps then list the session; "
@@ -198,7 +198,7 @@ class OpencodeBackend(OpencodeReader, HttpBackend):
     async def _change_of_restored(self, session_id: str, title: str) -> Change:
         """Return the change of a session that was deleted, after naming it unless `title` is ""."""
         session = await self._api.session(session_id)
-        written = await self._writer.rename(session_id, title) if title else Written(session, session)
+        written = await self._writer.rename(session_id, title) if title else WriteResult(session, session)
         return change_of(written, name=bool(title), note=_ARCHIVED_AGAIN if session.is_archived else _ACTIVE_AGAIN)
 
     async def update_session(
@@ -244,7 +244,7 @@ class OpencodeBackend(OpencodeReader, HttpBackend):
             note = f"The session was forked, but could not be renamed ({error.code}). Try rename_session."
             return detail_of(copy).model_copy(update={"note": note})
 
-    async def _watch(self, written: Written, *, was_watched: bool) -> str:
+    async def _watch(self, written: WriteResult, *, was_watched: bool) -> str:
         """Start to watch a new name that an automatic title may replace, and return a note about that."""
         session_id = written.after.id
         try:

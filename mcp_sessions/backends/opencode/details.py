@@ -3,7 +3,7 @@
 from ...json_documents import JsonObject
 from ...models import Change, SessionDetail, iso
 from .wire import OpencodeSession, as_datetime
-from .writer import Written
+from .writer import WriteResult
 
 
 def detail_of(session: OpencodeSession) -> SessionDetail:
@@ -19,7 +19,7 @@ def detail_of(session: OpencodeSession) -> SessionDetail:
 
 
 def change_of(
-    written: Written, *, name: bool = False, archived_at: bool = False, metadata: bool = False, note: str = ""
+    written: WriteResult, *, name: bool = False, archived_at: bool = False, metadata: bool = False, note: str = ""
 ) -> Change:
     """Return the result of a change that set these fields."""
 

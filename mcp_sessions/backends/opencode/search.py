@@ -5,7 +5,7 @@ from ...caller import Caller
 from ...models import SearchPage
 from ...text.search_query import SearchQuery
 from ..project_filter import in_project
-from ..scan_search import Candidate, Search, Transcript
+from ..scan_search import Candidate, ScanSearch, Transcript
 from ..scan_search import Position as SearchPosition
 from .source import OpencodeSource
 from .transcript import read_messages
@@ -45,7 +45,7 @@ async def search_sessions(
         found = await source.messages(candidate.id)
         return Transcript([message for message in read_messages(found.rows) if message.role != "tool"], found.size)
 
-    search = Search(caller, query, walk_id, seconds=seconds)
+    search = ScanSearch(caller, query, walk_id, seconds=seconds)
     return await search.page(next_candidates, read, find, limit=limit, cursor=cursor, resume_at=resume_at)
 
 

@@ -17,7 +17,7 @@ _IDLE_SECONDS = 10
 _PAUSE = 0.5
 
 
-class _Run:
+class _ServerRun:
     """One run of the server. `backend` is None until the server has started, and if it could not start."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class ServerOnDemand:
         self._program = program
         self._data_home = data_home
         self._connect = connect
-        self._run: _Run | None = None
+        self._run: _ServerRun | None = None
         self._open_state: tuple[TaskGroup, Context] | None = None
 
     @asynccontextmanager
@@ -67,15 +67,15 @@ class ServerOnDemand:
             run.users -= 1
             run.last_used = anyio.current_time()
 
-    def _start(self) -> _Run:
+    def _start(self) -> _ServerRun:
         if self._open_state is None:
             raise Unavailable("the backend is not open.")
         tasks, context = self._open_state
-        run = self._run = _Run()
+        run = self._run = _ServerRun()
         context.copy().run(tasks.start_soon, self._serve, run)
         return run
 
-    async def _serve(self, run: _Run) -> None:
+    async def _serve(self, run: _ServerRun) -> None:
         try:
             async with run_server(self._program, self._data_home) as server, self._connect(server) as backend:
                 run.backend = backend
@@ -93,5 +93,5 @@ class ServerOnDemand:
                 self._run = None
             run.ready.set()
 
-    def _is_needed(self, run: _Run, backend: OpencodeBackend) -> bool:
+    def _is_needed(self, run: _ServerRun, backend: OpencodeBackend) -> bool:
         return run.users > 0 or backend.watches_names or anyio.current_time() < run.last_used + _IDLE_SECONDS

@@ -16,7 +16,7 @@ _MAX_INTEGER = 2**53 - 1
 """The largest whole number that JavaScript, and so opencode, keeps as it is."""
 
 
-class Written(NamedTuple):
+class WriteResult(NamedTuple):
     """A session before and after a change. They are the same object if nothing had to be changed."""
 
     before: OpencodeSession
@@ -30,25 +30,25 @@ class SessionWriter:
         self._api = api
         self._locks = locks
 
-    async def rename(self, session_id: str, name: str) -> Written:
+    async def rename(self, session_id: str, name: str) -> WriteResult:
         """Rename a session. "" gives it the title of a session that nobody has named."""
         async with self._locks.lock(session_id):
             before = await self._api.session(session_id)
             title = name or before.default_title
             if before.title == title:
-                return Written(before, before)
-            return Written(before, await self._update(before, {"title": title}, lambda after: after.title == title))
+                return WriteResult(before, before)
+            return WriteResult(before, await self._update(before, {"title": title}, lambda after: after.title == title))
 
-    async def archive(self, session_id: str) -> Written:
+    async def archive(self, session_id: str) -> WriteResult:
         """Archive a session."""
         async with self._locks.lock(session_id):
             before = await self._api.session(session_id)
             if before.is_archived:
-                return Written(before, before)
+                return WriteResult(before, before)
             content: JsonObject = {"time": {"archived": round(datetime.now(UTC).timestamp() * 1000)}}
-            return Written(before, await self._update(before, content, lambda after: after.is_archived))
+            return WriteResult(before, await self._update(before, content, lambda after: after.is_archived))
 
-    async def restore(self, session_id: str, name: str) -> Written:
+    async def restore(self, session_id: str, name: str) -> WriteResult:
         """Restore a session, and rename it unless `name` is "".
 
         opencode ignores a request to remove the time of archiving, but accepts 0, which its apps take for none.
@@ -59,13 +59,13 @@ class SessionWriter:
             content: JsonObject = {"time": {"archived": 0}} if before.is_archived else {}
             content |= {"title": title} if title != before.title else {}
             if not content:
-                return Written(before, before)
+                return WriteResult(before, before)
             after = await self._update(before, content, lambda after: not after.is_archived and after.title == title)
-            return Written(before, after)
+            return WriteResult(before, after)
 
     async def update_metadata(
         self, session_id: str, changes: JsonObject, *, clear: bool, expected_version: str
-    ) -> Written:
+    ) -> WriteResult:
         """Merge `changes` into the metadata, which is emptied first if `clear` is set.
 
         opencode itself replaces all metadata with each change.
@@ -76,14 +76,14 @@ class SessionWriter:
             metadata: JsonObject = merge_patch({} if clear else before.metadata or {}, changes)
             json_text(metadata, "metadata")
             if metadata == (before.metadata or {}):
-                return Written(before, before)
+                return WriteResult(before, before)
 
             def is_made(after: OpencodeSession) -> bool:
                 if metadata and after.metadata is None:
                     raise Unsupported("this version of opencode keeps no metadata. Upgrade it to 1.15 or later.")
                 return (after.metadata or {}) == metadata
 
-            return Written(before, await self._update(before, {"metadata": metadata}, is_made))
+            return WriteResult(before, await self._update(before, {"metadata": metadata}, is_made))
 
     async def _update(
         self, before: OpencodeSession, content: JsonObject, is_made: Callable[[OpencodeSession], bool]

@@ -125,7 +125,7 @@ class SqlBackend(SessionBackend):
         A search may take 50 ms of processor time in this process, and one second in all. On PostgreSQL, the server's
         work counts only towards that second.
         """
-        parsed = store_search.Query(parse_query(query), self._owner, self.caller.sanitize)
+        parsed = store_search.CallerSearch(parse_query(query), self._owner, self.caller.sanitize)
         if not in_project(project)(""):
             return NO_HITS
         return await self.database.search(

@@ -12,7 +12,7 @@ from ...caller import Caller
 from ...errors import Timeout
 from ...models import Message, SearchPage
 from ...text.search_query import SearchQuery
-from ..scan_search import Candidate, Position, Search, Transcript
+from ..scan_search import Candidate, Position, ScanSearch, Transcript
 from ..transcript_feed import MessageAtPosition
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class TranscriptSearch(Generic[T]):
         async def read(found: Candidate) -> Transcript:
             return await anyio.to_thread.run_sync(self.read, sources[found.id], query)
 
-        search = Search(caller, query, walk, seconds=seconds)
+        search = ScanSearch(caller, query, walk, seconds=seconds)
         return await search.page(next_candidates, read, find, limit=limit, cursor=cursor, resume_at=position)
 
 

@@ -11,7 +11,7 @@ from .tokens import TokenFile
 
 
 @dataclass(frozen=True, kw_only=True)
-class Access:
+class AccessRules:
     """The rules of access: allowed hosts, authentication and limits. `max_body` is in bytes."""
 
     allowed_hosts: Sequence[str] = ()
@@ -20,7 +20,7 @@ class Access:
     max_concurrent: int = 64
 
 
-def access_of(settings: Settings) -> Access:
+def access_of(settings: Settings) -> AccessRules:
     """Return the rules of access. Raise `BadSetting` for a setting or a file that can't be used."""
     verifiers = [*_tokens(settings), *_jwts(settings)]
     names = settings.backend_names
@@ -45,7 +45,7 @@ def access_of(settings: Settings) -> Access:
         own_credentials=settings.own_credentials,
         credentials=credentials,
     )
-    return Access(
+    return AccessRules(
         allowed_hosts=settings.allowed_host,
         authentication=authentication if verifiers else None,
         max_body=settings.max_body,

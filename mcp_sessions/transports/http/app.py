@@ -16,7 +16,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...errors import Busy, SessionsError, Timeout
-from ..auth.access import Access
+from ..auth.access import AccessRules
 from ..auth.bearer import METADATA_PATH
 from .endpoint import Endpoint
 from .limits import ConcurrencyLimit, limit_body
@@ -52,7 +52,7 @@ def loopback_names(address: str) -> list[str]:
     return [f"[{address}]" if ":" in address else address, *_LOOPBACK]
 
 
-def http_app(server: MCPServer[Any], address: str, check: ReadinessCheck, access: Access, url: str = "") -> Router:
+def http_app(server: MCPServer[Any], address: str, check: ReadinessCheck, access: AccessRules, url: str = "") -> Router:
     """Return the application for a listener at `address`.
 
     Enter `server.session_manager.run()` around it instead of its lifespan. `check` raises a `SessionsError` if the

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...pages import sessions_page
 from ...server.sessions_server import SessionsServer
-from ..auth.access import Access
+from ..auth.access import AccessRules
 from .app import PATH, HostCheck, ReadinessCheck, host_security, http_app
 from .server import serve_app
 
@@ -38,15 +38,15 @@ async def serve_page(
     """
     address, port = listener.getsockname()[:2]
     host = f"{address}:{port}"
-    page = Page(
-        http_app(server, address, check, Access()), sessions_page(server.tool_names, "local_server"), idle_seconds
+    page = PageApp(
+        http_app(server, address, check, AccessRules()), sessions_page(server.tool_names, "local_server"), idle_seconds
     )
     app = HostCheck(page, host_security([host]))
     url = f"http://{host}/#{page.link_token}"
     return await serve_app(server, app, listener, lambda: announce(url), until=page.wait_until_idle)
 
 
-class Page:
+class PageApp:
     """An application with the page at `/`, and the MCP endpoint for the browser that has opened it.
 
     The page's link has a token that is accepted once. The page exchanges it for the token of its calls, so that the

@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...config.settings import BadSetting
-from ..auth.access import Access
+from ..auth.access import AccessRules
 from .app import PATH, ReadinessCheck, http_app
 from .connections import CANCEL, HeaderTimeoutConnection
 
@@ -35,7 +35,7 @@ _STOPPED = "The server was stopped before this call ended. Check whether a chang
 logger = logging.getLogger(__name__)
 
 
-def listen(host: str, port: int, access: Access) -> socket.socket:
+def listen(host: str, port: int, access: AccessRules) -> socket.socket:
     """Return a listening socket, on a free port if `port` is 0.
 
     Raise `BadSetting` for a port that can't be used, and as `address_of` does.
@@ -55,7 +55,7 @@ def listen(host: str, port: int, access: Access) -> socket.socket:
         raise BadSetting(f"--port can't be {port} on {host}: {reason}. It accepts a free one, or 0 for any.") from None
 
 
-def address_of(host: str, access: Access) -> str:
+def address_of(host: str, access: AccessRules) -> str:
     """Return the IP address of a host.
 
     Raise `BadSetting` if it has none. An address that other machines can reach requires authentication, and
@@ -78,7 +78,7 @@ def _resolve(host: str) -> str:
     return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]).partition("%")[0]
 
 
-def _require_authentication(host: str, access: Access) -> None:
+def _require_authentication(host: str, access: AccessRules) -> None:
     missing = [] if access.authentication else ["authentication (--tokens or --jwt-issuer)"]
     missing += [] if access.allowed_hosts else ["the host in the URL that they call (--allowed-host)"]
     if missing:
@@ -98,7 +98,7 @@ async def serve_http(
     listener: socket.socket,
     check: ReadinessCheck,
     announce: Callable[[str], None],
-    access: Access,
+    access: AccessRules,
     drain_seconds: float = DRAIN_SECONDS,
 ) -> int:
     """Serve until SIGTERM or SIGINT, then finish running calls, for at most `drain_seconds`.

@@ -18,9 +18,9 @@ from mcp.types import CONNECTION_CLOSED, ErrorData, JSONRPCError, JSONRPCRequest
 
 from ..frames import LineSplitter, LongLine, Refusal, read_frame
 from .answer_check import AnswerCheck
+from .calls_in_flight import DRAIN_SECONDS, InFlightCalls, busy_line
 from .descriptors import MessageWriter, can_watch_stdio, claim_stdio
 from .early_answers import EarlyAnswers
-from .in_flight import DRAIN_SECONDS, InFlightCalls, busy_line
 from .protocol_eras import serve_both_eras
 
 _READ_SIZE = 65536

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_sessions.backends.agentos import page_reader
-from mcp_sessions.backends.agentos.pages import Stream, key_of
+from mcp_sessions.backends.agentos.pages import SessionStream, key_of
 from mcp_sessions.backends.http.client import ServerFailed
 from mcp_sessions.models import Order
 
@@ -107,8 +107,8 @@ def test_sessions_that_come_and_go_are_not_repeated_around_failing_ones(
 def test_a_list_that_cannot_be_read_completely_in_time_says_that_sessions_may_be_missing() -> None:
     upstream = _unkind([1] * 12, {2, 7})
 
-    async def read() -> Stream:
-        stream = Stream(upstream.fetch, "updated_desc", SIZE, after=None, hint=0, stops_at=-inf)
+    async def read() -> SessionStream:
+        stream = SessionStream(upstream.fetch, "updated_desc", SIZE, after=None, hint=0, stops_at=-inf)
         while await stream.peek():
             stream.take()
         return stream
@@ -135,8 +135,8 @@ def test_a_failing_session_is_counted_once_even_if_its_page_is_read_twice(place:
     upstream = Upstream({id: 1 if 2 < number < 14 else 2 - number for number, id in enumerate(order)})
     upstream.poisoned = frozenset({order[place]})
 
-    async def read() -> Stream:
-        stream = Stream(
+    async def read() -> SessionStream:
+        stream = SessionStream(
             upstream.fetch, "updated_desc", SIZE, after=key_of(stored("s5", 1), "updated_desc"), hint=8, stops_at=inf
         )
         while await stream.peek():

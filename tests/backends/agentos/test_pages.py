@@ -6,7 +6,7 @@ import anyio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_sessions.backends.agentos.pages import Key, Stream, key_of
+from mcp_sessions.backends.agentos.pages import SessionStream, SortKey, key_of
 from mcp_sessions.models import Order
 
 from ...support.agentos_upstream import CALLS, EVENTS, ORDERS, SIZE, TIMES, Event, Upstream, ids_of, stored, walk
@@ -68,8 +68,8 @@ def test_the_lists_of_three_types_are_merged(
 def test_a_position_far_down_the_list_is_found_with_few_requests() -> None:
     upstream = Upstream(ids_of(range(4000)))
 
-    async def read(after: Key, hint: int) -> str:
-        stream = Stream(upstream.fetch, "updated_desc", SIZE, after=after, hint=hint, stops_at=inf)
+    async def read(after: SortKey, hint: int) -> str:
+        stream = SessionStream(upstream.fetch, "updated_desc", SIZE, after=after, hint=hint, stops_at=inf)
         row = await stream.peek()
         assert row is not None
         return row.session.id
@@ -87,7 +87,7 @@ def test_a_position_is_found_with_few_requests_after_many_deletions() -> None:
     before = key_of(stored("s1000", 1000), "updated_desc")
 
     async def read() -> tuple[str, int]:
-        stream = Stream(upstream.fetch, "updated_desc", SIZE, after=before, hint=3000, stops_at=inf)
+        stream = SessionStream(upstream.fetch, "updated_desc", SIZE, after=before, hint=3000, stops_at=inf)
         row = await stream.peek()
         assert row is not None
         return row.session.id, stream.row_count

@@ -38,7 +38,7 @@ def parts_of(root: Path) -> dict[str, bytes]:
 
 
 async def make_change(backend: SessionBackend, root: Path, number: int) -> None:
-    """In turn: rename, append, fork, protect, restore after a removal by Claude Code, delete and restore."""
+    """Make the next kind of change: rename, append, fork, protect, restore what was removed, delete or restore."""
     match number % OPERATIONS:
         case 0:
             await backend.rename_session(SESSION, f"name {number}")

@@ -22,7 +22,7 @@ Found = Mapping[str, str]
 
 @pytest.fixture(params=["index", "files"])
 async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[SessionBackend]:
-    """A home of Codex, searched with an index that is brought up to date by each search, and without one."""
+    """Yield a backend on a home of Codex: one that searches an index, and one that reads the files."""
     async with _opened(tmp_path, with_index=request.param == "index") as backend:
         yield backend
 

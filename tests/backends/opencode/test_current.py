@@ -18,7 +18,7 @@ from ...support.fakes.opencode import FakeOpencode, Fault, seeded
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The folder of the opencode that started this process."""
+    """Return the folder of the opencode that started this process."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENCODE_PID", "1")
     return str(tmp_path)

@@ -46,7 +46,7 @@ class CountingOpencode(FakeOpencode):
 
 
 def run(url: str, folder: str, tool: str, session_id: str, kill_at: int) -> None:
-    """What the process runs. It kills itself before a step in the trash, and exits with their number otherwise."""
+    """Make a change in a process of its own. Kill it before a step in the trash, or exit with the number of steps."""
     steps = 0
 
     def count(event: str, arguments: tuple[object, ...]) -> None:

@@ -20,7 +20,7 @@ from ...support.opencode_database import create, insert
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The folder of a database with a name that a server of opencode finds."""
+    """Return the folder of a database, with a name that a server of opencode finds."""
     found = tmp_path / "opencode"
     found.mkdir()
     return found

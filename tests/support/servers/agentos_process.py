@@ -64,7 +64,7 @@ class AgentOs:
         return f"agentos+{self.origin}"
 
     def client(self, token: str = "") -> httpx2.AsyncClient:
-        """A plain client of its REST API."""
+        """Return a plain client of the REST API."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return httpx2.AsyncClient(base_url=self.origin, headers=headers, trust_env=False, verify=False, timeout=30)
 
@@ -86,11 +86,11 @@ class AgentOs:
         await self.control(f"overwrite/{session_id}", columns)
 
     async def rows(self) -> dict[str, dict[str, JsonObject]]:
-        """Every stored row of a session or run: {table: {id: {column: value}}}."""
+        """Return every stored row of a session or run: {table: {id: {column: value}}}."""
         return await self.control("rows")
 
     async def run(self, kind: str, component_id: str, session_id: str, message: str, user_id: str = "") -> JsonObject:
-        """A run of an agent, team or workflow with the offline model; "slow NAME" waits for `release`."""
+        """Run an agent, team or workflow with the offline model. "slow NAME" waits for `release`."""
         form = {"message": message, "stream": "false", "session_id": session_id}
         async with self.client() as client:
             answer = await client.post(
@@ -100,7 +100,7 @@ class AgentOs:
             return answer.json()
 
     async def entered(self, gate: str) -> None:
-        """Comes back when a run waits there."""
+        """Wait until a run waits at the gate."""
         await self.control(f"gates/{gate}/entered")
 
     async def release(self, gate: str) -> None:

@@ -30,7 +30,7 @@ def add_fetch(url: str) -> None:
 
 
 def serve_http() -> None:
-    """On a free port, with nothing but what the SDK does; it says where on stderr."""
+    """Serve on a free port, with nothing but what the SDK does. Print the URL on stderr."""
     import uvicorn
 
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -10,7 +10,7 @@ import anyio
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 
-from mcp_sessions.transports.auth.access import Access
+from mcp_sessions.transports.auth.access import AccessRules
 from mcp_sessions.transports.http.server import listen, serve_http
 
 PIPE = Path(sys.argv[1])
@@ -33,14 +33,14 @@ async def count_starts() -> int:
 
 @server.tool()
 async def wait_for_word(ctx: Context) -> str:
-    """Says that it has begun, and returns what is written to the pipe."""
+    """Report that the call has begun, and return what is written to the pipe."""
     await ctx.report_progress(0)
     return await anyio.to_thread.run_sync(PIPE.read_text)
 
 
 @server.tool()
 async def wait_for_ever(ctx: Context) -> str:
-    """Says that it has begun, and writes to the pipe when it is cancelled."""
+    """Report that the call has begun, and write to the pipe when it is cancelled."""
     await ctx.report_progress(0)
     try:
         await anyio.sleep_forever()
@@ -52,7 +52,7 @@ async def wait_for_ever(ctx: Context) -> str:
 
 @server.tool()
 async def wait_silently() -> str:
-    """Writes to the pipe when it has begun."""
+    """Write to the pipe when the call has begun."""
     await anyio.to_thread.run_sync(PIPE.write_text, "begun")
     await anyio.sleep_forever()
     raise AssertionError
@@ -66,6 +66,6 @@ async def reachable() -> None: ...
 
 
 if __name__ == "__main__":
-    with listen("127.0.0.1", 0, Access()) as listener:
+    with listen("127.0.0.1", 0, AccessRules()) as listener:
         drain_seconds = float(sys.argv[2])
-        anyio.run(serve_http, server, listener, reachable, announce, Access(), drain_seconds)
+        anyio.run(serve_http, server, listener, reachable, announce, AccessRules(), drain_seconds)

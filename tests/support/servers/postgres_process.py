@@ -37,7 +37,7 @@ def _program(name: str) -> str:
 
 
 def _owner() -> str | None:
-    """Who runs it: PostgreSQL refuses to run as root."""
+    """Return the user to run PostgreSQL as, since it refuses to run as root."""
     if os.geteuid() != 0:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}
@@ -59,7 +59,7 @@ class Postgres:
         return f"postgresql://{who}@127.0.0.1:{self.port}/{quote(database)}{asked}"
 
     def connect(self, database: str = "postgres") -> "psycopg.Connection[tuple[Any, ...]]":
-        """Another program's connection, each of whose statements is a transaction; to be closed."""
+        """Return a connection of another program in autocommit mode, which the caller closes."""
         return psycopg.connect(self.url(database), autocommit=True)
 
     def sql(self, statement: str, *parameters: object, database: str = "postgres") -> list[tuple[Any, ...]]:
@@ -68,13 +68,13 @@ class Postgres:
             return cursor.fetchall() if cursor.description else []
 
     def database(self) -> str:
-        """The name of a new, empty one."""
+        """Create an empty database, and return its name."""
         name = f"test{next(_numbers)}_{os.getpid()}"
         self.sql(f"CREATE DATABASE {name}")
         return name
 
     def start(self) -> None:
-        """Comes back when it takes connections. One that doesn't ends the run."""
+        """Start the server, and wait until it accepts connections. If it doesn't, the test run ends."""
         with (self.folder / "log").open("ab") as log:
             process: subprocess.Popen[bytes] = subprocess.Popen(
                 [_program("postgres"), "-D", str(self.folder / "data"), "-p", str(self.port), *self.options],
@@ -97,16 +97,16 @@ class Postgres:
         pytest.exit(f"PostgreSQL did not start:\n{(self.folder / 'log').read_text()}", returncode=1)
 
     def send(self, number: Signals) -> None:
-        """To the process that takes connections, and makes one for each."""
+        """Send a signal to the process that accepts connections, and starts a process for each."""
         assert self._process is not None
         self._process.send_signal(number)
 
     def send_to(self, pid: int, number: Signals) -> None:
-        """To the process that serves one connection."""
+        """Send a signal to the process that serves one connection."""
         os.kill(pid, number)
 
     def stop(self, how: Signals = SIGINT) -> None:
-        """SIGINT ends what runs and shuts down; SIGQUIT and SIGKILL break everything off, as a crash does."""
+        """Stop the server. SIGINT ends connections and shuts down; SIGQUIT and SIGKILL end it like a crash."""
         self.send(how)
         assert self._process is not None
         self._process.wait(_START_SECONDS)
@@ -118,7 +118,7 @@ class Postgres:
 
 
 def started(*options: str) -> Postgres:
-    """A new server, to be removed; `options` are those of `postgres`."""
+    """Return a new server, which the caller removes. `options` are those of `postgres`."""
     folder = Path(mkdtemp(prefix="postgres-"))
     password = folder / "password"
     password.write_text("secret")
@@ -147,7 +147,7 @@ def started(*options: str) -> Postgres:
 
 @cache
 def running() -> Postgres:
-    """The server of the whole test process, which nobody stops. It forgets what it holds when the machine does."""
+    """Return the server of the whole test process, which no test may stop. A crash of the machine may lose its data."""
     server = started("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=300")
     atexit.register(server.remove)
     return server

@@ -40,7 +40,7 @@ class _Passage:
     is_muted: bool = False
 
     async def run(self) -> None:
-        """Until one side ends, or a fault does."""
+        """Pass bytes on until one side closes, or a fault ends the connection."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._answer, tasks.cancel_scope)
             with suppress(*_ENDED):
@@ -76,7 +76,7 @@ class _Passage:
 
 @asynccontextmanager
 async def before(port: int) -> AsyncGenerator[Proxy]:
-    """A proxy on a free port; connections through it end with it."""
+    """Yield a proxy on a free port. Connections through it end with it."""
     proxy = Proxy()
 
     async def serve(client: ByteStream) -> None:

@@ -44,7 +44,7 @@ async def large_look(size: int) -> str:
 
 @server.tool()
 async def slow_look() -> str:
-    """Reads until it is cancelled."""
+    """Read until the call is cancelled."""
     me = object()
     running.add(me)
     try:
@@ -56,7 +56,7 @@ async def slow_look() -> str:
 
 @server.tool()
 async def running_look() -> str:
-    """How many `slow_look` are running."""
+    """Return how many calls of `slow_look` are running."""
     return str(len(running))
 
 
@@ -75,7 +75,7 @@ async def unwritable_look() -> str:
 
 @server.tool()
 async def slow_change(ctx: Context, seconds: float) -> str:
-    """Says that it has begun, and leaves the marker file when it has ended."""
+    """Report that the call has begun, and leave the marker file when it has ended."""
     await ctx.report_progress(0)
     await anyio.sleep(seconds)
     await MARKER.write_text("done")

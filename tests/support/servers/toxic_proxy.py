@@ -47,7 +47,7 @@ def _as_it_is(response: httpx2.Response) -> Answer:
 
 @asynccontextmanager
 async def before(upstream: str, is_change: Callable[[Received], bool], port: int = 0) -> AsyncGenerator[Proxy]:
-    """A proxy on this port, or a free one."""
+    """Yield a proxy on this port, or on a free one."""
     proxy = Proxy(upstream=upstream, is_change=is_change)
     async with proxy.http, listening(proxy, port):
         yield proxy
@@ -55,14 +55,14 @@ async def before(upstream: str, is_change: Callable[[Received], bool], port: int
 
 @contextmanager
 def refusing() -> Generator[int]:
-    """A port at which nothing listens."""
+    """Yield a port at which nothing listens."""
     with _bound() as taken:
         yield taken.getsockname()[1]
 
 
 @contextmanager
 def hanging() -> Generator[int]:
-    """A port at which no connection is made: so many wait already that the system drops what comes."""
+    """Yield a port at which connecting hangs: its queue is full, so the system drops new connections."""
     with ExitStack() as stack, _bound() as taken:
         taken.listen(0)
         for _ in range(2):

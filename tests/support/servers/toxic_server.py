@@ -34,7 +34,7 @@ class Connection:
         await self.stream.send(data)
 
     async def until_closed(self) -> None:
-        """Returns when the client has closed its side."""
+        """Wait until the client has closed its side."""
         while True:
             try:
                 await self.stream.receive()
@@ -46,7 +46,7 @@ class Connection:
         await self.stream.aclose()
 
     async def reset(self) -> None:
-        """Ends the connection with a RST instead of a FIN."""
+        """End the connection with a RST instead of a FIN."""
         raw = self.stream.extra(SocketAttribute.raw_socket)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await self.close()
@@ -60,7 +60,7 @@ Answer = Callable[[Connection], Awaitable[None]]
 
 
 def whole(status: int = 200, body: bytes = b'{"ok":true}', *headers: str) -> Answer:
-    """An ordinary answer, after which the connection stays open."""
+    """Return an ordinary answer, after which the connection stays open."""
 
     async def answer(connection: Connection) -> None:
         lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", *headers, "", ""]
@@ -70,7 +70,7 @@ def whole(status: int = 200, body: bytes = b'{"ok":true}', *headers: str) -> Ans
 
 
 def raw(data: bytes, end: Answer = Connection.close) -> Answer:
-    """These bytes, whatever they are, and this end."""
+    """Return an answer of these bytes, after which the connection ends in this way."""
 
     async def answer(connection: Connection) -> None:
         await connection.send(data)
@@ -80,7 +80,7 @@ def raw(data: bytes, end: Answer = Connection.close) -> Answer:
 
 
 def endless(start: bytes, piece: bytes, pause: float = 0) -> Answer:
-    """A piece after the other, this many seconds apart, until the client has gone."""
+    """Return an answer that sends pieces, `pause` seconds apart, until the client closes the connection."""
 
     async def answer(connection: Connection) -> None:
         await connection.send(start)
@@ -139,7 +139,7 @@ async def receive(incoming: BufferedByteReceiveStream) -> Received:
 
 @asynccontextmanager
 async def toxic_server(*script: Answer) -> AsyncGenerator[ToxicServer]:
-    """A server on a free port of this machine; it ends with the block."""
+    """Yield a server on a free port of this machine, which ends with the block."""
     server = ToxicServer(script=list(script))
     async with listening(server):
         yield server

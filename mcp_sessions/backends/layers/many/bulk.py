@@ -7,7 +7,7 @@ from ....errors import SessionsError
 from ....models import BulkAction, BulkResult, Failure
 from ...gather import map_concurrently
 from .fan_out import join_notes
-from .ids import Ids
+from .ids import IdConverter
 from .members import Member
 from .results import ResultConverter
 
@@ -30,7 +30,7 @@ class MemberResult(NamedTuple):
 
 
 async def apply_to_members(
-    action: BulkAction, groups: Mapping[Member, Sequence[str]], apply: Apply, ids: Ids, *, dry_run: bool
+    action: BulkAction, groups: Mapping[Member, Sequence[str]], apply: Apply, ids: IdConverter, *, dry_run: bool
 ) -> list[MemberResult]:
     """Apply the action to all members' sessions. If a member fails as a whole, list each of its sessions as failed."""
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Answers(Generic[T]):
+class MemberAnswers(Generic[T]):
     """The results of the members that succeeded and the errors of those that failed, in the order of the members."""
 
     results: Mapping[Member, T]
@@ -51,7 +51,9 @@ def labels_by_text(texts: Mapping[Member, str]) -> Mapping[str, str]:
     return {text: " and ".join(names) for text, names in labels.items()}
 
 
-async def ask_all(members: Sequence[Member], work: Callable[[Member], Awaitable[T]], seconds: float) -> Answers[T]:
+async def ask_all(
+    members: Sequence[Member], work: Callable[[Member], Awaitable[T]], seconds: float
+) -> MemberAnswers[T]:
     """Call `work` with each member, for at most `seconds`. Skip members that recently failed; return their errors."""
     results: dict[Member, T] = {}
     errors = {member: error for member in members if (error := member.recent_failure()) is not None}
@@ -66,7 +68,7 @@ async def ask_all(members: Sequence[Member], work: Callable[[Member], Awaitable[
     finally:
         for member, call in calls:
             member.end_call(call)
-    return Answers(results, {member: errors[member] for member in members if member in errors})
+    return MemberAnswers(results, {member: errors[member] for member in members if member in errors})
 
 
 class SharedProgress:

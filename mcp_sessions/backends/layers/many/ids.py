@@ -12,27 +12,27 @@ from ....errors import SessionsError, quoted
 SEPARATOR = "/"
 
 
-class Address(NamedTuple):
+class SessionAddress(NamedTuple):
     """The name of a session's backend, and the session's id there."""
 
     name: str
     own_id: str
 
 
-class Ids:
+class IdConverter:
     """Converts between full ids, which callers see, and the own ids of the backends with these names."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(filter(None, names))
 
-    def address(self, session_id: str) -> Address:
+    def address(self, session_id: str) -> SessionAddress:
         """Return the backend's name and own id for a full id. The name is "" unless the id begins with a known one."""
         name, separator, own_id = session_id.partition(SEPARATOR)
         if separator and name in self._names:
-            return Address(name, own_id)
+            return SessionAddress(name, own_id)
         if not name and self._begins_with_name(own_id):
-            return Address("", own_id)
-        return Address("", session_id)
+            return SessionAddress("", own_id)
+        return SessionAddress("", session_id)
 
     def full_id(self, name: str, own_id: str) -> str:
         """Return the full id of a backend's session."""

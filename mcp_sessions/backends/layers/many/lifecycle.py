@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class _Attempt:
+class _OpenAttempt:
     """An attempt to open the backend. `done` is set once the backend is open, or `error` says why it is not."""
 
     done: anyio.Event = field(default_factory=anyio.Event)
@@ -31,7 +31,7 @@ class Lifecycle:
     def __init__(self, backend: SessionBackend, label: str) -> None:
         self._backend = backend
         self._label = label
-        self._attempt = _Attempt()
+        self._attempt = _OpenAttempt()
         self._requested = anyio.Event()
         self._closing = anyio.Event()
         self._opening = anyio.CancelScope()
@@ -50,7 +50,7 @@ class Lifecycle:
         self._attempt.error = closed_error(self._label)
         self._attempt.done.set()
 
-    async def _keep_open(self, attempt: _Attempt) -> SessionsError:
+    async def _keep_open(self, attempt: _OpenAttempt) -> SessionsError:
         """Keep the backend open until `close` is called. Return the error if it ends earlier."""
         try:
             async with self._backend:
@@ -68,7 +68,7 @@ class Lifecycle:
         """Wait until the backend is open, or raise the error of opening it. `retry`: first try again if it failed."""
         can_retry = self._attempt.done.is_set() and not self._closing.is_set()
         if retry and can_retry and self._attempt.error is not None:
-            self._attempt = _Attempt()
+            self._attempt = _OpenAttempt()
             self._requested.set()
         attempt = self._attempt
         await attempt.done.wait()

@@ -6,8 +6,8 @@ from typing import Protocol, TypeVar
 
 from ....models import PageItem, SearchHit, SearchPage, Session, SessionFilter, SessionPage
 from ...project_filter import NO_PROJECTS
-from .fan_out import Answers, ask_all, labels_by_text
-from .ids import Ids
+from .fan_out import MemberAnswers, ask_all, labels_by_text
+from .ids import IdConverter
 from .members import Member
 from .merge import END, MemberPage, MergedCursors, Position, merge
 from .results import ResultConverter
@@ -30,7 +30,7 @@ FetchPage = Callable[[Member, str], Awaitable[P]]
 async def session_page(
     members: Sequence[Member],
     fetch_page: FetchPage[SessionPage],
-    ids: Ids,
+    ids: IdConverter,
     filter: SessionFilter,
     *,
     limit: int,
@@ -61,7 +61,7 @@ async def session_page(
 async def search_page(
     members: Sequence[Member],
     fetch_page: FetchPage[SearchPage],
-    ids: Ids,
+    ids: IdConverter,
     query: str,
     *,
     project: str,
@@ -93,7 +93,7 @@ async def search_page(
 
 async def _ask(
     members: Sequence[Member], fetch_page: FetchPage[P], positions: Sequence[Position], seconds: float
-) -> Answers[P]:
+) -> MemberAnswers[P]:
     """Fetch the pages of members not at their end. Raise the first error if all fail and none is at its end."""
     places = dict(zip(members, positions, strict=True))
     asked = [member for member, position in places.items() if position is not END]
@@ -103,7 +103,7 @@ async def _ask(
     return answers
 
 
-def _note(answers: Answers[P], next_cursor: str) -> str:
+def _note(answers: MemberAnswers[P], next_cursor: str) -> str:
     """Return the members' notes, and which members are missing. On the last page, say how to get their rows."""
     said = {member: page.note for member, page in answers.results.items()}
     if set(said.values()) != {NO_PROJECTS}:  # else it explains why nothing is found

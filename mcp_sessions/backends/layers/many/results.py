@@ -2,14 +2,14 @@
 
 from ....json_documents import JsonObject, is_object
 from ....models import BulkResult, Change, Failure, MessagePage, RunPage, SearchHit, Session, SessionDetail, Target
-from .ids import Ids, replace_id
+from .ids import IdConverter, replace_id
 from .members import Member
 
 
 class ResultConverter:
     """Converts a member's results to what callers see: full ids, and the member's name in `backend`."""
 
-    def __init__(self, ids: Ids, member: Member) -> None:
+    def __init__(self, ids: IdConverter, member: Member) -> None:
         self._ids = ids
         self._name = member.name
 

@@ -38,7 +38,7 @@ from ...backend_names import NAME_RULE, is_name
 from ...base import Capability, SessionBackend
 from ...options import BackendOptions
 from .fan_out import wait_for_one
-from .ids import Ids, with_message
+from .ids import IdConverter, with_message
 from .members import Member
 from .results import ResultConverter
 
@@ -71,7 +71,7 @@ class Router(SessionBackend):
             if not is_name(name):
                 raise ValueError(f"{name!r} can't be the name of a backend: use {NAME_RULE}")
         self._members = {name: Member(name, backend) for name, backend in backends.items()}
-        self._ids = Ids(backends)
+        self._ids = IdConverter(backends)
         self._is_view = False
         self.title = " and ".join(member.label for member in self._members.values())
         self.capabilities = frozenset(capability for one in backends.values() for capability in one.capabilities)

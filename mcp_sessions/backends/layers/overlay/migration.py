@@ -27,7 +27,7 @@ _ABOUT_ONE_SESSION = (Conflict, Invalid, Unsupported)
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class MoveResult:
     """The outcome of moving a fact, or what it would be.
 
     `moved`: it is in the system now. `equal`: it was there already. These two are removed from the overlay. The others
@@ -46,7 +46,9 @@ async def has_facts(store: OverlayStore, source: str) -> bool:
     return await store.scan(lambda tx: facts.has_any(tx, source), default=False)
 
 
-async def migrate(system: SessionBackend, store: OverlayStore, *, source: str, apply: bool) -> AsyncGenerator[Move]:
+async def migrate(
+    system: SessionBackend, store: OverlayStore, *, source: str, apply: bool
+) -> AsyncGenerator[MoveResult]:
     """Move the facts of the fields that a system can store itself. Without `apply`, change nothing.
 
     `system` is the backend without an overlay. Each value is read back from it before it is removed from the overlay.
@@ -62,7 +64,7 @@ async def migrate(system: SessionBackend, store: OverlayStore, *, source: str, a
             values = row.values(fields)
             if damaged:  # then the row can't be changed
                 for field in (*values, *sorted(fields.intersection(damaged))):
-                    yield Move(row.session_id, field, "failed", _DAMAGED.format(" and ".join(damaged)))
+                    yield MoveResult(row.session_id, field, "failed", _DAMAGED.format(" and ".join(damaged)))
             else:
                 async for move in migration.moves(row, values):
                     yield move
@@ -80,17 +82,17 @@ class _Migration:
         self._source = source
         self._apply = apply
 
-    async def moves(self, row: OverlayFacts, values: dict[str, Any]) -> AsyncGenerator[Move]:
+    async def moves(self, row: OverlayFacts, values: dict[str, Any]) -> AsyncGenerator[MoveResult]:
         """Move the values of a session, which is archived last, since a system may refuse changes after that."""
         for field in reversed(values):
             try:
                 outcome = await self._move(row, field, values[field])
             except NotFound:
-                yield Move(row.session_id, field, "not found")
+                yield MoveResult(row.session_id, field, "not found")
             except _ABOUT_ONE_SESSION as error:
-                yield Move(row.session_id, field, "failed", error.text)
+                yield MoveResult(row.session_id, field, "failed", error.text)
             else:
-                yield Move(row.session_id, field, outcome)
+                yield MoveResult(row.session_id, field, outcome)
 
     async def _move(self, row: OverlayFacts, field: str, value: Any) -> Outcome:
         session = await self._find(row, row.session_id)

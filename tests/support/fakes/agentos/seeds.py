@@ -19,7 +19,7 @@ _NOT_CALLED_SO = (
 
 
 def store(table: Table, given: Mapping[str, object], now: int, *, newer: bool) -> str:
-    """The description of a session, as for the real server's control route."""
+    """Store a session that is described as for the real server's control route. Return its id."""
     wanted: JsonObject = dict(given)
     moment: int = wanted.get("created_at") or now
     session_id: str = wanted.get("session_id") or str(uuid4())

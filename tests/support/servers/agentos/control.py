@@ -48,7 +48,7 @@ def _rows(connection, table):
 
 
 def make_control(db, other_db, url):
-    """An app of its own; `other_db` is where a seed with `other_table` goes."""
+    """Return the app of the control routes. `other_db` is where a seed with `other_table` goes."""
     app = FastAPI()
     store = Store(url)
 
@@ -80,7 +80,7 @@ def make_control(db, other_db, url):
 
     @app.post("/_test/gates/{name}/entered")
     async def entered(name: str):
-        """Answers when a run waits there."""
+        """Wait until a run waits at the gate."""
         await gate(name).entered.wait()
 
     @app.post("/_test/gates/{name}/release")

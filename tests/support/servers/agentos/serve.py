@@ -81,7 +81,7 @@ def make_os(db, other, options):
 
 
 def mounted(agent_os, tests):
-    """One app; the control routes stand beside AgentOS, so that none of its middleware sees them."""
+    """Return one app with the control routes beside AgentOS, so that none of its middleware sees them."""
 
     async def app(scope, receive, send):
         chosen = tests if scope.get("path", "").startswith("/_test/") else agent_os

@@ -48,7 +48,7 @@ def make_message(given, moment):
 
 
 def make_tools(messages):
-    """The calls of a run once more, as agno keeps them beside its messages."""
+    """Return the tool calls of a run, which agno also stores beside its messages."""
     results = {message["tool_name"]: message.get("text") for message in messages if message.get("tool_name")}
     calls = [call for message in messages for call in message.get("tool_calls", ())]
     return [
@@ -63,7 +63,7 @@ def make_tools(messages):
 
 
 def make_run(session, messages, moment):
-    """A run as agno keeps it of these messages."""
+    """Return a run of these messages, as agno stores it."""
     first = next((m.get("text", "") for m in messages if m["role"] == "user"), "")
     last = next((m.get("text", "") for m in reversed(messages) if m["role"] == "assistant" and m.get("text")), None)
     tools = make_tools(messages)
