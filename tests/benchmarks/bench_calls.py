@@ -33,7 +33,7 @@ from tests.benchmarks.clients import (
     median_call,
     processor_call,
 )
-from tests.benchmarks.measuring import Figure, in_turns, print_table, ratios
+from tests.benchmarks.measuring import Block, Figure, in_turns, print_table, ratios
 from tests.support.fakes.agentos import FakeAgentOs
 from tests.support.stdio_client import call
 
@@ -173,35 +173,45 @@ def posts_at_once(server: HttpServer, data: bytes, calls: int) -> float:
     return asyncio.run(block())
 
 
-def call_figures(folder: Path, url: str, asked: Asked, size: str, rounds: int = ROUNDS) -> list[Figure]:
+@contextmanager
+def servers(folder: Path, url: str, asked: Asked) -> Generator[tuple[dict[str, Block], dict[str, Block]]]:
+    """Start our server and a plain one over HTTP and stdio. Yield single calls, and calls at once over HTTP."""
     backend = ("--backend", f"agentos+{url}", "--recheck", "off")
     over_http = [*OURS, *backend, "--transport", "http", "--port", "0", "--rate", "0", "--max-concurrent", "1000"]
-    with ExitStack() as stack:
-        direct = stack.enter_context(Direct.of(url, asked))
-        http = stack.enter_context(HttpServer(folder, over_http))
-        stdio = stack.enter_context(StdioServer(folder, [*OURS, *backend]))
-        plain_http = stack.enter_context(HttpServer(folder, [*SDK_HTTP, url]))
-        plain_stdio = stack.enter_context(StdioServer(folder, [*SDK, url]))
-        posted = http_call("get_session", session_id=asked.session_id)
-        piped = line(call(1, "get_session", session_id=asked.session_id))
-        latency = in_turns(
-            {
-                "direct": direct.median,
-                "rested": direct.median_rested,
-                "http": partial(median_call, http, posted, 300),
-                "stdio": partial(median_call, stdio, piped, 300),
-                "plain http": partial(median_call, plain_http, http_call("fetch", path=asked.path), 300),
-                "plain stdio": partial(median_call, plain_stdio, line(call(1, "fetch", path=asked.path)), 300),
-            },
-            rounds=rounds,
-            calls=CALLS,
-        )
-        many = {
-            "direct": direct.at_once,
-            "http": partial(posts_at_once, http, posted),
-            "plain http": partial(posts_at_once, plain_http, http_call("fetch", path=asked.path)),
+    posted = http_call("get_session", session_id=asked.session_id)
+    piped = line(call(1, "get_session", session_id=asked.session_id))
+    fetched = http_call("fetch", path=asked.path)
+    with (
+        HttpServer(folder, over_http) as http,
+        StdioServer(folder, [*OURS, *backend]) as stdio,
+        HttpServer(folder, [*SDK_HTTP, url]) as plain_http,
+        StdioServer(folder, [*SDK, url]) as plain_stdio,
+    ):
+        single: dict[str, Block] = {
+            "http": partial(median_call, http, posted, 300),
+            "stdio": partial(median_call, stdio, piped, 300),
+            "plain http": partial(median_call, plain_http, fetched, 300),
+            "plain stdio": partial(median_call, plain_stdio, line(call(1, "fetch", path=asked.path)), 300),
         }
-        throughput = in_turns(many, rounds=rounds, calls=4 * CALLERS)
+        at_once: dict[str, Block] = {
+            "http": partial(posts_at_once, http, posted),
+            "plain http": partial(posts_at_once, plain_http, fetched),
+        }
+        yield single, at_once
+
+
+def ratios_to_a_plain_server(folder: Path, url: str, asked: Asked, rounds: int) -> dict[str, list[float]]:
+    """Return what a call takes through our server ÷ through a plain one, for each transport."""
+    with servers(folder, url, asked) as (single, _):
+        taken = in_turns(single, rounds=rounds, calls=CALLS)
+    return {way: ratios(taken, way, f"plain {way}") for way in ("http", "stdio")}
+
+
+def call_figures(folder: Path, url: str, asked: Asked, size: str) -> list[Figure]:
+    with Direct.of(url, asked) as direct, servers(folder, url, asked) as (single, at_once):
+        alone: dict[str, Block] = {"direct": direct.median, "rested": direct.median_rested}
+        latency = in_turns(alone | single, rounds=ROUNDS, calls=CALLS)
+        throughput = in_turns({"direct": direct.at_once} | at_once, rounds=ROUNDS, calls=4 * CALLERS)
     return [
         Figure(f"HTTP call ÷ direct, {size}", ratios(latency, "http", "direct"), 2.0),
         Figure(f"stdio call ÷ direct, {size}", ratios(latency, "stdio", "direct"), STDIO_GOALS[size]),

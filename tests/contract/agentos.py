@@ -71,7 +71,7 @@ DEPENDS_ON_DATABASE = frozenset({"test_suite", "test_list", "test_get", "test_st
 DEPENDS_ON_VERSION = frozenset({"test_suite", "test_history", "test_runs", "test_scoping", "test_search"})
 """The other modules that look at what AgentOS answers. The rest looks at what our backend makes of its lists and ids.
 
-An older version runs these on one database and those on the other; its fake, which is compared with it, runs all.
+An older version runs these on one database and those on the other, and its fake runs what neither looks at.
 """
 _OF_A_WHOLE = "AgentOS forks whole sessions only"
 _NO_CONTROL_CHARACTERS = "agno removes control characters from every string that it stores in PostgreSQL"

@@ -42,8 +42,13 @@ class FakeAgentOs3(Harness):
 
 
 class FakeAgentOs2(FakeAgentOs3):
+    """The rest of the suite runs on the real server, with which other tests compare this fake."""
+
     name = "agentos-fake-2.5.6"
     is_variant = True
+    modules = frozenset(
+        {"test_paging", "test_cursors", "test_bulk", "test_feeds", "test_strangers", "test_unusual_ids", "test_suite"}
+    )
     deviations = RealAgentOs2Async.deviations
     version = "2.5.6"
 

@@ -77,9 +77,14 @@ def tool_names(response: Frame) -> list[str]:
     return [tool["name"] for tool in response["result"]["tools"]]
 
 
-@pytest.mark.parametrize("opening", [HANDSHAKE, DISCOVERY], ids=["handshake", "discover"])
-def test_the_second_start_gives_the_same_answers_from_the_cache(opening: list[Frame], tmp_path: Path) -> None:
-    installed = Installation(tmp_path, [sys.executable, "-m", "mcp_sessions"])
+@pytest.mark.parametrize(
+    ("opening", "is_forked"), [(HANDSHAKE, False), (DISCOVERY, True)], ids=["handshake", "discover"]
+)
+def test_the_second_start_gives_the_same_answers_from_the_cache(
+    opening: list[Frame], tmp_path: Path, *, is_forked: bool
+) -> None:
+    command = forked("-m", "mcp_sessions") if is_forked else [sys.executable, "-m", "mcp_sessions"]
+    installed = Installation(tmp_path, command)
     first = installed.start(opening)
     assert installed.start(opening) == first
     assert installed.logged == ""
