@@ -9,6 +9,7 @@ import argparse
 import gc
 import inspect
 import json
+import logging
 import os
 import signal
 import socket
@@ -139,6 +140,8 @@ def main():
     os.dup2(2, 1)  # agno logs to stdout
     alive, held_open = os.pipe()  # ends with this process
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for name in ("agno", "agno-team", "agno-workflow"):  # agno's handler takes 3 ms to print that a session is absent
+        logging.getLogger(name).handlers = [logging.StreamHandler()]
     gc.freeze()
     for line in iter(sys.stdin.buffer.readline, b""):
         if os.fork():
