@@ -47,7 +47,7 @@ class FakeAgentOs2(FakeAgentOs3):
     name = "agentos-fake-2.5.6"
     is_variant = True
     modules = frozenset(
-        {"test_paging", "test_cursors", "test_bulk", "test_feeds", "test_strangers", "test_unusual_ids", "test_suite"}
+        {"test_paging", "test_cursors", "test_bulk", "test_feeds", "test_other_users", "test_unusual_ids", "test_suite"}
     )
     deviations = RealAgentOs2Async.deviations
     version = "2.5.6"

@@ -121,23 +121,23 @@ class ClaudeCodeBackend(ClaudeCodeReader):
             return file_error(error)
         return None
 
-    def _renew_copy(self, session_id: str, changes: SessionWriter) -> None:
-        self._protection(changes).renew(session_id)
+    def _renew_copy(self, session_id: str, writer: SessionWriter) -> None:
+        self._protection(writer).renew(session_id)
 
     def _interrupted(self, stops_at: float) -> Set[str]:
         return self._protection(SessionWriter(self._catalogue(stops_at))).interrupted_sessions(self._trash)
 
-    def _finish(self, session_id: str, changes: SessionWriter) -> None:
-        self._protection(changes).finish(self._trash, session_id)
+    def _finish(self, session_id: str, writer: SessionWriter) -> None:
+        self._protection(writer).finish(self._trash, session_id)
 
     def _outdated(self, stops_at: float) -> Sequence[str]:
         return self._protection(SessionWriter(self._catalogue(stops_at))).outdated_sessions()
 
-    def _protection(self, changes: SessionWriter) -> Protection:
-        return Protection(changes, self._kept, keeps_all=self._keep == "all")
+    def _protection(self, writer: SessionWriter) -> Protection:
+        return Protection(writer, self._kept, keeps_all=self._keep == "all")
 
-    def _deletion(self, changes: SessionWriter) -> Deletion:
-        return Deletion(changes, self._trash, self._protection(changes))
+    def _deletion(self, writer: SessionWriter) -> Deletion:
+        return Deletion(writer, self._trash, self._protection(writer))
 
     def deletion_notice(self, session_ids: Sequence[str] = ()) -> str:
         until = iso(datetime.now(UTC) + timedelta(days=self._trash.days))
@@ -148,7 +148,7 @@ class ClaudeCodeBackend(ClaudeCodeReader):
 
     async def rename_session(self, session_id: str, name: str) -> Change:
         """Rename a session, also one that is open in Claude Code."""
-        change = await self._change(session_id, lambda changes: changes.rename(session_id, name))
+        change = await self._change(session_id, lambda writer: writer.rename(session_id, name))
         with suppress(SessionsError):  # the name was given nevertheless
             if session_id in await self._in_thread(lambda _: live_sessions(self._folder.root)):
                 self._keep_name(session_id, str(change.changed["name"]))
@@ -179,7 +179,7 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         for _ in range(tries):
             try:
                 with no_deadline():  # the deadline of the call that renamed the session ends before
-                    return await self._change(session_id, lambda changes: changes.repeat_name(session_id, name))
+                    return await self._change(session_id, lambda writer: writer.repeat_name(session_id, name))
             except (Busy, Conflict):  # another program was writing at that moment
                 continue
             except (SessionsError, OSError) as error:
@@ -201,9 +201,9 @@ class ClaudeCodeBackend(ClaudeCodeReader):
             self._refuse(Capability.UPDATE_SESSION)
         tag = (metadata or {}).get("tag")
 
-        def change(changes: SessionWriter) -> Change:
-            check_version(session_id, changes.version(session_id), expected_version)
-            return changes.tag(session_id, tag)
+        def change(writer: SessionWriter) -> Change:
+            check_version(session_id, writer.version(session_id), expected_version)
+            return writer.tag(session_id, tag)
 
         return await self._change(session_id, change)
 
@@ -211,7 +211,7 @@ class ClaudeCodeBackend(ClaudeCodeReader):
         """Append messages of users and assistants. Refused while the session is open in Claude Code, which would
         continue after the last message that it knows, and lose the appended messages.
         """
-        return await self._change(session_id, lambda changes: changes.append(session_id, messages))
+        return await self._change(session_id, lambda writer: writer.append(session_id, messages))
 
     async def fork_session(self, session_id: str, *, up_to_message_id: str = "", name: str = "") -> SessionDetail:
         """Create a copy of a session, which `claude --resume` continues."""
@@ -232,19 +232,19 @@ class ClaudeCodeBackend(ClaudeCodeReader):
     async def delete_session(self, session_id: str, *, expected_version: str = "") -> Change:
         """Move the files of a session to our trash. Refused while the session is open in Claude Code."""
         return await self._change(
-            session_id, lambda changes: self._deletion(changes).delete(session_id, expected_version)
+            session_id, lambda writer: self._deletion(writer).delete(session_id, expected_version)
         )
 
     async def restore_session(self, session_id: str, *, name: str = "") -> Change:
         """Restore, byte for byte, a session that was deleted, or that Claude Code removed while we had a copy."""
-        return await self._change(session_id, lambda changes: self._deletion(changes).restore(session_id, name))
+        return await self._change(session_id, lambda writer: self._deletion(writer).restore(session_id, name))
 
     async def protect_session(self, session_id: str, *, is_protected: bool = True) -> None:
         """Keep copies of a session's files, which stay when Claude Code removes the files, or stop keeping them."""
         if self._keep != "off" and "/" not in session_id:
             await self._change(
                 session_id,
-                lambda changes: self._protection(changes).set(session_id, is_protected=is_protected),
+                lambda writer: self._protection(writer).set(session_id, is_protected=is_protected),
             )
 
     async def _change(self, session_id: str, work: Callable[[SessionWriter], T]) -> T:

@@ -29,15 +29,15 @@ _LINKS = ("uuid", "parentUuid", "logicalParentUuid")
 _REPLACEMENT = b'{"type":"content-replacement"'
 
 
-def write_fork(changes: SessionWriter, session_id: str, up_to_message_id: str, name: str) -> str:
+def write_fork(writer: SessionWriter, session_id: str, up_to_message_id: str, name: str) -> str:
     """Write a copy of a session beside it, and return its id.
 
     `up_to_message_id` is the last message to copy, "" for all. Raise `NotFound` if there is no such message.
     """
     given = session_name(name)
-    file, facts = changes.find(session_id)
+    file, facts = writer.find(session_id)
     fork = _Fork(session_id, str(uuid4()))
-    with open_transcript(file.path, changes.catalogue.stops_at) as transcript:
+    with open_transcript(file.path, writer.catalogue.stops_at) as transcript:
         end = _end_of(transcript, up_to_message_id) if up_to_message_id else transcript.size
         path = Path(file.path).with_name(f"{fork.id}.jsonl")
         try:

@@ -18,15 +18,15 @@ from .session_files import session_files
 class Protection:
     """Keeps copies of sessions: of all sessions if `keeps_all` is set, else of those for which `protect` was called."""
 
-    changes: SessionWriter
+    writer: SessionWriter
     kept: KeptFiles
     keeps_all: bool
 
     def protect(self, session_id: str) -> None:
         """Make copies of a session's files, or renew them. Raise `NotFound`."""
-        file, _ = self.changes.find(session_id, or_copy=True)
+        file, _ = self.writer.find(session_id, or_copy=True)
         if not file.is_kept:
-            self.kept.keep(session_files(self.changes.catalogue, session_id))
+            self.kept.keep(session_files(self.writer.catalogue, session_id))
 
     def set(self, session_id: str, *, is_protected: bool) -> None:
         """Keep copies of a session, or stop keeping them, as an overlay asks."""
@@ -45,7 +45,7 @@ class Protection:
             self.kept.release(self._copies(session_id))
 
     def _is_due(self, session_id: str) -> bool:
-        folder = self.changes.catalogue.folder
+        folder = self.writer.catalogue.folder
         return Retention.of(folder.root).is_due(folder.find(session_id).mtime)
 
     def restore(self, session_id: str) -> None:
@@ -62,7 +62,7 @@ class Protection:
 
     def outdated_sessions(self) -> Sequence[str]:
         """Return the sessions whose copies may be out of date, or which should have copies and have none."""
-        catalogue = self.changes.catalogue
+        catalogue = self.writer.catalogue
         kept = catalogue.of_copies().files()
         if not (kept or self.keeps_all):
             return ()
@@ -100,7 +100,7 @@ class Protection:
     def interrupted_sessions(self, trash: Trash) -> Set[str]:
         """Return the sessions that may be half deleted or half restored, after a process was killed."""
         in_trash = trash.session_ids()
-        kept = set(self.changes.catalogue.of_copies().files()) if in_trash else set[str]()
+        kept = set(self.writer.catalogue.of_copies().files()) if in_trash else set[str]()
         return trash.interrupted_sessions() | self._of_copies(trash).interrupted_sessions() | (in_trash & kept)
 
     def finish(self, trash: Trash, session_id: str) -> None:
@@ -110,7 +110,7 @@ class Protection:
         trash.finish(session_id)
         of_copies.finish(session_id)
         copies = self._copies(session_id)
-        if copies and self.changes.catalogue.find(session_id).is_kept:
+        if copies and self.writer.catalogue.find(session_id).is_kept:
             try:
                 is_deleted = all(of_copies.contains(session_id, copy) for copy in transcripts_in(copies))
             except OSError as error:
@@ -124,6 +124,6 @@ class Protection:
 
     def _copies(self, session_id: str) -> list[Path]:
         try:
-            return session_files(self.changes.catalogue.of_copies(), session_id)
+            return session_files(self.writer.catalogue.of_copies(), session_id)
         except NotFound:
             return []
