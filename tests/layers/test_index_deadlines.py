@@ -56,7 +56,7 @@ async def test_a_search_of_a_slow_system_ends_in_time_and_says_what_is_missing(
         if is_late == "list":
             assert page.note == _NOT_LISTED
         else:
-            assert page.note.startswith("1 sessions are not indexed yet")
+            assert page.note.startswith("1 session is not indexed yet")
             assert "took too long" in page.note
         inner.is_late, backend.options = "", BackendOptions(timeout=LONG)
         page = await backend.search_sessions("apple")
@@ -82,6 +82,6 @@ async def test_a_search_of_slow_files_ends_in_time_and_says_what_is_missing(
             page = await backend.search_sessions("apple")
             assert time.monotonic() - begin < backend.options.timeout + 2  # the last read ends after the deadline
         assert not page.complete
-        assert "are not indexed yet" in page.note
+        assert "not indexed yet" in page.note
         page = await backend.search_sessions("apple", limit=50)
     assert (len(page.hits), page.complete, page.note) == (20, True, "")

@@ -37,8 +37,9 @@ class Coverage:
                 "The system did not list all sessions in time, so new messages may be missing. Repeat the call."
             )
         if self.pending:
-            count = f"{self.pending}{'' if self.is_listed else ' or more'} sessions"
-            notes.append(f"{count} are not indexed yet, so they were not searched. Repeat the call to index more.")
+            is_one = self.pending == 1 and self.is_listed
+            count = "1 session is" if is_one else f"{self.pending}{'' if self.is_listed else ' or more'} sessions are"
+            notes.append(f"{count} not indexed yet, so not everything was searched. Repeat the call to index more.")
         return " ".join(notes)
 
 
