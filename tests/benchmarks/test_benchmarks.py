@@ -76,7 +76,7 @@ async def test_an_overlay_adds_little_to_a_get_and_to_a_list(tmp_path: Path) -> 
         return {figure.name: figure.value for figure in await bench_overlay.measure(tmp_path, 1_000)}
 
     get, whole_list = "get through an overlay ÷ get", "list through an overlay ÷ list"
-    await assert_below({get: 1 + TIMES, whole_list: TIMES}, measure)  # for a get, each reads a database once
+    await assert_below({get: 5, whole_list: TIMES}, measure)  # a get takes 0.1 ms, so a transaction more shows
 
 
 async def test_results_are_a_fraction_of_the_size_of_agentos_responses() -> None:
