@@ -16,6 +16,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from itertools import count, cycle, pairwise
@@ -130,7 +131,7 @@ def _page(server: StdioServer, query: str) -> dict[str, Any]:
 def append_and_search(server: StdioServer, path: Path) -> Ask:
     """Return a function that appends a message with a new word to a session, and searches for it."""
     last = next(fields for text in reversed(path.read_text().splitlines()) if "uuid" in (fields := json.loads(text)))
-    numbers = count(1)
+    numbers = count(time.time_ns() // 1_000_000 % 10**12)  # words that no earlier run has appended
 
     def ask() -> None:
         word = f"appended{next(numbers)}"
