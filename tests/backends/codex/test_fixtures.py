@@ -212,7 +212,7 @@ async def test_what_codex_does_not_show_is_not_found(words: str) -> None:
 
 @each_thread
 async def test_a_search_reads_the_texts_of_the_history_from_any_of_them_on(expected: dict[str, Any]) -> None:
-    """But not the texts that a fork has in common with another thread."""
+    """Compare without the texts that a fork has in common with another thread."""
     async with opened(HOME) as backend:
         messages = [message for message in await messages_of(backend, expected["id"]) if message.role != "tool"]
         feed = await backend.transcript_feed()

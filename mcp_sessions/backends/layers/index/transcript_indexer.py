@@ -210,7 +210,7 @@ class TranscriptIndexer:
         found, unreadable = await anyio.to_thread.run_sync(self._read_places, places, stops_at)
         for session_id in unreadable:
             await self.store.write(partial(tables.mark_unreadable, source=self.name, session_id=session_id))
-        there = self.feed.states.keys() - unreadable
+        there = {place.session_id for place in places if place.session_id not in unreadable} & self.feed.states.keys()
         return [
             found.get(place) or (await self._look_for(place) if place.session_id in there else None) for place in places
         ]
