@@ -32,7 +32,7 @@ from ..text.validate import check_text
 from . import feeds
 from .bulk import apply_one, apply_to_each, preview_each, read_each, would_change
 from .capability import KEPT_BY, REQUIRED, Capability
-from .health import Check, Report
+from .health import CheckResult, Report
 from .options import BackendOptions
 from .transcript_feed import TranscriptFeed
 from .validation import NAME_LENGTH
@@ -137,7 +137,7 @@ class SessionBackend:
         """
         async with self:
             await self.check_reachable()
-        report(Check("backend", f"{self.title} answers"))
+        report(CheckResult("backend", f"{self.title} answers"))
 
     def _refuse(self, capability: Capability) -> NoReturn:
         raise Unsupported(f"{self.title} has no {capability}.")

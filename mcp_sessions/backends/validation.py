@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from ..errors import Conflict, Invalid, quoted
 from ..json_documents import Json, JsonObject, is_array, is_object
+from ..models import SessionFilter
 from ..text.validate import check_text
 
 NAME_LENGTH = 512
@@ -32,6 +33,13 @@ def session_type(value: str) -> str:
             f'"type" must be agent, team, workflow or a word of up to 32 of a-z, 0-9, _, -; not {quoted(value)}.'
         )
     return value
+
+
+def check_filter(filter: SessionFilter) -> None:
+    """Raise `Invalid` for a name or type that no session can have."""
+    check_text(filter.query, "query", NAME_LENGTH)
+    if filter.type:
+        session_type(filter.type)
 
 
 def json_text(value: JsonObject, field: str) -> str:

@@ -86,7 +86,7 @@ def _level(sizes: Sequence[int], room: int) -> int:
     return max(sizes, default=0)
 
 
-class _Candidate(NamedTuple):
+class _OmittableValue(NamedTuple):
     """A value that can be left out. `saved`: the characters that this saves, less the `mention` of it in the note."""
 
     holder: JsonObject
@@ -104,7 +104,7 @@ class _Section(NamedTuple):
     holder: JsonObject
     path: str
     texts: Mapping[str, str]
-    candidates: Sequence[_Candidate]
+    candidates: Sequence[_OmittableValue]
 
     def spare(self, least: int) -> dict[str, int]:
         """Return how many characters cutting each text to `least` saves, less its mention in the note, if any."""
@@ -148,7 +148,7 @@ def prune_values(payload: JsonObject, limit: int, at: str = "") -> None:
 
 def _section(holder: JsonObject, path: str, at: str = "") -> _Section:
     texts: dict[str, str] = {}
-    candidates: list[_Candidate] = []
+    candidates: list[_OmittableValue] = []
     for key, value in holder.items():
         if key in ("state", "metadata") or (isinstance(value, dict | list) and key not in ("changed", "previous")):
             candidates.append(_candidate(holder, key, size(value), path + key, at if key == "state" else ""))
@@ -190,19 +190,19 @@ def _cut(section: _Section, keys: Sequence[str], over: int, least: int) -> tuple
     return taken - sum(text_size(section.holder[key]) for key in keys) - sum(map(size, lost.values())), lost
 
 
-def _candidate(holder: JsonObject, key: str, taken: int, field: str, pointer: str) -> _Candidate:
+def _candidate(holder: JsonObject, key: str, taken: int, field: str, pointer: str) -> _OmittableValue:
     # `excerpt`, since the keys are stored text.
     mention = f"{field} {excerpt(pointer)} ({taken:,} characters)" if pointer else f"{field} ({taken:,} characters)"
-    return _Candidate(holder, key, field, pointer, taken, mention, taken + size(key) + 1 - size(mention))
+    return _OmittableValue(holder, key, field, pointer, taken, mention, taken + size(key) + 1 - size(mention))
 
 
-def _choose(candidates: Sequence[_Candidate], need: int, room: int) -> list[_Candidate]:
+def _choose(candidates: Sequence[_OmittableValue], need: int, room: int) -> list[_OmittableValue]:
     """Return values to leave out to save `need` characters: few, and nested as deeply as suffices.
 
     Return none if their mentions take more than `room` characters.
     """
     remaining = sorted((candidate for candidate in candidates if candidate.saved > 0), key=lambda item: item.saved)
-    chosen: list[_Candidate] = []
+    chosen: list[_OmittableValue] = []
     while need > 0:
         if not remaining or room < 0:
             return []
@@ -213,10 +213,10 @@ def _choose(candidates: Sequence[_Candidate], need: int, room: int) -> list[_Can
         chosen.append(candidate)
     if room < 0:
         return []
-    inside: list[_Candidate] = []
+    inside: list[_OmittableValue] = []
     for candidate in chosen:
         enough = candidate.saved + need  # `need` is negative here: the choice saves more than needed
-        deeper = _choose(list(_nested_candidates(candidate, enough)), enough, room + len(candidate.mention))
+        deeper = _choose(list(_nested_values(candidate, enough)), enough, room + len(candidate.mention))
         if deeper:
             need += candidate.saved - sum(inner.saved for inner in deeper)
             room += len(candidate.mention) - sum(len(inner.mention) for inner in deeper)
@@ -224,7 +224,7 @@ def _choose(candidates: Sequence[_Candidate], need: int, room: int) -> list[_Can
     return inside
 
 
-def _nested_candidates(candidate: _Candidate, need: int) -> Iterator[_Candidate]:
+def _nested_values(candidate: _OmittableValue, need: int) -> Iterator[_OmittableValue]:
     """Yield the values inside a candidate, without those too small to save `need` characters together."""
     value = candidate.holder[candidate.key]
     if not is_object(value):
@@ -248,7 +248,7 @@ def _is_worth_naming(value: Json) -> bool:
     return isinstance(value, dict | list) or (isinstance(value, str) and len(value) >= _MIN_VALUE)
 
 
-def _nested_candidate(candidate: _Candidate, key: str, taken: int) -> _Candidate:
+def _nested_candidate(candidate: _OmittableValue, key: str, taken: int) -> _OmittableValue:
     token = key.replace("~", "~0").replace("/", "~1")
     return _candidate(candidate.holder[candidate.key], key, taken, candidate.field, f"{candidate.pointer}/{token}")
 

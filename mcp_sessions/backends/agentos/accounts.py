@@ -12,7 +12,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from ..file_locks import FileLocks
-from ..health import Check, Report
+from ..health import CheckResult, Report
 from ..http.client import HttpClient
 from ..http.credentials import Credential, CredentialCache
 from ..session_locks import SessionLocks
@@ -84,7 +84,7 @@ class Accounts:
         for name, problem in problems.items():
             if problem:
                 text = f"{problem}. Let this user write to {self._folder}"
-                report(Check(name, text, "warning", read_only_text=problem))
+                report(CheckResult(name, text, "warning", read_only_text=problem))
 
     def get(self, credential: Credential) -> Account:
         """Return the account of this credential. While `open` runs, accounts are cached and their writes rechecked."""

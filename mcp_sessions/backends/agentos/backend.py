@@ -35,7 +35,7 @@ from ..http.credentials import ANONYMOUS, Credential
 from ..paging import message_page
 from ..project_filter import NO_HITS, NO_SESSIONS, in_project
 from ..session_updates import check_update
-from ..validation import NAME_LENGTH, json_text, session_name, session_type
+from ..validation import NAME_LENGTH, check_filter, json_text, session_name
 from . import AgentOsOptions
 from .accounts import Accounts
 from .agno_before_2_6_7 import fetch_any_version
@@ -120,10 +120,8 @@ class AgentOsBackend(HttpBackend):
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
         """List sessions. `pages.py` says how paging handles changes, and when it can miss a session."""
-        check_text(filter.query, "query", NAME_LENGTH)
+        check_filter(filter)
         check_text(filter.agent_id, "agent_id", NAME_LENGTH)
-        if filter.type:
-            session_type(filter.type)
         if not in_project(filter.project)(""):
             return NO_SESSIONS
         return await list_sessions(

@@ -19,7 +19,6 @@ from ...models import (
     SessionPage,
 )
 from ...text.search_query import parse_query
-from ...text.validate import check_text
 from ..base import Capability, SessionBackend
 from ..deadline import remaining
 from ..health import Report
@@ -28,7 +27,7 @@ from ..transcripts.history import History, message_page
 from ..transcripts.lines import open_transcript
 from ..transcripts.runs import run_page
 from ..transcripts.threads import run_in_thread
-from ..validation import NAME_LENGTH, session_type
+from ..validation import check_filter
 from . import ClaudeCodeOptions
 from .catalogue import Catalogue
 from .checks import examine
@@ -101,9 +100,7 @@ class ClaudeCodeReader(SessionBackend):
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
         """List sessions. The default order reads only as many files as the page needs."""
-        check_text(filter.query, "query", NAME_LENGTH)
-        if filter.type:
-            session_type(filter.type)
+        check_filter(filter)
         walk = cursors.walk("list", self.caller.user_id, *vars(filter).values())
         after = cursors.read(cursor, walk, 2) if cursor else None
 

@@ -7,7 +7,7 @@ from subprocess import DEVNULL
 import anyio
 
 from ...errors import excerpt
-from ..health import Check, Report
+from ..health import CheckResult, Report
 from .app_server import program_environment
 from .catalogue import Catalogue, CatalogueEntry
 from .open_threads import is_open
@@ -20,7 +20,7 @@ def examine(catalogue: Catalogue, report: Report) -> None:
     """Pass each check to `report`. Raise `Unavailable` if the home can't be read."""
     catalogue.home.check()
     root = catalogue.home.root
-    report(Check("folder", str(root)))
+    report(CheckResult("folder", str(root)))
     entries = list(catalogue.ordered("updated_desc"))
     metas = [meta for entry in entries if (meta := catalogue.facts(entry).meta) is not None]
     archived = sum(entry.file.is_archived for entry in entries)
@@ -28,20 +28,22 @@ def examine(catalogue: Catalogue, report: Report) -> None:
     live = sum(is_open(root, entry.id) for entry in entries)
     kinds = f" ({modes})" if modes else ""
     text = f"{len(entries):,}{kinds}, of which {archived:,} are archived and {live:,} are open in a running Codex"
-    report(Check("sessions", text))
+    report(CheckResult("sessions", text))
     versions = Counter(meta.version for meta in metas if meta.version)
     if versions:
         shown = ", ".join(f"{version} ({count:,})" for version, count in versions.most_common(5))
-        report(Check("versions", f"written by Codex {shown}"))
+        report(CheckResult("versions", f"written by Codex {shown}"))
     report(_database(catalogue, entries))
     if catalogue.unreadable:
         text = f"{catalogue.unreadable:,} can't be read, and are left out. Check their permissions"
-        report(Check("files", text, "warning"))
+        report(CheckResult("files", text, "warning"))
 
 
-def _database(catalogue: Catalogue, entries: Sequence[CatalogueEntry]) -> Check:
+def _database(catalogue: Catalogue, entries: Sequence[CatalogueEntry]) -> CheckResult:
     if catalogue.notes:
-        return Check("database", f"{' '.join(catalogue.notes).removesuffix('.')}. Restore it from a backup", "warning")
+        return CheckResult(
+            "database", f"{' '.join(catalogue.notes).removesuffix('.')}. Restore it from a backup", "warning"
+        )
     root = str(catalogue.home.root)
     paths = [entry.row.path for entry in entries if entry.row is not None]
     moved = sum(not path.removeprefix("\\\\?\\").startswith(root) for path in paths)
@@ -50,9 +52,11 @@ def _database(catalogue: Catalogue, entries: Sequence[CatalogueEntry]) -> Check:
             f"{moved:,} sessions are recorded at another place, so Codex won't list them: the folder was moved or "
             "copied. They are shown here. Move the folder back, and keep its database: some names are only in it"
         )
-        return Check("database", text, "warning")
+        return CheckResult("database", text, "warning")
     missing = len(entries) - len(paths)
-    return Check("database", f"has {len(paths):,} of the sessions" + (f", and lacks {missing:,}" if missing else ""))
+    return CheckResult(
+        "database", f"has {len(paths):,} of the sessions" + (f", and lacks {missing:,}" if missing else "")
+    )
 
 
 async def examine_program(program: str, report: Report) -> None:
@@ -67,6 +71,8 @@ async def examine_program(program: str, report: Report) -> None:
         except OSError:
             pass
     if version.startswith("codex"):
-        report(Check("program", f"{program} makes changes ({excerpt(version)})"))
+        report(CheckResult("program", f"{program} makes changes ({excerpt(version)})"))
     else:
-        report(Check("program", f"{program} does not tell its version. Check that it is Codex, and runs", "warning"))
+        report(
+            CheckResult("program", f"{program} does not tell its version. Check that it is Codex, and runs", "warning")
+        )

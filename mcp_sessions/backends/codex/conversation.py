@@ -14,7 +14,7 @@ from ..transcripts.history import HistoryItem, Position
 from ..transcripts.lines import Line, TranscriptFile, parse
 from ..transcripts.values import count_in, text_in
 from .home import state_of
-from .line_types import CALLS, LineType, has_no_text, line_type, payload_of
+from .line_types import CALLS, LineType, has_no_text, line_payload, line_type
 from .lineage import Lineage, RolloutPart
 from .messages import LineMessages, call_name, read_messages, read_text
 from .open_threads import is_open
@@ -53,20 +53,20 @@ class _OpenTurn:
     def add(self, type: LineType, line: Line) -> None:
         """Add a line that is not a message."""
         if type is LineType.ROLLBACK:
-            self.removed += count_in(payload_of(line.data), "num_turns")
+            self.removed += count_in(line_payload(line.data), "num_turns")
             self.status, self.tokens = "", 0
         elif self.removed:
             return
         elif type is LineType.TURN_END:
-            aborted = text_in(payload_of(line.data), "type") == "turn_aborted"
+            aborted = text_in(line_payload(line.data), "type") == "turn_aborted"
             self._begin("cancelled" if aborted else "completed")
         elif type is LineType.TURN_START:
             self._begin("")
         elif type is LineType.TURN_TOKENS and not self.are_tokens_known:
-            usage = object_in(payload_of(line.data), "turn_token_usage")
+            usage = object_in(line_payload(line.data), "turn_token_usage")
             self.tokens, self.are_tokens_known = count_in(usage, "total_tokens"), True
         elif type is LineType.TOKEN_COUNT:
-            self._add_count(object_in(payload_of(line.data), "info"))
+            self._add_count(object_in(line_payload(line.data), "info"))
 
     def _begin(self, status: str) -> None:
         self.status, self.tokens, self.are_tokens_known = status, 0, False
@@ -142,7 +142,7 @@ class Conversation:
         for part, line in self._lines_with_text(offset, digest):
             type, is_paginated = line_type(line.data), self._is_paginated(part)
             if type is LineType.ROLLBACK and not is_paginated:
-                removed += count_in(payload_of(line.data), "num_turns")
+                removed += count_in(line_payload(line.data), "num_turns")
             text = read_text(line, is_paginated=is_paginated) if type is LineType.MESSAGE else None
             if text is not None and removed:
                 removed -= text.role == "user"
@@ -207,7 +207,7 @@ class Conversation:
         self._add_note(_UNKNOWN_MODE)
         if part.digest not in self._modes:
             lines = (line for line in part.opened.forward() if line_type(line.data) is LineType.MESSAGE)
-            types = (text_in(payload_of(line.data), "type") for line in islice(lines, _LOOK_BACK))
+            types = (text_in(line_payload(line.data), "type") for line in islice(lines, _LOOK_BACK))
             self._modes[part.digest] = "item_completed" in types
         return self._modes[part.digest]
 
@@ -218,7 +218,7 @@ class Conversation:
         pattern = found.result_of.encode(errors="replace")
         for earlier in islice(part.opened.backward(line.offset), _LOOK_BACK):
             if pattern in earlier.data and line_type(earlier.data) is LineType.TOOL:
-                payload = payload_of(earlier.data)
+                payload = line_payload(earlier.data)
                 if payload.get("type") in CALLS and text_in(payload, "call_id") == found.result_of:
                     name = call_name(payload)
                     return tuple(message.model_copy(update={"tool_name": name}) for message in found.messages)

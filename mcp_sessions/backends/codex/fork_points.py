@@ -8,7 +8,7 @@ from ..transcripts.history import HistoryItem
 from ..transcripts.values import text_in
 from .catalogue import Catalogue
 from .conversation import Conversation
-from .line_types import LineType, line_type, payload_of
+from .line_types import LineType, line_payload, line_type
 from .lineage import Lineage
 
 
@@ -48,12 +48,12 @@ def _turn_of(lineage: Lineage, item: HistoryItem) -> str:
     digest, offset, _ = item.position
     part = next(part for part in lineage.parts() if part.digest == digest)
     line = part.opened.line_at(offset)
-    turn = text_in(payload_of(line.data), "turn_id") if line is not None else ""
+    turn = text_in(line_payload(line.data), "turn_id") if line is not None else ""
     if turn:
         return turn
     for line in part.opened.backward(offset):
         if line_type(line.data) is LineType.TURN_START:
-            return text_in(payload_of(line.data), "turn_id")
+            return text_in(line_payload(line.data), "turn_id")
     return ""
 
 

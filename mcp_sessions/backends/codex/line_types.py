@@ -77,6 +77,6 @@ def _type_of(type_bytes: bytes, inner_bytes: bytes) -> LineType:
     return {"session_meta": LineType.META, "token_usage_record": LineType.TURN_TOKENS}.get(type, LineType.OTHER)
 
 
-def payload_of(data: bytes) -> JsonObject:
+def line_payload(data: bytes) -> JsonObject:
     """Return the payload of a line, an empty object if the line can't be read."""
     return object_in(parse(data) or {}, "payload")

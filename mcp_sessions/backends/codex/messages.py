@@ -14,7 +14,7 @@ from ..transcript_feed import ShownText
 from ..transcripts.blocks import Content
 from ..transcripts.lines import Line, parse
 from ..transcripts.values import count_in, json_of, objects_in, text_in, time_in, time_of_milliseconds
-from .line_types import CALLS, OUTPUTS, payload_of
+from .line_types import CALLS, OUTPUTS, line_payload
 
 _COMPACTED = "The conversation was compacted here. The model no longer sees the messages before this one."
 _ROLES_OF_EVENTS: dict[str, Role] = {
@@ -59,7 +59,7 @@ def read_text(line: Line, *, is_paginated: bool) -> ShownText | None:
 
 def prompt_in(data: bytes) -> str:
     """Return the text of the prompt in a line, "" if it is none."""
-    payload = payload_of(data)
+    payload = line_payload(data)
     if payload.get("type") == "user_message":
         return text_in(payload, "message")
     item = object_in(payload, "item")

@@ -21,10 +21,9 @@ from ...models import (
     SessionPage,
 )
 from ...text.search_query import SearchQuery, parse_query
-from ...text.validate import check_text
 from ..base import Capability, SessionBackend
 from ..deadline import remaining
-from ..health import Check, Report
+from ..health import CheckResult, Report
 from ..project_filter import in_project
 from ..scan_search import Candidate, Transcript
 from ..transcripts.file_memory import FileMemory
@@ -32,7 +31,7 @@ from ..transcripts.history import History, message_page
 from ..transcripts.runs import run_page
 from ..transcripts.search import SearchableSession, TranscriptSearch, matches
 from ..transcripts.threads import run_in_thread
-from ..validation import NAME_LENGTH, session_type
+from ..validation import check_filter
 from . import CodexOptions
 from .catalogue import Catalogue, CatalogueEntry, CatalogueSources
 from .checks import examine
@@ -111,16 +110,14 @@ class CodexReader(SessionBackend):
 
     async def examine(self, report: Report) -> None:
         await self._examine_home(report)
-        report(Check("program", "no codex was found on the PATH, so sessions can only be read"))
+        report(CheckResult("program", "no codex was found on the PATH, so sessions can only be read"))
 
     async def _examine_home(self, report: Report) -> None:
         await self._in_thread(lambda stops_at: examine(self._catalogue(stops_at), report))
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
         """List sessions. Only the files of the page are read, as far as the database has the times of all."""
-        check_text(filter.query, "query", NAME_LENGTH)
-        if filter.type:
-            session_type(filter.type)
+        check_filter(filter)
         walk = cursors.walk("list", self.caller.user_id, *vars(filter).values())
         after = cursors.read(cursor, walk, 2) if cursor else None
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import psycopg
 
 from ...errors import Unavailable
-from ..health import Check, Report
+from ..health import CheckResult, Report
 from .database import Row, Transaction
 
 _OLDEST_VERSION = 140_000
@@ -29,12 +29,12 @@ def require_supported_server(connection: "psycopg.Connection[Row]") -> None:
 def report_connection(connection: "psycopg.Connection[Row]", report: Report) -> None:
     """Report the server's version and whether the connection is encrypted."""
     version = connection.info.parameter_status("server_version")
-    report(Check("server", f"PostgreSQL {version} accepts this role; the database is encoded in UTF8"))
+    report(CheckResult("server", f"PostgreSQL {version} accepts this role; the database is encoded in UTF8"))
     if not (connection.pgconn.ssl_in_use or _is_this_machine(connection.info.hostaddr)):
         text = (
             "the connection isn't encrypted, so others on the network can read it. Add ?sslmode=verify-full to the URL"
         )
-        report(Check("encryption", text, "warning"))
+        report(CheckResult("encryption", text, "warning"))
 
 
 def _is_this_machine(address: str) -> bool:
@@ -59,15 +59,15 @@ def refusal_of_changes(tx: Transaction) -> ChangeRefusal | None:
     return None
 
 
-def examine_server(tx: Transaction) -> list[Check]:
+def examine_server(tx: Transaction) -> list[CheckResult]:
     """Return warnings about a server that refuses changes or may lose them."""
-    checks: list[Check] = []
+    checks: list[CheckResult] = []
     refusal = refusal_of_changes(tx)
     if refusal:
         text = f"{refusal.reason}. {refusal.remedy}, or offer only tools that read"
-        checks.append(Check("server", text, "warning", read_only_text=refusal.reason))
+        checks.append(CheckResult("server", text, "warning", read_only_text=refusal.reason))
     off = [name for name in _DURABLE if tx.one("SELECT current_setting(?)", name) == ("off",)]
     if off:
         text = f"{', '.join(off)} is off, so a power loss may lose changes that were acknowledged. Turn it on"
-        checks.append(Check("durability", text, "warning"))
+        checks.append(CheckResult("durability", text, "warning"))
     return checks

@@ -1,7 +1,7 @@
 """The migration of a PostgreSQL schema to its newest version, and the schema of the store."""
 
 from ...errors import Forbidden, Unavailable
-from ..health import Check
+from ..health import CheckResult
 from .database import Transaction
 from .postgres_checks import ChangeRefusal, refusal_of_changes
 from .schemas import PostgresSchema
@@ -125,14 +125,14 @@ def require_current_schema(tx: Transaction, schema: PostgresSchema) -> None:
         )
 
 
-def examine(tx: Transaction) -> list[Check]:
+def examine(tx: Transaction) -> list[CheckResult]:
     """Return checks of the store's schema, and of whether the next start can create or migrate it.
 
     Raise the errors of `migrate`, except the one for a database that refuses changes.
     """
     version = _version(tx, STORE)
     if version == len(MIGRATIONS):
-        return [Check("store", f"schema {SCHEMA}, version {version}"), *_check_privileges(tx)]
+        return [CheckResult("store", f"schema {SCHEMA}, version {version}"), *_check_privileges(tx)]
     if version is None:
         _has_schema(tx, STORE)
         state, failure = "no tables yet", "the first start can't create them"
@@ -142,8 +142,8 @@ def examine(tx: Transaction) -> list[Check]:
         plan = f"the next start migrates it to {len(MIGRATIONS)}, which older programs can't read"
     refusal = refusal_of_changes(tx) or (None if version is None else _refusal_of_migration(tx))
     if refusal:
-        return [Check("store", f"{state}, and {failure}: {refusal.reason}. {refusal.remedy}", "failed")]
-    return [Check("store", f"{state}; {plan}"), *([] if version is None else _check_privileges(tx))]
+        return [CheckResult("store", f"{state}, and {failure}: {refusal.reason}. {refusal.remedy}", "failed")]
+    return [CheckResult("store", f"{state}; {plan}"), *([] if version is None else _check_privileges(tx))]
 
 
 def _refusal_of_migration(tx: Transaction) -> ChangeRefusal | None:
@@ -158,7 +158,7 @@ def _refusal_of_migration(tx: Transaction) -> ChangeRefusal | None:
     return ChangeRefusal("this role may not alter the tables", "Ask their owner to start this mcp-sessions on it once")
 
 
-def _check_privileges(tx: Transaction) -> list[Check]:
+def _check_privileges(tx: Transaction) -> list[CheckResult]:
     """Return a warning that names the tables on which this role lacks privileges, if any."""
     lacking = [
         table
@@ -173,7 +173,7 @@ def _check_privileges(tx: Transaction) -> list[Check]:
         return []
     fact = f"this role can't change {', '.join(lacking)}, so sessions can only be read"
     text = f"{fact}. Ask the owner of the schema {SCHEMA} to grant it, or name another role"
-    return [Check("permissions", text, "warning", read_only_text=fact)]
+    return [CheckResult("permissions", text, "warning", read_only_text=fact)]
 
 
 def _version(tx: Transaction, schema: PostgresSchema) -> int | None:

@@ -31,7 +31,7 @@ from ..http.client import HttpClient, path
 from ..http.credentials import ANONYMOUS, Credential, CredentialCache
 from ..paging import message_page
 from ..project_filter import NO_HITS, NO_SESSIONS, in_project
-from ..validation import NAME_LENGTH, session_name, session_type
+from ..validation import NAME_LENGTH, check_filter, session_name
 from . import GuayabaOptions
 from .api import MAX_MESSAGES, Api
 from .changes import SessionWriter
@@ -131,9 +131,7 @@ class GuayabaBackend(HttpBackend):
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
         """List sessions. `Directory` says how changes affect the later pages."""
-        check_text(filter.query, "query", NAME_LENGTH)
-        if filter.type:
-            session_type(filter.type)
+        check_filter(filter)
         if not in_project(filter.project)(""):
             return NO_SESSIONS
         if filter.order.startswith("created"):

@@ -19,7 +19,7 @@ from ...models import (
 )
 from ...text.validate import check_text
 from ..base import Capability
-from ..health import Check, Report
+from ..health import CheckResult, Report
 from ..http.backend import HttpBackend
 from ..http.client import HttpClient
 from ..http.credentials import ANONYMOUS, Credential
@@ -120,7 +120,7 @@ class OpencodeBackend(OpencodeReader, HttpBackend):
     async def examine(self, report: Report) -> None:
         if problem := self._locks.problem():
             text = f"{problem}. Let this user write there"
-            report(Check("locks", text, "warning", read_only_text=problem))
+            report(CheckResult("locks", text, "warning", read_only_text=problem))
         async with self._http:
             await examine(self._api, self.check_reachable, report)
 

@@ -12,7 +12,7 @@ from ...json_documents import JsonObject
 from ...models import Change, Clearable, NewMessage, SessionDetail
 from ..base import REQUIRED, Capability
 from ..deadline import deadline, remaining
-from ..health import Check, Report
+from ..health import CheckResult, Report
 from ..options import BackendOptions
 from . import OpencodeDatabaseOptions
 from .backend import OpencodeBackend
@@ -53,7 +53,7 @@ class LocalOpencodeReader(OpencodeReader):
 
     async def examine(self, report: Report) -> None:
         await self.check_reachable()
-        report(Check("backend", f"{self._database.path} can be read"))
+        report(CheckResult("backend", f"{self._database.path} can be read"))
 
     @property
     def _source(self) -> OpencodeSource:
@@ -92,7 +92,7 @@ class LocalOpencodeBackend(LocalOpencodeReader):
 
     async def examine(self, report: Report) -> None:
         await super().examine(report)
-        report(Check("opencode", f"{self._program} is started for changes"))
+        report(CheckResult("opencode", f"{self._program} is started for changes"))
 
     @asynccontextmanager
     async def _changing(self) -> AsyncGenerator[OpencodeBackend]:

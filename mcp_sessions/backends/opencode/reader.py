@@ -14,11 +14,10 @@ from ...models import (
     SessionPage,
 )
 from ...text.search_query import parse_query
-from ...text.validate import check_text
 from .. import paging
 from ..base import SessionBackend
 from ..deadline import remaining
-from ..validation import NAME_LENGTH, session_type
+from ..validation import check_filter
 from .creation import APPENDED_ROLES
 from .details import detail_of
 from .listing import list_sessions
@@ -52,9 +51,7 @@ class OpencodeReader(SessionBackend):
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
         """List the sessions of all projects. `walk.py` says how they are paged."""
-        check_text(filter.query, "query", NAME_LENGTH)
-        if filter.type:
-            session_type(filter.type)
+        check_filter(filter)
         caller = self.caller
         return await list_sessions(self._source, filter, limit, cursor, sanitize=caller.sanitize, owner=caller.user_id)
 

@@ -30,7 +30,7 @@ from ..database.times import days_from_now, now_micros, to_datetime
 from ..health import Report
 from ..project_filter import NO_HITS, NO_SESSIONS, in_project
 from ..session_updates import check_update, updated_fields, updated_state
-from ..validation import NAME_LENGTH, check_version, json_text, session_name, session_type
+from ..validation import NAME_LENGTH, check_filter, check_version, json_text, session_name, session_type
 from . import StoreOptions, retention
 from . import messages as message_rows
 from . import sessions as session_rows
@@ -81,10 +81,8 @@ class SqlBackend(SessionBackend):
         return f"Messages and state are deleted too. restore_session can restore everything until {until[:10]}."
 
     async def list_sessions(self, filter: SessionFilter, *, limit: int = 20, cursor: str = "") -> SessionPage:
-        check_text(filter.query, "query", NAME_LENGTH)
+        check_filter(filter)
         check_text(filter.agent_id, "agent_id", NAME_LENGTH)
-        if filter.type:
-            session_type(filter.type)
         if not in_project(filter.project)(""):
             return NO_SESSIONS
         if filter.query:

@@ -15,7 +15,7 @@ Progress = Callable[[int, int], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
+class IndexStatus:
     """How complete the index is.
 
     `pending`: the number of sessions not read yet. `is_listed`: the list of sessions was read to its end. `unreadable`:
@@ -55,7 +55,7 @@ class FoundText(NamedTuple):
 class Indexer(Protocol):
     """Indexes the sessions of one backend during one call, and reads hits in them."""
 
-    async def update(self, stops_at: float) -> Coverage:
+    async def update(self, stops_at: float) -> IndexStatus:
         """Index what changed until a time on the event loop's clock. Return what is missing after that."""
         ...
 

@@ -18,7 +18,7 @@ from ...database.times import MICROS_PER_DAY, now_micros, to_datetime
 from ...deadline import deadline
 from ...gather import map_concurrently
 from . import tables
-from .indexer import Coverage, FoundText, Progress, found_message, micros
+from .indexer import FoundText, IndexStatus, Progress, found_message, micros
 from .store import IndexStore
 from .tables import IndexedSession, Place
 from .texts import Text
@@ -42,7 +42,7 @@ class ListIndexer:
     progress: Progress
     _sessions: dict[str, SessionDetail | None] = field(default_factory=dict[str, SessionDetail | None])
 
-    async def update(self, stops_at: float) -> Coverage:
+    async def update(self, stops_at: float) -> IndexStatus:
         mark, swept_at = await self.store.scan(lambda tx: tables.marks(tx, self.name, self.scope)) or (0, 0)
         listing_stops_at = (anyio.current_time() + stops_at) / 2  # so that there is always time to read some
         sweeps = now_micros() - swept_at > MICROS_PER_DAY
@@ -56,13 +56,13 @@ class ListIndexer:
         waiting = [session for session in changed if not self._is_current(session, known.get(session.id))]
         pending = await self._index(waiting, known, stops_at)
         if pending or not is_listed:
-            return Coverage(pending, is_listed)
+            return IndexStatus(pending, is_listed)
         if sweeps:
             await self._sweep(set(ids))
             swept_at = now_micros()
         mark = max(map(_changed_at, changed), default=mark)
         await self.store.write(lambda tx: tables.set_marks(tx, self.name, self.scope, mark, swept_at))
-        return Coverage()
+        return IndexStatus()
 
     async def _changed(self, since: datetime | None, stops_at: float) -> tuple[list[Session], bool]:
         """Return the sessions that changed since a time, newest first, and whether these are all."""

@@ -16,7 +16,7 @@ from ...database.opening import sqlite_database
 from ...database.sqlite_file import Identity, file_identity
 from ...database.times import to_datetime
 from ...file_locks import FileLocks
-from ...health import Check, Report
+from ...health import CheckResult, Report
 from ...transcript_feed import FileState
 from . import schema, tables
 
@@ -83,7 +83,7 @@ class IndexStore:
         try:
             size = self._path.stat().st_size / 1_000_000
         except OSError:
-            report(Check("index", f"{self._path} does not exist yet; the first search creates it"))
+            report(CheckResult("index", f"{self._path} does not exist yet; the first search creates it"))
             return
         database = sqlite_database(url_of(self._path), schema.SQLITE, seconds=_BUSY_SECONDS)
         try:
@@ -95,7 +95,7 @@ class IndexStore:
         except SessionsError as error:
             is_ours = isinstance(error, BadResponse) and self._locks.folder.is_dir()
             why = "is damaged; the next search makes a new one" if is_ours else f"can't be used: {error}"
-            report(Check("index", f"{self._path} {why}", "warning"))
+            report(CheckResult("index", f"{self._path} {why}", "warning"))
             return
         sessions = f"{count:,} session{'' if count == 1 else 's'} of this system"
         state = (
@@ -105,7 +105,7 @@ class IndexStore:
             else f"only {sessions}, not all yet. Searches add the others; mcp-sessions index adds them at once"
         )
         missing = f". {unreadable:,} could not be read" if unreadable else ""
-        report(Check("index", f"{self._path} ({size:.1f} MB) has {state}{missing}"))
+        report(CheckResult("index", f"{self._path} ({size:.1f} MB) has {state}{missing}"))
 
     async def open(self) -> str:
         """Open the file, or create it. Return a note if it was damaged and had to be rebuilt.

@@ -23,7 +23,7 @@ from ...deadline import remaining
 from ...gather import map_concurrently
 from ...transcript_feed import NEWEST, FileState, OpenTranscript, TranscriptFeed
 from . import tables
-from .indexer import Coverage, FoundText, Progress, found_message, micros
+from .indexer import FoundText, IndexStatus, Progress, found_message, micros
 from .labels import labels_of
 from .store import IndexStore
 from .tables import Place
@@ -70,10 +70,10 @@ class TranscriptIndexer:
     name: str
     progress: Progress
 
-    async def update(self, stops_at: float) -> Coverage:
+    async def update(self, stops_at: float) -> IndexStatus:
         known = await self.store.known_states(self.name, self.feed.states)
         if known.files is self.feed.states and known.is_complete:
-            return Coverage(unreadable=self.feed.unreadable)
+            return IndexStatus(unreadable=self.feed.unreadable)
         indexed = known.states
         states = dict(self.feed.states)
         states |= {
@@ -84,7 +84,7 @@ class TranscriptIndexer:
         if indexed == states and known.is_complete:
             # The next comparison is faster if most of the states are the same objects.
             self.store.remember_states(self.name, known._replace(states=states, files=self.feed.states))
-            return Coverage(unreadable=self.feed.unreadable)
+            return IndexStatus(unreadable=self.feed.unreadable)
         is_swept = await self._drop(indexed.keys() - states.keys(), len(indexed))
         changed = [item for item in states.items() if indexed.get(item[0]) != item[1]]
         continued = {id for id, state in changed if id in indexed and state.may_continue(indexed[id])}
@@ -94,7 +94,7 @@ class TranscriptIndexer:
             await self.store.write_update(self._mark_as_complete)
         if is_swept and not waiting and not await self.store.scan(lambda tx: tables.unreadable(tx, self.name, "")):
             self.store.remember_states(self.name, known._replace(states=states | read, is_complete=True))
-        return Coverage(len(waiting), unreadable=self.feed.unreadable)
+        return IndexStatus(len(waiting), unreadable=self.feed.unreadable)
 
     def _mark_as_complete(self, tx: Transaction) -> None:
         now = now_micros()

@@ -7,7 +7,7 @@ import anyio
 
 from ....errors import SessionsError
 from ...gather import map_concurrently
-from ...health import Check, Report, timeout_check
+from ...health import CheckResult, Report, timeout_check
 from .ids import SEPARATOR
 from .members import Member
 
@@ -20,24 +20,24 @@ async def examine_all(members: Sequence[Member], report: Report) -> None:
     report(_ids_check(members))
 
 
-def _ids_check(members: Sequence[Member]) -> Check:
+def _ids_check(members: Sequence[Member]) -> CheckResult:
     """Return a check that says what the session ids of each member begin with."""
     names = [member.name for member in members if member.name]
     text = f"session ids begin with {', '.join(name + SEPARATOR for name in names)}"
     unnamed = [member.label for member in members if not member.name]
     if unnamed:
         text += f". Those of {unnamed[0]} have no prefix, or only {SEPARATOR} if they begin like one of these"
-    return Check("ids", text)
+    return CheckResult("ids", text)
 
 
-async def _examine(member: Member) -> list[Check]:
-    checks: list[Check] = []
+async def _examine(member: Member) -> list[CheckResult]:
+    checks: list[CheckResult] = []
     seconds = member.backend.options.timeout
     try:
         with anyio.fail_after(seconds):
             await member.backend.examine(checks.append)
     except SessionsError as error:
-        checks.append(Check("backend", str(error), "failed"))
+        checks.append(CheckResult("backend", str(error), "failed"))
     except TimeoutError:
         checks.append(timeout_check(seconds))
     return [replace(check, name=f"{member.name}: {check.name}" if member.name else check.name) for check in checks]

@@ -14,7 +14,7 @@ from ....sqlite_url import path_of
 from ...database.database import Database, Transaction
 from ...database.opening import postgresql_database, sqlite_database
 from ...deadline import remaining
-from ...health import Check, Report
+from ...health import CheckResult, Report
 from ...options import (
     KEEP_DELETED,
     TIMEOUT,
@@ -121,7 +121,7 @@ class OverlayStore:
         """
         place = self._file or "PostgreSQL"
         if not self.exists():
-            report(Check("overlay", f"{place} does not exist yet; the first change that needs it creates it"))
+            report(CheckResult("overlay", f"{place} does not exist yet; the first change that needs it creates it"))
             return
         try:
             await self._database.open_existing()
@@ -130,13 +130,17 @@ class OverlayStore:
             finally:
                 await self._database.close()
         except Unavailable as error:
-            report(Check("overlay", f"{place} can't be read before mcp-sessions is started on it: {error}", "warning"))
+            report(
+                CheckResult(
+                    "overlay", f"{place} can't be read before mcp-sessions is started on it: {error}", "warning"
+                )
+            )
         except SessionsError as error:
-            report(Check("overlay", f"{place}: {error}", "failed"))
+            report(CheckResult("overlay", f"{place}: {error}", "failed"))
         else:
             size = f" ({self._file.stat().st_size / 1_000_000:.1f} MB)" if self._file else ""
             text = f"{place}{size} has values of {all_count:,} sessions of this system, {gone_count:,} of them deleted"
-            report(Check("overlay", text))
+            report(CheckResult("overlay", text))
 
     async def read(self, work: Callable[[Transaction], T], default: T) -> T:
         """Run a short read, or return `default` if there is no overlay yet."""
