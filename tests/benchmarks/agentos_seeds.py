@@ -12,7 +12,7 @@ SENTENCE = "The second option costs a little more and leaves a whole afternoon f
 
 
 def stored_sessions(count: int) -> Iterator[JsonObject]:
-    """Sessions as an assistant leaves them: of eight, six are an agent's; with runs, a state and a summary."""
+    """Return sessions as an assistant leaves them: of eight, six are an agent's; with runs, a state and a summary."""
     chance = random.Random(1)
     for number in range(count):
         type = {6: "team", 7: "workflow"}.get(number % 8, "agent")
@@ -33,7 +33,7 @@ def stored_sessions(count: int) -> Iterator[JsonObject]:
 
 
 def _state(chance: random.Random, topic: str) -> JsonObject:
-    """Of 600 to 1,500 characters: what a planning agent keeps from turn to turn."""
+    """Return a state of 600 to 1,500 characters, as a planning agent keeps it from turn to turn."""
     return {
         "goal": topic,
         "step": chance.randint(1, 9),

@@ -67,7 +67,7 @@ class Sides:
 
     @asynccontextmanager
     async def anew(self) -> AsyncGenerator["Sides"]:
-        """The same with a backend that has changed nothing yet."""
+        """Yield these sides with a backend that has changed nothing yet."""
         async with _client(self.server) as client:
             yield replace(self, client=client)
 
@@ -105,7 +105,7 @@ def _empty_server() -> MCPServer:
 
 
 async def timed(variants: Mapping[str, Call], rounds: int, *, first: int = 0, seconds: float = inf) -> Taken:
-    """Each variant once a round, in any order, until `seconds` are over; `first` is the number of the first round."""
+    """Measure each variant once a round, in any order, for `seconds`. `first` is the number of the first round."""
     chance = random.Random(first)
     taken: dict[str, list[float]] = {name: [] for name in variants}
     stops_at = perf_counter() + seconds
@@ -120,7 +120,7 @@ async def timed(variants: Mapping[str, Call], rounds: int, *, first: int = 0, se
 
 
 async def timed_changes(sides: Sides, name: str, rounds: int) -> Taken:
-    """In blocks, each through a backend of its own, so that it ends before its background work begins."""
+    """Measure changes in blocks, each through a backend of its own, which ends before its background work begins."""
     taken: dict[str, list[float]] = {}
     number = 0
     while len(taken.get("ours", ())) < rounds:
@@ -157,7 +157,7 @@ def reads(sides: Sides) -> dict[str, dict[str, Call]]:
 
 
 def changes(sides: Sides) -> dict[str, dict[str, Call]]:
-    """Every other session is changed bare, so that no change meets another."""
+    """Return the changes to measure. Our tools and direct requests change different sessions."""
     agents, workflows = sides.of_type("agent"), sides.of_type("workflow")
     ours, theirs = cycle(agents[::2]), cycle(agents[1::2])
     our_workflows, their_workflows = cycle(workflows[::2]), cycle(workflows[1::2])
@@ -166,7 +166,7 @@ def changes(sides: Sides) -> dict[str, dict[str, Call]]:
         return sides.bare("GET", f"/sessions/{theirs(number)}")
 
     async def reads_first(number: int) -> None:
-        """What must be read before a change: before agno 3.0, the runs too, since it may lose some."""
+        """Read what must be read before a change: before agno 3.0 also the runs, since a change may lose some."""
         await get(number)
         if sides.server.version == "2.5.6":
             await sides.bare("GET", f"/sessions/{theirs(number)}/runs")
@@ -179,7 +179,7 @@ def changes(sides: Sides) -> dict[str, dict[str, Call]]:
         return sides.bare("POST", route, {"type": "workflow"}, json={"session_name": f"Name {number}"})
 
     async def set_step(number: int) -> object:
-        """What a client must do to merge."""
+        """Send the requests that a client needs to merge a change."""
         state = (await get(number))["session_state"] | {"step": 100 + number}
         return await sides.bare("PATCH", f"/sessions/{theirs(number)}", json={"session_state": state})
 
@@ -205,7 +205,7 @@ def changes(sides: Sides) -> dict[str, dict[str, Call]]:
 
 
 def search(sides: Sides) -> dict[str, Call]:
-    """A word of the oldest session; bare, all the runs that must be read for it."""
+    """Measure a search for a word of the oldest session, and direct requests for all the runs that it has to read."""
 
     async def ours(_: int) -> None:
         found = (await sides.call("search_sessions", query=RARE)).structured_content
@@ -228,12 +228,12 @@ def search(sides: Sides) -> dict[str, Call]:
 
 
 def cycle(session_ids: Sequence[str]) -> Callable[[int], str]:
-    """The session of each round."""
+    """Return a function that returns the session of a round."""
     return lambda number: session_ids[number % len(session_ids)]
 
 
 async def shown_characters(sides: Sides) -> tuple[int, int]:
-    """Of our text block and of AgentOS's own answer, for the same number of sessions (2.5.6 lists agents' only)."""
+    """Return the characters of our text block and of AgentOS's answer (2.5.6 lists only agents' sessions)."""
     result = await sides.call("list_sessions", limit=PAGE)
     (block,) = result.content
     assert isinstance(block, TextContent)
@@ -249,7 +249,7 @@ def added(taken: Taken) -> float:
 
 
 async def measure(server: AgentOs, count: int, rounds: int) -> list[str]:
-    """Prints what it finds; returns the goals that were missed."""
+    """Print the results, and return the goals that were missed."""
     async with Sides.open(server, count) as sides:
         ours, theirs = await shown_characters(sides)
         taken = {name: await timed(variants, rounds) for name, variants in reads(sides).items()}

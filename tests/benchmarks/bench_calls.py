@@ -59,7 +59,7 @@ class Asked:
 
 
 async def recorded() -> tuple[dict[str, str], dict[str, Asked]]:
-    """What an AgentOS answers to every request of ours about two sessions, by target; and the sessions, by size."""
+    """Return AgentOS's answers to all requests about two sessions, by target, and these sessions, by size."""
     async with FakeAgentOs() as fake, httpx2.AsyncClient(base_url=fake.url, trust_env=False, verify=False) as http:
         asked: dict[str, Asked] = {}
         for name, size in SIZES.items():
@@ -81,7 +81,7 @@ async def recorded() -> tuple[dict[str, str], dict[str, Asked]]:
 
 @contextmanager
 def upstream(folder: Path, answers: dict[str, str]) -> Generator[str]:
-    """Its URL, while it runs."""
+    """Yield the URL of a running upstream server."""
     file = folder / "answers.json"
     file.write_bytes(to_json(answers))
     command = [sys.executable, str(Path(__file__).with_name("upstream.py")), str(file)]
@@ -125,11 +125,11 @@ class Direct:
         return sorted(self.runner.run(block()))[calls // 2]
 
     def median_rested(self, calls: int) -> float:
-        """As a server makes it, which has done something else before."""
+        """Return the median of calls with other work between them, as in a server."""
         return self.median(calls, rest=0.0007)
 
     def at_once(self, calls: int) -> float:
-        """Seconds a call, of many callers."""
+        """Return the seconds per call of many callers at once."""
 
         async def block() -> float:
             async def caller() -> None:
@@ -146,7 +146,7 @@ class Direct:
 
 
 def posts_at_once(server: HttpServer, data: bytes, calls: int) -> float:
-    """Seconds a call of many callers, each on a connection of its own."""
+    """Return the seconds per call of many callers, each on a connection of its own."""
 
     async def block() -> float:
         connections = [await asyncio.open_connection(*server.address, limit=1 << 22) for _ in range(CALLERS)]
@@ -228,7 +228,7 @@ def call_figures(folder: Path, url: str, asked: Asked, size: str) -> list[Figure
 
 
 def own_figures(folder: Path) -> list[Figure]:
-    """The built-in store takes next to no time: what is left is ours and the SDK's."""
+    """Measure calls on the embedded store. It takes little time, so the rest is spent in this package and the SDK."""
     asked = {"session_id": "current"}
     with ExitStack() as stack:
         maker = stack.enter_context(StdioServer(folder, OURS))

@@ -43,7 +43,7 @@ def variants(backend: SessionBackend, sessions: int) -> dict[str, Call]:
 
 
 async def measure(folder: Path, sizes: Sequence[int]) -> dict[str, dict[str, list[float]]]:
-    """Seconds a call, round by round: {operation: {size: …}}, all sizes in turns."""
+    """Return the seconds per call of each round, as {operation: {size: …}}. Sizes are measured in turns."""
     async with AsyncExitStack() as stack:
         stores = {
             size: variants(await stack.enter_async_context(open_backend(f"sqlite:///{folder / f'{size}.db'}")), size)

@@ -152,7 +152,7 @@ async def _seconds(backend: SessionBackend, query: str, clock: Callable[[], floa
 
 
 async def figures(root: Path, megabytes: float) -> list[Figure]:
-    """Times are of the processor, so that a busy machine changes them little, except where it says otherwise."""
+    """Return the figures. Most times are processor times, since a busy machine changes these little."""
     corpus = Corpus()
     size, newest = corpus.write_sessions(root, megabytes)
     queries = [" ".join(pair) for pair in pairwise(corpus.vocabulary[20:28])]

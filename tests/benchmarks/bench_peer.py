@@ -54,7 +54,7 @@ class Peer(Connection):
 
 
 def work_of(version: Version, sessions: Sequence[str]) -> list[Work]:
-    """3.1.10 only reads; what 2.5.6 changes, each server changes in a session of its own."""
+    """Return the calls to measure: on 3.1.10 only reads. On 2.5.6, each server changes a session of its own."""
     one, other = sessions[0], sessions[1]
     if version == "3.1.10":
         runs = ("get_session_runs", {"session_id": one})

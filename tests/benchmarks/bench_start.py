@@ -26,7 +26,7 @@ _OPENING = b"".join(map(line, (initialize(1), notification("notifications/initia
 
 
 def seconds_to(answer: int, command: Sequence[str], folder: Path) -> float:
-    """From the start to this answer: 1 is that to `initialize`, 2 to `tools/list`."""
+    """Return the seconds from the start to an answer: 1 is that to `initialize`, 2 that to `tools/list`."""
     began = perf_counter()
     pipe = subprocess.PIPE
     with subprocess.Popen(
@@ -98,7 +98,7 @@ def command_processor_time(rounds: int) -> dict[str, list[float]]:
 
 
 def growth(folder: Path, calls: int) -> float:
-    """Resident memory after so many calls ÷ after a tenth of them."""
+    """Return the resident memory after so many calls ÷ that after a tenth of them."""
     asked = line(call(1, "list_sessions"))
     with StdioServer(folder, OURS) as server:
         at: list[int] = []

@@ -31,12 +31,12 @@ class Server:
         self.stdin.write(json.dumps(frame).encode() + b"\n")
 
     def ask(self, frame: Frame) -> Frame:
-        """The next line after `frame` was sent."""
+        """Send `frame`, and return the next line."""
         self.write(frame)
         return json.loads(self.stdout.readline())
 
     def median_call(self, calls: int) -> float:
-        """Seconds of the median of `calls` calls, one at a time."""
+        """Return the seconds of the median of `calls` calls, made one at a time."""
         taken: list[float] = []
         for number in range(calls):
             frame = call(number, "look")
@@ -65,7 +65,7 @@ class Server:
 
 
 def latency_ratio(rounds: int, calls: int) -> float:
-    """The median over `rounds` of ours ÷ the SDK's, measured in turns of `calls` each."""
+    """Return the median over `rounds` of our latency ÷ the SDK's, measured in turns of `calls` each."""
     with Server("ours") as ours, Server("sdk") as theirs:
         ratios: list[float] = []
         for number in range(rounds + 1):

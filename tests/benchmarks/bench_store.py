@@ -94,7 +94,7 @@ def rows(connection: sqlite3.Connection, statement: str, *values: object) -> lis
 
 
 async def timed(variants: Mapping[str, Call], *, rounds: int = ROUNDS, calls: int = CALLS) -> dict[str, list[float]]:
-    """Seconds a call takes, for each variant and round: in blocks, one variant after the other, in any order."""
+    """Return the seconds per call for each variant and round. Variants run one after the other, in any order."""
     chance = random.Random(1)
     taken: dict[str, list[float]] = {name: [] for name in variants}
     for warm_up in variants.values():
@@ -110,7 +110,7 @@ async def timed(variants: Mapping[str, Call], *, rounds: int = ROUNDS, calls: in
 
 
 async def deep_cursor(backend: SessionBackend, sessions: int) -> str:
-    """The cursor of a page behind 90 % of the sessions."""
+    """Return the cursor of a page behind 90 % of the sessions."""
     cursor = ""
     for _ in range(sessions * 9 // 10 // 100):
         cursor = (await backend.list_sessions(SessionFilter(), limit=100, cursor=cursor)).next_cursor
@@ -118,7 +118,7 @@ async def deep_cursor(backend: SessionBackend, sessions: int) -> str:
 
 
 async def list_variants(backend: SessionBackend, connection: sqlite3.Connection, sessions: int) -> dict[str, Call]:
-    """First and deep pages of everybody's and one user's sessions, through the store and by hand."""
+    """Return lists of first and deep pages of everybody's and one user's sessions, by the store and by plain SQL."""
     cursor, user = await deep_cursor(backend, sessions), backend.for_caller(Caller(user_id=USER))
     behind = connection.execute(
         "SELECT updated_at, key FROM sessions ORDER BY updated_at DESC, key DESC LIMIT 1 OFFSET ?",
@@ -160,7 +160,7 @@ def one_session_variants(backend: SessionBackend, connection: sqlite3.Connection
 
 
 def rename_variants(backend: SessionBackend, connection: sqlite3.Connection, sessions: int) -> dict[str, Call]:
-    """Each call another session, from the oldest on, so that none is in the other's way."""
+    """Return renames. Each call renames another session, from the oldest on, so that no call waits for another."""
     ours, theirs = count(1, 2), count(2, 2)
 
     def rename() -> None:
@@ -175,7 +175,7 @@ def rename_variants(backend: SessionBackend, connection: sqlite3.Connection, ses
 
 
 def search_variants(backend: SessionBackend, connection: sqlite3.Connection) -> dict[str, Call]:
-    """Everybody's, and a common word of a user who has none: through the store, and by hand on the same index."""
+    """Return searches for all users, and for a common word of a user without hits, by the store and by plain SQL."""
 
     def found(query: str, user: str = "") -> Call:
         owner = f"owner : u{blake2b(user.encode(), digest_size=8).hexdigest()} AND " if user else ""
@@ -195,7 +195,7 @@ def search_variants(backend: SessionBackend, connection: sqlite3.Connection) -> 
 
 
 def _phrase(word: str) -> str:
-    """As the index has it: Chinese character by character."""
+    """Return a phrase as the index has it: Chinese character by character."""
     bare = word.removesuffix("*")
     return f'"{bare if bare.isascii() else " ".join(bare)}"' + word[len(bare) :]
 
@@ -226,7 +226,7 @@ async def measure(path: Path, sessions: int) -> list[Figure]:
 
 
 def calls_of(folder: Path, path: Path) -> list[Figure]:
-    """A list through the tool, beside the SDK's empty tool."""
+    """Measure `list_sessions` and the SDK's empty tool over stdio."""
     asked = line(call(1, "list_sessions", limit=PAGE))
     with (
         StdioServer(folder, [*OURS, "--backend", f"sqlite:///{path}"]) as ours,
@@ -244,7 +244,7 @@ def calls_of(folder: Path, path: Path) -> list[Figure]:
 
 
 async def each(search: Call, calls: int = 200) -> Sequence[float]:
-    """Seconds of every single call."""
+    """Return the seconds of each call."""
     taken: list[float] = []
     for _ in range(calls):
         begun = perf_counter()

@@ -27,7 +27,7 @@ def environment(folder: Path, variables: Mapping[str, str] = {}) -> dict[str, st
 
 class Asked(Protocol):
     def ask(self, data: bytes) -> bytes:
-        """The whole answer to a request."""
+        """Send a request, and return the whole answer."""
         ...
 
 
@@ -127,7 +127,7 @@ class HttpServer:
 
 
 def is_whole(answer: bytes) -> bool:
-    """Whether all of an HTTP response is there, be it of a known length or a stream that has ended."""
+    """Return whether all of an HTTP response is there: of a known length, or a stream that has ended."""
     head, _, body = answer.partition(b"\r\n\r\n")
     _, is_known, length = head.lower().partition(b"content-length: ")
     return len(body) == int(length.split(b"\r\n")[0]) if is_known else body.endswith(b"0\r\n\r\n")
@@ -138,7 +138,7 @@ def line(frame: Frame) -> bytes:
 
 
 def post(frame: Frame, headers: Mapping[str, str]) -> bytes:
-    """A message over HTTP, as one piece of bytes."""
+    """Return the bytes of an HTTP request with a message."""
     body = json.dumps(frame).encode()
     given = {
         "Host": "127.0.0.1:8000",  # the SDK wants a port
@@ -151,13 +151,13 @@ def post(frame: Frame, headers: Mapping[str, str]) -> bytes:
 
 
 def http_call(tool: str, **arguments: Any) -> bytes:
-    """A call of the modern era."""
+    """Return a tool call in the form of protocol version 2026-07-28."""
     headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": tool}
     return post(modern(1, "tools/call", name=tool, arguments=arguments), headers)
 
 
 def median_call(server: Asked, data: bytes, least: int, calls: int) -> float:
-    """Seconds of the median call; each answer has at least so many bytes and no error."""
+    """Return the seconds of the median call. Each answer must have at least so many bytes and no error."""
     taken: list[float] = []
     for _ in range(calls):
         began = perf_counter()
@@ -169,7 +169,7 @@ def median_call(server: Asked, data: bytes, least: int, calls: int) -> float:
 
 
 def processor_call(server: StdioServer | HttpServer, data: bytes, calls: int) -> float:
-    """Seconds of the server's processor time for one call."""
+    """Return the seconds of the server's processor time for one call."""
     began = processor_seconds(server.process.pid)
     for _ in range(calls):
         server.ask(data)

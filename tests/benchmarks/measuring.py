@@ -29,7 +29,7 @@ class Figure:
         return self.goal is None or (self.value >= self.goal if self.at_least else self.value <= self.goal)
 
     def row(self) -> str:
-        """As a row of a Markdown table: the median, the middle half of the rounds, the goal."""
+        """Return a row of a Markdown table: the median, the middle half of the rounds, the goal."""
         low, _, high = quantiles(self.values, n=4) if len(self.values) > 1 else (self.value,) * 3
         goal = "" if self.goal is None else f"{'≥' if self.at_least else '≤'} {self.goal:,.4g}"
         missed = "" if self.is_reached else " missed"
@@ -37,7 +37,7 @@ class Figure:
 
 
 def in_turns(variants: Mapping[str, Block], *, rounds: int, calls: int) -> dict[str, list[float]]:
-    """What each variant took, round by round: blocks of so many calls, in any order, after a block to warm up."""
+    """Return the time of each variant by round: in blocks of so many calls, in any order, after a block to warm up."""
     chance = random.Random(1)
     taken: dict[str, list[float]] = {name: [] for name in variants}
     for block in variants.values():
@@ -53,13 +53,13 @@ def ratios(taken: Mapping[str, Sequence[float]], one: str, other: str) -> list[f
 
 
 def processor_seconds(pid: int) -> float:
-    """Of all threads of a process so far, to the nanosecond."""
+    """Return the processor time of all threads of a process so far, to the nanosecond."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def kilobytes(pid: int) -> int:
-    """Resident memory of a process."""
+    """Return the resident memory of a process in kilobytes."""
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
 

@@ -20,7 +20,7 @@ def session_id(key: int) -> str:
 
 
 def build(path: Path, sessions: int, messages: int) -> None:
-    """A store of this size by direct SQL. Raises `SystemExit` if the file holds another one."""
+    """Build a store of this size by direct SQL. Raise `SystemExit` if the file holds another one."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         if connection.execute("PRAGMA user_version").fetchone()[0]:
             held = [
@@ -63,7 +63,7 @@ def _add_sessions(connection: sqlite3.Connection, sessions: int, messages: int) 
 
 
 def _add_messages(connection: sqlite3.Connection, sessions: int, messages: int) -> None:
-    """In the newest sessions, their texts of words as frequent as in speech."""
+    """Add messages to the newest sessions. Words are as frequent in their texts as in speech."""
     tx, index, chance = SqliteTransaction(connection), Fts5Index(), random.Random(1)
     vocabulary = [f"w{number}" for number in range(20_000)]
     weights = [1 / (number + 10) for number in range(20_000)]

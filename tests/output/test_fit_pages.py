@@ -63,7 +63,7 @@ RUNS = st.builds(
 
 
 def check_rows(page: Model, payload: JsonObject, key: str, id: str = "id") -> None:
-    """What a row lacks is counted in it exactly, and its texts are cut at their ends."""
+    """Check that each row counts exactly what it lacks, and that its texts are cut at their ends."""
     whole = {row[id]: row for row in sent(page)[key]}
     for row in payload[key]:
         before = whole[row[id]]
@@ -73,7 +73,7 @@ def check_rows(page: Model, payload: JsonObject, key: str, id: str = "id") -> No
 
 
 def walked(page: Callable[[str], JsonObject]) -> Iterator[JsonObject]:
-    """Every page, by its cursors; the walk has to end."""
+    """Yield all pages. Check that following their cursors comes to an end."""
     cursor = ""
     for _ in range(5_000):
         payload = page(cursor)
@@ -85,7 +85,7 @@ def walked(page: Callable[[str], JsonObject]) -> Iterator[JsonObject]:
 
 
 def history(messages: Sequence[Message], limit: int, cursor: str = "", around: str = "") -> MessagePage:
-    """A session's messages, paged as the embedded store does it; those of tools are not shown."""
+    """Return a session's messages, paged as the embedded store does it, without those of tools."""
     newest = len(messages)
     if cursor:
         newest = min(cursors.read(cursor, WALK, 1)[0] - 1, newest)
@@ -194,7 +194,7 @@ def test_any_list_in_pages_that_fit_has_each_row_once(
 
 
 def parts(result: MessagePage | RunPage, limit: int) -> Iterator[JsonObject]:
-    """The only row of a page, part by part."""
+    """Yield the only row of a page, part by part."""
     row = (result.messages if isinstance(result, MessagePage) else result.runs)[0]
     walk = cursors.walk("part", result.session_id, row.id)
 

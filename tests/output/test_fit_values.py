@@ -77,7 +77,7 @@ STATES = (
 
 
 def lost(before: Json, after: Json, pointer: str = "") -> Iterator[tuple[str, Json]]:
-    """What is missing, by its pointer; what is there must be as it was."""
+    """Return the missing values by their pointers. Check that the others are unchanged."""
     if not is_object(before) or not is_object(after):
         assert compact(before) == compact(after)
         return
@@ -91,7 +91,7 @@ def lost(before: Json, after: Json, pointer: str = "") -> Iterator[tuple[str, Js
 
 
 def mentions(before: JsonObject, after: JsonObject, path: str = "") -> list[str]:
-    """What a note has to say of an object that was cut."""
+    """Return what a note has to say of an object that was cut."""
     said: list[str] = []
     for key, value in before.items():
         if key in ("state", "metadata") and key in after:

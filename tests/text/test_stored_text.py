@@ -36,7 +36,7 @@ ORDERS = (
 
 
 def tagged(text: str) -> str:
-    """Hidden in tag characters, which no screen shows."""
+    """Hide a text in tag characters, which no screen shows."""
     return "".join(chr(0xE0000 + ord(char)) if 0x20 <= ord(char) < 0x7F else char for char in text)
 
 
@@ -67,7 +67,7 @@ PAYLOADS = [wrap(order) for (_, wrap), order in itertools.product(WRAPPINGS, ORD
 
 @asynccontextmanager
 async def holding(text: str, era: str, **options: Any) -> AsyncGenerator[tuple[Peer, str]]:
-    """A server whose only session has a text wherever one can be stored."""
+    """Return a server whose only session has this text wherever one can be stored."""
     async with serving(era, **options) as peer:
         session = await peer.session(name=shortened(text))
         call = ToolCall(id="c1", name="look", arguments=json.dumps({"what": text}, ensure_ascii=False))
@@ -86,7 +86,7 @@ def shortened(text: str) -> str:
 
 
 async def everything_shown(peer: Peer, session_id: str) -> dict[str, Any]:
-    """The result of every way to read the session; both channels are compared on the way."""
+    """Return the results of all ways to read the session. Check that text block and structured content are equal."""
     named = {"session_id": session_id}
     shown: dict[str, Any] = {
         "list_sessions": await peer.call("list_sessions"),

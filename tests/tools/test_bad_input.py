@@ -78,7 +78,7 @@ PARAMETERS = {
 
 
 async def everything(peer: Peer) -> object:
-    """All that is stored, as far as the tools can see it."""
+    """Return everything that is stored and that the tools can see."""
     found: list[object] = []
     for archived in (False, True):
         page = await peer.backend.list_sessions(SessionFilter(archived=archived), limit=100)

@@ -19,7 +19,7 @@ PROCESSES, TIMES = 2, 5
 
 
 def increment(url: str, folder: Path, together: Barrier, *, by_version: bool) -> None:
-    """Increment a number in the state, in a process of its own."""
+    """Add 1 to a number in the state, in a process of its own."""
 
     async def main() -> None:
         async with open_backend(url, data_folder=str(folder)) as backend:

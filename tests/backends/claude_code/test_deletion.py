@@ -41,7 +41,7 @@ def entries_for(root: Path) -> list[Path]:
 
 @pytest.fixture(params=["hard links", "copies"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How files get into the trash: as hard links, or as copies where the filesystem has no links."""
+    """Return how files get into the trash: as hard links, or as copies, as on a filesystem without links."""
     way = str(request.param)
     if way == "copies":
 

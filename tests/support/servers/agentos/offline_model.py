@@ -80,5 +80,5 @@ def _usage():
 
 
 def get_weather(city: str) -> str:
-    """The weather in a city."""
+    """Return the weather in a city."""
     return f"22 degrees in {city}"

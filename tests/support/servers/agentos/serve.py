@@ -42,7 +42,7 @@ MCP = ("mcp", "enable_mcp_server")  # from 3.1 on, and before
 
 
 def get_weather(city: str) -> str:
-    """The weather in a city."""
+    """Return the weather in a city."""
     return f"22 degrees in {city}"
 
 
