@@ -69,7 +69,7 @@ def _over_stdio(backend: SessionBackend, settings: Settings, early: EarlyAnswers
     refuse_http_settings(settings)
     with _audit(settings) as audit:
         server = build_server(backend, settings, audit)
-        gc.freeze()  # what is loaded stays; else a full collection, which takes 40 to 100 ms, delays a call now and then
+        gc.freeze()  # what is loaded stays; else a full collection, of 40 to 100 ms, delays a call now and then
         if sys.stdin.isatty():
             backends = shown_backends(settings.backend)
             print(_TERMINAL_HELP.format(backend=backends, clients=", ".join(CLIENTS)), file=sys.stderr)
