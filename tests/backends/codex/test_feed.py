@@ -124,3 +124,24 @@ async def test_a_folder_with_a_link_to_a_file_in_another_folder_is_always_looked
     _append(elsewhere)
     after, _ = await _looked_at(monkeypatch, backend, tmp_path)
     assert before.states != after.states
+
+
+@pytest.mark.parametrize(("error", "unreadable"), [(FileNotFoundError, 0), (PermissionError, 1)])
+async def test_a_file_that_can_not_be_looked_at_is_left_out_until_it_can(
+    error: type[OSError], unreadable: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = _home(tmp_path)
+    backend = CodexReader(tmp_path, CodexOptions())
+    original = os.stat
+
+    def stat(path: str, **arguments: bool) -> os.stat_result:
+        if str(path) == str(paths[0]):
+            raise error
+        return original(path, **arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", stat)
+        feed = await backend.transcript_feed()
+    assert (len(feed.states), feed.unreadable) == (1, unreadable)
+    feed = await backend.transcript_feed()
+    assert (len(feed.states), feed.unreadable) == (2, 0)
