@@ -56,6 +56,26 @@ def test_the_demo_ends_quietly_if_its_output_is_closed(tmp_path: Path) -> None:
         assert demo.stderr.read() == b""
 
 
+def test_a_garbage_collection_of_the_server_looks_only_at_what_was_made_since_its_start(tmp_path: Path) -> None:
+    statements = """
+import gc
+from mcp_sessions.cli.main import main
+main(["serve"])
+print(len(gc.get_objects()), gc.get_freeze_count())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", statements],
+        env=environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=True,
+    )
+    collected, exempt = map(int, done.stdout.split())
+    assert collected < exempt / 2
+
+
 def test_the_server_ends_quietly_when_its_client_disconnects(tmp_path: Path) -> None:
     done = run(folder=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

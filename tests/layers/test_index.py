@@ -9,14 +9,18 @@ import shutil
 import sqlite3
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from examples.custom_backend import JsonFolder
 from mcp_sessions.backends.base import SessionBackend
+from mcp_sessions.backends.database.database import Transaction
 from mcp_sessions.backends.database.opening import sqlite_database
 from mcp_sessions.backends.layers.index import Indexed, IndexStore, labels, schema, store, tables
+from mcp_sessions.backends.layers.index.texts import NewText, Text, insert_texts
 from mcp_sessions.errors import Unavailable
 from mcp_sessions.models import HistoryQuery, SearchPage
 
@@ -270,3 +274,25 @@ async def test_copies_of_a_hit_are_looked_for_only_among_the_messages_of_the_sam
     with closing(sqlite3.connect(file)) as connection:
         plan = connection.execute(f"EXPLAIN QUERY PLAN {tables.PLACES} WHERE p.key IN (1){tables.NO_COPY}").fetchall()
     assert any("q USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in step for *_, step in plan), plan
+
+
+async def test_each_message_that_is_appended_to_a_large_index_writes_few_pages(file: Path) -> None:
+    file.parent.mkdir()
+    database = sqlite_database(f"sqlite:///{file}", schema.SQLITE, seconds=5)
+    await database.open(lambda tx: False)
+
+    def insert(tx: Transaction, first: int, count: int) -> set[int]:
+        """Insert texts. Return the pages that there were before."""
+        pages = {row[0] for row in tx.all("SELECT id FROM text_index_data")}
+        texts = [
+            " ".join(f"w{7 * number + place**2}" for place in range(200)) for number in range(first, first + count)
+        ]
+        insert_texts(tx, [NewText(1, "label", Text("message", f"{first}", 1, text), b"") for text in texts])
+        return pages
+
+    for first in range(0, 4_000, 400):
+        await database.write(partial(insert, first=first, count=400))
+    pages = [await database.write(partial(insert, first=first, count=1)) for first in range(4_000, 4_150)]
+    await database.close()
+    written = [len(after - before) for before, after in pairwise(pages)]
+    assert max(written) < 20, written

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from ... import cursors
 from ...errors import NotFound, Unavailable
 from ..transcript_feed import FileState
+from ..transcripts.folder_memory import FolderMemory
 
 _UUID = "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 _is_thread_id = re.compile(_UUID).fullmatch
@@ -109,6 +110,7 @@ class CodexHome:
         self.root = root
         # one object, since threads share it
         self._last: tuple[Mapping[str, _Folder], HomeContents] = ({}, HomeContents({}, {}, 0))
+        self._states: FolderMemory[Mapping[str, FileState]] = FolderMemory()
 
     def check(self) -> None:
         """Raise `Unavailable` unless the folder exists and can be read."""
@@ -135,6 +137,35 @@ class CodexHome:
         contents = _threads_in(found.values())
         self._last = found, contents
         return contents
+
+    def states(self) -> Sequence[Mapping[str, FileState]]:
+        """Return the states of the files that the last walk found, by their paths, for each folder.
+
+        Where no file has changed, this is the same object as before. Files that can't be looked at are left out.
+        """
+        folders = self._last[0]
+        with self._states.current():
+            return [
+                self._states.get(path) or self._states_in(path, folder)
+                for path, folder in folders.items()
+                if folder.files
+            ]
+
+    def _states_in(self, path: str, folder: _Folder) -> Mapping[str, FileState]:
+        states: dict[str, FileState] = {}
+        is_remembered = not folder.has_links
+        for file in folder.files:
+            try:
+                found = os.stat(file.path)  # noqa: PTH116 - see `Rollout`
+            except OSError:
+                is_remembered = False
+                continue
+            # A file may be changed by way of its other name, in another folder.
+            is_remembered = is_remembered and found.st_nlink == 1
+            states[file.path] = FileState(found.st_ino, found.st_size, found.st_mtime_ns)
+        if is_remembered:
+            self._states.put(path, states)
+        return states
 
     def _folder(self, path: str, *, is_archived: bool, known: _Folder | None) -> _Folder:
         """Return the contents of a folder; `known` if the folder is unchanged. A folder that was changed just now may

@@ -37,7 +37,7 @@ from .catalogue import Catalogue, CatalogueEntry, CatalogueSources
 from .checks import examine
 from .conversation import NEWEST, POSITION_LENGTH, Conversation, status_of_open_turn
 from .details import DetailReader, ThreadCounts, lineage_of
-from .feed import CodexFeed
+from .feed import CodexFeed, FeedMemory
 from .home import CodexHome, is_thread_id, state_of
 from .listing import list_page
 from .session_index import SessionIndex
@@ -80,6 +80,7 @@ class CodexReader(SessionBackend):
         self._home = CodexHome(root)
         self._sources = CatalogueSources(self._home, StateDatabase(root), SessionIndex(root))
         self._counts: FileMemory[ThreadCounts] = FileMemory()
+        self._feed = FeedMemory()
 
     def why_no_user_scoping(self) -> str:
         return "Codex's threads all belong to the one person in whose home they are."
@@ -214,7 +215,7 @@ class CodexReader(SessionBackend):
         return page.model_copy(update={"note": " ".join(filter(None, notes)), "complete": is_complete})
 
     async def transcript_feed(self) -> CodexFeed:
-        return await self._in_thread(lambda stops_at: CodexFeed(self._catalogue(stops_at)))
+        return await self._in_thread(lambda stops_at: CodexFeed(self._catalogue(stops_at), self._feed))
 
     @contextmanager
     def _conversation(self, session_id: str, stops_at: float) -> Generator[Conversation]:

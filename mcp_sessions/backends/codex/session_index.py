@@ -11,6 +11,7 @@ from ..transcripts.values import text_in
 
 _NAME = "session_index.jsonl"
 _DAMAGED = "Codex's index of names can't be read, so names of sessions may be missing."
+_NO_NAMES: Mapping[str, str] = {}
 
 
 class SessionIndex:
@@ -25,9 +26,9 @@ class SessionIndex:
         try:
             found = self.path.lstat()
         except OSError:
-            return {}, ""
+            return _NO_NAMES, ""
         if not stat.S_ISREG(found.st_mode):
-            return {}, ""
+            return _NO_NAMES, ""
         state = FileState(found.st_ino, found.st_size, found.st_mtime_ns)
         if self._known is None or self._known[0] != state:
             try:
@@ -35,7 +36,7 @@ class SessionIndex:
             except Timeout:
                 raise
             except SessionsError:
-                return {}, _DAMAGED
+                return _NO_NAMES, _DAMAGED
         return self._known[1], ""
 
     def _read(self, stops_at: float) -> Mapping[str, str]:

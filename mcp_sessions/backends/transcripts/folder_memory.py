@@ -3,6 +3,7 @@
 Looking at each of thousands of files takes longer than all the rest of a search.
 """
 
+import ctypes
 import os
 import struct
 import sys
@@ -78,8 +79,6 @@ class _Inotify:
     def __init__(self) -> None:
         self._events = _NONE
         if sys.platform == "linux":
-            import ctypes  # here, since it takes some milliseconds
-
             libc = ctypes.CDLL(None)
             self._add_watch = libc.inotify_add_watch
             self._events = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)

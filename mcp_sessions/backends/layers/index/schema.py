@@ -53,9 +53,13 @@ _WITHOUT_SIZES = f"""{_EMPTY}
 """
 """Makes the index smaller: only a ranking of texts would need their numbers of words."""
 
+_WITHOUT_AUTOMERGE = "INSERT INTO text_index (text_index, rank) VALUES ('automerge', 0);"
+"""Merging is left to `insert_texts`: automerge does nothing for 64 appended messages, and much for the next."""
+
 _STEPS = (
     _TABLES,
     _EMPTY,  # `text_index.owner` had no words for the folder of a session's project
     _WITHOUT_SIZES,  # and a position in a thread of Codex had other numbers
+    _WITHOUT_AUTOMERGE,
 )
 SQLITE = SqliteSchema("mcp-sessions index", 0x6D637069, _STEPS, synchronous="NORMAL")  # "mcpi"

@@ -13,6 +13,8 @@ KEYS_PER_SECOND = 1 << 10
 _NAMES = 1 << 52  # added to the keys of names, which are searched before messages
 _EPOCH = 1_577_836_800  # 2020-01-01
 _ROWS = 500  # of one statement
+_PAGES_PER_TEXT = 4  # fewer don't keep up with the appends of single messages
+_MOST_PAGES = 2000  # take about 0.2 s
 
 
 class Text(NamedTuple):
@@ -71,6 +73,9 @@ def insert_texts(tx: Transaction, texts: Iterable[NewText]) -> None:
         words.append((key, labels, index_text(text.text)))
     _insert(tx, "places (key, session_key, part, message_id, digest, origin, number, position)", places)
     _insert(tx, "text_index (rowid, owner, words)", words)
+    if words:  # merge segments of FTS5 a little after each insertion
+        pages = min(_PAGES_PER_TEXT * len(words), _MOST_PAGES)
+        tx.run("INSERT INTO text_index (text_index, rank) VALUES ('merge', ?)", pages)
 
 
 def _last_keys(tx: Transaction, firsts: Sequence[int]) -> Mapping[int, int]:
