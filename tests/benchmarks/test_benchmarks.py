@@ -1,8 +1,6 @@
 """The benchmarks in short, with margins that hold on any machine. `python -m tests.benchmarks` has the figures."""
 
-from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
-from math import inf
 from pathlib import Path
 from statistics import median
 
@@ -20,22 +18,10 @@ from tests.benchmarks import (
     bench_several,
     bench_size,
 )
-from tests.benchmarks.measuring import ratios
+from tests.benchmarks.measuring import assert_below, ratios
 
 SIZES = (1_000, 20_000)
 TIMES = 2  # that a call may take among twenty times as many sessions, which looking at each would take
-TRIES = 3  # at most, since a busy machine can spoil one
-
-
-async def assert_below(limits: Mapping[str, float], measure: Callable[[], Awaitable[Mapping[str, float]]]) -> None:
-    """Measure until each value has been below its limit once, and fail if `TRIES` times are not enough."""
-    best = dict.fromkeys(limits, inf)
-    for _ in range(TRIES):
-        values = await measure()
-        best = {name: min(value, values[name]) for name, value in best.items()}
-        if all(best[name] < limit for name, limit in limits.items()):
-            return
-    pytest.fail(f"The best of {TRIES} tries were {best}, and must be below {dict(limits)}")
 
 
 @pytest.mark.timing
