@@ -200,10 +200,10 @@ def servers(folder: Path, url: str, asked: Asked) -> Generator[tuple[dict[str, B
         yield single, at_once
 
 
-def ratios_to_a_plain_server(folder: Path, url: str, asked: Asked, rounds: int) -> dict[str, list[float]]:
+def ratios_to_a_plain_server(folder: Path, url: str, asked: Asked, rounds: int, calls: int) -> dict[str, list[float]]:
     """Return what a call takes through our server ÷ through a plain one, for each transport."""
     with servers(folder, url, asked) as (single, _):
-        taken = in_turns(single, rounds=rounds, calls=CALLS)
+        taken = in_turns(single, rounds=rounds, calls=calls)
     return {way: ratios(taken, way, f"plain {way}") for way in ("http", "stdio")}
 
 

@@ -42,7 +42,9 @@ def variants(backend: SessionBackend, sessions: int) -> dict[str, Call]:
     }
 
 
-async def measure(folder: Path, sizes: Sequence[int]) -> dict[str, dict[str, list[float]]]:
+async def measure(
+    folder: Path, sizes: Sequence[int], *, operations: Sequence[str] = OPERATIONS
+) -> dict[str, dict[str, list[float]]]:
     """Return the seconds per call of each round, as {operation: {size: …}}. Sizes are measured in turns."""
     async with AsyncExitStack() as stack:
         stores = {
@@ -51,7 +53,7 @@ async def measure(folder: Path, sizes: Sequence[int]) -> dict[str, dict[str, lis
         }
         return {
             operation: await timed({str(size): calls[operation] for size, calls in stores.items()}, calls=20)
-            for operation in OPERATIONS
+            for operation in operations
         }
 
 

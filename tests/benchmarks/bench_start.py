@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -52,18 +51,19 @@ def start_ratios(folder: Path, rounds: int, answer: int) -> list[float]:
     return ratios(in_turns({"ours": starts(OURS), "hello": starts(SDK)}, rounds=rounds, calls=1), "ours", "hello")
 
 
+def slowest_start(command: Sequence[str], folder: Path, count: int) -> float:
+    """Start `count` servers at once, and return the seconds until each has listed its tools."""
+    with ThreadPoolExecutor(count) as threads:
+        return max(threads.map(seconds_to, [2] * count, [command] * count, [folder] * count))
+
+
 def starts_at_once(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
     """Return the time in which each of the servers lists its tools ÷ that of as many hello servers, and ÷ one's."""
 
-    def slowest(command: Sequence[str], count: int, _: int) -> float:
-        with ThreadPoolExecutor(count) as threads:
-            return max(threads.map(seconds_to, [2] * count, [command] * count, [folder] * count))
+    def starts(command: Sequence[str], count: int) -> Block:
+        return lambda _: slowest_start(command, folder, count)
 
-    variants = {
-        "ours": partial(slowest, OURS, AT_ONCE),
-        "hellos": partial(slowest, SDK, AT_ONCE),
-        "hello": partial(slowest, SDK, 1),
-    }
+    variants = {"ours": starts(OURS, AT_ONCE), "hellos": starts(SDK, AT_ONCE), "hello": starts(SDK, 1)}
     taken = in_turns(variants, rounds=rounds, calls=1)
     return ratios(taken, "ours", "hellos"), ratios(taken, "ours", "hello")
 

@@ -13,7 +13,7 @@ from tests.support.webdriver import VARIABLE, Browser
 from .conftest import Open
 from .sample_sessions import LISBON, NAMES
 
-SESSIONS = int(os.environ.get("SESSIONS", "20000"))  # of a long list
+SESSIONS = int(os.environ.get("SESSIONS", "5000"))  # of a long list
 SCREENSHOT = Path(__file__).parents[2] / "docs" / "browse.png"
 ROWS = "[...document.querySelectorAll('.row .name')].map((row) => row.textContent)"
 FOCUS = "document.activeElement.id"

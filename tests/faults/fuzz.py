@@ -17,7 +17,7 @@ from ..support.clients import text_of
 from ..tools.test_bad_input import nested
 from .cases import CODES
 
-CASES = int(os.environ.get("FUZZ_CASES", "5000"))
+CASES = int(os.environ.get("FUZZ_CASES", "2500"))
 """In all: how many calls of tools."""
 CALLS = 50  # in one example, on a server of its own
 

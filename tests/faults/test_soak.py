@@ -25,7 +25,7 @@ from .cases import CODES
 from .faults import FAULTS
 from .systems import TOKEN, System, agentos
 
-SECONDS = float(os.environ.get("SOAK_SECONDS", "20"))
+SECONDS = float(os.environ.get("SOAK_SECONDS", "10"))
 CLIENTS = 16  # over HTTP, half of them on each server
 MEGABYTES = 10  # by which memory may have grown since a tenth of the time: a leak of 1 KB a call takes 70 in 15 minutes
 DROPPED = 0.02  # of all calls: their client goes away

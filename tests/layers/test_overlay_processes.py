@@ -23,7 +23,7 @@ from ..support.store_processes import PATIENCE, context, run_together
 from ..support.stores import empty_database
 from .listed_backend import ListedBackend
 
-CLIENTS, INCREMENTS = 4, 30  # clients of each of two processes
+CLIENTS, INCREMENTS = 4, 15  # clients of each of two processes
 KILLED = ("one", "two")
 DATABASES = ["sqlite", *(["postgresql"] if postgres_process.is_installed() else [])]
 

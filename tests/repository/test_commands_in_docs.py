@@ -59,7 +59,7 @@ NOT_EXECUTED = {
     "uv publish": "publishes",
     "mcp-publisher publish": "publishes",
     "UPDATE_SNAPSHOTS=1 pytest tests/tools/test_policy.py tests/repository": "would change what this run compares",
-    "FUZZ_CASES=200000 KILLS=500 FRAMES=100000 SESSIONS=100000 SOAK_SECONDS=900 pytest -m load": "takes hours",
+    "FUZZ_CASES=200000 KILLS=500 FRAMES=100000 CALLS=10000 SESSIONS=100000 SOAK_SECONDS=900 pytest -m load": "is slow",
 }
 """command → why no test executes it."""
 

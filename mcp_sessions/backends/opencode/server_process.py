@@ -2,10 +2,11 @@
 
 The server and its children are a process group of their own, whose leader is a shell. The shell waits for the end of a
 pipe that only this process has open for writing. If this process is killed, the pipe ends, and the shell ends the
-group. The server's home, configuration and working folder are temporary: it needs no plugins, and starts no other
-programs.
+group. The server's home, configuration and working folder are temporary: it needs no plugins, installs no packages,
+and starts no other programs.
 """
 
+import json
 import os
 import secrets
 import signal
@@ -56,6 +57,7 @@ async def run_server(program: str, data_home: Path) -> AsyncGenerator[ServerProc
         password, port = secrets.token_urlsafe(32), _free_port()
         command = [program, "serve", "--hostname", "127.0.0.1", "--port", str(port)]
         environment = _environment(os.environ, Path(folder), data_home) | {"OPENCODE_SERVER_PASSWORD": password}
+        prevent_installation(Path(environment["XDG_CONFIG_HOME"]) / "opencode")
         process, lifeline = await _start(command, environment, folder)
         try:
             origin = f"http://127.0.0.1:{port}"
@@ -67,6 +69,16 @@ async def run_server(program: str, data_home: Path) -> AsyncGenerator[ServerProc
                     await _end(process)
             finally:
                 os.close(lifeline)
+
+
+def prevent_installation(configuration: Path) -> None:
+    """Make a new configuration folder look as if opencode had installed its package for plugins there.
+
+    Else it downloads that package and what the package needs, which takes ten seconds of processor time.
+    """
+    (configuration / "node_modules").mkdir(parents=True)
+    packages = {"packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}}
+    (configuration / "package-lock.json").write_text(json.dumps(packages), encoding="utf-8")
 
 
 async def _start(command: list[str], environment: Mapping[str, str], folder: str) -> tuple[Process, int]:

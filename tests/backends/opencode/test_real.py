@@ -202,7 +202,9 @@ async def test_the_database_of_a_running_server_reads_as_its_api_does(server: Op
 async def test_changes_of_a_database_are_made_by_a_server_that_is_ended_after_them(
     server: Opencode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The database is that of another server that runs, as when opencode is open."""
+    """The database is that of another server that runs, as when opencode is open. Neither installs packages."""
+    registry = running_model()
+    monkeypatch.setenv("npm_config_registry", registry.url)
     running_before = processes_on(server)
     async with open_backend(local_url(server, tmp_path), data_folder=str(tmp_path)) as local:
         created = await local.create_session(name="Trip")
@@ -225,3 +227,4 @@ async def test_changes_of_a_database_are_made_by_a_server_that_is_ended_after_th
                 await anyio.sleep(0.1)
         await local.rename_session(fork.id, "Again")
     assert processes_on(server) == running_before
+    assert registry.downloads == []

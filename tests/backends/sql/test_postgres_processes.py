@@ -18,7 +18,7 @@ from ...support.databases import EmptyDatabase, until
 from ...support.store_processes import context, run_together
 
 CLIENTS = 8  # four in each of two processes
-INCREMENTS = 50
+INCREMENTS = 20
 
 Increment = Callable[[SessionBackend, str], Awaitable[object]]
 

@@ -16,6 +16,7 @@ from threading import Timer
 
 import pytest
 
+from mcp_sessions.backends.opencode.server_process import prevent_installation
 from mcp_sessions.json_documents import JsonObject
 
 from ..fakes.opencode.seeds import SeededSession
@@ -112,9 +113,10 @@ def _program(version: str) -> str:
 def _environment(folder: Path) -> dict[str, str]:
     """Return an environment in which the server keeps all its files in this folder and downloads nothing."""
     configuration = folder / "config" / "opencode" / "opencode.json"
-    configuration.parent.mkdir(parents=True)
+    prevent_installation(configuration.parent)
     configured = deepcopy(_CONFIGURATION)
-    configured["provider"]["stub"]["options"] = {"baseURL": running_model().url, "apiKey": "none"}
+    model = running_model()
+    configured["provider"]["stub"]["options"] = {"baseURL": model.url, "apiKey": "none"}
     configuration.write_text(json.dumps(configured), encoding="utf-8")
     folders = {"HOME": "home", "XDG_DATA_HOME": "data", "XDG_CONFIG_HOME": "config", "XDG_CACHE_HOME": "cache"}
     switches = ("AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD")
@@ -123,6 +125,7 @@ def _environment(folder: Path) -> dict[str, str]:
         **{name: str(folder / part) for name, part in (folders | {"XDG_STATE_HOME": "state"}).items()},
         **{f"OPENCODE_DISABLE_{name}": "1" for name in switches},
         "OPENCODE_SERVER_PASSWORD": _PASSWORD,
+        "npm_config_registry": model.url,
         "NO_COLOR": "1",
     }
 

@@ -1,4 +1,7 @@
-"""A language model that answers offline, over OpenAI's protocol. A test decides when it answers."""
+"""A language model that answers offline, over OpenAI's protocol, and a package registry without any package.
+
+A test decides when the model answers.
+"""
 
 import json
 from functools import cache
@@ -15,9 +18,11 @@ class StubModel:
     """A model at `url`. `title_requested` is set by a request for a title, which is answered after `title_allowed`.
 
     Other requests are answered at once, unless a test clears `answer_allowed`. They set `answer_requested`.
+    `downloads` are the paths that were asked for with GET, as a program does that installs a package from `url`.
     """
 
     def __init__(self) -> None:
+        self.downloads: list[str] = []
         self.title_requested = Event()
         self.title_allowed = Event()
         self.answer_requested = Event()
@@ -55,6 +60,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Write no log."""
+
+    def do_GET(self) -> None:
+        self.model.downloads.append(self.path)
+        self.send_error(404)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Body, FastAPI
 from offline_model import GATES, gate
-from sqlalchemy import JSON, MetaData, Table, Text, cast, create_engine, inspect, null, select, update
+from sqlalchemy import JSON, MetaData, Text, cast, create_engine, delete, inspect, null, select, update
 from stored_sessions import seed
 
 IN_SCHEMA = {"sqlite": None, "postgresql": "ai"}
@@ -17,27 +17,38 @@ class Store:
     def __init__(self, url):
         self._engine = create_engine(url)
         self._schema = IN_SCHEMA[self._engine.dialect.name]
+        self._names, self._tables = [], {}
 
     def clear(self):
         with self._engine.begin() as connection:
-            found = inspect(connection).get_sorted_table_and_fkc_names(self._schema)
-            tables = [table for table, _ in found if table and not table.endswith("schema_versions")]
-            for table in reversed(tables):
-                connection.exec_driver_sql(f"DELETE FROM {self._schema + '.' if self._schema else ''}{table}")
+            for name, table in reversed(self._find_tables(connection).items()):
+                if not name.endswith("schema_versions"):
+                    connection.execute(delete(table))
 
     def overwrite(self, session_id, columns):
         """Set columns of a session to values that agno itself may never write; None is SQL's NULL, not JSON's."""
-        table = Table("agno_sessions", MetaData(self._schema), autoload_with=self._engine)
         given = {column: null() if value is None else value for column, value in columns.items()}
         with self._engine.begin() as connection:
+            table = self._find_tables(connection)["agno_sessions"]
             connection.execute(update(table).where(table.c.session_id == session_id).values(given))
 
     def rows(self):
         """Return {table: {key: {column: value}}} of every table with sessions or runs; JSON is shown as text."""
-        metadata = MetaData(self._schema)
         with self._engine.connect() as connection:
-            metadata.reflect(connection, only=lambda name, _: name.endswith(("_sessions", "agno_runs")))
-            return {table.name: dict(_rows(connection, table)) for table in metadata.sorted_tables}
+            return {
+                name: dict(_rows(connection, table))
+                for name, table in self._find_tables(connection).items()
+                if name.endswith(("_sessions", "agno_runs"))
+            }
+
+    def _find_tables(self, connection):
+        """Return each table by its name, parents first. Their columns are read again only if there is another table."""
+        names = inspect(connection).get_table_names(self._schema)
+        if names != self._names:
+            metadata = MetaData(self._schema)
+            metadata.reflect(connection)
+            self._names, self._tables = names, {table.name: table for table in metadata.sorted_tables}
+        return self._tables
 
 
 def _rows(connection, table):
