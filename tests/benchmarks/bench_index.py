@@ -133,11 +133,12 @@ async def _build(url: str, root: Path, size: int) -> list[Figure]:
     index_by_hand(root)
     by_hand = time.process_time() - begin
     async with _indexed(url, root) as backend:
-        begin = time.process_time()
+        begin, started_at = time.process_time(), time.perf_counter()
         assert not await backend.update_index(_ignore)
-        built = time.process_time() - begin
+        built, elapsed = time.process_time() - begin, time.perf_counter() - started_at
     return [
-        Figure("MB of files indexed in a second of the processor", [size / 1e6 / built], 60, at_least=True),
+        Figure("MB of files indexed in a second", [size / 1e6 / elapsed], 60, at_least=True),
+        Figure("MB of files indexed in a second of the processor", [size / 1e6 / built]),
         Figure("index ÷ an index by hand", [built / by_hand], 2),
     ]
 
@@ -156,7 +157,7 @@ async def figures(root: Path, megabytes: float) -> list[Figure]:
     corpus = Corpus()
     size, newest = corpus.write_sessions(root, megabytes)
     queries = [" ".join(pair) for pair in pairwise(corpus.vocabulary[20:28])]
-    speed, beside_hand = await _build("claude-code", root, size)
+    build = await _build("claude-code", root, size)
     async with _indexed("claude-code", root) as backend, open_backend(f"claude-code://{root}") as plain:
         first = await _seconds(backend, queries[0], time.process_time)
         warm = sorted([await _seconds(backend, queries[n % len(queries)], time.process_time) for n in range(SEARCHES)])
@@ -168,8 +169,7 @@ async def figures(root: Path, megabytes: float) -> list[Figure]:
     stored = sum(path.stat().st_size for path in (root / "cache").glob("index.db*"))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return [
-        speed,
-        beside_hand,
+        *build,
         Figure("index ÷ files", [stored / size], 1 / 3),
         Figure("first search of a process, ms", [first * 1000], 50),
         Figure("99 of 100 searches, at most ms", [warm[len(warm) * 99 // 100] * 1000], 20),
