@@ -133,11 +133,11 @@ class TranscriptIndexer:
             return []
 
         async def read() -> list[_SessionTexts]:
-            return await anyio.to_thread.run_sync(self._read_batch, waiting, known, stops_at)
+            return await anyio.to_thread.run_sync(self._read_batch, waiting, known, stops_at) if waiting else []
 
         while True:
             ids = [session_id for session_id, _ in list(waiting)[:_BATCH_SESSIONS] if session_id in known_ids]
-            known = await self._known(ids)
+            known: _Known = await self._known(ids) if ids else {}
             done = total - len(waiting)
             is_last = not waiting
             _, batch = await map_concurrently(lambda work: work(), (write, read))
