@@ -137,7 +137,7 @@ class TranscriptIndexer:
 
         while True:
             ids = [session_id for session_id, _ in list(waiting)[:_BATCH_SESSIONS] if session_id in known_ids]
-            known = await self._known(ids) if ids else {}
+            known: _Known = await self._known(ids) if ids else {}
             done = total - len(waiting)
             is_last = not waiting
             _, batch = await map_concurrently(lambda work: work(), (write, read))
