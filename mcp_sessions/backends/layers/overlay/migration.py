@@ -1,4 +1,4 @@
-"""Moves facts into their system, after it has learned to store a field that only the overlay kept."""
+"""Moves facts into their system, once the system can store a field that only the overlay kept."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
