@@ -113,7 +113,7 @@ class _Migration:
     async def _find(self, row: OverlayFacts, session_id: str) -> SessionDetail:
         session = await self._system.get_session(session_id)
         if facts.session_identity(session) != row.identity:
-            raise NotFound("a new session has this id.")
+            raise NotFound("the session is gone, and another one has its id now.")
         return session
 
     async def _write(self, session: SessionDetail, field: str, value: Any) -> Change:
