@@ -194,7 +194,7 @@ class SearchHit(PageItem):
 
 
 class SearchPage(Model):
-    """A page of search hits. `complete` is false if a budget ended the search early.
+    """A page of search hits. `complete` is false if a limit ended the search early.
 
     `searched_sessions` is set by backends that search by reading sessions one by one, without an index.
     """

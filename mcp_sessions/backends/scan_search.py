@@ -28,7 +28,7 @@ Position = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A session to search."""
+    """A session that may contain hits, and its position in the search."""
 
     id: str
     name: str

@@ -36,7 +36,7 @@ def session_type(value: str) -> str:
 
 
 def check_filter(filter: SessionFilter) -> None:
-    """Raise `Invalid` for a name or type that no session can have."""
+    """Raise `Invalid` for a malformed `query` or `type`."""
     check_text(filter.query, "query", NAME_LENGTH)
     if filter.type:
         session_type(filter.type)

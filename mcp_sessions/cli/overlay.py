@@ -1,4 +1,4 @@
-"""`mcp-sessions overlay`: export the overlay's values, import such a file, or move values into their systems."""
+"""`mcp-sessions overlay`: export the overlay's values, import an export, or move values into their systems."""
 
 import os
 import sys

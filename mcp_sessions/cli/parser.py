@@ -13,11 +13,11 @@ _DESCRIPTION = "Lets agents find, read, name, annotate, archive, restore and del
 _COMMANDS = {
     "serve": "serve MCP over stdio (what a client starts; the default) or over HTTP (--transport http)",
     "demo": "start the server on a temporary store, call its tools with a real client, and print the results",
-    "browse": "open a page in the browser to read, search, rename, archive and delete sessions",
+    "browse": "open a page in the browser to read, search, rename, archive, restore and delete sessions",
     "doctor": "check these settings and the backend, without changing anything, and say what is wrong",
     "config": "print a client's configuration for this server, with these settings",
     "copy": "copy all sessions of one backend into another one, and compare the two",
-    "overlay": "export the overlay's values, import such a file, or move them into the systems",
+    "overlay": "export the overlay's values, import an export, or move values into the systems",
     "index": "bring the search index up to date, with a progress bar",
     "token": "create a token for --tokens: print the token, which is shown only once, and the line for the file",
 }

@@ -87,7 +87,7 @@ class Settings:
     transport: Transport = _setting(
         "stdio",
         "HOW",
-        "how serve talks to clients: stdio, http (Streamable HTTP at /mcp)",
+        "how clients connect to the server: stdio, http (Streamable HTTP at /mcp)",
         parsers.choice("stdio", "http"),
     )
     log_level: str = _setting(

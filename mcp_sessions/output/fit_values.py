@@ -225,7 +225,7 @@ def _choose(candidates: Sequence[_OmittableValue], need: int, room: int) -> list
 
 
 def _nested_values(candidate: _OmittableValue, need: int) -> Iterator[_OmittableValue]:
-    """Yield the values inside a candidate, without those too small to save `need` characters together."""
+    """Yield the values inside an object or array, without those too small to save `need` characters together."""
     value = candidate.holder[candidate.key]
     if not is_object(value):
         return

@@ -30,7 +30,7 @@ from .context import (
 
 _MODERN = "2026-07-28"
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
-_FORM: JsonObject = {"type": "object", "properties": {}}  # clients recognise exactly this as a form without fields
+_FORM: JsonObject = {"type": "object", "properties": {}}  # clients recognize exactly this as a form without fields
 UNREADABLE_ANSWER = "the answer could not be read; nothing was changed. Call again."
 
 

@@ -21,7 +21,7 @@ class _TokenShape(NamedTuple):
 
 
 class _LabelShape(NamedTuple):
-    """A credential that is recognised by the text around it. `pattern` begins at a hint; group 1 is the credential."""
+    """A credential that is recognized by the text around it. `pattern` begins at a hint; group 1 is the credential."""
 
     kind: str
     pattern: re.Pattern[str]

@@ -87,7 +87,7 @@ async def test_sessions_that_their_program_removes_are_listed_and_kept_by_archiv
         await host.show("list_sessions")
         await host.until("document.querySelector('.row')")
         browser.script("document.querySelector('#views button:nth-child(3)').click()")
-        await host.until(r"/^Goes tomorrow, \w/.test(document.querySelector('.day')?.textContent)")
+        await host.until(r"/^Expires tomorrow, \w/.test(document.querySelector('.day')?.textContent)")
         browser.script("document.querySelector('.row').click()")
         await host.until("!document.querySelector('#remark').hidden")
         assert browser.script("return document.querySelector('#remark').innerText").startswith(

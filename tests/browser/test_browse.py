@@ -135,7 +135,7 @@ def test_a_conversation_is_found_renamed_archived_restored_and_deleted_and_each_
     choose(page, LISBON)
 
     show(page, "Expiring")
-    page.wait("document.querySelector('#none').textContent.startsWith('No session is about to be removed.')")
+    page.wait("document.querySelector('#none').textContent.startsWith('No session expires soon.')")
 
 
 def test_on_a_narrow_screen_the_offer_to_undo_covers_nothing_and_leaves_with_the_view(page: Browser) -> None:

@@ -183,7 +183,7 @@ def test_sessions_of_several_backends_are_one_list_that_can_be_restricted_and_sa
 
     browser.script("document.querySelector('#views button:nth-child(3)').click()")
     browser.wait(f"{ROWS} === 'Router'")
-    assert browser.script("return document.querySelector('.day').textContent").startswith("Goes on ")
+    assert browser.script("return document.querySelector('.day').textContent").startswith("Expires on ")
     browser.script("document.querySelector('.row').click()")
     browser.wait("document.querySelector('#remark').textContent.endsWith('If you archive it, a copy is kept.')")
     browser.wait("document.querySelector('#facts').textContent.includes('1 message')")

@@ -183,7 +183,7 @@ class ClaudeCodeBackend(ClaudeCodeReader):
             except (Busy, Conflict):  # another program was writing at that moment
                 continue
             except (SessionsError, OSError) as error:
-                logger.warning("the name of session %s is not repeated: %s", session_id, error)
+                logger.warning("the name of session %s could not be written again: %s", session_id, error)
                 return False
         return True
 

@@ -73,7 +73,7 @@ class CodexBackend(CodexReader):
         return f"Codex deletes it permanently: this can't be undone. archive_session keeps everything.{theirs}"
 
     async def get_session_for_deletion(self, session_id: str) -> SessionDetail:
-        """Return a session, and know its subagents for the notice. Raise `Conflict` if Codex would not delete it."""
+        """Return a session, and keep its subagents for the notice. Raise `Conflict` if Codex would not delete it."""
 
         def read(catalogue: Catalogue) -> tuple[SessionDetail, Sequence[str]]:
             family = deletable(catalogue, session_id)
@@ -237,7 +237,7 @@ class CodexBackend(CodexReader):
     async def _send_for_family(
         self, request: ChangeRequest, ids: Sequence[str], done: str, is_done: Callable[[Catalogue, str], bool]
     ) -> str:
-        """Send a request that changes a session and those of its subagents. Return a note on the subagents'."""
+        """Send a request that changes a session and its subagents' sessions. Return a note on the latter."""
         session_id, *subagents = ids
         changed: list[str] = []
 

@@ -74,7 +74,7 @@ class Catalogue:
 
     @property
     def threads(self) -> Mapping[str, Thread]:
-        """The threads by their ids."""
+        """The threads by id."""
         return self._read_home().threads
 
     def thread_with(self, file_id: str) -> Thread | None:
@@ -104,7 +104,7 @@ class Catalogue:
         return thread is not None and self.is_thread(self._entry(thread))
 
     def ordered(self, order: str, *, archived: bool | None = None) -> Iterator[CatalogueEntry]:
-        """Yield the threads that are archived or not in an order."""
+        """Yield the archived threads, or all others, in an order."""
         known = self._sources.orders.get((order, archived))
         if known is not None and known.threads is self.threads and known.rows is self.state.rows:
             entries = known.entries

@@ -26,10 +26,10 @@ NEWEST: Position = (0,) * POSITION_LENGTH
 _UNKNOWN_MODE = "A newer version of Codex wrote this session, so messages may be missing."
 _UNREADABLE = "Lines of the file that can't be read were left out."
 _GROWING = 60
-"""If a file was changed in the last so many seconds, Codex may be writing to it."""
+"""For so many seconds after a file's last change, Codex may still be writing to the file."""
 _END = 32 * 1024 * 1024
 _LOOK_BACK = 500
-"""Within how many lines before the result of a tool the call is looked for."""
+"""How many lines before the result of a tool are searched for its call."""
 _MESSAGES = (LineType.MESSAGE, LineType.TOOL)
 
 

@@ -71,7 +71,7 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class HomeContents:
-    """The threads that were found by their ids, and the number of files and folders that could not be read.
+    """The threads that were found, by id, and the number of files and folders that could not be read.
 
     `segments` has the threads by the ids of their further files.
     """
@@ -245,7 +245,7 @@ def state_of(file: Rollout) -> FileState:
 def _ends_alike(path: str, recorded: str) -> bool:
     """Return whether both paths end with the same folder of a day and the same name.
 
-    The begin of a recorded path may be that of another home, or `\\\\?\\`.
+    The beginning of a recorded path may be that of another home, or `\\\\?\\`.
     """
     parts, others = (text.replace("\\", "/").removesuffix(".zst").split("/")[-4:] for text in (path, recorded))
     return parts == others

@@ -74,7 +74,7 @@ class Lineage:
         return older
 
     def end_of_shared(self, part: RolloutPart) -> int:
-        """Return where the lines of a part end that the thread of its file shows too, 0 if it shows none of them.
+        """Return the end of those lines of a part that the thread of its file shows too, 0 if there are none.
 
         The thread that a fork was made from shows less of its older file after a revert.
         """

@@ -26,7 +26,7 @@ def list_page(
 ) -> SessionPage:
     """Return the page after the position `after`. `total` is known if the walk has reached the last thread."""
     if filter.agent_id or filter.type not in ("", "agent"):
-        return SessionPage(sessions=(), total=0)  # Codex has none
+        return SessionPage(sessions=(), total=0)  # all have the type agent, and none has an agent's id
     sign = -1 if filter.order.endswith("desc") else 1
 
     def order(key: tuple[int, ...]) -> Key:

@@ -88,7 +88,7 @@ class CodexReader(SessionBackend):
     def _refuse(self, capability: Capability) -> NoReturn:
         if capability in CHANGES:
             raise Unsupported(
-                f"Codex changes its sessions itself, and no codex was found, so there is no {capability}. Install "
+                f"Only Codex can change its sessions, and no codex was found, so there is no {capability}. Install "
                 "Codex, or name its program in the backend's URL: codex:?command=PATH."
             )
         super()._refuse(capability)

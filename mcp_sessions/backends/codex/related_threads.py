@@ -49,7 +49,7 @@ def filter_threads(
 
 
 def note_on_subagents(subagents: Sequence[str], changed: Sequence[str], done: str) -> str:
-    """Return a note on the threads of subagents, "" if there are none. `done` is a participle."""
+    """Return a note on the threads of subagents, "" if there are none. `done` is a participle such as `archived`."""
     others = [thread_id for thread_id in subagents if thread_id not in changed]
     notes = [f"The sessions of its subagents were {done} too: {listing(changed)}."] if changed else []
     notes += [f"Codex has not {done} these sessions of its subagents: {listing(others)}."] if others else []

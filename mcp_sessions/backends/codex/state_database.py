@@ -53,7 +53,7 @@ class StateRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StateSnapshot:
-    """The threads in the database by their ids. `note` says why there are none, "" if the database was read."""
+    """The threads in the database, by id. `note` says why there are none, "" if the database was read."""
 
     rows: Mapping[str, StateRow] = field(default_factory=dict[str, StateRow])
     note: str = ""

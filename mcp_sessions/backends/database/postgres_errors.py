@@ -53,7 +53,7 @@ def statement_error(error: psycopg.Error, seconds: float, schema: str) -> Sessio
             return None
 
 
-# A refused connection has no error code, only a text in the server's language. If no part of the text is recognised,
+# A refused connection has no error code, only a text in the server's language. If no part of the text is recognized,
 # the error is a general one.
 _CONNECTION_ERRORS: tuple[tuple[tuple[str, ...], type[SessionsError], str], ...] = (
     (

@@ -226,7 +226,7 @@ def _files(entry: TrashEntry) -> Sequence[Path]:
 
 
 def _begin(entry: TrashEntry) -> None:
-    """Record that the restoration of an entry has begun, so that a partly restored session is recognised as such."""
+    """Record that the restoration of an entry has begun, so that a partly restored session is recognized as such."""
     try:
         (entry.folder / _BEGUN).touch(mode=0o600)
     except OSError as error:

@@ -42,7 +42,7 @@ async def _read_newest(
     count: int,
     after: tuple[int, ...] | None,
 ) -> tuple[list[OpencodeSession], bool]:
-    """Return the first `count` wanted sessions after a place, and whether all others were looked at."""
+    """Return the first `count` wanted sessions after a place, and whether there are no others."""
     walk = Walk(source, start=(after[0], after[1] + 1) if after else None)
     earliest = filter.updated_after.timestamp() * 1000 if filter.updated_after else 0
     found: list[OpencodeSession] = []

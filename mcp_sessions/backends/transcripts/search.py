@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SearchableSession(Generic[T]):
-    """A session to search, and what its backend needs to read it."""
+    """A session that may contain hits, and what its backend needs to read it."""
 
     candidate: Candidate
     source: T

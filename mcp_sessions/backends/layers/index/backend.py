@@ -28,7 +28,7 @@ from .transcript_indexer import TranscriptIndexer
 _SHARE_OF_TIME = 0.4
 """The part of a call's time for updating the index, and also the part for reading the hits."""
 _FEWEST_PLACES = 8
-"""How many places are looked at in a round, even if fewer hits are missing."""
+"""The least number of places that are looked at in a round, even if fewer hits are missing."""
 _UPDATED_ELSEWHERE = (
     "Another call or process is updating the search index, so new messages may be missing. Repeat the call."
 )

@@ -28,7 +28,7 @@ _PAGE = 200
 _TIME_PRECISION = 60_000_000
 """Microseconds after which a session whose time is unchanged is not read again, since a system's times may be rough."""
 _MAX_LOST = 10
-"""Up to so many sessions are removed at once, even if these are most of the indexed ones."""
+"""So many sessions may be removed at once, even if they are most of the indexed ones."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ async def _archived_member(
 ) -> MemberPage[Session]:
     """Return up to `limit` sessions of the system's list that are archived in the overlay.
 
-    `identities`: those of all that are archived there, or of more than `limit`.
+    `identities`: of all sessions that are archived in the overlay, or of more than `limit` of them.
     """
     is_whole = listed.position == "" and len(identities) <= limit
     missing = set(identities)

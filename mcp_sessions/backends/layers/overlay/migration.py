@@ -1,4 +1,4 @@
-"""Moves facts into their system, after it has learned to store a field that only the overlay kept."""
+"""Moves facts into their system, once the system can store a field that only the overlay kept."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -113,7 +113,7 @@ class _Migration:
     async def _find(self, row: OverlayFacts, session_id: str) -> SessionDetail:
         session = await self._system.get_session(session_id)
         if facts.session_identity(session) != row.identity:
-            raise NotFound("a new session has this id.")
+            raise NotFound("the session is gone, and another one has its id now.")
         return session
 
     async def _write(self, session: SessionDetail, field: str, value: Any) -> Change:

@@ -80,7 +80,7 @@ class OverlayReader(Wrapper):
     ) -> SessionDetail:
         """Return a session as the system has it.
 
-        That the system has none proves nothing: an id may have changed, or another credential may see other sessions.
+        A missing session proves nothing: its id may have changed, or another credential may see it.
         """
         return await (get or self.inner.get_session)(session_id)
 
