@@ -129,6 +129,12 @@ def _deviation(
     return _marks(harness.deviations.get(f"{test.__name__}[{capability}]") or harness.deviations.get(test.__name__))
 
 
+def is_known_deviation(item: pytest.Item, failure: BaseException) -> bool:
+    """Return whether this failure is one that the harness expects of the test."""
+    is_expected = item.get_closest_marker("xfail") is not None and not item.config.option.runxfail
+    return is_expected and _DEVIATES.matches(failure)
+
+
 def deviation_of_a_run(item: pytest.Item) -> list[pytest.MarkDecorator]:
     """Return the mark for a run whose deviation names one of its parameters, which a cell does not know."""
     run = item.callspec if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None

@@ -1,10 +1,10 @@
 """Fixtures of the contract suite: they generate its cells and open a system for each."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 
 import pytest
 
-from .cells import MARKS, cells, deviation_of_a_run
+from .cells import MARKS, cells, deviation_of_a_run, is_known_deviation
 from .harness import Harness, System
 
 
@@ -31,6 +31,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for mark in deviation_of_a_run(item):
             item.add_marker(mark)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Drop the traceback of an expected failure: pytest parses its source files for a report that it does not print."""
+    try:
+        return (yield)
+    except BaseException as failure:
+        if is_known_deviation(pyfuncitem, failure):
+            raise failure.with_traceback(None) from None
+        raise
 
 
 @pytest.fixture
