@@ -194,7 +194,7 @@ class SearchHit(PageItem):
 
 
 class SearchPage(Model):
-    """A page of search hits. `complete` is false if a budget ended the search early.
+    """A page of search hits. `complete` is false if the time ended before the search.
 
     `searched_sessions` is set by backends that search by reading sessions one by one, without an index.
     """
