@@ -10,7 +10,7 @@ SessionsError
 ├── Unauthorized          no credential, or one that was refused
 ├── Forbidden             the credential lacks a scope
 ├── ConfirmationRequired  a destructive call that nobody has confirmed yet
-├── RateLimited           too many calls in a given time, by our limit or the backend's
+├── RateLimited           too many calls in a given time for this server or the backend
 ├── Timeout               no response in time
 ├── Unavailable           no response at all
 ├── Busy                  too many concurrent calls on this server

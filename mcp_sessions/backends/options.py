@@ -63,7 +63,9 @@ TIMEOUT = Option(25.0, "S", "seconds that one call may spend on the backend, 0.1
 KEEP_DELETED = Option(
     30, "DAYS", "days during which a deleted session can be restored, 1 to 3650", number(int, 1, 3650)
 )
-TRUST_ENV = Option(False, "on|off", "reach the backend through the proxy set in HTTP_PROXY or HTTPS_PROXY", boolean)
+TRUST_ENV = Option(
+    False, "on|off", "reach the backend through the proxy set in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY", boolean
+)
 ALLOW_HTTP = Option(False, "on|off", "allow unencrypted http:// to a backend on another machine", boolean)
 
 

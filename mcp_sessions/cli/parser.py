@@ -17,13 +17,13 @@ _COMMANDS = {
     "doctor": "check these settings and the backend, without changing anything, and say what is wrong",
     "config": "print a client's configuration for this server, with these settings",
     "copy": "copy all sessions of one backend into another one, and compare the two",
-    "overlay": "export the overlay's values, import an export, or move values into the systems",
+    "overlay": "export the overlay's values to a file, import them, or move them into their systems",
     "index": "bring the search index up to date, with a progress bar",
     "token": "create a token for --tokens: print the token, which is shown only once, and the line for the file",
 }
 _OVERLAY_ACTIONS = {
     "export": "write the overlay's values to a new file",
-    "import": "add the values in a file that the overlay lacks; what the overlay has is never changed",
+    "import": "add those values of a file that the overlay lacks; values that the overlay has are never changed",
     "migrate": "move values into the systems that can now store them; without --apply, only say what would be moved",
 }
 _OVERLAY_SETTINGS = ("log_level", "overlay", "timeout")
@@ -32,8 +32,9 @@ _BROWSE_SETTINGS = [name for name, setting in SETTINGS.items() if setting.group 
 _WITH_SETTINGS = ("serve", "browse", "doctor", "config", "index")
 _EPILOG = "Each flag also has an environment variable, such as MCP_SESSIONS_MAX_CHARS for --max-chars. The flag wins."
 _CREDENTIALS = (
-    "MCP_SESSIONS_TOKEN is the credential of the backend that is reached over HTTP; if both are, only --from gets it. "
-    "Other users of this machine can see a password in a command's URL. Use PGPASSWORD or ~/.pgpass instead."
+    "MCP_SESSIONS_TOKEN is the credential of the backend that is reached over HTTP. If both backends are, only the one "
+    "in --from gets it. Other users of this machine can see a password in a command's URL. Use PGPASSWORD or ~/.pgpass "
+    "instead."
 )
 
 
@@ -116,7 +117,11 @@ def _add_overlay(overlay: argparse.ArgumentParser) -> None:
         added.usage = f"mcp-sessions overlay {action} {'[--apply]' if action == 'migrate' else 'FILE'} [SETTING]..."
         added.epilog = _EPILOG
         if action == "migrate":
-            added.add_argument("--apply", action="store_true", help="move them, and read each back before removing it")
+            added.add_argument(
+                "--apply",
+                action="store_true",
+                help="move the values; each is read back before it is removed from the overlay",
+            )
         else:
             added.add_argument("file", metavar="FILE", help="lines of JSON, one for each value")
         _add_settings(added, _MIGRATION_SETTINGS if action == "migrate" else _OVERLAY_SETTINGS)

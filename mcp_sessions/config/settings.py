@@ -83,7 +83,7 @@ class Settings:
     """The settings of a server. `repr` shows no field, since a token or a URL's password would be in it."""
 
     user: str = _setting("", "ID", "see and change only this user's sessions", parsers.user)
-    session: str = _setting("", "ID", 'the session that "current" means')
+    session: str = _setting("", "ID", 'the session that "current" means if the client names none')
     transport: Transport = _setting(
         "stdio",
         "HOW",
@@ -140,7 +140,7 @@ class Settings:
     index: str = _setting(
         lambda: path_in_cache_folder("index.db"),
         "PATH|off",
-        "file of the search index for systems without one; off makes each search read all sessions",
+        "file of the search index for systems without one; off makes each search read the sessions",
         parsers.not_empty_or_off,
         shown="USER_CACHE_DIR/mcp-sessions/index.db",
     )

@@ -46,34 +46,6 @@ def get_weather(city: str) -> str:
     return f"22 degrees in {city}"
 
 
-def open_database(kind, url, **arguments):
-    """Return agno's database, which looks at the columns of each table once, as it does by itself from agno 3 on.
-
-    Before, it looks for each statement, which takes most of the time of a request.
-    """
-    db = kind(db_url=url, id="main", **arguments)
-    if not hasattr(db, "_table_cache"):
-        db._get_or_create_table = remember(db._get_or_create_table)
-    return db
-
-
-def remember(find):
-    """Return a function that calls `find` until it returns a table of this name, and returns that ever after."""
-    known = {}
-
-    async def find_once(*, table_name, **arguments):
-        if known.get(table_name) is None:
-            known[table_name] = await find(table_name=table_name, **arguments)
-        return known[table_name]
-
-    def find_once_synchronously(*, table_name, **arguments):
-        if known.get(table_name) is None:
-            known[table_name] = find(table_name=table_name, **arguments)
-        return known[table_name]
-
-    return find_once if inspect.iscoroutinefunction(find) else find_once_synchronously
-
-
 def make_os(db, other, options):
     def agent(id, db):
         return Agent(id=id, name=id.title(), model=Offline(), db=db, tools=[get_weather], retries=0, telemetry=False)
@@ -147,8 +119,8 @@ def serve(options):
     _, plain_driver = DATABASES[kind]
     database, driver = DATABASES[f"{kind}-async" if options.async_db else kind]
     url = options.db.set(drivername=driver).render_as_string(hide_password=False)
-    db = open_database(database, url)
-    other = open_database(database, url, session_table="other_sessions") if options.other_table else None
+    db = database(db_url=url, id="main")
+    other = database(db_url=url, id="main", session_table="other_sessions") if options.other_table else None
     agent_os = make_os(db, other, options)
     # asyncio turns off Nagle's algorithm only where the protocol is named: each answer would take 40 ms.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
