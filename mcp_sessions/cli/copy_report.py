@@ -66,7 +66,9 @@ def _summary(sessions: int, messages: int, already_there: int, without_user: int
     if without_user:
         who, them = ("1 of them has", "it") if without_user == 1 else (f"{without_user:,} of them have", "them")
         note = f" {who} no user: authenticated callers don't see {them}."
-    return f"{sessions:,} sessions with {messages:,} messages are the same in both{there}.{note}"
+    same = "1 session" if sessions == 1 else f"{sessions:,} sessions"
+    with_messages = "1 message" if messages == 1 else f"{messages:,} messages"
+    return f"{same} with {with_messages} {'is' if sessions == 1 else 'are'} the same in both{there}.{note}"
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -21,5 +21,7 @@ def unknown_variables(environ: Mapping[str, str], settings: Settings) -> Generat
         if name.startswith(PREFIX) and name not in known and name.removeprefix(PREFIX) not in _TEST_VARIABLES:
             from difflib import get_close_matches  # imported here, since most starts don't need it
 
-            (nearest,) = get_close_matches(name, known, n=1, cutoff=0)
-            yield f"{name} is not a setting and has no effect; the most similar setting is {nearest}"
+            ends = [variable.removeprefix(PREFIX) for variable in known]
+            nearest = get_close_matches(name.removeprefix(PREFIX), ends, n=1)
+            hint = f"the most similar setting is {PREFIX}{nearest[0]}" if nearest else "--help lists the settings"
+            yield f"{name} is not a setting and has no effect; {hint}"

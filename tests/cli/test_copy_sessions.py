@@ -203,7 +203,7 @@ async def test_a_guayaba_can_be_copied_except_its_archives(tmp_path: Path, monke
         fake.access.keys.clear()
         refused = await copied(f"guayaba+{fake.url}?agent={agent.id}", tmp_path / "c.db")
     assert done.status == 1
-    assert done.out.startswith("1 sessions with 1 messages are the same in both. 1 of them has no ")
+    assert done.out.startswith("1 session with 1 message is the same in both. 1 of them has no ")
     assert ". --from: Guayaba shows no messages of an archived session. Use restore_session" in done.err
     assert OLD not in done.out
     (found,) = await sessions_in(tmp_path / "b.db")

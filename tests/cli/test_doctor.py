@@ -216,6 +216,15 @@ def test_a_misspelt_variable_is_a_warning(examined: Examine, monkeypatch: pytest
     assert (ended, text_of(told, "settings", "warning")) == (0, f"settings: {text}")
 
 
+def test_a_variable_that_is_like_no_setting_is_a_warning_that_names_none(
+    examined: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MCP_SESSIONS_FOO", "ada")
+    ended, told = examined("--backend", "sqlite:///:memory:")
+    text = "MCP_SESSIONS_FOO is not a setting and has no effect; --help lists the settings."
+    assert (ended, text_of(told, "settings", "warning")) == (0, f"settings: {text}")
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
