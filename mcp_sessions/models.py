@@ -183,7 +183,7 @@ class RunPage(Model):
 
 
 class SearchHit(PageItem):
-    """A message that contains every word, or, without `message_id`, a session whose name does."""
+    """A message that contains every part of the query or, without `message_id`, a session whose name does."""
 
     session_id: str
     session_name: str = ""
