@@ -122,7 +122,7 @@ class SessionBackend:
         return ()
 
     def session_in_meta(self, meta: Mapping[str, object]) -> str:
-        """Return the id of the session that a request of a client of this system names in its `_meta`, "" if none."""
+        """Return the id of the session that a client of this system put into a request's `_meta`, "" if none."""
         return ""
 
     async def check_reachable(self) -> None:

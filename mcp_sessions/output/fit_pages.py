@@ -130,7 +130,7 @@ def _note_on_newer(note: str, count: int, newest: str, last: str) -> str:
 def _keep_rows(
     payload: JsonObject, key: str, rows: Sequence[PageItem], order: Sequence[int], limit: int, encrypt: Encrypt
 ) -> list[int]:
-    """Keep as many rows as fit with shortened texts, by priority, then as much of their texts as fits.
+    """Keep as many rows as fit if all texts are short, by priority. Then use the rest of the room for longer texts.
 
     `order`: the rows' indexes, the highest priority first. Return the indexes of the rows kept, at least one.
     """

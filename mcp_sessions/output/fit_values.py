@@ -107,7 +107,7 @@ class _Section(NamedTuple):
     candidates: Sequence[_OmittableValue]
 
     def spare(self, least: int) -> dict[str, int]:
-        """Return how many characters cutting each text to `least` saves, less its mention in the note, if any."""
+        """Return for each text the characters saved by cutting it to `least`, less those of its mention in the note."""
         savings: dict[str, int] = {}
         for key, original in self.texts.items():
             text: str = self.holder[key]
@@ -197,7 +197,7 @@ def _candidate(holder: JsonObject, key: str, taken: int, field: str, pointer: st
 
 
 def _choose(candidates: Sequence[_OmittableValue], need: int, room: int) -> list[_OmittableValue]:
-    """Return values to leave out to save `need` characters: few, and nested as deeply as suffices.
+    """Return values to leave out to save `need` characters: as few and as small parts of the document as is enough.
 
     Return none if their mentions take more than `room` characters.
     """

@@ -43,7 +43,8 @@ def payload_of(result: Model, sanitize: Callable[[str], str]) -> JsonObject:
 
 
 def leave_out_repeated(messages: Sequence[JsonObject]) -> None:
-    """Remove a `run_id` and a `created_at` that the message before has too. Where one ends, "" says so.
+    """Remove a `run_id` and a `created_at` that the message before has too. A message that has none gets "" after one
+    that has one.
 
     A page is left as it is if this would make it larger, since it may be as large as is allowed.
     """

@@ -36,7 +36,7 @@ class AppContext:
 
     backend: SessionBackend
     operator: Caller
-    """The caller of every request without authentication; with authentication, the defaults that all callers share."""
+    """Without authentication, the caller of every request; with authentication, the template for each caller."""
     authenticated: bool
     session: str
     confirm: ConfirmMode
@@ -92,7 +92,7 @@ def current_session(request: Request) -> CurrentSession | None:
     If there is none, return the one that `find_current` has found for this request.
 
     Its id is canonical. It is only a hint: it gives no access to a session. With several backends, a hint without a
-    backend's name means the backend without a name, unless `find_current` has found the session in another one.
+    backend's name means the session that `find_current` has found for it, else one of the backend without a name.
     """
     app = request.lifespan_context
     hint = _current_hint(request)

@@ -86,7 +86,8 @@ RULES = {
     "backends.backend_names backends.flag_errors backends.layers",
     "cli": "anything",
 }
-"""part → what of ours, and whether the SDK (`mcp`), it may import beside itself; the longest name that fits decides.
+"""part → the parts that it may import; `mcp` is the SDK. A part may always import itself. The longest name that fits
+decides.
 
 One system's backend never imports another's, and only `cli` knows all parts.
 """

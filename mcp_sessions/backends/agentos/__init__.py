@@ -17,7 +17,10 @@ if TYPE_CHECKING:  # so that the command line can read the options without loadi
 DB_ID = Option("", "ID", "the id of the database, if the AgentOS has several", str, selects=True)
 TABLE = Option("", "NAME", "the sessions table in the database `db_id`, if it isn't the default one", str, selects=True)
 RECHECK = Option(
-    True, "on|off", "for 10 minutes after a change, write it again if a finishing AgentOS run overwrites it", boolean
+    True,
+    "on|off",
+    "for 10 minutes after a change, write it again if an AgentOS run overwrites it when the run ends",
+    boolean,
 )
 
 

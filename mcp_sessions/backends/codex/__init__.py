@@ -34,7 +34,7 @@ def open_codex(url: str, options: CodexOptions, context: OpenContext) -> "Sessio
     if (path and not path.startswith("///")) or path == "///" or "\0" in path:
         raise Invalid("the URL of Codex's threads must be codex: or codex:///PATH")
     refuse_other_options(url, CodexOptions)
-    # On Windows, nothing ends what Codex leaves behind, so sessions can only be read there.
+    # On Windows, we can't end the processes that Codex leaves running, so sessions can only be read there.
     command = "" if sys.platform == "win32" else options.command or program_on_path("codex")
     home = _home(path.removeprefix("//"))
     if not command:

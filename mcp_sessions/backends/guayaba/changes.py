@@ -22,7 +22,7 @@ ReadBack = Callable[[], Awaitable[GuayabaSession | None]]
 
 
 class SessionWriter:
-    """Changes sessions, one at a time for each agent, so that the difference of two lists is due to one change.
+    """Changes sessions, one at a time for each agent, so that lists from before and after differ by one change only.
 
     `locks` has the lock of each agent, and is shared by all callers.
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # so that the command line can read the options without loadi
 
 _DATABASE = ("opencode", "opencode.db")
 _CONCURRENCY = 16
-"""More than there are tools that change something, so that changes without an answer don't keep reads waiting."""
+"""Each change that gets no answer holds a connection. More than there are tools that change leave some for reads."""
 
 
 COMMAND = Option("", "PROGRAM", "the opencode that makes changes; by default the one on the PATH", find_program)
@@ -91,7 +91,7 @@ def open_opencode_database(url: str, options: OpencodeDatabaseOptions, context: 
     refuse_other_options(url, OpencodeDatabaseOptions)
     database = _database_file(path.removeprefix("//"))
     command = options.command or program_on_path("opencode")
-    # A server finds its database by the name. On Windows, nothing ends what it leaves behind.
+    # A server finds its database by the name. On Windows, we can't end the processes that it leaves running.
     if not command or context.read_only or database.parts[-2:] != _DATABASE or sys.platform == "win32":
         return LocalOpencodeReader(database, options)
 

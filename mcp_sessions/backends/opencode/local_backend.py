@@ -25,7 +25,7 @@ from .server_process import ServerProcess
 from .source import OpencodeSource
 
 _START_SECONDS = 60
-"""How many seconds before this server's start the turn may have begun: opencode starts the server in its first turn."""
+"""How many seconds before our start a turn may have begun to be ours: opencode starts us during its first turn."""
 
 
 class LocalOpencodeReader(OpencodeReader):

@@ -49,8 +49,8 @@ class SessionWriter:
     async def change(self, session_id: str, owner: str, edit: Edit, *, expected_version: str = "") -> WriteResult:
         """Read the session, apply `edit`, and write the fields that differ, if there are any.
 
-        If a run has ended since our last write and overwrote that write, the edit is applied to the session with our
-        earlier values, which are written again too. The new values become pending even if AgentOS has them already.
+        If a run has ended since our last write and overwrote it, put our earlier values back before applying the edit.
+        The new values become pending even if AgentOS has them already.
         """
         async with self._locks.lock(session_id):
             before = await self._api.find(session_id, owner)

@@ -143,7 +143,7 @@ class Router(SessionBackend):
         *,
         has_deadline: bool = True,
     ) -> tuple[ResultConverter, T]:
-        """Call the session's member. Return the result, after a converter that makes it the caller's."""
+        """Call the session's member. Return a converter, which puts the member's name into ids, and the result."""
         member, own_id = self._find(session_id)
         member.require(capability)
         with self._errors_for_callers(member, own_id):
