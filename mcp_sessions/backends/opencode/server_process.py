@@ -74,7 +74,8 @@ async def run_server(program: str, data_home: Path) -> AsyncGenerator[ServerProc
 def prevent_installation(configuration: Path) -> None:
     """Make a new configuration folder look as if opencode had installed its package for plugins there.
 
-    Else it downloads that package and what the package needs, which takes ten seconds of processor time.
+    Else it downloads that package and what the package needs, which takes ten seconds of processor time. Measured
+    with opencode 1.15.13 and 1.18.33.
     """
     (configuration / "node_modules").mkdir(parents=True)
     packages = {"packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}}
