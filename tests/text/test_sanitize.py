@@ -287,7 +287,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("piece", HOSTILE, ids=ascii)
 def test_sanitizing_time_grows_linearly_with_the_length(piece: str) -> None:
-    quarter = piece * (10_000 // len(piece))
+    quarter = piece * (7_000 // len(piece))  # from 30,000 characters on, CPython's `find` works otherwise, and slower
     times: list[list[float]] = [[], []]
     for _ in range(40):
         for texts, taken in zip(([quarter] * 4, [quarter * 4]), times, strict=True):
