@@ -5,14 +5,14 @@ conversation is the chain of parents of the last message. A parent stands before
 the end of the file, and only as far as the caller needs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ... import cursors
 from ...errors import Invalid
 from ..transcripts.lines import Line, TranscriptFile
-from .records import Record, belongs_to_no_conversation, is_torn, may_belong_to_answer, read_record
+from .records import Record, belongs_to_no_conversation, is_torn, may_belong_to_answer, parse_record, read_record
 
 _BROKEN = (
     "Older messages are in the order of the file, since the link to them is missing. Claude Code may not show them."
@@ -83,9 +83,7 @@ class Chain:
         if start.mode in (StartMode.NEWEST, StartMode.LINE):
             yield ChainLink(last, [])
         if start.mode != StartMode.PREVIOUS:
-            for link in self._parents(last, lines):
-                yield link
-                last = link.record
+            last = yield from self._parents(last, lines)
             if not last.parent:
                 return
         yield from self._in_file_order(last.offset, is_resumed=start.mode == StartMode.PREVIOUS)
@@ -108,7 +106,7 @@ class Chain:
         """
         parents, in_branch = set[str](), set[str]()
         for line in lines:
-            record = read_record(line)
+            record = parse_record(line)
             if record is None:
                 continue
             is_end = record.uuid in in_branch or record.uuid not in parents
@@ -119,28 +117,29 @@ class Chain:
                 in_branch.add(record.parent)
         return None
 
-    def _parents(self, child: Record, lines: Iterator[Line]) -> Iterator[ChainLink]:
-        """Yield the parents of a line, up to the first one that has none, or whose parent is missing."""
+    def _parents(self, child: Record, lines: Iterator[Line]) -> Generator[ChainLink, None, Record]:
+        """Yield the ancestors of a line, nearest first. Return the last one: its parent is missing, or it has none."""
         passed: list[LineSpan] = []
         sought = child.parent
         pattern = sought.encode()
         for line in lines if sought else ():
-            record = read_record(line) if pattern in line.data else None
+            record = parse_record(line) if pattern in line.data else None
             if record is not None and record.uuid == sought:
                 yield ChainLink(record, passed)
-                passed, sought = [], record.parent
-                pattern = sought.encode()
+                child, passed, sought = record, [], record.parent
                 if not sought:
-                    return
+                    break
+                pattern = sought.encode()
             elif may_belong_to_answer(line):
                 passed.append(LineSpan(line.offset, line.end))
+        return child
 
     def _in_file_order(self, end: int, *, is_resumed: bool) -> Iterator[ChainLink]:
         """Yield all messages before an offset, the last one first. Of lines with the same uuid, the last one counts."""
         is_first = True
         seen: set[str] | None = None
         for line in self._lines(end):
-            record = read_record(line)
+            record = parse_record(line)
             if record is None or not (record.is_compaction or record.is_shown(of_subagent=self.of_subagent)):
                 continue
             if seen is None:

@@ -7,6 +7,7 @@ results are added after the answer.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from ...models import Message
 from ..transcript_feed import MessageAtPosition, ShownText
@@ -24,64 +25,44 @@ NEWEST: Position = (0,) * POSITION_LENGTH
 
 @dataclass(slots=True)
 class _Turn:
-    """A message and the results of the tool calls in it, or only results. Its lines are in order, the newest first.
+    """A message and the results of the tool calls in it, or only results.
 
-    `inner_results` stand between the lines of the answer. `off_chain` are lines of the answer and results of its calls
-    that the chain does not contain, the oldest first; they are among the lines in `passed`. `start` is where reading
-    this turn again begins.
+    `links` are the lines of the message and the results, the newest first. The oldest is a line of the message, unless
+    there are only results. `off_chain` are lines of the message and results of its calls that the chain does not
+    contain, the oldest first. `start` is where reading this turn again begins.
     """
 
     start: ChainStart
-    lines: list[Record] = field(default_factory=list[Record])
-    inner_results: list[Record] = field(default_factory=list[Record])
-    results: list[Record] = field(default_factory=list[Record])
-    off_chain: list[Record] = field(default_factory=list[Record])
-    passed: list[LineSpan] = field(default_factory=list[LineSpan])
-    is_in_file_order: bool = False
+    links: list[ChainLink]
+    off_chain: Sequence[Record] = ()
     _next: ChainStart | None = None
-
-    @classmethod
-    def of(cls, start: ChainStart, links: Sequence[ChainLink]) -> "_Turn":
-        turn = cls(ChainStart.at(links[0].record, StartMode.LINE) if start.mode == StartMode.NEWEST else start)
-        turn.add(links)
-        return turn
-
-    def add(self, links: Sequence[ChainLink]) -> None:
-        """Add older lines, the newest first."""
-        for record, passed, self.is_in_file_order in links:
-            results = self.inner_results if self.lines else self.results
-            (results if record.is_result else self.lines).append(record)
-            self.passed += passed
-
-    def continues_with(self, record: Record) -> bool:
-        """Return whether an older line is part of the same answer."""
-        return bool(record.answer_id) and record.answer_id == self.answer_id
 
     @property
     def answer_id(self) -> str:
-        return self.lines[0].answer_id if self.lines else ""
-
-    @property
-    def oldest(self) -> Record:
-        return (self.lines or self.results)[-1]
+        return self.links[-1].record.answer_id
 
     @property
     def next(self) -> ChainStart:
         """Where reading continues after this turn, of which all lines must be known."""
         if self._next is None:
-            self._next = ChainStart.at(self.oldest, StartMode.PREVIOUS if self.is_in_file_order else StartMode.PARENT)
+            oldest = self.links[-1]
+            mode = StartMode.PREVIOUS if oldest.is_in_file_order else StartMode.PARENT
+            self._next = ChainStart.at(oldest.record, mode)
         return self._next
 
     @property
     def answer_lines(self) -> list[Record]:
         """All lines of the message, oldest first; none if the turn has only results."""
-        return [*self.lines[::-1], *[record for record in self.off_chain if not record.is_result]]
+        records = [link.record for link in self.links[::-1]]
+        return [record for record in (*records, *self.off_chain) if not record.is_result]
 
     @property
     def all_results(self) -> list[Record]:
-        """All results, oldest first."""
-        put_back = (record for record in self.off_chain if record.is_result)
-        return [*reversed(self.inner_results), *put_back, *reversed(self.results)]
+        """All results, oldest first: those between the lines of the message, those off the chain, those after them."""
+        records = [link.record for link in self.links]
+        after = list(takewhile(lambda record: record.is_result, records))
+        inside = (record for record in reversed(records[len(after) :]) if record.is_result)
+        return [*inside, *(record for record in self.off_chain if record.is_result), *reversed(after)]
 
     def items(self) -> list[HistoryItem]:
         """Return the messages of this turn, oldest first, without their positions."""
@@ -119,10 +100,12 @@ class Conversation:
 
     def texts(self, start: ChainStart) -> Iterator[MessageAtPosition]:
         """Yield the messages that come after `start`, newest first. Leave out the results of tools."""
+        is_first = True
         for turn in self._turns(start, with_results=False):
             lines = turn.answer_lines
-            yield MessageAtPosition(_text_of(lines), start, lines[0].origin)
-            start = turn.next
+            # At `NEWEST`, the first message is found as a whole even after lines were added to it.
+            yield MessageAtPosition(_text_of(lines), start if is_first else turn.start, lines[0].origin)
+            is_first = False
 
     def end_of(self, message_id: str) -> int | None:
         """Return where the last line of a message ends, None if there is no such message."""
@@ -134,50 +117,54 @@ class Conversation:
 
     def _shown(self, start: ChainStart, *, with_results: bool) -> Iterator[ChainLink]:
         """Yield the lines of the chain that are messages or compactions."""
-        before: list[LineSpan] = []
+        skipped: list[LineSpan] = []
         for record, passed, is_in_file_order in Chain(self.file, self.of_subagent, self.notes).links(start):
-            passed = [*before, *passed] if before else passed
-            is_yielded = record.is_compaction or record.is_shown(of_subagent=self.of_subagent)
-            is_yielded = is_yielded and (with_results or not record.is_result)
-            if is_yielded:
-                yield ChainLink(record, passed, is_in_file_order)
-            before = [] if is_yielded else passed
+            is_message = record.is_shown(of_subagent=self.of_subagent) or record.is_compaction
+            if is_message and (with_results or not record.is_result):
+                yield ChainLink(record, [*skipped, *passed], is_in_file_order)
+                skipped = []
+            else:
+                skipped += passed
 
     def _turns(self, start: ChainStart, *, with_results: bool = True) -> Iterator[_Turn]:
         """Yield the turns, newest first. Only the line before a result tells whether the result is inside an answer."""
         turn: _Turn | None = None
         results: list[ChainLink] = []
         for link in self._shown(start, with_results=with_results):
+            if start.mode == StartMode.NEWEST:
+                start = ChainStart.at(link.record, StartMode.LINE)
             if link.record.is_result:
                 results.append(link)
                 continue
-            if turn is not None and turn.continues_with(link.record):
-                turn.add([*results, link])
+            answer_id = link.record.answer_id
+            if turn is not None and answer_id and answer_id == turn.answer_id:
+                turn.links += [*results, link]
                 results = []
                 continue
             if turn is not None:
                 yield self._completed(turn, [*results, link])
                 start = turn.next
-            if results and not link.record.answer_id:
-                turn = _Turn.of(start, results)
+            if results and not answer_id:
+                turn = _Turn(start, results)
                 yield turn
                 start, results = turn.next, []
-            turn = _Turn.of(start, [*results, link])
+            turn = _Turn(start, [*results, link])
             results = []
         if turn is not None:
             yield self._completed(turn, results)
         if results:
-            yield _Turn.of(turn.next if turn else start, results)
+            yield _Turn(turn.next if turn else start, results)
 
     def _completed(self, turn: _Turn, older: Sequence[ChainLink]) -> _Turn:
         """Return the turn with those lines of its answer, and results of its calls, that are not on the chain. These
         lines are in the file between the turn and the next older links of the chain, `older`.
         """
-        passed = [*turn.passed, *(span for link in older for span in link.passed)]
+        passed = [span for link in (*turn.links, *older) for span in link.passed]
         if not turn.answer_id or not passed:
             return turn
-        uuids = {record.uuid for record in turn.lines}
-        on_chain = uuids | {record.uuid for record in (*turn.inner_results, *turn.results)}
+        records = [link.record for link in turn.links]
+        on_chain = {record.uuid for record in records}
+        uuids = {record.uuid for record in records if not record.is_result}
         lines = [record for record in self._read(passed, {turn.answer_id}) if record.answer_id == turn.answer_id]
         uuids |= {record.uuid for record in lines}
         results = [record for record in self._read(passed, uuids) if record.is_result and record.parent in uuids]
@@ -201,7 +188,7 @@ def _text_of(lines: Sequence[Record]) -> ShownText:
     first = lines[0]
     if first.is_compaction:
         return ShownText(first.uuid, "system", _COMPACTED, time_in(first.fields))
-    text = "\n".join(filter(None, [line.content.text for line in lines]))
+    text = "\n".join(filter(None, [line.text for line in lines]))
     return ShownText(first.uuid, "assistant" if first.type == "assistant" else "user", text, time_in(first.fields))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...json_documents import JsonObject, object_in
-from ..transcripts.blocks import Content, has_result
+from ..transcripts.blocks import Content, has_result, texts_of
 from ..transcripts.lines import Line, parse
 from ..transcripts.values import count_in, text_in
 
@@ -61,6 +61,11 @@ class Record:
             self._content.add(self.message.get("content"))
         return self._content
 
+    @property
+    def text(self) -> str:
+        """The text of `content`. This is faster, since it leaves out calls and attachments."""
+        return "\n".join(texts_of(self.message.get("content")))
+
     def is_shown(self, *, of_subagent: bool) -> bool:
         """Return whether Claude Code shows this line as a message of the session, or of a subagent of it."""
         get = self.fields.get
@@ -110,8 +115,11 @@ class Record:
 
 def read_record(line: Line) -> Record | None:
     """Return the record in a line, or None if the line belongs to no conversation or can't be read."""
-    if belongs_to_no_conversation(line.data):
-        return None
+    return None if belongs_to_no_conversation(line.data) else parse_record(line)
+
+
+def parse_record(line: Line) -> Record | None:
+    """Return the record in a line of which `belongs_to_no_conversation` is not true, or None if it has none."""
     fields = parse(line.data)
     if fields is None:
         return None

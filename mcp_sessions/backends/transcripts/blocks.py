@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from ...json_documents import Json, JsonObject, is_array, is_object, object_in
+from ...json_documents import Json, JsonObject, object_in
 from ...models import Attachment, ToolCall
 from .values import json_of, objects_in, text_in, valid_text
 
@@ -10,6 +10,7 @@ _TEXTS = ("text", "input_text", "output_text")
 _HIDDEN = ("thinking", "redacted_thinking", "reasoning")
 """Blocks that users don't see."""
 _CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
+_RESULT = "tool_result"
 
 
 @dataclass(slots=True)
@@ -37,35 +38,45 @@ class Content:
 
     def add(self, content: Json) -> None:
         """Add the content of a message: a text, or blocks. An unknown block becomes an attachment of its type."""
-        if isinstance(content, str):
-            self.texts += [valid_text(content)] if content else []
-        for block in objects_in(content) if is_array(content) else ():
+        self.texts += texts_of(content)
+        for block in objects_in(content):
             self._add_block(block)
 
     def _add_block(self, block: JsonObject) -> None:
         kind = text_in(block, "type")
-        if kind in _TEXTS:
-            self.texts += [text] if (text := text_in(block, "text")) else []
-        elif kind in _CALLS:
+        if kind in _CALLS:
             self.call_blocks.append(block)
-        elif kind == "tool_result":
+        elif kind == _RESULT:
             self.result_of.append(text_in(block, "tool_use_id"))
-            self._add_result(block.get("content"))
-        elif kind and kind not in _HIDDEN:
+            for inner in _blocks_of_result(block):
+                self._add_block(inner)
+        elif kind and kind not in _TEXTS and kind not in _HIDDEN:
             self.attachments.append(_attachment(kind, block))
 
-    def _add_result(self, content: Json) -> None:
-        """Add the content of a tool's result. Ignore a result inside that result."""
-        if isinstance(content, str):
-            self.add(content)
-        for block in objects_in(content):
-            if text_in(block, "type") != "tool_result":
-                self._add_block(block)
+
+def texts_of(content: Json) -> list[str]:
+    """Return the texts in the content of a message, also those in the results of tools."""
+    if isinstance(content, str):
+        return [valid_text(content)] if content else []
+    texts: list[str] = []
+    for block in objects_in(content):
+        kind = block.get("type")
+        if kind in _TEXTS:
+            texts += [text] if (text := text_in(block, "text")) else []
+        elif kind == _RESULT:
+            inner = block.get("content")
+            texts += texts_of(inner if isinstance(inner, str) else _blocks_of_result(block))
+    return texts
+
+
+def _blocks_of_result(block: JsonObject) -> list[JsonObject]:
+    """Return the blocks in the result of a tool, without the results inside it."""
+    return [inner for inner in objects_in(block.get("content")) if inner.get("type") != _RESULT]
 
 
 def has_result(content: Json) -> bool:
     """Return whether one of the blocks of a message is the result of a tool call."""
-    return is_array(content) and any(is_object(block) and block.get("type") == "tool_result" for block in content)
+    return _RESULT in [block.get("type") for block in objects_in(content)]
 
 
 def _attachment(kind: str, block: JsonObject) -> Attachment:

@@ -102,17 +102,17 @@ class TranscriptFile:
         while position > 0:
             start = max(position - _CHUNK, 0)
             data = self.read(start, position - start)
-            first, *lines = data.split(b"\n")
-            if lines:
-                offset = start + len(data) - len(lines[-1])
-                joined = self._joined(offset, [lines.pop(), *reversed(pieces)])
-                yield from (line for line in joined if not ignored(line.data))
-                for line in reversed(lines):
-                    offset -= len(line) + 1
-                    if line and not ignored(line):
-                        yield Line(offset, line)
-                pieces = []
-            pieces = _limited([*pieces, first])
+            stop = len(data)
+            while (newline := data.rfind(b"\n", 0, stop)) >= 0:  # faster than `split` if there are few lines
+                offset, line = start + newline + 1, data[newline + 1 : stop]
+                if pieces:
+                    joined = self._joined(offset, [line, *reversed(pieces)])
+                    yield from (whole for whole in joined if not ignored(whole.data))
+                    pieces = []
+                elif line and not ignored(line):
+                    yield Line(offset, line)
+                stop = newline
+            pieces = _limited([*pieces, data[:stop]])
             position = start
         yield from (line for line in self._joined(0, pieces[::-1]) if not ignored(line.data))
 

@@ -102,6 +102,26 @@ async def test_calls_that_branch_off_the_chain_belong_to_their_answer(tmp_path: 
     assert sorted(call.arguments for call in messages[1].tool_calls) == ['{"n":0}', '{"n":1}']
 
 
+@pytest.mark.parametrize("limit", [1, 2, 200])
+@pytest.mark.parametrize("last_call_has_result", [True, False])
+async def test_results_between_the_lines_of_an_answer_come_after_it(
+    tmp_path: Path, limit: int, last_call_has_result: bool
+) -> None:
+    transcript = Transcript()
+    transcript.prompt("Hello", NOW)
+    for number in range(2):
+        transcript.answer([{"type": "tool_use", "id": f"t{number}", "name": "Bash", "input": {}}], NOW)
+        transcript.lines[-1]["message"]["id"] = "msg_1"
+        if last_call_has_result or number == 0:
+            transcript.result(f"t{number}", f"result {number}", NOW)
+    transcript.write(tmp_path, NOW)
+    async with opened(tmp_path) as backend:
+        messages = await messages_of(backend, transcript.id, limit)
+    results = ["result 0", "result 1"] if last_call_has_result else ["result 0"]
+    assert [message.text for message in messages] == ["Hello", "", *results]
+    assert [call.id for call in messages[1].tool_calls] == ["t0", "t1"]
+
+
 async def test_what_the_user_went_back_from_is_not_shown(tmp_path: Path) -> None:
     transcript = question_and_answer()
     answer = transcript.last
