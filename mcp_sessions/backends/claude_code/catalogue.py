@@ -43,7 +43,7 @@ class Catalogue:
         changed, it is newer than all remaining sessions.
         """
         waiting: list[tuple[int, int, CatalogueEntry]] = []
-        for file in sorted(self.files(is_kept=is_kept).values(), reverse=True):
+        for file in self.contents().newest_first(is_kept=is_kept):
             while waiting and -waiting[0][0] > file.mtime // 1000:
                 yield heappop(waiting)[2]
             entry = self.entry(file)

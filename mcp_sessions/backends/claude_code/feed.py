@@ -16,14 +16,13 @@ class ClaudeCodeFeed:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        contents = catalogue.contents()
-        self._files = contents.all
-        self.states: Mapping[str, FileState] = contents.states
+        self._contents = catalogue.contents()
+        self.states: Mapping[str, FileState] = self._contents.states
         self.unreadable = catalogue.unreadable
 
     @contextmanager
     def open(self, session_id: str, stops_at: float) -> Generator[OpenTranscript | None]:
-        file = self._files[session_id]
+        file = self._contents.file(session_id)
         self._catalogue.stops_at = stops_at
         facts = self._catalogue.facts(file)
         if not facts.is_session:

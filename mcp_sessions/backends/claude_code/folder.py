@@ -39,6 +39,14 @@ class SessionFile(NamedTuple):
     """Whether this is our copy of a transcript that Claude Code has removed."""
 
 
+_FoundFile = tuple[FileState, str]
+"""The state of a transcript, and the folder of its project. A search looks at thousands of transcripts and opens ten,
+so a `SessionFile` is made only when it is asked for.
+"""
+_FoundFiles = Mapping[str, _FoundFile]
+_NO_FILES: _FoundFiles = {}
+
+
 @dataclass(frozen=True)
 class FolderContents:
     """The transcripts that were found, and copies of those that are missing, by the ids of the sessions.
@@ -46,10 +54,18 @@ class FolderContents:
     `unreadable`: how many could not be looked at. `read`: what was read of each project, from which this was made.
     """
 
-    files: Mapping[str, SessionFile] = field(default_factory=dict[str, SessionFile])
-    kept: Mapping[str, SessionFile] = field(default_factory=dict[str, SessionFile])
+    found_files: _FoundFiles = field(default_factory=dict[str, _FoundFile])
+    found_copies: _FoundFiles = field(default_factory=dict[str, _FoundFile])
     unreadable: int = 0
-    read: Sequence[Mapping[str, SessionFile]] = ()
+    read: Sequence[_FoundFiles] = ()
+
+    @cached_property
+    def files(self) -> Mapping[str, SessionFile]:
+        return {id: _session_file(id, *file) for id, file in self.found_files.items()}
+
+    @cached_property
+    def kept(self) -> Mapping[str, SessionFile]:
+        return {id: _session_file(id, *file, is_kept=True) for id, file in self.found_copies.items()}
 
     @cached_property
     def all(self) -> Mapping[str, SessionFile]:
@@ -57,10 +73,22 @@ class FolderContents:
 
     @cached_property
     def states(self) -> Mapping[str, FileState]:
-        return {id: file.state for id, file in self.all.items()}
+        return {id: state for id, (state, _) in {**self.found_files, **self.found_copies}.items()}
 
+    def newest_first(self, *, is_kept: bool | None = None) -> Iterator[SessionFile]:
+        """Yield the transcripts, the one that was written to last first. `is_kept`: see `Catalogue.newest_first`."""
+        files = {} if is_kept is True else self.found_files
+        copies = {} if is_kept is False else self.found_copies
+        states = {id: state for id, (state, _) in {**files, **copies}.items()}
+        for _, id in sorted([(state.mtime, id) for id, state in states.items()], reverse=True):
+            yield self.file(id)
 
-_NO_FILES: Mapping[str, SessionFile] = {}
+    def file(self, session_id: str) -> SessionFile:
+        """Return the transcript of a session. Raise `KeyError` if the session was not found."""
+        file = self.found_files.get(session_id)
+        if file is not None:
+            return _session_file(session_id, *file)
+        return _session_file(session_id, *self.found_copies[session_id], is_kept=True)
 
 
 def is_session_id(text: str) -> bool:
@@ -77,7 +105,7 @@ class ClaudeFolder:
 
     root: Path
     kept: "ClaudeFolder | None" = None
-    memory: FolderMemory[Mapping[str, SessionFile]] = field(default_factory=FolderMemory[Mapping[str, SessionFile]])
+    memory: FolderMemory[_FoundFiles] = field(default_factory=FolderMemory[_FoundFiles])
     _last: FolderContents = field(default_factory=FolderContents)
 
     @property
@@ -102,14 +130,14 @@ class ClaudeFolder:
         errors: list[OSError] = []
         with self.memory.current():
             read = [self.memory.get(path) or self._sessions_in(path, errors) for path in self._project_folders(errors)]
-        copies = self.kept.walk().files if self.kept else _NO_FILES
+        copies = self.kept.walk().found_files if self.kept else _NO_FILES
         read.append(copies)
         last = self._last
         is_unchanged = len(read) == len(last.read) and all(map(operator.is_, read, last.read))
         if not is_unchanged or last.unreadable != len(errors):
-            files = _merged(read[:-1])
-            kept = {id: file._replace(is_kept=True) for id, file in copies.items() if id not in files}
-            last = self._last = FolderContents(files, kept, len(errors), read)
+            found = _merged(read[:-1])
+            missing = {id: file for id, file in copies.items() if id not in found}
+            last = self._last = FolderContents(found, missing, len(errors), read)
         return last
 
     def _project_folders(self, errors: list[OSError]) -> list[str]:
@@ -123,8 +151,8 @@ class ClaudeFolder:
             errors.append(error)
             return []
 
-    def _sessions_in(self, project: str, errors: list[OSError]) -> Mapping[str, SessionFile]:
-        files: dict[str, SessionFile] = {}
+    def _sessions_in(self, project: str, errors: list[OSError]) -> _FoundFiles:
+        files: dict[str, _FoundFile] = {}
         is_remembered = True
         try:
             with os.scandir(project) as entries:
@@ -141,8 +169,7 @@ class ClaudeFolder:
                         continue
                     # A file may be changed by way of its other name, in another folder.
                     is_remembered = is_remembered and stat.st_nlink == 1 and not entry.is_symlink()
-                    id = entry.name[:-6]
-                    files[id] = _session_file(id, entry.path, stat)
+                    files[entry.name[:-6]] = _state_of(stat), project
         except (FileNotFoundError, NotADirectoryError):
             return _NO_FILES
         except OSError as error:
@@ -191,22 +218,32 @@ class ClaudeFolder:
         return found + [file._replace(is_kept=True) for file in kept if file.id not in ids]
 
 
-def _merged(read: Iterable[Mapping[str, SessionFile]]) -> Mapping[str, SessionFile]:
+def _merged(read: Iterable[_FoundFiles]) -> _FoundFiles:
     """Return the files of all folders: of those with the same id, the one that was written to last."""
-    found: dict[str, SessionFile] = {}
+    found: dict[str, _FoundFile] = {}
     for files in read:
-        newest = {id: max(found[id], files[id]) for id in found.keys() & files.keys()}
+        newest = {id: max(found[id], files[id], key=_order_of_find) for id in found.keys() & files.keys()}
         found |= files  # merging dicts takes a tenth of the time of a loop over thousands of files
         found |= newest
     return found
 
 
+def _order_of_find(file: _FoundFile) -> tuple[int, str]:
+    """Return what `find` too orders files of one name by: the time of the last change, then the path."""
+    return file[0].mtime, file[1] + os.sep
+
+
 def _find_file(id: str, path: str) -> SessionFile | None:
     try:
-        return _session_file(id, path, os.stat(path))  # noqa: PTH116 - see `SessionFile`
+        state = _state_of(os.stat(path))  # noqa: PTH116 - see `SessionFile`
     except OSError:
         return None
+    return SessionFile(state.mtime, id, path, state)
 
 
-def _session_file(id: str, path: str, stat: os.stat_result) -> SessionFile:
-    return SessionFile(stat.st_mtime_ns, id, path, FileState(stat.st_ino, stat.st_size, stat.st_mtime_ns))
+def _session_file(id: str, state: FileState, project: str, *, is_kept: bool = False) -> SessionFile:
+    return SessionFile(state.mtime, id, os.path.join(project, f"{id}.jsonl"), state, is_kept)  # noqa: PTH118
+
+
+def _state_of(stat: os.stat_result) -> FileState:
+    return FileState(stat.st_ino, stat.st_size, stat.st_mtime_ns)
