@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from pydantic_core import from_json
+
 from ...database.database import Transaction
 from ...database.fts5 import phrases
 from ...database.times import now_micros
 from ...transcript_feed import FileState
 from .labels import labels_of
-from .texts import KEYS_PER_SECOND, NewText, Text, insert_texts
+from .texts import KEYS_PER_SECOND, NewText, Text, insert_rows, insert_texts
 
 MAX_KEY = 1 << 58  # has 18 digits, the most that a cursor accepts
 _AT_ONCE = 500
@@ -37,6 +39,17 @@ class IndexedSession(NamedTuple):
     changed_at: int
     read_at: int
     is_readable: int
+    key: int
+
+
+class IndexRow(NamedTuple):
+    """The values to write to the table of sessions. `state` is that of the file, "" without one that can be read."""
+
+    id: str
+    owner: str
+    changed_at: int
+    is_readable: bool
+    state: str = ""
 
 
 class Place(NamedTuple):
@@ -78,7 +91,7 @@ def indexed(tx: Transaction, source: str, ids: Sequence[str]) -> dict[str, Index
     for start in range(0, len(ids), _AT_ONCE):
         some = ids[start : start + _AT_ONCE]
         rows = tx.all(
-            "SELECT id, owner, changed_at, read_at, is_readable FROM sessions"
+            "SELECT id, owner, changed_at, read_at, is_readable, key FROM sessions"
             f" WHERE source = ? AND id IN ({', '.join('?' * len(some))})",
             source,
             *some,
@@ -98,11 +111,13 @@ def states(tx: Transaction, source: str, current: Mapping[str, FileState]) -> di
 
     `current` has the states of the files now. Where both are equal, the same object is returned.
     """
-    # Reading the whole table is faster than looking up each row of its index, and making a text than parsing one.
-    rows = tx.all("SELECT id, state FROM sessions NOT INDEXED WHERE source = ?", source)
+    # Reading the whole table is faster than looking up each session. Getting one JSON text is faster than getting
+    # thousands of rows. Making the text of a state is faster than parsing one.
+    row = tx.one("SELECT json_group_object(id, state) FROM sessions NOT INDEXED WHERE source = ?", source)
+    stored: dict[str, str] = from_json(row[0]) if row else {}
     return {
         session_id: now if (now := current.get(session_id)) and str(now) == state else FileState.parse(state)
-        for session_id, state in rows
+        for session_id, state in stored.items()
     }
 
 
@@ -118,33 +133,28 @@ def unreadable(tx: Transaction, source: str, owner: str) -> list[str]:
     return [session_id for session_id, its_owner in rows if not owner or its_owner == owner]
 
 
-def put_row(
-    tx: Transaction,
-    source: str,
-    session_id: str,
-    owner: str,
-    changed_at: int,
-    *,
-    is_readable: bool = True,
-    state: str = "",
-) -> int:
-    """Write what the index has of a session without its texts. Return the session's key."""
-    row = tx.one("SELECT key FROM sessions WHERE source = ? AND id = ?", source, session_id)
-    values = (owner, changed_at, now_micros(), is_readable, state)
-    if row:
+def put_rows(tx: Transaction, source: str, rows: Sequence[IndexRow]) -> tuple[dict[str, int], set[str]]:
+    """Insert or update sessions, but not their texts. Return the keys of all by id, and the ids of the new ones.
+
+    New ones are inserted together, since each statement waits for the interpreter's lock, which a thread that reads
+    files holds most of the time.
+    """
+    known = indexed(tx, source, [row.id for row in rows])
+    new: list[tuple[object, ...]] = []
+    for row in rows:
+        values = (row.owner, row.changed_at, row.is_readable, row.state, now_micros())
+        if row.id not in known:
+            new.append((*values, source, row.id))
+            continue
         tx.run(
-            "UPDATE sessions SET owner = ?, changed_at = ?, read_at = ?, is_readable = ?, state = ? WHERE key = ?",
+            "UPDATE sessions SET owner = ?, changed_at = ?, is_readable = ?, state = ?, read_at = ? WHERE key = ?",
             *values,
-            *row,
+            known[row.id].key,
         )
-        return row[0]
-    return tx.insert(
-        "INSERT INTO sessions (owner, changed_at, read_at, is_readable, state, source, id)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        *values,
-        source,
-        session_id,
-    )
+    insert_rows(tx, "sessions (owner, changed_at, is_readable, state, read_at, source, id)", new)
+    added = {row.id for row in rows} - known.keys()
+    written = {**known, **indexed(tx, source, [*added])}
+    return {id: session.key for id, session in written.items()}, added
 
 
 def put_session(
@@ -158,8 +168,9 @@ def put_session(
     project: str = "",
 ) -> None:
     """Index a session's texts in place of its earlier ones. None means that they can't be read."""
-    key = put_row(tx, source, session_id, owner, changed_at, is_readable=texts is not None)
-    insert_texts(tx, replace_texts(tx, labels_of(source, owner, project), key, texts or (), above=-1))
+    keys, _ = put_rows(tx, source, [IndexRow(session_id, owner, changed_at, is_readable=texts is not None)])
+    labels = labels_of(source, owner, project)
+    insert_texts(tx, replace_texts(tx, labels, keys[session_id], texts or (), above=-1))
 
 
 def replace_texts(

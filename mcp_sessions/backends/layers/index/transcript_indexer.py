@@ -15,49 +15,30 @@ import anyio
 
 from ....errors import Invalid, NotFound, SessionsError, Timeout
 from ....models import HistoryQuery
-from ....text.sanitize import sanitize
 from ...base import SessionBackend
 from ...database.database import Transaction
 from ...database.times import now_micros
 from ...deadline import remaining
 from ...gather import map_concurrently
-from ...transcript_feed import NEWEST, FileState, OpenTranscript, TranscriptFeed
+from ...transcript_feed import FileState, OpenTranscript, TranscriptFeed
 from . import tables
-from .indexer import FoundText, IndexStatus, Progress, found_message, micros
+from .indexer import FoundText, IndexStatus, Progress, found_message
 from .labels import labels_of
+from .session_texts import SessionTexts, read_texts
 from .store import IndexStore
 from .tables import Place
 from .texts import NewText, Text, insert_texts
 
 _KNOWN = 64
 """How many indexed messages of a session are looked at to find where a file was continued."""
-_BATCH_CHARACTERS = 2_000_000
+_BATCH_CHARACTERS = 1_000_000  # more let reading and writing overlap less
 _BATCH_SESSIONS = 200
 _BATCH_SECONDS = 0.5
 _MAX_LOST = 10
 """If no file is left, at most so many sessions are removed: more may be on a disk that is missing."""
-_NOT_SEARCHED = ("system", "tool")
 _Waiting = deque[tuple[str, FileState]]
 _Known = Mapping[str, Mapping[str, tuple[bytes, int]]]
 """session id → message id → the digest and number of one of its newest messages."""
-
-
-@dataclass(frozen=True, slots=True)
-class _SessionTexts:
-    """What was read of a session. `after`: the number of the message that it follows, 0 if all of it was read.
-
-    `position` is where that message is to be read now. `texts` is None if the file can't be read. `labels` are those of
-    its texts in the index.
-    """
-
-    session_id: str
-    state: FileState
-    labels: str = ""
-    name: str = ""
-    texts: Sequence[Text] | None = ()
-    after: int = 0
-    position: str = ""
-    is_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +56,16 @@ class TranscriptIndexer:
         if known.files is self.feed.states and known.is_complete:
             return IndexStatus(unreadable=self.feed.unreadable)
         indexed = known.states
-        states = dict(self.feed.states)
-        states |= {
-            id: states[id].with_bases(dict(state.bases), states)
+        current = self.feed.states
+        with_bases = {
+            id: current[id].with_bases(dict(state.bases), current)
             for id, state in indexed.items()
-            if state.bases and id in states
+            if state.bases and id in current
         }
+        states = {**current, **with_bases} if with_bases else current
         if indexed == states and known.is_complete:
             # The next comparison is faster if most of the states are the same objects.
-            self.store.remember_states(self.name, known._replace(states=states, files=self.feed.states))
+            self.store.remember_states(self.name, known._replace(states=states, files=current))
             return IndexStatus(unreadable=self.feed.unreadable)
         is_swept = await self._drop(indexed.keys() - states.keys(), len(indexed))
         changed = [item for item in states.items() if indexed.get(item[0]) != item[1]]
@@ -93,7 +75,7 @@ class TranscriptIndexer:
         if not changed:
             await self.store.write_update(self._mark_as_complete)
         if is_swept and not waiting and not await self.store.scan(lambda tx: tables.unreadable(tx, self.name, "")):
-            self.store.remember_states(self.name, known._replace(states=states | read, is_complete=True))
+            self.store.remember_states(self.name, known._replace(states={**states, **read}, is_complete=True))
         return IndexStatus(len(waiting), unreadable=self.feed.unreadable)
 
     def _mark_as_complete(self, tx: Transaction) -> None:
@@ -124,15 +106,15 @@ class TranscriptIndexer:
         """
         total = len(waiting)
         states: dict[str, FileState] = {}
-        batch: list[_SessionTexts] = []
+        batch: list[SessionTexts] = []
         is_last = False
 
-        async def write() -> list[_SessionTexts]:
+        async def write() -> list[SessionTexts]:
             if batch:
                 await self.store.write_update(lambda tx: self._write(tx, batch, is_last=is_last))
             return []
 
-        async def read() -> list[_SessionTexts]:
+        async def read() -> list[SessionTexts]:
             return await anyio.to_thread.run_sync(self._read_batch, waiting, known, stops_at) if waiting else []
 
         while True:
@@ -153,9 +135,9 @@ class TranscriptIndexer:
 
         return await self.store.scan(read)
 
-    def _read_batch(self, waiting: _Waiting, known: _Known, stops_at: float) -> list[_SessionTexts]:
+    def _read_batch(self, waiting: _Waiting, known: _Known, stops_at: float) -> list[SessionTexts]:
         """Read sessions, and remove them from `waiting`. Return none if there is no time left."""
-        batch: list[_SessionTexts] = []
+        batch: list[SessionTexts] = []
         ends, characters = min(time.monotonic() + _BATCH_SECONDS, stops_at), 0
         while waiting and len(batch) < _BATCH_SESSIONS and characters < _BATCH_CHARACTERS and time.monotonic() < ends:
             session_id, state = waiting[0]
@@ -170,37 +152,39 @@ class TranscriptIndexer:
 
     def _read(
         self, session_id: str, state: FileState, known: Mapping[str, tuple[bytes, int]], stops_at: float
-    ) -> _SessionTexts:
+    ) -> SessionTexts:
         try:
             with self.feed.open(session_id, stops_at) as transcript:
                 if transcript is None:
-                    return _SessionTexts(session_id, state)
+                    return SessionTexts(session_id, state)
                 state = self.feed.states[session_id].with_bases(transcript.bases, self.feed.states)
                 labels = labels_of(self.name, "", transcript.project)
-                return _read(session_id, state, transcript, known, labels)
+                return read_texts(session_id, state, transcript, known, labels)
         except Timeout:
             raise
         except NotFound:
-            return _SessionTexts(session_id, state, is_gone=True)
+            return SessionTexts(session_id, state, is_gone=True)
         except SessionsError:
-            return _SessionTexts(session_id, state, texts=None)
+            return SessionTexts(session_id, state, texts=None)
 
-    def _write(self, tx: Transaction, batch: Sequence[_SessionTexts], *, is_last: bool) -> None:
-        new: list[NewText] = []
+    def _write(self, tx: Transaction, batch: Sequence[SessionTexts], *, is_last: bool) -> None:
         for reading in batch:
             if reading.is_gone:
                 tables.drop_session(tx, self.name, reading.session_id)
+        sessions = [session for session in batch if not session.is_gone]
+        keys, added = tables.put_rows(tx, self.name, [session.row for session in sessions])
+        new: list[NewText] = []
+        for session in sessions:
+            key, labels, texts = keys[session.session_id], session.labels, session.texts or ()
+            name = Text("name", "", session.state.changed_at, session.name)
+            if session.session_id in added:  # there is nothing to replace
+                names = [name] if name.text else []
+                new += [NewText(key, labels, text, text.digest(labels)) for text in (*texts, *names)]
                 continue
-            is_readable = reading.texts is not None
-            # One that can't be read is tried again by each update.
-            state, changed_at = str(reading.state) if is_readable else "", reading.state.changed_at
-            key = tables.put_row(
-                tx, self.name, reading.session_id, "", changed_at, is_readable=is_readable, state=state
-            )
-            if reading.after:
-                tables.set_position(tx, key, reading.after, reading.position)
-            new += tables.replace_texts(tx, reading.labels, key, reading.texts or (), above=reading.after)
-            new += tables.replace_part(tx, reading.labels, key, Text("name", "", changed_at, reading.name))
+            if session.after:
+                tables.set_position(tx, key, session.after, session.position)
+            new += tables.replace_texts(tx, labels, key, texts, above=session.after)
+            new += tables.replace_part(tx, labels, key, name)
         insert_texts(tx, new)
         if is_last:  # in the same transaction, since each waits for the disk
             self._mark_as_complete(tx)
@@ -260,40 +244,3 @@ def _text_at(place: Place, transcript: OpenTranscript | None) -> FoundText | Non
         return None
     is_found = placed is not None and placed.message.id == place.message_id
     return found_message(transcript.name, placed.message) if placed and is_found else None
-
-
-def _read(
-    session_id: str,
-    state: FileState,
-    transcript: OpenTranscript,
-    known: Mapping[str, tuple[bytes, int]],
-    labels: str,
-) -> _SessionTexts:
-    """Read the messages that are not among the `known` ones, which are the newest that are indexed."""
-    found: list[Text] = []
-    after, position = 0, ""
-    only_here = "" if transcript.ids_are_unique else session_id
-    for placed in transcript.messages(NEWEST):
-        message = placed.message
-        if message.role in _NOT_SEARCHED or not message.text:
-            continue
-        position = " ".join(map(str, placed.position))
-        created_at = micros(message.created_at) or state.changed_at
-        text = Text(
-            "message",
-            message.id,
-            created_at,
-            sanitize(message.text, redact_credentials=True),
-            1,
-            position,
-            placed.origin,
-            only_here,
-        )
-        digest, number = known.get(message.id, (b"", 0))
-        if number and digest == text.digest(labels):
-            after = number
-            break
-        found.append(text)
-    texts = [text._replace(number=number) for number, text in enumerate(reversed(found), after + 1)]
-    name = sanitize(transcript.name, redact_credentials=True)
-    return _SessionTexts(session_id, state, labels, name, texts, after, position)
