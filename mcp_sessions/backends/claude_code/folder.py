@@ -77,8 +77,8 @@ class FolderContents:
 
     def newest_first(self, *, is_kept: bool | None = None) -> Iterator[SessionFile]:
         """Yield the transcripts, the one that was written to last first. `is_kept`: see `Catalogue.newest_first`."""
-        files = {} if is_kept is True else self.found_files
-        copies = {} if is_kept is False else self.found_copies
+        files = _NO_FILES if is_kept is True else self.found_files
+        copies = _NO_FILES if is_kept is False else self.found_copies
         states = {id: state for id, (state, _) in {**files, **copies}.items()}
         for _, id in sorted([(state.mtime, id) for id, state in states.items()], reverse=True):
             yield self.file(id)
