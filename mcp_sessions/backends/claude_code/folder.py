@@ -242,7 +242,8 @@ def _find_file(id: str, path: str) -> SessionFile | None:
 
 
 def _session_file(id: str, state: FileState, project: str, *, is_kept: bool = False) -> SessionFile:
-    return SessionFile(state.mtime, id, os.path.join(project, f"{id}.jsonl"), state, is_kept)  # noqa: PTH118
+    path = os.path.join(project, f"{id}.jsonl")  # noqa: PTH118 - see `SessionFile`
+    return SessionFile(state.mtime, id, path, state, is_kept)
 
 
 def _state_of(stat: os.stat_result) -> FileState:

@@ -168,9 +168,9 @@ class TranscriptIndexer:
             return SessionTexts(session_id, state, texts=None)
 
     def _write(self, tx: Transaction, batch: Sequence[SessionTexts], *, is_last: bool) -> None:
-        for reading in batch:
-            if reading.is_gone:
-                tables.drop_session(tx, self.name, reading.session_id)
+        for session in batch:
+            if session.is_gone:
+                tables.drop_session(tx, self.name, session.session_id)
         sessions = [session for session in batch if not session.is_gone]
         keys, added = tables.put_rows(tx, self.name, [session.row for session in sessions])
         new: list[NewText] = []
