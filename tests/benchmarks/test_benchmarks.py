@@ -1,5 +1,6 @@
 """The benchmarks in short, with margins that hold on any machine. `python -m tests.benchmarks` has the figures."""
 
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -19,9 +20,11 @@ from tests.benchmarks import (
     bench_size,
 )
 from tests.benchmarks.measuring import assert_below, ratios
+from tests.support.claude_transcripts import Transcript
 
 SIZES = (1_000, 20_000)
 TIMES = 2  # that a call may take among twenty times as many sessions, which looking at each would take
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 @pytest.mark.timing
@@ -136,3 +139,19 @@ async def test_an_index_costs_little_more_than_one_by_hand(tmp_path: Path) -> No
 
     by_hand = "index ÷ an index by hand"
     await assert_below({by_hand: 3.5, f"{by_hand}, paginated": 3.5, f"{by_hand}, legacy": 3.5}, measure)
+
+
+@pytest.mark.slow
+def test_indexing_many_sessions_takes_hardly_more_memory_than_indexing_few(tmp_path: Path) -> None:
+    peak: dict[int, float] = {}
+    for sessions in (10, 50):
+        root = tmp_path / str(sessions)
+        for number in range(sessions):
+            transcript = Transcript()
+            messages = number + 2  # another number in each, so that each batch is inserted by another statement
+            for _ in range(messages):
+                transcript.prompt("a word " * (100_000 // messages), NOW)
+            transcript.write(root, NOW)
+        options = ["--backend", f"claude-code://{root}", "--index", str(root / "index.db")]
+        peak[sessions] = bench_index.rebuild_index(root, options).peak_memory
+    assert peak[50] < 1.2 * peak[10]

@@ -24,6 +24,7 @@ from .database import DeadlineExceeded, Row, SearchIndex, Transaction
 from .fts5 import Fts5Index
 from .schemas import SqliteSchema
 from .sqlite_checks import examine
+from .sqlite_connection import connect
 from .sqlite_errors import translate_errors
 from .sqlite_file import NOWHERE, Identity, file_identity, private_file_mode, refuse_leftover_journal
 from .sqlite_schema import migrate, require_current_schema, require_file, transaction
@@ -234,16 +235,7 @@ class SqliteDatabase:
         return connection
 
     def _connect(self, uri: str = "") -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            uri or self._path, self._busy_seconds, isolation_level=None, check_same_thread=False, uri=bool(uri)
-        )
-        try:
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute(f"PRAGMA synchronous = {self._schema.synchronous}")  # may have to wait for a lock
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        return connect(uri or self._path, self._schema, self._busy_seconds, is_uri=bool(uri))
 
     def _choose_journal(self, connection: sqlite3.Connection) -> None:
         # In this order: only the mode of a new file may still be changed by another process.

@@ -62,4 +62,10 @@ _STEPS = (
     _WITHOUT_SIZES,  # and a position in a thread of Codex had other numbers
     _WITHOUT_AUTOMERGE,
 )
-SQLITE = SqliteSchema("mcp-sessions index", 0x6D637069, _STEPS, synchronous="NORMAL")  # "mcpi"
+SQLITE = SqliteSchema(
+    "mcp-sessions index",
+    0x6D637069,  # "mcpi"
+    _STEPS,
+    synchronous="NORMAL",
+    cached_statements=16,  # 128 kept 25 MB, since a statement keeps its values, which here are up to 500 rows
+)
