@@ -13,33 +13,45 @@ Position = tuple[int, ...]
 NEWEST: Position = ()
 
 
+_FORMAT = "%d %d %d %d%s"
+"""The text of a `FileState`: its fields, separated by spaces."""
+
+
 class FileState(NamedTuple):
     """What tells one state of a file from another without reading it. `mtime` is in nanoseconds.
 
     `names`: a digest of what other files say of the session, such as its name, 0 if they say nothing. `bases`: the
-    sessions whose files decide which messages are shared with them, and the inodes of these files, 0 for those that are
-    missing.
+    sessions whose files decide which messages are shared with it, as ` ID=INODE` for each, with 0 for a missing file: a
+    text that begins with a space, so that one format makes the text of the whole state.
     """
 
     inode: int
     size: int
     mtime: int
     names: int = 0
-    bases: tuple[tuple[str, int], ...] = ()
+    bases: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the state of a text, or one that no file has if the text has another form."""
+        """Return the state of a text, or one that no file has if the text doesn't begin with four numbers."""
         try:
             inode, size, mtime, names, *bases = text.split()
-            pairs = (base.split("=") for base in bases)
-            return cls(int(inode), int(size), int(mtime), int(names), tuple((id, int(base)) for id, base in pairs))
+            return cls(int(inode), int(size), int(mtime), int(names), "".join(f" {base}" for base in bases))
         except ValueError:
             return cls(0, 0, 0)
 
     def __str__(self) -> str:
-        bases = "".join(f" {id}={inode}" for id, inode in self.bases) if self.bases else ""
-        return f"{self.inode} {self.size} {self.mtime} {self.names}{bases}"
+        return _FORMAT % self
+
+    @classmethod
+    def texts(cls, states: Mapping[str, Self]) -> dict[str, str]:
+        """Return the texts of many states by their keys. For that, no function in Python is called for each."""
+        return dict(zip(states, map(_FORMAT.__mod__, states.values()), strict=True))
+
+    @property
+    def base_ids(self) -> list[str]:
+        """The ids of the sessions in `bases`."""
+        return [base.partition("=")[0] for base in self.bases.split()]
 
     @property
     def changed_at(self) -> int:
@@ -48,7 +60,7 @@ class FileState(NamedTuple):
 
     def with_bases(self, ids: Iterable[str], states: Mapping[str, Self]) -> Self:
         """Return the state with bases, which have these states now."""
-        return self._replace(bases=tuple((id, states[id].inode if id in states else 0) for id in ids))
+        return self._replace(bases="".join(f" {id}={states[id].inode if id in states else 0}" for id in ids))
 
     def may_continue(self, earlier: Self) -> bool:
         """Return whether this may be the same file after something was appended to it."""

@@ -4,10 +4,12 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mcp_sessions.backends.database.database import Transaction
+from mcp_sessions.backends.database.sqlite import SqliteTransaction
 from mcp_sessions.backends.layers.index import tables
 from mcp_sessions.backends.transcript_feed import FileState
 from mcp_sessions.backends.transcripts.lines import TranscriptFile
@@ -47,7 +49,7 @@ async def test_messages_appended_to_a_file_are_found_and_only_they_are_read(
     assert sum(read) < 1_000_000 < path.stat().st_size
 
 
-async def test_after_a_user_went_back_only_the_new_branch_isfound(tmp_path: Path) -> None:
+async def test_after_a_user_went_back_only_the_new_branch_is_found(tmp_path: Path) -> None:
     transcript = transcript_of("apple one")
     first = transcript.last
     transcript.prompt("apple two", NOW + timedelta(seconds=1))
@@ -165,6 +167,26 @@ async def test_a_session_that_was_deleted_and_restored_is_found_again(is_other_p
         assert len(found(await backend.search_sessions("apple"))) == 1
 
 
+async def test_new_sessions_take_fewer_statements_than_there_are_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = 150
+    for _ in range(sessions):
+        transcript_of("an apple").write(tmp_path)
+    statements: list[str] = []
+    for name in ("all", "run"):  # `one` calls `all`
+        original = getattr(SqliteTransaction, name)
+
+        def counted(self: SqliteTransaction, statement: str, *values: object, original: Any = original) -> Any:
+            statements.append(statement)
+            return original(self, statement, *values)
+
+        monkeypatch.setattr(SqliteTransaction, name, counted)
+    async with open_index(tmp_path) as backend:
+        await backend.search_sessions("apple")
+    assert len(statements) < sessions / 2
+
+
 async def test_a_search_reads_from_the_index_which_files_it_has_only_if_another_process_changed_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +195,7 @@ async def test_a_search_reads_from_the_index_which_files_it_has_only_if_another_
     reads: list[str] = []
     original = tables.states
 
-    def counted(tx: Transaction, source: str, current: Mapping[str, FileState]) -> dict[str, FileState]:
+    def counted(tx: Transaction, source: str, current: Mapping[str, FileState]) -> Mapping[str, FileState]:
         reads.append(source)
         return original(tx, source, current)
 

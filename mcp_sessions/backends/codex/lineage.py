@@ -13,7 +13,7 @@ from ... import cursors
 from ...errors import SessionsError, Timeout, Unsupported
 from ..transcripts.lines import TranscriptFile, parse
 from ..transcripts.values import count_in
-from .home import Rollout, Thread
+from .home import Rollout, Thread, is_thread_id
 from .rollout import RolloutBase, SessionMeta, open_rollout, read_meta
 
 _MISSING = "The beginning of this conversation is missing: it is in another file, which is gone or damaged."
@@ -99,7 +99,7 @@ class Lineage:
         for part in self.parts():
             if self.end_of_shared(part):
                 break
-            if part.meta.base:
+            if part.meta.base and is_thread_id(part.meta.base.file_id):
                 thread = self.find(part.meta.base.file_id)
                 found[thread.id if thread else part.meta.base.file_id] = None
         return [id for id in found if id != self.thread.id]

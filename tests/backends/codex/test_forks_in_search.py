@@ -143,6 +143,7 @@ async def test_an_index_opens_no_file_of_a_fork_unless_something_changed(
     base = thread("a", "b")
     fork = thread("c", base=base.base())
     fork_of_fork = thread("d", base=fork.base())
+    without_base = thread("f", base={**base.base(), "thread_id": "no=1 id=2"})
     reads: list[str] = []
     original = TranscriptFile.read
 
@@ -151,7 +152,7 @@ async def test_an_index_opens_no_file_of_a_fork_unless_something_changed(
         return original(self, offset, length)
 
     async with _opened(tmp_path, with_index=True) as backend:
-        for made in (base, fork, fork_of_fork):
+        for made in (base, fork, fork_of_fork, without_base):
             made.write(tmp_path / "home")
         revert(base, 1, "e").write(tmp_path / "home", segment=SEGMENT)
         await found(backend)

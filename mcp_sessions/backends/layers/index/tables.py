@@ -106,17 +106,21 @@ def ids(tx: Transaction, source: str, owner: str) -> set[str]:
     return {session_id for session_id, its_owner in rows if not owner or its_owner == owner}
 
 
-def states(tx: Transaction, source: str, current: Mapping[str, FileState]) -> dict[str, FileState]:
+def states(tx: Transaction, source: str, current: Mapping[str, FileState]) -> Mapping[str, FileState]:
     """Return the states in which the files of sessions were read, by the sessions' ids.
 
-    `current` has the states of the files now. Where both are equal, the same object is returned.
+    `current` has the states of the files now. A state that is equal to the current one is the same object, and if all
+    are, the result is `current`.
     """
     # Reading the whole table is faster than looking up each session. Getting one JSON text is faster than getting
-    # thousands of rows. Making the text of a state is faster than parsing one.
+    # thousands of rows.
     row = tx.one("SELECT json_group_object(id, state) FROM sessions NOT INDEXED WHERE source = ?", source)
     stored: dict[str, str] = from_json(row[0]) if row else {}
+    texts = FileState.texts(current)  # making the text of a state is faster than parsing one
+    if stored == texts:
+        return current
     return {
-        session_id: now if (now := current.get(session_id)) and str(now) == state else FileState.parse(state)
+        session_id: current[session_id] if texts.get(session_id) == state else FileState.parse(state)
         for session_id, state in stored.items()
     }
 

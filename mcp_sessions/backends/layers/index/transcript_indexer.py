@@ -58,7 +58,7 @@ class TranscriptIndexer:
         indexed = known.states
         current = self.feed.states
         with_bases = {
-            id: current[id].with_bases(dict(state.bases), current)
+            id: current[id].with_bases(state.base_ids, current)
             for id, state in indexed.items()
             if state.bases and id in current
         }
