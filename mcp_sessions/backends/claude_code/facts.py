@@ -20,6 +20,8 @@ from .records import Record, read_record
 _EDGE = 64 * 1024
 _NEAR_END = _EDGE // 2
 _TITLE_LENGTH = 200
+_PREVIEW_LENGTH = 2 * _TITLE_LENGTH
+"""A title is made of so many characters of a text, which leaves room for repeated spaces, since a title has none."""
 _TITLES = {"custom-title": "customTitle", "ai-title": "aiTitle", "tag": "tag"}
 """type of a line → its field. The last line of a type counts, anywhere in the file."""
 _TAIL_TITLES = {**_TITLES, "last-prompt": "lastPrompt", "summary": "summary"}
@@ -52,7 +54,7 @@ class TranscriptHead:
 class SessionFacts:
     """What a list shows of a session, and what its last lines say.
 
-    `titles` has the last value of each type of line. `searched_to`: the lines before this offset were searched for
+    Of the first prompt, `head` has only the beginning. `searched_to`: the lines before this offset were searched for
     titles, and have `earlier_titles`.
     """
 
@@ -91,7 +93,8 @@ def read_facts(
     """Return the facts of a transcript. `earlier`: the facts of the file before lines were appended to it. Without
     `of_subagent`, the facts of a subagent's transcript only say that it is one.
     """
-    head = earlier.head if earlier and (earlier.head.first_prompt or earlier.head.is_side) else read_head(file)
+    is_known = earlier and (earlier.head.first_prompt or earlier.head.is_side)
+    head = earlier.head if earlier and is_known else _shortened(read_head(file))
     if head.is_side and not of_subagent:
         return SessionFacts(head)
     tail = _read_tail(file)
@@ -126,6 +129,11 @@ def read_head(file: TranscriptFile) -> TranscriptHead:
         if record is not None:
             head = _with_record(head, record)
     return head
+
+
+def _shortened(head: TranscriptHead) -> TranscriptHead:
+    """Return the head with only the beginning of its prompt and command, since the facts of thousands are kept."""
+    return replace(head, first_prompt=head.first_prompt[:_PREVIEW_LENGTH], command=head.command[:_PREVIEW_LENGTH])
 
 
 def _with_record(head: TranscriptHead, record: Record) -> TranscriptHead:
@@ -197,7 +205,7 @@ def _title(file: TranscriptFile, titles: dict[str, str], summary_leaf: str, head
     title = titles.get("ai-title") or titles.get("last-prompt")
     if not title and titles.get("summary") and _has_line(file, summary_leaf):
         title = titles["summary"]
-    return " ".join((title or head.first_prompt or head.command)[: 2 * _TITLE_LENGTH].split())[:_TITLE_LENGTH]
+    return " ".join((title or head.first_prompt or head.command)[:_PREVIEW_LENGTH].split())[:_TITLE_LENGTH]
 
 
 def _has_line(file: TranscriptFile, uuid: str) -> bool:

@@ -15,7 +15,7 @@ from ..transcripts.file_memory import FileMemory
 from ..transcripts.runs import microseconds
 from ..transcripts.values import time_of_milliseconds
 from .home import CodexHome, HomeContents, Rollout, Thread, state_of
-from .rollout import RolloutFacts, SessionMeta, open_rollout, read_facts
+from .rollout import PREVIEW_LENGTH, RolloutFacts, SessionMeta, open_rollout, read_facts
 from .session_index import SessionIndex
 from .state_database import StateDatabase, StateRow, StateSnapshot
 
@@ -175,7 +175,7 @@ class Catalogue:
         if given:
             return given
         preview = (entry.row.preview if entry.row else "") or self.facts(entry).preview
-        return " ".join(preview[: 2 * _NAME_LENGTH].split())[:_NAME_LENGTH]
+        return " ".join(preview[:PREVIEW_LENGTH].split())[:_NAME_LENGTH]
 
     def given_name(self, entry: CatalogueEntry) -> str:
         """Return the name that a thread was given, "" if it has none."""

@@ -18,6 +18,10 @@ _HEAD = 1024 * 1024
 _TAIL = 256 * 1024
 _PREVIEW = 8 * 1024 * 1024
 """A file whose first prompt comes after this many bytes has no preview."""
+PREVIEW_LENGTH = 400
+"""How many characters of the first prompt are kept, since the facts of thousands of files are: twice as many as a name
+has, which leaves room for repeated spaces.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class SessionMeta:
 class RolloutFacts:
     """What a rollout says about its thread. `updated` is the time of the last line in microseconds since 1970.
 
-    `meta` is None if the file is not one of a thread.
+    `meta` is None if the file is not one of a thread. `preview` is the beginning of the first prompt.
     """
 
     meta: SessionMeta | None
@@ -133,10 +137,10 @@ def _meta(fields: JsonObject, written_at: datetime | None) -> SessionMeta:
 
 
 def _read_preview(opened: TranscriptFile, meta: SessionMeta) -> str:
-    """Return the first prompt, "" if there is none."""
+    """Return the beginning of the first prompt, "" if there is none."""
     for line in opened.forward(0, min(opened.size, _PREVIEW)):
         if line_type(line.data) is LineType.MESSAGE and (prompt := prompt_in(line.data)):
-            return prompt
+            return prompt[:PREVIEW_LENGTH]
     return ""
 
 

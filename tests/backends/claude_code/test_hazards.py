@@ -12,6 +12,7 @@ from mcp_sessions.errors import NotFound
 from mcp_sessions.models import NewMessage, SessionFilter
 
 from ...support.claude_transcripts import Transcript, conversation
+from ...support.memory import kept_after
 from .folders import listed, messages_of, names_in, note_of, opened, texts_of
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -98,6 +99,16 @@ async def test_a_title_far_from_the_end_is_found_and_a_later_one_too(tmp_path: P
                 file.write(json.dumps({"type": "custom-title", "customTitle": name}).encode() + b"\n")
                 file.write(b'{"type":"mode","mode":"' + b"z" * 200_000 + b'"}\n')
             assert (await backend.get_session(transcript.id)).name == (name or "Hello")
+
+
+async def test_only_the_beginning_of_a_long_first_prompt_is_kept_in_memory(tmp_path: Path) -> None:
+    for _ in range(10):
+        transcript = Transcript()
+        transcript.prompt("long " * 100_000, NOW)
+        transcript.write(tmp_path)
+    async with opened(tmp_path) as backend:
+        assert await kept_after(lambda: listed(backend)) < 1_000_000
+        assert {len(row.name) for row in await listed(backend)} == {200}
 
 
 async def test_records_of_requests_are_neither_shown_nor_searched(tmp_path: Path) -> None:

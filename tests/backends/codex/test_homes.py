@@ -13,6 +13,7 @@ from mcp_sessions.models import SessionFilter
 
 from ...support.codex_rollouts import Rollout, record
 from ...support.file_states import watched
+from ...support.memory import kept_after
 from .homes import (
     NOW,
     SECOND,
@@ -190,3 +191,15 @@ async def test_a_folder_is_read_again_only_after_it_has_changed_or_if_it_changed
         assert await names(backend) == (["first", "second"], 0)
         third.write(tmp_path)
         assert await names(backend) == (["first", "second", "third"], 1)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+async def test_only_the_beginning_of_a_long_first_prompt_is_kept_in_memory(tmp_path: Path, *, legacy: bool) -> None:
+    for _ in range(10):
+        thread = Rollout(legacy=legacy, moment=NOW)
+        thread.start(NOW)
+        thread.prompt("long " * 100_000, NOW)
+        thread.write(tmp_path)
+    async with opened(tmp_path) as backend:
+        assert await kept_after(lambda: listed(backend)) < 1_000_000
+        assert {len(row.name) for row in await listed(backend)} == {200}
