@@ -52,9 +52,7 @@ def message_page(
         messages=tuple(reversed(page)),
         next_cursor=page[-1].cursor if more else "",
         omitted_messages=page[-1].skipped if more else newest - len(page),
-        note=f"{newer} newer messages follow. Read the next with around={quoted(messages[newest].id)}."
-        if newer
-        else "",
+        note=f"Newer messages: {newer}. Read the next with around={quoted(messages[newest].id)}." if newer else "",
         focus=query.around,
     )
 

@@ -92,7 +92,7 @@ def history(tx: Transaction, session: SessionRow, query: HistoryQuery, *, limit:
         messages=tuple(reversed(messages)),
         next_cursor=messages[-1].cursor if more else "",
         omitted_messages=messages[-1].skipped if more else newest - len(messages),
-        note=f'{newer} newer messages follow. Read the next with around="m{newest + 1}".' if newer else "",
+        note=f'Newer messages: {newer}. Read the next with around="m{newest + 1}".' if newer else "",
         focus=f"m{focus}" if focus else "",
     )
 

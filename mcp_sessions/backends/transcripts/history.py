@@ -70,7 +70,7 @@ def message_page(history: History, query: HistoryQuery, walk: str, *, limit: int
     rows[with_run:] = _in_run(rows[with_run:], _next_run(items)) if with_run < len(rows) else ()
     if query.message_id:
         return MessagePage(session_id=history.session_id, messages=tuple(rows))
-    notes = [f"{len(newer)} newer messages follow. Read the next with around={quoted(newer[-1])}."] if newer else []
+    notes = [f"Newer messages: {len(newer)}. Read the next with around={quoted(newer[-1])}."] if newer else []
     return MessagePage(
         session_id=history.session_id,
         messages=tuple(reversed(rows)),

@@ -47,7 +47,7 @@ async def test_a_page_around_a_message_says_how_many_newer_ones_there_are(store:
     page = await store.get_session_history(talk, HistoryQuery(around="m10"), limit=5)
     assert [message.id for message in page.messages] == ["m8", "m9", "m10", "m11", "m12"]
     assert page.focus == "m10"
-    assert page.note.startswith("8 newer messages follow")
+    assert page.note.startswith("Newer messages: 8. ")
     page = await store.get_session_history(talk, HistoryQuery(around="m20"), limit=5)
     assert ([message.id for message in page.messages][-1], page.note) == ("m20", "")
     assert [
