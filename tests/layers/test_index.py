@@ -125,7 +125,7 @@ async def test_a_damaged_index_is_made_anew(folder: Path, file: Path, offset: in
     _damage(file, offset)
     page = await _search(folder, file, "apple")
     assert (len(page.hits), page.complete) == (2, True)
-    assert page.note == "The search index was damaged and is being rebuilt."
+    assert page.note == "The search index was damaged, so a new one was made."
     assert len(_found(await _search(folder, file, "apple"))) == 2
 
 

@@ -1,5 +1,6 @@
 """One search over Claude Code, Codex and AgentOS, as settings build them."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from mcp_sessions.config.build import build_backend
 from mcp_sessions.config.settings import Settings
+from mcp_sessions.errors import Unavailable
 from mcp_sessions.models import HistoryQuery, NewMessage, SessionFilter
 
 from ..contract.agentos import as_json
@@ -101,3 +103,63 @@ async def test_stores_alone_say_that_their_sessions_have_no_project(urls: list[s
         assert listed.note.endswith("The sessions of this backend have no project.")
         found = await backend.search_sessions("apple", project="/w")
         assert (found.hits, found.complete, found.note) == ((), True, listed.note)
+
+
+def _write_two_agents(folder: Path) -> Settings:
+    """Write a session of Claude Code, a newer one of Codex, and an even newer one of Claude Code, all named walrus."""
+    claude, codex = folder / "claude", folder / "codex"
+    for number in (0, 2):
+        transcript = claude_transcripts.Transcript()
+        transcript.title(f"walrus {number}")
+        transcript.prompt("red apple", NOW + timedelta(minutes=number))
+        transcript.write(claude, NOW + timedelta(days=1, minutes=-number))  # the older one was changed last
+    rollout = codex_rollouts.Rollout(legacy=True, moment=NOW + timedelta(minutes=1))
+    rollout.turn("red apple", "", NOW + timedelta(minutes=1))
+    rollout.write(codex)
+    codex_rollouts.name_in_index(codex, rollout.id, "walrus 1")
+    urls = (f"claude=claude-code://{claude}", f"codex=codex://{codex}")
+    return Settings(backend=urls, index=str(folder / "index.db"), overlay="off", timeout=PATIENCE)
+
+
+async def test_names_are_ordered_by_when_their_sessions_were_created_in_all_systems(tmp_path: Path) -> None:
+    async with build_backend(_write_two_agents(tmp_path)) as backend:
+        page = await backend.search_sessions("walrus")
+    assert [hit.session_name for hit in page.hits] == ["walrus 2", "walrus 1", "walrus 0"]
+
+
+@pytest.mark.parametrize("gone", ["claude", "codex"])
+async def test_a_folder_that_is_missing_is_an_error_and_not_a_folder_without_sessions(
+    gone: str, tmp_path: Path
+) -> None:
+    settings = _write_two_agents(tmp_path)
+    async with build_backend(settings) as backend:
+        everything = await backend.search_sessions("apple")
+        assert everything.complete
+        (tmp_path / gone).rename(tmp_path / "elsewhere")
+        page = await backend.search_sessions("apple")
+        assert {hit.session_id.partition("/")[0] for hit in page.hits} == {"claude", "codex"} - {gone}
+        assert not page.complete
+        assert f"{gone} (" in page.note
+        sessions = await backend.list_sessions(SessionFilter())
+        assert (sessions.total, f"{gone} (" in sessions.note) == (None, True)
+        lost = next(hit.session_id for hit in everything.hits if hit.session_id.startswith(gone))
+        with pytest.raises(Unavailable, match="can't be read"):
+            await backend.get_session(lost)
+    (tmp_path / "elsewhere").rename(tmp_path / gone)
+    async with build_backend(settings) as backend:
+        assert await backend.search_sessions("apple") == everything
+
+
+async def test_a_damaged_index_that_several_systems_use_is_made_anew_once(tmp_path: Path) -> None:
+    settings = _write_two_agents(tmp_path)
+    for _ in range(10):
+        async with build_backend(settings) as backend:
+            assert len((await backend.search_sessions("apple")).hits) == 3
+        with (tmp_path / "index.db").open("r+b") as file:
+            file.seek(8192)
+            file.write(os.urandom(40_000))
+        async with build_backend(settings) as backend:
+            page = await backend.search_sessions("apple")
+        assert (len(page.hits), page.complete) == (3, True)
+        assert page.note.endswith("The search index was damaged, so a new one was made.")
+        assert "can't" not in page.note

@@ -125,11 +125,14 @@ class ClaudeFolder:
     def walk(self) -> FolderContents:
         """Return all sessions, each once; the same object as before if nothing has changed.
 
-        Of two files with the same id, return the one that was written to last.
+        Of two files with the same id, return the one that was written to last. Raise `Unavailable` if the folder itself
+        is missing.
         """
         errors: list[OSError] = []
         with self.memory.current():
             read = [self.memory.get(path) or self._sessions_in(path, errors) for path in self._project_folders(errors)]
+        if self.kept is not None and not any(read):
+            self.check()
         copies = self.kept.walk().found_files if self.kept else _NO_FILES
         read.append(copies)
         last = self._last
@@ -180,13 +183,20 @@ class ClaudeFolder:
         return files or _NO_FILES
 
     def find(self, session_id: str) -> SessionFile:
-        """Return the transcript of a session; of several, the one that was written to last. Raise `NotFound`."""
+        """Return the transcript of a session; of several, the one that was written to last.
+
+        Raise `NotFound`, or `Unavailable` if the folder itself is missing.
+        """
         found = max(self._named(f"{session_id}.jsonl", session_id), default=None) if is_session_id(session_id) else None
         if found is not None:
             return found
         if self.kept is None:
             raise NotFound(f"no session {quoted(session_id)}. Call list_sessions for valid ids.")
-        return self.kept.find(session_id)._replace(is_kept=True)
+        try:
+            return self.kept.find(session_id)._replace(is_kept=True)
+        except NotFound:
+            self.check()
+            raise
 
     def _named(self, name: str, id: str) -> Iterator[SessionFile]:
         for project in self.project_folders():

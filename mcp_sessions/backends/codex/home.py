@@ -123,7 +123,10 @@ class CodexHome:
             ) from error
 
     def walk(self) -> HomeContents:
-        """Return all threads, the same object as before if nothing has changed. No file is opened."""
+        """Return all threads, the same object as before if nothing has changed. No file is opened.
+
+        Raise `Unavailable` if the home itself is missing.
+        """
         known, last = self._last
         found: dict[str, _Folder] = {}
         pending = [(str(self.root / "sessions"), _DEPTH), (str(self.root / "archived_sessions"), 0)]
@@ -132,6 +135,8 @@ class CodexHome:
             folder = self._folder(path, is_archived=path.endswith("archived_sessions"), known=known.get(path))
             found[path] = folder
             pending += [(inner, depth - 1) for inner in folder.folders] if depth else []
+        if all(folder is _MISSING for folder in found.values()):
+            self.check()
         if len(found) == len(known) and all(found[path] is known.get(path) for path in found):
             return last
         contents = _threads_in(found.values())

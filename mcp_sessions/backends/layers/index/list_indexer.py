@@ -146,7 +146,7 @@ class ListIndexer:
     async def _texts_of(self, session: Session) -> list[Text]:
         changed_at = _changed_at(session)
         detail = await self.backend.get_session(session.id)
-        found = [Text("name", "", changed_at, detail.name)]
+        found = [Text("name", "", micros(detail.created_at) or changed_at, detail.name)]
         cursor = ""
         while True:
             page = await self.backend.get_session_history(session.id, HistoryQuery(), limit=_PAGE, cursor=cursor)

@@ -61,6 +61,7 @@ _STEPS = (
     _EMPTY,  # `text_index.owner` had no words for the folder of a session's project
     _WITHOUT_SIZES,  # and a position in a thread of Codex had other numbers
     _WITHOUT_AUTOMERGE,
+    _EMPTY,  # names were ordered by the last changes of their sessions
 )
 SQLITE = SqliteSchema(
     "mcp-sessions index",

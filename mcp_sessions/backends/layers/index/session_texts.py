@@ -17,13 +17,15 @@ class SessionTexts:
     """What was read of a session. `texts` are the messages to index, None if the file can't be read.
 
     `after` is the number of the indexed message before them, 0 if all messages were read. `position` is where that
-    message can be read now. `labels` are those of the session's texts in the index.
+    message can be read now. `labels` are those of the session's texts in the index. `created_at` is in microseconds, 0
+    if it is unknown.
     """
 
     session_id: str
     state: FileState
     labels: str = ""
     name: str = ""
+    created_at: int = 0
     texts: Sequence[Text] | None = ()
     after: int = 0
     position: str = ""
@@ -74,4 +76,5 @@ def read_texts(
         found.append(text)
     texts = [text._replace(number=number) for number, text in enumerate(reversed(found), after + 1)]
     name = sanitize(transcript.name, redact_credentials=True)
-    return SessionTexts(session_id, state, labels, name, texts, after, position)
+    created_at = micros(transcript.created_at)
+    return SessionTexts(session_id, state, labels, name, created_at, texts, after, position)

@@ -1,7 +1,7 @@
 """The file of the search index, opened on first use and rebuilt when it is damaged."""
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ from . import schema, tables
 
 T = TypeVar("T")
 
-REBUILT = "The search index was damaged and is being rebuilt."
+REBUILT = "The search index was damaged, so a new one was made."
 _BUSY_SECONDS = 2.0
 _SEARCH_SECONDS = 0.5  # of processor time
 
@@ -204,33 +204,32 @@ class IndexStore:
     async def write_update(self, work: Callable[[Transaction], T]) -> T:
         """Write what a system's files contain, while holding its `sync_lock`."""
         self._known.clear()
-        with _translate_errors(self._used) as database:
+        async with self._used() as database:
             return await database.write(work)
 
     async def scan(self, work: Callable[[Transaction], T]) -> T:
-        with _translate_errors(self._used) as database:
+        async with self._used() as database:
             return await database.scan(work)
 
     async def search(self, work: Callable[[Transaction], T]) -> T:
         """Run a search. `DeadlineExceeded` is raised inside `work` when it takes too long."""
-        with _translate_errors(self._used) as database:
+        async with self._used() as database:
             return await database.search(work, _SEARCH_SECONDS)
 
-    @property
-    def _used(self) -> Database:
+    @asynccontextmanager
+    async def _used(self) -> AsyncGenerator[Database]:
+        """Yield the database. Raise `DamagedIndex` or `UnusableIndex`, to tell errors of the file from the system's."""
         if self._database is None:
+            async with self._opening:  # another backend may have closed the file to make a new one
+                pass
+        database = self._database
+        if database is None:
             raise UnusableIndex("the index is closed. Enter the backend with `async with` first.")
-        return self._database
-
-
-@contextmanager
-def _translate_errors(database: Database) -> Generator[Database]:
-    """Raise `DamagedIndex` or `UnusableIndex`, to tell errors of the file from those of the system."""
-    try:
-        yield database
-    except BadResponse as error:
-        damaged = DamagedIndex(error.message)
-        damaged.database = database
-        raise damaged from error
-    except SessionsError as error:
-        raise UnusableIndex(error.message) from error
+        try:
+            yield database
+        except SessionsError as error:
+            if not isinstance(error, BadResponse) and database is self._database:
+                raise UnusableIndex(error.message) from error
+            damaged = DamagedIndex(error.message)  # also if another backend closed it meanwhile, to make a new one
+            damaged.database = database
+            raise damaged from error

@@ -55,17 +55,17 @@ class NewText(NamedTuple):
 
 
 def insert_texts(tx: Transaction, texts: Iterable[NewText]) -> None:
-    """Insert texts. Of those from the same second, the last ones get the largest keys.
+    """Insert texts. Newer ones get larger keys, and of those from the same time, the last ones.
 
     FTS5 begins another segment for each row whose key is not above the one before. SQLite works in parallel to Python
     during a statement, but has to wait for Python after each.
     """
-    ordered = sorted(((new.text.first_key, new) for new in texts), key=itemgetter(0))
-    taken = _last_keys(tx, [*dict.fromkeys(first for first, _ in ordered)])
+    ordered = sorted(((new.text.first_key, new.text.created_at, new) for new in texts), key=itemgetter(0, 1))
+    taken = _last_keys(tx, [*dict.fromkeys(first for first, _, _ in ordered)])
     places: list[tuple[object, ...]] = []
     words: list[tuple[object, ...]] = []
     key = 0
-    for first, (session_key, labels, text, digest) in ordered:
+    for first, _, (session_key, labels, text, digest) in ordered:
         key = max(key + 1, taken[first] + 1 if first in taken else first)
         if key >= first + KEYS_PER_SECOND:  # there are more texts in this second than it has keys
             key = _free_key(tx, key)

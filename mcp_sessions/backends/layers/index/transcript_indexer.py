@@ -176,7 +176,7 @@ class TranscriptIndexer:
         new: list[NewText] = []
         for session in sessions:
             key, labels, texts = keys[session.session_id], session.labels, session.texts or ()
-            name = Text("name", "", session.state.changed_at, session.name)
+            name = Text("name", "", session.created_at or session.state.changed_at, session.name)
             if session.session_id in added:  # there is nothing to replace
                 names = [name] if name.text else []
                 new += [NewText(key, labels, text, text.digest(labels)) for text in (*texts, *names)]
