@@ -26,10 +26,18 @@ _PUNCTUATION = ".,;:!?…"
 """Characters that are ignored at the end of a word, since they usually end a sentence."""
 
 _TERM = re.compile(rf'(?<!\S)"([^"]*)"[{_PUNCTUATION}]*(?!\S)|(\S+)')
+_OPERATOR = re.compile(r"(?<!\S)(?:AND|OR|NOT|-\w\S*)(?!\S)|\w\*\w")
 _CURLY_QUOTES = re.compile("[“”„]")
 _VARIANTS = re.compile("([‘’])|([“”„])|[\ufe0e\ufe0f]")
 _WORD_START = rf"(?:(?<![^\W_])|(?<=[{UNSPACED}]))"
 _WORD_END = rf"(?:(?![^\W_])|(?=[{UNSPACED}]))"
+
+
+def note_on_operators(query: str) -> str:
+    """Return why a query with operators of other searches finds nothing, "" for a query without any."""
+    if not _OPERATOR.search(query):
+        return ""
+    return "AND, OR, NOT, - and a * inside a word have no meaning here: all terms must occur. Search for fewer words."
 
 
 @dataclass(frozen=True, slots=True)

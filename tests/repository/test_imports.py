@@ -74,7 +74,7 @@ RULES = {
     "backends.codex": f"{VOCABULARY} text {SHARED} backends.scan_search backends.transcripts",
     "backends.opencode": f"{ANY_BACKEND} backends.transcripts",
     "output": f"{VOCABULARY} text mcp",
-    "tools": f"{VOCABULARY} backends.base server.context server.confirmation server.tool_spec",
+    "tools": f"{VOCABULARY} text backends.base server.context server.confirmation server.tool_spec",
     # `backends.layers`: `create_server` accepts several backends.
     "server": f"{VOCABULARY} text output tools pages backends.base backends.layers backends.telemetry mcp",
     "pages": "",

@@ -55,6 +55,24 @@ async def test_lists_and_searches_are_limited_to_a_project() -> None:
             )
 
 
+@pytest.mark.parametrize(
+    ("query", "is_explained"),
+    [
+        ("apple OR pear", True),
+        ("apple NOT pear", True),
+        ("apple -pear", True),
+        ("ap*le", True),
+        ("apple or --pear", False),
+    ],
+)
+async def test_a_query_with_operators_that_finds_nothing_is_explained(query: str, *, is_explained: bool) -> None:
+    async with serving() as peer:
+        await peer.session("red", name="red apple")
+        found = await peer.call("search_sessions", query=query)
+        assert not found["hits"]
+        assert ("all terms must occur" in found.get("note", "")) is is_explained
+
+
 @both_eras
 async def test_empty_fields_are_left_out_but_stored_values_are_kept(era: str) -> None:
     async with serving(era) as peer:
