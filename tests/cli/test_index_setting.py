@@ -82,6 +82,21 @@ def test_an_index_that_is_being_updated_is_not_rebuilt(tmp_path: Path, capsys: p
     assert _main(tmp_path, *arguments, "--rebuild") == 0
 
 
+@pytest.mark.parametrize("offset", [0, 8192])
+def test_a_damaged_index_is_made_anew_and_the_log_says_so(
+    offset: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    conversation([], datetime.now(UTC), name="Fruit", number=1).write(tmp_path)
+    arguments = ("--backend", f"claude-code://{tmp_path}")
+    assert _main(tmp_path, *arguments) == 0
+    with (tmp_path / "index.db").open("r+b") as file:
+        file.seek(offset)
+        file.write(b"\xff" * 40_000)
+    assert _main(tmp_path, *arguments) == 0
+    assert capsys.readouterr().out == "Claude Code: complete\n" * 2
+    assert caplog.messages == [f"The search index {tmp_path / 'index.db'} was damaged, so a new one was made."]
+
+
 def test_the_command_says_what_it_could_not_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _main(tmp_path, "--backend", f"claude-code://{tmp_path / 'missing'}") == 1
     assert "can't be read" in capsys.readouterr().out

@@ -150,7 +150,9 @@ async def test_a_folder_that_is_missing_is_an_error_and_not_a_folder_without_ses
         assert await backend.search_sessions("apple") == everything
 
 
-async def test_a_damaged_index_that_several_systems_use_is_made_anew_once(tmp_path: Path) -> None:
+async def test_a_damaged_index_that_several_systems_use_is_made_anew_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     settings = _write_two_agents(tmp_path)
     for _ in range(10):
         async with build_backend(settings) as backend:
@@ -163,3 +165,4 @@ async def test_a_damaged_index_that_several_systems_use_is_made_anew_once(tmp_pa
         assert (len(page.hits), page.complete) == (3, True)
         assert page.note.endswith("The search index was damaged, so a new one was made.")
         assert "can't" not in page.note
+    assert len(caplog.messages) == 10

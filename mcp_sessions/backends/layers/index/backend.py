@@ -147,6 +147,13 @@ class Indexed(Wrapper):
         """
         await self.inner.check_reachable()
         await self._store.open()
+        try:
+            return await self._update_whole_index(progress)
+        except DamagedIndex as error:
+            await self._store.rebuild(error)
+            return await self._update_whole_index(progress)
+
+    async def _update_whole_index(self, progress: Progress) -> str:
         with self._store.sync_lock(self._source) as is_held:
             if not is_held:
                 raise Busy("another process is updating the index. Wait for it to finish, then try again.")

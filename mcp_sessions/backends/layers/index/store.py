@@ -1,5 +1,6 @@
 """The file of the search index, opened on first use and rebuilt when it is damaged."""
 
+import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -20,9 +21,11 @@ from ...health import CheckResult, Report
 from ...transcript_feed import FileState
 from . import schema, tables
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 REBUILT = "The search index was damaged, so a new one was made."
+_WAS_DAMAGED = "The search index %s was damaged, so a new one was made."
 _BUSY_SECONDS = 2.0
 _SEARCH_SECONDS = 0.5  # of processor time
 
@@ -125,8 +128,8 @@ class IndexStore:
                     raise Unavailable(
                         "the index's path names a file of another kind, which was left alone. Set --index to another."
                     ) from error
-                self._remove_file()
-                self._database = await self._opened()
+                await self._replace_file()
+                logger.warning(_WAS_DAMAGED, self._path)
                 note = REBUILT
             try:
                 self._locks.open()
@@ -140,9 +143,9 @@ class IndexStore:
         """Remove the file and make a new one, unless that was done since this error. Return a note about it."""
         async with self._opening:
             if error is None or error.database is self._database:
-                await self._close()
-                self._remove_file()
-                self._database = await self._opened()
+                await self._replace_file()
+                if error is not None:
+                    logger.warning(_WAS_DAMAGED, self._path)
         return REBUILT
 
     async def _close(self) -> None:
@@ -156,6 +159,11 @@ class IndexStore:
         self._identity = file_identity(str(self._path))
         self._known.clear()
         return database
+
+    async def _replace_file(self) -> None:
+        await self._close()
+        self._remove_file()
+        self._database = await self._opened()
 
     def _remove_file(self) -> None:
         for suffix in ("", "-wal", "-shm", "-journal"):
