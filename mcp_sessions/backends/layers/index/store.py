@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 REBUILT = "The search index was damaged, so a new one was made."
 _WAS_DAMAGED = "The search index %s was damaged, so a new one was made."
+_ANOTHER_KIND = "is a file of another kind, which is left alone. Set --index to another path."
 _BUSY_SECONDS = 2.0
 _SEARCH_SECONDS = 0.5  # of processor time
 
@@ -88,6 +89,9 @@ class IndexStore:
         except OSError:
             report(CheckResult("index", f"{self._path} does not exist yet; the first search creates it"))
             return
+        if not size:
+            report(CheckResult("index", f"{self._path} is empty; the first search fills it"))
+            return
         database = sqlite_database(url_of(self._path), schema.SQLITE, seconds=_BUSY_SECONDS)
         try:
             await database.open_existing()
@@ -96,8 +100,10 @@ class IndexStore:
             finally:
                 await database.close()
         except SessionsError as error:
-            is_ours = isinstance(error, BadResponse) and self._locks.folder.is_dir()
-            why = "is damaged; the next search makes a new one" if is_ours else f"can't be used: {error}"
+            why = f"can't be used: {error}"
+            if isinstance(error, BadResponse):
+                is_ours = self._locks.folder.is_dir()
+                why = "is damaged; the next search makes a new one" if is_ours else _ANOTHER_KIND
             report(CheckResult("index", f"{self._path} {why}", "warning"))
             return
         sessions = f"{count:,} session{'' if count == 1 else 's'} of this system"
@@ -125,9 +131,7 @@ class IndexStore:
                 self._database = await self._opened()
             except BadResponse as error:
                 if not was_used:
-                    raise Unavailable(
-                        "the index's path names a file of another kind, which was left alone. Set --index to another."
-                    ) from error
+                    raise Unavailable(f"the index's file {_ANOTHER_KIND}") from error
                 await self._replace_file()
                 logger.warning(_WAS_DAMAGED, self._path)
                 note = REBUILT
