@@ -26,7 +26,7 @@ _PUNCTUATION = ".,;:!?…"
 """Characters that are ignored at the end of a word, since they usually end a sentence."""
 
 _TERM = re.compile(rf'(?<!\S)"([^"]*)"[{_PUNCTUATION}]*(?!\S)|(\S+)')
-_OPERATOR = re.compile(r"(?<!\S)(?:AND|OR|NOT|-\w\S*)(?!\S)|\w\*\w")
+_is_operator = re.compile(r"AND|OR|NOT|-[^\W\d]{2,}|[^\W\d]+\*[^\W\d]+").fullmatch
 _CURLY_QUOTES = re.compile("[“”„]")
 _VARIANTS = re.compile("([‘’])|([“”„])|[\ufe0e\ufe0f]")
 _WORD_START = rf"(?:(?<![^\W_])|(?<=[{UNSPACED}]))"
@@ -34,10 +34,13 @@ _WORD_END = rf"(?:(?![^\W_])|(?=[{UNSPACED}]))"
 
 
 def note_on_operators(query: str) -> str:
-    """Return why a query with operators of other searches finds nothing, "" for a query without any."""
-    if not _OPERATOR.search(query):
+    """Return a note that the operators in a query are searched as they are typed, "" if it has none."""
+    if not any(match[2] and _is_operator(match[2]) for match in _TERM.finditer(query)):
         return ""
-    return "AND, OR, NOT, - and a * inside a word have no meaning here: all terms must occur. Search for fewer words."
+    return (
+        "Every term must occur: AND, OR, NOT, -word and a * inside a word are searched as they are typed. Search for "
+        "each alternative on its own."
+    )
 
 
 @dataclass(frozen=True, slots=True)
