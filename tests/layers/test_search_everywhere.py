@@ -1,6 +1,5 @@
 """One search over Claude Code, Codex and AgentOS, as settings build them."""
 
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from ..support.fakes.agentos import FakeAgentOs
 from ..support.servers import agentos_process
 
 PATIENCE = 120.0
-NOW = datetime.now(UTC) - timedelta(days=1)
+NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
 _RUN = (NewMessage(role="user", text="We chose a red apple"), NewMessage(role="assistant", text="Yes"))
 AGENTOS_SESSION = as_json(Seed(name="untitled", runs=[_RUN], moment=NOW + timedelta(hours=2)))
 
@@ -105,26 +104,41 @@ async def test_stores_alone_say_that_their_sessions_have_no_project(urls: list[s
         assert (found.hits, found.complete, found.note) == ((), True, listed.note)
 
 
-def _write_two_agents(folder: Path) -> Settings:
+def _write_two_agents(
+    folder: Path, *, apart: timedelta = timedelta(minutes=1), is_oldest_changed_last: bool = True
+) -> Settings:
     """Write a session of Claude Code, a newer one of Codex, and an even newer one of Claude Code, all named walrus."""
     claude, codex = folder / "claude", folder / "codex"
     for number in (0, 2):
         transcript = claude_transcripts.Transcript()
         transcript.title(f"walrus {number}")
-        transcript.prompt("red apple", NOW + timedelta(minutes=number))
-        transcript.write(claude, NOW + timedelta(days=1, minutes=-number))  # the older one was changed last
-    rollout = codex_rollouts.Rollout(legacy=True, moment=NOW + timedelta(minutes=1))
-    rollout.turn("red apple", "", NOW + timedelta(minutes=1))
+        transcript.prompt("red apple", NOW + number * apart)
+        transcript.write(claude, NOW + timedelta(days=1, minutes=-number if is_oldest_changed_last else number))
+    rollout = codex_rollouts.Rollout(legacy=True, moment=NOW + apart)
+    rollout.turn("red apple", "", NOW + apart)
     rollout.write(codex)
     codex_rollouts.name_in_index(codex, rollout.id, "walrus 1")
     urls = (f"claude=claude-code://{claude}", f"codex=codex://{codex}")
     return Settings(backend=urls, index=str(folder / "index.db"), overlay="off", timeout=PATIENCE)
 
 
-async def test_names_are_ordered_by_when_their_sessions_were_created_in_all_systems(tmp_path: Path) -> None:
-    async with build_backend(_write_two_agents(tmp_path)) as backend:
+@pytest.mark.parametrize("apart", [timedelta(minutes=1), timedelta(milliseconds=20)])
+@pytest.mark.parametrize("is_oldest_changed_last", [True, False])
+async def test_names_are_ordered_by_when_their_sessions_were_created_in_all_systems(
+    apart: timedelta, *, is_oldest_changed_last: bool, tmp_path: Path
+) -> None:
+    settings = _write_two_agents(tmp_path, apart=apart, is_oldest_changed_last=is_oldest_changed_last)
+    async with build_backend(settings) as backend:
         page = await backend.search_sessions("walrus")
     assert [hit.session_name for hit in page.hits] == ["walrus 2", "walrus 1", "walrus 0"]
+
+
+@pytest.mark.parametrize("scheme", ["claude-code", "codex"])
+async def test_a_folder_in_which_an_agent_has_not_run_yet_is_no_error(scheme: str, tmp_path: Path) -> None:
+    settings = Settings(backend=(f"{scheme}://{tmp_path}",), index=str(tmp_path / "index.db"), overlay="off")
+    async with build_backend(settings) as backend:
+        assert (await backend.list_sessions(SessionFilter())).total == 0
+        assert (await backend.search_sessions("apple")).complete
 
 
 @pytest.mark.parametrize("gone", ["claude", "codex"])
@@ -143,8 +157,9 @@ async def test_a_folder_that_is_missing_is_an_error_and_not_a_folder_without_ses
         sessions = await backend.list_sessions(SessionFilter())
         assert (sessions.total, f"{gone} (" in sessions.note) == (None, True)
         lost = next(hit.session_id for hit in everything.hits if hit.session_id.startswith(gone))
-        with pytest.raises(Unavailable, match="can't be read"):
-            await backend.get_session(lost)
+        for session_id in (lost, f"{lost}/agent-1"):
+            with pytest.raises(Unavailable, match="can't be read"):
+                await backend.get_session(session_id)
     (tmp_path / "elsewhere").rename(tmp_path / gone)
     async with build_backend(settings) as backend:
         assert await backend.search_sessions("apple") == everything
@@ -159,10 +174,10 @@ async def test_a_damaged_index_that_several_systems_use_is_made_anew_once(
             assert len((await backend.search_sessions("apple")).hits) == 3
         with (tmp_path / "index.db").open("r+b") as file:
             file.seek(8192)
-            file.write(os.urandom(40_000))
+            file.write(b"\xff" * 40_000)
         async with build_backend(settings) as backend:
             page = await backend.search_sessions("apple")
         assert (len(page.hits), page.complete) == (3, True)
         assert page.note.endswith("The search index was damaged, so a new one was made.")
         assert "can't" not in page.note
-    assert len(caplog.messages) == 10
+    assert sum("was damaged" in message for message in caplog.messages) == 10

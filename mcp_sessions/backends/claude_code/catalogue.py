@@ -101,6 +101,7 @@ class Catalogue:
             head = self.facts(file, of_subagent=True).head if file.id == session_id else None
             if head is not None and head.is_side and head.session_id == parent:
                 return file
+        self.folder.check()
         raise NotFound(f"no session {quoted(session_id)}. Call list_sessions for valid ids.")
 
     def facts(self, file: SessionFile, *, of_subagent: bool = False) -> SessionFacts:

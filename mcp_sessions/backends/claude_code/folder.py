@@ -126,12 +126,12 @@ class ClaudeFolder:
         """Return all sessions, each once; the same object as before if nothing has changed.
 
         Of two files with the same id, return the one that was written to last. Raise `Unavailable` if the folder itself
-        is missing.
+        is missing, also if there are copies: else these would look like all sessions.
         """
         errors: list[OSError] = []
         with self.memory.current():
             read = [self.memory.get(path) or self._sessions_in(path, errors) for path in self._project_folders(errors)]
-        if self.kept is not None and not any(read):
+        if self.kept is not None and not any(read):  # a folder of copies is made with the first copy
             self.check()
         copies = self.kept.walk().found_files if self.kept else _NO_FILES
         read.append(copies)

@@ -57,6 +57,8 @@ class NewText(NamedTuple):
 def insert_texts(tx: Transaction, texts: Iterable[NewText]) -> None:
     """Insert texts. Newer ones get larger keys, and of those from the same time, the last ones.
 
+    Of texts from one second, those of a later call get the larger keys.
+
     FTS5 begins another segment for each row whose key is not above the one before. SQLite works in parallel to Python
     during a statement, but has to wait for Python after each.
     """
