@@ -195,7 +195,7 @@ async def test_the_doctor_says_how_large_the_index_is_and_what_it_covers(folder:
     _damage(file, 0)
     assert await line() == "warning:  is damaged; the next search makes a new one"
     shutil.rmtree(file.with_suffix(".locks"))  # then it may be a file of another kind
-    assert (await line()).startswith("warning:  is a file of another kind")
+    assert (await line()).startswith("warning:  is no search index")
     file.write_bytes(b"")
     assert await line() == "ok:  is empty; the first search fills it"
 
@@ -225,7 +225,7 @@ async def test_an_index_that_another_program_locks_is_not_used(
 async def test_a_file_that_is_no_index_is_left_alone(folder: Path, tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("not a database, but mine\n" * 1000)
-    with pytest.raises(Unavailable, match="is a file of another kind"):
+    with pytest.raises(Unavailable, match="is no search index"):
         await _search(folder, notes, "apple")
     assert notes.read_text() == "not a database, but mine\n" * 1000
 

@@ -1,10 +1,11 @@
 """`Indexed`, a layer that searches a backend's sessions by an index of its own."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import anyio
 
@@ -21,10 +22,13 @@ from . import tables
 from .indexer import FoundText, Indexer, Progress
 from .labels import searched_labels
 from .list_indexer import ListIndexer
-from .store import DamagedIndex, IndexStore, UnusableIndex
+from .store import DamagedIndex, IndexStore, OpenIndex, ReplacedIndex, UnusableIndex
 from .tables import Place
 from .transcript_indexer import TranscriptIndexer
 
+T = TypeVar("T")
+
+_ATTEMPTS = 3
 _SHARE_OF_TIME = 0.4
 """The part of a call's time for updating the index, and also the part for reading the hits."""
 _FEWEST_PLACES = 8
@@ -77,15 +81,22 @@ class Indexed(Wrapper):
         walk = cursors.walk("index", self.caller.user_id, parsed.key, project)
         (below,) = cursors.read(cursor, walk, 1) if cursor else (tables.MAX_KEY,)
         try:
-            note = await self._store.open()
-        except Unavailable as error:
-            return await self._search_without_index(query, project, limit, cursor, error)
-        try:
-            return await self._search(parsed, labels, walk, below, limit, note)
+            return await self._with_index(partial(self._search, parsed, labels, walk, below, limit))
         except UnusableIndex as error:
             return await self._search_without_index(query, project, limit, cursor, error)
-        except DamagedIndex as error:
-            return await self._search(parsed, labels, walk, below, limit, await self._store.rebuild(error))
+
+    async def _with_index(self, work: Callable[[OpenIndex], Awaitable[T]]) -> T:
+        """Call `work` with the index, and again with a new file if the file was damaged or replaced meanwhile."""
+        note = ""
+        for _ in range(_ATTEMPTS):
+            index = await self._store.open()
+            try:
+                return await work(replace(index, note=note or index.note))
+            except DamagedIndex as error:
+                note = await self._store.rebuild(error)
+            except ReplacedIndex:
+                continue
+        raise UnusableIndex("it was damaged or replaced again and again.")
 
     async def _search_without_index(
         self, query: str, project: str, limit: int, cursor: str, error: Unavailable
@@ -98,24 +109,24 @@ class Indexed(Wrapper):
         return page.model_copy(update={"note": " ".join(filter(None, (note, page.note)))})
 
     async def _search(
-        self, query: SearchQuery, labels: str, walk: str, below: int, limit: int, note: str
+        self, query: SearchQuery, labels: str, walk: str, below: int, limit: int, index: OpenIndex
     ) -> SearchPage:
-        indexer = await self._open_indexer()
+        indexer = await self._open_indexer(index)
         missing = await self._update(indexer)
         owner = self.caller.user_id
         hits: list[SearchHit] = []
         stops_at = anyio.current_time() + remaining(self.options.timeout) * _SHARE_OF_TIME
-        notes = [note, missing]
+        notes = [index.note, missing]
         while below and len(hits) <= limit and anyio.current_time() < stops_at:
             try:
                 count = max(limit + 1 - len(hits), _FEWEST_PLACES)
-                places, next_below = await self._store.search(_search_work(labels, query, below, count))
+                places, next_below = await index.search(_search_work(labels, query, below, count))
                 texts = await indexer.read(places)
             except (DeadlineExceeded, Timeout):
                 break
             hits += self._hits(places, texts, query, walk)
             below = next_below
-        unreadable = await self._store.scan(lambda tx: tables.unreadable(tx, self._source, owner))
+        unreadable = await index.scan(lambda tx: tables.unreadable(tx, self._source, owner))
         if unreadable:
             notes.append(f"{len(unreadable)} sessions could not be read, among them {', '.join(unreadable[:3])}.")
         is_full = len(hits) > limit
@@ -130,12 +141,12 @@ class Indexed(Wrapper):
             note=" ".join(filter(None, notes)),
         )
 
-    async def _open_indexer(self, progress: Progress | None = None) -> Indexer:
+    async def _open_indexer(self, index: OpenIndex, progress: Progress | None = None) -> Indexer:
         feed = await self.inner.transcript_feed()
         report = progress or self._report
         if feed is not None:
-            return TranscriptIndexer(self.inner, feed, self._store, self._source, report)
-        return ListIndexer(self.inner, self._store, self._source, self.caller.user_id, report)
+            return TranscriptIndexer(self.inner, feed, index, self._source, report)
+        return ListIndexer(self.inner, index, self._source, self.caller.user_id, report)
 
     async def _report(self, done: int, total: int) -> None:
         await self.caller.progress(done, f"{done} of {total} sessions indexed")
@@ -146,20 +157,15 @@ class Indexed(Wrapper):
         Raise `Busy` if another process is updating the index, and the errors of the system and of `IndexStore`.
         """
         await self.inner.check_reachable()
-        await self._store.open()
-        try:
-            return await self._update_whole_index(progress)
-        except DamagedIndex as error:
-            await self._store.rebuild(error)
-            return await self._update_whole_index(progress)
+        return await self._with_index(partial(self._update_whole_index, progress))
 
-    async def _update_whole_index(self, progress: Progress) -> str:
+    async def _update_whole_index(self, progress: Progress, index: OpenIndex) -> str:
         with self._store.sync_lock(self._source) as is_held:
             if not is_held:
                 raise Busy("another process is updating the index. Wait for it to finish, then try again.")
-            indexer = await self._open_indexer(progress)
+            indexer = await self._open_indexer(index, progress)
             note = (await indexer.update(math.inf)).note
-        unreadable = await self._store.scan(lambda tx: tables.unreadable(tx, self._source, self.caller.user_id))
+        unreadable = await index.scan(lambda tx: tables.unreadable(tx, self._source, self.caller.user_id))
         return f"{note} {len(unreadable)} sessions could not be read.".strip() if unreadable else note
 
     async def _update(self, indexer: Indexer) -> str:
@@ -214,9 +220,9 @@ class Indexed(Wrapper):
     async def _drop_sessions(self, session_ids: Sequence[str]) -> None:
         """Remove deleted sessions from the index. If that fails, the next search that finds them removes them."""
         try:
-            await self._store.open()
+            index = await self._store.open()
             for session_id in session_ids:
-                await self._store.write(partial(tables.drop_session, source=self._source, session_id=session_id))
+                await index.write(partial(tables.drop_session, source=self._source, session_id=session_id))
         except SessionsError:
             return
 

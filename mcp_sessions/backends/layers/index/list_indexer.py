@@ -19,7 +19,7 @@ from ...deadline import deadline
 from ...gather import map_concurrently
 from . import tables
 from .indexer import FoundText, IndexStatus, Progress, found_message, micros
-from .store import IndexStore
+from .store import OpenIndex
 from .tables import IndexedSession, Place
 from .texts import Text
 
@@ -36,14 +36,14 @@ class ListIndexer:
     """Indexes and reads the sessions that a backend lists, as one caller sees them. `scope` is the caller's user."""
 
     backend: SessionBackend
-    store: IndexStore
+    index: OpenIndex
     name: str
     scope: str
     progress: Progress
     _sessions: dict[str, SessionDetail | None] = field(default_factory=dict[str, SessionDetail | None])
 
     async def update(self, stops_at: float) -> IndexStatus:
-        mark, swept_at = await self.store.scan(lambda tx: tables.marks(tx, self.name, self.scope)) or (0, 0)
+        mark, swept_at = await self.index.scan(lambda tx: tables.marks(tx, self.name, self.scope)) or (0, 0)
         listing_stops_at = (anyio.current_time() + stops_at) / 2  # so that there is always time to read some
         sweeps = now_micros() - swept_at > MICROS_PER_DAY
         since = to_datetime(mark) if mark and not sweeps else None
@@ -52,7 +52,7 @@ class ListIndexer:
             sweeps = False
             changed, is_listed = await self._changed(to_datetime(mark), stops_at)
         ids = [session.id for session in changed]
-        known = await self.store.scan(lambda tx: tables.indexed(tx, self.name, ids))
+        known = await self.index.scan(lambda tx: tables.indexed(tx, self.name, ids))
         waiting = [session for session in changed if not self._is_current(session, known.get(session.id))]
         pending = await self._index(waiting, known, stops_at)
         if pending or not is_listed:
@@ -61,7 +61,7 @@ class ListIndexer:
             await self._sweep(set(ids))
             swept_at = now_micros()
         mark = max(map(_changed_at, changed), default=mark)
-        await self.store.write(lambda tx: tables.set_marks(tx, self.name, self.scope, mark, swept_at))
+        await self.index.write(lambda tx: tables.set_marks(tx, self.name, self.scope, mark, swept_at))
         return IndexStatus()
 
     async def _changed(self, since: datetime | None, stops_at: float) -> tuple[list[Session], bool]:
@@ -82,7 +82,7 @@ class ListIndexer:
 
     async def _sweep(self, listed: set[str]) -> None:
         """Remove sessions that the system no longer lists, unless there are so many that the list may be incomplete."""
-        indexed = await self.store.scan(lambda tx: tables.ids(tx, self.name, self.scope))
+        indexed = await self.index.scan(lambda tx: tables.ids(tx, self.name, self.scope))
         gone = indexed - listed
         if len(gone) > max(_MAX_LOST, len(indexed) // 5):
             return
@@ -91,7 +91,7 @@ class ListIndexer:
             for session_id in gone:
                 tables.drop_session(tx, self.name, session_id)
 
-        await self.store.write(drop)
+        await self.index.write(drop)
 
     def _is_current(self, session: Session, known: IndexedSession | None) -> bool:
         if (
@@ -123,14 +123,14 @@ class ListIndexer:
                 if exists:
                     await self._put(session, owner, found)
                 else:
-                    await self.store.write(partial(tables.drop_session, source=self.name, session_id=session.id))
+                    await self.index.write(partial(tables.drop_session, source=self.name, session_id=session.id))
             del waiting[:_AT_ONCE]
             await self.progress(total - len(waiting), total)
         return len(waiting)
 
     async def _put(self, session: Session, owner: str, texts: list[Text] | None) -> None:
         changed_at = _changed_at(session)
-        await self.store.write(
+        await self.index.write(
             lambda tx: tables.put_session(tx, self.name, session.id, owner, changed_at, texts, project=session.project)
         )
 
@@ -170,7 +170,7 @@ class ListIndexer:
         try:
             return await self.backend.get_session(session_id)
         except NotFound:
-            await self.store.write(lambda tx: tables.drop_session(tx, self.name, session_id))
+            await self.index.write(lambda tx: tables.drop_session(tx, self.name, session_id))
             return None
 
     async def _read_place(self, place: Place) -> FoundText | None:
@@ -182,7 +182,7 @@ class ListIndexer:
         try:
             page = await self.backend.get_session_history(session.id, HistoryQuery(message_id=place.message_id))
         except NotFound:
-            await self.store.write(lambda tx: tables.drop_place(tx, place.key))
+            await self.index.write(lambda tx: tables.drop_place(tx, place.key))
             return None
         return found_message(session.name, page.messages[0])
 

@@ -1,8 +1,9 @@
 """The file of the search index, opened on first use and rebuilt when it is damaged."""
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -25,8 +26,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 REBUILT = "The search index was damaged, so a new one was made."
-_WAS_DAMAGED = "The search index %s was damaged, so a new one was made."
-_ANOTHER_KIND = "is a file of another kind, which is left alone. Set --index to another path."
+_ANOTHER_KIND = "is no search index, so it is left alone. Set --index to another path."
+_REPLACED = "the search index was deleted or replaced during the call. Repeat the call."
 _BUSY_SECONDS = 2.0
 _SEARCH_SECONDS = 0.5  # of processor time
 
@@ -35,6 +36,10 @@ class DamagedIndex(BadResponse):
     """The index's file is damaged. `database` is its connection. `IndexStore.rebuild` makes a new file."""
 
     database: Database | None = None
+
+
+class ReplacedIndex(Unavailable):
+    """The index's file was deleted or replaced since the call opened it. What the call knows of it is of no use."""
 
 
 class UnusableIndex(Unavailable):
@@ -68,8 +73,8 @@ class IndexStore:
         self._identity: Identity | None = None
         self._opening = anyio.Lock()
         self._users = 0
-        self._writes = 0
-        self._known: dict[str, KnownStates] = {}
+        self.writes = 0
+        self.known: dict[str, KnownStates] = {}
 
     async def __aenter__(self) -> Self:
         self._users += 1
@@ -116,40 +121,42 @@ class IndexStore:
         missing = f". {unreadable:,} could not be read" if unreadable else ""
         report(CheckResult("index", f"{self._path} ({size:.1f} MB) has {state}{missing}"))
 
-    async def open(self) -> str:
-        """Open the file, or create it. Return a note if it was damaged and had to be rebuilt.
+    async def open(self) -> "OpenIndex":
+        """Open the file, or create it, for one call.
 
-        Raise `Unavailable` if it can't be used, also if a newer version of this program made it.
+        Raise `UnusableIndex` if it can't be used, also if a newer version of this program made it.
         """
-        async with self._opening:
-            if self._database is not None and self._identity == file_identity(str(self._path)):
-                return ""
-            await self._close()  # if the file was deleted or replaced
-            was_used = self._locks.folder.is_dir()  # only a search index has this folder beside it
-            note = ""
-            try:
-                self._database = await self._opened()
-            except BadResponse as error:
-                if not was_used:
-                    raise Unavailable(f"the index's file {_ANOTHER_KIND}") from error
-                await self._replace_file()
-                logger.warning(_WAS_DAMAGED, self._path)
-                note = REBUILT
-            try:
-                self._locks.open()
-            except OSError as error:
-                raise Unavailable(
-                    f"the index's folder can't be created ({error.strerror}). Set --index to another path, or to off."
-                ) from error
-            return note
+        with _as_unusable():
+            async with self._opening:
+                return await self._open()
 
-    async def rebuild(self, error: "DamagedIndex | None" = None) -> str:
-        """Remove the file and make a new one, unless that was done since this error. Return a note about it."""
-        async with self._opening:
-            if error is None or error.database is self._database:
-                await self._replace_file()
-                if error is not None:
-                    logger.warning(_WAS_DAMAGED, self._path)
+    async def _open(self) -> "OpenIndex":
+        if self._database is not None and self._identity == self.file_identity():
+            return OpenIndex(self, self._database, self._identity)
+        await self._close()  # if the file was deleted or replaced
+        was_used = self._locks.folder.is_dir()  # only a search index has this folder beside it
+        note = ""
+        try:
+            database = self._database = await self._opened()
+        except BadResponse as error:
+            if not was_used:
+                raise Unavailable(f"the index's file {_ANOTHER_KIND}") from error
+            database = await self._replace_file()
+            note = REBUILT
+        try:
+            self._locks.open()
+        except OSError as error:
+            raise Unavailable(
+                f"the index's folder can't be created ({error.strerror}). Set --index to another path, or to off."
+            ) from error
+        return OpenIndex(self, database, self._identity, note)
+
+    async def rebuild(self, error: DamagedIndex | None = None) -> str:
+        """Remove the file and make a new one, unless that was done since this error. Return a note about the error."""
+        with _as_unusable():
+            async with self._opening:
+                if error is None or error.database is self._database:
+                    await self._replace_file(is_damaged=error is not None)
         return REBUILT
 
     async def _close(self) -> None:
@@ -160,14 +167,17 @@ class IndexStore:
     async def _opened(self) -> Database:
         database = sqlite_database(url_of(self._path), schema.SQLITE, seconds=_BUSY_SECONDS)
         await database.open(lambda tx: False)
-        self._identity = file_identity(str(self._path))
-        self._known.clear()
+        self._identity = self.file_identity()
+        self.known.clear()
         return database
 
-    async def _replace_file(self) -> None:
+    async def _replace_file(self, *, is_damaged: bool = True) -> Database:
         await self._close()
         self._remove_file()
-        self._database = await self._opened()
+        database = self._database = await self._opened()
+        if is_damaged:
+            logger.warning("The search index %s was damaged, so a new one was made.", self._path)
+        return database
 
     def _remove_file(self) -> None:
         for suffix in ("", "-wal", "-shm", "-journal"):
@@ -185,6 +195,40 @@ class IndexStore:
         with self._locks.try_all() as are_held:
             yield are_held
 
+    def file_identity(self) -> Identity | None:
+        """Return what tells the file that is at the path now from others, None if there is none that can be used."""
+        try:
+            return file_identity(str(self._path))
+        except Unavailable:
+            return None
+
+    def is_current(self, index: "OpenIndex") -> bool:
+        """Return whether the file is still open and at its path."""
+        return index.database is self._database and index.identity == self.file_identity()
+
+
+@contextmanager
+def _as_unusable() -> Generator[None]:
+    """Raise errors as `UnusableIndex`."""
+    try:
+        yield
+    except SessionsError as error:
+        raise UnusableIndex(error.message) from error
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIndex:
+    """The index's file as one call uses it. Each method raises `ReplacedIndex` if another file is there meanwhile.
+
+    Else what the call read of one file could be applied to another: an update would add only the newest messages of a
+    session to a file that has none of it, and mark it as read. `note` says that the file was damaged before.
+    """
+
+    store: IndexStore
+    database: Database
+    identity: Identity | None
+    note: str = ""
+
     async def known_states(self, source: str, current: Mapping[str, FileState]) -> KnownStates:
         """Return in which states the files of a system were indexed, from memory if the index has not changed.
 
@@ -192,7 +236,7 @@ class IndexStore:
         """
 
         def read(tx: Transaction) -> KnownStates:
-            version, known = (tables.version(tx), self._writes), self._known.get(source)
+            version, known = (tables.version(tx), self.store.writes), self.store.known.get(source)
             if known is None or known.version != version:
                 known = KnownStates(
                     version, tables.states(tx, source, current), tables.marks(tx, source, "") is not None
@@ -205,43 +249,52 @@ class IndexStore:
 
     def remember_states(self, source: str, known: KnownStates) -> None:
         """Keep what `known_states` returned, with the changes that `write_update` made since."""
-        self._known[source] = known
+        if self.store.is_current(self):
+            self.store.known[source] = known
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         try:
             return await self.write_update(work)
         finally:
-            self._writes += 1
+            self.store.writes += 1
 
     async def write_update(self, work: Callable[[Transaction], T]) -> T:
         """Write what a system's files contain, while holding its `sync_lock`."""
-        self._known.clear()
-        async with self._used() as database:
-            return await database.write(work)
+        self.store.known.clear()
+        with self._translate_errors():
+            return await self.database.write(self._checked(work))
 
     async def scan(self, work: Callable[[Transaction], T]) -> T:
-        async with self._used() as database:
-            return await database.scan(work)
+        with self._translate_errors():
+            return await self.database.scan(self._checked(work))
 
     async def search(self, work: Callable[[Transaction], T]) -> T:
         """Run a search. `DeadlineExceeded` is raised inside `work` when it takes too long."""
-        async with self._used() as database:
-            return await database.search(work, _SEARCH_SECONDS)
+        with self._translate_errors():
+            return await self.database.search(self._checked(work), _SEARCH_SECONDS)
 
-    @asynccontextmanager
-    async def _used(self) -> AsyncGenerator[Database]:
-        """Yield the database. Raise `DamagedIndex` or `UnusableIndex`, to tell errors of the file from the system's."""
-        if self._database is None:
-            async with self._opening:  # another backend may have closed the file to make a new one
-                pass
-        database = self._database
-        if database is None:
-            raise UnusableIndex("the index is closed. Enter the backend with `async with` first.")
+    def _checked(self, work: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
+        """Return the work, preceded by a check that `database` has not opened another file that is there now."""
+
+        def checked(tx: Transaction) -> T:
+            if self.store.file_identity() != self.identity:
+                raise ReplacedIndex(_REPLACED)
+            return work(tx)
+
+        return checked
+
+    @contextmanager
+    def _translate_errors(self) -> Generator[None]:
+        """Raise `DamagedIndex`, `ReplacedIndex` or `UnusableIndex`, to tell errors of the index from others."""
         try:
-            yield database
+            yield
+        except ReplacedIndex:
+            raise
         except SessionsError as error:
-            if not isinstance(error, BadResponse) and database is self._database:
+            if not self.store.is_current(self):  # another call may have closed `database`
+                raise ReplacedIndex(_REPLACED) from error
+            if not isinstance(error, BadResponse):
                 raise UnusableIndex(error.message) from error
-            damaged = DamagedIndex(error.message)  # also if another backend closed it meanwhile, to make a new one
-            damaged.database = database
+            damaged = DamagedIndex(error.message)
+            damaged.database = self.database
             raise damaged from error

@@ -25,7 +25,7 @@ from . import tables
 from .indexer import FoundText, IndexStatus, Progress, found_message
 from .labels import labels_of
 from .session_texts import SessionTexts, read_texts
-from .store import IndexStore
+from .store import OpenIndex
 from .tables import Place
 from .texts import NewText, Text, insert_texts
 
@@ -47,12 +47,12 @@ class TranscriptIndexer:
 
     backend: SessionBackend
     feed: TranscriptFeed
-    store: IndexStore
+    index: OpenIndex
     name: str
     progress: Progress
 
     async def update(self, stops_at: float) -> IndexStatus:
-        known = await self.store.known_states(self.name, self.feed.states)
+        known = await self.index.known_states(self.name, self.feed.states)
         if known.files is self.feed.states and known.is_complete:
             return IndexStatus(unreadable=self.feed.unreadable)
         indexed = known.states
@@ -65,7 +65,7 @@ class TranscriptIndexer:
         states = {**current, **with_bases} if with_bases else current
         if indexed == states and known.is_complete:
             # The next comparison is faster if most of the states are the same objects.
-            self.store.remember_states(self.name, known._replace(states=states, files=current))
+            self.index.remember_states(self.name, known._replace(states=states, files=current))
             return IndexStatus(unreadable=self.feed.unreadable)
         is_swept = await self._drop(indexed.keys() - states.keys(), len(indexed))
         changed = [item for item in states.items() if indexed.get(item[0]) != item[1]]
@@ -73,9 +73,9 @@ class TranscriptIndexer:
         waiting = deque(sorted(changed, key=lambda item: -item[1].mtime))
         read = await self._index(waiting, continued, time.monotonic() + stops_at - anyio.current_time())
         if not changed:
-            await self.store.write_update(self._mark_as_complete)
-        if is_swept and not waiting and not await self.store.scan(lambda tx: tables.unreadable(tx, self.name, "")):
-            self.store.remember_states(self.name, known._replace(states={**states, **read}, is_complete=True))
+            await self.index.write_update(self._mark_as_complete)
+        if is_swept and not waiting and not await self.index.scan(lambda tx: tables.unreadable(tx, self.name, "")):
+            self.index.remember_states(self.name, known._replace(states={**states, **read}, is_complete=True))
         return IndexStatus(len(waiting), unreadable=self.feed.unreadable)
 
     def _mark_as_complete(self, tx: Transaction) -> None:
@@ -96,7 +96,7 @@ class TranscriptIndexer:
             for session_id in gone:
                 tables.drop_session(tx, self.name, session_id)
 
-        await self.store.write_update(drop)
+        await self.index.write_update(drop)
         return True
 
     async def _index(self, waiting: _Waiting, known_ids: AbstractSet[str], stops_at: float) -> dict[str, FileState]:
@@ -111,7 +111,7 @@ class TranscriptIndexer:
 
         async def write() -> list[SessionTexts]:
             if batch:
-                await self.store.write_update(lambda tx: self._write(tx, batch, is_last=is_last))
+                await self.index.write_update(lambda tx: self._write(tx, batch, is_last=is_last))
             return []
 
         async def read() -> list[SessionTexts]:
@@ -133,7 +133,7 @@ class TranscriptIndexer:
         def read(tx: Transaction) -> _Known:
             return {session_id: tables.newest(tx, self.name, session_id, _KNOWN) for session_id in ids}
 
-        return await self.store.scan(read)
+        return await self.index.scan(read)
 
     def _read_batch(self, waiting: _Waiting, known: _Known, stops_at: float) -> list[SessionTexts]:
         """Read sessions, and remove them from `waiting`. Return none if there is no time left."""
@@ -193,7 +193,7 @@ class TranscriptIndexer:
         stops_at = time.monotonic() + remaining(self.backend.options.timeout)
         found, unreadable = await anyio.to_thread.run_sync(self._read_places, places, stops_at)
         for session_id in unreadable:
-            await self.store.write(partial(tables.mark_unreadable, source=self.name, session_id=session_id))
+            await self.index.write(partial(tables.mark_unreadable, source=self.name, session_id=session_id))
         there = {place.session_id for place in places if place.session_id not in unreadable} & self.feed.states.keys()
         return [
             found.get(place) or (await self._look_for(place) if place.session_id in there else None) for place in places
