@@ -71,4 +71,4 @@ async def test_an_index_that_is_replaced_again_and_again_is_not_used(
     async with Indexed(inner, IndexStore(file), source="tests") as backend:
         page = await backend.search_sessions("apple")
     assert len(page.hits) == 1
-    assert page.note.startswith("The search index can't be used, so the sessions themselves were read: it was")
+    assert page.note.startswith("The search index can't be used, so the sessions themselves were read: the index was")

@@ -96,7 +96,7 @@ class Indexed(Wrapper):
                 note = await self._store.rebuild(error)
             except ReplacedIndex:
                 continue
-        raise UnusableIndex("it was damaged or replaced again and again.")
+        raise UnusableIndex("the index was damaged or replaced again and again.")
 
     async def _search_without_index(
         self, query: str, project: str, limit: int, cursor: str, error: Unavailable
