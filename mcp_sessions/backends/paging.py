@@ -52,9 +52,14 @@ def message_page(
         messages=tuple(reversed(page)),
         next_cursor=page[-1].cursor if more else "",
         omitted_messages=page[-1].skipped if more else newest - len(page),
-        note=f"Newer messages: {newer}. Read the next with around={quoted(messages[newest].id)}." if newer else "",
+        note=note_on_newer(newer, messages[newest].id) if newer else "",
         focus=query.around,
     )
+
+
+def note_on_newer(count: int, next_id: str) -> str:
+    """Return a note that messages follow the newest one on a page. `next_id` is the first of them."""
+    return f"Newer messages: {count}. Read the next with around={quoted(next_id)}."
 
 
 def run_page(session_id: str, runs: Sequence[Run], *, run_id: str, limit: int, cursor: str) -> RunPage:

@@ -15,6 +15,7 @@ from ...models import Attachment, HistoryQuery, Message, MessagePage, NewMessage
 from ...text.validate import check_text
 from ..database.database import Row, SearchIndex, Transaction
 from ..database.times import now_micros, to_datetime
+from ..paging import note_on_newer
 from ..validation import NAME_LENGTH, TEXT_LENGTH
 from .sessions import SessionRow, update
 
@@ -92,7 +93,7 @@ def history(tx: Transaction, session: SessionRow, query: HistoryQuery, *, limit:
         messages=tuple(reversed(messages)),
         next_cursor=messages[-1].cursor if more else "",
         omitted_messages=messages[-1].skipped if more else newest - len(messages),
-        note=f'Newer messages: {newer}. Read the next with around="m{newest + 1}".' if newer else "",
+        note=note_on_newer(newer, f"m{newest + 1}") if newer else "",
         focus=f"m{focus}" if focus else "",
     )
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ... import cursors
 from ...errors import NotFound, quoted
 from ...models import HistoryQuery, Message, MessagePage
+from ..paging import note_on_newer
 
 Position = tuple[int, ...]
 """Where to continue reading after a message, as the numbers of a cursor."""
@@ -70,7 +71,7 @@ def message_page(history: History, query: HistoryQuery, walk: str, *, limit: int
     rows[with_run:] = _in_run(rows[with_run:], _next_run(items)) if with_run < len(rows) else ()
     if query.message_id:
         return MessagePage(session_id=history.session_id, messages=tuple(rows))
-    notes = [f"Newer messages: {len(newer)}. Read the next with around={quoted(newer[-1])}."] if newer else []
+    notes = [note_on_newer(len(newer), newer[-1])] if newer else []
     return MessagePage(
         session_id=history.session_id,
         messages=tuple(reversed(rows)),
